@@ -1,0 +1,111 @@
+# Every target makes and keeps up its own environment in $(VENV): nothing has to be set up first.
+#
+#   make demo     cluster a photograph's pixels, write the pictures and the model, compare
+#   make test     everything that CI runs
+#   make help     the other targets
+
+PYTHON ?= $(if $(filter Windows_NT,$(OS)),python,python3)
+VENV ?= .venv
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+IN := $(BIN)/python
+
+# What an environment was made from: when any of it changes, it is brought up to date.
+# The folder is part of it because the scripts in an environment hold absolute paths.
+STATE = $$(cat pyproject.toml | cksum) $$(pwd) $$($(IN) -V 2>&1)
+
+# $(environment): the package with the extras $(EXTRAS) is installed in $(VENV).
+define environment
+@if ! $(IN) -c 'import pip' 2>/dev/null; then \
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("fastgmm needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": name another one, as in  make PYTHON=python3.13 $@")' || exit 1; \
+	rmdir $(VENV) 2>/dev/null; \
+	if [ -e $(VENV) ] && [ ! -e $(VENV)/pyvenv.cfg ]; then \
+		echo "$(VENV) is not a Python environment: move it away, or name another, as in  make VENV=.venv-fastgmm $@" >&2; \
+		exit 1; \
+	fi; \
+	echo "making $(VENV)"; \
+	$(PYTHON) -m venv --clear $(VENV) || exit 1; \
+fi; \
+state="$(STATE)"; \
+for installed in "$(EXTRAS)" all; do \
+	[ "$$(cat $(VENV)/fastgmm-$$installed 2>/dev/null)" != "$$state" ] || exit 0; \
+done; \
+echo "installing fastgmm[$(EXTRAS)] into $(VENV)"; \
+$(IN) -m pip install -qq --editable ".[$(EXTRAS)]" || exit 1; \
+echo "$$state" > "$(VENV)/fastgmm-$(EXTRAS)"
+endef
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+.PHONY: venv
+venv: EXTRAS = all
+venv: ## the environment with every extra, for development
+	$(environment)
+
+.PHONY: venv-demo
+venv-demo: EXTRAS = cli,plot
+venv-demo:
+	$(environment)
+
+.PHONY: demo
+demo: venv-demo ## cluster a photograph's pixels into demo_output/, and compare with scikit-learn
+	@$(IN) examples/demo.py --output demo_output
+
+# All steps share one numba cache, empty at the start: the tests never see stale machine code.
+.PHONY: test
+test: venv ## everything that CI runs
+	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && export NUMBA_CACHE_DIR="$$cache" && \
+	$(MAKE) check unit kernel-coverage docs asv-quick
+
+.PHONY: check
+check: venv ## lint, formatting and types
+	@$(IN) -m ruff check .
+	@$(IN) -m ruff format --check .
+	@$(IN) -m mypy
+
+.PHONY: format
+format: venv ## put the code into the one form that make check accepts
+	@$(IN) -m ruff check --fix .
+	@$(IN) -m ruff format .
+
+.PHONY: unit
+unit: venv ## the test suite
+	@$(IN) -m pytest
+
+# The kernels run as plain Python here, because coverage cannot look into machine code.
+.PHONY: kernel-coverage
+kernel-coverage: venv ## line coverage of the kernels, which must be 95 % or more
+	@NUMBA_DISABLE_JIT=1 $(IN) -m pytest tests/kernels \
+		--cov=fastgmm.kernels --cov-report=term --cov-fail-under=95
+
+.PHONY: docs
+docs: venv ## the documentation, in docs/_build/html
+	@$(IN) -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	@echo "documentation: docs/_build/html/index.html"
+
+.PHONY: bench
+bench: venv ## this machine's peaks, seconds a pass and the ratio to each peer installed
+	@$(IN) -m fastgmm bench
+
+.PHONY: asv
+asv: venv ## the benchmarks over time, in full
+	@cd asv_benchmarks && ../$(IN) -m asv run --environment existing:../$(IN)
+
+.PHONY: asv-quick
+asv-quick: venv
+	@cd asv_benchmarks && ../$(IN) -m asv run --quick --dry-run --show-stderr --environment existing:../$(IN)
+
+.PHONY: clean
+clean: ## remove what was built, and keep the environment
+	@rm -rf build dist demo_output docs/_build docs/gallery docs/api/generated .asv \
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	@find fastgmm tests examples asv_benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## remove the environment too
+	@rm -rf $(VENV)
