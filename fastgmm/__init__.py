@@ -1,0 +1,42 @@
+"""Gaussian mixture models by one-pass kernels, with the interface of scikit-learn.
+
+The classes are imported when they are first used, so that ``import fastgmm`` stays light.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastgmm.estimators.gaussian_mixture import GaussianMixture
+    from fastgmm.estimators.kmeans import KMeans
+    from fastgmm.estimators.storage import load
+
+    __version__: str
+
+__all__ = ["GaussianMixture", "KMeans", "__version__", "load"]
+
+_HOMES = {
+    "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
+    "KMeans": "fastgmm.estimators.kmeans",
+    "load": "fastgmm.estimators.storage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("fastgmm")
+    elif name in _HOMES:
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
