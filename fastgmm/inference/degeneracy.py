@@ -1,0 +1,255 @@
+"""Components that lose their points or their spread: finding them, and what is done.
+
+The rules, all of which keep the log-likelihood from falling:
+
+- An *empty* component, one with no more than 1e-15 of the total weight, gets weight 0. It stays
+  where it was and takes no further part.
+- A *collapsed* component, one whose covariance without regularisation is in some direction
+  smaller than the regularisation, is held up by the regularisation. With `reg_covar=0` there is
+  nothing to hold it and the likelihood has no maximum: that is an `IllDefinedCovarianceError`.
+- Adding the regularisation to a covariance is not quite what maximises the likelihood. A step
+  that would lower the log-likelihood for that reason is taken again with the covariances it
+  harms left as they were (`hold_covariances`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fastgmm.data.array import ArraySource
+from fastgmm.inference.passes import mixture_statistics
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.regularisation import Regularisation
+from fastgmm.model.statistics import FloatArray, SufficientStatistics, pool
+from fastgmm.model.structures import CovarianceStructure
+
+
+class DegenerateComponentWarning(UserWarning):
+    """A component lost its points or its spread; the message says which and what was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Degeneracy:
+    """One component that lost its points or its spread.
+
+    Attributes
+    ----------
+    component : int or None
+        Its index; None for the covariance shared by all components of a tied structure.
+    kind : {"empty", "collapsed"}
+        What happened.
+    description : str
+        What happened and what was done, as a clause.
+    """
+
+    component: int | None
+    kind: Literal["empty", "collapsed"]
+    description: str
+
+
+def find_degeneracies(
+    statistics: SufficientStatistics,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+) -> tuple[Degeneracy, ...]:
+    """Return the components that an M-step from these statistics leaves degenerate.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+        The statistics the parameters follow from.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    regularisation : Regularisation
+        The amounts that hold collapsed covariances up.
+
+    Returns
+    -------
+    tuple of Degeneracy
+        In the order of the components; empty where all is well.
+    """
+    empty = statistics.empty()
+    found = [
+        Degeneracy(
+            int(k),
+            "empty",
+            f"component {k} has no points left (it has weight 0 and stays where it was)",
+        )
+        for k in np.flatnonzero(empty)
+    ]
+    collapsed = _collapsed(statistics, structure, regularisation)
+    if structure.is_tied:
+        if collapsed[0]:
+            found.append(
+                Degeneracy(
+                    None,
+                    "collapsed",
+                    "the covariance shared by all components has lost its spread in some "
+                    "direction (reg_covar holds it up)",
+                )
+            )
+    else:
+        shares = statistics.weights()
+        found += [
+            Degeneracy(
+                int(k),
+                "collapsed",
+                f"component {k} of weight {shares[k]:.3g} has lost its spread in some direction "
+                "(reg_covar holds its covariance up)",
+            )
+            for k in np.flatnonzero(collapsed & ~empty)
+        ]
+    return tuple(sorted(found, key=lambda each: -1 if each.component is None else each.component))
+
+
+def warn_of_degeneracies(found: Iterable[Degeneracy], *, stacklevel: int = 2) -> None:
+    """Issue one `DegenerateComponentWarning` about all that was found, if anything was.
+
+    Parameters
+    ----------
+    found : iterable of Degeneracy
+        What there is to tell.
+    stacklevel : int
+        As in `warnings.warn`, counted from the caller.
+    """
+    descriptions = list(dict.fromkeys(each.description for each in found))
+    if not descriptions:
+        return
+    shown = "; ".join(descriptions[:8])
+    if len(descriptions) > 8:
+        shown += f"; and {len(descriptions) - 8} more"
+    warnings.warn(
+        f"{shown}. Fewer components, another start (init_params, n_init) or a larger reg_covar "
+        "avoid this.",
+        DegenerateComponentWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def hold_covariances(
+    structure: CovarianceStructure,
+    statistics: SufficientStatistics,
+    before: MixtureParameters,
+    proposal: MixtureParameters,
+) -> MixtureParameters:
+    """Return the proposal with the covariances that would lower the likelihood left as before.
+
+    The regularised covariance does not maximise the expected log-likelihood: where the
+    regularisation is as large as the covariance itself, the one before can be better. Taking
+    the better of the two for each component makes the step one of generalised EM (Dempster,
+    Laird and Rubin, 1977), under which the log-likelihood cannot fall.
+
+    Parameters
+    ----------
+    structure : CovarianceStructure
+        The structure of the covariances.
+    statistics : SufficientStatistics
+        Statistics under the parameters before.
+    before, proposal : MixtureParameters
+        The parameters before and those of the M-step.
+
+    Returns
+    -------
+    MixtureParameters
+        Weights and means of the proposal, with the better covariance for each component.
+    """
+    covariances = statistics.covariances()
+    gains = _expected_fit(proposal, covariances) - _expected_fit(before, covariances)
+    if structure.is_tied:
+        gains = np.full_like(gains, statistics.weights() @ gains)
+    worse = gains < 0.0
+    if not worse.any():
+        return proposal
+    axes = (slice(None),) + (None,) * (proposal.whiteners.ndim - 1)
+    whiteners = np.where(worse[axes], before.whiteners, proposal.whiteners)
+    return MixtureParameters(
+        log_weights=proposal.log_weights,
+        means=proposal.means,
+        whiteners=whiteners,
+        log_normalisers=np.where(worse, before.log_normalisers, proposal.log_normalisers),
+    )
+
+
+def regularisation_for(
+    source: ArraySource, reg_covar: float, scale: str, *, n_jobs: int | None = None
+) -> Regularisation:
+    """Return the regularisation that suits the rows of a source.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows; one pass over them measures the variance of each feature.
+    reg_covar : float
+        The regularisation, at least 0.
+    scale : {"auto", "absolute", "relative"}
+        See `Regularisation.from_variances`.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    Regularisation
+        The amounts for each feature.
+    """
+    n_rows = min(source.n_samples, 256)
+    chosen = np.linspace(0, source.n_samples - 1, n_rows).astype(np.int64)
+    near = source.rows(chosen).astype(np.float64).mean(axis=0)
+    # One component so wide that its density is the same at every row, whatever their scale: each
+    # responsibility is 1.
+    flat = MixtureParameters(
+        log_weights=np.zeros(1),
+        means=near[None],
+        whiteners=np.full((1, source.n_features), 1e-200),
+        log_normalisers=np.zeros(1),
+    )
+    statistics = mixture_statistics(source, flat, n_jobs=n_jobs)
+    return Regularisation.from_variances(
+        reg_covar, scale, statistics.means()[0], statistics.covariances()[0]
+    )
+
+
+def _expected_fit(parameters: MixtureParameters, covariances: FloatArray) -> FloatArray:
+    """Return the mean log-density of each component's points about their mean, shape (K,)."""
+    whiteners = parameters.whiteners
+    if parameters.is_diagonal:
+        squares = (whiteners * covariances * whiteners).sum(axis=1)
+    else:
+        squares = ((whiteners @ covariances) * whiteners).sum(axis=(1, 2))
+    fit: FloatArray = parameters.log_normalisers - 0.5 * squares
+    return fit
+
+
+def _collapsed(
+    statistics: SufficientStatistics,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which covariances are smaller than the regularisation in some direction.
+
+    Constant features do not count: no component has any spread there.
+    """
+    varying = ~regularisation.constant
+    amounts = regularisation.amounts[varying]
+    covariances = statistics.covariances()[:, varying]
+    if not statistics.is_diagonal:
+        covariances = covariances[:, :, varying]
+    if structure.is_tied:
+        covariances = pool(covariances, statistics.weights())[None]
+    if regularisation.is_zero or not amounts.size:
+        return np.zeros(len(covariances), dtype=bool)
+    if structure.is_diagonal:
+        shares = covariances / amounts
+        if structure.name in ("spherical", "tied_spherical"):
+            shares = shares.mean(axis=1, keepdims=True)
+        smallest: FloatArray = shares.min(axis=1)
+        return smallest < 1.0
+    deviations = np.sqrt(amounts)
+    shares = covariances / deviations[:, None] / deviations
+    eigenvalues = np.linalg.eigvalsh(shares)
+    rounding = 4.0 * len(amounts) * np.finfo(np.float64).eps * eigenvalues[:, -1]
+    return eigenvalues[:, 0] < np.maximum(1.0, rounding)

@@ -1,0 +1,310 @@
+"""Where EM starts: parameters from labels, from chosen rows, at random, or as the user gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.random import sample_without_replacement
+
+from fastgmm.data.array import ArraySource
+from fastgmm.inference.kmeans import fit_kmeans
+from fastgmm.inference.passes import (
+    kmeans_plus_plus,
+    labelled_statistics,
+    nearest_centres,
+    responsibility_statistics,
+)
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.regularisation import Regularisation
+from fastgmm.model.statistics import FloatArray, SufficientStatistics, pool
+from fastgmm.model.structures import CovarianceStructure
+
+InitMethod = Literal["kmeans", "k-means++", "random", "random_from_data"]
+
+INIT_METHODS: tuple[InitMethod, ...] = ("kmeans", "k-means++", "random", "random_from_data")
+
+SMALLEST_SUBSAMPLE = 25_000
+ROWS_PER_PARAMETER = 50
+LARGEST_SUBSAMPLE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Initial parameters and how they were found.
+
+    Attributes
+    ----------
+    parameters : MixtureParameters
+        The initial parameters.
+    method : str
+        "kmeans", "k-means++", "random", "random_from_data", "labels" or "given".
+    n_rows : int
+        Number of rows they were found from; 0 if all parameters were given.
+    subsampled : bool
+        Whether those rows are a random subsample of the data.
+    """
+
+    parameters: MixtureParameters
+    method: str
+    n_rows: int
+    subsampled: bool
+
+
+def initialise(
+    source: ArraySource,
+    n_components: int,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    *,
+    random_state: np.random.RandomState,
+    method: InitMethod = "kmeans",
+    labels: npt.NDArray[np.integer] | None = None,
+    weights: FloatArray | None = None,
+    means: FloatArray | None = None,
+    precisions: FloatArray | None = None,
+    n_jobs: int | None = None,
+) -> Start:
+    """Return parameters for EM to start from.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows and their weights. More rows than `subsample_size` allows are represented by a
+        random subsample, except with `labels`.
+    n_components : int
+        Number of components.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    regularisation : Regularisation
+        Amounts added to the variances.
+    random_state : RandomState
+        Draws the subsample and the start.
+    method : {"kmeans", "k-means++", "random", "random_from_data"}
+        "kmeans" takes one M-step from the clusters of k-means; "random" one from
+        responsibilities drawn uniformly and normalised. "k-means++" and "random_from_data" take
+        rows as means, drawn by greedy D² sampling and uniformly, with weights and covariances
+        from the rows nearest to each.
+    labels : ndarray of int of shape (n_samples,) or None
+        Takes one M-step from these instead of `method`; rows labelled -1 do not count.
+    weights, means, precisions : ndarray or None
+        What is given replaces what was found. If all three are, the data are not looked at.
+        Precisions have the shape in which users see covariances of the structure.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    Start
+        The parameters and how they were found.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows with a positive weight than components, or if given precisions
+        are not positive definite.
+    """
+    if weights is not None and means is not None and precisions is not None:
+        given = structure.from_precisions(weights, means, precisions)
+        return Start(given, "given", 0, subsampled=False)
+    if labels is not None:
+        rows, subsampled, described = source, False, "labels"
+        statistics = labelled_statistics(
+            source, labels, n_components, diagonal=structure.is_diagonal, n_jobs=n_jobs
+        )
+        found = structure.solve(_filled(statistics), regularisation)
+    else:
+        rows, subsampled = subsample(source, n_components, random_state)
+        described = method
+        found = _METHODS[method](
+            rows, n_components, structure, regularisation, random_state, n_jobs
+        )
+    if precisions is not None:
+        found = structure.from_precisions(found.weights, found.means, precisions)
+    if means is not None:
+        found = replace(found, means=np.ascontiguousarray(means, dtype=np.float64))
+    if weights is not None:
+        with np.errstate(divide="ignore"):  # a weight of 0 is allowed
+            found = replace(found, log_weights=np.log(weights))
+    return Start(found, described, rows.n_samples, subsampled)
+
+
+def subsample_size(n_components: int, n_features: int, itemsize: int) -> int:
+    """Return how many rows at most a start is found from.
+
+    Fifty rows for each mean and weight, at least 25,000; but no more than fill 64 MiB, unless
+    that were fewer than fifty for each component.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components.
+    n_features : int
+        Number of features.
+    itemsize : int
+        Bytes of one value.
+    """
+    wanted = max(SMALLEST_SUBSAMPLE, ROWS_PER_PARAMETER * n_components * (n_features + 1))
+    affordable = LARGEST_SUBSAMPLE_BYTES // (n_features * itemsize)
+    return max(min(wanted, affordable), ROWS_PER_PARAMETER * n_components)
+
+
+def subsample(
+    source: ArraySource, n_components: int, random_state: np.random.RandomState
+) -> tuple[ArraySource, bool]:
+    """Return the source itself, or a random subsample of it if it is large.
+
+    Rows of weight 0 do not enter a subsample; the others keep their weights.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows and their weights.
+    n_components : int
+        Number of components of the start that is to be found.
+    random_state : RandomState
+        Draws the rows.
+
+    Returns
+    -------
+    rows : ArraySource
+        The rows to use.
+    subsampled : bool
+        Whether they are a subsample.
+    """
+    size = subsample_size(n_components, source.n_features, source.dtype.itemsize)
+    if source.n_samples <= size:
+        return source, False
+    weights = source.weights
+    if weights is None:
+        chosen = sample_without_replacement(source.n_samples, size, random_state=random_state)
+        chosen.sort()
+        return ArraySource(source.rows(chosen)), True
+    present = np.flatnonzero(weights > 0.0)
+    if len(present) > size:
+        present = present[
+            np.sort(sample_without_replacement(len(present), size, random_state=random_state))
+        ]
+    return ArraySource(source.rows(present), weights[present]), True
+
+
+def _from_kmeans(
+    rows: ArraySource,
+    n_components: int,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    random_state: np.random.RandomState,
+    n_jobs: int | None,
+) -> MixtureParameters:
+    clusters = fit_kmeans(rows, n_components, random_state=random_state, n_jobs=n_jobs)
+    statistics = labelled_statistics(
+        rows, clusters.labels, n_components, diagonal=structure.is_diagonal, n_jobs=n_jobs
+    )
+    return structure.solve(_filled(statistics, clusters.centres), regularisation)
+
+
+def _from_random_responsibilities(
+    rows: ArraySource,
+    n_components: int,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    random_state: np.random.RandomState,
+    n_jobs: int | None,
+) -> MixtureParameters:
+    responsibilities = random_state.uniform(size=(rows.n_samples, n_components))
+    responsibilities /= responsibilities.sum(axis=1, keepdims=True)
+    statistics = responsibility_statistics(
+        rows, responsibilities, diagonal=structure.is_diagonal, n_jobs=n_jobs
+    )
+    return structure.solve(statistics, regularisation)
+
+
+def _from_seeding(
+    rows: ArraySource,
+    n_components: int,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    random_state: np.random.RandomState,
+    n_jobs: int | None,
+) -> MixtureParameters:
+    chosen = kmeans_plus_plus(rows, n_components, random_state, n_jobs=n_jobs)
+    return _around(rows, chosen, structure, regularisation, n_jobs)
+
+
+def _from_rows(
+    rows: ArraySource,
+    n_components: int,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    random_state: np.random.RandomState,
+    n_jobs: int | None,
+) -> MixtureParameters:
+    chances = None if rows.weights is None else rows.weights / rows.weights.sum()
+    chosen = random_state.choice(rows.n_samples, size=n_components, replace=False, p=chances)
+    return _around(rows, chosen, structure, regularisation, n_jobs)
+
+
+_METHODS = {
+    "kmeans": _from_kmeans,
+    "k-means++": _from_seeding,
+    "random": _from_random_responsibilities,
+    "random_from_data": _from_rows,
+}
+
+
+def _around(
+    rows: ArraySource,
+    chosen: npt.NDArray[np.integer],
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    n_jobs: int | None,
+) -> MixtureParameters:
+    """Return components at the chosen rows, each as wide as the rows nearest to it.
+
+    A component with too few rows for a covariance of its own gets the pooled one: it would be
+    stuck on them otherwise.
+    """
+    centres = rows.rows(chosen).astype(np.float64)
+    labels, _ = nearest_centres(rows, centres, n_jobs=n_jobs)
+    statistics = labelled_statistics(
+        rows, labels, len(centres), diagonal=structure.is_diagonal, n_jobs=n_jobs
+    ).about(centres)
+    about_centres = replace(statistics, first=np.zeros_like(statistics.first))
+    sizes = np.bincount(labels, minlength=len(centres))
+    enough = 2 if structure.is_diagonal else rows.n_features + 1
+    return structure.solve(_filled(about_centres, few=sizes < enough), regularisation)
+
+
+def _filled(
+    statistics: SufficientStatistics,
+    means: FloatArray | None = None,
+    *,
+    few: npt.NDArray[np.bool_] | None = None,
+) -> SufficientStatistics:
+    """Return the statistics with a spread for every component that has none.
+
+    Components without points get the weight of one average row and stay at their mean, if
+    given, or at their reference; they and those marked as having few points get the pooled
+    covariance of the others.
+    """
+    empty = statistics.empty()
+    borrowing = empty if few is None else empty | few
+    if not borrowing.any():
+        return statistics
+    lending = np.where(borrowing, 0.0, statistics.counts)
+    if not lending.any():
+        lending = statistics.counts
+    pooled = pool(statistics.covariances(), lending)
+    reference, counts = statistics.reference.copy(), statistics.counts.copy()
+    first, second = statistics.first.copy(), statistics.second.copy()
+    if means is not None:
+        reference[empty] = means[empty]
+    counts[empty] = counts[~empty].min()
+    first[empty] = 0.0
+    for k in np.flatnonzero(borrowing):
+        offset = first[k] / counts[k]
+        about_mean = offset * offset if statistics.is_diagonal else np.outer(offset, offset)
+        second[k] = counts[k] * (pooled + about_mean)
+    return replace(statistics, reference=reference, counts=counts, first=first, second=second)
