@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ def peak_memory(action: Callable[[], object]) -> PeakMemory:
     peak : PeakMemory
         Bytes above what was resident before the call.
     """
+    _return_freed_memory()
     before = _reset_high_water_mark()
     if before is not None:
         action()
@@ -54,6 +57,15 @@ def peak_memory(action: Callable[[], object]) -> PeakMemory:
     if mark is None:
         return PeakMemory(None, "not available on this system")
     return PeakMemory((_highest_ever() or mark) - mark, "rise of the process's high-water mark")
+
+
+def _return_freed_memory() -> None:
+    """Have Python and the C library hand back what is free, so that it cannot be used unseen."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _reset_high_water_mark() -> int | None:

@@ -46,7 +46,7 @@ def make_problem(case: Case, *, n_samples: int | None = None) -> MixtureProblem:
     Component k is ``m_k + (I + E_k) z B`` with standard normal z. The entries of m_k are normal
     with variance c²/(2D), so that two means are c standard deviations apart on average;
     those of E_k have variance 1/(4D²), so that the covariances too differ by the same amount for
-    any D. B, common to all, makes the features correlated and scales them from 0.5 to 2.
+    any D. B, common to all, makes the features correlated; its singular values go from 0.5 to 2.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def make_problem(case: Case, *, n_samples: int | None = None) -> MixtureProblem:
     separation = SEPARATIONS[case.overlap]
     centres = rng.normal(scale=separation / np.sqrt(2 * D), size=(K, D))
     shapes = np.eye(D) + rng.normal(scale=0.5 / D, size=(K, D, D))
-    mixing = np.linalg.qr(rng.normal(size=(D, D)))[0] * np.geomspace(0.5, 2.0, D)
+    mixing = np.geomspace(0.5, 2.0, D)[:, None] * np.linalg.qr(rng.normal(size=(D, D)))[0]
 
     X = np.empty((N, D), dtype=case.dtype)
     for start in range(0, N, _BLOCK):
