@@ -1,0 +1,446 @@
+"""One pass over a data source: parameters in, statistics or values of single rows out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.array import ArraySource
+from fastgmm.kernels import diagonal_pass, mixture_pass
+from fastgmm.kernels.compilation import AnyLayout
+from fastgmm.kernels.diagonal_pass import padded, unpack_products
+from fastgmm.kernels.microkernels import (
+    TILE_BYTES,
+    block_count,
+    pack_lower,
+    packed_length,
+    unpack_blocks,
+)
+from fastgmm.kernels.mixture_pass import Accumulators, PassParameters, RowValues
+from fastgmm.kernels.threads import run_slots
+from fastgmm.kernels.tiles import BLOCK_ROWS, slot_count
+from fastgmm.model.statistics import SufficientStatistics
+
+if TYPE_CHECKING:
+    from fastgmm.model.parameters import MixtureParameters
+
+FloatArray = npt.NDArray[np.float64]
+
+_FARTHEST_SHARED = {np.dtype(np.float64): 30.0, np.dtype(np.float32): 8.0}
+"""How many standard deviations means may lie from a centre that all components share.
+
+Moments about a point E standard deviations away lose E² units in the last place: at these limits
+1e-13 of a covariance in double precision, 4e-6 in single.
+"""
+
+_SINGLE_RANGE = (1e-12, 1e12)
+"""Spreads of single-precision data whose squares single precision holds with room to spare."""
+
+
+def _compute_type(source: ArraySource, scales: FloatArray) -> np.dtype[Any]:
+    """Return the type to compute in: the data's, unless squares would leave its range."""
+    if source.dtype == np.float64:
+        return np.dtype(np.float64)
+    low, high = _SINGLE_RANGE
+    scales = scales[scales > 0]
+    fits = scales.size == 0 or (low < scales.min() and scales.max() < high)
+    return np.dtype(np.float32 if fits else np.float64)
+
+
+def _split(values: FloatArray, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return numbers as sums of two of the given type."""
+    high = np.ascontiguousarray(values).astype(dtype).ravel()
+    return high, (values.ravel() - high).astype(dtype)
+
+
+def _pass_parameters(source: ArraySource, parameters: MixtureParameters) -> PassParameters:
+    """Return a mixture as the kernels read it."""
+    weights = np.exp(parameters.log_weights)
+    means, whiteners = parameters.means, parameters.whiteners
+    centre = weights @ means / weights.sum()
+    offsets = means - centre
+    diagonals = whiteners if parameters.is_diagonal else np.einsum("kii->ki", whiteners)
+    dtype = _compute_type(source, 1.0 / diagonals)
+    if parameters.is_diagonal:
+        farthest = np.abs(whiteners * offsets).max()
+        shifts = -whiteners * offsets
+        packed = whiteners
+    else:
+        farthest = (np.abs(whiteners) @ np.abs(offsets)[:, :, None]).max()
+        shifts = -(whiteners @ offsets[:, :, None])[:, :, 0]
+        packed = pack_lower(whiteners)
+    shared = bool(farthest <= _FARTHEST_SHARED[dtype])
+    constants = parameters.log_weights + parameters.log_normalisers
+    offset = float(constants.max())
+    return PassParameters(
+        (constants - offset).astype(dtype),
+        offset,
+        packed.astype(dtype).ravel(),
+        (shifts if shared else np.zeros_like(shifts)).astype(dtype).ravel(),
+        *_split(centre if shared else np.zeros_like(centre), dtype),
+        *_split(means, dtype),
+        shared,
+    )
+
+
+def _given_parameters(
+    source: ArraySource, n_components: int, references: FloatArray, diagonal: bool, shared: bool
+) -> PassParameters:
+    """Return what the kernels read where responsibilities are given: references only."""
+    n_features = source.n_features
+    spread = np.abs(source.rows(np.arange(min(source.n_samples, BLOCK_ROWS))) - references[0])
+    dtype = _compute_type(source, spread.max(axis=0).astype(np.float64))
+    size = n_features if diagonal else packed_length(n_features)
+    return PassParameters(
+        np.zeros(n_components, dtype),
+        0.0,
+        np.zeros(n_components * size, dtype),
+        np.zeros(n_components * n_features, dtype),
+        *_split(references[0] if shared else np.zeros(n_features), dtype),
+        *_split(references, dtype),
+        shared,
+    )
+
+
+def _run(
+    source: ArraySource,
+    parameters: PassParameters,
+    mode: int,
+    *,
+    diagonal: bool,
+    n_jobs: int | None,
+    log_density: npt.NDArray[Any] | None = None,
+    labels: npt.NDArray[np.int64] | None = None,
+    responsibilities: npt.NDArray[Any] | None = None,
+) -> Accumulators:
+    """Run a pass and return what its slots added up."""
+    n_components, n_features = len(parameters.constants), source.n_features
+    dtype = parameters.constants.dtype
+    moments = bool(mode & mixture_pass.MOMENTS)
+    if diagonal:
+        first, second = padded(n_components) * padded(2 * n_features), 0
+    else:
+        first = n_components * n_features
+        second = n_components * 16 * block_count(n_features)
+    n_slots = slot_count(8 * (first + second + n_components))
+    used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
+    sums = Accumulators(
+        np.zeros((used, n_components)),
+        np.zeros((used, first if moments else 0)),
+        np.zeros((used, second if moments or not diagonal else 0)),
+        np.zeros((used, TILE_BYTES // dtype.itemsize)),
+    )
+    rows = RowValues(
+        np.empty(0, source.dtype) if log_density is None else log_density,
+        np.empty(0, np.int64) if labels is None else labels,
+        np.empty((0, 0), source.dtype) if responsibilities is None else responsibilities,
+    )
+    weights = np.empty(0) if source.weights is None else source.weights
+    arguments = (
+        AnyLayout(source.X), AnyLayout(weights), 0, parameters, mode, n_slots, sums, rows,
+    )  # fmt: skip
+    if diagonal:
+        kernels = diagonal_pass.diagonal_pass, diagonal_pass.diagonal_slot
+    else:
+        kernels = mixture_pass.full_pass, mixture_pass.full_slot
+    run_slots(*kernels, arguments, used, n_jobs)
+    return sums
+
+
+def _statistics(
+    source: ArraySource,
+    sums: Accumulators,
+    reference: FloatArray,
+    diagonal: bool,
+    log_likelihood: float,
+) -> SufficientStatistics:
+    """Add up the slots, in their order."""
+    n_components, n_features = reference.shape
+    counts = sums.counts.sum(axis=0)
+    if diagonal:
+        first, second = unpack_products(sums.first.sum(axis=0), n_components, n_features)
+    else:
+        first = sums.first.sum(axis=0).reshape(n_components, n_features)
+        blocks = sums.second.sum(axis=0).reshape(n_components, -1)
+        second = unpack_blocks(blocks, n_features)
+    return SufficientStatistics(
+        reference=reference,
+        counts=counts,
+        first=first,
+        second=second,
+        log_likelihood=log_likelihood,
+        weight=source.total_weight,
+    )
+
+
+def mixture_statistics(
+    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> SufficientStatistics:
+    """Return the sufficient statistics of the responsibilities under a mixture: one E-step.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows, N of them.
+    parameters : MixtureParameters
+        The mixture, K components in D features.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    SufficientStatistics
+        Counts, first and second moments, and the log-likelihood of ``parameters``.
+    """
+    p = _pass_parameters(source, parameters)
+    diagonal = parameters.is_diagonal
+    sums = _run(source, p, mixture_pass.MOMENTS, diagonal=diagonal, n_jobs=n_jobs)
+    if p.shared:
+        centre = p.centre.astype(np.float64) + p.centre_low
+        reference = np.repeat(centre[None], parameters.n_components, axis=0)
+    else:
+        both = p.references.astype(np.float64) + p.references_low
+        reference = both.reshape(parameters.means.shape)
+    likelihood = _total(sums)
+    return _statistics(source, sums, reference, diagonal, likelihood)
+
+
+def _total(sums: Accumulators) -> float:
+    """Return the log-likelihood: slots added in order, then lanes."""
+    return float(sums.log_likelihood.sum(axis=0).sum())
+
+
+def _given_statistics(
+    source: ArraySource, n_components: int, mode: int, diagonal: bool, n_jobs: int | None, **rows: Any
+) -> SufficientStatistics:
+    """Return the statistics of given responsibilities, about points that lose no digits."""
+    some = source.rows(np.arange(min(source.n_samples, BLOCK_ROWS))).astype(np.float64)
+    reference = np.repeat(some.mean(axis=0)[None], n_components, axis=0)
+    shared = True
+    while True:
+        p = _given_parameters(source, n_components, reference, diagonal, shared)
+        sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, **rows)
+        if shared:
+            high, low = p.centre, p.centre_low
+            reference = np.repeat((high.astype(np.float64) + low)[None], n_components, axis=0)
+        else:
+            both = p.references.astype(np.float64) + p.references_low
+            reference = both.reshape(reference.shape)
+        statistics = _statistics(source, sums, reference, diagonal, float("nan"))
+        if not shared:
+            return statistics
+        counts = np.where(statistics.counts > 0, statistics.counts, 1.0)[:, None]
+        offsets = statistics.first / counts
+        second = statistics.second if diagonal else np.einsum("kii->ki", statistics.second)
+        limit = _FARTHEST_SHARED[p.constants.dtype] ** 2
+        if (offsets**2 <= limit * (second / counts - offsets**2)).all():
+            return statistics
+        # means far from the common reference: once more, about the means themselves
+        reference, shared = statistics.reference + offsets, False
+
+
+def labelled_statistics(
+    source: ArraySource,
+    labels: npt.NDArray[np.int64],
+    n_components: int,
+    *,
+    diagonal: bool,
+    n_jobs: int | None = None,
+) -> SufficientStatistics:
+    """Return the sufficient statistics of rows whose components are known.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows.
+    labels : ndarray of shape (n_samples,)
+        Component of each row; −1 leaves a row out.
+    n_components : int
+        Number of components.
+    diagonal : bool
+        Whether only the diagonals of the second moments are wanted.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    SufficientStatistics
+        The statistics; their log-likelihood is nan.
+    """
+    return _given_statistics(
+        source,
+        n_components,
+        mixture_pass.MOMENTS | mixture_pass.GIVEN_LABELS,
+        diagonal,
+        n_jobs,
+        labels=np.ascontiguousarray(labels, dtype=np.int64),
+    )
+
+
+def responsibility_statistics(
+    source: ArraySource,
+    responsibilities: npt.NDArray[Any],
+    *,
+    diagonal: bool,
+    n_jobs: int | None = None,
+) -> SufficientStatistics:
+    """Return the sufficient statistics of given responsibilities.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows.
+    responsibilities : ndarray of shape (n_samples, n_components)
+        Share of each row in each component.
+    diagonal : bool
+        Whether only the diagonals of the second moments are wanted.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    SufficientStatistics
+        The statistics; their log-likelihood is nan.
+    """
+    given = np.ascontiguousarray(responsibilities, dtype=source.dtype)
+    return _given_statistics(
+        source,
+        given.shape[1],
+        mixture_pass.MOMENTS | mixture_pass.GIVEN_RESPONSIBILITIES,
+        diagonal,
+        n_jobs,
+        responsibilities=given,
+    )
+
+
+def log_likelihood(
+    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> float:
+    """Return the weighted sum of the rows' log-densities, in nats.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows.
+    parameters : MixtureParameters
+        The mixture.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    float
+        The log-likelihood.
+    """
+    p = _pass_parameters(source, parameters)
+    return _total(_run(source, p, 0, diagonal=parameters.is_diagonal, n_jobs=n_jobs))
+
+
+def log_density(
+    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> npt.NDArray[Any]:
+    """Return the log-density of the mixture at every row.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows.
+    parameters : MixtureParameters
+        The mixture.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Log-densities in nats, in the type of the rows.
+    """
+    p = _pass_parameters(source, parameters)
+    out = np.empty(source.n_samples, source.dtype)
+    mode = mixture_pass.LOG_DENSITY
+    _run(source, p, mode, diagonal=parameters.is_diagonal, n_jobs=n_jobs, log_density=out)
+    return out
+
+
+def responsibilities(
+    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> npt.NDArray[Any]:
+    """Return the posterior probability of every component at every row.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows.
+    parameters : MixtureParameters
+        The mixture.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_components)
+        Responsibilities, in the type of the rows.
+    """
+    p = _pass_parameters(source, parameters)
+    out = np.empty((source.n_samples, parameters.n_components), source.dtype)
+    mode = mixture_pass.RESPONSIBILITIES
+    _run(source, p, mode, diagonal=parameters.is_diagonal, n_jobs=n_jobs, responsibilities=out)
+    return out
+
+
+def labels(
+    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> npt.NDArray[np.int64]:
+    """Return the most probable component of every row, the first among equals.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows.
+    parameters : MixtureParameters
+        The mixture.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Component indices.
+    """
+    p = _pass_parameters(source, parameters)
+    out = np.empty(source.n_samples, np.int64)
+    mode = mixture_pass.LABELS
+    _run(source, p, mode, diagonal=parameters.is_diagonal, n_jobs=n_jobs, labels=out)
+    return out
+
+
+def nearest_centres(source, centres, *, n_jobs=None):
+    X = np.asarray(source.X, dtype=np.float64)
+    d = np.stack([((X - c) ** 2).sum(1) for c in centres], 1)
+    return d.argmin(1), d.min(1)
+
+
+def lloyd_statistics(source, centres, *, n_jobs=None):
+    X = np.asarray(source.X, dtype=np.float64)
+    w = np.ones(len(X)) if source.weights is None else source.weights
+    lab, d = nearest_centres(source, centres)
+    K = len(centres)
+    counts = np.bincount(lab, w, minlength=K)
+    sums = np.stack([np.bincount(lab, w * (X[:, j] - centres[lab, j]), minlength=K)
+                     for j in range(X.shape[1])], 1)
+    return counts, sums, float((w * d).sum())
+
+
+def kmeans_plus_plus(source, n_clusters, random_state, *, n_local_trials=None, n_jobs=None):
+    X = np.asarray(source.X, dtype=np.float64)
+    w = np.ones(len(X)) if source.weights is None else source.weights
+    idx = [int(random_state.choice(len(X), p=w / w.sum()))]
+    d = ((X - X[idx[0]]) ** 2).sum(1)
+    while len(idx) < n_clusters:
+        p = d * w
+        i = int(random_state.choice(len(X), p=p / p.sum())) if p.sum() > 0 else int(random_state.randint(len(X)))
+        idx.append(i)
+        d = np.minimum(d, ((X - X[i]) ** 2).sum(1))
+    return np.array(idx)

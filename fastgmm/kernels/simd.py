@@ -1,0 +1,154 @@
+"""Vectors of the machine's full width, as LLVM code written by Python functions.
+
+A microkernel keeps a block of vector accumulators in registers over a whole loop, which numba's
+own loops cannot express.  These functions write its LLVM code through llvmlite; every vector type
+is legal on every target (LLVM splits what is too wide), only the speed depends on the width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import llvmlite.binding
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+INT = ir.IntType(64)
+LANE_INDEX = ir.IntType(32)
+
+
+class RegisterBlock(NamedTuple):
+    """How a microkernel uses the vector registers.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Bytes of a vector register.
+    n_vectors : int
+        Vectors of lanes that a block of four rows takes side by side.
+    """
+
+    n_bytes: int
+    n_vectors: int
+
+
+def register_block() -> RegisterBlock:
+    """Return the block for the processor that numba compiles for.
+
+    Returns
+    -------
+    RegisterBlock
+        64-byte vectors and 4 × 4 accumulators with AVX-512 (32 registers), 32-byte vectors and
+        4 × 2 with AVX (16 registers), 16-byte vectors otherwise: 4 × 4 on 64-bit ARM
+        (32 registers), 4 × 2 elsewhere.
+    """
+    named = numba.config.CPU_FEATURES
+    if named is None:
+        features = llvmlite.binding.get_host_cpu_features()
+        present = {name for name, on in features.items() if on}
+    else:
+        present = {name[1:] for name in named.split(",") if name.startswith("+")}
+    if "avx512f" in present:
+        return RegisterBlock(64, 4)
+    if "avx" in present:
+        return RegisterBlock(32, 2)
+    if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
+        return RegisterBlock(16, 4)
+    return RegisterBlock(16, 2)
+
+
+def element_type(array_type: types.Array) -> ir.Type:
+    """Return the LLVM type of an array's elements, float64 or float32."""
+    return ir.DoubleType() if array_type.dtype == types.float64 else ir.FloatType()
+
+
+def pointer(context, builder, array_type, array, offset=None):
+    """Return the address of an array's element number ``offset`` (the first by default)."""
+    address = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
+    return address if offset is None else builder.gep(address, [offset])
+
+
+def constant(value: int) -> ir.Constant:
+    """Return an integer constant."""
+    return ir.Constant(INT, value)
+
+
+def filled(element: ir.Type, width: int, value: float) -> ir.Constant:
+    """Return a constant vector with the same value in every lane."""
+    return ir.Constant(ir.VectorType(element, width), [value] * width)
+
+
+def broadcast(builder, scalar, width: int):
+    """Return a vector with a scalar in every lane."""
+    vector = ir.VectorType(scalar.type, width)
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(LANE_INDEX, 0))
+    mask = ir.Constant(ir.VectorType(LANE_INDEX, width), [0] * width)
+    return builder.shuffle_vector(first, undefined, mask)
+
+
+def multiply_add(builder, x, y, z):
+    """Return x·y + z, fused where the processor can."""
+    kind = "f64" if isinstance(x.type.element, ir.DoubleType) else "f32"
+    name = f"llvm.fmuladd.v{x.type.count}{kind}"
+    signature = ir.FunctionType(x.type, [x.type] * 3)
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, signature, name), [x, y, z]
+    )
+
+
+def load(builder, address, index, width: int, align: int):
+    """Load a vector that starts at element ``index``."""
+    vector = ir.VectorType(address.type.pointee, width)
+    at = builder.bitcast(builder.gep(address, [index]), vector.as_pointer())
+    return builder.load(at, align=align)
+
+
+def store(builder, value, address, index, align: int):
+    """Store a vector from element ``index`` on."""
+    at = builder.bitcast(builder.gep(address, [index]), value.type.as_pointer())
+    builder.store(value, at, align=align)
+
+
+class Registers:
+    """Vector variables that LLVM will keep in registers."""
+
+    def __init__(self, builder, vector_type: ir.Type, count: int) -> None:
+        self._builder = builder
+        self._slots = [cgutils.alloca_once(builder, vector_type) for _ in range(count)]
+
+    def __getitem__(self, index: int):
+        """Return the value of a variable."""
+        return self._builder.load(self._slots[index])
+
+    def __setitem__(self, index: int, value) -> None:
+        """Give a variable a value."""
+        self._builder.store(value, self._slots[index])
+
+
+def sums_of_lanes(builder, vectors, width: int):
+    """Reduce ``width`` vectors to one that holds their sums, in their order.
+
+    Each step interleaves the halves of two vectors and adds them: ``width`` − 1 additions in all.
+    """
+    group = 1
+    while len(vectors) > 1:
+        low, high = [], []
+        for start in range(0, width, 2 * group):
+            low += [start + i for i in range(group)]
+            low += [width + start + i for i in range(group)]
+            high += [start + group + i for i in range(group)]
+            high += [width + start + group + i for i in range(group)]
+        low_mask, high_mask = (
+            ir.Constant(ir.VectorType(LANE_INDEX, width), m) for m in (low, high)
+        )
+        vectors = [
+            builder.fadd(
+                builder.shuffle_vector(a, b, low_mask), builder.shuffle_vector(a, b, high_mask)
+            )
+            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+        group *= 2
+    return vectors[0]

@@ -1,0 +1,101 @@
+"""Rows cut into blocks, blocks into tiles, and tiles loaded feature by feature.
+
+Symbols: N rows, D features, K components, T lanes of a tile, S accumulator slots.
+
+A *block* is a fixed range of global row numbers; block b is added to slot b modulo S.  Neither
+depends on the number of threads or on how the rows arrive, so neither do the results.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.microkernels import TILE_BYTES
+
+BLOCK_ROWS = 1024
+"""Rows of a block: a multiple of the lanes of a tile of either type."""
+
+_ALIGNMENT = 64
+_MAX_SLOTS = 64
+_MIN_SLOTS = 4
+_SLOT_MEMORY = 64 * 2**20
+
+
+def slot_count(bytes_per_slot: int) -> int:
+    """Return how many slots a problem has: 64, fewer where they would take over 64 MB, at least 4.
+
+    Parameters
+    ----------
+    bytes_per_slot : int
+        Size of one slot's accumulators, which depends on K, D and the covariance structure only.
+
+    Returns
+    -------
+    int
+        Number of slots, S.
+    """
+    return max(_MIN_SLOTS, min(_MAX_SLOTS, _SLOT_MEMORY // max(bytes_per_slot, 1)))
+
+
+@kernel()
+def aligned_scratch(size, like):
+    """Return ``size`` elements of the type of ``like`` that start on a cache line."""
+    buffer = np.empty(size + _ALIGNMENT // like.itemsize, like.dtype)
+    skip = (_ALIGNMENT - buffer.ctypes.data % _ALIGNMENT) % _ALIGNMENT // like.itemsize
+    return buffer[skip : skip + size]
+
+
+@kernel()
+def lanes_of(like):
+    """Return T, the lanes of a tile, for the type of ``like``."""
+    return TILE_BYTES // like.itemsize
+
+
+@kernel()
+def load_tile(X, row, n, centre, centre_low, tile, T):
+    """Write features of rows ``row``… ``row + n`` about the centre, feature by feature.
+
+    Lanes from ``n`` on are filled with the centre itself.  The centre comes as the sum of two
+    numbers, so that single-precision data far from the origin lose nothing.
+    """
+    for j in range(X.shape[1]):
+        at = j * T
+        high = centre[j]
+        low = centre_low[j]
+        for lane in range(n):
+            tile[at + lane] = (X[row + lane, j] - high) - low
+        for lane in range(n, T):
+            tile[at + lane] = 0.0
+
+
+@kernel()
+def load_weights(weights, row, n, tile_weights, T):
+    """Write the weights of rows ``row``… ``row + n``, ones if there are none, then zeros."""
+    if weights.shape[0] == 0:
+        for lane in range(n):
+            tile_weights[lane] = 1.0
+    else:
+        for lane in range(n):
+            tile_weights[lane] = weights[row + lane]
+    for lane in range(n, T):
+        tile_weights[lane] = 0.0
+
+
+@kernel()
+def subtract_reference(tile, T, D, reference, reference_low, at, out):
+    """Write the tile's features about a component's own reference point."""
+    for j in range(D):
+        high = reference[at + j]
+        low = reference_low[at + j]
+        for lane in range(j * T, (j + 1) * T):
+            out[lane] = (tile[lane] - high) - low
+
+
+@kernel(fastmath={"reassoc", "contract"})
+def lane_sum(values, at, T):
+    """Return the sum of T lanes; ``reassoc`` lets the sum be kept in vector lanes."""
+    total = values.dtype.type(0.0)
+    for lane in range(at, at + T):
+        total += values[lane]
+    return total
