@@ -244,7 +244,7 @@ def _collapsed(
         return np.zeros(len(covariances), dtype=bool)
     if structure.is_diagonal:
         shares = covariances / amounts
-        if structure.name in ("spherical", "tied_spherical"):
+        if structure.is_spherical:
             shares = shares.mean(axis=1, keepdims=True)
         smallest: FloatArray = shares.min(axis=1)
         return smallest < 1.0

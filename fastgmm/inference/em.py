@@ -11,6 +11,7 @@ import numpy as np
 
 from fastgmm.data.array import ArraySource
 from fastgmm.inference.degeneracy import Degeneracy, find_degeneracies, hold_covariances
+from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.inference.passes import log_likelihood, mixture_statistics
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.model.parameters import MixtureParameters
@@ -88,6 +89,8 @@ class FitInfo:
         Which of the starts is the one returned.
     degeneracies : tuple of Degeneracy
         Components without points or spread in the returned parameters.
+    initialisation : InitialisationInfo or None
+        How the start was found; None if it was handed to `fit_em`.
     """
 
     trace: tuple[float, ...]
@@ -99,6 +102,7 @@ class FitInfo:
     n_threads: int
     start: int
     degeneracies: tuple[Degeneracy, ...]
+    initialisation: InitialisationInfo | None = None
 
 
 def em_step(
@@ -132,7 +136,13 @@ def em_step(
         Moments and log-likelihood under the parameters given.
     """
     statistics = mixture_statistics(source, parameters, n_jobs=n_jobs)
-    return structure.solve(statistics, regularisation), statistics
+    proposal = structure.solve(statistics, regularisation)
+    empty = statistics.empty()
+    if empty.any():
+        # The passes choose the reference, which is where the solve leaves such a component.
+        means = np.where(empty[:, None], parameters.means, proposal.means)
+        proposal = replace(proposal, means=means)
+    return proposal, statistics
 
 
 def fit_em(
@@ -229,7 +239,7 @@ def fit_em(
 
 def fit_best(
     source: ArraySource,
-    draw_start: Callable[[int], MixtureParameters],
+    draw_start: Callable[[int], tuple[MixtureParameters, InitialisationInfo]],
     n_init: int,
     structure: CovarianceStructure,
     regularisation: Regularisation,
@@ -246,7 +256,7 @@ def fit_best(
     source : ArraySource
         The rows and their weights.
     draw_start : callable
-        Returns the start of the given number, counted from 0.
+        Returns the start of the given number, counted from 0, as `initialise` does.
     n_init : int
         Number of starts. No further ones are tried after the callback asked to stop.
     structure : CovarianceStructure
@@ -267,9 +277,10 @@ def fit_best(
     n_passes = 0
     best: tuple[MixtureParameters, FitInfo] | None = None
     for start in range(n_init):
+        initial, initialisation = draw_start(start)
         parameters, info = fit_em(
             source,
-            draw_start(start),
+            initial,
             structure,
             regularisation,
             tol=tol,
@@ -280,7 +291,7 @@ def fit_best(
         )
         n_passes += info.n_passes
         if best is None or info.trace[-1] > best[1].trace[-1]:
-            best = parameters, info
+            best = parameters, replace(info, initialisation=initialisation)
         if info.reason == "callback":
             break
     if best is None:

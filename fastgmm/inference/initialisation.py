@@ -29,16 +29,15 @@ INIT_METHODS: tuple[InitMethod, ...] = ("kmeans", "k-means++", "random", "random
 SMALLEST_SUBSAMPLE = 25_000
 ROWS_PER_PARAMETER = 50
 LARGEST_SUBSAMPLE_BYTES = 64 * 2**20
+RESPONSIBILITIES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Initial parameters and how they were found.
+class InitialisationInfo:
+    """How initial parameters were found.
 
     Attributes
     ----------
-    parameters : MixtureParameters
-        The initial parameters.
     method : str
         "kmeans", "k-means++", "random", "random_from_data", "labels" or "given".
     n_rows : int
@@ -47,7 +46,6 @@ class Start:
         Whether those rows are a random subsample of the data.
     """
 
-    parameters: MixtureParameters
     method: str
     n_rows: int
     subsampled: bool
@@ -61,12 +59,12 @@ def initialise(
     *,
     random_state: np.random.RandomState,
     method: InitMethod = "kmeans",
-    labels: npt.NDArray[np.integer] | None = None,
+    labels: npt.NDArray[np.int64] | None = None,
     weights: FloatArray | None = None,
     means: FloatArray | None = None,
     precisions: FloatArray | None = None,
     n_jobs: int | None = None,
-) -> Start:
+) -> tuple[MixtureParameters, InitialisationInfo]:
     """Return parameters for EM to start from.
 
     Parameters
@@ -97,8 +95,10 @@ def initialise(
 
     Returns
     -------
-    Start
-        The parameters and how they were found.
+    parameters : MixtureParameters
+        The initial parameters.
+    info : InitialisationInfo
+        How they were found.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def initialise(
     """
     if weights is not None and means is not None and precisions is not None:
         given = structure.from_precisions(weights, means, precisions)
-        return Start(given, "given", 0, subsampled=False)
+        return given, InitialisationInfo("given", 0, subsampled=False)
     if labels is not None:
         rows, subsampled, described = source, False, "labels"
         statistics = labelled_statistics(
@@ -116,6 +116,7 @@ def initialise(
         )
         found = structure.solve(_filled(statistics), regularisation)
     else:
+        _require_rows(source, n_components)
         rows, subsampled = subsample(source, n_components, random_state)
         described = method
         found = _METHODS[method](
@@ -128,7 +129,7 @@ def initialise(
     if weights is not None:
         with np.errstate(divide="ignore"):  # a weight of 0 is allowed
             found = replace(found, log_weights=np.log(weights))
-    return Start(found, described, rows.n_samples, subsampled)
+    return found, InitialisationInfo(described, rows.n_samples, subsampled)
 
 
 def subsample_size(n_components: int, n_features: int, itemsize: int) -> int:
@@ -190,6 +191,24 @@ def subsample(
     return ArraySource(source.rows(present), weights[present]), True
 
 
+def _require_rows(source: ArraySource, n_components: int) -> None:
+    """Raise if there are fewer rows that count than components."""
+    if source.weights is None:
+        available, which = source.n_samples, "rows"
+    else:
+        available, which = int(np.count_nonzero(source.weights)), "rows of positive sample_weight"
+    if available < n_components:
+        raise ValueError(
+            f"n_components={n_components} needs at least as many {which}; got {available}"
+        )
+
+
+def _slice(source: ArraySource, first: int, last: int) -> ArraySource:
+    """Return consecutive rows of a source, without copying."""
+    weights = source.weights
+    return ArraySource(source.X[first:last], None if weights is None else weights[first:last])
+
+
 def _from_kmeans(
     rows: ArraySource,
     n_components: int,
@@ -213,11 +232,17 @@ def _from_random_responsibilities(
     random_state: np.random.RandomState,
     n_jobs: int | None,
 ) -> MixtureParameters:
-    responsibilities = random_state.uniform(size=(rows.n_samples, n_components))
-    responsibilities /= responsibilities.sum(axis=1, keepdims=True)
-    statistics = responsibility_statistics(
-        rows, responsibilities, diagonal=structure.is_diagonal, n_jobs=n_jobs
-    )
+    statistics: SufficientStatistics | None = None
+    step = max(1, RESPONSIBILITIES_AT_ONCE // n_components)
+    for first in range(0, rows.n_samples, step):
+        piece = rows if rows.n_samples <= step else _slice(rows, first, first + step)
+        responsibilities = random_state.uniform(size=(piece.n_samples, n_components))
+        responsibilities /= responsibilities.sum(axis=1, keepdims=True)
+        added = responsibility_statistics(
+            piece, responsibilities, diagonal=structure.is_diagonal, n_jobs=n_jobs
+        )
+        statistics = added if statistics is None else statistics + added
+    assert statistics is not None
     return structure.solve(statistics, regularisation)
 
 
@@ -256,7 +281,7 @@ _METHODS = {
 
 def _around(
     rows: ArraySource,
-    chosen: npt.NDArray[np.integer],
+    chosen: npt.NDArray[np.int64],
     structure: CovarianceStructure,
     regularisation: Regularisation,
     n_jobs: int | None,

@@ -1,0 +1,1 @@
+"""Gaussian mixtures as values: parameters, statistics, covariance structures, files."""

@@ -190,6 +190,11 @@ class SufficientStatistics:
             covariances[empty] = pool(covariances, np.where(empty, 0.0, self.counts))
         return covariances
 
+    def variances(self) -> FloatArray:
+        """Return the diagonals of `covariances`, shape (n_components, n_features)."""
+        covariances = self.covariances()
+        return covariances if self.is_diagonal else np.einsum("kii->ki", covariances)
+
     def _divisors(self) -> FloatArray:
         """Return the counts, with infinity for empty components so that quotients vanish."""
         return np.where(self.empty(), np.inf, self.counts)

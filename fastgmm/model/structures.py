@@ -1,8 +1,6 @@
 """Covariance structures: how a mixture's covariances follow from the statistics.
 
-Each structure is one class; `solve` is its M-step. The two diagonal-like views of its
-covariances, `expand` and `reduce`, translate between one covariance for each component, which
-the passes work on, and the shape in which users see them.
+Each structure is one class: what its covariances share, and `solve`, its M-step.
 """
 
 from __future__ import annotations
@@ -22,19 +20,26 @@ _EPSILON = float(np.finfo(np.float64).eps)
 class CovarianceStructure(ABC):
     """What the covariances of a mixture have in common.
 
+    Users see the covariances in the shape ``([K,] D, D)``, ``([K,] D)`` or ``([K])``: the axis
+    of the components is missing where they are tied, and those of the features where the
+    covariances are diagonal or spherical.
+
     Attributes
     ----------
     name : str
         The name users give.
     is_diagonal : bool
         Whether covariances are diagonal, so that the passes need no matrices.
+    is_spherical : bool
+        Whether all features of a component have the same variance.
     is_tied : bool
         Whether all components share one covariance.
     """
 
     name: ClassVar[str]
-    is_diagonal: ClassVar[bool]
-    is_tied: ClassVar[bool]
+    is_diagonal: ClassVar[bool] = False
+    is_spherical: ClassVar[bool] = False
+    is_tied: ClassVar[bool] = False
 
     @abstractmethod
     def solve(
@@ -66,65 +71,80 @@ class CovarianceStructure(ABC):
             If a covariance is singular and the regularisation is 0.
         """
 
-    @abstractmethod
-    def n_covariance_parameters(self, n_components: int, n_features: int) -> int:
-        """Return the number of free parameters of the covariances."""
-
-    @abstractmethod
-    def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return the shape in which users see the covariances."""
-
-    @abstractmethod
-    def reduce(self, covariances: FloatArray) -> FloatArray:
-        """Return the user's shape of one covariance (or precision) for each component."""
-
-    @abstractmethod
-    def expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
-        """Return one covariance (or precision) for each component from the user's shape."""
-
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Return the number of free parameters of a whole mixture."""
-        covariances = self.n_covariance_parameters(n_components, n_features)
+        if self.is_spherical:
+            each = 1
+        elif self.is_diagonal:
+            each = n_features
+        else:
+            each = n_features * (n_features + 1) // 2
+        covariances = each if self.is_tied else each * n_components
         return covariances + n_components * n_features + n_components - 1
+
+    def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return the shape in which users see the covariances."""
+        features = 0 if self.is_spherical else 1 if self.is_diagonal else 2
+        return (n_components,) * (not self.is_tied) + (n_features,) * features
 
     def covariances(self, parameters: MixtureParameters) -> FloatArray:
         """Return the covariances in the user's shape."""
-        return self.reduce(parameters.covariances())
+        return self._reduce(parameters.covariances())
 
     def precisions(self, parameters: MixtureParameters) -> FloatArray:
         """Return the precisions in the user's shape."""
-        return self.reduce(parameters.precisions())
+        return self._reduce(parameters.precisions())
 
     def precisions_cholesky(self, parameters: MixtureParameters) -> FloatArray:
         """Return the upper triangular U with U U^T = precision, in the user's shape.
 
         Diagonal structures have the inverse standard deviations instead.
         """
-        if self.is_diagonal:
-            return self.reduce(parameters.whiteners)
-        return self.reduce(np.ascontiguousarray(parameters.whiteners.transpose(0, 2, 1)))
+        whiteners = parameters.whiteners
+        return self._reduce(whiteners if self.is_diagonal else whiteners.transpose(0, 2, 1))
 
     def from_covariances(
         self, weights: FloatArray, means: FloatArray, covariances: FloatArray
     ) -> MixtureParameters:
         """Return the parameters with covariances given in the user's shape."""
-        expanded = self.expand(covariances, *means.shape)
+        expanded = self._expand(covariances, *means.shape)
         return MixtureParameters.from_covariances(weights, means, expanded)
 
     def from_precisions(
         self, weights: FloatArray, means: FloatArray, precisions: FloatArray
     ) -> MixtureParameters:
         """Return the parameters with precisions given in the user's shape."""
-        expanded = self.expand(precisions, *means.shape)
+        expanded = self._expand(precisions, *means.shape)
         return MixtureParameters.from_precisions(weights, means, expanded)
+
+    def _reduce(self, covariances: FloatArray) -> FloatArray:
+        """Return the user's shape of one covariance for each component, as an array of its own."""
+        components = 0 if self.is_tied else slice(None)
+        features = 0 if self.is_spherical else slice(None)
+        return np.array(covariances[components, ..., features], dtype=np.float64, order="C")
+
+    def _expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
+        """Return one covariance for each component from the user's shape."""
+        expected = self.covariance_shape(n_components, n_features)
+        if np.shape(covariances) != expected:
+            raise ValueError(
+                f"covariances and precisions of type {self.name!r} should have shape {expected} "
+                f"for {n_components} components and {n_features} features; got "
+                f"{np.shape(covariances)}"
+            )
+        expanded = np.asarray(covariances, dtype=np.float64)
+        if self.is_tied:
+            expanded = expanded[None]
+        if self.is_spherical:
+            expanded = expanded[..., None]
+        features = (n_features,) * (1 if self.is_diagonal else 2)
+        return np.broadcast_to(expanded, (n_components, *features))
 
 
 class Full(CovarianceStructure):
     """Each component has a covariance matrix of its own."""
 
     name = "full"
-    is_diagonal = False
-    is_tied = False
 
     def solve(
         self, statistics: SufficientStatistics, regularisation: Regularisation
@@ -133,28 +153,11 @@ class Full(CovarianceStructure):
         whiteners = _whiten_matrices(statistics.covariances(), regularisation)
         return _assemble(statistics, whiteners)
 
-    def n_covariance_parameters(self, n_components: int, n_features: int) -> int:
-        """Return the number of free parameters of the covariances."""
-        return n_components * n_features * (n_features + 1) // 2
-
-    def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return (n_components, n_features, n_features)."""
-        return (n_components, n_features, n_features)
-
-    def reduce(self, covariances: FloatArray) -> FloatArray:
-        """Return the matrices as they are."""
-        return covariances
-
-    def expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
-        """Return the matrices as they are."""
-        return covariances
-
 
 class Tied(CovarianceStructure):
     """All components share one covariance matrix."""
 
     name = "tied"
-    is_diagonal = False
     is_tied = True
 
     def solve(
@@ -164,52 +167,19 @@ class Tied(CovarianceStructure):
         pooled = pool(statistics.covariances(), statistics.weights())
         return _assemble(statistics, _whiten_matrices(pooled[None], regularisation))
 
-    def n_covariance_parameters(self, n_components: int, n_features: int) -> int:
-        """Return the number of free parameters of the covariance."""
-        return n_features * (n_features + 1) // 2
-
-    def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return (n_features, n_features)."""
-        return (n_features, n_features)
-
-    def reduce(self, covariances: FloatArray) -> FloatArray:
-        """Return the first of the equal matrices."""
-        return covariances[0].copy()
-
-    def expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
-        """Return the matrix once for each component."""
-        return np.broadcast_to(covariances, (n_components, n_features, n_features))
-
 
 class Diagonal(CovarianceStructure):
     """Each component has a variance of its own for each feature."""
 
     name = "diag"
     is_diagonal = True
-    is_tied = False
 
     def solve(
         self, statistics: SufficientStatistics, regularisation: Regularisation
     ) -> MixtureParameters:
         """Return the parameters that maximise the expected log-likelihood."""
-        variances = _variances(statistics) + regularisation.amounts
+        variances = statistics.variances() + regularisation.amounts
         return _assemble(statistics, _whiten_variances(variances))
-
-    def n_covariance_parameters(self, n_components: int, n_features: int) -> int:
-        """Return the number of variances."""
-        return n_components * n_features
-
-    def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return (n_components, n_features)."""
-        return (n_components, n_features)
-
-    def reduce(self, covariances: FloatArray) -> FloatArray:
-        """Return the variances as they are."""
-        return covariances
-
-    def expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
-        """Return the variances as they are."""
-        return covariances
 
 
 class Spherical(CovarianceStructure):
@@ -217,30 +187,14 @@ class Spherical(CovarianceStructure):
 
     name = "spherical"
     is_diagonal = True
-    is_tied = False
+    is_spherical = True
 
     def solve(
         self, statistics: SufficientStatistics, regularisation: Regularisation
     ) -> MixtureParameters:
         """Return the parameters that maximise the expected log-likelihood."""
-        variances = (_variances(statistics) + regularisation.amounts).mean(axis=1, keepdims=True)
-        return _assemble(statistics, _whiten_variances(variances))
-
-    def n_covariance_parameters(self, n_components: int, n_features: int) -> int:
-        """Return the number of variances."""
-        return n_components
-
-    def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return (n_components,)."""
-        return (n_components,)
-
-    def reduce(self, covariances: FloatArray) -> FloatArray:
-        """Return the variance of the first of equal features."""
-        return covariances[:, 0].copy()
-
-    def expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
-        """Return each variance once for each feature."""
-        return np.broadcast_to(covariances[:, None], (n_components, n_features))
+        variances = statistics.variances() + regularisation.amounts
+        return _assemble(statistics, _whiten_variances(variances.mean(axis=1, keepdims=True)))
 
 
 class TiedDiagonal(CovarianceStructure):
@@ -254,24 +208,8 @@ class TiedDiagonal(CovarianceStructure):
         self, statistics: SufficientStatistics, regularisation: Regularisation
     ) -> MixtureParameters:
         """Return the parameters that maximise the expected log-likelihood."""
-        pooled = pool(_variances(statistics), statistics.weights()) + regularisation.amounts
+        pooled = pool(statistics.variances(), statistics.weights()) + regularisation.amounts
         return _assemble(statistics, _whiten_variances(pooled[None]))
-
-    def n_covariance_parameters(self, n_components: int, n_features: int) -> int:
-        """Return the number of variances."""
-        return n_features
-
-    def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return (n_features,)."""
-        return (n_features,)
-
-    def reduce(self, covariances: FloatArray) -> FloatArray:
-        """Return the variances of the first of equal components."""
-        return covariances[0].copy()
-
-    def expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
-        """Return the variances once for each component."""
-        return np.broadcast_to(covariances, (n_components, n_features))
 
 
 class TiedSpherical(CovarianceStructure):
@@ -279,30 +217,15 @@ class TiedSpherical(CovarianceStructure):
 
     name = "tied_spherical"
     is_diagonal = True
+    is_spherical = True
     is_tied = True
 
     def solve(
         self, statistics: SufficientStatistics, regularisation: Regularisation
     ) -> MixtureParameters:
         """Return the parameters that maximise the expected log-likelihood."""
-        pooled = pool(_variances(statistics), statistics.weights()) + regularisation.amounts
+        pooled = pool(statistics.variances(), statistics.weights()) + regularisation.amounts
         return _assemble(statistics, _whiten_variances(pooled.mean().reshape(1, 1)))
-
-    def n_covariance_parameters(self, n_components: int, n_features: int) -> int:
-        """Return 1."""
-        return 1
-
-    def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
-        """Return the empty shape: a single number."""
-        return ()
-
-    def reduce(self, covariances: FloatArray) -> FloatArray:
-        """Return the one variance as an array without axes."""
-        return np.asarray(covariances[0, 0])
-
-    def expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
-        """Return the variance once for each component and feature."""
-        return np.broadcast_to(covariances, (n_components, n_features))
 
 
 _STRUCTURES: dict[str, CovarianceStructure] = {
@@ -347,12 +270,6 @@ def _assemble(statistics: SufficientStatistics, whiteners: FloatArray) -> Mixtur
     )
 
 
-def _variances(statistics: SufficientStatistics) -> FloatArray:
-    """Return the variances of the components, shape (n_components, n_features)."""
-    covariances = statistics.covariances()
-    return covariances if statistics.is_diagonal else np.einsum("kii->ki", covariances)
-
-
 def _whiten_variances(variances: FloatArray) -> FloatArray:
     """Return inverse standard deviations."""
     if not variances.all():
@@ -375,31 +292,27 @@ def _whiten_matrices(covariances: FloatArray, regularisation: Regularisation) ->
         k, j = np.argwhere(variances == 0.0)[0]
         raise _ill_defined(k, f"its variance in feature {j} is 0", len(covariances))
     scales = np.sqrt(variances)
-    correlations = covariances / scales[:, :, None]
+    correlations: FloatArray = covariances / scales[:, :, None]
     correlations /= scales[:, None, :]
-    smallest_pivot = 4.0 * n_features * _EPSILON
+    smallest = 4.0 * n_features * _EPSILON
+    raised = 16.0 * smallest  # far enough above rounding for the factorisation to succeed
+    factors = np.empty_like(correlations)
     try:
-        factors = np.linalg.cholesky(correlations)
-        singular = (factors[:, diagonal, diagonal] ** 2 <= smallest_pivot).any(axis=1)
+        factors[...] = np.linalg.cholesky(correlations)
+        singular = (factors[:, diagonal, diagonal] ** 2 <= smallest).any(axis=1)
     except np.linalg.LinAlgError:
-        factors = np.empty_like(correlations)
-        singular = np.linalg.eigvalsh(correlations)[:, 0] <= smallest_pivot
+        singular = np.linalg.eigvalsh(correlations)[:, 0] <= raised
         factors[~singular] = np.linalg.cholesky(correlations[~singular])
     if singular.any():
         if regularisation.is_zero:
             k = int(np.flatnonzero(singular)[0])
             raise _ill_defined(k, "its features are linearly dependent", len(covariances))
-        factors[singular] = _factorise_raised(correlations[singular], 16.0 * smallest_pivot)
+        eigenvalues, vectors = np.linalg.eigh(correlations[singular])
+        vectors *= np.sqrt(np.maximum(eigenvalues, raised))[:, None, :]
+        factors[singular] = np.linalg.cholesky(vectors @ vectors.transpose(0, 2, 1))
     whiteners = invert_triangles(factors)
     whiteners /= scales[:, None, :]
     return whiteners
-
-
-def _factorise_raised(correlations: FloatArray, smallest: float) -> FloatArray:
-    """Return Cholesky factors after raising eigenvalues to at least `smallest`."""
-    eigenvalues, vectors = np.linalg.eigh(correlations)
-    raised = np.maximum(eigenvalues, smallest)
-    return np.linalg.cholesky((vectors * raised[:, None, :]) @ vectors.transpose(0, 2, 1))
 
 
 def _ill_defined(k: int, why: str, n_covariances: int) -> IllDefinedCovarianceError:
