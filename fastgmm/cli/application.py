@@ -1,0 +1,105 @@
+"""The commands together, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, TextIO
+
+import typer
+
+from fastgmm.cli import evaluation, fitting, information, machine, segmentation
+from fastgmm.cli.interruption import Interrupted
+
+application = typer.Typer(
+    name="fastgmm",
+    help="Fit Gaussian mixtures to tables and pictures, and use them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+application.command("fit")(fitting.fit)
+application.command("predict")(evaluation.predict)
+application.command("score")(evaluation.score)
+application.command("sample")(evaluation.sample)
+application.command("info")(information.info)
+application.command("segment")(segmentation.segment)
+application.command("warmup")(machine.warmup)
+application.command("bench")(machine.bench)
+
+
+@application.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        import fastgmm
+
+        print(f"fastgmm {fastgmm.__version__}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command's name and its arguments.
+
+    Returns
+    -------
+    int
+        0, or 2 after an error in what was given, or 128 and the signal's number after a signal.
+        Errors in what was given are told in one sentence on standard error. All others are raised:
+        they are mistakes in this package.
+    """
+    warnings.showwarning = _show_warning
+    command = typer.main.get_command(application)
+    try:
+        status = command.main(args=list(arguments), prog_name="fastgmm", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except BrokenPipeError:
+        # Whoever read the output has had enough. What is still in Python's buffer must not meet the
+        # closed pipe again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Interrupted as interruption:
+        return _tell(f"interrupted{interruption.consequence}", 128 + interruption.signal_number)
+    except typer.TyperException as error:
+        return _tell(f"error: {error.format_message()}", 2)
+    except (ImportError, MemoryError, OSError, ValueError) as error:
+        return _tell(f"error: {_sentence(error)}", 2)
+
+
+def _tell(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
+
+
+def _sentence(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    if isinstance(error, MemoryError) and not str(error):
+        return "not enough memory"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename!r}: {error.strerror}"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Tell a warning without the place in the source code, which a user has no use for."""
+    del category, filename, lineno, line
+    print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)

@@ -1,0 +1,107 @@
+"""The commands ``predict``, ``score`` and ``sample``: using a fitted model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastgmm.cli import options
+from fastgmm.cli.models import component_columns, feature_names, load_model, read_rows
+from fastgmm.cli.output import check_output, print_json, print_pairs, write_columns
+
+TableOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="TABLE",
+        help="A .csv, .npy or .parquet file; CSV on standard output if not given, or -.",
+        show_default=False,
+    ),
+]
+
+
+def predict(
+    data: options.Data,
+    model: options.ModelFile,
+    output: TableOutput = None,
+    proba: Annotated[
+        bool,
+        typer.Option("--proba", help="Write the responsibility of each component instead."),
+    ] = False,
+    n_jobs: options.NJobs = None,
+) -> None:
+    """Tell which component each row belongs to."""
+    check_output(output)
+    mixture = load_model(model).set_params(n_jobs=n_jobs)
+    rows = read_rows(data, mixture).values
+    columns = (
+        component_columns(mixture.predict_proba(rows))
+        if proba
+        else {"component": mixture.predict(rows)}
+    )
+    write_columns(output, columns)
+
+
+def score(
+    data: options.Data,
+    model: options.ModelFile,
+    output: TableOutput = None,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Write the log-likelihood of each row instead.")
+    ] = False,
+    as_json: options.Json = False,
+    n_jobs: options.NJobs = None,
+) -> None:
+    """Tell how well a model explains the rows: mean log-likelihood in nats, BIC, AIC."""
+    if samples and as_json:
+        raise ValueError("--samples writes a table, and --json an object: choose one of them")
+    if output is not None and not samples:
+        raise ValueError("--output is for the table that --samples writes")
+    check_output(output)
+    mixture = load_model(model).set_params(n_jobs=n_jobs)
+    rows = read_rows(data, mixture).values
+    if samples:
+        write_columns(output, {"log_likelihood": mixture.score_samples(rows)})
+        return
+    scores = {
+        "n_samples": len(rows),
+        "log_likelihood": float(mixture.score(rows)),
+        "bic": float(mixture.bic(rows)),
+        "aic": float(mixture.aic(rows)),
+    }
+    if as_json:
+        print_json(scores)
+    else:
+        print_pairs(
+            {
+                "rows": scores["n_samples"],
+                "log-likelihood": f"{scores['log_likelihood']:.6f} nats a row",
+                "BIC": f"{scores['bic']:.2f}",
+                "AIC": f"{scores['aic']:.2f}",
+            }
+        )
+
+
+def sample(
+    model: options.ModelFile,
+    n_samples: Annotated[
+        int, typer.Option("--n-samples", "-n", min=1, help="How many rows to draw.")
+    ] = 1,
+    output: TableOutput = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Add the component that each row was drawn from.")
+    ] = False,
+    random_state: options.RandomState = None,
+) -> None:
+    """Draw rows from a model."""
+    check_output(output)
+    mixture = load_model(model).set_params(random_state=random_state)
+    rows, components = mixture.sample(n_samples)
+    names = feature_names(mixture) or [f"x{j}" for j in range(rows.shape[1])]
+    columns = {name: rows[:, j] for j, name in enumerate(names)}
+    if labels:
+        columns["component"] = components
+    write_columns(output, columns)

@@ -1,0 +1,106 @@
+"""The command ``info``: what is in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastgmm.cli import options
+from fastgmm.cli.models import MODEL_SUFFIX, feature_names, load_model
+from fastgmm.cli.output import print_columns, print_json, print_pairs, write
+from fastgmm.data.summary import ColumnSummary, summarise_columns
+
+if TYPE_CHECKING:
+    from fastgmm.estimators.gaussian_mixture import GaussianMixture
+
+
+def info(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A model or a table.", show_default=False),
+    ],
+    as_json: options.Json = False,
+) -> None:
+    """Describe a model, or the columns of a table."""
+    if file.suffix == MODEL_SUFFIX:
+        _describe_model(file, load_model(file), as_json)
+    else:
+        _describe_table(file, *summarise_columns(file), as_json)
+
+
+def _describe_model(path: Path, model: GaussianMixture, as_json: bool) -> None:
+    names = feature_names(model)
+    facts = {
+        "file": path,
+        "type": type(model).__name__,
+        "n_components": len(model.weights_),
+        "n_features": model.n_features_in_,
+        "covariance_type": model.covariance_type,
+        "log_likelihood": model.lower_bound_,
+        "n_iter": model.n_iter_,
+        "converged": model.converged_,
+    }
+    if as_json:
+        print_json(
+            {
+                **facts,
+                "feature_names": names,
+                "weights": model.weights_,
+                "means": model.means_,
+                "covariances": model.covariances_,
+            }
+        )
+        return
+    print_pairs({name.replace("_", " "): value for name, value in facts.items()})
+    titles = names or [f"x{j}" for j in range(model.n_features_in_)]
+    write(["\n"])
+    print_columns(
+        [
+            ("component", "weight", *(f"mean {title}" for title in titles)),
+            *(
+                (str(k), f"{weight:.4f}", *(f"{value:.6g}" for value in mean))
+                for k, (weight, mean) in enumerate(zip(model.weights_, model.means_, strict=True))
+            ),
+        ]
+    )
+
+
+def _describe_table(
+    path: Path, n_samples: int, columns: tuple[ColumnSummary, ...], as_json: bool
+) -> None:
+    if as_json:
+        print_json(
+            {
+                "file": path,
+                "n_samples": n_samples,
+                "columns": [
+                    {name: getattr(column, name) for name in ColumnSummary.__slots__}
+                    for column in columns
+                ],
+            }
+        )
+        return
+    print_pairs({"file": path, "rows": n_samples, "columns": len(columns)})
+    write(["\n"])
+    print_columns(
+        [
+            ("column", "type", "missing", "minimum", "mean", "maximum"),
+            *(
+                (
+                    column.name,
+                    column.type,
+                    str(column.n_missing),
+                    _number(column.minimum),
+                    _number(column.mean),
+                    _number(column.maximum),
+                )
+                for column in columns
+            ),
+        ]
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

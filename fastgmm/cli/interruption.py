@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM: stop soon, and keep what has been reached."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupted(BaseException):
+    """Raised where a signal ends a command.
+
+    It is not an `Exception`, so that nothing on the way mistakes it for a failure to recover from.
+
+    Parameters
+    ----------
+    signal_number : int
+        The signal.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+class Interruption:
+    """Turns the first Ctrl-C or SIGTERM into a request, while there is something worth keeping.
+
+    Attributes
+    ----------
+    signal_number : int or None
+        The signal that came, if one did.
+    deferred : bool
+        Whether a first signal is only noted down. If not, and for every further signal,
+        `Interrupted` is raised on the spot.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self.deferred = False
+        self._old_handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._old_handlers[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+
+    def _receive(self, signal_number: int, frame: FrameType | None) -> None:
+        del frame
+        first = self.signal_number is None
+        self.signal_number = signal_number
+        if not (first and self.deferred):
+            raise Interrupted(signal_number)

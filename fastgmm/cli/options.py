@@ -1,0 +1,70 @@
+"""Arguments and options that several commands take, under scikit-learn's names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+CovarianceType = Annotated[
+    Literal["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"],
+    typer.Option(help="What the components' covariances have in common."),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,…",
+        help="The columns to use; all if not given. Columns without a name are x0, x1, …",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", help="A table: .npy, .npz, .csv or .parquet.", show_default=False
+    ),
+]
+InitParams = Annotated[
+    Literal["kmeans", "k-means++", "random", "random_from_data"],
+    typer.Option(help="Where the components start."),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object instead of text.", show_default=False)
+]
+MaxIter = Annotated[int, typer.Option(min=1, help="At most so many passes over the data.")]
+ModelFile = Annotated[
+    Path,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="A model that fit wrote.", show_default=False
+    ),
+]
+NComponents = Annotated[
+    int,
+    typer.Option("--n-components", "-k", min=1, help="How many components.", show_default=False),
+]
+NInit = Annotated[int, typer.Option(min=1, help="Start so many times and keep the best.")]
+NJobs = Annotated[
+    int | None, typer.Option(help="How many threads; all if not given.", show_default=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.", show_default=False)]
+RandomState = Annotated[
+    int | None,
+    typer.Option(min=0, help="Seed: the same one gives the same result.", show_default=False),
+]
+RegCovar = Annotated[
+    float, typer.Option(min=0.0, help="Added to the variances, to keep them above zero.")
+]
+RegCovarScale = Annotated[
+    Literal["auto", "absolute", "relative"],
+    typer.Option(help="What reg-covar is relative to: 1, or the features' variances."),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(min=0.0, help="Stop when a pass gains less than this, in nats a row."),
+]
+
+
+def split_columns(columns: str | None) -> list[str] | None:
+    """Return the names in a list separated by commas, or None for None."""
+    return None if columns is None else [name.strip() for name in columns.split(",")]

@@ -1,0 +1,133 @@
+"""How a fit is getting on: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+_SECONDS_BETWEEN_LINES = 2.0
+
+
+class FitProgress:
+    """Shows passes, log-likelihood and time left on standard error.
+
+    Parameters
+    ----------
+    tolerance : float
+        Gain in log-likelihood, in nats a row, below which the fit stops.
+    max_passes : int
+        The most passes that a start may take.
+    n_starts : int
+        How many starts there are.
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, *, tolerance: float, max_passes: int, n_starts: int, quiet: bool) -> None:
+        self.tolerance = tolerance
+        self.max_passes = max_passes
+        self.n_starts = n_starts
+        self._lines = not quiet and not sys.stderr.isatty()
+        self._trace: list[float] = []
+        self._began = self._last_line = time.monotonic()
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=quiet or self._lines,
+        )
+        self._task = self._bar.add_task("starting", total=None, status="")
+
+    def __enter__(self) -> FitProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def begin_start(self) -> None:
+        """Note that EM begins from new parameters."""
+        self._trace = []
+        self._began = time.monotonic()
+
+    def add_pass(self, start: int, log_likelihood: float) -> None:
+        """Show one more pass.
+
+        Parameters
+        ----------
+        start : int
+            Which start it belongs to, from 0.
+        log_likelihood : float
+            The mean log-likelihood that it found, in nats a row.
+        """
+        self._trace.append(log_likelihood)
+        done = len(self._trace)
+        name = "pass" if self.n_starts == 1 else f"start {start + 1} of {self.n_starts}, pass"
+        status = f"log-likelihood {log_likelihood:.6g}"
+        left = passes_left(self._trace, self.tolerance, self.max_passes)
+        now = time.monotonic()
+        if left is not None:
+            seconds = left * (now - self._began) / done
+            status += f", about {_duration(seconds)} left"
+        self._bar.update(
+            self._task,
+            description=f"{name} {done}",
+            completed=done,
+            total=None if left is None else done + left,
+            status=status,
+        )
+        if self._lines and (done == 1 or now - self._last_line >= _SECONDS_BETWEEN_LINES):
+            self._last_line = now
+            print(f"{name} {done}: {status}", file=sys.stderr, flush=True)
+
+
+def passes_left(trace: list[float], tolerance: float, max_passes: int) -> int | None:
+    """Estimate how many more passes a fit takes.
+
+    EM's gains shrink by a factor that settles down, so that they reach the tolerance after a number
+    of passes that follows from the last two of them.
+
+    Parameters
+    ----------
+    trace : list of float
+        Mean log-likelihood of each pass so far.
+    tolerance : float
+        Gain below which the fit stops.
+    max_passes : int
+        The most passes that it may take.
+
+    Returns
+    -------
+    int or None
+        The estimate, never more than `max_passes` allows; None before there is any.
+    """
+    if len(trace) < 3:
+        return None
+    most = max(max_passes - len(trace), 0)
+    before, last = trace[-2] - trace[-3], trace[-1] - trace[-2]
+    if last < tolerance:
+        return 0
+    if tolerance <= 0.0 or last >= before:
+        return most
+    return min(most, math.ceil(math.log(tolerance / last) / math.log(last / before)))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

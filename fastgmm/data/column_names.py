@@ -1,0 +1,62 @@
+"""Columns and their names, as users choose them and as messages list them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def choose_columns(
+    path: Path,
+    names: Sequence[str],
+    columns: Sequence[str] | None,
+    weight_column: str | None,
+) -> list[str]:
+    """Return the names of the columns to read, weights apart.
+
+    Parameters
+    ----------
+    path : Path
+        The file that they are in, for messages.
+    names : sequence of str
+        The columns that there are.
+    columns : sequence of str or None
+        Those asked for; None for all but the weights.
+    weight_column : str or None
+        The column that holds weights.
+
+    Returns
+    -------
+    list of str
+        The columns to read as features.
+
+    Raises
+    ------
+    ValueError
+        If there is no column of one of the names.
+    """
+    for name in (*(columns or ()), *([weight_column] if weight_column is not None else ())):
+        if name not in names:
+            raise ValueError(
+                f"{str(path)!r} has no column {name!r}: its columns are {name_list(names)}"
+            )
+    return list(columns) if columns else [name for name in names if name != weight_column]
+
+
+def name_list(names: Sequence[str], limit: int = 8) -> str:
+    """Return names as a message lists them, no more than a few.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The names.
+    limit : int, default=8
+        How many to show.
+
+    Returns
+    -------
+    str
+        The names in quotes, with commas.
+    """
+    shown = ", ".join(repr(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -1,0 +1,123 @@
+"""Pictures in files, through Pillow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgmm.atomic_file import atomic_file
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read a picture, the way up that its camera notes.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file in any of Pillow's formats. Transparency is dropped.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3) or (height, width)
+        Colours, or grey levels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If Pillow is not installed.
+    ValueError
+        If it is no picture, or a damaged one.
+    """
+    pillow = import_pillow()
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    try:
+        with pillow.Image.open(path) as opened:
+            upright = pillow.ImageOps.exif_transpose(opened)
+            grey = upright.mode in ("1", "L", "LA")
+            return np.asarray(upright.convert("L" if grey else "RGB"))
+    except (OSError, SyntaxError, pillow.Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot read {str(path)!r} as an image: {error}") from error
+
+
+def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
+    """Write a picture, all of it or nothing.
+
+    Parameters
+    ----------
+    path : str or Path
+        The suffix says in which of Pillow's formats.
+    image : ndarray of shape (height, width, 3) or (height, width)
+        Colours, or grey levels.
+
+    Raises
+    ------
+    ImportError
+        If Pillow is not installed.
+    ValueError
+        If Pillow knows no format of that suffix.
+    """
+    path = Path(path)
+    format_name = image_format(path)
+    with atomic_file(path) as file:
+        import_pillow().Image.fromarray(image).save(file, format=format_name)
+
+
+def image_format(path: Path) -> str:
+    """Return Pillow's name for the format that a suffix stands for.
+
+    Parameters
+    ----------
+    path : Path
+        Where the picture is to be.
+
+    Returns
+    -------
+    str
+        The format.
+
+    Raises
+    ------
+    ImportError
+        If Pillow is not installed.
+    ValueError
+        If the suffix stands for no format that Pillow writes, or the folder does not exist.
+    """
+    pillow = import_pillow()
+    format_name = pillow.Image.registered_extensions().get(path.suffix.lower())
+    if format_name not in pillow.Image.SAVE:
+        raise ValueError(
+            f"cannot write {str(path)!r}: its name must end in that of an image format, as .png"
+        )
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    return str(format_name)
+
+
+def import_pillow() -> Any:
+    """Import Pillow, or say which extra brings it.
+
+    Returns
+    -------
+    module
+        The package ``PIL`` with its ``Image`` and ``ImageOps``.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import PIL.Image
+        import PIL.ImageOps
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            'reading and writing images needs Pillow: install it with  pip install "fastgmm[plot]"'
+        ) from error
+    return PIL

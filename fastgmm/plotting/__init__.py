@@ -1,0 +1,8 @@
+"""Pictures of fitted mixtures, in the manner of scikit-learn's Displays.
+
+They need matplotlib, from the extra ``plot``, which is imported when the first one is drawn.
+"""
+
+from fastgmm.plotting.convergence import ConvergenceDisplay
+
+__all__ = ["ConvergenceDisplay"]

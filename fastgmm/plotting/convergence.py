@@ -1,0 +1,152 @@
+"""The log-likelihood from pass to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fastgmm.plotting.matplotlib_import import import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
+
+_MOST_MARKERS = 60
+
+
+class ConvergenceDisplay:
+    """The mean log-likelihood after each iteration of a fit.
+
+    It is made by `from_estimator`, or from the numbers themselves.
+
+    Parameters
+    ----------
+    trace : sequence of float
+        Mean log-likelihood of the start and after each iteration, in nats.
+    estimator_name : str, optional
+        What the line is called in a legend.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes drawn in.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+    line_ : matplotlib Line2D
+        The line.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastgmm import GaussianMixture
+    >>> from fastgmm.plotting import ConvergenceDisplay
+    >>> mixture = GaussianMixture(3, random_state=0).fit(load_iris().data)
+    >>> display = ConvergenceDisplay.from_estimator(mixture)
+    >>> display.ax_.get_xlabel()
+    'Iteration'
+    """
+
+    ax_: Axes
+    figure_: Figure | SubFigure
+    line_: Line2D
+
+    def __init__(self, trace: Sequence[float], *, estimator_name: str | None = None) -> None:
+        self.trace = trace
+        self.estimator_name = estimator_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **line_kwargs: Any,
+    ) -> Self:
+        """Draw the trace of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted mixture, with the attribute ``trace_``.
+        name : str, optional
+            What the line is called in a legend; the class and the number of components if not
+            given.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if not given.
+        **line_kwargs : dict
+            Passed on to matplotlib's ``plot``.
+
+        Returns
+        -------
+        ConvergenceDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        """
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(estimator, "trace_")
+        if name is None:
+            name = f"{type(estimator).__name__}, {estimator.n_components} components"
+        return cls(estimator.trace_, estimator_name=name).plot(ax=ax, **line_kwargs)
+
+    def plot(self, *, name: str | None = None, ax: Axes | None = None, **line_kwargs: Any) -> Self:
+        """Draw the trace.
+
+        Parameters
+        ----------
+        name : str, optional
+            What the line is called in a legend, in place of `estimator_name`.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if not given.
+        **line_kwargs : dict
+            Passed on to matplotlib's ``plot``.
+
+        Returns
+        -------
+        ConvergenceDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        pyplot = import_pyplot()
+        if ax is None:
+            _, ax = pyplot.subplots(layout="constrained")
+        trace = np.asarray(self.trace, dtype=np.float64)
+        style = {
+            "label": name or self.estimator_name,
+            "marker": "o" if len(trace) <= _MOST_MARKERS else None,
+            "markersize": 3.5,
+            **line_kwargs,
+        }
+        (self.line_,) = ax.plot(np.arange(len(trace)), trace, **style)
+        ax.locator_params(axis="x", integer=True)
+        ax.set(xlabel="Iteration", ylabel="Mean log-likelihood [nats]")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(axis="y", alpha=0.3)
+        ax.annotate(
+            f"{trace[-1]:.4f}",
+            (len(trace) - 1, trace[-1]),
+            xytext=(0, -6),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color=self.line_.get_color(),
+        )
+        if style["label"] is not None:
+            ax.legend(loc="lower right", frameon=False)
+        self.ax_ = ax
+        self.figure_ = ax.figure
+        return self

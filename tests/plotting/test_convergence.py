@@ -1,0 +1,51 @@
+"""The convergence plot."""
+
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from fastgmm.plotting import ConvergenceDisplay
+
+TRACE = [-3.0, -2.5, -2.25]
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def test_draws_the_trace():
+    display = ConvergenceDisplay(TRACE, estimator_name="mixture").plot(color="k", linestyle=":")
+    np.testing.assert_array_equal(display.line_.get_ydata(), TRACE)
+    np.testing.assert_array_equal(display.line_.get_xdata(), [0, 1, 2])
+    assert display.line_.get_color() == "k"
+    assert display.line_.get_linestyle() == ":"
+    assert display.figure_ is display.ax_.figure
+    assert display.ax_.get_xlabel() == "Iteration"
+    assert display.ax_.get_ylabel() == "Mean log-likelihood [nats]"
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["mixture"]
+    assert display.ax_.texts[0].get_text() == "-2.2500"
+
+
+def test_draws_in_the_axes_given_and_under_the_name_given():
+    _, ax = plt.subplots()
+    display = ConvergenceDisplay(TRACE).plot(ax=ax, name="a")
+    assert display.ax_ is ax
+    assert display.line_.get_label() == "a"
+
+
+def test_without_a_name_there_is_no_legend():
+    assert ConvergenceDisplay(TRACE).plot().ax_.get_legend() is None
+
+
+def test_many_passes_have_no_markers():
+    assert ConvergenceDisplay(np.arange(100.0)).plot().line_.get_marker() in (None, "None")
+
+
+def test_missing_matplotlib_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r'drawing needs matplotlib: .*"fastgmm\[plot\]"'):
+        ConvergenceDisplay(TRACE).plot()

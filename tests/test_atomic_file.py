@@ -1,0 +1,56 @@
+"""A file appears whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from fastgmm.atomic_file import atomic_file
+
+
+def test_takes_its_place_when_complete(tmp_path):
+    path = tmp_path / "result"
+    with atomic_file(path) as file:
+        file.write(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result"
+    path.write_bytes(b"old")
+    with pytest.raises(TypeError, match="bytes-like"), atomic_file(path) as file:
+        file.writelines([b"half of it", "not bytes"])
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_permissions_are_those_of_the_old_file_or_of_any_new_one(tmp_path):
+    old, ordinary, new = tmp_path / "old", tmp_path / "ordinary", tmp_path / "new"
+    old.touch()
+    old.chmod(0o640)
+    ordinary.touch()
+    for path in (old, new):
+        with atomic_file(path) as file:
+            file.write(b"x")
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640
+    assert new.stat().st_mode == ordinary.stat().st_mode
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege on Windows")
+def test_follows_a_symbolic_link(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    with atomic_file(link) as file:
+        file.write(b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such file")
+def test_writes_to_a_device_directly():
+    with atomic_file("/dev/null") as file:
+        file.write(b"x")
