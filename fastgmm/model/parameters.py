@@ -80,14 +80,23 @@ class MixtureParameters:
         MixtureParameters
             The parameters, with the normalisers worked out.
         """
-        diagonals = whiteners if whiteners.ndim == 2 else np.einsum("kii->ki", whiteners)
         with np.errstate(divide="ignore"):  # a weight of 0 is allowed
             log_weights = np.log(weights)
+        return cls.from_log_weights(log_weights, means, whiteners)
+
+    @classmethod
+    def from_log_weights(
+        cls, log_weights: FloatArray, means: FloatArray, whiteners: FloatArray
+    ) -> MixtureParameters:
+        """Return the parameters as `from_whiteners` does, from the logarithms of the weights."""
+        diagonals = whiteners if whiteners.ndim == 2 else np.einsum("kii->ki", whiteners)
+        # In C order whatever came in, so that equal whiteners give equal sums to the last bit.
+        log_determinants = np.log(diagonals, order="C").sum(axis=1)
         return cls(
             log_weights=log_weights,
             means=np.ascontiguousarray(means, dtype=np.float64),
             whiteners=np.ascontiguousarray(whiteners),
-            log_normalisers=np.log(diagonals).sum(axis=1) - 0.5 * means.shape[1] * _LOG_TWO_PI,
+            log_normalisers=log_determinants - 0.5 * means.shape[1] * _LOG_TWO_PI,
         )
 
     @classmethod

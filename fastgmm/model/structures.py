@@ -89,11 +89,11 @@ class CovarianceStructure(ABC):
 
     def covariances(self, parameters: MixtureParameters) -> FloatArray:
         """Return the covariances in the user's shape."""
-        return self._reduce(parameters.covariances())
+        return self.reduce(parameters.covariances())
 
     def precisions(self, parameters: MixtureParameters) -> FloatArray:
         """Return the precisions in the user's shape."""
-        return self._reduce(parameters.precisions())
+        return self.reduce(parameters.precisions())
 
     def precisions_cholesky(self, parameters: MixtureParameters) -> FloatArray:
         """Return the upper triangular U with U U^T = precision, in the user's shape.
@@ -101,29 +101,29 @@ class CovarianceStructure(ABC):
         Diagonal structures have the inverse standard deviations instead.
         """
         whiteners = parameters.whiteners
-        return self._reduce(whiteners if self.is_diagonal else whiteners.transpose(0, 2, 1))
+        return self.reduce(whiteners if self.is_diagonal else whiteners.transpose(0, 2, 1))
 
     def from_covariances(
         self, weights: FloatArray, means: FloatArray, covariances: FloatArray
     ) -> MixtureParameters:
         """Return the parameters with covariances given in the user's shape."""
-        expanded = self._expand(covariances, *means.shape)
+        expanded = self.expand(covariances, *means.shape)
         return MixtureParameters.from_covariances(weights, means, expanded)
 
     def from_precisions(
         self, weights: FloatArray, means: FloatArray, precisions: FloatArray
     ) -> MixtureParameters:
         """Return the parameters with precisions given in the user's shape."""
-        expanded = self._expand(precisions, *means.shape)
+        expanded = self.expand(precisions, *means.shape)
         return MixtureParameters.from_precisions(weights, means, expanded)
 
-    def _reduce(self, covariances: FloatArray) -> FloatArray:
+    def reduce(self, covariances: FloatArray) -> FloatArray:
         """Return the user's shape of one covariance for each component, as an array of its own."""
         components = 0 if self.is_tied else slice(None)
         features = 0 if self.is_spherical else slice(None)
         return np.array(covariances[components, ..., features], dtype=np.float64, order="C")
 
-    def _expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
+    def expand(self, covariances: FloatArray, n_components: int, n_features: int) -> FloatArray:
         """Return one covariance for each component from the user's shape."""
         expected = self.covariance_shape(n_components, n_features)
         if np.shape(covariances) != expected:
