@@ -174,7 +174,10 @@ class FastGMM(Contestant):
             warnings.simplefilter("ignore")
             estimator.fit(self.problem.X)
         self._parameters = type(self._start).from_covariances(
-            estimator.weights_, estimator.means_, estimator.covariances_
+            *(
+                np.asarray(values, dtype=np.float64)
+                for values in (estimator.weights_, estimator.means_, estimator.covariances_)
+            )
         )
 
     def result(self) -> float:
@@ -278,6 +281,9 @@ class OneDAL(Contestant):
 
     def __init__(self, case: Case, problem: MixtureProblem) -> None:
         super().__init__(case, problem)
+        import daal4py
+
+        self._library = daal4py
         self._type = "double" if case.dtype == "float64" else "float"
         self._result: Any = None
 
@@ -288,12 +294,10 @@ class OneDAL(Contestant):
 
     def run(self, n_passes: int) -> None:
         """Run passes from the start, and keep what they lead to."""
-        import daal4py
-
         problem, case = self.problem, self.case
         means = problem.means.astype(case.dtype)
         if case.task == "k-means":
-            algorithm = daal4py.kmeans(
+            algorithm = self._library.kmeans(
                 nClusters=case.n_components,
                 maxIterations=n_passes,
                 fptype=self._type,
@@ -306,7 +310,7 @@ class OneDAL(Contestant):
             covariances = [matrix.astype(case.dtype) for matrix in problem.covariances]
         else:
             covariances = [variances[None].astype(case.dtype) for variances in problem.covariances]
-        algorithm = daal4py.em_gmm(
+        algorithm = self._library.em_gmm(
             nComponents=case.n_components,
             maxIterations=n_passes,
             fptype=self._type,
