@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
 from fastgmm.inference.passes import mixture_statistics
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
-from fastgmm.model.statistics import FloatArray, SufficientStatistics, pool
-from fastgmm.model.structures import CovarianceStructure
+from fastgmm.model.statistics import FloatArray, SufficientStatistics
+from fastgmm.model.structures import CovarianceStructure, smallest_raised
 
 
 class DegenerateComponentWarning(UserWarning):
@@ -53,16 +54,16 @@ class Degeneracy:
 
 
 def find_degeneracies(
-    statistics: SufficientStatistics,
+    parameters: MixtureParameters,
     structure: CovarianceStructure,
     regularisation: Regularisation,
 ) -> tuple[Degeneracy, ...]:
-    """Return the components that an M-step from these statistics leaves degenerate.
+    """Return the components that EM left degenerate.
 
     Parameters
     ----------
-    statistics : SufficientStatistics
-        The statistics the parameters follow from.
+    parameters : MixtureParameters
+        The parameters after an M-step.
     structure : CovarianceStructure
         The structure of the covariances.
     regularisation : Regularisation
@@ -73,7 +74,8 @@ def find_degeneracies(
     tuple of Degeneracy
         In the order of the components; empty where all is well.
     """
-    empty = statistics.empty()
+    shares = parameters.weights
+    empty = shares == 0.0
     found = [
         Degeneracy(
             int(k),
@@ -82,7 +84,7 @@ def find_degeneracies(
         )
         for k in np.flatnonzero(empty)
     ]
-    collapsed = _collapsed(statistics, structure, regularisation)
+    collapsed = _collapsed(parameters, structure, regularisation)
     if structure.is_tied:
         if collapsed[0]:
             found.append(
@@ -94,7 +96,6 @@ def find_degeneracies(
                 )
             )
     else:
-        shares = statistics.weights()
         found += [
             Degeneracy(
                 int(k),
@@ -225,31 +226,24 @@ def _expected_fit(parameters: MixtureParameters, covariances: FloatArray) -> Flo
 
 
 def _collapsed(
-    statistics: SufficientStatistics,
-    structure: CovarianceStructure,
-    regularisation: Regularisation,
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return which covariances are smaller than the regularisation in some direction.
+    parameters: MixtureParameters, structure: CovarianceStructure, regularisation: Regularisation
+) -> npt.NDArray[np.bool_]:
+    """Return which covariances owe more than half of some variance to the regularisation.
 
-    Constant features do not count: no component has any spread there.
+    The share is the largest eigenvalue of W A W^T, with A the amounts added and W the whitener:
+    a number between 0 and 1 whatever the scale. Constant features do not count, since no
+    component has any spread there. Covariances that had to be raised to be factorised at all do.
     """
-    varying = ~regularisation.constant
-    amounts = regularisation.amounts[varying]
-    covariances = statistics.covariances()[:, varying]
-    if not statistics.is_diagonal:
-        covariances = covariances[:, :, varying]
-    if structure.is_tied:
-        covariances = pool(covariances, statistics.weights())[None]
-    if regularisation.is_zero or not amounts.size:
-        return np.zeros(len(covariances), dtype=bool)
+    whiteners = parameters.whiteners[:1] if structure.is_tied else parameters.whiteners
+    amounts = np.where(regularisation.constant, 0.0, regularisation.amounts)
+    scaled = whiteners * np.sqrt(amounts)
     if structure.is_diagonal:
-        shares = covariances / amounts
-        if structure.is_spherical:
-            shares = shares.mean(axis=1, keepdims=True)
-        smallest: FloatArray = shares.min(axis=1)
-        return smallest < 1.0
-    deviations = np.sqrt(amounts)
-    shares = covariances / deviations[:, None] / deviations
-    eigenvalues = np.linalg.eigvalsh(shares)
-    rounding = 4.0 * len(amounts) * np.finfo(np.float64).eps * eigenvalues[:, -1]
-    return eigenvalues[:, 0] < np.maximum(1.0, rounding)
+        squares = scaled * scaled
+        shares = squares.mean(axis=1) if structure.is_spherical else squares.max(axis=1)
+        return np.asarray(shares > 0.5)
+    shares = np.linalg.eigvalsh(scaled @ scaled.transpose(0, 2, 1))[:, -1]
+    variances = np.einsum("kii->ki", parameters.covariances()[: len(whiteners)])
+    correlated = whiteners * np.sqrt(variances)[:, None, :]
+    smallest = 1.0 / np.einsum("kij,kij->k", correlated, correlated)
+    raised = smallest < 2.0 * smallest_raised(whiteners.shape[1])
+    return np.asarray((shares > 0.5) | raised)

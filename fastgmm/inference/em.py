@@ -340,8 +340,8 @@ class _Ascent:
     def degeneracies(self) -> tuple[Degeneracy, ...]:
         """Return what is degenerate in the parameters."""
         if self._statistics is None:
-            return ()
-        return find_degeneracies(self._statistics, self.structure, self.regularisation)
+            return ()  # no M-step was taken: the start is as it was given
+        return find_degeneracies(self.parameters, self.structure, self.regularisation)
 
     def _measure(self, measure: Callable[[], tuple[float, _Result]]) -> _Result | None:
         """Measure the parameters and add to the trace, or go back one step and return None.

@@ -14,8 +14,6 @@ from fastgmm.model.parameters import MixtureParameters, invert_triangles
 from fastgmm.model.regularisation import IllDefinedCovarianceError, Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics, pool
 
-_EPSILON = float(np.finfo(np.float64).eps)
-
 
 class CovarianceStructure(ABC):
     """What the covariances of a mixture have in common.
@@ -278,6 +276,14 @@ def _whiten_variances(variances: FloatArray) -> FloatArray:
     return 1.0 / np.sqrt(variances)
 
 
+def smallest_raised(n_features: int) -> float:
+    """Return what the eigenvalues of a singular correlation matrix are raised to.
+
+    Far enough above the rounding of a factorisation for it to succeed.
+    """
+    return 64.0 * n_features * float(np.finfo(np.float64).eps)
+
+
 def _whiten_matrices(covariances: FloatArray, regularisation: Regularisation) -> FloatArray:
     """Return the inverse Cholesky factors of covariances plus the regularisation.
 
@@ -294,12 +300,11 @@ def _whiten_matrices(covariances: FloatArray, regularisation: Regularisation) ->
     scales = np.sqrt(variances)
     correlations: FloatArray = covariances / scales[:, :, None]
     correlations /= scales[:, None, :]
-    smallest = 4.0 * n_features * _EPSILON
-    raised = 16.0 * smallest  # far enough above rounding for the factorisation to succeed
+    raised = smallest_raised(n_features)
     factors = np.empty_like(correlations)
     try:
         factors[...] = np.linalg.cholesky(correlations)
-        singular = (factors[:, diagonal, diagonal] ** 2 <= smallest).any(axis=1)
+        singular = (factors[:, diagonal, diagonal] ** 2 <= raised / 16.0).any(axis=1)
     except np.linalg.LinAlgError:
         singular = np.linalg.eigvalsh(correlations)[:, 0] <= raised
         factors[~singular] = np.linalg.cholesky(correlations[~singular])

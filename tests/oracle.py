@@ -1,0 +1,146 @@
+"""Every pass and every M-step once more, as plainly as NumPy can say it.
+
+Nothing here is fast or clever: the formulas are those of Bishop, *Pattern Recognition and Machine
+Learning*, chapter 9, written down once. Fast code is tested against this; where even float64 is not
+enough, against the mpmath versions at the end.
+"""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+
+
+def joint_log_density(X, weights, means, covariances):
+    """Return log(weight_k N(x_n | mean_k, covariance_k)), shape (N, K)."""
+    X = np.asarray(X, dtype=np.float64)
+    joint = np.empty((len(X), len(means)))
+    for k, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
+        offsets = X - mean
+        squares = (offsets * np.linalg.solve(covariance, offsets.T).T).sum(axis=1)
+        log_determinant = np.linalg.slogdet(2.0 * np.pi * covariance)[1]
+        with np.errstate(divide="ignore"):
+            joint[:, k] = np.log(weights[k]) - 0.5 * (log_determinant + squares)
+    return joint
+
+
+def log_density(X, weights, means, covariances):
+    joint = joint_log_density(X, weights, means, covariances)
+    largest = joint.max(axis=1, keepdims=True)
+    return (largest + np.log(np.exp(joint - largest).sum(axis=1, keepdims=True)))[:, 0]
+
+
+def responsibilities(X, weights, means, covariances):
+    joint = joint_log_density(X, weights, means, covariances)
+    shares = np.exp(joint - joint.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def labels(X, weights, means, covariances):
+    return joint_log_density(X, weights, means, covariances).argmax(axis=1)
+
+
+def one_hot(labels, n_components):
+    return (np.asarray(labels)[:, None] == np.arange(n_components)).astype(np.float64)
+
+
+def moments(X, responsibilities, reference, sample_weight=None):
+    """Return counts, first and second moments about the reference points."""
+    X = np.asarray(X, dtype=np.float64)
+    shares = responsibilities * _column(sample_weight, len(X))
+    offsets = X[:, None, :] - reference
+    first = np.einsum("nk,nkd->kd", shares, offsets)
+    second = np.einsum("nk,nkd,nke->kde", shares, offsets, offsets)
+    return shares.sum(axis=0), first, second
+
+
+def m_step(X, responsibilities, structure, reg_covar=0.0, sample_weight=None):
+    """Return weights, means and the covariance matrix of each component."""
+    X = np.asarray(X, dtype=np.float64)
+    D = X.shape[1]
+    shares = responsibilities * _column(sample_weight, len(X))
+    counts = shares.sum(axis=0)
+    origin = X.mean(axis=0)
+    means = origin + (shares.T @ (X - origin)) / counts[:, None]
+    _, _, second = moments(X, responsibilities, means, sample_weight)
+    covariances = second / counts[:, None, None]
+    if structure.startswith("tied"):
+        covariances = np.repeat((second.sum(axis=0) / counts.sum())[None], len(counts), axis=0)
+    covariances = covariances + np.diag(np.broadcast_to(reg_covar, D))
+    if structure.endswith("diag"):
+        covariances = np.array([np.diag(np.diag(each)) for each in covariances])
+    if structure.endswith("spherical"):
+        covariances = np.array([np.eye(D) * np.diag(each).mean() for each in covariances])
+    return counts / counts.sum(), means, covariances
+
+
+def em(X, weights, means, covariances, structure, n_iter, reg_covar=0.0, sample_weight=None):
+    """Return parameters after some steps of EM and the mean log-likelihood before each."""
+    trace = []
+    for _ in range(n_iter):
+        density = log_density(X, weights, means, covariances)
+        trace.append(np.average(density, weights=sample_weight))
+        shares = responsibilities(X, weights, means, covariances)
+        weights, means, covariances = m_step(X, shares, structure, reg_covar, sample_weight)
+    return (weights, means, covariances), trace
+
+
+def nearest_centres(X, centres):
+    """Return the nearest centre of each row and the squared distance to it."""
+    squares = ((np.asarray(X, dtype=np.float64)[:, None, :] - centres) ** 2).sum(axis=2)
+    return squares.argmin(axis=1), squares.min(axis=1)
+
+
+def lloyd_moments(X, centres, sample_weight=None):
+    """Return counts, sums about the centres, and the inertia."""
+    nearest, squares = nearest_centres(X, centres)
+    counts, first, _ = moments(X, one_hot(nearest, len(centres)), centres, sample_weight)
+    return counts, first, float((squares * _column(sample_weight, len(X))[:, 0]).sum())
+
+
+def covariance_matrices(structure, covariances, n_components, n_features):
+    """Return one matrix for each component from covariances in the user's shape."""
+    covariances = np.asarray(covariances)
+    if structure in ("full", "tied"):
+        return np.broadcast_to(covariances, (n_components, n_features, n_features)).copy()
+    if structure == "spherical":
+        covariances = covariances[:, None]
+    variances = np.broadcast_to(covariances, (n_components, n_features))
+    return np.array([np.diag(each) for each in variances])
+
+
+def exact_log_density(X, weights, means, covariances, digits=60):
+    """Return the log-density of each row as mpmath numbers, worked out to many digits."""
+    with mpmath.workdps(digits):
+        factors = [_exact_factor(covariance) for covariance in covariances]
+        densities = []
+        for x in X:
+            total = mpmath.mpf(0)
+            for weight, mean, (inverse, determinant) in zip(weights, means, factors, strict=True):
+                offset = mpmath.matrix(
+                    [mpmath.mpf(a) - mpmath.mpf(b) for a, b in zip(x, mean, strict=True)]
+                )
+                square = (offset.T * inverse * offset)[0]
+                scale = mpmath.sqrt((2 * mpmath.pi) ** len(x) * determinant)
+                total += mpmath.mpf(weight) * mpmath.exp(-square / 2) / scale
+            densities.append(mpmath.log(total))
+        return densities
+
+
+def exact_moments(X):
+    """Return mean and covariance of rows, each rounded once from many digits."""
+    with mpmath.workdps(60):
+        columns = [[mpmath.mpf(float(value)) for value in column] for column in np.asarray(X).T]
+        means = [mpmath.fsum(column) / len(column) for column in columns]
+        offsets = [[v - mean for v in column] for column, mean in zip(columns, means, strict=True)]
+        covariance = [[mpmath.fdot(a, b) / len(a) for b in offsets] for a in offsets]
+    return np.array(means, dtype=np.float64), np.array(covariance, dtype=np.float64)
+
+
+def _exact_factor(covariance):
+    matrix = mpmath.matrix([[mpmath.mpf(value) for value in row] for row in covariance])
+    return matrix**-1, mpmath.det(matrix)
+
+
+def _column(sample_weight, n_samples):
+    return np.ones((n_samples, 1)) if sample_weight is None else np.asarray(sample_weight)[:, None]
