@@ -1,0 +1,105 @@
+"""Between a mixture's parameters and the attributes in which scikit-learn's users see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.statistics import FloatArray
+from fastgmm.model.structures import CovarianceStructure
+
+
+def attributes_from_parameters(
+    parameters: MixtureParameters, structure: CovarianceStructure, dtype: npt.DTypeLike
+) -> dict[str, npt.NDArray[np.floating]]:
+    """Return the fitted attributes of a mixture by name.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        The mixture.
+    structure : CovarianceStructure
+        Says in which shape users see covariances.
+    dtype : dtype
+        The attributes' dtype: that of the data.
+
+    Returns
+    -------
+    dict
+        `weights_`, `means_`, `covariances_`, `precisions_` and `precisions_cholesky_`.
+    """
+    attributes = {
+        "weights_": parameters.weights,
+        "means_": parameters.means,
+        "covariances_": structure.covariances(parameters),
+        "precisions_": structure.precisions(parameters),
+        "precisions_cholesky_": structure.precisions_cholesky(parameters),
+    }
+    # Copies, because users may write into attributes and parameters are shared values.
+    return {name: np.array(value, dtype=dtype) for name, value in attributes.items()}
+
+
+def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -> MixtureParameters:
+    """Return the mixture that `weights_`, `means_` and `precisions_cholesky_` describe.
+
+    They may have been assigned by hand. The factor of a full or tied precision P may be any
+    matrix C with C C^T = P; where it is not the upper triangle that a fit leaves, it is brought
+    into that form.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture
+        Whose attributes to read.
+    structure : CovarianceStructure
+        Says which shape `precisions_cholesky_` has.
+
+    Returns
+    -------
+    MixtureParameters
+        The mixture.
+
+    Raises
+    ------
+    ValueError
+        If the shapes of the attributes do not belong to one mixture, or a weight is negative.
+    """
+    means = np.asarray(estimator.means_, dtype=np.float64)
+    weights = np.asarray(estimator.weights_, dtype=np.float64)
+    factors = np.asarray(estimator.precisions_cholesky_, dtype=np.float64)
+    if means.ndim != 2:
+        raise ValueError(
+            f"means_ should have the shape of (n_components, n_features), but got {means.shape}"
+        )
+    check_attribute_shape("weights_", weights, means.shape[:1])
+    check_attribute_shape("precisions_cholesky_", factors, structure.covariance_shape(*means.shape))
+    if weights.min() < 0.0:
+        raise ValueError(f"weights_ should be at least 0, but got min value {weights.min():.6g}")
+    if structure.is_diagonal:
+        whiteners = structure.expand(factors, *means.shape)
+    else:
+        whiteners = structure.expand(_lower_triangles(factors), *means.shape)
+    return MixtureParameters.from_whiteners(weights, means, whiteners)
+
+
+def check_attribute_shape(name: str, values: FloatArray, shape: tuple[int, ...]) -> None:
+    """Raise if a fitted attribute does not have the shape that goes with `means_`."""
+    if values.shape != shape:
+        raise ValueError(
+            f"{name} should have the shape of {shape} to go with means_ and covariance_type, but "
+            f"got {values.shape}"
+        )
+
+
+def _lower_triangles(factors: FloatArray) -> FloatArray:
+    """Return lower triangular W with W^T W = C C^T for a factor C, or for each of several."""
+    transposed = factors.swapaxes(-1, -2)
+    if not np.triu(transposed, 1).any():
+        return transposed
+    # C^T = Q L with L lower triangular, which is the QR factorisation with columns reversed.
+    upper = np.asarray(np.linalg.qr(transposed[..., ::-1], mode="r"))
+    lower: FloatArray = upper[..., ::-1, ::-1]
+    signs = np.sign(np.diagonal(lower, axis1=-2, axis2=-1))
+    return lower * signs[..., None]

@@ -1,0 +1,248 @@
+"""What a fitted mixture can tell about rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from fastgmm.data.array import ArraySource
+from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
+from fastgmm.estimators.validation import check_source
+from fastgmm.inference import criteria, passes
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.statistics import FloatArray
+from fastgmm.model.structures import CovarianceStructure, structure
+
+FloatingArray = npt.NDArray[np.floating]
+
+
+class MixtureEvaluation:
+    """The methods of a mixture that need nothing but its fitted attributes."""
+
+    covariance_type: str
+    n_jobs: int | None
+    random_state: int | np.random.RandomState | None
+    weights_: FloatingArray
+    means_: FloatingArray
+    covariances_: FloatingArray
+
+    def predict(self, X: ArrayLike) -> npt.NDArray[np.int64]:
+        """Return the component that each row most likely comes from.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            The component of the highest responsibility.
+        """
+        return passes.labels(*self._evaluated(X), n_jobs=self.n_jobs)
+
+    def predict_proba(self, X: ArrayLike) -> FloatingArray:
+        """Return the responsibility of each component for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Probabilities that sum to 1 for each row, in the dtype of the rows.
+        """
+        return passes.responsibilities(*self._evaluated(X), n_jobs=self.n_jobs)
+
+    def score_samples(self, X: ArrayLike) -> FloatingArray:
+        """Return the log-density of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Log-densities in nats, in the dtype of the rows.
+        """
+        return passes.log_density(*self._evaluated(X), n_jobs=self.n_jobs)
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: Any = None,  # noqa: ARG002 - scorers and pipelines pass it
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Return the mean log-density of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : Ignored
+            Taken so that the mixture can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            Log-likelihood for each unit of weight, in nats.
+        """
+        source, parameters = self._evaluated(X, sample_weight)
+        return passes.log_likelihood(source, parameters, n_jobs=self.n_jobs) / source.total_weight
+
+    def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the Bayesian information criterion of the mixture on rows; lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, whose sum takes the place of `n_samples`.
+
+        Returns
+        -------
+        float
+            -2 log L + p log n, with p free parameters (Schwarz, 1978).
+        """
+        source, parameters = self._evaluated(X, sample_weight)
+        return criteria.bayesian_criterion(
+            source, parameters, self._structure(), n_jobs=self.n_jobs
+        )
+
+    def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the Akaike information criterion of the mixture on rows; lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            -2 log L + 2 p, with p free parameters (Akaike, 1974).
+        """
+        source, parameters = self._evaluated(X, sample_weight)
+        return criteria.akaike_criterion(source, parameters, self._structure(), n_jobs=self.n_jobs)
+
+    def icl(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the integrated completed likelihood criterion on rows; lower is better.
+
+        It is the Bayesian criterion plus twice the entropy of the assignment, so that it
+        prefers components that are well apart (Biernacki, Celeux and Govaert, 2000; in the form
+        of McLachlan and Peel, 2000, section 6.10).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, whose sum takes the place of `n_samples`.
+
+        Returns
+        -------
+        float
+            ``bic(X) + 2 * entropy(X)``.
+        """
+        source, parameters = self._evaluated(X, sample_weight)
+        bayesian = criteria.bayesian_criterion(
+            source, parameters, self._structure(), n_jobs=self.n_jobs
+        )
+        return bayesian + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
+
+    def entropy(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return how uncertain the components of the rows are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            Sum over rows and components of -r log r with r the responsibility, in nats: 0 where
+            every row belongs to one component, n log K where all components are equally likely.
+        """
+        source, parameters = self._evaluated(X, sample_weight)
+        return criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
+
+    def sample(self, n_samples: int = 1) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+        """Draw rows from the mixture.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        Returns
+        -------
+        X : ndarray of float64 of shape (n_samples, n_features)
+            The rows, in the order of their components.
+        y : ndarray of int64 of shape (n_samples,)
+            The component of each row.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is less than 1.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(f"Invalid value for 'n_samples': {n_samples}. It must be at least 1.")
+        random_state = check_random_state(self.random_state)
+        kind = self._structure()
+        means = np.asarray(self.means_, dtype=np.float64)
+        covariances = np.asarray(self.covariances_, dtype=np.float64)
+        check_attribute_shape("covariances_", covariances, kind.covariance_shape(*means.shape))
+        weights = np.asarray(self.weights_, dtype=np.float64)
+        counts = random_state.multinomial(n_samples, weights / weights.sum())
+        blocks = []
+        for mean, covariance, count in zip(
+            means, kind.expand(covariances, *means.shape), counts, strict=True
+        ):
+            if kind.is_diagonal:
+                normal = random_state.standard_normal(size=(count, means.shape[1]))
+                blocks.append(mean + normal * np.sqrt(covariance))
+            else:
+                blocks.append(random_state.multivariate_normal(mean, covariance, int(count)))
+        return np.vstack(blocks), np.repeat(np.arange(len(counts)), counts)
+
+    def _evaluated(
+        self, X: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[ArraySource, MixtureParameters]:
+        """Return checked rows and the mixture to evaluate on them."""
+        check_is_fitted(self)
+        source = check_source(self, X, sample_weight)
+        parameters = self._parameters()
+        if source.n_features != parameters.n_features:
+            raise ValueError(
+                f"X has {source.n_features} features, but means_ has {parameters.n_features}"
+            )
+        return source, parameters
+
+    def _parameters(self) -> MixtureParameters:
+        return parameters_from_attributes(self, self._structure())
+
+    def _structure(self) -> CovarianceStructure:
+        return structure(self.covariance_type)
+
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters, under the name scikit-learn has for it."""
+        return self._structure().n_parameters(*np.shape(self.means_))

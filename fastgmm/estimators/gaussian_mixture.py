@@ -1,0 +1,481 @@
+"""`GaussianMixture`: the estimator that takes the place of scikit-learn's."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import sklearn.mixture
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastgmm.data.array import ArraySource
+from fastgmm.estimators.attributes import attributes_from_parameters
+from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
+from fastgmm.estimators.evaluation import FloatingArray, MixtureEvaluation
+from fastgmm.estimators.progress import FitProgress
+from fastgmm.estimators.validation import (
+    N_JOBS_CONSTRAINTS,
+    check_labels,
+    check_source,
+    check_start,
+    validated_fit,
+)
+from fastgmm.inference import passes
+from fastgmm.inference.degeneracy import regularisation_for, warn_of_degeneracies
+from fastgmm.inference.em import FitInfo, fit_best, fit_em
+from fastgmm.inference.initialisation import INIT_METHODS, InitialisationInfo, initialise
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.regularisation import REGULARISATION_SCALES, Regularisation
+from fastgmm.model.statistics import FloatArray
+from fastgmm.model.structures import STRUCTURE_NAMES, CovarianceStructure
+
+
+class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, BaseEstimator):
+    """Gaussian mixture fitted by expectation-maximisation.
+
+    Takes the place of :class:`sklearn.mixture.GaussianMixture`: the same parameters, fitted
+    attributes and methods, and more of each. A row of weight w counts as w copies of it.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components.
+    covariance_type : {"full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"}, \
+            default="full"
+        Which covariances the components have: each a matrix of its own, all the same matrix,
+        each its own diagonal matrix, each its own multiple of the identity, all the same
+        diagonal matrix, all the same multiple of the identity.
+    tol : float, default=1e-3
+        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+    reg_covar : float, default=1e-6
+        Added to the diagonals of the covariances so that they stay positive definite; see
+        `reg_covar_scale`.
+    max_iter : int, default=100
+        Most iterations of EM. With 0 the start itself is the result.
+    n_init : int, default=1
+        Number of starts, of which the one that ends with the highest log-likelihood is kept.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+        How a start is found: from clusters of k-means, from rows chosen by its seeding, from
+        random responsibilities, or from rows chosen at random. On large data this is done on a
+        random subsample.
+    weights_init : array-like of shape (n_components,), default=None
+        Weights to start from.
+    means_init : array-like of shape (n_components, n_features), default=None
+        Means to start from.
+    precisions_init : array-like, default=None
+        Precisions to start from, in the shape of `precisions_`.
+    labels_init : array-like of int of shape (n_samples,), default=None
+        Components of the rows of `X` to start from, instead of `init_params`; -1 for rows that
+        have none.
+    random_state : int, RandomState instance or None, default=None
+        Source of the randomness of starts and of `sample`. An int makes them reproducible.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the result of the fit before.
+    verbose : int, default=0
+        1 prints starts and iterations, 2 also times and changes of the log-likelihood.
+    verbose_interval : int, default=10
+        Number of iterations from one line to the next.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
+        bit, whatever the number.
+    reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
+        What `reg_covar` is measured in. "absolute" adds the number itself, as scikit-learn
+        does. "relative" adds that many times the variance of the feature. "auto" is "absolute"
+        for features with a variance of at least 0.01 and goes down in proportion below that, so
+        that data of small numbers are not drowned.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        Weights.
+    means_ : ndarray of shape (n_components, n_features)
+        Means.
+    covariances_ : ndarray
+        Covariances, of a shape that depends on `covariance_type`::
+
+            (n_components, n_features, n_features)  for "full"
+            (n_features, n_features)                for "tied"
+            (n_components, n_features)              for "diag"
+            (n_components,)                         for "spherical"
+            (n_features,)                           for "tied_diag"
+            ()                                      for "tied_spherical"
+
+    precisions_ : ndarray
+        Inverses of the covariances, in the same shape.
+    precisions_cholesky_ : ndarray
+        Upper triangular U with U U^T the precision, or square roots of the precisions where
+        these are diagonal, in the same shape.
+    converged_ : bool
+        Whether EM came to rest before `max_iter`.
+    n_iter_ : int
+        Number of iterations of the start that was kept.
+    lower_bound_ : float
+        Mean log-likelihood of a row under the fitted mixture, in nats.
+    lower_bounds_ : list of float
+        The same after each of the `n_iter_` iterations.
+    trace_ : ndarray of shape (n_iter_ + 1,)
+        The same again, with that of the start before them. It never falls beyond rounding.
+    fit_info_ : FitInfo
+        How the fit went: passes over the data, seconds, threads, why it ended.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` was a table that has them.
+
+    See Also
+    --------
+    KMeans : The limit of equal spherical covariances that go to zero.
+
+    Notes
+    -----
+    Attributes have the dtype of the data, float32 or float64; sums are float64 always. The
+    methods read them afresh, so that a mixture may also be put together by hand from
+    `weights_`, `means_` and `precisions_cholesky_` (and, for `sample`, `covariances_`).
+
+    Callbacks set with `set_callbacks` see one task for each start and each iteration.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import GaussianMixture
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> mixture = GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> np.sort(mixture.means_, axis=0)
+    array([[ 1.,  2.],
+           [10.,  2.]])
+    >>> first, second = mixture.predict([[0, 0], [12, 3]])
+    >>> bool(first == second)
+    False
+    """
+
+    weights_: FloatingArray
+    means_: FloatingArray
+    covariances_: FloatingArray
+    precisions_: FloatingArray
+    precisions_cholesky_: FloatingArray
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    trace_: FloatArray
+    fit_info_: FitInfo
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "covariance_type": [StrOptions(set(STRUCTURE_NAMES))],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions(set(INIT_METHODS))],
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", None],
+        "labels_init": ["array-like", None],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": N_JOBS_CONSTRAINTS,
+        "reg_covar_scale": [StrOptions(set(REGULARISATION_SCALES))],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: Literal[
+            "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
+        ] = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: Literal["kmeans", "k-means++", "random", "random_from_data"] = "kmeans",
+        weights_init: ArrayLike | None = None,
+        means_init: ArrayLike | None = None,
+        precisions_init: ArrayLike | None = None,
+        labels_init: ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        n_jobs: int | None = None,
+        reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.labels_init = labels_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_jobs = n_jobs
+        self.reg_covar_scale = reg_covar_scale
+
+    @validated_fit
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the mixture to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : Ignored
+            Taken so that the mixture can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, at least 0. A weight of w counts as w copies of the row.
+
+        Returns
+        -------
+        GaussianMixture
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the weights or the starting values are not possible, or if a component
+            collapses and `reg_covar` is 0.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not come to rest after `max_iter` iterations.
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    @validated_fit
+    def fit_predict(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Fit the mixture and return the component that each row most likely comes from.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            The same as ``fit(X).predict(X)``.
+        """
+        source = self._fit(X, y, sample_weight)
+        return passes.labels(source, self._parameters(), n_jobs=self.n_jobs)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted mixture to a file, which `fastgmm.load` reads.
+
+        The file holds plain arrays and a JSON header, nothing that can run code. It appears
+        under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to write; by custom the name ends in ".fgm".
+
+        Raises
+        ------
+        NotFittedError
+            If the mixture is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        from fastgmm.estimators.storage import save_mixture  # which imports this module
+
+        save_mixture(self, path)
+
+    def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
+        """Return the same mixture as scikit-learn's estimator, fitted if this one is.
+
+        The structures that scikit-learn does not have become the next one that it has:
+        "tied_diag" becomes "diag", "tied_spherical" becomes "spherical".
+
+        Returns
+        -------
+        sklearn.mixture.GaussianMixture
+            With copies of all parameters and fitted attributes it knows.
+        """
+        return to_scikit_learn(self)
+
+    @classmethod
+    def from_sklearn(cls, mixture: sklearn.mixture.GaussianMixture) -> Self:
+        """Return the same mixture as one of scikit-learn's, fitted if that one is.
+
+        Parameters
+        ----------
+        mixture : sklearn.mixture.GaussianMixture
+            The mixture.
+
+        Returns
+        -------
+        GaussianMixture
+            With copies of all parameters and fitted attributes; `trace_` and `fit_info_` are
+            missing, because scikit-learn does not record them.
+
+        Raises
+        ------
+        TypeError
+            If `mixture` is something else.
+        """
+        return from_scikit_learn(cls, mixture)
+
+    def _fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None) -> ArraySource:
+        """Fit the mixture, set the attributes, and return the checked rows."""
+        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        self._check_enough_rows(source)
+        kind = self._structure()
+        regularisation = regularisation_for(
+            source, self.reg_covar, self.reg_covar_scale, n_jobs=self.n_jobs
+        )
+        going_on = self.warm_start and hasattr(self, "converged_")
+
+        def attributes(parameters: MixtureParameters) -> dict[str, Any]:
+            return dict(attributes_from_parameters(parameters, kind, source.dtype))
+
+        progress = FitProgress(
+            self,
+            1 if going_on else self.n_init,
+            {
+                "X": source.X,
+                "y": y,
+                "metadata": {} if sample_weight is None else {"sample_weight": source.weights},
+            },
+            attributes,
+        )
+        if going_on:
+            parameters, info = self._go_on(source, kind, regularisation, progress)
+        else:
+            parameters, info = self._fit_anew(source, kind, regularisation, progress)
+        fitted = {
+            **attributes(parameters),
+            "converged_": info.converged,
+            "n_iter_": info.n_iter,
+            "lower_bound_": info.trace[-1],
+            "lower_bounds_": list(info.trace[1:]),
+            "trace_": np.array(info.trace),
+            "fit_info_": info,
+        }
+        self.__dict__.update(fitted)
+        progress.finish(fitted)
+        # The caller of fit is three frames up: this one, fit and its decorator lie between.
+        warn_of_degeneracies(info.degeneracies, stacklevel=4)
+        if info.reason == "max_iter" and self.max_iter > 0:
+            warnings.warn(
+                f"EM did not converge: after max_iter={self.max_iter} iterations the mean "
+                f"log-likelihood still changed by tol={self.tol:g} or more. Increase max_iter or "
+                "tol, or try other starts (init_params, n_init).",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return source
+
+    def _fit_anew(
+        self,
+        source: ArraySource,
+        kind: CovarianceStructure,
+        regularisation: Regularisation,
+        progress: FitProgress,
+    ) -> tuple[MixtureParameters, FitInfo]:
+        """Fit from `n_init` starts."""
+        given = check_start(
+            self.weights_init,
+            self.means_init,
+            self.precisions_init,
+            kind,
+            self.n_components,
+            source.n_features,
+        )
+        labels = check_labels(self.labels_init, source.n_samples, self.n_components)
+        random_state = check_random_state(self.random_state)
+
+        def draw_start(number: int) -> tuple[MixtureParameters, InitialisationInfo]:
+            parameters, found = initialise(
+                source,
+                self.n_components,
+                kind,
+                regularisation,
+                random_state=random_state,
+                method=self.init_params,
+                labels=labels,
+                weights=given.weights,
+                means=given.means,
+                precisions=given.precisions,
+                n_jobs=self.n_jobs,
+            )
+            progress.begin(number, parameters, found)
+            return parameters, found
+
+        return fit_best(
+            source,
+            draw_start,
+            self.n_init,
+            kind,
+            regularisation,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            n_jobs=self.n_jobs,
+            callback=progress.iterate,
+        )
+
+    def _go_on(
+        self,
+        source: ArraySource,
+        kind: CovarianceStructure,
+        regularisation: Regularisation,
+        progress: FitProgress,
+    ) -> tuple[MixtureParameters, FitInfo]:
+        """Fit from the result of the fit before."""
+        parameters = self._parameters()
+        shape = (self.n_components, source.n_features)
+        if parameters.means.shape != shape:
+            raise ValueError(
+                f"warm_start=True goes on from means_ of shape {parameters.means.shape}, but "
+                f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use "
+                "warm_start=False for a fit of another size"
+            )
+        progress.begin(0, parameters)
+        # EM compares with the pass before the last, as if the fit before had not been
+        # interrupted; scikit-learn's lower_bound_ is already that of the pass before.
+        trace = getattr(self, "trace_", (self.lower_bound_, np.nan))
+        return fit_em(
+            source,
+            parameters,
+            kind,
+            regularisation,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            previous_log_likelihood=float(trace[-2]) if len(trace) > 1 else -np.inf,
+            n_jobs=self.n_jobs,
+            callback=progress.iterate,
+        )
+
+    def _check_enough_rows(self, source: ArraySource) -> None:
+        rows, what = source.n_samples, "n_samples"
+        if source.weights is not None:
+            rows, what = int(np.count_nonzero(source.weights)), "rows of positive weight"
+        if rows < self.n_components:
+            raise ValueError(
+                f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
+                f"{what} = {rows}"
+            )

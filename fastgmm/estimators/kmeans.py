@@ -1,0 +1,381 @@
+"""`KMeans`: Lloyd's algorithm with the conventions of scikit-learn's estimator."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from scipy.spatial.distance import cdist
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from fastgmm.data.array import ArraySource
+from fastgmm.estimators.evaluation import FloatingArray
+from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, check_source, validated_fit
+from fastgmm.inference.kmeans import KMeansStart, fit_kmeans
+from fastgmm.inference.passes import nearest_centres
+from fastgmm.model.statistics import FloatArray
+
+_AUTOMATIC_RUNS = 10
+"""Number of runs for ``n_init="auto"`` where a start says little about where it leads."""
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """K-means clustering by Lloyd's algorithm.
+
+    Has the parameters, attributes and methods of :class:`sklearn.cluster.KMeans`. A row of
+    weight w counts as w copies of it.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters.
+    init : {"k-means++", "random"}, callable or array-like of shape \
+            (n_clusters, n_features), default="k-means++"
+        Where the centres start: at rows drawn one after the other with chances in proportion to
+        the squared distance from those drawn before (the best of a few draws each time), at
+        rows drawn at random, where ``init(X, n_clusters, random_state=random_state)`` says, or
+        at the given points.
+    n_init : "auto" or int, default="auto"
+        Number of runs, of which the one with the least inertia is kept. "auto" is 10 where
+        `init` is "random" or a callable, and 1 otherwise.
+    max_iter : int, default=300
+        Most iterations of a run.
+    tol : float, default=1e-4
+        A run ends when the squared movements of all centres sum to no more than this many times
+        the mean variance of the features, and always when the centres are at rest.
+    verbose : int, default=0
+        1 prints each iteration.
+    random_state : int, RandomState instance or None, default=None
+        Source of the randomness of starts. An int makes them reproducible.
+    copy_x : bool, default=True
+        Has no effect: `X` is never changed, and copied only if it is not an array of native
+        float64 or float32.
+    algorithm : {"lloyd", "elkan"}, default="lloyd"
+        Has no effect: both are ways to the same result, and there is one here.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
+        bit, whatever the number.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        Centres, in the dtype of the data.
+    labels_ : ndarray of int64 of shape (n_samples,)
+        Cluster of each row, with respect to `cluster_centers_`.
+    inertia_ : float
+        Sum of the weights of the rows times their squared distances to the nearest centre.
+    n_iter_ : int
+        Number of iterations of the run that was kept.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` was a table that has them.
+
+    See Also
+    --------
+    GaussianMixture : Clusters of different sizes and shapes, with probabilities.
+
+    Notes
+    -----
+    A cluster that lost all its rows moves to the row that is farthest from its centre.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import KMeans
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> clusters = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> np.sort(clusters.cluster_centers_, axis=0)
+    array([[ 1.,  2.],
+           [10.,  2.]])
+    >>> clusters.inertia_
+    16.0
+    """
+
+    cluster_centers_: FloatingArray
+    labels_: npt.NDArray[np.int64]
+    inertia_: float
+    n_iter_: int
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+        "n_jobs": N_JOBS_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Literal["k-means++", "random"] | Callable[..., ArrayLike] | ArrayLike = "k-means++",
+        n_init: Literal["auto"] | int = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+        copy_x: bool = True,
+        algorithm: Literal["lloyd", "elkan"] = "lloyd",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.n_jobs = n_jobs
+
+    @validated_fit
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,  # noqa: ARG002 - pipelines pass it
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Find the clusters of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : Ignored
+            Taken so that the estimator can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, at least 0. A weight of w counts as w copies of the row.
+
+        Returns
+        -------
+        KMeans
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the weights or the starting centres are not possible, or if there are
+            fewer rows than clusters.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If clusters are empty because too few rows are distinct.
+        """
+        source = check_source(self, X, sample_weight, reset=True)
+        init = self._start(source)
+        result = fit_kmeans(
+            source,
+            self.n_clusters,
+            random_state=check_random_state(self.random_state),
+            init=init,
+            n_init=self._n_runs(init),
+            max_iter=self.max_iter,
+            tol=self.tol,
+            n_jobs=self.n_jobs,
+            listener=_print_iteration if self.verbose else None,
+        )
+        n_distinct = np.count_nonzero(np.bincount(result.labels, minlength=self.n_clusters))
+        if n_distinct < self.n_clusters:
+            warnings.warn(
+                f"Only {n_distinct} of n_clusters={self.n_clusters} clusters have rows: there "
+                "may be too few distinct rows in X for as many. Use fewer clusters.",
+                ConvergenceWarning,
+                # The caller of fit is two frames up: its decorator lies between.
+                stacklevel=3,
+            )
+        self.cluster_centers_ = result.centres.astype(source.dtype)
+        self.labels_ = result.labels
+        self.inertia_ = result.inertia
+        self.n_iter_ = result.n_iter
+        return self
+
+    def fit_predict(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Find the clusters of rows and return the cluster of each row.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            `labels_`.
+        """
+        return self.fit(X, y, sample_weight=sample_weight).labels_
+
+    def fit_transform(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> FloatingArray:
+        """Find the clusters of rows and return the distance of each row from each centre.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters)
+            The same as ``fit(X).transform(X)``.
+        """
+        return self.fit(X, y, sample_weight=sample_weight)._distances(X)
+
+    def predict(self, X: ArrayLike) -> npt.NDArray[np.int64]:
+        """Return the cluster whose centre is nearest to each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            Indices of the clusters.
+        """
+        labels, _ = nearest_centres(*self._evaluated(X), n_jobs=self.n_jobs)
+        return labels
+
+    def transform(self, X: ArrayLike) -> FloatingArray:
+        """Return the distance of each row from each centre.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters)
+            Euclidean distances, in the dtype of the rows.
+        """
+        return self._distances(X)
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: Any = None,  # noqa: ARG002 - scorers and pipelines pass it
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Return minus the inertia of rows; higher is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : Ignored
+            Taken so that the estimator can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            Minus the sum of weights times squared distances to the nearest centre.
+        """
+        source, centres = self._evaluated(X, sample_weight)
+        _, distances = nearest_centres(source, centres, n_jobs=self.n_jobs)
+        total = distances.sum() if source.weights is None else source.weights @ distances
+        return -float(total)
+
+    @property
+    def _n_features_out(self) -> int:
+        """Number of columns that `transform` returns."""
+        return int(self.cluster_centers_.shape[0])
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _start(self, source: ArraySource) -> KMeansStart:
+        """Return `init` with given or computed centres checked."""
+        if isinstance(self.init, str):
+            return "random" if self.init == "random" else "k-means++"
+        if not callable(self.init):
+            return self._checked_centres(self.init, source)
+        draw = self.init
+
+        def draw_centres(random_state: np.random.RandomState) -> FloatArray:
+            centres = draw(source.X, self.n_clusters, random_state=random_state)
+            return self._checked_centres(centres, source)
+
+        return draw_centres
+
+    def _checked_centres(self, centres: ArrayLike, source: ArraySource) -> FloatArray:
+        checked: FloatArray = check_array(centres, dtype=np.float64, input_name="init")
+        expected = (self.n_clusters, source.n_features)
+        if checked.shape != expected:
+            raise ValueError(
+                f"The shape of the initial centers {checked.shape} does not match n_clusters and "
+                f"the number of features of the data, {expected}."
+            )
+        return checked
+
+    def _n_runs(self, init: KMeansStart) -> int:
+        is_given = isinstance(init, np.ndarray)
+        if self.n_init == "auto":
+            return 1 if is_given or init == "k-means++" else _AUTOMATIC_RUNS
+        if is_given and self.n_init != 1:
+            warnings.warn(
+                f"There is one run, not n_init={self.n_init}: init gives the centres, and all "
+                'runs from them would be equal. Use n_init=1 or "auto".',
+                RuntimeWarning,
+                # The caller of fit is three frames up: this one, fit and its decorator.
+                stacklevel=4,
+            )
+            return 1
+        return self.n_init
+
+    def _evaluated(
+        self, X: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[ArraySource, FloatArray]:
+        """Return checked rows and the centres to compare them with."""
+        check_is_fitted(self)
+        source = check_source(self, X, sample_weight)
+        centres = np.asarray(self.cluster_centers_, dtype=np.float64)
+        if centres.shape[1:] != (source.n_features,):
+            raise ValueError(
+                f"X has {source.n_features} features, but cluster_centers_ has the shape "
+                f"{centres.shape}"
+            )
+        return source, centres
+
+    def _distances(self, X: ArrayLike) -> FloatingArray:
+        # Differences first, squares after: the expanded square of scikit-learn's distances
+        # loses all digits on rows far from the origin.
+        source, centres = self._evaluated(X)
+        distances: FloatingArray = cdist(source.X, centres).astype(source.dtype, copy=False)
+        return distances
+
+
+def _print_iteration(run: int, iteration: int, inertia: float, movement: float) -> None:
+    """Print what scikit-learn's k-means prints."""
+    if iteration == 0:
+        print(f"Initialization {run} complete")
+    print(f"Iteration {iteration}, inertia {inertia}, squared movement of the centers {movement}.")

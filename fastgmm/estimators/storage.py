@@ -1,0 +1,147 @@
+"""Estimators to and from model files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.inference.degeneracy import Degeneracy
+from fastgmm.inference.em import FitInfo
+from fastgmm.inference.initialisation import InitialisationInfo
+from fastgmm.model import persistence
+from fastgmm.model.persistence import ModelFileError, StoredModel
+from fastgmm.model.structures import structure
+
+_CLASS = "GaussianMixture"
+_START_PARAMETERS = ("weights_init", "means_init", "precisions_init", "labels_init")
+_COVARIANCE_ARRAYS = ("covariances_", "precisions_")
+_ARRAYS = ("weights_", "means_", "precisions_cholesky_", *_COVARIANCE_ARRAYS, "trace_")
+
+
+def _read_fit_info(value: dict[str, Any]) -> FitInfo:
+    found = value["initialisation"]
+    restored = {
+        **value,
+        "trace": tuple(map(float, value["trace"])),
+        "degeneracies": tuple(Degeneracy(**each) for each in value["degeneracies"]),
+        "initialisation": None if found is None else InitialisationInfo(**found),
+    }
+    return FitInfo(**restored)
+
+
+# What turns each attribute's form in the header back into the attribute. JSON has no infinity: a
+# mixture of scikit-learn's that made no iteration has minus infinity as its lower bound.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "converged_": bool,
+    "n_iter_": int,
+    "lower_bound_": lambda value: -np.inf if value is None else float(value),
+    "lower_bounds_": lambda value: [float(each) for each in value],
+    "n_features_in_": int,
+    "feature_names_in_": lambda value: np.array([str(each) for each in value], dtype=object),
+    "fit_info_": _read_fit_info,
+}
+
+
+def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
+    """Write a fitted mixture to a model file, whole or not at all.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+        The mixture. A subclass is written as a `GaussianMixture`, and a `random_state` that is
+        a generator as None.
+    path : str or path
+        Where to write.
+
+    Raises
+    ------
+    NotFittedError
+        If the mixture is not fitted.
+    TypeError or ValueError
+        If a parameter or attribute is something that a model file cannot hold.
+    OSError
+        If the file cannot be written.
+    """
+    check_is_fitted(mixture)
+    state = vars(mixture)
+    parameters = {name: state[name] for name in GaussianMixture._get_param_names()}
+    arrays = {name: np.asarray(state[name]) for name in _ARRAYS if name in state}
+    for name in _START_PARAMETERS:
+        value = parameters.pop(name)
+        if value is not None:
+            arrays[name] = np.asarray(value)
+    if isinstance(parameters["random_state"], np.random.RandomState):
+        parameters["random_state"] = None
+    attributes = {name: state[name] for name in _READERS if name in state}
+    if attributes.get("lower_bound_") == -np.inf:
+        attributes["lower_bound_"] = None
+    if "feature_names_in_" in attributes:
+        attributes["feature_names_in_"] = list(attributes["feature_names_in_"])
+    if "fit_info_" in attributes:
+        attributes["fit_info_"] = asdict(attributes["fit_info_"])
+    values = {"parameters": parameters, "attributes": attributes}
+    persistence.save(fspath(path), _CLASS, values, arrays)
+
+
+def load(path: str | PathLike[str]) -> GaussianMixture:
+    """Return the fitted model in a model file, as `save` wrote it.
+
+    Nothing in the file can run code.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Returns
+    -------
+    GaussianMixture
+        With the parameters and fitted attributes of the one saved.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a model file, is damaged, or was written by a newer version.
+    OSError
+        If the file cannot be read.
+    """
+    stored = persistence.load(fspath(path), _CLASS)
+    try:
+        return _restore(stored)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ModelFileError(
+            f"{fspath(path)} does not hold a mixture that fits together ({reason}); save the "
+            "model again"
+        ) from error
+
+
+def _restore(stored: StoredModel) -> GaussianMixture:
+    """Return the mixture that a file holds, after checking that its parts belong together."""
+    arrays = dict(stored.arrays)
+    parameters = dict(stored.values["parameters"])
+    parameters.update({name: arrays.pop(name) for name in _START_PARAMETERS if name in arrays})
+    mixture = GaussianMixture(**parameters)
+    mixture._validate_params()
+    attributes = stored.values["attributes"]
+    unknown = sorted({*attributes, *arrays} - {*_READERS, *_ARRAYS})
+    if unknown:
+        raise ValueError(f"it has no attribute {unknown[0]!r}")
+    mixture.__dict__.update(arrays)
+    for name, value in attributes.items():
+        setattr(mixture, name, _READERS[name](value))
+    kind = structure(mixture.covariance_type)
+    size = parameters_from_attributes(mixture, kind).means.shape
+    for name in _COVARIANCE_ARRAYS:
+        if name in arrays:
+            check_attribute_shape(name, arrays[name], kind.covariance_shape(*size))
+    if attributes.get("n_features_in_", size[1]) != size[1]:
+        raise ValueError(f"n_features_in_ is {mixture.n_features_in_}, but means_ has {size[1]}")
+    return mixture

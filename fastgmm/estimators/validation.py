@@ -1,0 +1,247 @@
+"""Checks of what users pass to the estimators: rows, sample weights and starting values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn import config_context
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastgmm.data.array import ArraySource
+from fastgmm.model.statistics import FloatArray
+from fastgmm.model.structures import CovarianceStructure
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+_FLOATS = [np.float64, np.float32]
+
+#: What `n_jobs` may be, in the form scikit-learn's parameter validation takes.
+N_JOBS_CONSTRAINTS = [
+    Interval(Integral, 1, None, closed="left"),
+    Interval(Integral, None, -1, closed="right"),
+    None,
+]
+
+
+def validated_fit(method: _Method) -> _Method:
+    """Make a fit method check the constructor's parameters first and end callbacks at last.
+
+    This is scikit-learn's own decorator, with a type.
+
+    Parameters
+    ----------
+    method : callable
+        The method.
+
+    Returns
+    -------
+    callable
+        The decorated method.
+    """
+    return cast(_Method, _fit_context(prefer_skip_nested_validation=True)(method))
+
+
+def check_source(
+    estimator: BaseEstimator,
+    X: Any,
+    sample_weight: ArrayLike | None = None,
+    *,
+    reset: bool = False,
+    ensure_min_samples: int = 1,
+) -> ArraySource:
+    """Return the rows and weights given to a method of an estimator as a data source.
+
+    Native float64 and float32 arrays of any strides are used where they are. Everything else
+    that holds real numbers is converted to float64. Arrays of other libraries are converted to
+    NumPy's, whether or not scikit-learn's array API dispatch is on.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose number of features and feature names are compared or, with `reset`, set.
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+    sample_weight : array-like of shape (n_samples,), number or None
+        Weights of the rows.
+    reset : bool
+        Whether the estimator learns the features of `X`; otherwise they must be those learnt.
+    ensure_min_samples : int
+        Fewest rows allowed.
+
+    Returns
+    -------
+    ArraySource
+        The rows and weights.
+
+    Raises
+    ------
+    ValueError
+        If `X` is not a table of finite real numbers or has other features than the estimator
+        was fitted on, or if the weights are negative, all zero or not one for each row.
+    TypeError
+        If `X` is sparse.
+    """
+    with config_context(array_api_dispatch=False):
+        X = validate_data(
+            estimator, X, dtype=_FLOATS, reset=reset, ensure_min_samples=ensure_min_samples
+        )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+    return ArraySource(X, sample_weight)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenStart:
+    """The parts of a mixture's start that the user gave; None for those to be found.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_components,) or None
+        Weights that sum to 1.
+    means : ndarray of shape (n_components, n_features) or None
+        Means.
+    precisions : ndarray or None
+        Symmetric precisions in the shape of the covariance structure.
+    """
+
+    weights: FloatArray | None
+    means: FloatArray | None
+    precisions: FloatArray | None
+
+
+def check_start(
+    weights: ArrayLike | None,
+    means: ArrayLike | None,
+    precisions: ArrayLike | None,
+    structure: CovarianceStructure,
+    n_components: int,
+    n_features: int,
+) -> GivenStart:
+    """Return the starting values a user gave, checked and as float64.
+
+    Parameters
+    ----------
+    weights, means, precisions : array-like or None
+        The constructor parameters `weights_init`, `means_init` and `precisions_init`.
+    structure : CovarianceStructure
+        Says which shape the precisions have.
+    n_components, n_features : int
+        Size of the mixture.
+
+    Returns
+    -------
+    GivenStart
+        The values. Whether the precisions are positive definite is found out on factorising.
+
+    Raises
+    ------
+    ValueError
+        If a shape or a value is not possible; the message names the parameter.
+    """
+    return GivenStart(
+        weights=None if weights is None else _check_weights(weights, n_components),
+        means=None if means is None else _check(means, (n_components, n_features), "means_init"),
+        precisions=None
+        if precisions is None
+        else _check_precisions(precisions, structure, n_components, n_features),
+    )
+
+
+def check_labels(
+    labels: ArrayLike | None, n_samples: int, n_components: int
+) -> npt.NDArray[np.int64] | None:
+    """Return the labels a user gave to start from, checked.
+
+    Parameters
+    ----------
+    labels : array-like of int of shape (n_samples,) or None
+        The constructor parameter `labels_init`.
+    n_samples, n_components : int
+        Number of rows and of components.
+
+    Returns
+    -------
+    ndarray of int64 of shape (n_samples,) or None
+        The labels.
+
+    Raises
+    ------
+    ValueError
+        If there is not one integer from -1 to ``n_components - 1`` for each row.
+    """
+    if labels is None:
+        return None
+    checked = _check(labels, (n_samples,), "labels_init")
+    integers = checked.astype(np.int64)
+    wrong = (integers != checked) | (integers < -1) | (integers >= n_components)
+    if wrong.any():
+        raise ValueError(
+            "The parameter 'labels_init' should hold integers from 0 to n_components - 1 = "
+            f"{n_components - 1}, or -1 for rows without a label, but got {checked[wrong][0]:g}"
+        )
+    return integers
+
+
+def _check(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
+    with config_context(array_api_dispatch=False):
+        checked = check_array(
+            values, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name
+        )
+    if checked.shape != shape:
+        raise ValueError(
+            f"The parameter '{name}' should have the shape of {shape}, but got {checked.shape}"
+        )
+    result: FloatArray = checked
+    return result
+
+
+def _check_weights(weights: ArrayLike, n_components: int) -> FloatArray:
+    checked = _check(weights, (n_components,), "weights_init")
+    if checked.min() < 0.0 or checked.max() > 1.0:
+        raise ValueError(
+            "The parameter 'weights_init' should be in the range [0, 1], but got max value "
+            f"{checked.max():.5f}, min value {checked.min():.5f}"
+        )
+    total = checked.sum()
+    rounding = 1e-6 if getattr(weights, "dtype", None) == np.float32 else 1e-8
+    if abs(total - 1.0) > rounding:
+        raise ValueError(
+            f"The parameter 'weights_init' should be normalized, but got a sum of {total:.8g}: "
+            "divide the weights by their sum"
+        )
+    return checked
+
+
+def _check_precisions(
+    precisions: ArrayLike, structure: CovarianceStructure, n_components: int, n_features: int
+) -> FloatArray:
+    shape = structure.covariance_shape(n_components, n_features)
+    checked = _check(precisions, shape, "precisions_init")
+    if structure.is_diagonal:
+        if checked.min() <= 0.0:
+            raise ValueError(
+                f"The parameter 'precisions_init' should be positive for covariance_type="
+                f"{structure.name!r}, but got min value {checked.min():.6g}"
+            )
+        return checked
+    mirrored = checked.swapaxes(-1, -2)
+    rounding = 1e-8 * np.abs(checked).max(axis=(-2, -1), keepdims=True)
+    symmetric = np.abs(checked - mirrored) <= 1e-5 * np.abs(mirrored) + rounding
+    if not symmetric.all():
+        raise ValueError(
+            "The parameter 'precisions_init' should hold symmetric, positive-definite matrices, "
+            f"but its entry {tuple(map(int, np.argwhere(~symmetric)[0]))} differs from the one "
+            "mirrored on the diagonal"
+        )
+    return checked
