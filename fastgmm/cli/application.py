@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,12 +10,12 @@ from typing import Annotated, TextIO
 import typer
 
 from fastgmm.cli import evaluation, fitting, information, machine, segmentation
-from fastgmm.cli.interruption import Interrupted
+from fastgmm.cli.interruption import Interrupted, Interruption
+from fastgmm.cli.output import write
 
 application = typer.Typer(
     name="fastgmm",
     help="Fit Gaussian mixtures to tables and pictures, and use them.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -30,17 +29,28 @@ application.command("warmup")(machine.warmup)
 application.command("bench")(machine.bench)
 
 
-@application.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-    ] = False,
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         import fastgmm
 
-        print(f"fastgmm {fastgmm.__version__}")
+        write([f"fastgmm {fastgmm.__version__}\n"])
         raise typer.Exit
+
+
+@application.callback()
+def _take_options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+            show_default=False,
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command's name."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -60,21 +70,21 @@ def run(arguments: Sequence[str]) -> int:
     """
     warnings.showwarning = _show_warning
     command = typer.main.get_command(application)
-    try:
-        status = command.main(args=list(arguments), prog_name="fastgmm", standalone_mode=False)
-        sys.stdout.flush()
-        return status if isinstance(status, int) else 0
-    except BrokenPipeError:
-        # Whoever read the output has had enough. What is still in Python's buffer must not meet the
-        # closed pipe again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Interrupted as interruption:
-        return _tell(f"interrupted{interruption.consequence}", 128 + interruption.signal_number)
-    except typer.TyperException as error:
-        return _tell(f"error: {error.format_message()}", 2)
-    except (ImportError, MemoryError, OSError, ValueError) as error:
-        return _tell(f"error: {_sentence(error)}", 2)
+    with Interruption() as interruption:
+        try:
+            status = command.main(
+                args=list(arguments) or ["--help"],
+                prog_name="fastgmm",
+                standalone_mode=False,
+                obj=interruption,
+            )
+            return status if isinstance(status, int) else 0
+        except Interrupted as signalled:
+            return _tell("interrupted: nothing was saved", 128 + signalled.signal_number)
+        except typer.TyperException as error:
+            return _tell(f"error: {error.format_message()}", 2)
+        except (ImportError, MemoryError, OSError, ValueError) as error:
+            return _tell(f"error: {_sentence(error)}", 2)
 
 
 def _tell(message: str, status: int) -> int:
@@ -94,12 +104,11 @@ def _sentence(error: BaseException) -> str:
 
 def _show_warning(
     message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
+    _category: type[Warning],
+    _filename: str,
+    _lineno: int,
     file: TextIO | None = None,
-    line: str | None = None,
+    _line: str | None = None,
 ) -> None:
     """Tell a warning without the place in the source code, which a user has no use for."""
-    del category, filename, lineno, line
     print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)

@@ -54,8 +54,7 @@ class Interruption:
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
 
-    def _receive(self, signal_number: int, frame: FrameType | None) -> None:
-        del frame
+    def _receive(self, signal_number: int, _frame: FrameType | None) -> None:
         first = self.signal_number is None
         self.signal_number = signal_number
         if not (first and self.deferred):

@@ -119,7 +119,7 @@ def numeric_columns(path: Path, table: Any, names: Sequence[str]) -> NDArray[Any
     if others:
         raise ValueError(
             f"{str(path)!r} holds other things than numbers in the columns {', '.join(others)}: "
-            "choose the columns to use with columns (--columns A,B)"
+            "leave them out by naming the columns to use (--columns A,B)"
         )
     dtype = np.float32 if set(types.values()) == {pyarrow.float32()} else np.float64
     values = np.empty((table.num_rows, len(names)), dtype=dtype, order="F")

@@ -1,0 +1,82 @@
+"""The commands ``warmup`` and ``bench``: this machine and its compiled code."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from fastgmm.cli import options
+from fastgmm.cli.output import print_json, print_pairs
+
+
+def warmup(as_json: options.Json = False) -> None:
+    """Compile everything now, so that no later run has to."""
+    began = time.perf_counter()
+    from fastgmm.inference.warmup import compile_kernels
+
+    n_passes = compile_kernels()
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_json({"n_passes": n_passes, "seconds": seconds})
+    else:
+        print_pairs({"compiled": f"{n_passes} passes", "time": f"{seconds:.1f} s"})
+
+
+def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small data: under two minutes instead of ten.")
+    ] = False,
+    rows: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,…",
+            help="Only the rows whose names have one of these parts: pass, scoring, k-means, fit, "
+            "startup, diag, 1Mx8, float32, full/float32, …",
+            show_default=False,
+        ),
+    ] = "",
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="The peers to compare with, or none; all that are installed if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    check_bars: Annotated[
+        bool, typer.Option("--check-bars", help="Print promised figures beside the measured.")
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Measure this machine, fastgmm on it, and the ratio to each peer that is installed.
+
+    The status is 1 if fastgmm failed in some row, or missed a promised figure.
+    """
+    try:
+        from fastgmm.benchmark.children import ChildError
+        from fastgmm.benchmark.run import run_benchmark
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f'benchmarks need {error.name}: install it with  pip install "fastgmm[bench]"'
+        ) from error
+    from rich.console import Console
+
+    names = None if peers is None else [] if peers == "none" else peers.split(",")
+    try:
+        result = run_benchmark(
+            quick=quick,
+            rows=[part for part in rows.split(",") if part],
+            peers=names,
+            check_bars=check_bars,
+            console=Console(stderr=as_json),
+        )
+    except ChildError as error:
+        raise ValueError(str(error)) from error
+    if as_json:
+        print_json(result.to_dict())
+    for failure in result.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return int(bool(result.failures) or any(bar.met is False for bar in result.bars))

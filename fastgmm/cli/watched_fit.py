@@ -1,0 +1,83 @@
+"""A fit that shows how it gets on, and ends when it is told to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from fastgmm.cli.interruption import Interruption
+from fastgmm.cli.progress import FitProgress
+
+if TYPE_CHECKING:
+    from sklearn.callback import CallbackContext
+
+    from fastgmm.estimators.gaussian_mixture import GaussianMixture
+
+
+def fit_watched(
+    model: GaussianMixture,
+    rows: NDArray[Any],
+    interruption: Interruption,
+    *,
+    sample_weight: NDArray[Any] | None = None,
+    quiet: bool = False,
+) -> None:
+    """Fit a mixture with progress on standard error.
+
+    After the first iteration, Ctrl-C or SIGTERM ends the fit as if it were complete, and
+    `interruption` tells of it; before, there is nothing to keep, and `Interrupted` is raised.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        The mixture to fit.
+    rows : ndarray of shape (n_samples, n_features)
+        The rows.
+    interruption : Interruption
+        Receives the signals.
+    sample_weight : ndarray of shape (n_samples,), optional
+        Weights of the rows.
+    quiet : bool, default=False
+        Show nothing.
+    """
+    progress = FitProgress(
+        tolerance=model.tol, max_passes=model.max_iter, n_starts=model.n_init, quiet=quiet
+    )
+    with progress:
+        model.set_callbacks(_Watcher(progress, interruption))
+        try:
+            model.fit(rows, sample_weight=sample_weight)
+        finally:
+            interruption.deferred = False
+            model.set_callbacks()
+
+
+class _Watcher:
+    """A callback in scikit-learn's protocol: between the fit, the display and the signals."""
+
+    def __init__(self, progress: FitProgress, interruption: Interruption) -> None:
+        self._progress = progress
+        self._interruption = interruption
+
+    def setup(self, **_arguments: Any) -> None:
+        """Do nothing: there is nothing to set up."""
+
+    def teardown(self, **_arguments: Any) -> None:
+        """Do nothing: there is nothing to tear down."""
+
+    def on_fit_task_begin(self, _estimator: GaussianMixture, context: CallbackContext) -> None:
+        if context.task_name == "initialization":
+            self._progress.begin_start()
+
+    def on_fit_task_end(
+        self,
+        _estimator: GaussianMixture,
+        context: CallbackContext,
+        *,
+        metadata: dict[str, Any],
+    ) -> bool:
+        if context.task_name == "iteration" and "log_likelihood" in metadata:
+            self._interruption.deferred = True
+            self._progress.add_pass(context.parent.task_id, metadata["log_likelihood"])
+        return self._interruption.signal_number is not None

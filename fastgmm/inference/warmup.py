@@ -1,0 +1,66 @@
+"""Compiling every pass ahead of its first use."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastgmm.data.array import ArraySource
+from fastgmm.inference import passes
+from fastgmm.inference.kmeans import fit_kmeans
+from fastgmm.model.regularisation import Regularisation
+from fastgmm.model.structures import STRUCTURE_NAMES, structure
+
+_N_ROWS = 64
+_N_COMPONENTS = 2
+
+_SPREADS = {np.float64: (1.0,), np.float32: (1.0, 1e-20)}
+"""float32 rows whose squares float32 cannot hold take a version of the passes of their own."""
+
+
+def compile_kernels(*, n_jobs: int | None = None) -> int:
+    """Run each pass once on a handful of rows of each type, so that numba compiles and caches it.
+
+    Later processes load what was compiled from numba's cache.
+
+    Parameters
+    ----------
+    n_jobs : int, default=None
+        Number of threads, as the passes take it.
+
+    Returns
+    -------
+    int
+        How many passes were run.
+    """
+    random = np.random.default_rng(0)
+    n_run = 0
+    for dtype, spreads in _SPREADS.items():
+        for spread in spreads:
+            rows = (random.standard_normal((_N_ROWS, 2)) * spread).astype(dtype)
+            source = ArraySource(rows)
+            fit_kmeans(source, _N_COMPONENTS, random_state=np.random.RandomState(0), n_jobs=n_jobs)
+            n_run += 1
+            for diagonal in (False, True):
+                n_run += _run_passes(source, diagonal, n_jobs)
+    return n_run
+
+
+def _run_passes(source: ArraySource, diagonal: bool, n_jobs: int | None) -> int:
+    """Run each pass over rows for matrices or for diagonals, and return how many there are."""
+    name = next(name for name in STRUCTURE_NAMES if structure(name).is_diagonal is diagonal)
+    labels = np.arange(source.n_samples) % _N_COMPONENTS
+    statistics = passes.labelled_statistics(
+        source, labels, _N_COMPONENTS, diagonal=diagonal, n_jobs=n_jobs
+    )
+    parameters = structure(name).solve(statistics, Regularisation.none(source.n_features))
+    shares = passes.responsibilities(source, parameters, n_jobs=n_jobs)
+    passes.responsibility_statistics(source, shares, diagonal=diagonal, n_jobs=n_jobs)
+    evaluations = (
+        passes.mixture_statistics,
+        passes.log_likelihood,
+        passes.log_density,
+        passes.labels,
+    )
+    for evaluate in evaluations:
+        evaluate(source, parameters, n_jobs=n_jobs)
+    return 3 + len(evaluations)

@@ -1,0 +1,238 @@
+"""The commands on good input: what they print and what they write."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import csv, parquet
+from sklearn.datasets import load_iris
+
+import fastgmm
+from tests.cli_process import fastgmm as run
+from tests.cli_process import succeed
+
+COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Iris in every format, and a model of it with the names of its columns."""
+    folder = tmp_path_factory.mktemp("cli")
+    iris = load_iris()
+    numbers = {name: iris.data[:, j] for j, name in enumerate(COLUMNS)}
+    parquet.write_table(pa.table(numbers), folder / "iris.parquet")
+    named = {"species": [iris.target_names[label] for label in iris.target], **numbers}
+    csv.write_csv(pa.table(named), folder / "iris.csv")
+    np.save(folder / "iris.npy", iris.data)
+    np.savez(folder / "iris.npz", X=iris.data, y=iris.target)
+    fit(folder, "iris.parquet", "model.fgm")
+    return folder
+
+
+def fit(folder, data, output, *options):
+    return succeed("fit", data, "-k", 3, "-o", output, "--random-state", 0, *options, cwd=folder)
+
+
+def test_fit_says_what_it_did(folder):
+    text = fit(folder, "iris.npy", "said.fgm")
+    assert "150 rows, 4 columns" in text
+    assert "3 components, full" in text
+    assert "converged after" in text
+    assert "nats a row" in text
+    assert "said.fgm" in text
+
+
+def test_fit_as_json(folder):
+    document = json.loads(fit(folder, "iris.npy", "json.fgm", "--json"))
+    expected = {
+        "data": str,
+        "n_samples": int,
+        "n_features": int,
+        "n_components": int,
+        "covariance_type": str,
+        "log_likelihood": float,
+        "converged": bool,
+        "interrupted": bool,
+        "n_iter": int,
+        "n_passes": int,
+        "seconds": float,
+        "trace": list,
+        "weights": list,
+        "output": str,
+    }
+    assert {name: type(value) for name, value in document.items()} == expected
+    assert document["trace"][-1] == document["log_likelihood"]
+    assert len(document["trace"]) == document["n_iter"] + 1
+
+
+def test_fit_is_that_of_the_estimator(folder):
+    fit(folder, "iris.npy", "same.fgm", "--covariance-type", "diag", "--n-init", 2, "--tol", 1e-5)
+    model = fastgmm.GaussianMixture(
+        3, covariance_type="diag", n_init=2, tol=1e-5, random_state=0
+    ).fit(load_iris().data)
+    loaded = fastgmm.load(folder / "same.fgm")
+    np.testing.assert_array_equal(loaded.means_, model.means_)
+    np.testing.assert_array_equal(loaded.covariances_, model.covariances_)
+
+
+@pytest.mark.parametrize("data", ["iris.npz", "iris.parquet", "iris.csv"])
+def test_fit_is_the_same_from_every_format(folder, data):
+    options = ["--columns", ",".join(COLUMNS)] if data == "iris.csv" else []
+    fit(folder, "iris.npy", "npy.fgm")
+    fit(folder, data, "other.fgm", *options)
+    first, second = (fastgmm.load(folder / name) for name in ("npy.fgm", "other.fgm"))
+    np.testing.assert_array_equal(first.means_, second.means_)
+
+
+def test_fit_takes_weights_from_a_column(folder):
+    values = np.repeat(np.arange(12.0).reshape(6, 2) ** 2, [1, 2, 3, 1, 2, 3], axis=0)
+    np.save(folder / "repeated.npy", values)
+    counts = np.array([1, 2, 3, 1, 2, 3])
+    unique = values[np.cumsum(counts) - 1]
+    table = pa.table({"a": unique[:, 0], "b": unique[:, 1], "n": counts})
+    parquet.write_table(table, folder / "weighted.parquet")
+    options = ("-k", 1, "--json")
+    repeated = json.loads(succeed("fit", "repeated.npy", *options, cwd=folder))
+    weighted = json.loads(
+        succeed("fit", "weighted.parquet", "--weight-column", "n", *options, cwd=folder)
+    )
+    assert weighted["log_likelihood"] == pytest.approx(repeated["log_likelihood"], rel=1e-12)
+
+
+def test_fit_shows_lines_where_there_is_no_terminal(folder):
+    process = run("fit", "iris.npy", "-k", 3, "--random-state", 0, cwd=folder)
+    assert process.stderr.startswith("pass 1: log-likelihood ")
+
+
+def test_quiet_fit_shows_nothing(folder):
+    assert run("fit", "iris.npy", "-k", 3, "-q", cwd=folder).stderr == ""
+
+
+def test_warnings_are_one_line_without_source_code(folder):
+    process = run("fit", "iris.npy", "-k", 3, "--max-iter", 1, "-q", cwd=folder)
+    assert process.returncode == 0
+    assert process.stderr.startswith("warning: ")
+    assert "max_iter=1" in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("output", ["labels.csv", "labels.npy", "labels.parquet"])
+def test_predict_to_a_file(folder, output):
+    assert succeed("predict", "iris.parquet", "-m", "model.fgm", "-o", output, cwd=folder) == ""
+    labels = fastgmm.load(folder / "model.fgm").predict(load_iris().data)
+    path = folder / output
+    written = {
+        ".csv": lambda: np.loadtxt(path, skiprows=1),
+        ".npy": lambda: np.load(path),
+        ".parquet": lambda: parquet.read_table(path)["component"].to_numpy(),
+    }[path.suffix]()
+    np.testing.assert_array_equal(written, labels)
+
+
+def test_predict_to_standard_output(folder):
+    lines = succeed("predict", "iris.parquet", "-m", "model.fgm", cwd=folder).splitlines()
+    assert lines[0] == "component"
+    assert len(lines) == 151
+
+
+def test_predict_finds_the_columns_by_name(folder):
+    # The CSV file has another column before those of the model, and it holds text.
+    by_name = succeed("predict", "iris.csv", "-m", "model.fgm", cwd=folder)
+    assert by_name == succeed("predict", "iris.parquet", "-m", "model.fgm", cwd=folder)
+
+
+def test_predict_proba(folder):
+    options = ("--proba", "-o", "proba.npy")
+    succeed("predict", "iris.npy", "-m", "model.fgm", *options, cwd=folder)
+    expected = fastgmm.load(folder / "model.fgm").predict_proba(load_iris().data)
+    np.testing.assert_array_equal(np.load(folder / "proba.npy"), expected)
+
+
+def test_score(folder):
+    text = succeed("score", "iris.npy", "-m", "model.fgm", cwd=folder)
+    assert text.splitlines()[0] == "rows            150"
+    document = json.loads(succeed("score", "iris.npy", "-m", "model.fgm", "--json", cwd=folder))
+    model, data = fastgmm.load(folder / "model.fgm"), load_iris().data
+    assert document == {
+        "n_samples": 150,
+        "log_likelihood": model.score(data),
+        "bic": model.bic(data),
+        "aic": model.aic(data),
+    }
+
+
+def test_score_of_each_row(folder):
+    options = ("--samples", "-o", "scores.npy")
+    succeed("score", "iris.npy", "-m", "model.fgm", *options, cwd=folder)
+    expected = fastgmm.load(folder / "model.fgm").score_samples(load_iris().data)
+    np.testing.assert_array_equal(np.load(folder / "scores.npy"), expected)
+
+
+def test_sample(folder):
+    options = ("-n", 5, "--random-state", 3, "--labels")
+    text = succeed("sample", "-m", "model.fgm", *options, cwd=folder)
+    lines = text.splitlines()
+    assert lines[0] == ",".join([*COLUMNS, "component"])
+    model = fastgmm.load(folder / "model.fgm").set_params(random_state=3)
+    rows, components = model.sample(5)
+    written = np.array([[float(value) for value in line.split(",")] for line in lines[1:]])
+    np.testing.assert_array_equal(written, np.column_stack([rows, components]))
+
+
+def test_info_of_a_model(folder):
+    text = succeed("info", "model.fgm", cwd=folder)
+    assert "n components     3" in text
+    assert "mean petal_width" in text
+    document = json.loads(succeed("info", "model.fgm", "--json", cwd=folder))
+    assert document["feature_names"] == COLUMNS
+    assert np.shape(document["covariances"]) == (3, 4, 4)
+
+
+def test_info_of_a_table(folder):
+    text = succeed("info", "iris.csv", cwd=folder)
+    assert "rows     150" in text
+    document = json.loads(succeed("info", "iris.csv", "--json", cwd=folder))
+    assert document["columns"][0] == {
+        "name": "species",
+        "type": "string",
+        "n_missing": 0,
+        "minimum": None,
+        "maximum": None,
+        "mean": None,
+    }
+    assert document["columns"][1]["maximum"] == 7.9
+
+
+def test_segment(folder):
+    random = np.random.default_rng(0)
+    dark, light = random.normal(50, 5, (20, 30, 3)), random.normal(200, 5, (20, 30, 3))
+    pixels = np.clip(np.concatenate([dark, light]), 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / "in.png")
+    options = ("-k", 2, "--random-state", 0, "-o", "out.png", "-m", "colours.fgm", "--json")
+    document = json.loads(succeed("segment", "in.png", *options, cwd=folder))
+    assert (document["width"], document["height"]) == (30, 40)
+    painted = np.asarray(Image.open(folder / "out.png"))
+    assert painted.shape == pixels.shape
+    for half, mean in ((painted[:20], dark.mean((0, 1))), (painted[20:], light.mean((0, 1)))):
+        assert (half == half[0, 0]).all()
+        np.testing.assert_allclose(half[0, 0], mean, atol=1.5)
+    assert fastgmm.load(folder / "colours.fgm").n_components == 2
+
+
+def test_warmup(folder):
+    assert "passes" in succeed("warmup", cwd=folder)
+
+
+def test_version_and_help():
+    assert succeed("--version") == f"fastgmm {fastgmm.__version__}\n"
+    text = succeed()
+    for command in ("fit", "predict", "score", "sample", "info", "segment", "warmup", "bench"):
+        assert f"\n  {command} " in text
+
+
+def test_bench_measures_what_is_asked_for(folder):
+    options = ("--quick", "--rows", "startup", "--peers", "none", "--json")
+    document = json.loads(succeed("bench", *options, cwd=folder))
+    assert document["startup"] is not None

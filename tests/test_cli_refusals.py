@@ -1,0 +1,93 @@
+"""The commands on bad input: status 2 and one sentence that says what, where and what to do."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.cli_process import refuse, succeed
+
+ROWS = np.random.default_rng(0).standard_normal((50, 2))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    np.save(folder / "data.npy", ROWS)
+    np.save(folder / "wide.npy", np.hstack([ROWS, ROWS]))
+    np.save(folder / "flat.npy", ROWS[:, 0])
+    holes = ROWS.copy()
+    holes[7, 1] = np.nan
+    np.save(folder / "holes.npy", holes)
+    (folder / "text.csv").write_text("a,b,kind\n1,2,x\n3,4,y\n")
+    (folder / "notes.txt").write_text("1 2\n")
+    (folder / "cut.parquet").write_bytes(b"PAR1 cut")
+    (folder / "none.fgm").write_bytes(b"no model")
+    (folder / "picture.png").write_bytes(b"no picture")
+    succeed("fit", "data.npy", "-k", 2, "-o", "model.fgm", "-q", cwd=folder)
+    whole = (folder / "model.fgm").read_bytes()
+    (folder / "cut.fgm").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("fit missing.npy -k 2", "there is no file 'missing.npy'"),
+        ("fit . -k 2", "is a folder, not a file"),
+        ("fit notes.txt -k 2", "must end in one of .npy, .npz, .csv, .parquet"),
+        ("fit flat.npy -k 2", "shape (50,), which is not a table"),
+        ("fit text.csv -k 2", "numbers in the columns 'kind' (string)"),
+        ("fit text.csv -k 2 --columns a,c", "has no column 'c': its columns are 'a', 'b', 'kind'"),
+        ("fit data.npy -k 2 --weight-column w", "has no column 'w'"),
+        ("fit holes.npy -k 2", "column 'x1' at row 8 of 50 is missing (NaN)"),
+        ("fit cut.parquet -k 2", "cannot read 'cut.parquet' as Parquet"),
+        ("fit data.npy -k 51", "has 50 rows, too few for 51 components: choose a smaller -k"),
+        ("fit data.npy -k 0", "0 is not in the range x>=1"),
+        ("fit data.npy", "Missing option '--n-components' / '-k'"),
+        ("fit data.npy -k 2 --tol=-1", "-1.0 is not in the range x>=0.0"),
+        ("fit data.npy -k 2 --n-jobs 0", "n_jobs"),
+        ("fit data.npy -k 2 --covariance-type round", "'round' is not one of 'full', 'tied'"),
+        ("fit data.npy -k 2 --speed 9", "No such option: --speed"),
+        ("fit data.npy -k 2 -o model.npz", "a model's name must end in .fgm"),
+        ("fit data.npy -k 2 -o nowhere/model.fgm", "there is no folder 'nowhere'"),
+        ("predict data.npy -m missing.fgm", "there is no file 'missing.fgm'"),
+        ("predict data.npy -m none.fgm", "none.fgm"),
+        ("predict data.npy -m cut.fgm", "cut.fgm"),
+        ("predict wide.npy -m model.fgm", "has 4 columns, and the model was fitted to 2"),
+        ("predict holes.npy -m model.fgm", "column 'x1' at row 8 of 50 is missing (NaN)"),
+        ("predict data.npy -m model.fgm -o labels.txt", "must end in one of .npy, .csv, .parquet"),
+        ("score data.npy -m model.fgm --samples --json", "choose one of them"),
+        ("score data.npy -m model.fgm -o scores.csv", "--output is for the table that --samples"),
+        ("sample -m model.fgm -n 0", "0 is not in the range x>=1"),
+        ("info missing.csv", "there is no file 'missing.csv'"),
+        ("info notes.txt", "must end in one of .npy, .npz, .csv, .parquet"),
+        ("info none.fgm", "none.fgm"),
+        ("segment missing.png -k 2 -o out.png", "there is no file 'missing.png'"),
+        ("segment picture.png -k 2 -o out.png", "cannot read 'picture.png' as an image"),
+        ("segment picture.png -k 2 -o out.xyz", "must end in that of an image format, as .png"),
+        ("nothing", "No such command 'nothing'"),
+    ],
+)
+def test_refused(folder, arguments, words):
+    assert words in refuse(*arguments.split(), cwd=folder)
+
+
+def test_failed_run_leaves_the_old_result(folder):
+    before = (folder / "model.fgm").read_bytes()
+    refuse("fit", "holes.npy", "-k", 2, "-o", "model.fgm", cwd=folder)
+    assert (folder / "model.fgm").read_bytes() == before
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_missing_package_names_the_extra(package):
+    code = f"import sys; sys.modules['{package}'] = None; import fastgmm.cli; fastgmm.cli.main()"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 2
+    assert process.stderr == (
+        f'error: the command line needs {package}: install it with  pip install "fastgmm[cli]"\n'
+    )
