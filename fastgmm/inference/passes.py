@@ -8,19 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
-from fastgmm.kernels import diagonal_pass, mixture_pass
-from fastgmm.kernels.compilation import AnyLayout
-from fastgmm.kernels.diagonal_pass import padded, unpack_products
+from fastgmm.kernels import mixture_pass
+from fastgmm.kernels.diagonal_pass import diagonal_slot, padded, unpack_products
 from fastgmm.kernels.microkernels import (
-    TILE_BYTES,
     block_count,
     pack_lower,
     packed_length,
     unpack_blocks,
 )
-from fastgmm.kernels.mixture_pass import Accumulators, PassParameters, RowValues
+from fastgmm.kernels.mixture_pass import (
+    PassParameters,
+    PassTask,
+    full_slot,
+)
 from fastgmm.kernels.threads import run_slots
-from fastgmm.kernels.tiles import BLOCK_ROWS, slot_count
+from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.model.statistics import SufficientStatistics
 
 if TYPE_CHECKING:
@@ -114,11 +116,12 @@ def _run(
     log_density: npt.NDArray[Any] | None = None,
     labels: npt.NDArray[np.int64] | None = None,
     responsibilities: npt.NDArray[Any] | None = None,
-) -> Accumulators:
-    """Run a pass and return what its slots added up."""
+) -> PassTask:
+    """Run a pass and return its task, which holds what its slots added up."""
     n_components, n_features = len(parameters.constants), source.n_features
     dtype = parameters.constants.dtype
-    moments = bool(mode & mixture_pass.MOMENTS)
+    moments = bool(mode & (mixture_pass.MOMENTS | mixture_pass.GIVEN))
+    lanes = lane_count(n_features, n_components, dtype.itemsize)
     if diagonal:
         first, second = padded(n_components) * padded(2 * n_features), 0
     else:
@@ -126,32 +129,31 @@ def _run(
         second = n_components * 16 * block_count(n_features)
     n_slots = slot_count(8 * (first + second + n_components))
     used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
-    sums = Accumulators(
-        np.zeros((used, n_components)),
-        np.zeros((used, first if moments else 0)),
-        np.zeros((used, second if moments or not diagonal else 0)),
-        np.zeros((used, TILE_BYTES // dtype.itemsize)),
+    task = PassTask(
+        X=source.X,
+        weights=np.empty(0) if source.weights is None else source.weights,
+        first_block=0,
+        lanes=lanes,
+        mode=mode,
+        n_slots=n_slots,
+        **parameters._asdict(),
+        counts=np.zeros((used, n_components)),
+        first=np.zeros((used, first if moments else 0)),
+        second=np.zeros((used, second if moments else 0)),
+        likelihood=np.zeros((used, lanes)),
+        log_density=np.empty(0, source.dtype) if log_density is None else log_density,
+        labels=np.empty(0, np.int64) if labels is None else labels,
+        responsibilities=(
+            np.empty((0, 0), source.dtype) if responsibilities is None else responsibilities
+        ),
     )
-    rows = RowValues(
-        np.empty(0, source.dtype) if log_density is None else log_density,
-        np.empty(0, np.int64) if labels is None else labels,
-        np.empty((0, 0), source.dtype) if responsibilities is None else responsibilities,
-    )
-    weights = np.empty(0) if source.weights is None else source.weights
-    arguments = (
-        AnyLayout(source.X), AnyLayout(weights), 0, parameters, mode, n_slots, sums, rows,
-    )  # fmt: skip
-    if diagonal:
-        kernels = diagonal_pass.diagonal_pass, diagonal_pass.diagonal_slot
-    else:
-        kernels = mixture_pass.full_pass, mixture_pass.full_slot
-    run_slots(*kernels, arguments, used, n_jobs)
-    return sums
+    run_slots(diagonal_slot if diagonal else full_slot, task, used, n_jobs)
+    return task
 
 
 def _statistics(
     source: ArraySource,
-    sums: Accumulators,
+    sums: PassTask,
     reference: FloatArray,
     diagonal: bool,
     log_likelihood: float,
@@ -207,9 +209,9 @@ def mixture_statistics(
     return _statistics(source, sums, reference, diagonal, likelihood)
 
 
-def _total(sums: Accumulators) -> float:
+def _total(sums: PassTask) -> float:
     """Return the log-likelihood: slots added in order, then lanes."""
-    return float(sums.log_likelihood.sum(axis=0).sum())
+    return float(sums.likelihood.sum(axis=0).sum())
 
 
 def _given_statistics(
@@ -272,7 +274,7 @@ def labelled_statistics(
     return _given_statistics(
         source,
         n_components,
-        mixture_pass.MOMENTS | mixture_pass.GIVEN_LABELS,
+        mixture_pass.GIVEN_LABELS,
         diagonal,
         n_jobs,
         labels=np.ascontiguousarray(labels, dtype=np.int64),
@@ -308,7 +310,7 @@ def responsibility_statistics(
     return _given_statistics(
         source,
         given.shape[1],
-        mixture_pass.MOMENTS | mixture_pass.GIVEN_RESPONSIBILITIES,
+        mixture_pass.GIVEN_RESPONSIBILITIES,
         diagonal,
         n_jobs,
         responsibilities=given,
@@ -335,7 +337,7 @@ def log_likelihood(
         The log-likelihood.
     """
     p = _pass_parameters(source, parameters)
-    return _total(_run(source, p, 0, diagonal=parameters.is_diagonal, n_jobs=n_jobs))
+    return _total(_run(source, p, mixture_pass.LOG_LIKELIHOOD, diagonal=parameters.is_diagonal, n_jobs=n_jobs))
 
 
 def log_density(

@@ -5,7 +5,7 @@ Two habits of numba are corrected here.
 * Its disk cache notices a change in the file of a function, not in the files of the functions
   that it calls.  Every kernel's cache is therefore stamped with a digest of *all* files of this
   package.
-* It compiles anew for every memory layout of its arguments.  ``compiled_for`` picks one general
+* It compiles anew for every memory layout of its arguments.  ``compiled_slot`` picks one general
   signature per data type (any strides, read-only), so a C-ordered, a Fortran-ordered and a
   memory-mapped array all run the same machine code.
 """
@@ -16,11 +16,11 @@ import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
-import numpy as np
 from numba import njit, types
+from numba.core.types.function_type import CompileResultWAP
 
 
 def _digest_of_kernel_sources() -> str:
@@ -62,57 +62,64 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def _general_type(value: Any) -> types.Type:
-    """Return the numba type of an argument, arrays of rows as read-only with any strides."""
-    if isinstance(value, AnyLayout):
-        array = value.array
-        return types.Array(numba.from_dtype(array.dtype), array.ndim, "A", readonly=True)
-    return numba.typeof(value)
+def _task_type(task: Any) -> types.Type:
+    """Return a task's numba type, with its rows and their weights read-only and of any strides."""
+    members = [
+        types.Array(numba.from_dtype(member.dtype), member.ndim, "A", readonly=True)
+        if name in ("X", "weights")
+        else numba.typeof(member)
+        for name, member in zip(task._fields, task, strict=True)
+    ]
+    return types.NamedTuple(members, type(task))
 
 
-class AnyLayout:
-    """Mark an argument of a kernel as an array of any strides that is only read.
+class CompiledSlot(NamedTuple):
+    """A slot kernel compiled for one data type.
 
     Parameters
     ----------
-    array : ndarray
-        The array, in native byte order.
+    run : callable
+        Takes a task and a slot number; holds no lock of Python's.
+    function : object
+        The same as a value that other kernels can be given and call.
+    types : tuple
+        The numba types of ``function`` and of the task.
     """
 
-    __slots__ = ("array",)
+    run: Callable[[Any, int], None]
+    function: Any
+    types: tuple[types.Type, types.Type]
 
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
 
-
-_entry_points: dict[tuple[Any, ...], Callable[..., Any]] = {}
+_compiled: dict[tuple[Any, ...], CompiledSlot] = {}
 _compile_lock = threading.Lock()
 
 
-def call(dispatcher: Any, *arguments: Any) -> Any:
-    """Call a kernel through the one version compiled for the arguments' data types.
+def compiled_slot(slot_kernel: Any, task: Any) -> CompiledSlot:
+    """Return the one version of a slot kernel for the data type of a task, compiling it if new.
 
     Parameters
     ----------
-    dispatcher : object
-        What ``kernel`` returned.
-    *arguments : object
-        The kernel's arguments; those wrapped in ``AnyLayout`` may have any strides.
+    slot_kernel : object
+        What ``kernel`` returned for a function of a task and a slot number.
+    task : NamedTuple
+        A task; its members ``X`` and ``weights`` may have any strides.
 
     Returns
     -------
-    object
-        What the kernel returns.
+    CompiledSlot
+        The kernel, ready to run.
     """
-    plain = tuple(a.array if isinstance(a, AnyLayout) else a for a in arguments)
-    if numba.config.DISABLE_JIT:
-        return dispatcher(*plain)
-    signature = tuple(_general_type(a) for a in arguments)
-    key = (id(dispatcher), signature)
-    entry = _entry_points.get(key)
-    if entry is None:
+    key = (slot_kernel, task.X.dtype, task.constants.dtype)
+    found = _compiled.get(key)
+    if found is None:
         with _compile_lock:
-            entry = _entry_points.get(key)
-            if entry is None:
-                entry = _entry_points[key] = dispatcher.compile(signature)
-    return entry(*plain)
+            found = _compiled.get(key)
+            if found is None:
+                task_type = _task_type(task)
+                signature = types.void(task_type, types.int64)
+                run = slot_kernel.compile(signature)
+                function = CompileResultWAP(slot_kernel.get_compile_result(signature))
+                kinds = numba.typeof(function), task_type
+                found = _compiled[key] = CompiledSlot(run, function, kinds)
+    return found

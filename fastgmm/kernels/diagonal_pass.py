@@ -8,23 +8,28 @@ the lanes of a tile.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.microkernels import ROWS, add_products, joint_log_density_diagonal
 from fastgmm.kernels.mixture_pass import (
-    _LOWEST,
+    GIVEN,
     GIVEN_LABELS,
-    GIVEN_RESPONSIBILITIES,
+    LABELS,
+    LOG_DENSITY,
+    LOWEST,
     MOMENTS,
+    RESPONSIBILITIES,
+    add_log_likelihood,
+    exponentiate,
     load_given,
-    normalise_tile,
+    weigh_responsibilities,
+    write_labels,
+    write_responsibilities,
 )
 from fastgmm.kernels.tiles import (
     BLOCK_ROWS,
     aligned_scratch,
     lane_sum,
-    lanes_of,
     load_tile,
     load_weights,
     subtract_reference,
@@ -76,82 +81,112 @@ def weighted_sums(weights, w_at, values, v_at, T):
 
 
 @kernel()
-def diagonal_slot(X, weights, first_block, parameters, mode, n_slots, sums, rows, slot):
+def diagonal_densities(
+    tile, T, D, K, shared, scales, shifts, constants, references, references_low, about_mean,
+    joint, largest,
+):  # fmt: skip
+    """Write every component's log-weight plus log-density and the largest of them."""
+    for lane in range(T):
+        largest[lane] = LOWEST
+    for k in range(K):
+        if shared:
+            joint_log_density_diagonal(
+                tile, T, scales, k * D, shifts, k * D, D, constants[k], joint, k * T, largest
+            )
+        else:
+            subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
+            joint_log_density_diagonal(
+                about_mean, T, scales, k * D, shifts, k * D, D, constants[k], joint, k * T,
+                largest,
+            )  # fmt: skip
+
+
+@kernel()
+def diagonal_moments(
+    tile, T, D, K, n_columns, shared, references, references_low, about_mean, joint, active,
+    counts, products,
+):  # fmt: skip
+    """Add every component's moments of the tile, weighted by responsibility."""
+    for k in range(K):
+        if active[k]:
+            counts[k] += lane_sum(joint, k * T, T)
+        else:
+            for lane in range(k * T, (k + 1) * T):
+                joint[lane] = 0.0
+    if shared:
+        for i in range(D * T):
+            tile[D * T + i] = tile[i] * tile[i]
+        for k in range(0, K, ROWS):
+            add_products(joint, k * T, tile, n_columns, T, products, k * n_columns)
+        return
+    for k in range(K):
+        if active[k] == 0:
+            continue
+        subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
+        for j in range(D):
+            first, second = weighted_sums(joint, k * T, about_mean, j * T, T)
+            products[diagonal_place(k, j, n_columns)] += first
+            products[diagonal_place(k, D + j, n_columns)] += second
+
+
+@kernel()
+def diagonal_slot(task, slot):
     """Pass over the blocks of one slot with inverse standard deviations per component."""
+    # Members of tuples and rows of arrays are taken once: each time counts a reference.
+    X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
+    constants, offset, shared = task.constants, task.offset, task.shared
+    scales, shifts = task.whiteners, task.shifts
+    centre, centre_low = task.centre, task.centre_low
+    references, references_low = task.references, task.references_low
+    counts, likelihood, products = task.counts[slot], task.likelihood[slot], task.first[slot]
+    log_density, labels, responsibilities = task.log_density, task.labels, task.responsibilities
     N, D = X.shape
-    K = parameters.constants.shape[0]
-    T = lanes_of(parameters.constants)
+    K = constants.shape[0]
     n_rows = (K + ROWS - 1) // ROWS * ROWS
     n_columns = (2 * D + ROWS - 1) // ROWS * ROWS
-    tile = aligned_scratch(n_columns * T, parameters.constants)
-    about_mean = aligned_scratch(1 if parameters.shared else D * T, parameters.constants)
-    joint = aligned_scratch(n_rows * T, parameters.constants)
-    largest = aligned_scratch(T, parameters.constants)
-    total = aligned_scratch(T, parameters.constants)
-    factor = aligned_scratch(T, parameters.constants)
+    tile = aligned_scratch(n_columns * T, constants)
+    about_mean = aligned_scratch(1 if shared else D * T, constants)
+    joint = aligned_scratch(n_rows * T, constants)
+    largest = aligned_scratch(T, constants)
+    total = aligned_scratch(T, constants)
+    factor = aligned_scratch(T, constants)
     tile_weights = np.empty(T)
     density = np.empty(T)
     active = np.empty(K, np.int64)
+    best = np.empty(T, np.int64)
     # rows and columns that only fill up the last blocks must be finite
     joint[K * T :] = 0.0
     tile[2 * D * T :] = 0.0
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
-    for block in range((slot - first_block) % n_slots, n_blocks, n_slots):
+    for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
             n = min(T, N - row)
-            load_tile(X, row, n, parameters.centre, parameters.centre_low, tile, T)
+            load_tile(X, row, n, centre, centre_low, tile, T)
             load_weights(weights, row, n, tile_weights, T)
-            if mode & (GIVEN_LABELS | GIVEN_RESPONSIBILITIES):
-                load_given(rows, mode, row, n, tile_weights, T, K, joint, active)
-            else:
-                for lane in range(T):
-                    largest[lane] = _LOWEST
-                for k in range(K):
-                    source = tile
-                    if not parameters.shared:
-                        subtract_reference(
-                            tile, T, D, parameters.references, parameters.references_low,
-                            k * D, about_mean,
-                        )  # fmt: skip
-                        source = about_mean
-                    joint_log_density_diagonal(
-                        source, T, parameters.whiteners, k * D, parameters.shifts, k * D, D,
-                        parameters.constants[k], joint, k * T, largest,
-                    )  # fmt: skip
-                normalise_tile(
-                    joint, largest, T, K, parameters, tile_weights, mode, row, n, total,
-                    factor, density, active, sums.log_likelihood[slot], rows,
+            if mode & GIVEN:
+                load_given(
+                    labels, responsibilities, mode == GIVEN_LABELS, row, n, tile_weights, T, K,
+                    joint, active,
                 )  # fmt: skip
-            if mode & MOMENTS == 0:
-                continue
-            for k in range(K):
-                if active[k]:
-                    sums.counts[slot, k] += lane_sum(joint, k * T, T)
-                else:
-                    joint[k * T : (k + 1) * T] = 0.0
-            if parameters.shared:
-                for i in range(D * T):
-                    tile[D * T + i] = tile[i] * tile[i]
-                for k in range(0, K, ROWS):
-                    add_products(
-                        joint, k * T, tile, n_columns, T, sums.first[slot], k * n_columns
-                    )
             else:
-                for k in range(K):
-                    if active[k] == 0:
-                        continue
-                    subtract_reference(
-                        tile, T, D, parameters.references, parameters.references_low,
-                        k * D, about_mean,
-                    )  # fmt: skip
-                    for j in range(D):
-                        first, second = weighted_sums(joint, k * T, about_mean, j * T, T)
-                        sums.first[slot, diagonal_place(k, j, n_columns)] += first
-                        sums.first[slot, diagonal_place(k, D + j, n_columns)] += second
-
-
-@kernel(parallel=True)
-def diagonal_pass(X, weights, first_block, parameters, mode, n_slots, sums, rows):
-    """Run ``diagonal_slot`` for every slot that has a block, over numba's threads."""
-    for slot in prange(sums.counts.shape[0]):
-        diagonal_slot(X, weights, first_block, parameters, mode, n_slots, sums, rows, slot)
+                diagonal_densities(
+                    tile, T, D, K, shared, scales, shifts, constants, references,
+                    references_low, about_mean, joint, largest,
+                )  # fmt: skip
+                if mode == LABELS:
+                    write_labels(joint, largest, T, K, row, n, best, labels)
+                    continue
+                exponentiate(joint, largest, T, K, total, active)
+                add_log_likelihood(largest, total, offset, tile_weights, T, density, likelihood)
+                if mode == LOG_DENSITY:
+                    for lane in range(n):
+                        log_density[row + lane] = density[lane]
+                if mode == RESPONSIBILITIES:
+                    write_responsibilities(joint, total, T, K, row, n, responsibilities)
+                if mode == MOMENTS:
+                    weigh_responsibilities(joint, total, tile_weights, T, K, active, factor)
+            if mode & (MOMENTS | GIVEN):
+                diagonal_moments(
+                    tile, T, D, K, n_columns, shared, references, references_low, about_mean,
+                    joint, active, counts, products,
+                )  # fmt: skip

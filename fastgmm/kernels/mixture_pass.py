@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.microkernels import (
@@ -32,29 +31,31 @@ from fastgmm.kernels.tiles import (
     BLOCK_ROWS,
     aligned_scratch,
     lane_sum,
-    lanes_of,
     load_tile,
     load_weights,
     subtract_reference,
 )
 from fastgmm.kernels.vector_math import exp, log
 
-MOMENTS = 1
-LOG_DENSITY = 2
-LABELS = 4
-RESPONSIBILITIES = 8
-GIVEN_LABELS = 16
-GIVEN_RESPONSIBILITIES = 32
+# What a pass is run for; exactly one of these.
+LOG_LIKELIHOOD = 1
+MOMENTS = 2
+LOG_DENSITY = 4
+LABELS = 8
+RESPONSIBILITIES = 16
+GIVEN_LABELS = 32
+GIVEN_RESPONSIBILITIES = 64
+GIVEN = GIVEN_LABELS | GIVEN_RESPONSIBILITIES
 
 # A component whose responsibilities in a tile are all below this adds no moments: even a million
 # such points move a mean by less than 1e-20 standard deviations of a component with one point.
 _NEGLIGIBLE = 1e-26
 # finite, so that lanes where every log-density is −inf do not become NaN
-_LOWEST = -1e38
+LOWEST = -1e38
 
 
 class PassParameters(NamedTuple):
-    """A mixture as the kernels read it, in the type of the data.
+    """A mixture as the kernels read it, in the type that they compute in.
 
     Parameters
     ----------
@@ -85,61 +86,78 @@ class PassParameters(NamedTuple):
     shared: bool
 
 
-class Accumulators(NamedTuple):
-    """Where the slots add up what they see, always in double precision.
+class PassTask(NamedTuple):
+    """All that a pass reads and writes: flat, for ``prange`` cannot take tuples in tuples.
 
     Parameters
     ----------
+    X : ndarray of shape (N, D)
+        Rows, of any strides; the first is the first of a block.
+    weights : ndarray of shape (N,) or (0,)
+        Weights of the rows; none for ones.
+    first_block : int
+        Global number of the block of the first row.
+    lanes : int
+        Lanes of a tile, T.
+    mode : int
+        What the pass is run for: one of the constants above.
+    n_slots : int
+        S; the accumulators may hold fewer where there are fewer blocks.
+    constants, offset, whiteners, shifts, centre, centre_low, references, references_low, shared
+        As in ``PassParameters``.
     counts : ndarray of shape (S, K)
-        Sums of weighted responsibilities.
+        Sums of weighted responsibilities, as all sums in double precision.
     first : ndarray of shape (S, K * D)
         Sums of responsibility × row; with diagonal structures, those of responsibility × row²
         too, in the order of ``diagonal_place``.
     second : ndarray of shape (S, K * blocks * 16)
         Lower triangles of the second moments in blocks (``unpack_blocks``); empty with diagonal
         structures.
-    log_likelihood : ndarray of shape (S, T)
+    likelihood : ndarray of shape (S, T)
         Weighted log-densities, lane by lane.
-    """
-
-    counts: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    log_likelihood: np.ndarray
-
-
-class RowValues(NamedTuple):
-    """Values of single rows: written if asked for, read if given; empty otherwise.
-
-    Parameters
-    ----------
     log_density : ndarray of shape (N,)
-        Log-density of the mixture, in nats.
+        Log-density of the mixture, in nats; this and what follows is empty unless asked for.
     labels : ndarray of shape (N,)
         Most probable component; where given, −1 leaves a row out.
     responsibilities : ndarray of shape (N, K)
         Posterior probabilities of the components.
     """
 
+    X: np.ndarray
+    weights: np.ndarray
+    first_block: int
+    lanes: int
+    mode: int
+    n_slots: int
+    constants: np.ndarray
+    offset: float
+    whiteners: np.ndarray
+    shifts: np.ndarray
+    centre: np.ndarray
+    centre_low: np.ndarray
+    references: np.ndarray
+    references_low: np.ndarray
+    shared: bool
+    counts: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    likelihood: np.ndarray
     log_density: np.ndarray
     labels: np.ndarray
     responsibilities: np.ndarray
 
 
 @kernel()
-def write_labels(joint, largest, T, row, n, labels):
+def write_labels(joint, largest, T, K, row, n, best, labels):
     """Write the first component whose log-density is the largest."""
-    n_components = joint.shape[0] // T
-    for lane in range(n):
-        labels[row + lane] = 0
-    for k in range(n_components - 1, 0, -1):
+    for lane in range(T):
+        best[lane] = 0
+    for k in range(K - 1, -1, -1):
         at = k * T
-        for lane in range(n):
-            if joint[at + lane] == largest[lane]:
-                labels[row + lane] = k
+        for lane in range(T):
+            best[lane] = k if joint[at + lane] == largest[lane] else best[lane]
     for lane in range(n):
-        if joint[lane] == largest[lane]:
-            labels[row + lane] = 0
+        labels[row + lane] = best[lane]
 
 
 @kernel(fastmath={"contract"})
@@ -169,133 +187,142 @@ def add_log_likelihood(largest, total, offset, tile_weights, T, density, sums):
 
 
 @kernel()
-def reciprocal_totals(total, tile_weights, T, factor):
-    """Write weight / total: what turns exponentials into weighted responsibilities."""
+def weigh_responsibilities(joint, total, tile_weights, T, K, active, factor):
+    """Turn exponentials into responsibilities times the weights of the rows."""
     for lane in range(T):
         weight = factor.dtype.type(tile_weights[lane])
         factor[lane] = weight / total[lane] if total[lane] > 0.0 else factor.dtype.type(0.0)
+    for k in range(K):
+        if active[k]:
+            for lane in range(T):
+                joint[k * T + lane] *= factor[lane]
 
 
 @kernel()
-def scale_lanes(values, at, factor, T):
-    """Multiply T lanes by others."""
-    for lane in range(T):
-        values[at + lane] *= factor[lane]
-
-
-@kernel()
-def load_given(rows, mode, row, n, tile_weights, T, K, responsibilities, active):
+def load_given(
+    labels, given, by_label, row, n, tile_weights, T, K, responsibilities, active
+):  # fmt: skip
     """Fill the tile's weighted responsibilities from given labels or responsibilities."""
     for k in range(K):
         at = k * T
-        for lane in range(n):
-            if mode & GIVEN_LABELS:
-                r = 1.0 if rows.labels[row + lane] == k else 0.0
-            else:
-                r = np.float64(rows.responsibilities[row + lane, k])
-            responsibilities[at + lane] = r * tile_weights[lane]
-        for lane in range(n, T):
-            responsibilities[at + lane] = 0.0
         count = 0
         for lane in range(n):
-            count += responsibilities[at + lane] > 0.0
+            if by_label:
+                r = 1.0 if labels[row + lane] == k else 0.0
+            else:
+                r = np.float64(given[row + lane, k])
+            responsibilities[at + lane] = r * tile_weights[lane]
+            count += r > 0.0
+        for lane in range(n, T):
+            responsibilities[at + lane] = 0.0
         active[k] = count
 
 
 @kernel()
-def normalise_tile(
-    joint, largest, T, K, parameters, tile_weights, mode, row, n, total, factor, density,
-    active, likelihood_lanes, rows,
-):  # fmt: skip
-    """Turn a tile's log-densities into weighted responsibilities and write the row values."""
-    if mode & LABELS:
-        write_labels(joint[: K * T], largest, T, row, n, rows.labels)
-        if mode == LABELS:
-            return
-    exponentiate(joint, largest, T, K, total, active)
-    add_log_likelihood(
-        largest, total, parameters.offset, tile_weights, T, density, likelihood_lanes
-    )
-    if mode & LOG_DENSITY:
-        for lane in range(n):
-            rows.log_density[row + lane] = density[lane]
-    if mode & RESPONSIBILITIES:
-        for lane in range(n):
-            scale = 1.0 / np.float64(total[lane]) if total[lane] > 0.0 else 0.0
-            for k in range(K):
-                rows.responsibilities[row + lane, k] = joint[k * T + lane] * scale
-    if mode & MOMENTS:
-        reciprocal_totals(total, tile_weights, T, factor)
+def write_responsibilities(joint, total, T, K, row, n, out):
+    """Write exponentials over their total, row by row."""
+    for lane in range(n):
+        scale = 1.0 / np.float64(total[lane]) if total[lane] > 0.0 else 0.0
         for k in range(K):
-            if active[k]:
-                scale_lanes(joint, k * T, factor, T)
+            out[row + lane, k] = joint[k * T + lane] * scale
 
 
 @kernel()
-def full_slot(X, weights, first_block, parameters, mode, n_slots, sums, rows, slot):
+def full_densities(
+    tile, T, D, K, shared, whiteners, shifts, constants, references, references_low, about_mean,
+    joint, largest,
+):  # fmt: skip
+    """Write every component's log-weight plus log-density and the largest of them."""
+    packed = whiteners.shape[0] // K
+    for lane in range(T):
+        largest[lane] = LOWEST
+    for k in range(K):
+        if shared:
+            joint_log_density(
+                tile, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint, k * T,
+                largest,
+            )  # fmt: skip
+        else:
+            subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
+            joint_log_density(
+                about_mean, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint,
+                k * T, largest,
+            )  # fmt: skip
+
+
+@kernel()
+def full_moments(
+    tile, T, D, K, shared, references, references_low, about_mean, joint, active, panel, counts,
+    first, second,
+):  # fmt: skip
+    """Add every component's moments of the tile, weighted by responsibility."""
+    blocks = second.shape[0] // K
+    for k in range(K):
+        if active[k] == 0:
+            continue
+        counts[k] += lane_sum(joint, k * T, T)
+        if shared:
+            add_moments(tile, T, D, joint, k * T, panel, first, k * D, second, k * blocks)
+        else:
+            subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
+            add_moments(about_mean, T, D, joint, k * T, panel, first, k * D, second, k * blocks)
+
+
+@kernel()
+def full_slot(task, slot):
     """Pass over the blocks of one slot with a full whitener per component."""
+    # Members of tuples and rows of arrays are taken once: each time counts a reference.
+    X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
+    constants, offset, shared = task.constants, task.offset, task.shared
+    whiteners, shifts = task.whiteners, task.shifts
+    centre, centre_low = task.centre, task.centre_low
+    references, references_low = task.references, task.references_low
+    counts, likelihood = task.counts[slot], task.likelihood[slot]
+    first, second = task.first[slot], task.second[slot]
+    log_density, labels, responsibilities = task.log_density, task.labels, task.responsibilities
     N, D = X.shape
-    K = parameters.constants.shape[0]
-    T = lanes_of(parameters.constants)
-    packed = parameters.whiteners.shape[0] // K
-    blocks = sums.second.shape[1] // K
-    tile = aligned_scratch(D * T, parameters.constants)
-    about_mean = aligned_scratch(1 if parameters.shared else D * T, parameters.constants)
-    joint = aligned_scratch(K * T, parameters.constants)
-    panel = aligned_scratch(ROWS * T, parameters.constants)
-    largest = aligned_scratch(T, parameters.constants)
-    total = aligned_scratch(T, parameters.constants)
-    factor = aligned_scratch(T, parameters.constants)
+    K = constants.shape[0]
+    tile = aligned_scratch(D * T, constants)
+    about_mean = aligned_scratch(1 if shared else D * T, constants)
+    joint = aligned_scratch(K * T, constants)
+    panel = aligned_scratch(ROWS * T, constants)
+    largest = aligned_scratch(T, constants)
+    total = aligned_scratch(T, constants)
+    factor = aligned_scratch(T, constants)
     tile_weights = np.empty(T)
     density = np.empty(T)
     active = np.empty(K, np.int64)
+    best = np.empty(T, np.int64)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
-    for block in range((slot - first_block) % n_slots, n_blocks, n_slots):
+    for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
             n = min(T, N - row)
-            load_tile(X, row, n, parameters.centre, parameters.centre_low, tile, T)
+            load_tile(X, row, n, centre, centre_low, tile, T)
             load_weights(weights, row, n, tile_weights, T)
-            if mode & (GIVEN_LABELS | GIVEN_RESPONSIBILITIES):
-                load_given(rows, mode, row, n, tile_weights, T, K, joint, active)
-            else:
-                for lane in range(T):
-                    largest[lane] = _LOWEST
-                for k in range(K):
-                    source = tile
-                    if not parameters.shared:
-                        subtract_reference(
-                            tile, T, D, parameters.references, parameters.references_low,
-                            k * D, about_mean,
-                        )  # fmt: skip
-                        source = about_mean
-                    joint_log_density(
-                        source, T, parameters.whiteners, k * packed, parameters.shifts, k * D,
-                        D, parameters.constants[k], joint, k * T, largest,
-                    )  # fmt: skip
-                normalise_tile(
-                    joint, largest, T, K, parameters, tile_weights, mode, row, n, total,
-                    factor, density, active, sums.log_likelihood[slot], rows,
+            if mode & GIVEN:
+                load_given(
+                    labels, responsibilities, mode == GIVEN_LABELS, row, n, tile_weights, T, K,
+                    joint, active,
                 )  # fmt: skip
-            if mode & MOMENTS:
-                for k in range(K):
-                    if active[k] == 0:
-                        continue
-                    source = tile
-                    if not parameters.shared:
-                        subtract_reference(
-                            tile, T, D, parameters.references, parameters.references_low,
-                            k * D, about_mean,
-                        )  # fmt: skip
-                        source = about_mean
-                    sums.counts[slot, k] += lane_sum(joint, k * T, T)
-                    add_moments(
-                        source, T, D, joint, k * T, panel, sums.first[slot], k * D,
-                        sums.second[slot], k * blocks,
-                    )  # fmt: skip
-
-
-@kernel(parallel=True)
-def full_pass(X, weights, first_block, parameters, mode, n_slots, sums, rows):
-    """Run ``full_slot`` for every slot that has a block, over numba's threads."""
-    for slot in prange(sums.counts.shape[0]):
-        full_slot(X, weights, first_block, parameters, mode, n_slots, sums, rows, slot)
+            else:
+                full_densities(
+                    tile, T, D, K, shared, whiteners, shifts, constants, references,
+                    references_low, about_mean, joint, largest,
+                )  # fmt: skip
+                if mode == LABELS:
+                    write_labels(joint, largest, T, K, row, n, best, labels)
+                    continue
+                exponentiate(joint, largest, T, K, total, active)
+                add_log_likelihood(largest, total, offset, tile_weights, T, density, likelihood)
+                if mode == LOG_DENSITY:
+                    for lane in range(n):
+                        log_density[row + lane] = density[lane]
+                if mode == RESPONSIBILITIES:
+                    write_responsibilities(joint, total, T, K, row, n, responsibilities)
+                if mode == MOMENTS:
+                    weigh_responsibilities(joint, total, tile_weights, T, K, active, factor)
+            if mode & (MOMENTS | GIVEN):
+                full_moments(
+                    tile, T, D, K, shared, references, references_low, about_mean, joint, active,
+                    panel, counts, first, second,
+                )  # fmt: skip

@@ -15,12 +15,15 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numba
+import numpy as np
+from numba import prange, types
 from numba.np.ufunc import parallel as numba_threads
 
-from fastgmm.kernels.compilation import AnyLayout, call
+from fastgmm.kernels.compilation import compiled_slot, kernel
 
 _forked_after_start = False
 
@@ -87,35 +90,49 @@ def _numba_threads(count: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-def run_slots(
-    pass_kernel: Any, slot_kernel: Any, arguments: tuple[Any, ...], n_slots: int, n_jobs: int | None
-) -> None:
+@kernel(parallel=True)
+def run_in_parallel(run_slot, task, n_slots):
+    """Run a slot kernel, given as a function value, for all slots over numba's threads.
+
+    The function comes by address: inlined here, its code would be compiled three times over.
+    """
+    for slot in prange(n_slots):
+        run_slot(task, np.int64(slot))
+
+
+_parallel_entries: dict[Any, Any] = {}
+
+
+def run_slots(slot_kernel: Any, task: Any, n_slots: int, n_jobs: int | None) -> None:
     """Run a pass over all its slots.
 
     Parameters
     ----------
-    pass_kernel : object
-        Kernel that takes ``arguments`` and runs all slots with ``prange``.
     slot_kernel : object
-        Kernel that takes ``arguments`` and a slot number and runs that slot.
-    arguments : tuple
-        Arguments of both.
+        Kernel that takes the task and a slot number and runs that slot.
+    task : NamedTuple
+        All that the pass reads and writes.
     n_slots : int
         Number of slots.
     n_jobs : int or None
         As in ``effective_threads``.
     """
     threads = min(effective_threads(n_jobs), n_slots)
-    if numba.config.DISABLE_JIT or needs_pool():
-        if threads == 1:
-            for slot in range(n_slots):
-                call(slot_kernel, *arguments, slot)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda slot: call(slot_kernel, *arguments, slot), range(n_slots)))
+    if numba.config.DISABLE_JIT:
+        for slot in range(n_slots):
+            slot_kernel(task, slot)
         return
-    with _numba_threads(threads):
-        call(pass_kernel, *arguments)
-
-
-__all__ = ["AnyLayout", "effective_threads", "needs_pool", "run_slots"]
+    compiled = compiled_slot(slot_kernel, task)
+    if not needs_pool():
+        entry = _parallel_entries.get(compiled.types)
+        if entry is None:
+            entry = run_in_parallel.compile((*compiled.types, types.int64))
+            _parallel_entries[compiled.types] = entry
+        with _numba_threads(threads):
+            entry(compiled.function, task, n_slots)
+    elif threads == 1:
+        for slot in range(n_slots):
+            compiled.run(task, slot)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(partial(compiled.run, task), range(n_slots)))

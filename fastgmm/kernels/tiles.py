@@ -17,6 +17,7 @@ BLOCK_ROWS = 1024
 """Rows of a block: a multiple of the lanes of a tile of either type."""
 
 _ALIGNMENT = 64
+_TILE_MEMORY = 48 * 1024
 _MAX_SLOTS = 64
 _MIN_SLOTS = 4
 _SLOT_MEMORY = 64 * 2**20
@@ -38,18 +39,35 @@ def slot_count(bytes_per_slot: int) -> int:
     return max(_MIN_SLOTS, min(_MAX_SLOTS, _SLOT_MEMORY // max(bytes_per_slot, 1)))
 
 
+def lane_count(n_features: int, n_components: int, itemsize: int) -> int:
+    """Return T, the lanes of a tile, a power of two.
+
+    Parameters
+    ----------
+    n_features, n_components : int
+        A tile holds a row of T lanes for each of them.
+    itemsize : int
+        Bytes of an element, 4 or 8.
+
+    Returns
+    -------
+    int
+        Lanes that fill ``TILE_BYTES`` a row, up to four times as many while the tile still fits
+        the first-level cache: longer rows spread the cost of summing over lanes.
+    """
+    lanes = TILE_BYTES // itemsize
+    for _ in range(2):
+        if 2 * lanes * itemsize * (n_features + n_components) <= _TILE_MEMORY:
+            lanes *= 2
+    return lanes
+
+
 @kernel()
 def aligned_scratch(size, like):
     """Return ``size`` elements of the type of ``like`` that start on a cache line."""
     buffer = np.empty(size + _ALIGNMENT // like.itemsize, like.dtype)
     skip = (_ALIGNMENT - buffer.ctypes.data % _ALIGNMENT) % _ALIGNMENT // like.itemsize
     return buffer[skip : skip + size]
-
-
-@kernel()
-def lanes_of(like):
-    """Return T, the lanes of a tile, for the type of ``like``."""
-    return TILE_BYTES // like.itemsize
 
 
 @kernel()
