@@ -29,17 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small data, under two minutes")
     parser.add_argument(
         "--rows",
-        action="append",
-        default=[],
-        metavar="PART",
-        help="run only the rows whose names have this part: pass, scoring, k-means, fit, startup, "
-        "diag, 1Mx8, float32, full/float32, ...; may be given several times",
+        default="",
+        metavar="A,B,...",
+        help="run only the rows whose names have one of these parts: pass, scoring, k-means, fit, "
+        "startup, diag, 1Mx8, float32, full/float32, ...",
     )
     parser.add_argument(
         "--peers",
         default=",".join(PEERS),
-        metavar="NAMES",
-        help="peers to compare with, separated by commas, or none (default: %(default)s)",
+        metavar="A,B",
+        help="peers to compare with, or none (default: %(default)s)",
     )
     parser.add_argument("--check-bars", action="store_true", help="print promised and measured")
     parser.add_argument("--json", metavar="PATH", help="write all figures to this file")
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = run_benchmark(
             quick=options.quick,
-            rows=options.rows,
+            rows=[part for part in options.rows.split(",") if part],
             peers=peers,
             check_bars=options.check_bars,
             json_path=options.json,

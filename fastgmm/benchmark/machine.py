@@ -28,6 +28,7 @@ BLAS_OVERRIDES = (
 )
 PACKAGES = ("fastgmm", "numpy", "scipy", "scikit-learn", "numba", "llvmlite", "daal")
 _FALLBACK_CACHE_BYTES = 32 << 20
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def measure_machine(*, seconds: float = 0.15, overrides_cleared: tuple[str, ...]
 def processor_name() -> str:
     """Return the processor's name as the operating system tells it."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        for line in _CPU_INFO.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

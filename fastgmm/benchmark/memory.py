@@ -32,7 +32,7 @@ class PeakMemory:
 def peak_memory(action: Callable[[], object]) -> PeakMemory:
     """Measure the rise of resident memory while an action runs.
 
-    On Linux the kernel's high-water mark is set back first, so the figure is exact. Elsewhere on
+    On Linux the high-water mark is set back first: the figure is right to a megabyte. Elsewhere on
     POSIX the mark can only rise: if the process had needed more before, the figure is too low.
     Windows has neither.
 

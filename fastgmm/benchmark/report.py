@@ -29,10 +29,12 @@ PLAIN_WIDTH = 150
 _STYLE: _Style = {"title_justify": "left", "title_style": "bold", "box": box.SIMPLE_HEAD}
 
 
-def make_console() -> Console:
-    """Return a console for standard output, wide enough for the tables where it is a file."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console for standard output or error, wide enough for the tables where a file."""
+    console = Console(highlight=False, stderr=stderr)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
 
 
 def duration(seconds: float) -> str:
