@@ -161,13 +161,13 @@ class MixtureParameters:
             deviations = 1.0 / self.whiteners
             return deviations * deviations
         factors = invert_triangles(self.whiteners)
-        return factors @ factors.transpose(0, 2, 1)
+        return _symmetric(factors @ factors.transpose(0, 2, 1))
 
     def precisions(self) -> FloatArray:
         """Return the precisions, shape (K, D, D), or the inverse variances, shape (K, D)."""
         if self.is_diagonal:
             return self.whiteners * self.whiteners
-        return self.whiteners.transpose(0, 2, 1) @ self.whiteners
+        return _symmetric(self.whiteners.transpose(0, 2, 1) @ self.whiteners)
 
 
 def invert_triangles(triangles: FloatArray) -> FloatArray:
@@ -213,6 +213,13 @@ def whiteners_from_precisions(precisions: FloatArray) -> FloatArray:
     factors, deviations = _factorise(precisions[:, ::-1, ::-1], "precision")
     factors *= deviations[:, :, None]
     return np.ascontiguousarray(factors.transpose(0, 2, 1)[:, ::-1, ::-1])
+
+
+def _symmetric(matrices: FloatArray) -> FloatArray:
+    """Return matrices that are symmetric but for rounding with that rounding removed."""
+    halves = 0.5 * matrices
+    symmetric: FloatArray = halves + halves.transpose(0, 2, 1)
+    return symmetric
 
 
 def _require_positive(diagonals: FloatArray, what: str) -> None:

@@ -157,8 +157,9 @@ class SufficientStatistics:
     def covariances(self) -> FloatArray:
         """Return the covariance of each component about its mean, without regularisation.
 
-        Symmetric, with a diagonal that is never negative. A variance that cannot be told from
-        the rounding of the moments is exactly zero, and so are its covariances.
+        Exactly symmetric if the second moments are, with a diagonal that is never negative. A
+        variance that cannot be told from the rounding of the moments is exactly zero, and so are
+        its covariances.
 
         Returns
         -------
