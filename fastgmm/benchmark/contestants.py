@@ -99,6 +99,26 @@ def _seconds(contestant: Contestant, n_passes: int) -> float:
     return time.perf_counter() - start
 
 
+def _mixture_of_scikit_learn(case: Case, problem: MixtureProblem) -> Any:
+    """Return scikit-learn's estimator as if it had been fitted, with the start as parameters."""
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(case.n_components, covariance_type=case.structure, reg_covar=0.0)
+    if case.structure == "full":
+        factors = np.linalg.inv(np.linalg.cholesky(problem.covariances)).transpose(0, 2, 1)
+        precisions = factors @ factors.transpose(0, 2, 1)
+    else:
+        factors = 1 / np.sqrt(problem.covariances)
+        precisions = factors**2
+    mixture.weights_ = problem.weights.astype(case.dtype)
+    mixture.means_ = problem.means.astype(case.dtype)
+    mixture.covariances_ = problem.covariances.astype(case.dtype)
+    mixture.precisions_cholesky_ = factors.astype(case.dtype)
+    mixture.precisions_ = precisions.astype(case.dtype)
+    mixture.n_features_in_ = case.n_features
+    return mixture
+
+
 class FastGMM(Contestant):
     """The package itself: its loop of batch EM, its k-means, its estimator."""
 
@@ -123,6 +143,10 @@ class FastGMM(Contestant):
         self._parameters = self._start
         self._centres = problem.means
         self._scores: NDArray[Any] = np.empty(0)
+        if case.task == "scoring":
+            from fastgmm import GaussianMixture
+
+            self._estimator = GaussianMixture.from_sklearn(_mixture_of_scikit_learn(case, problem))
 
     def run(self, n_passes: int) -> None:
         """Run passes from the start, and keep what they lead to."""
@@ -146,7 +170,7 @@ class FastGMM(Contestant):
         self._parameters = parameters
 
     def _run_kmeans(self, n_passes: int) -> None:
-        from fastgmm.inference.passes import lloyd_statistics
+        from fastgmm.inference.kmeans_passes import lloyd_statistics
 
         centres = self.problem.means
         for _ in range(n_passes):
@@ -155,10 +179,8 @@ class FastGMM(Contestant):
         self._centres = centres
 
     def _run_scoring(self, n_passes: int) -> None:
-        from fastgmm.inference.passes import log_density
-
         for _ in range(n_passes):
-            self._scores = log_density(self._source, self._start)
+            self._scores = self._estimator.score_samples(self.problem.X)
 
     def _run_fit(self, n_passes: int) -> None:
         from fastgmm import GaussianMixture
@@ -201,12 +223,7 @@ class ScikitLearn(Contestant):
 
     def __init__(self, case: Case, problem: MixtureProblem) -> None:
         super().__init__(case, problem)
-        from sklearn.mixture import GaussianMixture
-
-        self._mixture = GaussianMixture(
-            case.n_components, covariance_type=case.structure, reg_covar=0.0
-        )
-        self._set_start()
+        self._mixture = _mixture_of_scikit_learn(case, problem)
         self._centres = problem.means
         self._scores: NDArray[Any] = np.empty(0)
 
@@ -215,22 +232,11 @@ class ScikitLearn(Contestant):
         """Only k-means: its single pass is internal to scikit-learn's C code."""
         return self.case.task == "k-means"
 
-    def _set_start(self) -> None:
-        covariances, dtype = self.problem.covariances, self.case.dtype
-        if covariances.ndim == 2:
-            precisions_cholesky = 1 / np.sqrt(covariances)
-        else:
-            precisions_cholesky = np.linalg.inv(np.linalg.cholesky(covariances)).transpose(0, 2, 1)
-        self._mixture.weights_ = self.problem.weights.astype(dtype)
-        self._mixture.means_ = self.problem.means.astype(dtype)
-        self._mixture.covariances_ = covariances.astype(dtype)
-        self._mixture.precisions_cholesky_ = precisions_cholesky.astype(dtype)
-
     def run(self, n_passes: int) -> None:
         """Run passes from the start, and keep what they lead to."""
         X, mixture = self.problem.X, self._mixture
         if self.case.task == "pass":
-            self._set_start()
+            self._mixture = mixture = _mixture_of_scikit_learn(self.case, self.problem)
             for _ in range(n_passes):
                 _, log_responsibilities = mixture._e_step(X)
                 mixture._m_step(X, log_responsibilities)

@@ -26,7 +26,7 @@ from fastgmm.data.array import ArraySource
 from fastgmm.estimators.evaluation import FloatingArray
 from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, check_source, validated_fit
 from fastgmm.inference.kmeans import KMeansStart, fit_kmeans
-from fastgmm.inference.passes import nearest_centres
+from fastgmm.inference.kmeans_passes import nearest_centres
 from fastgmm.model.statistics import FloatArray
 
 _AUTOMATIC_RUNS = 10

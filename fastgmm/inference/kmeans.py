@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from sklearn.utils.random import sample_without_replacement
 
 from fastgmm.data.array import ArraySource
-from fastgmm.inference.passes import kmeans_plus_plus, lloyd_statistics, nearest_centres
+from fastgmm.inference.kmeans_passes import (
+    kmeans_plus_plus,
+    lloyd_statistics,
+    nearest_centres,
+)
 
 #: Draws starting centres of shape (n_clusters, n_features) with the generator given.
 CentreDraw: TypeAlias = Callable[[np.random.RandomState], NDArray[np.floating]]

@@ -417,32 +417,3 @@ def labels(
     _run(source, p, mode, diagonal=parameters.is_diagonal, n_jobs=n_jobs, labels=out)
     return out
 
-
-def nearest_centres(source, centres, *, n_jobs=None):
-    X = np.asarray(source.X, dtype=np.float64)
-    d = np.stack([((X - c) ** 2).sum(1) for c in centres], 1)
-    return d.argmin(1), d.min(1)
-
-
-def lloyd_statistics(source, centres, *, n_jobs=None):
-    X = np.asarray(source.X, dtype=np.float64)
-    w = np.ones(len(X)) if source.weights is None else source.weights
-    lab, d = nearest_centres(source, centres)
-    K = len(centres)
-    counts = np.bincount(lab, w, minlength=K)
-    sums = np.stack([np.bincount(lab, w * (X[:, j] - centres[lab, j]), minlength=K)
-                     for j in range(X.shape[1])], 1)
-    return counts, sums, float((w * d).sum())
-
-
-def kmeans_plus_plus(source, n_clusters, random_state, *, n_local_trials=None, n_jobs=None):
-    X = np.asarray(source.X, dtype=np.float64)
-    w = np.ones(len(X)) if source.weights is None else source.weights
-    idx = [int(random_state.choice(len(X), p=w / w.sum()))]
-    d = ((X - X[idx[0]]) ** 2).sum(1)
-    while len(idx) < n_clusters:
-        p = d * w
-        i = int(random_state.choice(len(X), p=p / p.sum())) if p.sum() > 0 else int(random_state.randint(len(X)))
-        idx.append(i)
-        d = np.minimum(d, ((X - X[i]) ** 2).sum(1))
-    return np.array(idx)

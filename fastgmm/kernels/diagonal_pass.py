@@ -21,9 +21,9 @@ from fastgmm.kernels.mixture_pass import (
     RESPONSIBILITIES,
     add_log_likelihood,
     exponentiate,
+    find_labels,
     load_given,
     weigh_responsibilities,
-    write_labels,
     write_responsibilities,
 )
 from fastgmm.kernels.tiles import (
@@ -174,7 +174,9 @@ def diagonal_slot(task, slot):
                     references_low, about_mean, joint, largest,
                 )  # fmt: skip
                 if mode == LABELS:
-                    write_labels(joint, largest, T, K, row, n, best, labels)
+                    find_labels(joint, largest, T, K, best)
+                    for lane in range(n):
+                        labels[row + lane] = best[lane]
                     continue
                 exponentiate(joint, largest, T, K, total, active)
                 add_log_likelihood(largest, total, offset, tile_weights, T, density, likelihood)

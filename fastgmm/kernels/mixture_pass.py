@@ -148,16 +148,14 @@ class PassTask(NamedTuple):
 
 
 @kernel()
-def write_labels(joint, largest, T, K, row, n, best, labels):
-    """Write the first component whose log-density is the largest."""
+def find_labels(joint, largest, T, K, best):
+    """Write the first component whose log-density is the largest, lane by lane."""
     for lane in range(T):
         best[lane] = 0
     for k in range(K - 1, -1, -1):
         at = k * T
         for lane in range(T):
             best[lane] = k if joint[at + lane] == largest[lane] else best[lane]
-    for lane in range(n):
-        labels[row + lane] = best[lane]
 
 
 @kernel(fastmath={"contract"})
@@ -310,7 +308,9 @@ def full_slot(task, slot):
                     references_low, about_mean, joint, largest,
                 )  # fmt: skip
                 if mode == LABELS:
-                    write_labels(joint, largest, T, K, row, n, best, labels)
+                    find_labels(joint, largest, T, K, best)
+                    for lane in range(n):
+                        labels[row + lane] = best[lane]
                     continue
                 exponentiate(joint, largest, T, K, total, active)
                 add_log_likelihood(largest, total, offset, tile_weights, T, density, likelihood)
