@@ -11,12 +11,8 @@ from sklearn.utils.random import sample_without_replacement
 
 from fastgmm.data.array import ArraySource
 from fastgmm.inference.kmeans import fit_kmeans
-from fastgmm.inference.passes import (
-    kmeans_plus_plus,
-    labelled_statistics,
-    nearest_centres,
-    responsibility_statistics,
-)
+from fastgmm.inference.kmeans_passes import kmeans_plus_plus, nearest_centres
+from fastgmm.inference.passes import labelled_statistics, responsibility_statistics
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics, pool
