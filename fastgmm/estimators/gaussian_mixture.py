@@ -71,7 +71,7 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         Weights to start from.
     means_init : array-like of shape (n_components, n_features), default=None
         Means to start from.
-    precisions_init : array-like, default=None
+    precisions_init : array-like or float, default=None
         Precisions to start from, in the shape of `precisions_`.
     labels_init : array-like of int of shape (n_samples,), default=None
         Components of the rows of `X` to start from, instead of `init_params`; -1 for rows that
@@ -179,7 +179,7 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         "init_params": [StrOptions(set(INIT_METHODS))],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
-        "precisions_init": ["array-like", None],
+        "precisions_init": ["array-like", Interval(Real, 0.0, None, closed="neither"), None],
         "labels_init": ["array-like", None],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
@@ -203,7 +203,7 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         init_params: Literal["kmeans", "k-means++", "random", "random_from_data"] = "kmeans",
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
-        precisions_init: ArrayLike | None = None,
+        precisions_init: ArrayLike | float | None = None,
         labels_init: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,

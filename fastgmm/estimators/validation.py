@@ -196,7 +196,12 @@ def check_labels(
 def _check(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
     with config_context(array_api_dispatch=False):
         checked = check_array(
-            values, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name
+            values,
+            dtype=np.float64,
+            ensure_2d=False,
+            allow_nd=True,
+            ensure_min_samples=0,  # a single precision has no axis
+            input_name=name,
         )
     if checked.shape != shape:
         raise ValueError(

@@ -1,0 +1,35 @@
+"""scikit-learn's own checks of estimators, with no failure expected."""
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastgmm import GaussianMixture, KMeans
+from fastgmm.inference.degeneracy import DegenerateComponentWarning
+
+
+def evenly_spread(X, n_clusters, random_state):
+    """Return centres that do not depend on the order, number of copies or weights of the rows.
+
+    One check compares weighted with shuffled and repeated rows, which draws of rows cannot make
+    equal: scikit-learn's own k-means is exempt from it.
+    """
+    del random_state
+    return np.repeat(np.linspace(0.0, 1.0, n_clusters)[:, None], X.shape[1], axis=1)
+
+
+# Some checks fit more components or clusters than a handful of rows can fill.
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings(
+    f"default::{DegenerateComponentWarning.__module__}.{DegenerateComponentWarning.__name__}"
+)
+@parametrize_with_checks(
+    [
+        GaussianMixture(),
+        GaussianMixture(covariance_type="tied_diag", init_params="random_from_data"),
+        KMeans(n_clusters=1),
+        KMeans(n_clusters=3, init=evenly_spread),
+    ]
+)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
