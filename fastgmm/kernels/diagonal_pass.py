@@ -10,7 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.microkernels import ROWS, add_products, joint_log_density_diagonal
+from fastgmm.kernels.microkernels import (
+    ROWS,
+    add_products,
+    joint_log_density_diagonal,
+    lane_sum,
+)
 from fastgmm.kernels.mixture_pass import (
     GIVEN,
     GIVEN_LABELS,
@@ -29,7 +34,6 @@ from fastgmm.kernels.mixture_pass import (
 from fastgmm.kernels.tiles import (
     BLOCK_ROWS,
     aligned_scratch,
-    lane_sum,
     load_tile,
     load_weights,
     subtract_reference,

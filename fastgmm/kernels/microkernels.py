@@ -1,4 +1,4 @@
-"""The two inner loops that take the time: distances, and products of features.
+"""The inner loops that take the time: loading, distances, and products of features.
 
 Each works on one *tile*: ``T`` points side by side in lanes, feature by feature, so that row j of
 the tile is feature j of T points.  Arrays are flat and 64-byte aligned; a row of a tile is T
@@ -365,17 +365,7 @@ def _add_moments(
                     simd.store(builder, weighted, rows_at[r], lane, align)
                     sums[r] = builder.fadd(sums[r], weighted)
             for r in range(n_rows):
-                total = sums[r]
-                # log2(width) halvings leave the sum in lane 0
-                half = width // 2
-                while half:
-                    mask = [(i + half) % width for i in range(width)]
-                    mask = ir.Constant(ir.VectorType(simd.LANE_INDEX, width), mask)
-                    total = builder.fadd(total, builder.shuffle_vector(total, total, mask))
-                    half //= 2
-                total = builder.extract_element(total, ir.Constant(simd.LANE_INDEX, 0))
-                if not isinstance(element, ir.DoubleType):
-                    total = builder.fpext(total, ir.DoubleType())
+                total = simd.sum_of_lanes(builder, sums[r], width)
                 at = builder.gep(first_at, [builder.add(first, constant(r))])
                 builder.store(builder.fadd(builder.load(at), total), at)
             everywhere = {(r, c) for r in range(n_rows) for c in range(ROWS)}
@@ -487,13 +477,128 @@ def add_products_twin(rows, r_at, columns, n_columns, T, out, out_at):
     out[out_at : out_at + ROWS * n_columns] += product.ravel()
 
 
+def _lane_sum(typing_context, values_type, at, T):
+    def generate(context, builder, signature, values):
+        element = simd.element_type(values_type)
+        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        address = simd.pointer(context, builder, values_type, values[0], values[1])
+        sums = simd.Registers(builder, ir.VectorType(element, width), ROWS)
+        for i in range(ROWS):
+            sums[i] = simd.filled(element, width, 0.0)
+        step = constant(ROWS * width)
+        with cgutils.for_range_slice(builder, constant(0), values[2], step) as (lane, _):
+            for i in range(ROWS):
+                at_lane = builder.add(lane, constant(i * width))
+                value = simd.load(builder, address, at_lane, width, _BLOCK.n_bytes)
+                sums[i] = builder.fadd(sums[i], value)
+        total = builder.fadd(builder.fadd(sums[0], sums[1]), builder.fadd(sums[2], sums[3]))
+        return simd.sum_of_lanes(builder, total, width)
+
+    return types.float64(values_type, at, T), generate
+
+
+def lane_sum_twin(values, at, T):
+    """Return the sum of T lanes from ``at`` on, in double precision."""
+    return np.float64(values[at : at + T].sum())
+
+
+def _load_rows(typing_context, X, row, n, centre, centre_low, tile, T):
+    arguments = (X, row, n, centre, centre_low, tile, T)
+
+    def generate(context, builder, signature, values):
+        element = simd.element_type(tile)
+        given = simd.element_type(X)
+        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        array = cgutils.create_struct_proxy(X)(context, builder, value=values[0])
+        stride = builder.extract_value(array.strides, 0)
+        n_features = builder.extract_value(array.shape, 1)
+        centre_at = simd.pointer(context, builder, centre, values[3])
+        low_at = simd.pointer(context, builder, centre_low, values[4])
+        tile_at = simd.pointer(context, builder, tile, values[5])
+        lanes = values[6]
+
+        def load_square(lane, column, count):
+            """Load ``count`` columns of as many rows as a vector has lanes, and store lanes."""
+            rows = []
+            for i in range(width):
+                number = builder.add(builder.add(values[1], lane), constant(i))
+                start = builder.mul(number, stride)
+                byte = builder.bitcast(array.data, ir.IntType(8).as_pointer())
+                at = builder.bitcast(builder.gep(byte, [start]), given.as_pointer())
+                at = builder.gep(at, [column])
+                if count is None:
+                    rows.append(simd.load(builder, at, constant(0), width, 4))
+                else:
+                    rows.append(simd.load_some(builder, at, width, count))
+            if given != element:
+                vector = ir.VectorType(element, width)
+                convert = builder.fpext if isinstance(element, ir.DoubleType) else builder.fptrunc
+                rows = [convert(values, vector) for values in rows]
+            for j, features in enumerate(simd.transposed(builder, rows, width)):
+                feature = builder.add(column, constant(j))
+
+                def store_lanes(features=features, feature=feature):
+                    for part in (centre_at, low_at):
+                        value = builder.load(builder.gep(part, [feature]))
+                        features = builder.fsub(features, simd.broadcast(builder, value, width))
+                    at = builder.add(builder.mul(feature, lanes), lane)
+                    simd.store(builder, features, tile_at, at, _BLOCK.n_bytes)
+
+                if count is None:
+                    store_lanes()
+                else:
+                    with builder.if_then(builder.icmp_signed("<", constant(j), count)):
+                        store_lanes()
+
+        whole = builder.and_(n_features, constant(-width))
+        rest = builder.sub(n_features, whole)
+        step = constant(width)
+        with cgutils.for_range_slice(builder, constant(0), values[2], step) as (lane, _):
+            with cgutils.for_range_slice(builder, constant(0), whole, step) as (column, _):
+                load_square(lane, column, None)
+            with builder.if_then(builder.icmp_signed(">", rest, constant(0))):
+                load_square(lane, whole, rest)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+def load_rows_twin(X, row, n, centre, centre_low, tile, T):
+    """Write the features of n rows about a centre, feature by feature.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        Rows whose entries are adjacent in memory.
+    row, n : int
+        The first row and how many, a multiple of ``ROW_GROUP``.
+    centre, centre_low : ndarray of shape (D,)
+        What is subtracted, as a sum of two numbers.
+    tile : ndarray
+        Receives feature j of row i at ``j * T + i``.
+    T : int
+        Lanes of the tile.
+    """
+    n_features = X.shape[1]
+    lanes = tile[: n_features * T].reshape(n_features, T)
+    lanes[:, :n] = (X[row : row + n].astype(tile.dtype) - centre - centre_low).T
+
+
+ROW_GROUP = _BLOCK.n_bytes // 4
+"""Rows that ``load_rows`` takes at once in either type divide this."""
+
+
 if numba.config.DISABLE_JIT:
     joint_log_density = joint_log_density_twin
     joint_log_density_diagonal = joint_log_density_diagonal_twin
     add_moments = add_moments_twin
     add_products = add_products_twin
+    load_rows = load_rows_twin
+    lane_sum = lane_sum_twin
 else:
     joint_log_density = intrinsic(_joint_log_density)
     joint_log_density_diagonal = intrinsic(_joint_log_density_diagonal)
     add_moments = intrinsic(_add_moments)
     add_products = intrinsic(_add_products)
+    load_rows = intrinsic(_load_rows)
+    lane_sum = intrinsic(_lane_sum)

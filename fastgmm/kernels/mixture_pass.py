@@ -26,11 +26,11 @@ from fastgmm.kernels.microkernels import (
     ROWS,
     add_moments,
     joint_log_density,
+    lane_sum,
 )
 from fastgmm.kernels.tiles import (
     BLOCK_ROWS,
     aligned_scratch,
-    lane_sum,
     load_tile,
     load_weights,
     subtract_reference,
@@ -155,7 +155,8 @@ def find_labels(joint, largest, T, K, best):
     for k in range(K - 1, -1, -1):
         at = k * T
         for lane in range(T):
-            best[lane] = k if joint[at + lane] == largest[lane] else best[lane]
+            so_far = best[lane]
+            best[lane] = k if joint[at + lane] == largest[lane] else so_far
 
 
 @kernel(fastmath={"contract"})

@@ -152,3 +152,54 @@ def sums_of_lanes(builder, vectors, width: int):
         ]
         group *= 2
     return vectors[0]
+
+
+def sum_of_lanes(builder, vector, width: int):
+    """Return the sum of a vector's lanes, in double precision."""
+    half = width // 2
+    while half:
+        mask = [(i + half) % width for i in range(width)]
+        mask = ir.Constant(ir.VectorType(LANE_INDEX, width), mask)
+        vector = builder.fadd(vector, builder.shuffle_vector(vector, vector, mask))
+        half //= 2
+    total = builder.extract_element(vector, ir.Constant(LANE_INDEX, 0))
+    if isinstance(total.type, ir.DoubleType):
+        return total
+    return builder.fpext(total, ir.DoubleType())
+
+
+def load_some(builder, address, width: int, count):
+    """Load the first ``count`` elements at an address, and zeros for the rest of a vector."""
+    element = address.type.pointee
+    vector = ir.VectorType(element, width)
+    lanes = ir.Constant(ir.VectorType(INT, width), list(range(width)))
+    mask = builder.icmp_signed("<", lanes, broadcast(builder, count, width))
+    kind = "f64" if isinstance(element, ir.DoubleType) else "f32"
+    signature = ir.FunctionType(
+        vector, [vector.as_pointer(), LANE_INDEX, mask.type, vector]
+    )
+    load_masked = cgutils.get_or_insert_function(
+        builder.module, signature, f"llvm.masked.load.v{width}{kind}.p0"
+    )
+    at = builder.bitcast(address, vector.as_pointer())
+    align = ir.Constant(LANE_INDEX, 4)
+    return builder.call(load_masked, [at, align, mask, filled(element, width, 0.0)])
+
+
+def transposed(builder, vectors, width: int):
+    """Return the columns of ``width`` vectors taken as the rows of a square."""
+    vectors = list(vectors)
+    group = 1
+    while group < width:
+        low = [i if not i & group else width + i - group for i in range(width)]
+        high = [i + group if not i & group else width + i for i in range(width)]
+        low_mask, high_mask = (
+            ir.Constant(ir.VectorType(LANE_INDEX, width), m) for m in (low, high)
+        )
+        for i in range(width):
+            if not i & group:
+                a, b = vectors[i], vectors[i + group]
+                vectors[i] = builder.shuffle_vector(a, b, low_mask)
+                vectors[i + group] = builder.shuffle_vector(a, b, high_mask)
+        group *= 2
+    return vectors

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.microkernels import TILE_BYTES
+from fastgmm.kernels.microkernels import ROW_GROUP, TILE_BYTES, load_rows
 
 BLOCK_ROWS = 1024
 """Rows of a block: a multiple of the lanes of a tile of either type."""
@@ -77,11 +77,17 @@ def load_tile(X, row, n, centre, centre_low, tile, T):
     Lanes from ``n`` on are filled with the centre itself.  The centre comes as the sum of two
     numbers, so that single-precision data far from the origin lose nothing.
     """
+    whole = 0
+    if X.strides[1] == X.itemsize:
+        whole = n // ROW_GROUP * ROW_GROUP
+        load_rows(X, row, whole, centre, centre_low, tile, T)
+    if whole == T:
+        return
     for j in range(X.shape[1]):
         at = j * T
         high = centre[j]
         low = centre_low[j]
-        for lane in range(n):
+        for lane in range(whole, n):
             tile[at + lane] = (X[row + lane, j] - high) - low
         for lane in range(n, T):
             tile[at + lane] = 0.0
@@ -108,12 +114,3 @@ def subtract_reference(tile, T, D, reference, reference_low, at, out):
         low = reference_low[at + j]
         for lane in range(j * T, (j + 1) * T):
             out[lane] = (tile[lane] - high) - low
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def lane_sum(values, at, T):
-    """Return the sum of T lanes; ``reassoc`` lets the sum be kept in vector lanes."""
-    total = values.dtype.type(0.0)
-    for lane in range(at, at + T):
-        total += values[lane]
-    return total
