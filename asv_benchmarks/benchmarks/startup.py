@@ -1,0 +1,40 @@
+"""What a fresh process pays: each figure from processes of their own."""
+
+import os
+
+from fastgmm.benchmark.machine import environment_at_best
+from fastgmm.benchmark.startup import first_fit_seconds, import_seconds
+
+from .sizes import SMALL
+
+N_REPEATS = 1 if SMALL else 5
+
+
+class FirstFit:
+    """The first fit, with an empty numba cache and with a filled one."""
+
+    timeout = 600
+
+    def setup_cache(self):
+        environment, _ = environment_at_best(os.environ)
+        return first_fit_seconds(environment, n_repeats=N_REPEATS)
+
+    def track_cold(self, seconds):
+        return seconds[0]
+
+    def track_warm(self, seconds):
+        return seconds[1]
+
+    track_cold.unit = track_warm.unit = "seconds"
+
+
+class Import:
+    """Imports, of which the first is the yardstick."""
+
+    params = (["sklearn.mixture", "fastgmm", "fastgmm.estimators.gaussian_mixture"],)
+    param_names = ("module",)
+
+    def track_import(self, module):
+        return import_seconds(f"import {module}", os.environ, n_repeats=N_REPEATS)
+
+    track_import.unit = "seconds"
