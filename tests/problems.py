@@ -29,7 +29,8 @@ class Problem:
         Where components are so far apart that every responsibility is 0 or 1 to rounding: which
         one. The fit is then that of the groups, exactly.
     degenerate : bool
-        Whether some component must end up without points or spread of its own.
+        Whether some component ends up without points, or in some direction with less spread
+        than the square root of scikit-learn's default `reg_covar`.
     """
 
     name: str
@@ -90,7 +91,7 @@ def _near_singular():
     X, _ = _groups(separation=5.0)
     rng = np.random.default_rng(3)
     X[:, 2] = X[:, 0] + X[:, 1] + 1e-5 * rng.normal(size=len(X))
-    return Problem("near_singular", X, 3)
+    return Problem("near_singular", X, 3, degenerate=True)
 
 
 def _one_point_component():

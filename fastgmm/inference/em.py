@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -134,8 +135,16 @@ def em_step(
         The parameters after the M-step.
     statistics : SufficientStatistics
         Moments and log-likelihood under the parameters given.
+
+    Raises
+    ------
+    ValueError
+        If the log-likelihood of the parameters given is not finite.
+    IllDefinedCovarianceError
+        If a component collapsed and the regularisation is 0.
     """
     statistics = mixture_statistics(source, parameters, n_jobs=n_jobs)
+    _require_finite(statistics.log_likelihood)
     proposal = structure.solve(statistics, regularisation)
     empty = statistics.empty()
     if empty.any():
@@ -351,12 +360,6 @@ class _Ascent:
         """
         value, result = measure()
         self.n_passes += 1
-        if not self.trace and not np.isfinite(value):
-            raise ValueError(
-                f"the log-likelihood of the initial parameters is {value}: some rows are "
-                "impossibly far from every component; give initial parameters on the scale of the "
-                "data"
-            )
         if self._falls(value) and not self._holding and self._statistics is not None:
             self._holding = True
             self.parameters = hold_covariances(
@@ -378,11 +381,21 @@ class _Ascent:
 
     def _score(self) -> tuple[float, bool]:
         total = log_likelihood(self.source, self.parameters, n_jobs=self.n_jobs)
+        _require_finite(total)
         return total / self.source.total_weight, True
 
     def _falls(self, value: float) -> bool:
-        """Say whether a log-likelihood is lower than the last one beyond rounding, or nan."""
+        """Say whether a log-likelihood is lower than the last one beyond rounding."""
         if not self.trace:
             return False
         last = self.trace[-1]
-        return not value >= last - ROUNDING[self.source.dtype.itemsize] * (1.0 + abs(last))
+        return value < last - ROUNDING[self.source.dtype.itemsize] * (1.0 + abs(last))
+
+
+def _require_finite(log_likelihood: float) -> None:
+    """Raise unless a log-likelihood is a finite number."""
+    if not math.isfinite(log_likelihood):
+        raise ValueError(
+            f"the log-likelihood is {log_likelihood}: some rows are impossibly far from every "
+            "component; give initial parameters on the scale of the data"
+        )

@@ -110,7 +110,7 @@ def initialise(
         statistics = labelled_statistics(
             source, labels, n_components, diagonal=structure.is_diagonal, n_jobs=n_jobs
         )
-        found = structure.solve(_filled(statistics), regularisation)
+        found = structure.solve(_filled(statistics, source), regularisation)
     else:
         _require_rows(source, n_components)
         rows, subsampled = subsample(source, n_components, random_state)
@@ -217,7 +217,7 @@ def _from_kmeans(
     statistics = labelled_statistics(
         rows, clusters.labels, n_components, diagonal=structure.is_diagonal, n_jobs=n_jobs
     )
-    return structure.solve(_filled(statistics, clusters.centres), regularisation)
+    return structure.solve(_filled(statistics, rows, clusters.centres), regularisation)
 
 
 def _from_random_responsibilities(
@@ -295,11 +295,12 @@ def _around(
     about_centres = replace(statistics, first=np.zeros_like(statistics.first))
     sizes = np.bincount(labels, minlength=len(centres))
     enough = 2 if structure.is_diagonal else rows.n_features + 1
-    return structure.solve(_filled(about_centres, few=sizes < enough), regularisation)
+    return structure.solve(_filled(about_centres, rows, few=sizes < enough), regularisation)
 
 
 def _filled(
     statistics: SufficientStatistics,
+    rows: ArraySource,
     means: FloatArray | None = None,
     *,
     few: npt.NDArray[np.bool_] | None = None,
@@ -322,7 +323,7 @@ def _filled(
     first, second = statistics.first.copy(), statistics.second.copy()
     if means is not None:
         reference[empty] = means[empty]
-    counts[empty] = counts[~empty].min()
+    counts[empty] = rows.total_weight / rows.n_samples
     first[empty] = 0.0
     for k in np.flatnonzero(borrowing):
         offset = first[k] / counts[k]

@@ -1,0 +1,292 @@
+"""Where EM starts."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.mixture import GaussianMixture
+
+from fastgmm.data.array import ArraySource
+from fastgmm.inference import initialisation
+from fastgmm.inference.em import fit_em
+from fastgmm.inference.initialisation import (
+    INIT_METHODS,
+    InitialisationInfo,
+    initialise,
+    subsample,
+    subsample_size,
+)
+from fastgmm.inference.kmeans import fit_kmeans
+from fastgmm.model.regularisation import Regularisation
+from fastgmm.model.structures import STRUCTURE_NAMES, structure
+from tests import oracle
+from tests.problems import problem
+
+every_structure = pytest.mark.parametrize("name", STRUCTURE_NAMES)
+every_method = pytest.mark.parametrize("method", INIT_METHODS)
+SMALL = Regularisation(np.full(3, 1e-6), np.zeros(3, dtype=bool))
+
+
+def start(X, name="full", n_components=3, *, weights=None, seed=0, regularisation=SMALL, **options):
+    return initialise(
+        ArraySource(X, weights),
+        n_components,
+        structure(name),
+        regularisation,
+        random_state=np.random.RandomState(seed),
+        **options,
+    )
+
+
+def matrices(name, parameters):
+    return oracle.covariance_matrices(
+        name,
+        structure(name).covariances(parameters),
+        parameters.n_components,
+        parameters.n_features,
+    )
+
+
+def assert_mixture(name, parameters, expected, **tolerance):
+    weights, means, covariances = expected
+    assert_allclose(parameters.weights, weights, **tolerance)
+    assert_allclose(parameters.means, means, **tolerance)
+    assert_allclose(matrices(name, parameters), covariances, **tolerance)
+
+
+@every_structure
+def test_kmeans_starts_from_its_clusters(name):
+    X = problem("overlapping").X
+    labels = fit_kmeans(ArraySource(X), 3, random_state=np.random.RandomState(0)).labels
+    parameters, info = start(X, name)
+    expected = oracle.m_step(X, oracle.one_hot(labels, 3), name, SMALL.amounts)
+    assert_mixture(name, parameters, expected, rtol=1e-10, atol=1e-12)
+    assert info == InitialisationInfo("kmeans", len(X), subsampled=False)
+
+
+@every_structure
+def test_labels_are_one_m_step(name):
+    X = problem("overlapping").X
+    labels = np.random.default_rng(0).integers(-1, 3, size=len(X))
+    parameters, info = start(X, name, labels=labels)
+    known = labels >= 0
+    expected = oracle.m_step(X[known], oracle.one_hot(labels[known], 3), name, SMALL.amounts)
+    assert_mixture(name, parameters, expected, rtol=1e-10, atol=1e-12)
+    assert info.method == "labels"
+
+
+@pytest.mark.parametrize("name", ["full", "tied", "diag", "spherical"])
+def test_random_responsibilities_are_scikit_learns_draws(name):
+    X = problem("overlapping").X
+    parameters, _ = start(X, name, method="random", seed=3)
+    theirs = GaussianMixture(
+        3, covariance_type=name, init_params="random", random_state=3, max_iter=0
+    ).fit(X)
+    assert_allclose(parameters.weights, theirs.weights_, rtol=1e-12)
+    assert_allclose(parameters.means, theirs.means_, rtol=1e-10)
+    assert_allclose(structure(name).covariances(parameters), theirs.covariances_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_random_responsibilities_in_pieces_are_the_same(monkeypatch, weighted):
+    X = problem("overlapping").X
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, size=len(X)) if weighted else None
+    whole, _ = start(X, method="random", weights=weights)
+    monkeypatch.setattr(initialisation, "RESPONSIBILITIES_AT_ONCE", 3 * 50)
+    pieces, _ = start(X, method="random", weights=weights)
+    assert_allclose(pieces.means, whole.means, rtol=1e-10)
+    assert_allclose(pieces.covariances(), whole.covariances(), rtol=1e-10)
+
+
+@every_structure
+@pytest.mark.parametrize("method", ["k-means++", "random_from_data"])
+def test_chosen_rows_are_means_with_the_spread_of_the_rows_nearest_to_them(name, method):
+    X = problem("overlapping").X
+    parameters, _ = start(X, name, method=method, seed=1)
+    assert all((mean == X).all(axis=1).any() for mean in parameters.means)
+    nearest, _ = oracle.nearest_centres(X, parameters.means)
+    counts, _, second = oracle.moments(X, oracle.one_hot(nearest, 3), parameters.means)
+    assert counts.min() > 3
+    assert_allclose(parameters.weights, counts / len(X), rtol=1e-12)
+    about = second / counts[:, None, None]
+    if name.startswith("tied"):
+        about = np.repeat(second.sum(axis=0)[None] / len(X), 3, axis=0)
+    about = about + np.diag(SMALL.amounts)
+    if name.endswith("spherical"):
+        about = np.einsum("kii->k", about)[:, None, None] * np.eye(3) / 3
+    elif name.endswith("diag"):
+        about = about * np.eye(3)
+    assert_allclose(matrices(name, parameters), about, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["k-means++", "random_from_data"])
+def test_a_chosen_row_with_few_neighbours_borrows_their_spread(method):
+    X = problem("overlapping").X
+    X = np.vstack([X, [[500.0, 500.0, 500.0]]])
+    for seed in range(40):
+        parameters, _ = start(X, method=method, n_components=3, seed=seed)
+        lonely = np.flatnonzero((parameters.means == X[-1]).all(axis=1))
+        if lonely.size:
+            break
+    others = np.delete(np.arange(3), lonely)
+    covariances = parameters.covariances()
+    shares = parameters.weights[others] / parameters.weights[others].sum()
+    pooled = np.tensordot(shares, covariances[others], 1)
+    assert_allclose(covariances[lonely[0]], pooled, rtol=1e-9)
+    assert parameters.weights[lonely[0]] == pytest.approx(1 / len(X))
+
+
+@every_method
+@every_structure
+def test_more_components_than_distinct_rows_start_and_fit_without_nan(method, name):
+    hard = problem("duplicate_rows")
+    regularisation = Regularisation(np.full(2, 1e-6), np.zeros(2, dtype=bool))
+    parameters, _ = start(
+        hard.X, name, hard.n_components, method=method, regularisation=regularisation
+    )
+    assert (parameters.weights > 0).all()
+    fitted, info = fit_em(ArraySource(hard.X), parameters, structure(name), regularisation)
+    assert np.isfinite(fitted.means).all()
+    assert np.isfinite(info.trace).all()
+
+
+def test_a_label_without_rows_starts_with_one_row_of_weight_and_the_spread_of_the_others():
+    X = problem("overlapping").X
+    labels = np.zeros(len(X), dtype=np.int64)
+    parameters, _ = start(X, labels=labels, n_components=2)
+    assert parameters.weights[1] == pytest.approx(1 / (len(X) + 1))
+    covariances = parameters.covariances()
+    assert_allclose(covariances[1], covariances[0], rtol=1e-10)
+    assert np.isfinite(parameters.means).all()
+
+
+# -- what users give ------------------------------------------------------------------------------
+
+
+@every_method
+@every_structure
+def test_what_is_given_replaces_what_was_found(method, name):
+    X = problem("overlapping").X
+    kind = structure(name)
+    found, _ = start(X, name, method=method)
+    weights = np.array([0.2, 0.0, 0.8])
+    means = np.arange(9.0).reshape(3, 3)
+    precisions = 2.0 * kind.precisions(found)
+    given = {"weights": weights, "means": means, "precisions": precisions}
+    for chosen in ("weights", "means", "precisions"):
+        parameters, info = initialise(
+            ArraySource(X),
+            3,
+            kind,
+            SMALL,
+            random_state=np.random.RandomState(0),
+            method=method,
+            **{chosen: given[chosen]},
+        )
+        assert info.method == method
+        assert_array_equal(parameters.weights == 0.0, [False, chosen == "weights", False])
+        assert_allclose(parameters.weights, weights if chosen == "weights" else found.weights)
+        assert_array_equal(parameters.means, means if chosen == "means" else found.means)
+        expected = precisions if chosen == "precisions" else kind.precisions(found)
+        assert_allclose(kind.precisions(parameters), expected, rtol=1e-10, atol=1e-12)
+
+
+@every_structure
+def test_given_parameters_need_no_data(name):
+    kind = structure(name)
+    weights, means = np.array([0.25, 0.75]), np.arange(6.0).reshape(2, 3)
+    shape = kind.covariance_shape(2, 3)
+    precisions = np.full(shape, 2.0)
+    if not kind.is_diagonal:
+        precisions = np.broadcast_to(np.eye(3) * 2.0, shape).copy()
+    untouchable = ArraySource(np.empty((0, 3)))
+    parameters, info = initialise(
+        untouchable,
+        2,
+        kind,
+        SMALL,
+        random_state=np.random.RandomState(0),
+        weights=weights,
+        means=means,
+        precisions=precisions,
+    )
+    assert_array_equal(parameters.weights, weights)
+    assert_array_equal(parameters.means, means)
+    assert_allclose(kind.precisions(parameters), precisions, rtol=1e-14)
+    assert info == InitialisationInfo("given", 0, subsampled=False)
+
+
+# -- large data -----------------------------------------------------------------------------------
+
+
+@every_method
+@pytest.mark.parametrize("weighted", [False, True])
+def test_large_data_are_represented_by_a_subsample(method, weighted, monkeypatch):
+    monkeypatch.setattr(initialisation, "SMALLEST_SUBSAMPLE", 2000)
+    monkeypatch.setattr(initialisation, "ROWS_PER_PARAMETER", 10)
+    rng = np.random.default_rng(0)
+    centres = np.array([[0.0, 0.0], [20.0, 0.0], [0.0, 20.0]])
+    X = (centres[rng.integers(3, size=20_000)] + rng.normal(size=(20_000, 2))).astype(np.float32)
+    weights = rng.integers(0, 3, size=20_000).astype(np.float64) if weighted else None
+    regularisation = Regularisation(np.full(2, 1e-6), np.zeros(2, dtype=bool))
+    parameters, info = start(
+        X, weights=weights, method=method, regularisation=regularisation, seed=1
+    )
+    assert info == InitialisationInfo(method, 2000, subsampled=True)
+    again, _ = start(X, weights=weights, method=method, regularisation=regularisation, seed=1)
+    assert_array_equal(again.means, parameters.means)
+    if method == "kmeans":
+        order = np.lexsort(parameters.means.round().T)
+        assert_allclose(parameters.means[order], [[0, 0], [20, 0], [0, 20]], atol=0.2)
+
+
+def test_a_subsample_keeps_weights_and_leaves_out_rows_that_do_not_count(monkeypatch):
+    monkeypatch.setattr(initialisation, "SMALLEST_SUBSAMPLE", 100)
+    monkeypatch.setattr(initialisation, "ROWS_PER_PARAMETER", 1)
+    X = np.arange(1000.0)[:, None]
+    weights = np.arange(1000.0) % 4
+    rows, subsampled = subsample(ArraySource(X, weights), 2, np.random.RandomState(0))
+    assert subsampled
+    assert rows.n_samples == 100
+    assert_array_equal(rows.weights, weights[rows.X[:, 0].astype(int)])
+    assert rows.weights.min() > 0
+    assert len(np.unique(rows.X)) == 100
+    few = np.where(np.arange(1000) < 30, 2.0, 0.0)
+    rows, subsampled = subsample(ArraySource(X, few), 2, np.random.RandomState(0))
+    assert_array_equal(rows.X, X[:30])
+
+
+def test_small_data_are_used_as_they_are():
+    source = ArraySource(problem("overlapping").X)
+    assert subsample(source, 3, np.random.RandomState(0)) == (source, False)
+
+
+@pytest.mark.parametrize(
+    ("n_components", "n_features", "itemsize", "expected"),
+    [
+        (3, 2, 8, 25_000),
+        (64, 32, 8, 105_600),
+        (4, 512, 8, 16_384),
+        (4, 512, 4, 32_768),
+        (1000, 10_000, 8, 50_000),
+    ],
+)
+def test_the_size_of_a_subsample(n_components, n_features, itemsize, expected):
+    assert subsample_size(n_components, n_features, itemsize) == expected
+
+
+# -- errors ---------------------------------------------------------------------------------------
+
+
+@every_method
+def test_too_few_rows_are_told(method):
+    X = problem("overlapping").X[:4]
+    with pytest.raises(ValueError, match="n_components=5 needs at least as many rows; got 4"):
+        start(X, n_components=5, method=method)
+    with pytest.raises(ValueError, match="many rows of positive sample_weight; got 2"):
+        start(X, weights=np.array([1.0, 0.0, 0.0, 2.0]), method=method)
+
+
+def test_precisions_that_are_not_positive_definite_are_told():
+    X = problem("overlapping").X
+    with pytest.raises(ValueError, match="the precision of component 0 is not positive"):
+        start(X, precisions=-np.repeat(np.eye(3)[None], 3, axis=0))
