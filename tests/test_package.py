@@ -1,0 +1,59 @@
+"""The package as it is imported."""
+
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+import fastgmm
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_everything_public_is_there():
+    assert dir(fastgmm) == sorted(fastgmm.__all__)
+    for name in fastgmm.__all__:
+        assert getattr(fastgmm, name) is not None
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert fastgmm.__version__ == importlib.metadata.version("fastgmm")
+
+
+def test_other_names_are_errors():
+    with pytest.raises(AttributeError, match="module 'fastgmm' has no attribute 'Mixture'"):
+        fastgmm.Mixture  # noqa: B018
+
+
+def test_the_import_is_light():
+    heavy = [
+        "numpy",
+        "scipy",
+        "sklearn",
+        "numba",
+        "matplotlib",
+        "pandas",
+        "pyarrow",
+        "rich",
+        "typer",
+    ]
+    shown = run(
+        "import sys, fastgmm, fastgmm as again; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert shown.strip() == "[]"
+
+
+def test_the_estimator_loads_nothing_for_tables_plots_or_terminals():
+    unneeded = ["matplotlib", "pandas", "polars", "pyarrow", "rich", "typer", "dask"]
+    shown = run(
+        "import sys, sklearn.mixture; before = set(sys.modules); "
+        "from fastgmm import GaussianMixture; "
+        f"print([name for name in {unneeded} if name in sys.modules and name not in before])"
+    )
+    assert shown.strip() == "[]"
