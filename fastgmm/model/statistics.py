@@ -170,14 +170,15 @@ class SufficientStatistics:
         divisors = self._divisors()
         offsets = self.first / divisors[:, None]
         if self.is_diagonal:
-            raw = self.second / divisors[:, None]
-            covariances = raw - offsets * offsets
-            variances, raw_variances = covariances, raw
+            covariances = self.second / divisors[:, None]
+            variances = covariances
+            raw_variances = variances.copy()
+            covariances -= offsets * offsets
         else:
-            raw = self.second / divisors[:, None, None]
-            covariances = raw - offsets[:, :, None] * offsets[:, None, :]
+            covariances = self.second / divisors[:, None, None]
             variances = np.einsum("kii->ki", covariances)
-            raw_variances = np.einsum("kii->ki", raw)
+            raw_variances = variances.copy()
+            covariances -= offsets[:, :, None] * offsets[:, None, :]
         resolution = 4.0 * _EPSILON * (self.reference + offsets)
         noise = np.maximum(8.0 * _EPSILON * raw_variances, resolution * resolution)
         vanished = variances <= noise

@@ -287,26 +287,27 @@ def smallest_raised(n_features: int) -> float:
 def _whiten_matrices(covariances: FloatArray, regularisation: Regularisation) -> FloatArray:
     """Return the inverse Cholesky factors of covariances plus the regularisation.
 
-    The matrices are scaled to unit diagonal first: then no factor or pivot can overflow or
+    The covariances are overwritten. The matrices are scaled to unit diagonal first: then no factor or pivot can overflow or
     underflow, and a pivot says how far the matrix is from singular whatever the units.
     """
     n_features = covariances.shape[1]
-    diagonal = np.arange(n_features)
-    covariances[:, diagonal, diagonal] += regularisation.amounts
-    variances = covariances[:, diagonal, diagonal]
+    variances = np.einsum("kii->ki", covariances)
+    variances += regularisation.amounts
     if not variances.all():
         k, j = np.argwhere(variances == 0.0)[0]
         raise _ill_defined(k, f"its variance in feature {j} is 0", len(covariances))
     scales = np.sqrt(variances)
-    correlations: FloatArray = covariances / scales[:, :, None]
+    correlations = covariances  # the same memory, from here on
+    correlations /= scales[:, :, None]
     correlations /= scales[:, None, :]
     raised = smallest_raised(n_features)
-    factors = np.empty_like(correlations)
     try:
-        factors[...] = np.linalg.cholesky(correlations)
-        singular = (factors[:, diagonal, diagonal] ** 2 <= raised / 16.0).any(axis=1)
+        factors = np.asarray(np.linalg.cholesky(correlations), dtype=np.float64)
+        pivots = np.einsum("kii->ki", factors) ** 2
+        singular = (pivots <= raised / 16.0).any(axis=1)
     except np.linalg.LinAlgError:
         singular = np.linalg.eigvalsh(correlations)[:, 0] <= raised
+        factors = np.empty_like(correlations)
         factors[~singular] = np.linalg.cholesky(correlations[~singular])
     if singular.any():
         if regularisation.is_zero:
