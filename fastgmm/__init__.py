@@ -11,14 +11,25 @@ if TYPE_CHECKING:
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
     from fastgmm.estimators.storage import load
+    from fastgmm.inference.degeneracy import DegenerateComponentWarning
+    from fastgmm.model.persistence import ModelFileError
 
     __version__: str
 
-__all__ = ["GaussianMixture", "KMeans", "__version__", "load"]
+__all__ = [
+    "DegenerateComponentWarning",
+    "GaussianMixture",
+    "KMeans",
+    "ModelFileError",
+    "__version__",
+    "load",
+]
 
 _HOMES = {
+    "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
     "KMeans": "fastgmm.estimators.kmeans",
+    "ModelFileError": "fastgmm.model.persistence",
     "load": "fastgmm.estimators.storage",
 }
 

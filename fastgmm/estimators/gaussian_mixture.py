@@ -147,7 +147,7 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
     --------
     >>> import numpy as np
     >>> from fastgmm import GaussianMixture
-    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> X = np.array([[0, 2], [1, 4], [2, 0], [9, 2], [10, 4], [11, 0]])
     >>> mixture = GaussianMixture(n_components=2, random_state=0).fit(X)
     >>> np.sort(mixture.means_, axis=0)
     array([[ 1.,  2.],
