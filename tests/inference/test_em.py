@@ -1,6 +1,7 @@
 """Batch EM against the oracle, against scikit-learn, and against what must hold of any fit."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from fastgmm.data.array import ArraySource
+from fastgmm.inference import em
 from fastgmm.inference.degeneracy import regularisation_for
 from fastgmm.inference.em import ROUNDING, em_step, fit_best, fit_em
 from fastgmm.inference.initialisation import INIT_METHODS, InitialisationInfo, initialise
-from fastgmm.inference.passes import log_likelihood
+from fastgmm.inference.passes import log_likelihood, mixture_statistics
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import IllDefinedCovarianceError, Regularisation
 from fastgmm.model.structures import STRUCTURE_NAMES, structure
@@ -139,6 +141,35 @@ def test_a_step_that_the_regularisation_makes_worse_is_taken_again():
     )[1]
     assert np.diff(theirs).min() < -1e-8  # which plain EM does not avoid
     assert info.trace[-1] > theirs[-1]
+
+
+def test_a_fall_that_holding_does_not_mend_ends_the_fit_one_step_back(monkeypatch):
+    X = problem("overlapping").X
+    start, _ = start_of(ArraySource(X), 3, "full")
+    two_steps, before = fit(X, 3, "full", start=start, tol=0, max_iter=2)
+    monkeypatch.setattr(em, "log_likelihood", lambda *_, **__: -1e9)
+    parameters, info = fit(X, 3, "full", start=start, tol=0, max_iter=3)
+    assert (info.reason, info.converged, info.n_iter) == ("rounding", True, 2)
+    assert info.n_passes == 5  # four, and the last once more with covariances held
+    assert info.trace == pytest.approx(before.trace, rel=1e-14)
+    assert_array_equal(parameters.means, two_steps.means)
+
+
+def test_rounding_in_a_pass_ends_the_fit_one_step_back(monkeypatch):
+    X = problem("overlapping").X
+    start, _ = start_of(ArraySource(X), 3, "full")
+    two_steps, _ = fit(X, 3, "full", start=start, tol=0, max_iter=2)
+    calls = []
+
+    def spoilt(*args, **options):
+        statistics = mixture_statistics(*args, **options)
+        calls.append(None)
+        return statistics if len(calls) <= 3 else replace(statistics, log_likelihood=-1e9)
+
+    monkeypatch.setattr(em, "mixture_statistics", spoilt)
+    parameters, info = fit(X, 3, "full", start=start, tol=0, max_iter=30)
+    assert (info.reason, info.converged, info.n_iter, info.n_passes) == ("rounding", True, 2, 5)
+    assert_array_equal(parameters.means, two_steps.means)
 
 
 # -- against scikit-learn -------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Schedules of passes and solves: starts, expectation-maximisation, k-means."""
