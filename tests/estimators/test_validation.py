@@ -190,7 +190,7 @@ def test_wrong_numbers_of_threads(estimator, n_jobs):
 
 
 def test_wrong_scale_of_the_regularisation():
-    with pytest.raises(ValueError, match=r"'reg_covar_scale' parameter .* 'absolute'"):
+    with pytest.raises(ValueError, match=r"'reg_covar_scale' parameter .*'absolute'"):
         GaussianMixture(reg_covar_scale="squared").fit(rows())
 
 
