@@ -19,9 +19,9 @@ def evenly_spread(X, n_clusters, random_state):
 
 
 # Some checks fit more components or clusters than a handful of rows can fill.
-@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings(
-    f"default::{DegenerateComponentWarning.__module__}.{DegenerateComponentWarning.__name__}"
+    f"ignore::{DegenerateComponentWarning.__module__}.{DegenerateComponentWarning.__name__}"
 )
 @parametrize_with_checks(
     [
