@@ -35,6 +35,6 @@ class Import:
     param_names = ("module",)
 
     def track_import(self, module):
-        return import_seconds(f"import {module}", os.environ, n_repeats=N_REPEATS)
+        return import_seconds([f"import {module}"], os.environ, n_repeats=N_REPEATS)[0]
 
     track_import.unit = "seconds"

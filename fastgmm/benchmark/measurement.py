@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +17,8 @@ from fastgmm.benchmark.machine import Machine
 # Largest difference from fastgmm's result that counts as agreement, as a share of its size: in
 # nats a row, or mean squared distance. float32 is what a library computes in when told to.
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
+# Threads of the contestant before may spin for a while before they sleep.
+PAUSE = 0.05
 NOT_INSTALLED = "not installed"
 
 ChildMaker = Callable[[Mapping[str, str]], Child]
@@ -113,7 +116,6 @@ class _Turn:
     child: Child
     figures: Figures
     repeats: list[tuple[float, float]] = field(default_factory=list)
-    seconds_a_round: float = 0.0
 
 
 def measure_case(
@@ -195,6 +197,7 @@ def _prepare(turn: _Turn, case: Case, name: str) -> None:
 
 
 def _measure(turn: _Turn, seconds: float) -> None:
+    time.sleep(PAUSE)
     answer = turn.child.ask("measure", seconds=seconds)
     turn.repeats += [(whole, once) for whole, once in answer["repeats"]]
 

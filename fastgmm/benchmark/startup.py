@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,25 +59,29 @@ class Startup:
         return asdict(self)
 
 
-def import_seconds(statement: str, environment: Mapping[str, str], *, n_repeats: int) -> float:
-    """Return the shortest time that a fresh process takes over an import.
+def import_seconds(
+    statements: Sequence[str], environment: Mapping[str, str], *, n_repeats: int
+) -> list[float]:
+    """Return the shortest times that fresh processes take over imports.
 
     Parameters
     ----------
-    statement : str
-        The import.
+    statements : sequence of str
+        The imports, each for a process of its own. They take turns, so that whatever disturbs
+        the machine meets them alike.
     environment : mapping of str to str
-        Environment variables of the process.
+        Environment variables of the processes.
     n_repeats : int
-        Number of processes.
+        Number of processes for each.
 
     Returns
     -------
-    seconds : float
-        The best of all.
+    seconds : list of float
+        The best of each.
     """
-    script = _IMPORT.format(statement=statement)
-    return min(_run(script, environment) for _ in range(n_repeats))
+    scripts = [_IMPORT.format(statement=statement) for statement in statements]
+    rounds = [[_run(script, environment) for script in scripts] for _ in range(n_repeats)]
+    return [min(times) for times in zip(*rounds, strict=True)]
 
 
 def first_fit_seconds(environment: Mapping[str, str], *, n_repeats: int) -> tuple[float, float]:
@@ -122,17 +126,12 @@ def measure_startup(environment: Mapping[str, str], *, n_repeats: int = 5) -> St
         When a process fails; the message has what it wrote last.
     """
     cold, warm = first_fit_seconds(environment, n_repeats=n_repeats)
-    return Startup(
-        import_sklearn_mixture=import_seconds(
-            "import sklearn.mixture", environment, n_repeats=n_repeats
-        ),
-        import_fastgmm=import_seconds("import fastgmm", environment, n_repeats=n_repeats),
-        import_estimator=import_seconds(
-            "from fastgmm import GaussianMixture", environment, n_repeats=n_repeats
-        ),
-        first_fit_cold=cold,
-        first_fit_warm=warm,
+    sklearn_mixture, fastgmm, estimator = import_seconds(
+        ("import sklearn.mixture", "import fastgmm", "from fastgmm import GaussianMixture"),
+        environment,
+        n_repeats=n_repeats,
     )
+    return Startup(sklearn_mixture, fastgmm, estimator, cold, warm)
 
 
 def _run(script: str, environment: Mapping[str, str]) -> float:
