@@ -99,8 +99,8 @@ def initialise(
     Raises
     ------
     ValueError
-        If there are fewer rows with a positive weight than components, or if given precisions
-        are not positive definite.
+        If there are fewer rows with a positive weight than components, if no row has a label, or
+        if given precisions are not positive definite.
     """
     if weights is not None and means is not None and precisions is not None:
         given = structure.from_precisions(weights, means, precisions)
@@ -110,6 +110,10 @@ def initialise(
         statistics = labelled_statistics(
             source, labels, n_components, diagonal=structure.is_diagonal, n_jobs=n_jobs
         )
+        if not statistics.counts.any():
+            raise ValueError(
+                "the labels to start from are -1 for every row that counts; label at least one row"
+            )
         found = structure.solve(_filled(statistics, source), regularisation)
     else:
         _require_rows(source, n_components)

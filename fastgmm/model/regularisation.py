@@ -49,6 +49,8 @@ class Regularisation:
     ) -> Regularisation:
         """Return the amounts that suit features of the given means and variances.
 
+        Positive amounts are at least the square of the last digits that the data can have.
+
         Parameters
         ----------
         reg_covar : float
@@ -73,8 +75,8 @@ class Regularisation:
         ValueError
             If `scale` is not one of the three.
         """
-        resolution = 8.0 * np.finfo(np.float64).eps * means
-        constant = variances <= resolution * resolution
+        digits = 8.0 * np.finfo(np.float64).eps
+        constant = variances <= (digits * means) ** 2
         if scale == "absolute":
             factors = np.ones_like(variances)
         elif scale == "relative":
@@ -85,4 +87,8 @@ class Regularisation:
             raise ValueError(
                 f"reg_covar_scale must be one of {', '.join(REGULARISATION_SCALES)}; got {scale!r}"
             )
-        return cls(reg_covar * np.where(constant, 1.0, factors), constant)
+        amounts = reg_covar * np.where(constant, 1.0, factors)
+        if reg_covar > 0.0:
+            # No component can be narrower than the last digits of its mean.
+            amounts = np.maximum(amounts, (digits * (np.abs(means) + np.sqrt(variances))) ** 2)
+        return cls(amounts, constant)

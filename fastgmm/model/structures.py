@@ -287,8 +287,9 @@ def smallest_raised(n_features: int) -> float:
 def _whiten_matrices(covariances: FloatArray, regularisation: Regularisation) -> FloatArray:
     """Return the inverse Cholesky factors of covariances plus the regularisation.
 
-    The covariances are overwritten. The matrices are scaled to unit diagonal first: then no factor or pivot can overflow or
-    underflow, and a pivot says how far the matrix is from singular whatever the units.
+    The covariances are overwritten. They are scaled to unit diagonal first: then no factor or
+    pivot can overflow or underflow, and a pivot says how far the matrix is from singular whatever
+    the units.
     """
     n_features = covariances.shape[1]
     variances = np.einsum("kii->ki", covariances)

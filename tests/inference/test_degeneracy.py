@@ -176,11 +176,12 @@ def test_the_regularisation_is_measured_at_every_scale(scale):
     assert_allclose(relative.amounts, 1e-3 * (X / scale).var(axis=0) * scale * scale, rtol=1e-9)
 
 
-def test_degeneracy_does_not_depend_on_the_unit():
-    for factor in (1e-150, 1e-4, 1.0, 1e150):
+@pytest.mark.parametrize("scale", ["relative", "auto"])
+def test_degeneracy_does_not_depend_on_the_unit(scale):
+    for factor in (1e-150, 1e-4, 1.0, 1e20, 1e150):
         hard = problem("one_point_component")
         source = ArraySource(hard.X * factor)
-        regularisation = regularisation_for(source, 1e-6, "relative")
+        regularisation = regularisation_for(source, 1e-6, scale)
         start, _ = initialise(
             source, 2, structure("full"), regularisation, random_state=np.random.RandomState(0)
         )

@@ -290,3 +290,9 @@ def test_precisions_that_are_not_positive_definite_are_told():
     X = problem("overlapping").X
     with pytest.raises(ValueError, match="the precision of component 0 is not positive"):
         start(X, precisions=-np.repeat(np.eye(3)[None], 3, axis=0))
+
+
+def test_labels_that_mark_no_row_are_told():
+    X = problem("overlapping").X
+    with pytest.raises(ValueError, match=r"labels to start from are -1 .*at least one"):
+        start(X, labels=np.full(len(X), -1))
