@@ -1,0 +1,1 @@
+"""Sources of rows, and files that hold rows, pictures and results."""

@@ -19,9 +19,7 @@ class ArraySource:
         Weights of the rows, at least 0; a weight of w means w copies of the row.
     """
 
-    def __init__(
-        self, X: npt.NDArray[Any], sample_weight: npt.ArrayLike | None = None
-    ) -> None:
+    def __init__(self, X: npt.NDArray[Any], sample_weight: npt.ArrayLike | None = None) -> None:
         self.X = X
         self.weights: npt.NDArray[np.float64] | None = (
             None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)

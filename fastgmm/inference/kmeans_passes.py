@@ -68,7 +68,7 @@ def _run(
 
 
 def _scale(source: ArraySource, points: FloatArray) -> float:
-    """Return a power of two that brings the rows' spread near one, so that squares stay in range."""
+    """Return a power of two that brings the rows' spread near one: squares then stay in range."""
     rows = source.rows(np.arange(min(source.n_samples, BLOCK_ROWS)))
     spread = max(
         float(np.abs(rows - points[0]).max(initial=0.0)),
@@ -180,10 +180,13 @@ def kmeans_plus_plus(
     """
     trials = n_local_trials or 2 + int(math.log(n_clusters))
     weights = source.weights
+    # one uniform number, inverted, so that weights and repeated rows draw the same row
+    draw = random_state.uniform()
     if weights is None:
-        first = int(random_state.randint(source.n_samples))
+        first = int(draw * source.n_samples)
     else:
-        first = int(random_state.choice(source.n_samples, p=weights / weights.sum()))
+        shares = np.cumsum(weights)
+        first = int(np.searchsorted(shares, draw * shares[-1], side="right"))
     chosen = np.full(n_clusters, first, dtype=np.int64)
     origin = source.rows(chosen[:1]).astype(np.float64)
     scale = _scale(source, origin)
@@ -200,9 +203,7 @@ def kmeans_plus_plus(
             np.searchsorted(cumulative, draws, side="right"), source.n_samples - 1
         )
         rows = source.rows(candidates).astype(np.float64)
-        task = _run(
-            source, rows, kmeans_pass.POTENTIALS, n_jobs, distances=closest, scale=scale
-        )
+        task = _run(source, rows, kmeans_pass.POTENTIALS, n_jobs, distances=closest, scale=scale)
         best = int(task.counts.sum(axis=0).argmin())
         chosen[i] = candidates[best]
         _run(

@@ -215,7 +215,12 @@ def _total(sums: PassTask) -> float:
 
 
 def _given_statistics(
-    source: ArraySource, n_components: int, mode: int, diagonal: bool, n_jobs: int | None, **rows: Any
+    source: ArraySource,
+    n_components: int,
+    mode: int,
+    diagonal: bool,
+    n_jobs: int | None,
+    **rows: Any,
 ) -> SufficientStatistics:
     """Return the statistics of given responsibilities, about points that lose no digits."""
     some = source.rows(np.arange(min(source.n_samples, BLOCK_ROWS))).astype(np.float64)
@@ -337,7 +342,9 @@ def log_likelihood(
         The log-likelihood.
     """
     p = _pass_parameters(source, parameters)
-    return _total(_run(source, p, mixture_pass.LOG_LIKELIHOOD, diagonal=parameters.is_diagonal, n_jobs=n_jobs))
+    return _total(
+        _run(source, p, mixture_pass.LOG_LIKELIHOOD, diagonal=parameters.is_diagonal, n_jobs=n_jobs)
+    )
 
 
 def log_density(
@@ -416,4 +423,3 @@ def labels(
     mode = mixture_pass.LABELS
     _run(source, p, mode, diagonal=parameters.is_diagonal, n_jobs=n_jobs, labels=out)
     return out
-

@@ -1,0 +1,1 @@
+"""Numba kernels: functions on plain arrays, without validation and without Python objects."""

@@ -118,8 +118,11 @@ def diagonal_moments(
             for lane in range(k * T, (k + 1) * T):
                 joint[lane] = 0.0
     if shared:
+        # an infinite square would turn a responsibility of zero into NaN
+        largest_square = np.finfo(tile.dtype).max
         for i in range(D * T):
-            tile[D * T + i] = tile[i] * tile[i]
+            square = tile[i] * tile[i]
+            tile[D * T + i] = square if square < largest_square else largest_square
         for k in range(0, K, ROWS):
             add_products(joint, k * T, tile, n_columns, T, products, k * n_columns)
         return

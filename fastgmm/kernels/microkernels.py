@@ -119,11 +119,11 @@ def _finish_log_density(builder, squares, constant_term, out, maximum, at, width
 
 
 def _joint_log_density(
-    typing_context, tile, T, whitener, w_at, shift, s_at, D, constant_term, out, out_at, maximum
+    _typing_context, tile, T, whitener, w_at, shift, s_at, D, constant_term, out, out_at, maximum
 ):
     arguments = (tile, T, whitener, w_at, shift, s_at, D, constant_term, out, out_at, maximum)
 
-    def generate(context, builder, signature, values):
+    def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
         width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
         align, side = _BLOCK.n_bytes, _BLOCK.n_vectors
@@ -167,9 +167,7 @@ def _joint_log_density(
                 add_column(loop.index, at, rows, lane)
             base = builder.mul(first, constant(n_rows))
             for j in range(n_rows):
-                rows = [
-                    (r, builder.add(base, constant(j * n_rows + r))) for r in range(j, n_rows)
-                ]
+                rows = [(r, builder.add(base, constant(j * n_rows + r))) for r in range(j, n_rows)]
                 add_column(builder.add(first, constant(j)), at, rows, lane)
             for i in range(n_rows * side):
                 squares[i % side] = simd.multiply_add(builder, sums[i], sums[i], squares[i % side])
@@ -235,11 +233,11 @@ def joint_log_density_twin(
 
 
 def _joint_log_density_diagonal(
-    typing_context, tile, T, scale, w_at, shift, s_at, D, constant_term, out, out_at, maximum
+    _typing_context, tile, T, scale, w_at, shift, s_at, D, constant_term, out, out_at, maximum
 ):
     arguments = (tile, T, scale, w_at, shift, s_at, D, constant_term, out, out_at, maximum)
 
-    def generate(context, builder, signature, values):
+    def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
         width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
         # a sum of squares is one dependent chain of additions a vector: eight hide its latency
@@ -325,11 +323,11 @@ def _add_lane_sums(builder, vectors, width, out):
 
 
 def _add_moments(
-    typing_context, tile, T, D, weights, r_at, panel, first_moments, f_at, blocks, b_at
+    _typing_context, tile, T, D, weights, r_at, panel, first_moments, f_at, blocks, b_at
 ):
     arguments = (tile, T, D, weights, r_at, panel, first_moments, f_at, blocks, b_at)
 
-    def generate(context, builder, signature, values):
+    def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
         width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
         align = _BLOCK.n_bytes
@@ -392,7 +390,7 @@ def _add_moments(
     return types.void(*arguments), generate
 
 
-def add_moments_twin(tile, T, D, weights, r_at, panel, first_moments, f_at, blocks, b_at):
+def add_moments_twin(tile, T, D, weights, r_at, _panel, first_moments, f_at, blocks, b_at):
     """Add the weighted first and second moments of T points.
 
     Parameters
@@ -403,8 +401,8 @@ def add_moments_twin(tile, T, D, weights, r_at, panel, first_moments, f_at, bloc
         Numbers of lanes and of features.
     weights, r_at : ndarray, int
         Weights of points, and where the T to use start.
-    panel : ndarray of shape (4 * T,)
-        Scratch.
+    _panel : ndarray of shape (4 * T,)
+        Scratch of the machine code.
     first_moments, f_at : ndarray of float64, int
         Where Σ weight·x is added.
     blocks, b_at : ndarray of float64, int
@@ -426,10 +424,10 @@ def add_moments_twin(tile, T, D, weights, r_at, panel, first_moments, f_at, bloc
             at += ROWS * ROWS
 
 
-def _add_products(typing_context, rows, r_at, columns, n_columns, T, out, out_at):
+def _add_products(_typing_context, rows, r_at, columns, n_columns, T, out, out_at):
     arguments = (rows, r_at, columns, n_columns, T, out, out_at)
 
-    def generate(context, builder, signature, values):
+    def generate(context, builder, _signature, values):
         element = simd.element_type(rows)
         width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
         lanes = values[4]
@@ -438,9 +436,7 @@ def _add_products(typing_context, rows, r_at, columns, n_columns, T, out, out_at
         out_address = simd.pointer(context, builder, out, values[5], values[6])
         sums = simd.Registers(builder, ir.VectorType(element, width), ROWS * ROWS)
         everywhere = {(r, c) for r in range(ROWS) for c in range(ROWS)}
-        rows_at = [
-            builder.gep(first_row, [builder.mul(constant(r), lanes)]) for r in range(ROWS)
-        ]
+        rows_at = [builder.gep(first_row, [builder.mul(constant(r), lanes)]) for r in range(ROWS)]
         n_blocks = builder.sdiv(values[3], constant(ROWS))
         with cgutils.for_range(builder, n_blocks) as loop:
             column = builder.mul(loop.index, constant(ROWS))
@@ -477,8 +473,8 @@ def add_products_twin(rows, r_at, columns, n_columns, T, out, out_at):
     out[out_at : out_at + ROWS * n_columns] += product.ravel()
 
 
-def _lane_sum(typing_context, values_type, at, T):
-    def generate(context, builder, signature, values):
+def _lane_sum(_typing_context, values_type, at, T):
+    def generate(context, builder, _signature, values):
         element = simd.element_type(values_type)
         width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
         address = simd.pointer(context, builder, values_type, values[0], values[1])
@@ -502,10 +498,10 @@ def lane_sum_twin(values, at, T):
     return np.float64(values[at : at + T].sum())
 
 
-def _load_rows(typing_context, X, row, n, centre, centre_low, tile, T):
+def _load_rows(_typing_context, X, row, n, centre, centre_low, tile, T):
     arguments = (X, row, n, centre, centre_low, tile, T)
 
-    def generate(context, builder, signature, values):
+    def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
         given = simd.element_type(X)
         width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)

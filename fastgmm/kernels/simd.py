@@ -94,9 +94,7 @@ def multiply_add(builder, x, y, z):
     kind = "f64" if isinstance(x.type.element, ir.DoubleType) else "f32"
     name = f"llvm.fmuladd.v{x.type.count}{kind}"
     signature = ir.FunctionType(x.type, [x.type] * 3)
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, signature, name), [x, y, z]
-    )
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [x, y, z])
 
 
 def load(builder, address, index, width: int, align: int):
@@ -175,9 +173,7 @@ def load_some(builder, address, width: int, count):
     lanes = ir.Constant(ir.VectorType(INT, width), list(range(width)))
     mask = builder.icmp_signed("<", lanes, broadcast(builder, count, width))
     kind = "f64" if isinstance(element, ir.DoubleType) else "f32"
-    signature = ir.FunctionType(
-        vector, [vector.as_pointer(), LANE_INDEX, mask.type, vector]
-    )
+    signature = ir.FunctionType(vector, [vector.as_pointer(), LANE_INDEX, mask.type, vector])
     load_masked = cgutils.get_or_insert_function(
         builder.module, signature, f"llvm.masked.load.v{width}{kind}.p0"
     )

@@ -48,8 +48,8 @@ def _reinterpret(python_twin, source, target):
         return python_twin
 
     @intrinsic
-    def reinterpret(typing_context, value):
-        def generate(context, builder, signature, arguments):
+    def reinterpret(_typing_context, _value):
+        def generate(context, builder, _signature, arguments):
             return builder.bitcast(arguments[0], context.get_value_type(target))
 
         return target(source), generate

@@ -1,0 +1,75 @@
+"""Passes of k-means against the oracle."""
+
+import numpy as np
+import pytest
+
+from fastgmm.data.array import ArraySource
+from fastgmm.inference.kmeans_passes import kmeans_plus_plus, lloyd_statistics, nearest_centres
+from tests import oracle
+
+
+def grouped(D, K, dtype, scale=1.0, offset=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = 5.0 * rng.normal(size=(K, D))
+    X = centres[rng.integers(K, size=300)] + rng.normal(size=(300, D))
+    X = (scale * X + offset).astype(dtype)
+    return X, (scale * centres + offset).astype(dtype).astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "offset"),
+    [
+        (np.float64, 1.0, 0.0),
+        (np.float64, 1.0, 1e8),
+        (np.float64, 1e150, 0.0),
+        (np.float64, 1e-150, 0.0),
+        (np.float32, 1.0, 1e3),
+        (np.float32, 1e30, 0.0),
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_nearest_centres_and_lloyd_sums(dtype, scale, offset, weighted):
+    X, centres = grouped(3, 5, dtype, scale, offset)
+    weights = np.random.default_rng(1).uniform(0, 2, len(X)) if weighted else None
+    source = ArraySource(X, weights)
+    exact = (X.astype(np.float64) - offset) / scale, (centres - offset) / scale
+    labels, squares = oracle.nearest_centres(*exact)
+    tolerance = 1e-9 if dtype is np.float64 else 1e-4
+    found, distances = nearest_centres(source, centres)
+    np.testing.assert_array_equal(found, labels)
+    np.testing.assert_allclose(distances / scale / scale, squares, rtol=tolerance, atol=tolerance)
+    counts, sums, inertia = lloyd_statistics(source, centres)
+    expected = oracle.lloyd_moments(*exact, weights)
+    np.testing.assert_allclose(counts, expected[0])
+    np.testing.assert_allclose(sums / scale, expected[1], atol=300 * tolerance)
+    assert inertia / scale / scale == pytest.approx(expected[2], rel=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_seeding_finds_every_far_group(dtype):
+    X, _ = grouped(4, 6, dtype)
+    labels = np.repeat(np.arange(6), 50)
+    X = X + 1000 * labels[:, None].astype(dtype)
+    for seed in range(3):
+        chosen = kmeans_plus_plus(ArraySource(X), 6, np.random.RandomState(seed))
+        assert chosen.dtype == np.int64
+        assert set(labels[chosen]) == set(range(6))
+
+
+def test_seeding_is_reproducible_and_never_takes_a_row_without_weight():
+    X, _ = grouped(2, 3, np.float64)
+    weights = np.zeros(len(X))
+    weights[::7] = 1.0
+    source = ArraySource(X, weights)
+    first = kmeans_plus_plus(source, 5, np.random.RandomState(3), n_local_trials=2)
+    again = kmeans_plus_plus(source, 5, np.random.RandomState(3), n_local_trials=2, n_jobs=1)
+    np.testing.assert_array_equal(first, again)
+    assert (first % 7 == 0).all()
+    assert len(set(first)) == 5
+
+
+def test_seeding_with_fewer_distinct_rows_than_centres_repeats_rows():
+    source = ArraySource(np.repeat([[0.0], [1.0]], 10, axis=0))
+    chosen = kmeans_plus_plus(source, 4, np.random.RandomState(0))
+    assert len(chosen) == 4
+    assert set(source.X[chosen, 0]) == {0.0, 1.0}

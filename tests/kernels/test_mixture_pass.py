@@ -1,0 +1,196 @@
+"""Passes over mixtures against the oracle: values, memory layouts, types, reproducibility."""
+
+import numpy as np
+import pytest
+
+from fastgmm.data.array import ArraySource
+from fastgmm.inference import passes
+from fastgmm.kernels.mixture_pass import LOWEST, find_labels
+from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
+from fastgmm.model.parameters import MixtureParameters
+from tests import oracle
+
+
+def mixture(D, K, *, diagonal, separation=2.0, seed=0):
+    rng = np.random.default_rng(seed)
+    means = separation * rng.normal(size=(K, D))
+    factors = rng.normal(size=(K, D, D)) / np.sqrt(D)
+    covariances = factors @ factors.transpose(0, 2, 1) + 0.5 * np.eye(D)
+    if diagonal:
+        covariances = covariances * np.eye(D)
+    return rng.dirichlet(np.full(K, 5.0)), means, covariances
+
+
+def parameters_of(weights, means, covariances, *, diagonal):
+    if diagonal:
+        covariances = np.einsum("kii->ki", covariances)
+    return MixtureParameters.from_covariances(weights, means, covariances)
+
+
+def rows_of(means, n_samples, dtype=np.float64, seed=1):
+    rng = np.random.default_rng(seed)
+    chosen = means[rng.integers(len(means), size=n_samples)]
+    return (chosen + rng.normal(size=chosen.shape)).astype(dtype)
+
+
+def assert_statistics(found, X, shares, weights, diagonal, tolerance):
+    counts, first, second = oracle.moments(X, shares, found.reference, weights)
+    if diagonal:
+        second = np.einsum("kii->ki", second)
+    scale = counts.max()
+    np.testing.assert_allclose(found.counts, counts, atol=tolerance * scale)
+    np.testing.assert_allclose(found.first, first, atol=tolerance * np.abs(first).max())
+    np.testing.assert_allclose(found.second, second, atol=tolerance * np.abs(second).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("diagonal", [False, True])
+@pytest.mark.parametrize("separation", [2.0, 300.0])
+@pytest.mark.parametrize(("D", "K", "weighted"), [(1, 3, True), (2, 1, False), (5, 4, True)])
+def test_every_value_of_a_pass(D, K, weighted, separation, diagonal, dtype):
+    truth = mixture(D, K, diagonal=diagonal, separation=separation)
+    X = rows_of(truth[1], 300, dtype)
+    weights = np.random.default_rng(2).uniform(0, 2, len(X)) if weighted else None
+    source = ArraySource(X, weights)
+    parameters = parameters_of(*truth, diagonal=diagonal)
+    density = oracle.log_density(X, *truth)
+    shares = oracle.responsibilities(X, *truth)
+    tolerance = 1e-12 if dtype is np.float64 else 2e-5
+
+    found = passes.mixture_statistics(source, parameters, n_jobs=1)
+    assert_statistics(found, X, shares, weights, diagonal, tolerance)
+    total = np.average(density, weights=weights) * source.total_weight
+    assert found.weight == pytest.approx(source.total_weight)
+    assert found.log_likelihood == pytest.approx(total, rel=tolerance)
+    assert passes.log_likelihood(source, parameters, n_jobs=1) == found.log_likelihood
+
+    values = passes.log_density(source, parameters, n_jobs=1)
+    assert values.dtype == dtype
+    np.testing.assert_allclose(values, density, rtol=tolerance, atol=50 * tolerance)
+    values = passes.responsibilities(source, parameters, n_jobs=1)
+    assert values.dtype == dtype
+    np.testing.assert_allclose(values, shares, atol=50 * tolerance)
+    labels = passes.labels(source, parameters, n_jobs=1)
+    assert labels.dtype == np.int64
+    margin = np.sort(np.c_[shares, np.zeros(len(X))], axis=1)[:, -2:] @ [-1.0, 1.0]
+    certain = margin > 1e-3
+    np.testing.assert_array_equal(labels[certain], oracle.labels(X, *truth)[certain])
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+@pytest.mark.parametrize("separation", [2.0, 1e6])
+def test_statistics_of_given_labels_and_responsibilities(separation, diagonal):
+    truth = mixture(3, 4, diagonal=diagonal, separation=separation)
+    X = rows_of(truth[1], 250)
+    weights = np.random.default_rng(3).integers(0, 3, len(X)).astype(float)
+    source = ArraySource(X, weights)
+    labels = np.random.default_rng(4).integers(-1, 4, len(X))
+    if separation > 2.0:
+        labels = oracle.labels(X, *truth)
+        labels[:10] = -1
+    shares = oracle.one_hot(labels, 4)
+    found = passes.labelled_statistics(source, labels, 4, diagonal=diagonal, n_jobs=1)
+    assert_statistics(found, X, shares, weights, diagonal, 1e-12)
+    assert np.isnan(found.log_likelihood)
+    found = passes.responsibility_statistics(source, shares, diagonal=diagonal, n_jobs=1)
+    assert_statistics(found, X, shares, weights, diagonal, 1e-12)
+
+
+def test_far_from_the_origin_nothing_is_lost():
+    truth = mixture(3, 3, diagonal=False)
+    X = rows_of(truth[1], 300)
+    near = passes.mixture_statistics(ArraySource(X), parameters_of(*truth, diagonal=False))
+    offset = 2.0**27  # adding it rounds, so the oracle gets the rounded rows and means
+    moved = X + offset
+    parameters = parameters_of(truth[0], truth[1] + offset, truth[2], diagonal=False)
+    far = passes.mixture_statistics(ArraySource(moved), parameters)
+    rounded = truth[0], parameters.means - offset, truth[2]
+    shares = oracle.responsibilities(moved - offset, *rounded)
+    counts, first, _ = oracle.moments(moved, shares, far.reference)
+    np.testing.assert_allclose(far.counts, counts, rtol=1e-12)
+    np.testing.assert_allclose(far.first, first, rtol=1e-11, atol=1e-9)
+    assert far.log_likelihood == pytest.approx(near.log_likelihood, rel=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [-30, 30])
+def test_single_precision_data_whose_squares_leave_its_range(exponent):
+    scale = 10.0**exponent
+    weights, means, covariances = mixture(2, 2, diagonal=False)
+    X = (rows_of(means, 200) * scale).astype(np.float32)
+    truth = weights, means * scale, covariances * scale**2
+    found = passes.mixture_statistics(ArraySource(X), parameters_of(*truth, diagonal=False))
+    shares = oracle.responsibilities(X, *truth)
+    assert_statistics(found, X, shares, None, False, 1e-5)
+
+
+def layouts(X, folder):
+    strided = np.empty((2 * len(X), 3 * X.shape[1]))[::2, ::3]
+    strided[...] = X
+    reverse = np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1]
+    frozen = X.copy()
+    frozen.setflags(write=False)
+    np.save(folder / "rows.npy", X)
+    return {
+        "Fortran": np.asfortranarray(X),
+        "strided": strided,
+        "negative strides": reverse,
+        "read-only": frozen,
+        "memory map": np.load(folder / "rows.npy", mmap_mode="r"),
+        "unaligned": np.frombuffer(b"?" + X.tobytes(), np.uint8)[1:].view(X.dtype).reshape(X.shape),
+    }
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_memory_layout_does_not_change_a_bit(diagonal, tmp_path):
+    truth = mixture(5, 3, diagonal=diagonal)
+    X = rows_of(truth[1], 300)
+    parameters = parameters_of(*truth, diagonal=diagonal)
+    expected = passes.mixture_statistics(ArraySource(X), parameters)
+    for name, rows in layouts(X, tmp_path).items():
+        found = passes.mixture_statistics(ArraySource(rows), parameters)
+        np.testing.assert_array_equal(found.second, expected.second, err_msg=name)
+        assert found.log_likelihood == expected.log_likelihood, name
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # as plain Python, NumPy warns of it
+def test_a_row_that_overflows_every_density_takes_part_in_nothing():
+    parameters = MixtureParameters.from_covariances(
+        np.array([0.5, 0.5]), np.zeros((2, 1)), np.array([[1.0], [2.0]])
+    )
+    source = ArraySource(np.array([[0.0], [1e200], [1.0]]))
+    density = passes.log_density(source, parameters)
+    assert density[1] == -np.inf
+    found = passes.mixture_statistics(source, parameters)
+    assert found.counts.sum() == pytest.approx(2.0)
+    assert np.isfinite(found.second).all()
+    assert not np.isnan(passes.responsibilities(source, parameters)).any()
+
+
+def test_a_weight_of_zero_takes_part_in_nothing():
+    parameters = MixtureParameters.from_covariances(
+        np.array([0.0, 1.0]), np.zeros((2, 2)), np.stack([np.eye(2)] * 2)
+    )
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    found = passes.responsibilities(ArraySource(X), parameters)
+    np.testing.assert_array_equal(found, np.tile([0.0, 1.0], (40, 1)))
+    statistics = passes.mixture_statistics(ArraySource(X, np.zeros(40)), parameters)
+    assert statistics.log_likelihood == 0.0
+    assert not statistics.counts.any()
+
+
+def test_labels_take_the_first_among_equals():
+    T, K = 4, 3
+    joint = np.array([[1.0, 0, 0, 5], [1, 2, 0, 5], [0, 2, 7, 4]])
+    best = np.empty(T, np.int64)
+    find_labels(joint.ravel(), joint.max(axis=0), T, K, best)
+    np.testing.assert_array_equal(best, [0, 1, 2, 0])
+    assert np.finfo(np.float32).min < LOWEST
+
+
+def test_slots_and_lanes_depend_on_the_problem_only():
+    assert slot_count(1000) == 64
+    assert slot_count(8 * 2**20) == 8
+    assert slot_count(2**40) == 4
+    for itemsize in (4, 8):
+        assert BLOCK_ROWS % lane_count(1, 1, itemsize) == 0
+        assert lane_count(1, 1, itemsize) == 4 * lane_count(200, 50, itemsize)

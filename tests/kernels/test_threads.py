@@ -1,0 +1,146 @@
+"""The same bits on any number of threads, in children of fork and in every threading layer."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numba
+import numpy as np
+import pytest
+
+from fastgmm.data.array import ArraySource
+from fastgmm.inference import passes
+from fastgmm.kernels import threads
+from fastgmm.model.parameters import MixtureParameters
+
+with_threads = pytest.mark.skipif(
+    numba.config.DISABLE_JIT, reason="numba starts no threads without the JIT"
+)
+
+
+def problem(n_samples=5000):
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(3, 2))
+    parameters = MixtureParameters.from_covariances(
+        np.full(3, 1 / 3), means, np.stack([np.eye(2)] * 3)
+    )
+    return ArraySource(rng.normal(size=(n_samples, 2))), parameters
+
+
+@with_threads
+def test_the_number_of_threads_does_not_change_a_bit():
+    source, parameters = problem()
+    expected = passes.mixture_statistics(source, parameters, n_jobs=1)
+    for n_jobs in (2, -1, None):
+        found = passes.mixture_statistics(source, parameters, n_jobs=n_jobs)
+        np.testing.assert_array_equal(found.second, expected.second)
+        np.testing.assert_array_equal(found.first, expected.first)
+        assert found.log_likelihood == expected.log_likelihood
+
+
+@with_threads
+def test_the_pool_gives_the_same_bits(monkeypatch):
+    source, parameters = problem()
+    expected = passes.mixture_statistics(source, parameters)
+    monkeypatch.setattr(threads, "needs_pool", lambda: True)
+    for n_jobs in (1, 2):
+        found = passes.mixture_statistics(source, parameters, n_jobs=n_jobs)
+        np.testing.assert_array_equal(found.second, expected.second)
+        assert found.log_likelihood == expected.log_likelihood
+
+
+@with_threads
+def test_the_number_of_threads_is_restored_when_an_exception_passes():
+    before = numba.get_num_threads()
+
+    def fail():
+        with threads._numba_threads(1):
+            assert numba.get_num_threads() == 1
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert numba.get_num_threads() == before
+
+
+def test_n_jobs_counts_as_in_joblib():
+    available = numba.config.NUMBA_NUM_THREADS
+    assert threads.effective_threads(1) == 1
+    assert threads.effective_threads(10**6) == available
+    assert threads.effective_threads(-1) == available
+    assert threads.effective_threads(-(10**6)) == 1
+    assert threads.effective_threads(None) == numba.get_num_threads()
+    with pytest.raises(ValueError, match=r"n_jobs=0 has no meaning.*-1 for all"):
+        threads.effective_threads(0)
+
+
+SETUP = """
+import os, threading
+import numpy as np
+from fastgmm.data.array import ArraySource
+from fastgmm.inference import passes
+from fastgmm.model.parameters import MixtureParameters
+rng = np.random.default_rng(0)
+means = rng.normal(size=(3, 2))
+parameters = MixtureParameters.from_covariances(
+    np.full(3, 1 / 3), means, np.stack([np.eye(2)] * 3))
+source = ArraySource(rng.normal(size=(5000, 2)))
+def value():
+    return passes.mixture_statistics(source, parameters).log_likelihood
+"""
+
+
+def run_script(body, **variables):
+    return subprocess.run(
+        [sys.executable, "-c", SETUP + textwrap.dedent(body)],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@with_threads
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
+def test_a_child_of_fork_neither_hangs_nor_dies():
+    done = run_script(
+        """
+        expected = value()
+        for generation in range(2):
+            child = os.fork()
+            if child == 0:
+                assert value() == expected
+                if generation == 0 and os.fork() == 0:
+                    os._exit(0 if value() == expected else 3)
+                os.wait() if generation == 0 else None
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        print("well")
+        """
+    )
+    assert done.stdout.strip() == "well", done.stderr
+
+
+@with_threads
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_many_threads_may_run_passes_at_once(layer):
+    done = run_script(
+        """
+        import numba
+        expected = value()
+        found = []
+        def work():
+            for _ in range(20):
+                found.append(value())
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for worker in workers: worker.start()
+        for worker in workers: worker.join()
+        assert found == [expected] * 80
+        print(numba.threading_layer())
+        """,
+        NUMBA_THREADING_LAYER=layer,
+    )
+    if layer == "omp" and "No threading layer" in done.stderr:
+        pytest.skip("this build of numba has no OpenMP layer")
+    assert done.stdout.strip() == layer, done.stderr
