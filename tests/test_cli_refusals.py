@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.cli_process import refuse, succeed
+from tests.cli_process import in_process, refuse, succeed
 
 ROWS = np.random.default_rng(0).standard_normal((50, 2))
 
@@ -44,9 +44,9 @@ def folder(tmp_path_factory):
         ("fit holes.npy -k 2", "column 'x1' at row 8 of 50 is missing (NaN)"),
         ("fit cut.parquet -k 2", "cannot read 'cut.parquet' as Parquet"),
         ("fit data.npy -k 51", "has 50 rows, too few for 51 components: choose a smaller -k"),
-        ("fit data.npy -k 0", "0 is not in the range x>=1"),
+        ("fit data.npy -k 0", "Invalid value for '--n-components' / '-k'"),
         ("fit data.npy", "Missing option '--n-components' / '-k'"),
-        ("fit data.npy -k 2 --tol=-1", "-1.0 is not in the range x>=0.0"),
+        ("fit data.npy -k 2 --tol=-1", "Invalid value for '--tol'"),
         ("fit data.npy -k 2 --n-jobs 0", "n_jobs"),
         ("fit data.npy -k 2 --covariance-type round", "'round' is not one of 'full', 'tied'"),
         ("fit data.npy -k 2 --speed 9", "No such option: --speed"),
@@ -60,7 +60,7 @@ def folder(tmp_path_factory):
         ("predict data.npy -m model.fgm -o labels.txt", "must end in one of .npy, .csv, .parquet"),
         ("score data.npy -m model.fgm --samples --json", "choose one of them"),
         ("score data.npy -m model.fgm -o scores.csv", "--output is for the table that --samples"),
-        ("sample -m model.fgm -n 0", "0 is not in the range x>=1"),
+        ("sample -m model.fgm -n 0", "Invalid value for '--n-samples' / '-n'"),
         ("info missing.csv", "there is no file 'missing.csv'"),
         ("info notes.txt", "must end in one of .npy, .npz, .csv, .parquet"),
         ("info none.fgm", "none.fgm"),
@@ -72,6 +72,14 @@ def folder(tmp_path_factory):
 )
 def test_refused(folder, arguments, words):
     assert words in refuse(*arguments.split(), cwd=folder)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["fit missing.npy -k 2", "fit holes.npy -k 2", "fit --speed", "predict data.npy -m none.fgm"],
+)
+def test_refused_in_a_process_of_its_own(folder, arguments):
+    refuse(*arguments.split(), cwd=folder, run=in_process)
 
 
 def test_failed_run_leaves_the_old_result(folder):

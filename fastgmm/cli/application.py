@@ -104,11 +104,11 @@ def _sentence(error: BaseException) -> str:
 
 def _show_warning(
     message: Warning | str,
-    _category: type[Warning],
-    _filename: str,
-    _lineno: int,
+    category: type[Warning],  # noqa: ARG001
+    filename: str,  # noqa: ARG001
+    lineno: int,  # noqa: ARG001
     file: TextIO | None = None,
-    _line: str | None = None,
+    line: str | None = None,  # noqa: ARG001
 ) -> None:
     """Tell a warning without the place in the source code, which a user has no use for."""
     print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)

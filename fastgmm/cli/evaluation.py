@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from numpy.typing import NDArray
 
 from fastgmm.cli import options
-from fastgmm.cli.models import component_columns, feature_names, load_model, read_rows
+from fastgmm.cli.models import component_columns, load_model, read_rows
 from fastgmm.cli.output import check_output, print_json, print_pairs, write_columns
 
 TableOutput = Annotated[
@@ -35,8 +36,8 @@ def predict(
 ) -> None:
     """Tell which component each row belongs to."""
     check_output(output)
-    mixture = load_model(model).set_params(n_jobs=n_jobs)
-    rows = read_rows(data, mixture).values
+    stored = load_model(model, n_jobs=n_jobs)
+    mixture, rows = stored.mixture, read_rows(data, stored)
     columns = (
         component_columns(mixture.predict_proba(rows))
         if proba
@@ -61,8 +62,8 @@ def score(
     if output is not None and not samples:
         raise ValueError("--output is for the table that --samples writes")
     check_output(output)
-    mixture = load_model(model).set_params(n_jobs=n_jobs)
-    rows = read_rows(data, mixture).values
+    stored = load_model(model, n_jobs=n_jobs)
+    mixture, rows = stored.mixture, read_rows(data, stored)
     if samples:
         write_columns(output, {"log_likelihood": mixture.score_samples(rows)})
         return
@@ -98,10 +99,10 @@ def sample(
 ) -> None:
     """Draw rows from a model."""
     check_output(output)
-    mixture = load_model(model).set_params(random_state=random_state)
-    rows, components = mixture.sample(n_samples)
-    names = feature_names(mixture) or [f"x{j}" for j in range(rows.shape[1])]
-    columns = {name: rows[:, j] for j, name in enumerate(names)}
+    stored = load_model(model, random_state=random_state)
+    rows, components = stored.mixture.sample(n_samples)
+    names = stored.feature_names or [f"x{j}" for j in range(rows.shape[1])]
+    columns: dict[str, NDArray[Any]] = {name: rows[:, j] for j, name in enumerate(names)}
     if labels:
         columns["component"] = components
     write_columns(output, columns)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.models import MODEL_SUFFIX, feature_names, load_model
+from fastgmm.cli.models import MODEL_SUFFIX, LoadedModel, load_model
 from fastgmm.cli.output import print_columns, print_json, print_pairs, write
 from fastgmm.data.summary import ColumnSummary, summarise_columns
-
-if TYPE_CHECKING:
-    from fastgmm.estimators.gaussian_mixture import GaussianMixture
 
 
 def info(
@@ -30,8 +27,8 @@ def info(
         _describe_table(file, *summarise_columns(file), as_json)
 
 
-def _describe_model(path: Path, model: GaussianMixture, as_json: bool) -> None:
-    names = feature_names(model)
+def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
+    model, names = stored.mixture, stored.feature_names
     facts = {
         "file": path,
         "type": type(model).__name__,

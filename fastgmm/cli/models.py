@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.data.files import Table, check_finite, read_table
+from fastgmm.data.files import check_finite, read_table
 
 if TYPE_CHECKING:
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -16,24 +17,44 @@ if TYPE_CHECKING:
 MODEL_SUFFIX = ".fgm"
 
 
-def load_model(path: Path) -> GaussianMixture:
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A fitted mixture from a file.
+
+    Attributes
+    ----------
+    mixture : GaussianMixture
+        The mixture. It has forgotten the names of its columns, because it is given rows without.
+    feature_names : tuple of str or None
+        The names, if it had any.
+    """
+
+    mixture: GaussianMixture
+    feature_names: tuple[str, ...] | None
+
+
+def load_model(path: Path, **parameters: Any) -> LoadedModel:
     """Load a fitted mixture.
 
     Parameters
     ----------
     path : Path
         A file that ``fastgmm fit`` or ``save`` wrote.
+    **parameters
+        Constructor parameters to set, for what the mixture is to do.
 
     Returns
     -------
-    GaussianMixture
+    LoadedModel
         The mixture.
     """
     from fastgmm import load
 
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
-    return load(path)
+    mixture = load(path).set_params(**parameters)
+    names = vars(mixture).pop("feature_names_in_", None)
+    return LoadedModel(mixture, None if names is None else tuple(map(str, names)))
 
 
 def check_model_path(path: Path | None) -> None:
@@ -52,13 +73,7 @@ def check_model_path(path: Path | None) -> None:
         raise ValueError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
 
 
-def feature_names(model: GaussianMixture) -> list[str] | None:
-    """Return the names of the columns that a model was fitted to, or None if they had none."""
-    names = getattr(model, "feature_names_in_", None)
-    return None if names is None else [str(name) for name in names]
-
-
-def read_rows(path: Path, model: GaussianMixture) -> Table:
+def read_rows(path: Path, model: LoadedModel) -> NDArray[Any]:
     """Read the rows that a model is to be used on.
 
     Parameters
@@ -66,23 +81,23 @@ def read_rows(path: Path, model: GaussianMixture) -> Table:
     path : Path
         A table. If it and the model have names for their columns, those of the model are used, in
         its order; if not, the columns must be as many as the model's.
-    model : GaussianMixture
+    model : LoadedModel
         The fitted mixture.
 
     Returns
     -------
-    Table
+    ndarray of shape (n_samples, n_features)
         The rows, all finite.
     """
-    table = read_table(path, columns_if_named=feature_names(model))
-    n_features = model.n_features_in_
+    table = read_table(path, columns_if_named=model.feature_names)
+    n_features = model.mixture.n_features_in_
     if table.values.shape[1] != n_features:
         raise ValueError(
             f"{str(path)!r} has {table.values.shape[1]} columns, and the model was fitted to "
             f"{n_features}"
         )
     check_finite(table)
-    return table
+    return table.values
 
 
 def component_columns(values: NDArray[Any]) -> dict[str, NDArray[Any]]:

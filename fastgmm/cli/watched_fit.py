@@ -75,9 +75,9 @@ class _Watcher:
         _estimator: GaussianMixture,
         context: CallbackContext,
         *,
-        metadata: dict[str, Any],
+        fitted_estimator: GaussianMixture | None,
     ) -> bool:
-        if context.task_name == "iteration" and "log_likelihood" in metadata:
+        if context.task_name == "iteration" and fitted_estimator is not None:
             self._interruption.deferred = True
-            self._progress.add_pass(context.parent.task_id, metadata["log_likelihood"])
+            self._progress.add_pass(context.parent.task_id, float(fitted_estimator.trace_[-1]))
         return self._interruption.signal_number is not None

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fastgmm.inference.em import Progress
 from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.model.parameters import MixtureParameters
@@ -15,8 +17,10 @@ class FitProgress:
     """Follows a fit from start to start and from iteration to iteration.
 
     Callbacks see the fit as a tree of tasks: the fit itself, one task ``"initialization"`` for
-    each start, and in that one task ``"iteration"`` for each iteration of EM. A callback that
-    asks to stop after an iteration ends the fit, with what it reached.
+    each start, and in that one task ``"iteration"`` for each iteration of EM. The estimators that
+    they ask for have as `trace_` the log-likelihoods of the passes so far, without that of their
+    own parameters, which no pass has measured yet. A callback that asks to stop after an iteration
+    ends the fit, with what it reached.
 
     Parameters
     ----------
@@ -73,7 +77,7 @@ class FitProgress:
         self._last = progress
         self._printer.iterate(progress)
         is_last = progress.converged or progress.iteration == self._max_iter
-        self._stopped = self._tasks.iterate(progress.parameters, is_last)
+        self._stopped = self._tasks.iterate(progress, is_last)
         return self._stopped
 
     def finish(self, attributes: dict[str, Any]) -> None:
@@ -154,9 +158,11 @@ class _Tasks:
         self._fit = estimator._init_callback_context(max_subtasks=n_starts)
         self._start: Any = None
         self._iteration: Any = None
+        self._trace: list[float] = []
         self._fit.call_on_fit_task_begin(**self._data)
 
     def begin(self, parameters: MixtureParameters) -> None:
+        self._trace = []
         self._start = self._fit.subcontext(
             task_name="initialization", max_subtasks=self._estimator.max_iter
         )
@@ -164,11 +170,12 @@ class _Tasks:
         if self._estimator.max_iter:
             self._begin_iteration(parameters)
 
-    def iterate(self, parameters: MixtureParameters, is_last: bool) -> bool:
-        stop = bool(self._iteration.call_on_fit_task_end(**self._at(parameters)))
+    def iterate(self, progress: Progress, is_last: bool) -> bool:
+        self._trace.append(progress.log_likelihood)
+        stop = bool(self._iteration.call_on_fit_task_end(**self._at(progress.parameters)))
         self._iteration = None
         if not (is_last or stop):
-            self._begin_iteration(parameters)
+            self._begin_iteration(progress.parameters)
         return stop
 
     def end(self, parameters: MixtureParameters | None) -> None:
@@ -189,7 +196,7 @@ class _Tasks:
 
     def _at(self, parameters: MixtureParameters) -> dict[str, Any]:
         # A function, so that attributes are worked out only for callbacks that look at them.
-        return {
-            **self._data,
-            "reconstruction_attributes": lambda: self._attributes(parameters),
-        }
+        def attributes() -> dict[str, Any]:
+            return {**self._attributes(parameters), "trace_": np.array(self._trace)}
+
+        return {**self._data, "reconstruction_attributes": attributes}

@@ -258,3 +258,11 @@ def test_a_start_from_a_subsample_says_so(capsys):
 def test_a_quiet_fit_prints_nothing(capsys):
     GaussianMixture(3, random_state=0).fit(rows())
     assert capsys.readouterr().out == ""
+
+
+def test_callbacks_can_follow_the_log_likelihood():
+    recorder = Recorder()
+    mixture = fit_with(recorder)
+    traces = [fitted.trace_ for name, fitted in recorder.fitted if name == "iteration"]
+    for number, trace in enumerate(traces, start=1):
+        assert_array_equal(trace, mixture.trace_[:number])

@@ -1,0 +1,60 @@
+"""The directive ``command-output``: runs a command while the documentation is built.
+
+What a page shows is thus what the command prints. Commands run one after the other in one folder,
+which holds the tables that `_make_tables` writes; the first that fails ends the build.
+"""
+
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sklearn.datasets import load_iris
+from sphinx.errors import ExtensionError
+
+_folder = tempfile.TemporaryDirectory(prefix="fastgmm-docs-")
+
+
+class CommandOutput(Directive):
+    """``.. command-output:: fastgmm ...`` shows the command and what it prints."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self):
+        """Return the literal block."""
+        command = self.arguments[0]
+        program, *arguments = shlex.split(command)
+        if program != "fastgmm":
+            raise ExtensionError(f"command-output runs fastgmm only; got {command!r}")
+        process = subprocess.run(
+            [sys.executable, "-m", "fastgmm", *arguments],
+            cwd=_folder.name,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        if process.returncode != 0:
+            raise ExtensionError(f"{command!r} failed: {process.stderr}")
+        text = f"$ {command}\n{process.stdout.rstrip()}"
+        block = nodes.literal_block(text, text)
+        block["language"] = "console"
+        return [block]
+
+
+def _make_tables(folder):
+    iris = load_iris(as_frame=True).frame
+    iris.columns = ["sepal_length", "sepal_width", "petal_length", "petal_width", "species"]
+    iris["species"] = load_iris().target_names[iris["species"]]
+    iris.to_csv(folder / "iris.csv", index=False)
+
+
+def setup(app):
+    """Register the directive."""
+    _make_tables(Path(_folder.name))
+    app.add_directive("command-output", CommandOutput)
+    app.connect("build-finished", lambda *_: _folder.cleanup())
+    return {"parallel_read_safe": False}

@@ -1,0 +1,55 @@
+"""How Sphinx builds the documentation."""
+
+import sys
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "fastgmm"
+author = "fastgmm developers"
+copyright = "fastgmm developers"
+release = version("fastgmm")
+
+extensions = [
+    "command_output",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py", "sg_execution_times.rst"]
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_validation_checks = {"GL03", "PR01", "PR02", "PR03", "PR10", "RT01", "RT03", "SS03"}
+numpydoc_validation_exclude = {r"\.set_\w+_request$", r"\.set_callbacks$", r"\.get_\w+$"}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "fastgmm"
+html_static_path = ["_static"]
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"cli": [], "benchmarks": [], "getting_started": []}
+html_show_sourcelink = False
+
+# Examples run without a display, and a warning in one of them ends the build.
+warnings.filterwarnings("ignore", message=r".*is non-interactive, and thus cannot be shown")
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "min_reported_time": 1e9,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+}
