@@ -63,7 +63,8 @@ def _run(
         labels=np.empty(0, np.int64) if labels is None else labels,
         responsibilities=np.empty((0, 0), dtype),
     )
-    run_slots(kmeans_slot, task, used, n_jobs)
+    operations = 4 * source.n_samples * centres.size
+    run_slots(kmeans_slot, task, used, n_jobs, operations)
     return task
 
 

@@ -37,6 +37,9 @@ Moments about a point E standard deviations away lose E² units in the last plac
 1e-13 of a covariance in double precision, 4e-6 in single.
 """
 
+_EXPONENTIAL = 40
+"""Floating-point operations of an exponential, about."""
+
 _SINGLE_RANGE = (1e-12, 1e12)
 """Spreads of single-precision data whose squares single precision holds with room to spare."""
 
@@ -147,7 +150,9 @@ def _run(
             np.empty((0, 0), source.dtype) if responsibilities is None else responsibilities
         ),
     )
-    run_slots(diagonal_slot if diagonal else full_slot, task, used, n_jobs)
+    per_density = 4 * n_features if diagonal else 2 * n_features * (n_features + 1)
+    operations = source.n_samples * n_components * (per_density + _EXPONENTIAL)
+    run_slots(diagonal_slot if diagonal else full_slot, task, used, n_jobs, operations)
     return task
 
 

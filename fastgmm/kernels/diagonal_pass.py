@@ -21,13 +21,13 @@ from fastgmm.kernels.mixture_pass import (
     GIVEN_LABELS,
     LABELS,
     LOG_DENSITY,
-    LOWEST,
     MOMENTS,
     RESPONSIBILITIES,
     add_log_likelihood,
     exponentiate,
     find_labels,
     load_given,
+    reset_largest,
     weigh_responsibilities,
     write_responsibilities,
 )
@@ -90,8 +90,7 @@ def diagonal_densities(
     joint, largest,
 ):  # fmt: skip
     """Write every component's log-weight plus log-density and the largest of them."""
-    for lane in range(T):
-        largest[lane] = LOWEST
+    reset_largest(largest, T)
     for k in range(K):
         if shared:
             joint_log_density_diagonal(

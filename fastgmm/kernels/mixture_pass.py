@@ -50,8 +50,6 @@ GIVEN = GIVEN_LABELS | GIVEN_RESPONSIBILITIES
 # A component whose responsibilities in a tile are all below this adds no moments: even a million
 # such points move a mean by less than 1e-20 standard deviations of a component with one point.
 _NEGLIGIBLE = 1e-26
-# finite, so that lanes where every log-density is −inf do not become NaN
-LOWEST = -1e38
 
 
 class PassParameters(NamedTuple):
@@ -148,6 +146,14 @@ class PassTask(NamedTuple):
 
 
 @kernel()
+def reset_largest(largest, T):
+    """Start the running maximum: finite, or lanes without any density would become NaN."""
+    lowest = np.finfo(largest.dtype).min
+    for lane in range(T):
+        largest[lane] = lowest
+
+
+@kernel()
 def find_labels(joint, largest, T, K, best):
     """Write the first component whose log-density is the largest, lane by lane."""
     for lane in range(T):
@@ -233,8 +239,7 @@ def full_densities(
 ):  # fmt: skip
     """Write every component's log-weight plus log-density and the largest of them."""
     packed = whiteners.shape[0] // K
-    for lane in range(T):
-        largest[lane] = LOWEST
+    reset_largest(largest, T)
     for k in range(K):
         if shared:
             joint_log_density(

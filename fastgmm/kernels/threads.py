@@ -25,6 +25,9 @@ from numba.np.ufunc import parallel as numba_threads
 
 from fastgmm.kernels.compilation import compiled_slot, kernel
 
+_OPERATIONS_PER_THREAD = 5_000_000
+"""About a tenth of a millisecond of one core, which is many times what waking a thread costs."""
+
 _forked_after_start = False
 
 
@@ -103,7 +106,9 @@ def run_in_parallel(run_slot, task, n_slots):
 _parallel_entries: dict[Any, Any] = {}
 
 
-def run_slots(slot_kernel: Any, task: Any, n_slots: int, n_jobs: int | None) -> None:
+def run_slots(
+    slot_kernel: Any, task: Any, n_slots: int, n_jobs: int | None, operations: int
+) -> None:
     """Run a pass over all its slots.
 
     Parameters
@@ -116,8 +121,11 @@ def run_slots(slot_kernel: Any, task: Any, n_slots: int, n_jobs: int | None) -> 
         Number of slots.
     n_jobs : int or None
         As in ``effective_threads``.
+    operations : int
+        About how many floating-point operations the pass takes: a short one is not worth waking
+        more threads for.
     """
-    threads = min(effective_threads(n_jobs), n_slots)
+    threads = min(effective_threads(n_jobs), n_slots, 1 + operations // _OPERATIONS_PER_THREAD)
     if numba.config.DISABLE_JIT:
         for slot in range(n_slots):
             slot_kernel(task, slot)
