@@ -30,6 +30,9 @@ ROWS = 4
 TILE_BYTES = 1024
 """Bytes of one row of a tile: 128 float64 or 256 float32 lanes."""
 
+_PANEL_MEMORY = 24 * 1024
+"""Bytes of the whitener's panels that stay in the first-level cache while lanes pass by."""
+
 _BLOCK = simd.register_block()
 
 
@@ -177,18 +180,41 @@ def _joint_log_density(
         n_panels = builder.sdiv(order, constant(ROWS))
         remaining = builder.srem(order, constant(ROWS))
         step = constant(side * width)
-        with cgutils.for_range_slice(builder, constant(0), lanes, step) as (lane, _):
-            for c in range(side):
-                squares[c] = simd.filled(element, width, 0.0)
-            builder.store(whitener_at, panel_at)
-            with cgutils.for_range(builder, n_panels) as loop:
-                add_panel(builder.mul(loop.index, constant(ROWS)), ROWS, lane)
-            for n_rows in range(1, ROWS):
-                with builder.if_then(builder.icmp_signed("==", remaining, constant(n_rows))):
-                    add_panel(builder.mul(n_panels, constant(ROWS)), n_rows, lane)
-            _finish_log_density(
-                builder, squares, density, out_address, maximum_at, lane, width, side
-            )
+        # Panels that fit the cache together meet all lanes before the next ones are fetched.
+        row_bytes = builder.mul(order, constant(ROWS * (8 if width * 8 == align else 4)))
+        fitting = builder.sdiv(constant(_PANEL_MEMORY), row_bytes)
+        group = builder.select(builder.icmp_signed(">", fitting, constant(0)), fitting, constant(1))
+        # one round more than whole panels need, for the rows that remain
+        rounds = builder.add(n_panels, constant(1))
+        with cgutils.for_range_slice(builder, constant(0), rounds, group) as (start, _):
+            past = builder.add(start, group)
+            last = builder.icmp_signed(">", past, n_panels)
+            stop = builder.select(last, n_panels, past)
+            with cgutils.for_range_slice(builder, constant(0), lanes, step) as (lane, _):
+                for c in range(side):
+                    squares[c] = simd.filled(element, width, 0.0)
+                with builder.if_then(builder.icmp_signed(">", start, constant(0))):
+                    for c in range(side):
+                        at = builder.add(lane, constant(c * width))
+                        squares[c] = simd.load(builder, out_address, at, width, align)
+                # panel p starts after 16 + 32 + … + 16·p numbers
+                skip = builder.mul(builder.mul(start, builder.add(start, constant(1))), constant(8))
+                builder.store(builder.gep(whitener_at, [skip]), panel_at)
+                with cgutils.for_range_slice(builder, start, stop, constant(1)) as (panel, _):
+                    add_panel(builder.mul(panel, constant(ROWS)), ROWS, lane)
+                with builder.if_else(last) as (finish, keep):
+                    with finish:
+                        for n_rows in range(1, ROWS):
+                            only = builder.icmp_signed("==", remaining, constant(n_rows))
+                            with builder.if_then(only):
+                                add_panel(builder.mul(n_panels, constant(ROWS)), n_rows, lane)
+                        _finish_log_density(
+                            builder, squares, density, out_address, maximum_at, lane, width, side
+                        )
+                    with keep:
+                        for c in range(side):
+                            at = builder.add(lane, constant(c * width))
+                            simd.store(builder, squares[c], out_address, at, align)
         return context.get_dummy_value()
 
     return types.void(*arguments), generate

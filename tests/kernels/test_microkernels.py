@@ -8,7 +8,7 @@ from fastgmm.kernels import microkernels as mk
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.tiles import aligned_scratch
 
-ORDERS = [1, 2, 3, 4, 5, 7, 8, 12, 19]
+ORDERS = [1, 2, 3, 4, 5, 7, 8, 12, 19, 66, 129]
 TYPES = [np.float64, np.float32]
 
 
