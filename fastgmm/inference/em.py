@@ -285,6 +285,14 @@ def fit_best(
     began = time.perf_counter()
     n_passes = 0
     best: tuple[MixtureParameters, FitInfo] | None = None
+    stopped = False
+
+    def watch(progress: Progress) -> bool:
+        # The very iteration that converges may be the one that is asked to be the last of all.
+        nonlocal stopped
+        stopped = callback is not None and bool(callback(progress))
+        return stopped
+
     for start in range(n_init):
         initial, initialisation = draw_start(start)
         parameters, info = fit_em(
@@ -295,13 +303,13 @@ def fit_best(
             tol=tol,
             max_iter=max_iter,
             n_jobs=n_jobs,
-            callback=callback,
+            callback=watch,
             start=start,
         )
         n_passes += info.n_passes
         if best is None or info.trace[-1] > best[1].trace[-1]:
             best = parameters, replace(info, initialisation=initialisation)
-        if info.reason == "callback":
+        if stopped:
             break
     if best is None:
         raise ValueError(f"n_init must be at least 1; got {n_init}")

@@ -471,6 +471,26 @@ def test_no_further_starts_after_the_callback_stopped():
     assert (info.n_iter, info.reason) == (1, "callback")
 
 
+def test_no_further_starts_after_the_callback_stopped_in_the_iteration_that_converged():
+    source = ArraySource(problem("overlapping").X)
+    seen = []
+
+    def draw_start(number):
+        start, _ = start_of(source, 3, "full", seed=number)
+        return start, InitialisationInfo("kmeans", source.n_samples, subsampled=False)
+
+    def stop_when_converged(progress):
+        seen.append(progress.start)
+        return progress.converged
+
+    regularisation = regularisation_for(source, 1e-6, "auto")
+    _, info = fit_best(
+        source, draw_start, 3, structure("full"), regularisation, callback=stop_when_converged
+    )
+    assert set(seen) == {0}
+    assert info.reason == "tolerance"
+
+
 def test_no_start_at_all_is_an_error():
     source = ArraySource(problem("overlapping").X)
     with pytest.raises(ValueError, match="n_init must be at least 1; got 0"):
