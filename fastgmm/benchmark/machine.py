@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ class Machine:
         Names of the processor and the operating system.
     n_threads : int
         Threads in use.
+    load : float or None
+        Processes that wanted to run during the minute before, where the system tells.
     rates : mapping of str to Rates
         By the name of the data type, ``"float64"`` and ``"float32"``.
     read_bandwidth, triad_bandwidth : float
@@ -78,12 +81,38 @@ class Machine:
     processor: str
     system: str
     n_threads: int
+    load: float | None
     rates: Mapping[str, Rates]
     read_bandwidth: float
     triad_bandwidth: float
     blas: tuple[str, ...]
     overrides_cleared: tuple[str, ...]
     versions: Mapping[str, str]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether other work took a fair share of the machine."""
+        return self.load is not None and self.load > 0.25 * self.n_threads
+
+    def best_of(self, other: Machine) -> Machine:
+        """Return the better of each figure of this measurement and another on the same machine.
+
+        Other work can only slow a machine down, so the better figure is the truer one.
+        """
+        return replace(
+            self,
+            rates={
+                name: Rates(
+                    *(
+                        max(getattr(rates, field.name), getattr(other.rates[name], field.name))
+                        for field in fields(Rates)
+                    )
+                )
+                for name, rates in self.rates.items()
+            },
+            read_bandwidth=max(self.read_bandwidth, other.read_bandwidth),
+            triad_bandwidth=max(self.triad_bandwidth, other.triad_bandwidth),
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Machine:
@@ -124,11 +153,13 @@ def measure_machine(*, seconds: float = 0.15, overrides_cleared: tuple[str, ...]
             "NUMBA_DISABLE_JIT=1 is set: unset it"
         )
     n_threads = numba.get_num_threads()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     read, triad = _bandwidths(seconds)
     return Machine(
         processor=processor_name(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         n_threads=n_threads,
+        load=load,
         rates={name: _rates(np.dtype(name), n_threads, seconds) for name in ("float64", "float32")},
         read_bandwidth=read,
         triad_bandwidth=triad,

@@ -76,6 +76,12 @@ def machine_table(machine: Machine) -> Table:
         f"{machine.triad_bandwidth / 1e9:.1f} GB/s",
     )
     table.add_row("BLAS kernels", ", ".join(machine.blas) or "none found")
+    if machine.is_busy:
+        table.add_row(
+            "busy",
+            f"[red]{machine.load:.1f} processes wanted to run during the last minute: figures "
+            "from a machine that does other work are too low[/]",
+        )
     if machine.overrides_cleared:
         table.add_row("cleared for all", ", ".join(machine.overrides_cleared))
     table.add_row("versions", ", ".join(f"{k} {v}" for k, v in machine.versions.items()))

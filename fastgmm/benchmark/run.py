@@ -188,6 +188,8 @@ def run_benchmark(
                     seconds=effort.seconds,
                 )
             measured.append(row)
+        if measured:
+            machine = machine.best_of(_measure_machine(environment, cleared, effort, console))
     finally:
         # Whoever interrupts a long run still gets what has been measured.
         if measured:

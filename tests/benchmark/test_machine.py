@@ -8,6 +8,7 @@ import pytest
 from fastgmm.benchmark import machine
 from fastgmm.benchmark.machine import (
     Machine,
+    Rates,
     best_seconds,
     blas_kernels,
     environment_at_best,
@@ -34,6 +35,17 @@ def test_measured_machine_survives_json():
     assert measured.n_threads >= 1
     assert measured.overrides_cleared == ("A=b",)
     assert Machine.from_dict(json.loads(json.dumps(asdict(measured)))) == measured
+
+
+def test_better_of_two_measurements():
+    slow, fast = Rates(1.0, 2.0, 256, 3.0, 4.0), Rates(2.0, 1.0, 512, 1.0, 5.0)
+    first = Machine("p", "s", 2, 1.5, {"float64": slow}, 1.0, 9.0, (), (), {})
+    second = Machine("p", "s", 2, 0.0, {"float64": fast}, 2.0, 8.0, (), (), {})
+    better = first.best_of(second)
+    assert better.rates["float64"] == Rates(2.0, 2.0, 512, 3.0, 5.0)
+    assert (better.read_bandwidth, better.triad_bandwidth) == (2.0, 9.0)
+    assert better.load == 1.5
+    assert better.is_busy
 
 
 def test_without_the_compiler_there_is_no_peak(monkeypatch):

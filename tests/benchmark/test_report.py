@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,7 @@ MACHINE = Machine(
     "Abacus 3",
     "Linux",
     2,
+    0.1,
     {"float64": RATES, "float32": RATES},
     56e9,
     45e9,
@@ -84,6 +86,12 @@ def test_machine():
         "OPENBLAS_CORETYPE=Haswell",
     ):
         assert words in text
+
+
+def test_busy_machine_is_said_to_be_busy():
+    assert "busy" not in text_of(machine_table(MACHINE))
+    text = text_of(machine_table(replace(MACHINE, load=1.5)))
+    assert "1.5 processes wanted to run" in text
 
 
 def test_row_with_its_peers():

@@ -18,7 +18,7 @@ from fastgmm.benchmark.startup import Startup, StartupError
 
 RATES = Rates(129e9, 258e9, 512, 100e9, 200e9)
 MACHINE = Machine(
-    "Abacus 3", "Linux", 2, {"float64": RATES, "float32": RATES}, 56e9, 45e9, (), (), {}
+    "Abacus 3", "Linux", 2, None, {"float64": RATES, "float32": RATES}, 56e9, 45e9, (), (), {}
 )
 
 
@@ -222,6 +222,7 @@ def test_machine_is_measured_in_a_child_of_its_own(monkeypatch, console):
                 "processor": "p",
                 "system": "s",
                 "n_threads": 1,
+                "load": None,
                 "rates": {"float64": dict.fromkeys(Rates.__slots__, 1.0)},
                 "read_bandwidth": 1.0,
                 "triad_bandwidth": 1.0,
