@@ -57,13 +57,12 @@ def bench(
     """
     try:
         from fastgmm.benchmark.children import ChildError
+        from fastgmm.benchmark.report import make_console
         from fastgmm.benchmark.run import run_benchmark
     except ModuleNotFoundError as error:
         raise ImportError(
             f'benchmarks need {error.name}: install it with  pip install "fastgmm[bench]"'
         ) from error
-    from rich.console import Console
-
     names = None if peers is None else [] if peers == "none" else peers.split(",")
     try:
         result = run_benchmark(
@@ -71,7 +70,7 @@ def bench(
             rows=[part for part in rows.split(",") if part],
             peers=names,
             check_bars=check_bars,
-            console=Console(stderr=as_json),
+            console=make_console(stderr=as_json),
         )
     except ChildError as error:
         raise ValueError(str(error)) from error

@@ -122,13 +122,13 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         Mean log-likelihood of a row under the fitted mixture, in nats.
     lower_bounds_ : list of float
         The same after each of the `n_iter_` iterations.
-    trace_ : ndarray of shape (n_iter_ + 1,)
+    trace_ : ndarray of shape (`n_iter_` + 1,)
         The same again, with that of the start before them. It never falls beyond rounding.
     fit_info_ : FitInfo
         How the fit went: passes over the data, seconds, threads, why it ended.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if `X` was a table that has them.
 
     See Also
