@@ -128,6 +128,17 @@ def rows_table(rows: Sequence[Row], machine: Machine, peers: Sequence[str]) -> R
     return Group(table, *(Text(line, style="dim") for line in [*_legend(rows), *notes]))
 
 
+def row_line(row: Row) -> str:
+    """Return a case and its figures on one line."""
+    ratios = [
+        f"{name} {f'{ratio:.1f}×' if (ratio := row.ratio(name)) else figures.note or '–'}"
+        for name, figures in row.figures.items()
+        if name != FastGMM.name
+    ]
+    own = row.own.note or f"{_duration_or_dash(row.own)}, {megabytes(row.own.memory)}"
+    return ", ".join([f"{row.case.identifier}: {own}", *ratios])
+
+
 def _duration_or_dash(figures: Figures) -> str:
     return duration(figures.seconds) if figures.seconds else "–"
 

@@ -24,6 +24,7 @@ from fastgmm.benchmark.report import (
     bars_table,
     machine_table,
     make_console,
+    row_line,
     rows_table,
     startup_table,
 )
@@ -188,6 +189,9 @@ def run_benchmark(
                     seconds=effort.seconds,
                 )
             measured.append(row)
+            if not console.is_terminal:
+                # There is no status line: who follows a log sees each row as it comes in.
+                console.print(row_line(row), markup=False)
         if measured:
             machine = machine.best_of(_measure_machine(environment, cleared, effort, console))
     finally:

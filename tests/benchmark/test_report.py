@@ -18,6 +18,7 @@ from fastgmm.benchmark.report import (
     machine_table,
     make_console,
     megabytes,
+    row_line,
     rows_table,
     startup_table,
 )
@@ -117,6 +118,16 @@ def test_row_with_its_peers():
     ]
     assert "agree to 1e-09 (float32: 0.0001)" in text
     assert "2 standard deviations apart on average (overlapping)" in text
+
+
+def test_row_on_one_line():
+    figures = Figures(seconds=1.8, memory=682_000_000)
+    failed = Figures(note="failed: it broke")
+    line = row_line(row(sklearn=figures, onedal=failed))
+    assert line == (
+        "pass/full/1Mx8/K16/float64: 30.0 ms, 0.6 MB, scikit-learn 60.0×, oneDAL failed: it broke"
+    )
+    assert row_line(row(own=failed)) == "pass/full/1Mx8/K16/float64: failed: it broke"
 
 
 def test_separated_data_is_said_to_be():
