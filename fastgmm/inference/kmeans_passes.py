@@ -44,6 +44,7 @@ def _run(
         weights=np.empty(0) if source.weights is None else source.weights,
         first_block=0,
         lanes=lanes,
+        diagonal=True,
         mode=mode,
         n_slots=n_slots,
         constants=np.zeros(n_centres, dtype),

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
 from fastgmm.kernels import mixture_pass
-from fastgmm.kernels.diagonal_pass import diagonal_slot, padded, unpack_products
 from fastgmm.kernels.microkernels import (
     block_count,
     pack_lower,
@@ -19,8 +18,9 @@ from fastgmm.kernels.microkernels import (
 from fastgmm.kernels.mixture_pass import (
     PassParameters,
     PassTask,
-    full_slot,
+    mixture_slot,
 )
+from fastgmm.kernels.moments import padded, unpack_products
 from fastgmm.kernels.threads import run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.model.statistics import SufficientStatistics
@@ -137,6 +137,7 @@ def _run(
         weights=np.empty(0) if source.weights is None else source.weights,
         first_block=0,
         lanes=lanes,
+        diagonal=diagonal,
         mode=mode,
         n_slots=n_slots,
         **parameters._asdict(),
@@ -152,7 +153,7 @@ def _run(
     )
     per_density = 4 * n_features if diagonal else 2 * n_features * (n_features + 1)
     operations = source.n_samples * n_components * (per_density + _EXPONENTIAL)
-    run_slots(diagonal_slot if diagonal else full_slot, task, used, n_jobs, operations)
+    run_slots(mixture_slot, task, used, n_jobs, operations)
     return task
 
 

@@ -6,10 +6,11 @@ What is wanted comes out; nothing of size N × K is stored unless responsibiliti
 A tile is handled in four steps, each over all lanes at once:
 
 1. its rows are transposed into lanes (``tiles.load_tile``);
-2. per component, log-weight plus log-density (``microkernels.joint_log_density``) while the
-   largest is kept (Bishop, PRML, eq. 9.23);
+2. per component, log-weight plus log-density while the largest is kept (``densities``; Bishop,
+   PRML, eq. 9.23);
 3. exponentials about the largest, their sum, and from it the log-density of the mixture;
-4. per component, the moments of the points weighted by responsibility (eqs. 9.24–9.27).
+4. per component, the moments of the points weighted by responsibility (``moments``;
+   eqs. 9.24–9.27).
 
 Rows are taken about one *shared* centre where the caller found that this loses less than the
 last digits (``PassParameters.shared``), else about each component's own mean.
@@ -22,18 +23,14 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.microkernels import (
-    ROWS,
-    add_moments,
-    joint_log_density,
-    lane_sum,
-)
+from fastgmm.kernels.densities import diagonal_densities, find_labels, full_densities
+from fastgmm.kernels.microkernels import ROWS
+from fastgmm.kernels.moments import diagonal_moments, full_moments
 from fastgmm.kernels.tiles import (
     BLOCK_ROWS,
     aligned_scratch,
     load_tile,
     load_weights,
-    subtract_reference,
 )
 from fastgmm.kernels.vector_math import exp, log
 
@@ -47,8 +44,8 @@ GIVEN_LABELS = 32
 GIVEN_RESPONSIBILITIES = 64
 GIVEN = GIVEN_LABELS | GIVEN_RESPONSIBILITIES
 
-# A component whose responsibilities in a tile are all below this adds no moments: even a million
-# such points move a mean by less than 1e-20 standard deviations of a component with one point.
+# A component whose responsibilities in a tile sum to less than this adds no moments: even a million
+# such tiles move the mean of a component with one point by less than 1e-19 standard deviations.
 _NEGLIGIBLE = 1e-26
 
 
@@ -97,6 +94,8 @@ class PassTask(NamedTuple):
         Global number of the block of the first row.
     lanes : int
         Lanes of a tile, T.
+    diagonal : bool
+        Whether the whiteners are vectors.
     mode : int
         What the pass is run for: one of the constants above.
     n_slots : int
@@ -125,6 +124,7 @@ class PassTask(NamedTuple):
     weights: np.ndarray
     first_block: int
     lanes: int
+    diagonal: bool
     mode: int
     n_slots: int
     constants: np.ndarray
@@ -145,40 +145,24 @@ class PassTask(NamedTuple):
     responsibilities: np.ndarray
 
 
-@kernel()
-def reset_largest(largest, T):
-    """Start the running maximum: finite, or lanes without any density would become NaN."""
-    lowest = np.finfo(largest.dtype).min
-    for lane in range(T):
-        largest[lane] = lowest
-
-
-@kernel()
-def find_labels(joint, largest, T, K, best):
-    """Write the first component whose log-density is the largest, lane by lane."""
-    for lane in range(T):
-        best[lane] = 0
-    for k in range(K - 1, -1, -1):
-        at = k * T
-        for lane in range(T):
-            so_far = best[lane]
-            best[lane] = k if joint[at + lane] == largest[lane] else so_far
-
-
-@kernel(fastmath={"contract"})
+@kernel(fastmath={"reassoc", "contract"})
 def exponentiate(joint, largest, T, K, total, active):
-    """Replace log-densities by exponentials about the largest; sum them over components."""
+    """Replace log-densities by exponentials about the largest; sum them over components.
+
+    ``reassoc`` lets the sum over lanes be kept in vector lanes; it does not reach into ``exp``,
+    which is compiled with flags of its own.
+    """
     for lane in range(T):
         total[lane] = 0.0
     for k in range(K):
         at = k * T
-        count = 0
+        mass = joint.dtype.type(0.0)
         for lane in range(T):
             e = exp(joint[at + lane] - largest[lane])
             joint[at + lane] = e
             total[lane] += e
-            count += e > _NEGLIGIBLE
-        active[k] = count
+            mass += e
+        active[k] = mass > _NEGLIGIBLE
 
 
 @kernel(fastmath={"contract"})
@@ -233,51 +217,11 @@ def write_responsibilities(joint, total, T, K, row, n, out):
 
 
 @kernel()
-def full_densities(
-    tile, T, D, K, shared, whiteners, shifts, constants, references, references_low, about_mean,
-    joint, largest,
-):  # fmt: skip
-    """Write every component's log-weight plus log-density and the largest of them."""
-    packed = whiteners.shape[0] // K
-    reset_largest(largest, T)
-    for k in range(K):
-        if shared:
-            joint_log_density(
-                tile, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint, k * T,
-                largest,
-            )  # fmt: skip
-        else:
-            subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
-            joint_log_density(
-                about_mean, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint,
-                k * T, largest,
-            )  # fmt: skip
-
-
-@kernel()
-def full_moments(
-    tile, T, D, K, shared, references, references_low, about_mean, joint, active, panel, counts,
-    first, second,
-):  # fmt: skip
-    """Add every component's moments of the tile, weighted by responsibility."""
-    blocks = second.shape[0] // K
-    for k in range(K):
-        if active[k] == 0:
-            continue
-        counts[k] += lane_sum(joint, k * T, T)
-        if shared:
-            add_moments(tile, T, D, joint, k * T, panel, first, k * D, second, k * blocks)
-        else:
-            subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
-            add_moments(about_mean, T, D, joint, k * T, panel, first, k * D, second, k * blocks)
-
-
-@kernel()
-def full_slot(task, slot):
-    """Pass over the blocks of one slot with a full whitener per component."""
+def mixture_slot(task, slot):
+    """Pass over the blocks of one slot."""
     # Members of tuples and rows of arrays are taken once: each time counts a reference.
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
-    constants, offset, shared = task.constants, task.offset, task.shared
+    constants, offset, shared, diagonal = task.constants, task.offset, task.shared, task.diagonal
     whiteners, shifts = task.whiteners, task.shifts
     centre, centre_low = task.centre, task.centre_low
     references, references_low = task.references, task.references_low
@@ -286,9 +230,14 @@ def full_slot(task, slot):
     log_density, labels, responsibilities = task.log_density, task.labels, task.responsibilities
     N, D = X.shape
     K = constants.shape[0]
-    tile = aligned_scratch(D * T, constants)
+    # diagonal moments are taken four components and four columns at a time
+    n_columns = (2 * D + ROWS - 1) // ROWS * ROWS if diagonal else D
+    n_rows = (K + ROWS - 1) // ROWS * ROWS if diagonal else K
+    tile = aligned_scratch(n_columns * T, constants)
+    joint = aligned_scratch(n_rows * T, constants)
+    tile[D * T :] = 0.0
+    joint[K * T :] = 0.0
     about_mean = aligned_scratch(1 if shared else D * T, constants)
-    joint = aligned_scratch(K * T, constants)
     panel = aligned_scratch(ROWS * T, constants)
     largest = aligned_scratch(T, constants)
     total = aligned_scratch(T, constants)
@@ -309,10 +258,16 @@ def full_slot(task, slot):
                     joint, active,
                 )  # fmt: skip
             else:
-                full_densities(
-                    tile, T, D, K, shared, whiteners, shifts, constants, references,
-                    references_low, about_mean, joint, largest,
-                )  # fmt: skip
+                if diagonal:
+                    diagonal_densities(
+                        tile, T, D, K, shared, whiteners, shifts, constants, references,
+                        references_low, about_mean, joint, largest,
+                    )  # fmt: skip
+                else:
+                    full_densities(
+                        tile, T, D, K, shared, whiteners, shifts, constants, references,
+                        references_low, about_mean, joint, largest,
+                    )  # fmt: skip
                 if mode == LABELS:
                     find_labels(joint, largest, T, K, best)
                     for lane in range(n):
@@ -327,7 +282,12 @@ def full_slot(task, slot):
                     write_responsibilities(joint, total, T, K, row, n, responsibilities)
                 if mode == MOMENTS:
                     weigh_responsibilities(joint, total, tile_weights, T, K, active, factor)
-            if mode & (MOMENTS | GIVEN):
+            if mode & (MOMENTS | GIVEN) and diagonal:
+                diagonal_moments(
+                    tile, T, D, K, n_columns, shared, references, references_low, about_mean,
+                    joint, active, counts, first,
+                )  # fmt: skip
+            elif mode & (MOMENTS | GIVEN):
                 full_moments(
                     tile, T, D, K, shared, references, references_low, about_mean, joint, active,
                     panel, counts, first, second,

@@ -11,6 +11,7 @@ the same to the bit, since each slot's work and the order of reduction do not ch
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -94,13 +95,25 @@ def _numba_threads(count: int) -> Iterator[None]:
 
 
 @kernel(parallel=True)
-def run_in_parallel(run_slot, task, n_slots):
+def run_in_parallel(run_slot, task, n_slots, stride):
     """Run a slot kernel, given as a function value, for all slots over numba's threads.
 
     The function comes by address: inlined here, its code would be compiled three times over.
     """
-    for slot in prange(n_slots):
-        run_slot(task, np.int64(slot))
+    for i in prange(n_slots):
+        run_slot(task, np.int64(i * stride % n_slots))
+
+
+def _spreading_stride(n_slots: int) -> int:
+    """Return a step through all slots that mixes them well.
+
+    Each thread takes a run of iterations, and where blocks run out it is the last slots that have
+    one block less: taken in their own order, the last thread would have the least to do.
+    """
+    stride = round(0.618 * n_slots) or 1
+    while math.gcd(stride, n_slots) != 1:
+        stride += 1
+    return stride
 
 
 _parallel_entries: dict[Any, Any] = {}
@@ -134,10 +147,10 @@ def run_slots(
     if not needs_pool():
         entry = _parallel_entries.get(compiled.types)
         if entry is None:
-            entry = run_in_parallel.compile((*compiled.types, types.int64))
+            entry = run_in_parallel.compile((*compiled.types, types.int64, types.int64))
             _parallel_entries[compiled.types] = entry
         with _numba_threads(threads):
-            entry(compiled.function, task, n_slots)
+            entry(compiled.function, task, n_slots, _spreading_stride(n_slots))
     elif threads == 1:
         for slot in range(n_slots):
             compiled.run(task, slot)

@@ -19,12 +19,12 @@ BLOCK_ROWS = 1024
 _ALIGNMENT = 64
 _TILE_MEMORY = 48 * 1024
 _MAX_SLOTS = 64
-_MIN_SLOTS = 4
-_SLOT_MEMORY = 64 * 2**20
+_MIN_SLOTS = 8
+_SLOT_MEMORY = 32 * 2**20
 
 
 def slot_count(bytes_per_slot: int) -> int:
-    """Return how many slots a problem has: 64, fewer where they would take over 64 MB, at least 4.
+    """Return how many slots a problem has: 64, fewer where they would take over 32 MB, at least 8.
 
     Parameters
     ----------

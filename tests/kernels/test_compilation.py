@@ -8,14 +8,14 @@ import numba
 import pytest
 
 from fastgmm.kernels import compilation
-from fastgmm.kernels.mixture_pass import full_slot
+from fastgmm.kernels.mixture_pass import mixture_slot
 
 compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 
 
 @compiled
 def test_the_cache_of_a_kernel_is_stamped_with_the_sources_of_all():
-    assert full_slot._cache._cache_file._source_stamp == compilation._SOURCE_STAMP
+    assert mixture_slot._cache._cache_file._source_stamp == compilation._SOURCE_STAMP
     assert compilation._digest_of_kernel_sources() == compilation._SOURCE_STAMP
 
 

@@ -64,6 +64,16 @@ def test_the_number_of_threads_is_restored_when_an_exception_passes():
     assert numba.get_num_threads() == before
 
 
+@pytest.mark.parametrize("n_slots", [1, 2, 3, 4, 7, 8, 10, 53, 64])
+def test_every_slot_is_run_once_and_short_ones_are_shared_out(n_slots):
+    stride = threads._spreading_stride(n_slots)
+    order = [i * stride % n_slots for i in range(n_slots)]
+    assert sorted(order) == list(range(n_slots))
+    if n_slots >= 8:
+        first_half = np.array(order[: n_slots // 2])
+        assert 0.3 < np.mean(first_half < n_slots / 2) < 0.7
+
+
 def test_n_jobs_counts_as_in_joblib():
     available = numba.config.NUMBA_NUM_THREADS
     assert threads.effective_threads(1) == 1

@@ -1,0 +1,74 @@
+"""Step two of a pass: every component's log-weight plus log-density over a tile, and the largest.
+
+Symbols and layout are those of ``mixture_pass``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.microkernels import joint_log_density, joint_log_density_diagonal
+from fastgmm.kernels.tiles import subtract_reference
+
+
+@kernel()
+def reset_largest(largest, T):
+    """Start the running maximum: finite, or lanes without any density would become NaN."""
+    lowest = np.finfo(largest.dtype).min
+    for lane in range(T):
+        largest[lane] = lowest
+
+
+@kernel()
+def full_densities(
+    tile, T, D, K, shared, whiteners, shifts, constants, references, references_low, about_mean,
+    joint, largest,
+):  # fmt: skip
+    """Write every component's log-weight plus log-density and the largest of them."""
+    packed = whiteners.shape[0] // K
+    reset_largest(largest, T)
+    for k in range(K):
+        if shared:
+            joint_log_density(
+                tile, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint, k * T,
+                largest,
+            )  # fmt: skip
+        else:
+            subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
+            joint_log_density(
+                about_mean, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint,
+                k * T, largest,
+            )  # fmt: skip
+
+
+@kernel()
+def diagonal_densities(
+    tile, T, D, K, shared, scales, shifts, constants, references, references_low, about_mean,
+    joint, largest,
+):  # fmt: skip
+    """Write every component's log-weight plus log-density and the largest of them."""
+    reset_largest(largest, T)
+    for k in range(K):
+        if shared:
+            joint_log_density_diagonal(
+                tile, T, scales, k * D, shifts, k * D, D, constants[k], joint, k * T, largest
+            )
+        else:
+            subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
+            joint_log_density_diagonal(
+                about_mean, T, scales, k * D, shifts, k * D, D, constants[k], joint, k * T,
+                largest,
+            )  # fmt: skip
+
+
+@kernel()
+def find_labels(joint, largest, T, K, best):
+    """Write the first component whose log-density is the largest, lane by lane."""
+    for lane in range(T):
+        best[lane] = 0
+    for k in range(K - 1, -1, -1):
+        at = k * T
+        for lane in range(T):
+            so_far = best[lane]
+            best[lane] = k if joint[at + lane] == largest[lane] else so_far
