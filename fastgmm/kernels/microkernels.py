@@ -98,13 +98,18 @@ def unpack_blocks(blocks: np.ndarray, n_features: int) -> np.ndarray:
         The full symmetric matrices.
     """
     n_panels = -(-n_features // ROWS)
-    rows, columns = np.tril_indices(n_panels)
-    grid = np.zeros((len(blocks), n_panels, n_panels, ROWS, ROWS))
-    grid[:, rows, columns] = blocks.reshape(len(blocks), -1, ROWS, ROWS)
-    order = n_panels * ROWS
-    lower = np.tril(grid.transpose(0, 1, 3, 2, 4).reshape(-1, order, order))
-    lower = lower[:, :n_features, :n_features]
-    return lower + np.tril(lower, -1).transpose(0, 2, 1)
+    matrices = np.empty((len(blocks), n_panels * ROWS, n_panels * ROWS))
+    at = 0
+    for i in range(n_panels):
+        here, width = slice(i * ROWS, (i + 1) * ROWS), (i + 1) * ROWS
+        panel = blocks[:, at : at + ROWS * width].reshape(-1, i + 1, ROWS, ROWS)
+        panel = panel.transpose(0, 2, 1, 3).reshape(-1, ROWS, width)
+        matrices[:, here, :width] = panel
+        matrices[:, :width, here] = panel.transpose(0, 2, 1)
+        corner = panel[:, :, -ROWS:]
+        matrices[:, here, here] = corner + np.tril(corner, -1).transpose(0, 2, 1)
+        at += ROWS * width
+    return np.ascontiguousarray(matrices[:, :n_features, :n_features])
 
 
 def _finish_log_density(builder, squares, constant_term, out, maximum, at, width, count):
