@@ -25,9 +25,16 @@ from numba import prange, types
 from numba.np.ufunc import parallel as numba_threads
 
 from fastgmm.kernels.compilation import compiled_slot, kernel
+from fastgmm.kernels.tiles import BLOCK_ROWS
 
 _OPERATIONS_PER_THREAD = 5_000_000
 """About a tenth of a millisecond of one core, which is many times what waking a thread costs."""
+
+_OPERATIONS_AT_ONCE = 50_000_000_000
+"""About half a second of one core: the longest that a signal waits where blocks are small."""
+
+_FEWEST_BLOCKS = 16
+"""Blocks that are run at once whatever they cost, so that threads have something to share."""
 
 _forked_after_start = False
 
@@ -116,6 +123,26 @@ def _spreading_stride(n_slots: int) -> int:
     return stride
 
 
+def _stretches(task: Any, operations: int) -> Iterator[Any]:
+    """Cut a long pass into tasks of whole blocks: Python sees signals only between them.
+
+    Blocks keep their slots and their order, so the sums are the same to the bit.
+    """
+    n_rows = len(task.X)
+    blocks = -(-n_rows // BLOCK_ROWS)
+    at_once = max(_FEWEST_BLOCKS, blocks * _OPERATIONS_AT_ONCE // max(operations, 1))
+    if at_once >= blocks:
+        yield task
+        return
+    for first in range(0, blocks, at_once):
+        rows = slice(first * BLOCK_ROWS, (first + at_once) * BLOCK_ROWS)
+        parts = {
+            name: getattr(task, name)[rows]
+            for name in ("X", "weights", "log_density", "labels", "responsibilities")
+        }
+        yield task._replace(first_block=task.first_block + first, **parts)
+
+
 _parallel_entries: dict[Any, Any] = {}
 
 
@@ -136,9 +163,15 @@ def run_slots(
         As in ``effective_threads``.
     operations : int
         About how many floating-point operations the pass takes: a short one is not worth waking
-        more threads for.
+        more threads for, and a long one must not keep Ctrl-C waiting.
     """
     threads = min(effective_threads(n_jobs), n_slots, 1 + operations // _OPERATIONS_PER_THREAD)
+    for stretch in _stretches(task, operations):
+        _run_stretch(slot_kernel, stretch, n_slots, threads)
+
+
+def _run_stretch(slot_kernel: Any, task: Any, n_slots: int, threads: int) -> None:
+    """Run a slot kernel for all slots without a pause."""
     if numba.config.DISABLE_JIT:
         for slot in range(n_slots):
             slot_kernel(task, slot)

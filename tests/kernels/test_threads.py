@@ -50,6 +50,29 @@ def test_the_pool_gives_the_same_bits(monkeypatch):
         assert found.log_likelihood == expected.log_likelihood
 
 
+def test_a_long_pass_is_run_in_stretches_to_the_same_bits(monkeypatch):
+    source, parameters = problem(3 * threads.BLOCK_ROWS + 5)
+    weighted = ArraySource(source.X, np.linspace(0, 1, source.n_samples))
+    expected = (
+        passes.mixture_statistics(weighted, parameters),
+        passes.log_density(source, parameters),
+        passes.labels(source, parameters),
+        passes.responsibilities(source, parameters),
+    )
+    monkeypatch.setattr(threads, "_OPERATIONS_AT_ONCE", 1)
+    monkeypatch.setattr(threads, "_FEWEST_BLOCKS", 1)
+    ran = []
+    real = threads._run_stretch
+    monkeypatch.setattr(threads, "_run_stretch", lambda *a: (ran.append(len(a[1].X)), real(*a)))
+    found = passes.mixture_statistics(weighted, parameters)
+    assert ran == [threads.BLOCK_ROWS] * 3 + [5]
+    np.testing.assert_array_equal(found.second, expected[0].second)
+    assert found.log_likelihood == expected[0].log_likelihood
+    np.testing.assert_array_equal(passes.log_density(source, parameters), expected[1])
+    np.testing.assert_array_equal(passes.labels(source, parameters), expected[2])
+    np.testing.assert_array_equal(passes.responsibilities(source, parameters), expected[3])
+
+
 @with_threads
 def test_the_number_of_threads_is_restored_when_an_exception_passes():
     before = numba.get_num_threads()
