@@ -97,13 +97,17 @@ docs: venv ## the documentation, in docs/_build/html
 bench: venv ## this machine's peaks, seconds a pass and the ratio to each peer installed
 	@$(IN) -m fastgmm bench
 
+# asv wants to know the machine's name and size before it runs anything.
+ASV = cd asv_benchmarks && ../$(IN) -m asv machine --yes >/dev/null && ../$(IN) -m asv run \
+	--environment existing:../$(IN)
+
 .PHONY: asv
-asv: venv ## the benchmarks over time, in full
-	@cd asv_benchmarks && ../$(IN) -m asv run --environment existing:../$(IN)
+asv: venv ## the benchmarks that are followed over time, on what is installed here
+	@$(ASV)
 
 .PHONY: asv-quick
 asv-quick: venv
-	@cd asv_benchmarks && ../$(IN) -m asv run --quick --dry-run --show-stderr --environment existing:../$(IN)
+	@export FASTGMM_ASV_SIZES=small; $(ASV) --quick --dry-run --show-stderr
 
 .PHONY: clean
 clean: ## remove what was built, and keep the environment

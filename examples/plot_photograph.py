@@ -99,7 +99,7 @@ display = ConvergenceDisplay.from_estimator(mixture)
 if arguments.output is not None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_image(arguments.output / "segmented.png", segmented)
-    pictures.savefig(arguments.output / "side_by_side.png", dpi=120)
+    pictures.savefig(arguments.output / "side_by_side.jpg", dpi=100)
     display.figure_.savefig(arguments.output / "convergence.png", dpi=120)
     mixture.save(arguments.output / "model.fgm")
     for path in sorted(arguments.output.iterdir()):

@@ -31,7 +31,7 @@ def test_runs(name):
 def test_photograph_leaves_pictures_and_a_model(tmp_path):
     process = run("plot_photograph.py", "--step", 8, "--output", tmp_path)
     assert process.returncode == 0, process.stderr
-    names = {"segmented.png", "side_by_side.png", "convergence.png", "model.fgm"}
+    names = {"segmented.png", "side_by_side.jpg", "convergence.png", "model.fgm"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert fastgmm.load(tmp_path / "model.fgm").n_components == 8
     # Both libraries take the same number of passes and reach the same log-likelihood.
