@@ -161,12 +161,15 @@ class FastGMM(Contestant):
             self._run_fit(n_passes)
 
     def _run_em(self, n_passes: int) -> None:
-        from fastgmm.inference.passes import mixture_statistics
+        from fastgmm.inference.blas_threads import one_blas_thread
+        from fastgmm.inference.em import em_step
 
         parameters = self._start
-        for _ in range(n_passes):
-            statistics = mixture_statistics(self._source, parameters)
-            parameters = self._structure.solve(statistics, self._regularisation)
+        with one_blas_thread():
+            for _ in range(n_passes):
+                parameters, _ = em_step(
+                    self._source, parameters, self._structure, self._regularisation
+                )
         self._parameters = parameters
 
     def _run_kmeans(self, n_passes: int) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from fastgmm.data.array import ArraySource
+from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.degeneracy import Degeneracy, find_degeneracies, hold_covariances
 from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.inference.passes import log_likelihood, mixture_statistics
@@ -213,26 +214,10 @@ def fit_em(
     """
     began = time.perf_counter()
     ascent = _Ascent(source, parameters, structure, regularisation, n_jobs)
-    previous = previous_log_likelihood
-    reason: StopReason = "max_iter"
-    for iteration in range(1, max_iter + 1):
-        if not ascent.step():
+    with one_blas_thread():
+        reason = _climb(ascent, tol, max_iter, previous_log_likelihood, callback, start)
+        if reason != "rounding" and not ascent.finish():
             reason = "rounding"
-            break
-        change = ascent.trace[-1] - previous
-        previous = ascent.trace[-1]
-        converged = abs(change) < tol
-        stop = False
-        if callback is not None:
-            progress = Progress(
-                start, iteration, ascent.parameters, ascent.trace[-1], change, converged
-            )
-            stop = bool(callback(progress))
-        if converged or stop:
-            reason = "tolerance" if converged else "callback"
-            break
-    if reason != "rounding" and not ascent.finish():
-        reason = "rounding"
     return ascent.parameters, FitInfo(
         trace=tuple(ascent.trace),
         n_iter=len(ascent.trace) - 1,
@@ -244,6 +229,34 @@ def fit_em(
         start=start,
         degeneracies=ascent.degeneracies(),
     )
+
+
+def _climb(
+    ascent: _Ascent,
+    tol: float,
+    max_iter: int,
+    previous: float,
+    callback: Callback | None,
+    start: int,
+) -> StopReason:
+    """Take steps until one of them is the last, and say why it was."""
+    for iteration in range(1, max_iter + 1):
+        if not ascent.step():
+            return "rounding"
+        change = ascent.trace[-1] - previous
+        previous = ascent.trace[-1]
+        converged = abs(change) < tol
+        stop = False
+        if callback is not None:
+            progress = Progress(
+                start, iteration, ascent.parameters, ascent.trace[-1], change, converged
+            )
+            stop = bool(callback(progress))
+        if converged:
+            return "tolerance"
+        if stop:
+            return "callback"
+    return "max_iter"
 
 
 def fit_best(

@@ -519,3 +519,18 @@ def test_without_regularisation_a_collapse_is_an_error(name):
     start, _ = start_of(source, 3, name)
     with pytest.raises(IllDefinedCovarianceError, match="ill-defined"):
         fit_em(source, start, structure(name), Regularisation.none(2), max_iter=20)
+
+
+def test_blas_has_one_thread_during_a_fit_and_its_own_number_after():
+    from threadpoolctl import threadpool_info
+
+    def blas_threads():
+        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+    X = problem("overlapping").X
+    start, _ = start_of(ArraySource(X), 3, "full")
+    before, seen = blas_threads(), []
+    fit(X, 3, "full", start=start, callback=lambda _: seen.append(blas_threads()))
+    assert seen
+    assert all(set(each) == {1} for each in seen)
+    assert blas_threads() == before
