@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
     Parameters
     ----------
     path : str or Path
-        Where the file is to be. A symbolic link is followed; a device or a pipe is written to
-        directly.
+        Where the file is to be. A symbolic link is followed; a device or a pipe, which cannot be
+        replaced, is written to at the end.
 
     Yields
     ------
@@ -33,12 +34,18 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
     OSError
         If the folder does not exist or cannot be written to, or the disk is full.
     """
-    path = Path(path).resolve()
+    path = Path(path)
     if path.exists() and not path.is_file():
-        with path.open("wb") as file:
+        # Not all that write files can do without positions in them.
+        with path.open("wb") as device, tempfile.TemporaryFile() as file:
             yield file
+            file.seek(0)
+            shutil.copyfileobj(file, device)
         return
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    path = Path(os.path.realpath(path))
+    # A name may be as long as the file system takes, so that there is no room for more of it.
+    prefix = f".{path.name[:32]}."
+    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,52 @@ def test_follows_a_symbolic_link(tmp_path):
 def test_writes_to_a_device_directly():
     with atomic_file("/dev/null") as file:
         file.write(b"x")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such file")
+def test_positions_can_be_told_on_the_way_to_a_device(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with atomic_file(pipe) as file:
+            file.write(b"_nd")
+            assert file.tell() == 3
+            file.seek(0)
+            file.write(b"e")
+        assert os.read(reader, 10) == b"end"
+    finally:
+        os.close(reader)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="descriptors have no names here")
+def test_writes_to_a_pipe_that_has_no_name_of_its_own():
+    reader, writer = os.pipe()
+    try:
+        with atomic_file(f"/dev/fd/{writer}") as file:
+            file.write(b"x")
+        assert os.read(reader, 10) == b"x"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_name_may_be_as_long_as_any(tmp_path):
+    path = tmp_path / ("n" * 255)
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("names are shorter on this file system")
+    with atomic_file(path) as file:
+        file.write(b"x")
+    assert path.read_bytes() == b"x"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege on Windows")
+def test_a_link_that_leads_nowhere_is_replaced(tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with atomic_file(loop) as file:
+        file.write(b"x")
+    assert loop.read_bytes() == b"x"
