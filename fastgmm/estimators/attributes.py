@@ -64,7 +64,8 @@ def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -
     Raises
     ------
     ValueError
-        If the shapes of the attributes do not belong to one mixture, or a weight is negative.
+        If the shapes of the attributes do not belong to one mixture, or their values are not
+        possible.
     """
     means = np.asarray(estimator.means_, dtype=np.float64)
     weights = np.asarray(estimator.weights_, dtype=np.float64)
@@ -75,12 +76,20 @@ def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -
         )
     check_attribute_shape("weights_", weights, means.shape[:1])
     check_attribute_shape("precisions_cholesky_", factors, structure.covariance_shape(*means.shape))
+    read = {"weights_": weights, "means_": means, "precisions_cholesky_": factors}
+    for name, values in read.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} should be finite, but got {values[~np.isfinite(values)][0]}")
     if weights.min() < 0.0:
         raise ValueError(f"weights_ should be at least 0, but got min value {weights.min():.6g}")
-    if structure.is_diagonal:
-        whiteners = structure.expand(factors, *means.shape)
-    else:
-        whiteners = structure.expand(_lower_triangles(factors), *means.shape)
+    if not structure.is_diagonal:
+        factors = _lower_triangles(factors)
+    elif factors.min() <= 0.0:
+        raise ValueError(
+            f"precisions_cholesky_ should be positive for covariance_type={structure.name!r}, but "
+            f"got min value {factors.min():.6g}"
+        )
+    whiteners = structure.expand(factors, *means.shape)
     return MixtureParameters.from_whiteners(weights, means, whiteners)
 
 
@@ -95,11 +104,15 @@ def check_attribute_shape(name: str, values: FloatArray, shape: tuple[int, ...])
 
 def _lower_triangles(factors: FloatArray) -> FloatArray:
     """Return lower triangular W with W^T W = C C^T for a factor C, or for each of several."""
-    transposed = factors.swapaxes(-1, -2)
-    if not np.triu(transposed, 1).any():
-        return transposed
-    # C^T = Q L with L lower triangular, which is the QR factorisation with columns reversed.
-    upper = np.asarray(np.linalg.qr(transposed[..., ::-1], mode="r"))
-    lower: FloatArray = upper[..., ::-1, ::-1]
+    lower: FloatArray = factors.swapaxes(-1, -2)
+    if np.triu(lower, 1).any():
+        # C^T = Q L with L lower triangular, which is the QR factorisation with columns reversed.
+        upper = np.asarray(np.linalg.qr(lower[..., ::-1], mode="r"))
+        lower = upper[..., ::-1, ::-1]
     signs = np.sign(np.diagonal(lower, axis1=-2, axis2=-1))
-    return lower * signs[..., None]
+    if not signs.all():
+        raise ValueError(
+            "precisions_cholesky_ should hold factors of positive definite precisions, but got a "
+            "factor that has no inverse"
+        )
+    return lower if (signs > 0.0).all() else lower * signs[..., None]

@@ -203,7 +203,7 @@ class MixtureEvaluation:
         ValueError
             If `n_samples` is less than 1.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "means_")
         if n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples}. It must be at least 1.")
         random_state = check_random_state(self.random_state)
@@ -228,7 +228,7 @@ class MixtureEvaluation:
         self, X: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[ArraySource, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""
-        check_is_fitted(self)
+        check_is_fitted(self, "means_")
         source = check_source(self, X, sample_weight)
         parameters = self._parameters()
         if source.n_features != parameters.n_features:

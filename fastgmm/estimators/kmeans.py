@@ -356,7 +356,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self, X: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[ArraySource, FloatArray]:
         """Return checked rows and the centres to compare them with."""
-        check_is_fitted(self)
+        check_is_fitted(self, "cluster_centers_")
         source = check_source(self, X, sample_weight)
         centres = np.asarray(self.cluster_centers_, dtype=np.float64)
         if centres.shape[1:] != (source.n_features,):

@@ -69,7 +69,7 @@ def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     """
-    check_is_fitted(mixture)
+    check_is_fitted(mixture, ["weights_", "means_", "precisions_cholesky_"])
     state = vars(mixture)
     parameters = {name: state[name] for name in GaussianMixture._get_param_names()}
     arrays = {name: np.asarray(state[name]) for name in _ARRAYS if name in state}
@@ -115,7 +115,7 @@ def load(path: str | PathLike[str]) -> GaussianMixture:
     stored = persistence.load(fspath(path), _CLASS)
     try:
         return _restore(stored)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(
             f"{fspath(path)} does not hold a mixture that fits together ({reason}); save the "
@@ -144,4 +144,7 @@ def _restore(stored: StoredModel) -> GaussianMixture:
             check_attribute_shape(name, arrays[name], kind.covariance_shape(*size))
     if attributes.get("n_features_in_", size[1]) != size[1]:
         raise ValueError(f"n_features_in_ is {mixture.n_features_in_}, but means_ has {size[1]}")
+    names = attributes.get("feature_names_in_")
+    if names is not None and len(names) != size[1]:
+        raise ValueError(f"feature_names_in_ has {len(names)} names, but means_ {size[1]} columns")
     return mixture

@@ -81,6 +81,14 @@ def test_any_factor_of_the_precision_serves():
     assert_allclose(mixture.score_samples(X), expected, rtol=1e-10)
 
 
+def test_the_sign_of_a_factor_does_not_matter():
+    X = rows()
+    mixture = by_hand(GaussianMixture)
+    expected = mixture.score_samples(X)
+    mixture.precisions_cholesky_ = -mixture.precisions_cholesky_
+    assert_array_equal(mixture.score_samples(X), expected)
+
+
 def test_changes_by_hand_after_a_fit_count():
     X = rows()
     mixture = GaussianMixture(3, random_state=0).fit(X)
@@ -107,6 +115,10 @@ def test_a_component_of_weight_zero_takes_no_row():
         ("weights_", np.array([-0.5, 1.5]), r"weights_ should be at least 0.*-0\.5"),
         ("means_", np.zeros(3), r"means_ should have the shape .*got \(3,\)"),
         ("precisions_cholesky_", np.ones((2, 3)), r"precisions_cholesky_ .*\(2, 3, 3\)"),
+        ("precisions_cholesky_", np.zeros((2, 3, 3)), "precisions_cholesky_ .*has no inverse"),
+        ("precisions_cholesky_", np.full((2, 3, 3), np.inf), "precisions_cholesky_ .*finite.*inf"),
+        ("means_", np.full((2, 3), np.nan), "means_ should be finite, but got nan"),
+        ("weights_", np.array([np.nan, 1.0]), "weights_ should be finite, but got nan"),
     ],
 )
 def test_assigned_attributes_that_do_not_fit_are_named(attribute, value, words):
@@ -114,6 +126,14 @@ def test_assigned_attributes_that_do_not_fit_are_named(attribute, value, words):
     setattr(mixture, attribute, value)
     with pytest.raises(ValueError, match=words):
         mixture.predict(rows())
+
+
+def test_assigned_deviations_must_be_positive():
+    X = rows()
+    mixture = GaussianMixture(2, covariance_type="diag", random_state=0).fit(X)
+    mixture.precisions_cholesky_ = -mixture.precisions_cholesky_
+    with pytest.raises(ValueError, match=r"positive for covariance_type='diag'.*min value -"):
+        mixture.predict(X)
 
 
 def test_covariances_that_do_not_fit_are_named():
@@ -134,6 +154,15 @@ def test_rows_of_another_width_are_refused():
 def test_an_unfitted_mixture_cannot_tell(method):
     with pytest.raises(NotFittedError, match="not fitted yet"):
         getattr(GaussianMixture(), method)(rows())
+
+
+@pytest.mark.parametrize("method", EVALUATIONS)
+def test_a_mixture_whose_only_fit_failed_cannot_tell(method):
+    mixture = GaussianMixture(2, means_init=np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="means_init"):
+        mixture.fit(rows())
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(mixture, method)(rows())
 
 
 def test_an_unfitted_mixture_cannot_be_sampled():

@@ -151,6 +151,15 @@ def test_unfitted_clusters_cannot_tell(method):
         getattr(KMeans(), method)(rows())
 
 
+@pytest.mark.parametrize("method", ["predict", "transform", "score"])
+def test_clusters_whose_only_fit_failed_cannot_tell(method):
+    clusters = KMeans(2, init=np.zeros((1, 3)), n_init=1)
+    with pytest.raises(ValueError, match="initial centers"):
+        clusters.fit(np.eye(3))
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(clusters, method)(np.eye(3))
+
+
 def test_threads_do_not_change_a_bit():
     X = rows()
     one, several = (KMeans(6, random_state=0, n_jobs=n_jobs).fit(X) for n_jobs in (1, -1))

@@ -110,6 +110,11 @@ def test_a_subclass_is_saved_as_a_mixture(tmp_path):
 def test_an_unfitted_mixture_cannot_be_saved(tmp_path):
     with pytest.raises(NotFittedError):
         GaussianMixture().save(tmp_path / "mixture.fgm")
+    failed = GaussianMixture(2, means_init=np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="means_init"):
+        failed.fit(rows())
+    with pytest.raises(NotFittedError):
+        failed.save(tmp_path / "mixture.fgm")
     assert not list(tmp_path.iterdir())
 
 
@@ -153,6 +158,7 @@ def rewritten(tmp_path, change):
         (lambda held: held["parameters"].update(covariance_type="diag"), "shape"),
         (lambda held: held["attributes"].update(mood_=1), "no attribute 'mood_'"),
         (lambda held: held["attributes"].update(n_features_in_=7), "is 7, .* has 3"),
+        (lambda held: held["attributes"].update(feature_names_in_=["a"]), "1 names, .* 3 columns"),
         (lambda held: held["attributes"].update(fit_info_={}), "'.*' is missing"),
         (lambda held: held["arrays"].pop("means_"), "means_"),
         (lambda held: held["arrays"].update(means_=np.zeros((2, 3))), r"weights_ .*\(2,\)"),
@@ -166,6 +172,7 @@ def rewritten(tmp_path, change):
         "another structure",
         "foreign attribute",
         "another width",
+        "fewer names",
         "no information",
         "no means",
         "fewer means",
