@@ -86,7 +86,8 @@ def check_source(
     ------
     ValueError
         If `X` is not a table of finite real numbers or has other features than the estimator
-        was fitted on, or if the weights are negative, all zero or not one for each row.
+        was fitted on, or if the weights are negative, all zero or not one for each row, or do not
+        have a finite sum.
     TypeError
         If `X` is sparse.
     """
@@ -98,7 +99,15 @@ def check_source(
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-    return ArraySource(X, sample_weight)
+    source = ArraySource(X, sample_weight)
+    with np.errstate(over="ignore"):
+        total = source.total_weight
+    if not np.isfinite(total):
+        raise ValueError(
+            f"sample_weight should have a finite sum, but got {total}: give finite weights, or "
+            "smaller ones in the same proportions"
+        )
+    return source
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,9 +196,18 @@ def regularisation_for(
     -------
     Regularisation
         The amounts for each feature.
+
+    Raises
+    ------
+    ValueError
+        If the squares of the rows, times their weights, overflow.
     """
     n_rows = min(source.n_samples, 256)
     chosen = np.linspace(0, source.n_samples - 1, n_rows).astype(np.int64)
+    if source.weights is not None:
+        # Rows of weight 0 may lie anywhere: their mean need not be near the rows that count.
+        counting = chosen[source.weights[chosen] > 0.0]
+        chosen = counting if counting.size else np.array([source.weights.argmax()])
     near = source.rows(chosen).astype(np.float64).mean(axis=0)
     # One component so wide that its density is the same at every row, whatever their scale: each
     # responsibility is 1.
@@ -208,7 +217,16 @@ def regularisation_for(
         whiteners=np.full((1, source.n_features), 1e-200),
         log_normalisers=np.zeros(1),
     )
-    statistics = mixture_statistics(source, flat, n_jobs=n_jobs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        statistics = mixture_statistics(source, flat, n_jobs=n_jobs)
+    overflowing = ~np.isfinite(statistics.second[0])
+    if overflowing.any():
+        j = int(overflowing.argmax())
+        raise ValueError(
+            f"the values of feature {j} are too large, up to {np.abs(source.X[:, j]).max():.3g} in "
+            "size: their squares, times the sample weights, overflow; divide the feature or the "
+            "weights by a constant"
+        )
     return Regularisation.from_variances(
         reg_covar, scale, statistics.means()[0], statistics.covariances()[0]
     )

@@ -101,10 +101,11 @@ def fit_kmeans(
     Raises
     ------
     ValueError
-        If fewer than `n_clusters` rows have a positive weight.
+        If fewer than `n_clusters` rows have a positive weight, or if the squares of the rows,
+        times their weights, overflow.
     """
     _check_enough_rows(source, n_clusters)
-    tolerance = tol * mean_variance(source, n_jobs=n_jobs) if tol > 0 else 0.0
+    tolerance = _tolerance(source, tol, n_jobs)
     best: KMeansResult | None = None
     for run in range(n_init):
         start = starting_centres(source, n_clusters, random_state, init, n_jobs=n_jobs)
@@ -163,11 +164,27 @@ def mean_variance(source: ArraySource, *, n_jobs: int | None = None) -> float:
     n_jobs : int or None
         Number of threads.
     """
-    centre = source.rows(np.array([0])).astype(np.float64)
+    # A row of weight 0 may be too far away to begin from.
+    first = 0 if source.weights is None else int(source.weights.argmax())
+    centre = source.rows(np.array([first])).astype(np.float64)
     counts, sums, _ = lloyd_statistics(source, centre, n_jobs=n_jobs)
     centre += sums / counts[0]
     _, _, inertia = lloyd_statistics(source, centre, n_jobs=n_jobs)
     return float(inertia / counts[0] / source.n_features)
+
+
+def _tolerance(source: ArraySource, tol: float, n_jobs: int | None) -> float:
+    """Return the squared movement of the centres at which they count as being at rest."""
+    if tol == 0:
+        return 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = mean_variance(source, n_jobs=n_jobs)
+    if not np.isfinite(variance):
+        raise ValueError(
+            f"the values of X are too large, up to {np.abs(source.X).max():.3g} in size: their "
+            "squares, times the sample weights, overflow; divide them or the weights by a constant"
+        )
+    return tol * variance
 
 
 def _check_enough_rows(source: ArraySource, n_clusters: int) -> None:

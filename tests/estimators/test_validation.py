@@ -244,6 +244,8 @@ def test_wrong_starts_are_named(parameters, words):
         (-np.ones(60), ValueError, "[Nn]egative"),
         (np.zeros(60), ValueError, "non-zero"),
         (np.full(60, np.nan), ValueError, "NaN"),
+        (np.nan, ValueError, "sample_weight should have a finite sum, but got nan"),
+        (np.full(60, 1e308), ValueError, "sample_weight should have a finite sum, but got inf"),
         (np.full(60, "one"), ValueError, "could not convert"),
     ],
     ids=str,

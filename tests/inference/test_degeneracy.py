@@ -195,3 +195,29 @@ def test_statistics_of_a_flat_component_count_every_row_once():
     flat = MixtureParameters(np.zeros(1), source.X[:1].copy(), np.full((1, 3), 1e-200), np.zeros(1))
     statistics = mixture_statistics(source, flat)
     assert statistics.counts[0] == source.n_samples
+
+
+@pytest.mark.parametrize("place", [0, -1, slice(None, None, 2)])
+def test_rows_of_no_weight_may_lie_anywhere(place):
+    X = problem("overlapping").X.copy()
+    weights = np.ones(len(X))
+    weights[place] = 0.0
+    expected = regularisation_for(ArraySource(X[weights > 0.0]), 1e-6, "relative").amounts
+    X[place] = 1e36
+    regularisation = regularisation_for(ArraySource(X, weights), 1e-6, "relative")
+    assert_allclose(regularisation.amounts, expected, rtol=1e-9)
+
+
+def test_the_heaviest_row_stands_for_all_where_few_count():
+    X = np.full((10_000, 1), 1e36)
+    weights = np.zeros(10_000)
+    X[5001:5005] = [[0.0], [1.0], [2.0], [3.0]]
+    weights[5001:5005] = 1.0
+    regularisation = regularisation_for(ArraySource(X, weights), 1e-6, "relative")
+    assert_allclose(regularisation.amounts, 1.25e-6, rtol=1e-12)
+
+
+def test_squares_that_overflow_are_an_error():
+    X = problem("overlapping").X * [1.0, 1e160, 1.0]
+    with pytest.raises(ValueError, match=r"feature 1 are too large, up to .*e\+160 in size"):
+        regularisation_for(ArraySource(X), 1e-6, "auto")

@@ -170,3 +170,13 @@ def test_mean_variance(offset):
     assert mean_variance(ArraySource(X, weights)) == pytest.approx(
         np.repeat(X, weights, axis=0).var(axis=0).mean(), rel=1e-9
     )
+
+
+def test_mean_variance_begins_at_a_row_that_counts():
+    X = np.array([[1e20], [1.0], [3.0]])
+    assert mean_variance(ArraySource(X, [0.0, 1.0, 1.0])) == 1.0
+
+
+def test_squares_that_overflow_are_an_error():
+    with pytest.raises(ValueError, match=r"values of X are too large, up to 3e\+160 in size"):
+        fit(np.array([[1e160], [3e160], [-2e160]]), 2)
