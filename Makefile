@@ -98,8 +98,8 @@ bench: venv ## this machine's peaks, seconds a pass and the ratio to each peer i
 	@$(IN) -m fastgmm bench
 
 # asv wants to know the machine's name and size before it runs anything.
-ASV = cd asv_benchmarks && ../$(IN) -m asv machine --yes >/dev/null && ../$(IN) -m asv run \
-	--environment existing:../$(IN)
+ASV = cd asv_benchmarks && $(abspath $(IN)) -m asv machine --yes >/dev/null && \
+	$(abspath $(IN)) -m asv run --environment existing:$(abspath $(IN))
 
 .PHONY: asv
 asv: venv ## the benchmarks that are followed over time, on what is installed here

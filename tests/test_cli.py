@@ -194,7 +194,7 @@ def test_sample(folder):
 
 def test_info_of_a_model(folder):
     text = succeed("info", "model.fgm", cwd=folder)
-    assert "n components     3" in text
+    assert "components      3\n" in text
     assert "mean petal_width" in text
     document = json.loads(succeed("info", "model.fgm", "--json", cwd=folder))
     assert document["feature_names"] == COLUMNS

@@ -12,6 +12,9 @@ from fastgmm.cli.models import MODEL_SUFFIX, LoadedModel, load_model
 from fastgmm.cli.output import print_columns, print_json, print_pairs, write
 from fastgmm.data.summary import ColumnSummary, summarise_columns
 
+_MOST_MEANS = 8
+"""Beyond so many features, means do not fit on a line, and only JSON has them."""
+
 
 def info(
     file: Annotated[
@@ -29,20 +32,17 @@ def info(
 
 def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
     model, names = stored.mixture, stored.feature_names
-    facts = {
-        "file": path,
-        "type": type(model).__name__,
-        "n_components": len(model.weights_),
-        "n_features": model.n_features_in_,
-        "covariance_type": model.covariance_type,
-        "log_likelihood": model.lower_bound_,
-        "n_iter": model.n_iter_,
-        "converged": model.converged_,
-    }
     if as_json:
         print_json(
             {
-                **facts,
+                "file": path,
+                "type": type(model).__name__,
+                "n_components": len(model.weights_),
+                "n_features": model.n_features_in_,
+                "covariance_type": model.covariance_type,
+                "log_likelihood": model.lower_bound_,
+                "n_iter": model.n_iter_,
+                "converged": model.converged_,
                 "feature_names": names,
                 "weights": model.weights_,
                 "means": model.means_,
@@ -50,14 +50,25 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
             }
         )
         return
-    print_pairs({name.replace("_", " "): value for name, value in facts.items()})
-    titles = names or [f"x{j}" for j in range(model.n_features_in_)]
+    end = "converged" if model.converged_ else "not converged"
+    print_pairs(
+        {
+            "file": path,
+            "model": f"{type(model).__name__}, {model.covariance_type}",
+            "components": len(model.weights_),
+            "features": model.n_features_in_,
+            "log-likelihood": f"{model.lower_bound_:.6f} nats a row",
+            "end": f"{end} after {model.n_iter_} iterations",
+        }
+    )
+    titles = names or tuple(f"x{j}" for j in range(model.n_features_in_))
+    shown = titles if len(titles) <= _MOST_MEANS else ()
     write(["\n"])
     print_columns(
         [
-            ("component", "weight", *(f"mean {title}" for title in titles)),
+            ("component", "weight", *(f"mean {title}" for title in shown)),
             *(
-                (str(k), f"{weight:.4f}", *(f"{value:.6g}" for value in mean))
+                (str(k), f"{weight:.4f}", *(f"{value:.6g}" for value in mean[: len(shown)]))
                 for k, (weight, mean) in enumerate(zip(model.weights_, model.means_, strict=True))
             ),
         ]

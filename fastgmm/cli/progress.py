@@ -77,12 +77,13 @@ class FitProgress:
         self._trace.append(log_likelihood)
         done = len(self._trace)
         name = "pass" if self.n_starts == 1 else f"start {start + 1} of {self.n_starts}, pass"
-        status = f"log-likelihood {log_likelihood:.6g}"
+        status = f"log-likelihood {log_likelihood:.6f}"
         left = passes_left(self._trace, self.tolerance, self.max_passes)
         now = time.monotonic()
         if left is not None:
-            seconds = left * (now - self._began) / done
-            status += f", about {_duration(seconds)} left"
+            # Starts to come are taken to be as long as this one.
+            passes = left + (self.n_starts - start - 1) * (done + left)
+            status += f", about {_duration(passes * (now - self._began) / done)} left"
         self._bar.update(
             self._task,
             description=f"{name} {done}",
