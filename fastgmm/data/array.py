@@ -59,3 +59,23 @@ class ArraySource:
             The rows, C-contiguous.
         """
         return np.ascontiguousarray(self.X[indices])
+
+    def some_rows(self, count: int) -> npt.NDArray[np.float64]:
+        """Return the first rows that have weight, to learn where the data are and how wide.
+
+        Parameters
+        ----------
+        count : int
+            How many; fewer where fewer rows have weight.
+
+        Returns
+        -------
+        ndarray of shape (at most count, n_features)
+            The rows, in double precision. One row at least: without any weight, the first.
+        """
+        if self.weights is None:
+            chosen = np.arange(min(count, self.n_samples))
+        else:
+            chosen = np.flatnonzero(self.weights > 0)[:count]
+            chosen = chosen if len(chosen) else np.zeros(1, np.int64)
+        return self.rows(chosen).astype(np.float64)

@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastgmm.data.array import ArraySource
 from fastgmm.estimators.evaluation import FloatingArray
 from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, check_source, validated_fit
-from fastgmm.inference.kmeans import KMeansStart, fit_kmeans
+from fastgmm.inference.kmeans import KMeansStart, fit_kmeans, weighted_sum
 from fastgmm.inference.kmeans_passes import nearest_centres
 from fastgmm.model.statistics import FloatArray
 
@@ -300,8 +300,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         source, centres = self._evaluated(X, sample_weight)
         _, distances = nearest_centres(source, centres, n_jobs=self.n_jobs)
-        total = distances.sum() if source.weights is None else source.weights @ distances
-        return -float(total)
+        return -weighted_sum(distances, source.weights)
 
     @property
     def _n_features_out(self) -> int:

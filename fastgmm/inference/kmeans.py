@@ -222,7 +222,7 @@ def _run(
     # assignment is what keeps the labels those of the centres the user sees.
     centres = centres.astype(source.dtype).astype(np.float64)
     labels, distances = nearest_centres(source, centres, n_jobs=n_jobs)
-    inertia = float(distances.sum() if source.weights is None else distances @ source.weights)
+    inertia = weighted_sum(distances, source.weights)
     return KMeansResult(labels, centres, inertia, n_iter, converged)
 
 
@@ -267,3 +267,23 @@ def _is_rounding(
     """Say whether the movement is what rounding alone makes of rows that kept their labels."""
     radius = np.sqrt(inertia / counts.sum())
     return bool(np.all(np.abs(shift) <= 8 * np.finfo(np.float64).eps * (np.abs(centres) + radius)))
+
+
+def weighted_sum(distances: NDArray[np.float64], weights: NDArray[np.float64] | None) -> float:
+    """Return the sum of weights times distances; what has no weight may be infinite.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_samples,)
+        Squared distances.
+    weights : ndarray of shape (n_samples,) or None
+        Weights; None for ones.
+
+    Returns
+    -------
+    float
+        The sum.
+    """
+    if weights is None:
+        return float(distances.sum())
+    return float(np.where(weights > 0, distances, 0.0) @ weights)

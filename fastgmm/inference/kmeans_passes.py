@@ -28,10 +28,11 @@ def _run(
     labels: npt.NDArray[np.int64] | None = None,
     scale: float | None = None,
 ) -> PassTask:
-    """Run a pass about the centres' mean and return its task."""
+    """Run a pass about the centres' median and return its task."""
     n_centres, n_features = centres.shape
     dtype = source.dtype
-    middle = centres.mean(axis=0)
+    # the median: one centre far out must not cost all others their digits
+    middle = np.median(centres, axis=0)
     if scale is None:
         scale = _scale(source, centres)
     high = middle.astype(dtype)
@@ -71,7 +72,7 @@ def _run(
 
 def _scale(source: ArraySource, points: FloatArray) -> float:
     """Return a power of two that brings the rows' spread near one: squares then stay in range."""
-    rows = source.rows(np.arange(min(source.n_samples, BLOCK_ROWS)))
+    rows = source.some_rows(BLOCK_ROWS)
     spread = max(
         float(np.abs(rows - points[0]).max(initial=0.0)),
         float(np.abs(points - points[0]).max(initial=0.0)),
@@ -195,7 +196,9 @@ def kmeans_plus_plus(
     closest = np.full(source.n_samples, np.inf)
     _run(source, origin, kmeans_pass.CHOOSE, n_jobs, distances=closest, scale=scale)
     for i in range(1, n_clusters):
-        cumulative = np.cumsum(closest if weights is None else closest * weights)
+        cumulative = np.cumsum(
+            closest if weights is None else np.where(weights > 0, closest, 0.0) * weights
+        )
         if not cumulative[-1] > 0.0:
             # every row is a centre already: fewer distinct rows than centres
             chosen[i:] = random_state.choice(source.n_samples, size=n_clusters - i)

@@ -95,8 +95,8 @@ def _given_parameters(
 ) -> PassParameters:
     """Return what the kernels read where responsibilities are given: references only."""
     n_features = source.n_features
-    spread = np.abs(source.rows(np.arange(min(source.n_samples, BLOCK_ROWS))) - references[0])
-    dtype = _compute_type(source, spread.max(axis=0).astype(np.float64))
+    spread = np.abs(source.some_rows(BLOCK_ROWS) - references[0])
+    dtype = _compute_type(source, spread.max(axis=0))
     size = n_features if diagonal else packed_length(n_features)
     return PassParameters(
         np.zeros(n_components, dtype),
@@ -229,8 +229,8 @@ def _given_statistics(
     **rows: Any,
 ) -> SufficientStatistics:
     """Return the statistics of given responsibilities, about points that lose no digits."""
-    some = source.rows(np.arange(min(source.n_samples, BLOCK_ROWS))).astype(np.float64)
-    reference = np.repeat(some.mean(axis=0)[None], n_components, axis=0)
+    middle = source.some_rows(BLOCK_ROWS).mean(axis=0)
+    reference = np.repeat(middle[None], n_components, axis=0)
     shared = True
     while True:
         p = _given_parameters(source, n_components, reference, diagonal, shared)

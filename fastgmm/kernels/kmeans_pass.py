@@ -29,8 +29,10 @@ CHOOSE = 8
 def add_members(tile, T, D, n, best, tile_weights, counts, sums):
     """Add each row of a tile to the sums of its nearest centre."""
     for lane in range(n):
-        k = best[lane]
         weight = tile_weights[lane]
+        if weight == 0.0:
+            continue
+        k = best[lane]
         counts[k] += weight
         for j in range(D):
             sums[k * D + j] += weight * tile[j * T + lane]
@@ -47,7 +49,8 @@ def add_potentials(joint, T, K, nearest, tile_weights, counts):
         for lane in range(T):
             distance = -2.0 * np.float64(joint[k * T + lane])
             smaller = distance if distance < nearest[lane] else nearest[lane]
-            total += tile_weights[lane] * smaller
+            # without weight there may be no finite distance either
+            total += tile_weights[lane] * smaller if tile_weights[lane] > 0.0 else 0.0
         counts[k] += total
 
 
@@ -92,7 +95,8 @@ def kmeans_slot(task, slot):
                 if mode == LLOYD:
                     add_members(tile, T, D, n, best, tile_weights, counts, sums)
                     for lane in range(n):
-                        inertia[lane] -= 2.0 * tile_weights[lane] * np.float64(largest[lane])
+                        if tile_weights[lane] > 0.0:
+                            inertia[lane] -= 2.0 * tile_weights[lane] * np.float64(largest[lane])
                 else:
                     for lane in range(n):
                         labels[row + lane] = best[lane]

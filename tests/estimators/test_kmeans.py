@@ -175,3 +175,13 @@ def test_algorithm_and_copy_change_nothing(algorithm, copy_x):
     clusters = KMeans(4, random_state=0, algorithm=algorithm, copy_x=copy_x).fit(X)
     assert_array_equal(X, before)
     assert_array_equal(clusters.labels_, KMeans(4, random_state=0).fit(X).labels_)
+
+
+def test_rows_without_weight_may_hold_anything():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    filled = np.r_[X, np.full((5, 2), 1e160)]
+    weights = np.r_[np.ones(60), np.zeros(5)]
+    ours = KMeans(2, random_state=0, tol=0).fit(filled, sample_weight=weights)
+    assert np.isfinite(ours.inertia_)
+    assert ours.score(filled, sample_weight=weights) == pytest.approx(-ours.inertia_)
+    assert ours.inertia_ == pytest.approx(KMeans(2, random_state=0, tol=0).fit(X).inertia_)

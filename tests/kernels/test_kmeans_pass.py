@@ -73,3 +73,30 @@ def test_seeding_with_fewer_distinct_rows_than_centres_repeats_rows():
     chosen = kmeans_plus_plus(source, 4, np.random.RandomState(0))
     assert len(chosen) == 4
     assert set(source.X[chosen, 0]) == {0.0, 1.0}
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # as plain Python, NumPy warns of it
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [(np.float64, 1e200), (np.float64, 9.97e36), (np.float32, 9.97e36)]
+)
+def test_rows_without_weight_are_absent_whatever_they_hold(dtype, fill):
+    X, centres = grouped(2, 3, dtype)
+    filled = np.r_[np.full((1500, 2), fill, dtype), X]
+    weights = np.r_[np.zeros(1500), np.ones(len(X))]
+    expected = lloyd_statistics(ArraySource(X), centres)
+    found = lloyd_statistics(ArraySource(filled, weights), centres)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-4)
+    chosen = kmeans_plus_plus(ArraySource(filled, weights), 3, np.random.RandomState(0))
+    assert (chosen >= 1500).all()
+
+
+@pytest.mark.parametrize("distance", [1e7, 1e9])
+def test_a_centre_far_out_costs_the_others_no_digits(distance):
+    X, centres = grouped(2, 6, np.float32)
+    X[0] = distance
+    centres[5] = distance
+    found, distances = nearest_centres(ArraySource(X), centres)
+    labels, squares = oracle.nearest_centres(X, centres)
+    np.testing.assert_array_equal(found, labels)
+    np.testing.assert_allclose(distances[1:], squares[1:], rtol=1e-4, atol=1e-3)

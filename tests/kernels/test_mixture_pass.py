@@ -205,3 +205,20 @@ def test_slots_and_lanes_depend_on_the_problem_only():
     for itemsize in (4, 8):
         assert BLOCK_ROWS % lane_count(1, 1, itemsize) == 0
         assert lane_count(1, 1, itemsize) == 4 * lane_count(200, 50, itemsize)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # as plain Python, NumPy warns of it
+@pytest.mark.parametrize("diagonal", [False, True])
+@pytest.mark.parametrize(("dtype", "fill"), [(np.float64, 1e100), (np.float32, 9.97e36)])
+def test_rows_without_weight_are_absent_whatever_they_hold(dtype, fill, diagonal):
+    truth = mixture(2, 3, diagonal=diagonal)
+    X = rows_of(truth[1], 300, dtype)
+    filled = np.r_[np.full((1500, 2), fill, dtype), X]
+    weights = np.r_[np.zeros(1500), np.ones(len(X))]
+    labels = oracle.labels(X, *truth)
+    source = ArraySource(filled, weights)
+    given = np.r_[np.zeros(1500, np.int64), labels]
+    found = passes.labelled_statistics(source, given, 3, diagonal=diagonal)
+    shares = oracle.one_hot(labels, 3)
+    tolerance = 1e-12 if dtype is np.float64 else 2e-5
+    assert_statistics(found, X, shares, None, diagonal, tolerance)
