@@ -48,6 +48,7 @@ def test_signal_saves_what_has_been_reached(folder, tmp_path, number, status):
         stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == status
     assert "interrupted after" in stdout
+    assert "ending after this pass" in stderr
     assert f"the parameters reached are in {str(path)!r}" in stderr
     assert "Traceback" not in stderr
     model = fastgmm.load(path)
@@ -97,11 +98,12 @@ def test_terminal_gets_a_progress_bar(folder):
     assert "left" in text
 
 
-def test_first_signal_can_wait_and_the_second_does_not():
+def test_first_signal_can_wait_and_the_second_does_not(capfd):
     with Interruption() as interruption:
         interruption.deferred = True
         signal.raise_signal(signal.SIGINT)
         assert interruption.signal_number == signal.SIGINT
+        assert capfd.readouterr().err == "ending after this pass; the same again ends at once\n"
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from types import FrameType, TracebackType
 from typing import Any
+
+_NOTICE = b"ending after this pass; the same again ends at once\n"
 
 
 class Interrupted(BaseException):
@@ -59,3 +63,5 @@ class Interruption:
         self.signal_number = signal_number
         if not (first and self.deferred):
             raise Interrupted(signal_number)
+        # A handler may run in the middle of a print, which must not be entered twice.
+        os.write(sys.stderr.fileno(), _NOTICE)
