@@ -5,7 +5,9 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
+from fastgmm import GaussianMixture
 from fastgmm.plotting import ConvergenceDisplay
 
 TRACE = [-3.0, -2.5, -2.25]
@@ -43,6 +45,22 @@ def test_without_a_name_there_is_no_legend():
 
 def test_many_passes_have_no_markers():
     assert ConvergenceDisplay(np.arange(100.0)).plot().line_.get_marker() in (None, "None")
+
+
+def test_draws_the_trace_of_an_estimator():
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    mixture = GaussianMixture(2, random_state=0).fit(rows)
+    display = ConvergenceDisplay.from_estimator(mixture)
+    np.testing.assert_array_equal(display.line_.get_ydata(), mixture.trace_)
+    assert display.line_.get_label() == "GaussianMixture, 2 components"
+    other = ConvergenceDisplay.from_estimator(mixture, name="other", ax=display.ax_, color="r")
+    assert other.ax_ is display.ax_
+    assert (other.line_.get_label(), other.line_.get_color()) == ("other", "r")
+
+
+def test_estimator_must_be_fitted():
+    with pytest.raises(NotFittedError, match="not fitted"):
+        ConvergenceDisplay.from_estimator(GaussianMixture())
 
 
 def test_missing_matplotlib_names_the_extra(monkeypatch):
