@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
-_FARTHEST_SHARED = {np.dtype(np.float64): 30.0, np.dtype(np.float32): 8.0}
+_FARTHEST_SHARED = {np.dtype(np.float64): 30.0, np.dtype(np.float32): 16.0}
 """How many standard deviations means may lie from a centre that all components share.
 
 Moments about a point E standard deviations away lose E² units in the last place: at these limits
-1e-13 of a covariance in double precision, 4e-6 in single.
+1e-13 of a covariance in double precision, 2e-5 in single if all roundings agreed.
 """
 
 _EXPONENTIAL = 40

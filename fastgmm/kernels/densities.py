@@ -8,8 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.microkernels import joint_log_density, joint_log_density_diagonal
-from fastgmm.kernels.tiles import subtract_reference
+from fastgmm.kernels.microkernels import (
+    joint_log_density,
+    joint_log_density_diagonal,
+    subtract_reference,
+)
 
 
 @kernel()

@@ -504,6 +504,129 @@ def add_products_twin(rows, r_at, columns, n_columns, T, out, out_at):
     out[out_at : out_at + ROWS * n_columns] += product.ravel()
 
 
+def _add_diagonal_moments(_typing_context, tile, T, D, weights, r_at, products, at):
+    arguments = (tile, T, D, weights, r_at, products, at)
+
+    def generate(context, builder, _signature, values):
+        element = simd.element_type(tile)
+        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        align = _BLOCK.n_bytes
+        lanes, order = values[1], values[2]
+        tile_at = simd.pointer(context, builder, tile, values[0])
+        weights_at = simd.pointer(context, builder, weights, values[3], values[4])
+        products_at = simd.pointer(context, builder, products, values[5], values[6])
+        sums = simd.Registers(builder, ir.VectorType(element, width), 2 * ROWS)
+
+        def add_to(column, vector):
+            """Add to a column of a component's row in 4 × 4 blocks."""
+            block = builder.mul(builder.sdiv(column, constant(ROWS)), constant(ROWS * ROWS))
+            place = builder.add(block, builder.srem(column, constant(ROWS)))
+            here = builder.gep(products_at, [place])
+            total = simd.sum_of_lanes(builder, vector, width)
+            builder.store(builder.fadd(builder.load(here), total), here)
+
+        def add_rows(first, n_rows):
+            rows = [
+                builder.gep(tile_at, [builder.mul(builder.add(first, constant(r)), lanes)])
+                for r in range(n_rows)
+            ]
+            for i in range(2 * n_rows):
+                sums[i] = simd.filled(element, width, 0.0)
+            with cgutils.for_range_slice(builder, constant(0), lanes, constant(width)) as (
+                lane,
+                _,
+            ):
+                weight = simd.load(builder, weights_at, lane, width, align)
+                for r in range(n_rows):
+                    feature = simd.load(builder, rows[r], lane, width, align)
+                    weighted = builder.fmul(weight, feature)
+                    sums[2 * r] = builder.fadd(sums[2 * r], weighted)
+                    sums[2 * r + 1] = simd.multiply_add(builder, weighted, feature, sums[2 * r + 1])
+            for r in range(n_rows):
+                column = builder.add(first, constant(r))
+                add_to(column, sums[2 * r])
+                add_to(builder.add(column, order), sums[2 * r + 1])
+
+        n_panels = builder.sdiv(order, constant(ROWS))
+        remaining = builder.srem(order, constant(ROWS))
+        with cgutils.for_range(builder, n_panels) as loop:
+            add_rows(builder.mul(loop.index, constant(ROWS)), ROWS)
+        for n_rows in range(1, ROWS):
+            with builder.if_then(builder.icmp_signed("==", remaining, constant(n_rows))):
+                add_rows(builder.mul(n_panels, constant(ROWS)), n_rows)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+def add_diagonal_moments_twin(tile, T, D, weights, r_at, products, at):
+    """Add a component's weighted first moments and the diagonal of its second ones.
+
+    Parameters
+    ----------
+    tile : ndarray
+        The points about the component's reference, feature by feature, T lanes each.
+    T, D : int
+        Numbers of lanes and of features.
+    weights, r_at : ndarray, int
+        Weights of points, and where the T to use start.
+    products, at : ndarray of float64, int
+        Where the component's row of 4 × 4 blocks starts: column j receives Σ weight·x_j and
+        column D + j receives Σ weight·x_j².
+    """
+    x = tile[: D * T].reshape(D, T)
+    weighted = x * weights[r_at : r_at + T]
+    sums = np.concatenate([weighted.sum(axis=1), (weighted * x).sum(axis=1)])
+    columns = np.arange(2 * D)
+    products[at + columns // ROWS * ROWS * ROWS + columns % ROWS] += sums
+
+
+def _subtract_reference(_typing_context, tile, T, D, reference, reference_low, at, out):
+    arguments = (tile, T, D, reference, reference_low, at, out)
+
+    def generate(context, builder, _signature, values):
+        element = simd.element_type(tile)
+        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        align = _BLOCK.n_bytes
+        tile_at = simd.pointer(context, builder, tile, values[0])
+        high_at = simd.pointer(context, builder, reference, values[3], values[5])
+        low_at = simd.pointer(context, builder, reference_low, values[4], values[5])
+        out_at = simd.pointer(context, builder, out, values[6])
+        with cgutils.for_range(builder, values[2]) as loop:
+            high, low = (
+                simd.broadcast(builder, builder.load(builder.gep(part, [loop.index])), width)
+                for part in (high_at, low_at)
+            )
+            row = builder.mul(loop.index, values[1])
+            stop = builder.add(row, values[1])
+            with cgutils.for_range_slice(builder, row, stop, constant(width)) as (lane, _):
+                feature = simd.load(builder, tile_at, lane, width, align)
+                offset = builder.fsub(builder.fsub(feature, high), low)
+                simd.store(builder, offset, out_at, lane, align)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+def subtract_reference_twin(tile, T, D, reference, reference_low, at, out):
+    """Write the tile's features about a component's own reference point.
+
+    Parameters
+    ----------
+    tile : ndarray
+        The points, feature by feature, T lanes each.
+    T, D : int
+        Numbers of lanes and of features.
+    reference, reference_low, at : ndarray, ndarray, int
+        Reference points as sums of two numbers, and where the one to use starts.
+    out : ndarray
+        Receives the features less the reference.
+    """
+    x = tile[: D * T].reshape(D, T)
+    offsets = (x - reference[at : at + D, None]) - reference_low[at : at + D, None]
+    out[: D * T] = offsets.ravel()
+
+
 def _lane_sum(_typing_context, values_type, at, T):
     def generate(context, builder, _signature, values):
         element = simd.element_type(values_type)
@@ -622,6 +745,8 @@ if numba.config.DISABLE_JIT:
     add_products = add_products_twin
     load_rows = load_rows_twin
     lane_sum = lane_sum_twin
+    subtract_reference = subtract_reference_twin
+    add_diagonal_moments = add_diagonal_moments_twin
 else:
     joint_log_density = intrinsic(_joint_log_density)
     joint_log_density_diagonal = intrinsic(_joint_log_density_diagonal)
@@ -629,3 +754,5 @@ else:
     add_products = intrinsic(_add_products)
     load_rows = intrinsic(_load_rows)
     lane_sum = intrinsic(_lane_sum)
+    subtract_reference = intrinsic(_subtract_reference)
+    add_diagonal_moments = intrinsic(_add_diagonal_moments)

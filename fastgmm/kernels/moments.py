@@ -10,8 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.microkernels import ROWS, add_moments, add_products, lane_sum
-from fastgmm.kernels.tiles import subtract_reference
+from fastgmm.kernels.microkernels import (
+    ROWS,
+    add_diagonal_moments,
+    add_moments,
+    add_products,
+    lane_sum,
+    subtract_reference,
+)
 
 
 def padded(count: int) -> int:
@@ -44,18 +50,6 @@ def diagonal_place(k, column, n_columns):
     """Return where the product of component k and a column is kept: 4 × 4 blocks, row by row."""
     block = (k // ROWS) * (n_columns // ROWS) + column // ROWS
     return block * ROWS * ROWS + (k % ROWS) * ROWS + column % ROWS
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def weighted_sums(weights, w_at, values, v_at, T):
-    """Return Σ w·v and Σ w·v² over T lanes; ``reassoc`` keeps the sums in vector lanes."""
-    first = values.dtype.type(0.0)
-    second = values.dtype.type(0.0)
-    for lane in range(T):
-        product = weights[w_at + lane] * values[v_at + lane]
-        first += product
-        second += product * values[v_at + lane]
-    return first, second
 
 
 @kernel()
@@ -101,7 +95,5 @@ def diagonal_moments(
         if active[k] == 0:
             continue
         subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
-        for j in range(D):
-            first, second = weighted_sums(joint, k * T, about_mean, j * T, T)
-            products[diagonal_place(k, j, n_columns)] += first
-            products[diagonal_place(k, D + j, n_columns)] += second
+        at = diagonal_place(k, 0, n_columns)
+        add_diagonal_moments(about_mean, T, D, joint, k * T, products, at)

@@ -104,13 +104,3 @@ def load_weights(weights, row, n, tile_weights, T):
             tile_weights[lane] = weights[row + lane]
     for lane in range(n, T):
         tile_weights[lane] = 0.0
-
-
-@kernel()
-def subtract_reference(tile, T, D, reference, reference_low, at, out):
-    """Write the tile's features about a component's own reference point."""
-    for j in range(D):
-        high = reference[at + j]
-        low = reference_low[at + j]
-        for lane in range(j * T, (j + 1) * T):
-            out[lane] = (tile[lane] - high) - low

@@ -6,6 +6,7 @@ import pytest
 
 from fastgmm.kernels import microkernels as mk
 from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.moments import padded, unpack_products
 from fastgmm.kernels.tiles import aligned_scratch
 
 ORDERS = [1, 2, 3, 4, 5, 7, 8, 12, 19, 66, 129]
@@ -35,6 +36,16 @@ def run_products(rows, r_at, columns, n_columns, T, out, out_at):
 @kernel()
 def run_load(X, row, n, centre, centre_low, tile, T):
     mk.load_rows(X, row, n, centre, centre_low, tile, T)
+
+
+@kernel()
+def run_diagonal_moments(tile, T, D, weights, r_at, products, at):
+    mk.add_diagonal_moments(tile, T, D, weights, r_at, products, at)
+
+
+@kernel()
+def run_subtract(tile, T, D, reference, low, at, out):
+    mk.subtract_reference(tile, T, D, reference, low, at, out)
 
 
 @kernel()
@@ -127,6 +138,24 @@ def test_moments_are_those_of_the_weighted_points(D, dtype):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("D", ORDERS)
+def test_diagonal_moments_of_one_component_in_blocks_of_four(D, dtype):
+    rng = np.random.default_rng(D)
+    T = lanes(dtype)
+    x, weights = rng.normal(size=(D, T)), rng.uniform(size=T)
+    n_columns = padded(2 * D)
+    for run in (run_diagonal_moments, mk.add_diagonal_moments_twin):
+        products = np.zeros(8 * n_columns)
+        at = 4 * n_columns + 4  # the row of component 5
+        run(aligned(x, dtype), T, D, aligned(np.tile(weights, 2), dtype), T, products, at)
+        first, second = unpack_products(products, 8, D)
+        assert not np.delete(first, 5, axis=0).any()
+        assert not np.delete(second, 5, axis=0).any()
+        np.testing.assert_allclose(first[5], x @ weights, rtol=tolerance(dtype), atol=1e-3)
+        np.testing.assert_allclose(second[5], x**2 @ weights, rtol=tolerance(dtype))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
 def test_products_of_four_rows_with_many(dtype):
     rng = np.random.default_rng(0)
     T = lanes(dtype)
@@ -154,6 +183,20 @@ def test_rows_are_loaded_feature_by_feature_about_the_centre(D, dtype, stored):
         table = tile.reshape(D, T)
         np.testing.assert_allclose(table[:, :n], (X[3:] - centre).T, atol=tolerance(dtype))
         np.testing.assert_array_equal(table[:, n:], 7.0)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("D", [1, 5])
+def test_features_about_a_reference_keep_the_digits_of_both_its_parts(D, dtype):
+    rng = np.random.default_rng(D)
+    T = lanes(dtype)
+    reference = 1e4 + rng.normal(size=2 * D)
+    high = reference.astype(dtype)
+    x = (1e4 + rng.normal(size=(D, T))).astype(dtype)
+    for run in (run_subtract, mk.subtract_reference_twin):
+        out = aligned(np.zeros(D * T), dtype)
+        run(aligned(x, dtype), T, D, high, (reference - high).astype(dtype), D, out)
+        np.testing.assert_allclose(out.reshape(D, T), x - reference[D:, None], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
