@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +66,7 @@ def fit(
         )
     # Loaded only now, so that mistakes are told at once.
     from fastgmm import GaussianMixture
-    from fastgmm.cli.watched_fit import fit_watched
+    from fastgmm.cli.watched_fit import fit_watched, status_of_fit
 
     model = GaussianMixture(
         n_components,
@@ -88,31 +87,8 @@ def fit(
     if output is not None:
         model.save(output)
     _summarise(model, table, output, interruption, as_json)
-    if interruption.signal_number is None:
-        return 0
     kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
-    print(f"interrupted after {model.n_iter_} passes: {kept}", file=sys.stderr)
-    return 128 + interruption.signal_number
-
-
-def describe_end(model: GaussianMixture, interrupted: bool) -> str:
-    """Return how a fit ended, in two words.
-
-    Parameters
-    ----------
-    model : GaussianMixture
-        The fitted mixture.
-    interrupted : bool
-        Whether a signal ended the fit.
-
-    Returns
-    -------
-    str
-        How it ended.
-    """
-    if interrupted:
-        return "interrupted"
-    return "converged" if model.converged_ else "not converged"
+    return status_of_fit(interruption, kept)
 
 
 def _summarise(
@@ -122,10 +98,11 @@ def _summarise(
     interruption: Interruption,
     as_json: bool,
 ) -> None:
+    from fastgmm.cli.watched_fit import end_of_fit
+
     n_samples, n_features = table.values.shape
-    interrupted = interruption.signal_number is not None
-    info = model.fit_info_
     if as_json:
+        info = model.fit_info_
         document: dict[str, Any] = {
             "data": table.path,
             "n_samples": n_samples,
@@ -134,7 +111,7 @@ def _summarise(
             "covariance_type": model.covariance_type,
             "log_likelihood": model.lower_bound_,
             "converged": model.converged_,
-            "interrupted": interrupted,
+            "interrupted": interruption.signal_number is not None,
             "n_iter": model.n_iter_,
             "n_passes": info.n_passes,
             "seconds": info.seconds,
@@ -147,8 +124,7 @@ def _summarise(
     pairs: dict[str, object] = {
         "data": f"{n_samples} rows, {n_features} columns",
         "mixture": f"{model.n_components} components, {model.covariance_type}",
-        "end": f"{describe_end(model, interrupted)} after {info.n_passes} passes, "
-        f"{info.seconds:.2f} s",
+        "end": end_of_fit(model, interruption),
         "log-likelihood": f"{model.lower_bound_:.6f} nats a row",
     }
     if output is not None:

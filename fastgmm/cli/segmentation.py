@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.fitting import describe_end
 from fastgmm.cli.interruption import Interruption
 from fastgmm.cli.models import check_model_path
 from fastgmm.cli.output import print_json, print_pairs
@@ -63,7 +61,7 @@ def segment(
         )
     # Loaded only now, so that mistakes are told at once.
     from fastgmm import GaussianMixture
-    from fastgmm.cli.watched_fit import fit_watched
+    from fastgmm.cli.watched_fit import end_of_fit, fit_watched, status_of_fit
     from fastgmm.segmentation import segment_image
 
     mixture = GaussianMixture(
@@ -85,9 +83,8 @@ def segment(
     write_image(output, segmentation.image)
     if model is not None:
         mixture.save(model)
-    interrupted = interruption.signal_number is not None
-    info = mixture.fit_info_
     if as_json:
+        info = mixture.fit_info_
         print_json(
             {
                 "image": image,
@@ -97,7 +94,7 @@ def segment(
                 "covariance_type": covariance_type,
                 "log_likelihood": mixture.lower_bound_,
                 "converged": mixture.converged_,
-                "interrupted": interrupted,
+                "interrupted": interruption.signal_number is not None,
                 "n_passes": info.n_passes,
                 "seconds": info.seconds,
                 "weights": mixture.weights_,
@@ -110,15 +107,8 @@ def segment(
         print_pairs(
             {
                 "image": f"{width} × {height} pixels",
-                "end": f"{describe_end(mixture, interrupted)} after {info.n_passes} passes, "
-                f"{info.seconds:.2f} s",
+                "end": end_of_fit(mixture, interruption),
                 "output": output,
             }
         )
-    if interruption.signal_number is None:
-        return 0
-    print(
-        f"interrupted after {mixture.n_iter_} passes: the picture so far is in {str(output)!r}",
-        file=sys.stderr,
-    )
-    return 128 + interruption.signal_number
+    return status_of_fit(interruption, f"the picture so far is in {str(output)!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -51,6 +52,50 @@ def fit_watched(
         finally:
             interruption.deferred = False
             model.set_callbacks()
+
+
+def end_of_fit(model: GaussianMixture, interruption: Interruption) -> str:
+    """Return how a fit ended and what it took.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        The fitted mixture.
+    interruption : Interruption
+        What received the signals.
+
+    Returns
+    -------
+    str
+        Part of a sentence.
+    """
+    if interruption.signal_number is not None:
+        end = "interrupted"
+    else:
+        end = "converged" if model.converged_ else "not converged"
+    info = model.fit_info_
+    return f"{end} after {info.n_passes} passes, {info.seconds:.2f} s"
+
+
+def status_of_fit(interruption: Interruption, kept: str) -> int:
+    """Return the status that a command ends with, and tell what an interrupted fit has left.
+
+    Parameters
+    ----------
+    interruption : Interruption
+        What received the signals.
+    kept : str
+        What is left, as a sentence.
+
+    Returns
+    -------
+    int
+        0, or 128 and the signal's number.
+    """
+    if interruption.signal_number is None:
+        return 0
+    print(f"interrupted: {kept}", file=sys.stderr)
+    return 128 + interruption.signal_number
 
 
 class _Watcher:

@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.data.column_names import name_list
+from fastgmm.extras import import_from_extra
 
 _FIRST_LINE_BYTES = 1 << 16
 
 
-def import_pyarrow(what: str) -> Any:
+def import_pyarrow(purpose: str) -> Any:
     """Import pyarrow, or say which extra brings it.
 
     Parameters
     ----------
-    what : str
+    purpose : str
         What it is needed for, as the subject of a sentence.
 
     Returns
@@ -33,13 +34,7 @@ def import_pyarrow(what: str) -> Any:
     ImportError
         If it is not installed.
     """
-    try:
-        import pyarrow
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f'{what} needs pyarrow: install it with  pip install "fastgmm[parquet]"'
-        ) from error
-    return pyarrow
+    return import_from_extra("pyarrow", package="pyarrow", extra="parquet", purpose=purpose)
 
 
 def read_arrow(path: Path) -> tuple[Any, bool]:

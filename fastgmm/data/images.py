@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.atomic_file import atomic_file
+from fastgmm.extras import import_from_extra
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -33,16 +34,16 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     ValueError
         If it is no picture, or a damaged one.
     """
-    pillow = import_pillow()
+    pillow, orientation = _import_pillow("Image"), _import_pillow("ImageOps")
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
-        with pillow.Image.open(path) as opened:
-            upright = pillow.ImageOps.exif_transpose(opened)
+        with pillow.open(path) as opened:
+            upright = orientation.exif_transpose(opened)
             grey = upright.mode in ("1", "L", "LA")
             return np.asarray(upright.convert("L" if grey else "RGB"))
-    except (OSError, SyntaxError, pillow.Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, pillow.DecompressionBombError) as error:
         raise ValueError(f"cannot read {str(path)!r} as an image: {error}") from error
 
 
@@ -66,7 +67,7 @@ def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
     path = Path(path)
     format_name = image_format(path)
     with atomic_file(path) as file:
-        import_pillow().Image.fromarray(image).save(file, format=format_name)
+        _import_pillow("Image").fromarray(image).save(file, format=format_name)
 
 
 def image_format(path: Path) -> str:
@@ -89,9 +90,9 @@ def image_format(path: Path) -> str:
     ValueError
         If the suffix stands for no format that Pillow writes, or the folder does not exist.
     """
-    pillow = import_pillow()
-    format_name = pillow.Image.registered_extensions().get(path.suffix.lower())
-    if format_name not in pillow.Image.SAVE:
+    pillow = _import_pillow("Image")
+    format_name = pillow.registered_extensions().get(path.suffix.lower())
+    if format_name not in pillow.SAVE:
         raise ValueError(
             f"cannot write {str(path)!r}: its name must end in that of an image format, as .png"
         )
@@ -100,24 +101,7 @@ def image_format(path: Path) -> str:
     return str(format_name)
 
 
-def import_pillow() -> Any:
-    """Import Pillow, or say which extra brings it.
-
-    Returns
-    -------
-    module
-        The package ``PIL`` with its ``Image`` and ``ImageOps``.
-
-    Raises
-    ------
-    ImportError
-        If it is not installed.
-    """
-    try:
-        import PIL.Image
-        import PIL.ImageOps
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            'reading and writing images needs Pillow: install it with  pip install "fastgmm[plot]"'
-        ) from error
-    return PIL
+def _import_pillow(module: str) -> Any:
+    return import_from_extra(
+        f"PIL.{module}", package="Pillow", extra="plot", purpose="reading and writing images"
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastgmm.plotting.matplotlib_import import import_pyplot
+from fastgmm.extras import import_from_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,7 +121,9 @@ class ConvergenceDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        pyplot = import_pyplot()
+        pyplot = import_from_extra(
+            "matplotlib.pyplot", package="matplotlib", extra="plot", purpose="drawing"
+        )
         if ax is None:
             _, ax = pyplot.subplots(layout="constrained")
         trace = np.asarray(self.trace, dtype=np.float64)
