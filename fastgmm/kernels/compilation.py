@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numba
 from numba import njit, types
+from numba.core.caching import IndexDataCacheFile
 from numba.core.types.function_type import CompileResultWAP
 
 
@@ -56,7 +57,14 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             dispatcher = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
         except RuntimeError:  # numba: "no locator available", the cache folder is not writable
             return njit(nogil=True, error_model="numpy", **options)(function)
-        dispatcher._cache._cache_file._source_stamp = _SOURCE_STAMP
+        cache = dispatcher._cache
+        # The digest is in the names too: numba reads an index before it compares the stamp, and
+        # one that mentions a class since renamed cannot be read.
+        cache._cache_file = IndexDataCacheFile(
+            cache_path=cache._cache_path,
+            filename_base=f"{cache._impl.filename_base}.{_SOURCE_STAMP[:16]}",
+            source_stamp=_SOURCE_STAMP,
+        )
         return dispatcher
 
     return decorate

@@ -15,7 +15,9 @@ compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compi
 
 @compiled
 def test_the_cache_of_a_kernel_is_stamped_with_the_sources_of_all():
-    assert mixture_slot._cache._cache_file._source_stamp == compilation._SOURCE_STAMP
+    cache_file = mixture_slot._cache._cache_file
+    assert cache_file._source_stamp == compilation._SOURCE_STAMP
+    assert compilation._SOURCE_STAMP[:16] in cache_file._index_name
     assert compilation._digest_of_kernel_sources() == compilation._SOURCE_STAMP
 
 
