@@ -24,17 +24,15 @@ def _run(
     mode: int,
     n_jobs: int | None,
     *,
+    scale: float,
     distances: FloatArray | None = None,
     labels: npt.NDArray[np.int64] | None = None,
-    scale: float | None = None,
 ) -> PassTask:
     """Run a pass about the centres' median and return its task."""
     n_centres, n_features = centres.shape
     dtype = source.dtype
     # the median: one centre far out must not cost all others their digits
     middle = np.median(centres, axis=0)
-    if scale is None:
-        scale = _scale(source, centres)
     high = middle.astype(dtype)
     n_slots = slot_count(8 * n_centres * (n_features + 1))
     used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))

@@ -157,17 +157,17 @@ def _run(
     return task
 
 
-def _statistics(
-    source: ArraySource,
-    sums: PassTask,
-    reference: FloatArray,
-    diagonal: bool,
-    log_likelihood: float,
-) -> SufficientStatistics:
-    """Add up the slots, in their order."""
-    n_components, n_features = reference.shape
+def _statistics(source: ArraySource, sums: PassTask, log_likelihood: float) -> SufficientStatistics:
+    """Add up the slots, in their order; the reference is what the kernels subtracted."""
+    n_components, n_features = len(sums.constants), source.n_features
+    if sums.shared:
+        centre = sums.centre.astype(np.float64) + sums.centre_low
+        reference = np.repeat(centre[None], n_components, axis=0)
+    else:
+        means = sums.references.astype(np.float64) + sums.references_low
+        reference = means.reshape(n_components, n_features)
     counts = sums.counts.sum(axis=0)
-    if diagonal:
+    if sums.diagonal:
         first, second = unpack_products(sums.first.sum(axis=0), n_components, n_features)
     else:
         first = sums.first.sum(axis=0).reshape(n_components, n_features)
@@ -205,14 +205,7 @@ def mixture_statistics(
     p = _pass_parameters(source, parameters)
     diagonal = parameters.is_diagonal
     sums = _run(source, p, mixture_pass.MOMENTS, diagonal=diagonal, n_jobs=n_jobs)
-    if p.shared:
-        centre = p.centre.astype(np.float64) + p.centre_low
-        reference = np.repeat(centre[None], parameters.n_components, axis=0)
-    else:
-        both = p.references.astype(np.float64) + p.references_low
-        reference = both.reshape(parameters.means.shape)
-    likelihood = _total(sums)
-    return _statistics(source, sums, reference, diagonal, likelihood)
+    return _statistics(source, sums, _total(sums))
 
 
 def _total(sums: PassTask) -> float:
@@ -235,13 +228,7 @@ def _given_statistics(
     while True:
         p = _given_parameters(source, n_components, reference, diagonal, shared)
         sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, **rows)
-        if shared:
-            high, low = p.centre, p.centre_low
-            reference = np.repeat((high.astype(np.float64) + low)[None], n_components, axis=0)
-        else:
-            both = p.references.astype(np.float64) + p.references_low
-            reference = both.reshape(reference.shape)
-        statistics = _statistics(source, sums, reference, diagonal, float("nan"))
+        statistics = _statistics(source, sums, float("nan"))
         if not shared:
             return statistics
         counts = np.where(statistics.counts > 0, statistics.counts, 1.0)[:, None]

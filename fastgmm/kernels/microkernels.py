@@ -36,6 +36,11 @@ _PANEL_MEMORY = 24 * 1024
 _BLOCK = simd.register_block()
 
 
+def _width(element):
+    """Return how many elements of a type fill a vector register."""
+    return _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+
+
 def packed_length(n_features: int) -> int:
     """Return the length of a lower triangle packed for ``joint_log_density``.
 
@@ -133,7 +138,7 @@ def _joint_log_density(
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
-        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        width = _width(element)
         align, side = _BLOCK.n_bytes, _BLOCK.n_vectors
         lanes, order = values[1], values[6]
         tile_at = simd.pointer(context, builder, tile, values[0])
@@ -186,7 +191,7 @@ def _joint_log_density(
         remaining = builder.srem(order, constant(ROWS))
         step = constant(side * width)
         # Panels that fit the cache together meet all lanes before the next ones are fetched.
-        row_bytes = builder.mul(order, constant(ROWS * (8 if width * 8 == align else 4)))
+        row_bytes = builder.mul(order, constant(ROWS * align // width))
         fitting = builder.sdiv(constant(_PANEL_MEMORY), row_bytes)
         group = builder.select(builder.icmp_signed(">", fitting, constant(0)), fitting, constant(1))
         # one round more than whole panels need, for the rows that remain
@@ -270,7 +275,7 @@ def _joint_log_density_diagonal(
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
-        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        width = _width(element)
         # a sum of squares is one dependent chain of additions a vector: eight hide its latency
         align, side = _BLOCK.n_bytes, 8
         lanes = values[1]
@@ -360,7 +365,7 @@ def _add_moments(
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
-        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        width = _width(element)
         align = _BLOCK.n_bytes
         vector = ir.VectorType(element, width)
         lanes, order = values[1], values[2]
@@ -460,7 +465,7 @@ def _add_products(_typing_context, rows, r_at, columns, n_columns, T, out, out_a
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(rows)
-        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        width = _width(element)
         lanes = values[4]
         first_row = simd.pointer(context, builder, rows, values[0], values[1])
         columns_at = simd.pointer(context, builder, columns, values[2])
@@ -509,7 +514,7 @@ def _add_diagonal_moments(_typing_context, tile, T, D, weights, r_at, products, 
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
-        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        width = _width(element)
         align = _BLOCK.n_bytes
         lanes, order = values[1], values[2]
         tile_at = simd.pointer(context, builder, tile, values[0])
@@ -586,7 +591,7 @@ def _subtract_reference(_typing_context, tile, T, D, reference, reference_low, a
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
-        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        width = _width(element)
         align = _BLOCK.n_bytes
         tile_at = simd.pointer(context, builder, tile, values[0])
         high_at = simd.pointer(context, builder, reference, values[3], values[5])
@@ -630,7 +635,7 @@ def subtract_reference_twin(tile, T, D, reference, reference_low, at, out):
 def _lane_sum(_typing_context, values_type, at, T):
     def generate(context, builder, _signature, values):
         element = simd.element_type(values_type)
-        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        width = _width(element)
         address = simd.pointer(context, builder, values_type, values[0], values[1])
         sums = simd.Registers(builder, ir.VectorType(element, width), ROWS)
         for i in range(ROWS):
@@ -658,7 +663,7 @@ def _load_rows(_typing_context, X, row, n, centre, centre_low, tile, T):
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
         given = simd.element_type(X)
-        width = _BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+        width = _width(element)
         array = cgutils.create_struct_proxy(X)(context, builder, value=values[0])
         stride = builder.extract_value(array.strides, 0)
         n_features = builder.extract_value(array.shape, 1)
