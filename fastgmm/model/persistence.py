@@ -20,9 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.atomic_file import atomic_file
-from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.statistics import FloatArray
-from fastgmm.model.structures import CovarianceStructure
 
 FORMAT = "fastgmm model"
 SCHEMA_VERSION = 1
@@ -173,81 +170,6 @@ def load(path: str | Path, model_class: str | None = None) -> StoredModel:
     return StoredModel(header["class"], header["values"], arrays, header["fastgmm"])
 
 
-def pack_mixture(
-    structure: CovarianceStructure, parameters: MixtureParameters
-) -> dict[str, FloatArray]:
-    """Return the arrays that `unpack_mixture` makes the same parameters from, to the last bit.
-
-    Parameters
-    ----------
-    structure : CovarianceStructure
-        The structure of the covariances; what it ties is stored once.
-    parameters : MixtureParameters
-        The parameters.
-
-    Returns
-    -------
-    dict of str to ndarray
-        "log_weights", "means" and "whiteners".
-    """
-    return {
-        "log_weights": parameters.log_weights,
-        "means": parameters.means,
-        "whiteners": structure.reduce(parameters.whiteners),
-    }
-
-
-def unpack_mixture(
-    structure: CovarianceStructure, arrays: Mapping[str, npt.NDArray[Any]]
-) -> MixtureParameters:
-    """Return the parameters stored in arrays, after checking that they are a mixture.
-
-    Parameters
-    ----------
-    structure : CovarianceStructure
-        The structure of the covariances.
-    arrays : mapping of str to ndarray
-        As `pack_mixture` returns them; further arrays are ignored.
-
-    Returns
-    -------
-    MixtureParameters
-        The parameters.
-
-    Raises
-    ------
-    ModelFileError
-        If an array is missing, of another type or shape, or its values cannot be those of a
-        mixture.
-    """
-    for name in ("log_weights", "means", "whiteners"):
-        if name not in arrays:
-            raise _not_a_mixture(f"array {name!r} is missing")
-        if arrays[name].dtype != np.float64:
-            raise _not_a_mixture(f"{name} are of dtype {arrays[name].dtype}, not float64")
-    log_weights, means = arrays["log_weights"], arrays["means"]
-    if means.ndim != 2 or 0 in means.shape:
-        raise _not_a_mixture(f"means have shape {means.shape}, not (n_components, n_features)")
-    shapes = {
-        "log_weights": means.shape[:1],
-        "whiteners": structure.covariance_shape(*means.shape),
-    }
-    for name, shape in shapes.items():
-        if arrays[name].shape != shape:
-            raise _not_a_mixture(f"{name} have shape {arrays[name].shape}, not {shape}")
-    if not np.isfinite(means).all() or not np.isfinite(arrays["whiteners"]).all():
-        raise _not_a_mixture("means or whiteners are not finite")
-    if (log_weights > 1e-6).any() or abs(np.exp(log_weights).sum() - 1.0) > 1e-6:
-        raise _not_a_mixture("the weights do not add up to 1")
-    whiteners = structure.expand(arrays["whiteners"], *means.shape)
-    diagonals = whiteners if structure.is_diagonal else np.einsum("kii->ki", whiteners)
-    if not (diagonals > 0.0).all():
-        raise _not_a_mixture("a covariance is not positive definite")
-    if not structure.is_diagonal and np.triu(whiteners, 1).any():
-        raise _not_a_mixture("a whitener is not lower triangular")
-    return MixtureParameters.from_log_weights(log_weights, means, whiteners)
-
-
 def _checked_entries(archive: zipfile.ZipFile, path: Path, size: int) -> dict[str, zipfile.ZipInfo]:
     """Return the entries by name; none may claim to be larger than the file that holds them."""
     entries = {entry.filename: entry for entry in archive.infolist()}
@@ -373,10 +295,4 @@ def _damaged(path: Path, why: str) -> ModelFileError:
     return ModelFileError(
         f"{path} is damaged or incomplete ({why}); copy it again from where it was written, or "
         "save the model again"
-    )
-
-
-def _not_a_mixture(why: str) -> ModelFileError:
-    return ModelFileError(
-        f"the file does not hold a mixture: {why}; save the model again with save()"
     )

@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from fastgmm.model import persistence
-from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.persistence import ModelFileError, load, pack_mixture, save, unpack_mixture
-from fastgmm.model.structures import STRUCTURE_NAMES, structure
+from fastgmm.model.persistence import ModelFileError, load, save
 
 VALUES = {"n_components": 3, "tol": 1e-3, "names": ["a", "b"], "random_state": None}
 ARRAYS = {
@@ -37,20 +35,6 @@ def model_file(tmp_path):
     path = tmp_path / "model.fgm"
     save(path, "GaussianMixture", VALUES, ARRAYS)
     return path
-
-
-def mixture(name, n_components=3, n_features=4):
-    rng = np.random.default_rng(0)
-    kind = structure(name)
-    shape = kind.covariance_shape(n_components, n_features)
-    if kind.is_diagonal:
-        covariances = rng.uniform(0.5, 2.0, size=shape)
-    else:
-        covariances = rng.normal(size=(*shape[:-1], 2 * n_features))
-        covariances = covariances @ np.swapaxes(covariances, -1, -2)
-    weights = rng.dirichlet(np.ones(n_components))
-    means = rng.normal(size=(n_components, n_features))
-    return kind, kind.from_covariances(weights, means, covariances)
 
 
 def rewrite(path, change=None, **entries):
@@ -108,15 +92,6 @@ def test_numpy_scalars_become_plain_numbers(tmp_path):
     values = {"a": np.float64(0.1), "b": np.int32(3), "c": np.bool_(True), "d": np.float32(0.5)}
     save(tmp_path / "m.fgm", "KMeans", values, {})
     assert load(tmp_path / "m.fgm").values == {"a": 0.1, "b": 3, "c": True, "d": 0.5}
-
-
-@pytest.mark.parametrize("name", STRUCTURE_NAMES)
-def test_a_mixture_comes_back_to_the_last_bit(name, tmp_path):
-    kind, parameters = mixture(name)
-    save(tmp_path / "m.fgm", "GaussianMixture", {}, pack_mixture(kind, parameters))
-    again = unpack_mixture(kind, load(tmp_path / "m.fgm").arrays)
-    for field in MixtureParameters.__dataclass_fields__:
-        assert_array_equal(getattr(again, field), getattr(parameters, field), strict=True)
 
 
 # -- what is refused when saving ------------------------------------------------------------------
@@ -365,48 +340,3 @@ def test_a_header_out_of_all_proportion_is_refused(model_file, monkeypatch):
 def test_a_header_nested_without_end_is_refused(model_file):
     rewrite(model_file, **{"header.json": b"[" * 100_000})
     refused(model_file, "damaged")
-
-
-# -- what is not a mixture ------------------------------------------------------------------------
-
-
-def change(arrays, name, position, value):
-    arrays[name] = arrays[name].copy()
-    arrays[name][position] = value
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda a: a.pop("means"), "array 'means' is missing"),
-        (lambda a: a.update(means=a["means"].astype(np.float32)), "dtype float32, not float64"),
-        (lambda a: a.update(means=a["means"][0]), r"means have shape \(4,\)"),
-        (lambda a: a.update(means=a["means"][:0]), r"means have shape \(0, 4\)"),
-        (lambda a: a.update(log_weights=a["log_weights"][:2]), r"have shape \(2,\), not \(3,\)"),
-        (
-            lambda a: a.update(whiteners=a["whiteners"][0]),
-            r"whiteners have shape .* not \(3, 4, 4\)",
-        ),
-        (lambda a: change(a, "means", (0, 0), np.inf), "not finite"),
-        (lambda a: change(a, "whiteners", (0, 0, 0), np.nan), "not finite"),
-        (lambda a: change(a, "log_weights", 0, 0.5), "weights do not add up to 1"),
-        (lambda a: change(a, "log_weights", 0, -50.0), "weights do not add up to 1"),
-        (lambda a: change(a, "whiteners", (1, 2, 2), 0.0), "not positive definite"),
-        (lambda a: change(a, "whiteners", (1, 2, 2), -1.0), "not positive definite"),
-        (lambda a: change(a, "whiteners", (1, 0, 2), 1.0), "not lower triangular"),
-    ],
-)
-def test_arrays_that_are_no_mixture_are_refused(damage, words):
-    kind, parameters = mixture("full")
-    arrays = pack_mixture(kind, parameters)
-    damage(arrays)
-    with pytest.raises(ModelFileError, match=rf"does not hold a mixture: .*{words}"):
-        unpack_mixture(kind, arrays)
-
-
-def test_a_variance_that_is_not_positive_is_refused():
-    kind, parameters = mixture("diag")
-    arrays = pack_mixture(kind, parameters)
-    change(arrays, "whiteners", (2, 1), 0.0)
-    with pytest.raises(ModelFileError, match="not positive definite"):
-        unpack_mixture(kind, arrays)
