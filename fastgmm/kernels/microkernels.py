@@ -685,10 +685,7 @@ def _load_rows(_typing_context, X, row, n, centre, centre_low, tile, T):
                     rows.append(simd.load(builder, at, constant(0), width, 4))
                 else:
                     rows.append(simd.load_some(builder, at, width, count))
-            if given != element:
-                vector = ir.VectorType(element, width)
-                convert = builder.fpext if isinstance(element, ir.DoubleType) else builder.fptrunc
-                rows = [convert(values, vector) for values in rows]
+            rows = [simd.converted(builder, features, element) for features in rows]
             for j, features in enumerate(simd.transposed(builder, rows, width)):
                 feature = builder.add(column, constant(j))
 
@@ -739,8 +736,53 @@ def load_rows_twin(X, row, n, centre, centre_low, tile, T):
     lanes[:, :n] = (X[row : row + n].astype(tile.dtype) - centre - centre_low).T
 
 
+def _load_columns(_typing_context, X, row, n, centre, centre_low, tile, T):
+    arguments = (X, row, n, centre, centre_low, tile, T)
+
+    def generate(context, builder, _signature, values):
+        element = simd.element_type(tile)
+        width = _width(element)
+        array = cgutils.create_struct_proxy(X)(context, builder, value=values[0])
+        stride = builder.extract_value(array.strides, 1)
+        first_row = builder.gep(array.data, [values[1]])
+        centre_at = simd.pointer(context, builder, centre, values[3])
+        low_at = simd.pointer(context, builder, centre_low, values[4])
+        tile_at = simd.pointer(context, builder, tile, values[5])
+        with cgutils.for_range(builder, builder.extract_value(array.shape, 1)) as loop:
+            high, low = (
+                simd.broadcast(builder, builder.load(builder.gep(part, [loop.index])), width)
+                for part in (centre_at, low_at)
+            )
+            column = cgutils.pointer_add(builder, first_row, builder.mul(loop.index, stride))
+            lanes = builder.gep(tile_at, [builder.mul(loop.index, values[6])])
+            with cgutils.for_range_slice(builder, constant(0), values[2], constant(width)) as (
+                lane,
+                _,
+            ):
+                features = simd.load(builder, column, lane, width, 1)
+                features = simd.converted(builder, features, element)
+                offset = builder.fsub(builder.fsub(features, high), low)
+                simd.store(builder, offset, lanes, lane, _BLOCK.n_bytes)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+def load_columns_twin(X, row, n, centre, centre_low, tile, T):
+    """Write the features of n rows about a centre, where a column's entries are adjacent.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        Rows, each column of which is contiguous in memory.
+    row, n, centre, centre_low, tile, T
+        As in ``load_rows``.
+    """
+    load_rows_twin(X, row, n, centre, centre_low, tile, T)
+
+
 ROW_GROUP = _BLOCK.n_bytes // 4
-"""Rows that ``load_rows`` takes at once in either type divide this."""
+"""Rows that ``load_rows`` and ``load_columns`` take at once in either type divide this."""
 
 
 if numba.config.DISABLE_JIT:
@@ -749,6 +791,7 @@ if numba.config.DISABLE_JIT:
     add_moments = add_moments_twin
     add_products = add_products_twin
     load_rows = load_rows_twin
+    load_columns = load_columns_twin
     lane_sum = lane_sum_twin
     subtract_reference = subtract_reference_twin
     add_diagonal_moments = add_diagonal_moments_twin
@@ -758,6 +801,7 @@ else:
     add_moments = intrinsic(_add_moments)
     add_products = intrinsic(_add_products)
     load_rows = intrinsic(_load_rows)
+    load_columns = intrinsic(_load_columns)
     lane_sum = intrinsic(_lane_sum)
     subtract_reference = intrinsic(_subtract_reference)
     add_diagonal_moments = intrinsic(_add_diagonal_moments)

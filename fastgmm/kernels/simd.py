@@ -110,6 +110,14 @@ def store(builder, value, address, index, align: int):
     builder.store(value, at, align=align)
 
 
+def converted(builder, vector, element: ir.Type):
+    """Return a vector of floating-point numbers in another type."""
+    if vector.type.element == element:
+        return vector
+    convert = builder.fpext if isinstance(element, ir.DoubleType) else builder.fptrunc
+    return convert(vector, ir.VectorType(element, vector.type.count))
+
+
 class Registers:
     """Vector variables that LLVM will keep in registers."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.microkernels import ROW_GROUP, TILE_BYTES, load_rows
+from fastgmm.kernels.microkernels import ROW_GROUP, TILE_BYTES, load_columns, load_rows
 
 BLOCK_ROWS = 1024
 """Rows of a block: a multiple of the lanes of a tile of either type."""
@@ -77,10 +77,14 @@ def load_tile(X, row, n, centre, centre_low, tile, T):
     Lanes from ``n`` on are filled with the centre itself.  The centre comes as the sum of two
     numbers, so that single-precision data far from the origin lose nothing.
     """
-    whole = 0
-    if X.strides[1] == X.itemsize:
-        whole = n // ROW_GROUP * ROW_GROUP
+    whole = n // ROW_GROUP * ROW_GROUP
+    # columns first: a single one that is contiguous has rows of adjacent entries too
+    if X.strides[0] == X.itemsize:
+        load_columns(X, row, whole, centre, centre_low, tile, T)
+    elif X.strides[1] == X.itemsize:
         load_rows(X, row, whole, centre, centre_low, tile, T)
+    else:
+        whole = 0
     if whole == T:
         return
     for j in range(X.shape[1]):

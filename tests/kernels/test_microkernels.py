@@ -34,8 +34,13 @@ def run_products(rows, r_at, columns, n_columns, T, out, out_at):
 
 
 @kernel()
-def run_load(X, row, n, centre, centre_low, tile, T):
+def run_load_rows(X, row, n, centre, centre_low, tile, T):
     mk.load_rows(X, row, n, centre, centre_low, tile, T)
+
+
+@kernel()
+def run_load_columns(X, row, n, centre, centre_low, tile, T):
+    mk.load_columns(X, row, n, centre, centre_low, tile, T)
 
 
 @kernel()
@@ -168,20 +173,28 @@ def test_products_of_four_rows_with_many(dtype):
         np.testing.assert_allclose(out[8:], 1 + expected, atol=T * tolerance(dtype))
 
 
+@pytest.mark.parametrize(
+    ("order", "runs"),
+    [
+        ("C", (run_load_rows, mk.load_rows_twin)),
+        ("F", (run_load_columns, mk.load_columns_twin)),
+    ],
+)
 @pytest.mark.parametrize("stored", TYPES)
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("D", ORDERS)
-def test_rows_are_loaded_feature_by_feature_about_the_centre(D, dtype, stored):
+def test_rows_are_loaded_feature_by_feature_about_the_centre(D, dtype, stored, order, runs):
     rng = np.random.default_rng(D)
     T, n = lanes(dtype), 2 * mk.ROW_GROUP
-    X = rng.normal(size=(n + 3, D)).astype(stored)
+    X = np.asarray(rng.normal(size=(n + 3, D)), stored, order)
     centre = rng.normal(size=D)
     high = centre.astype(dtype)
-    for run in (run_load, mk.load_rows_twin):
+    low = (centre - high).astype(dtype)
+    for run in runs:
         tile = aligned(np.full(D * T, 7.0), dtype)
-        run(X, 3, n, high, (centre - high).astype(dtype), tile, T)
+        run(X, 3, n, high, low, tile, T)
         table = tile.reshape(D, T)
-        np.testing.assert_allclose(table[:, :n], (X[3:] - centre).T, atol=tolerance(dtype))
+        np.testing.assert_array_equal(table[:, :n], (X[3:].astype(dtype) - high - low).T)
         np.testing.assert_array_equal(table[:, n:], 7.0)
 
 
