@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+_SUFFIX = ".part"
 
 
 @contextmanager
@@ -43,9 +46,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
             shutil.copyfileobj(file, device)
         return
     path = Path(os.path.realpath(path))
-    # A name may be as long as the file system takes, so that there is no room for more of it.
-    prefix = f".{path.name[:32]}."
-    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -57,6 +58,24 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def remove_abandoned(path: str | Path) -> None:
+    """Remove what was left of writing a file by processes that were killed over it.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the file is, or is to be. Nobody else may be writing it.
+    """
+    path = Path(os.path.realpath(path))
+    for abandoned in path.parent.glob(f"{glob.escape(_prefix(path))}*{_SUFFIX}"):
+        abandoned.unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    # A name may be as long as the file system takes, so that there is no room for more of it.
+    return f".{path.name[:32]}."
 
 
 def _mode(path: Path) -> int:

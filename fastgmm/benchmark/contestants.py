@@ -162,7 +162,7 @@ class FastGMM(Contestant):
 
     def _run_em(self, n_passes: int) -> None:
         from fastgmm.inference.blas_threads import one_blas_thread
-        from fastgmm.inference.em import em_step
+        from fastgmm.inference.ascent import em_step
 
         parameters = self._start
         with one_blas_thread():

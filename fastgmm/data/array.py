@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import mmap
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
+from fastgmm.kernels.tiles import BLOCK_ROWS
 
-class ArraySource:
+_MAPPED_BYTES = 2**25
+"""Bytes of a block of a memory map: a pass reads it through once, and not once for each slot."""
+
+_DIGESTED_BYTES = 2**28
+"""Arrays up to this size are digested whole, larger ones by rows spread over them."""
+
+
+class ArraySource(Source):
     """Rows of a two-dimensional array, with optional weights.
 
     Parameters
@@ -17,33 +30,66 @@ class ArraySource:
         float32 or float64 in native byte order, of any strides; never copied.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the rows, at least 0; a weight of w means w copies of the row.
+    feature_names : tuple of str, default=None
+        Names of the columns.
     """
 
-    def __init__(self, X: npt.NDArray[Any], sample_weight: npt.ArrayLike | None = None) -> None:
+    replayable = True
+
+    def __init__(
+        self,
+        X: npt.NDArray[Any],
+        sample_weight: npt.ArrayLike | None = None,
+        feature_names: tuple[str, ...] | None = None,
+    ) -> None:
         self.X = X
-        self.weights: npt.NDArray[np.float64] | None = (
+        self.weights: FloatArray | None = (
             None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         )
+        self.n_features = int(X.shape[1])
+        self.feature_names = feature_names
+        self.dtype = X.dtype
 
     @property
     def n_samples(self) -> int:
         """Number of rows."""
         return int(self.X.shape[0])
 
-    @property
-    def n_features(self) -> int:
-        """Number of columns."""
-        return int(self.X.shape[1])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the entries, float32 or float64."""
-        return self.X.dtype
-
-    @property
-    def total_weight(self) -> float:
+    @cached_property
+    def total_weight(self) -> float:  # type: ignore[override]  # a property that is kept
         """Sum of the weights, or the number of rows where there are none."""
-        return float(self.n_samples) if self.weights is None else float(self.weights.sum())
+        return float(self.n_samples) if self.weights is None else sum_of_weights(self.weights)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the rows have weights."""
+        return self.weights is not None
+
+    def blocks(self) -> Iterator[Rows]:
+        """Return all rows as one block, or a memory map's in some of a moderate size."""
+        if not _is_mapped(self.X):
+            yield Rows(self.X, self.weights)
+            return
+        bytes_of_blocks = BLOCK_ROWS * self.n_features * self.dtype.itemsize
+        step = BLOCK_ROWS * max(1, _MAPPED_BYTES // bytes_of_blocks)
+        for first in range(0, self.n_samples, step):
+            yield self.slice(first, first + step)
+
+    def slice(self, first: int, last: int) -> Rows:
+        """Return consecutive rows, without copying.
+
+        Parameters
+        ----------
+        first, last : int
+            The first row, and the one after the last.
+
+        Returns
+        -------
+        Rows
+            The rows and their weights.
+        """
+        weights = self.weights
+        return Rows(self.X[first:last], None if weights is None else weights[first:last])
 
     def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return a copy of chosen rows.
@@ -60,22 +106,30 @@ class ArraySource:
         """
         return np.ascontiguousarray(self.X[indices])
 
-    def some_rows(self, count: int) -> npt.NDArray[np.float64]:
-        """Return the first rows that have weight, to learn where the data are and how wide.
+    def fingerprint(self) -> dict[str, Any]:
+        """Return shape, type and a digest: of all rows, or of some spread over a large array."""
+        digest = hashlib.blake2b(digest_size=16)
+        at_once = max(1, 2**20 // (self.n_features * self.dtype.itemsize))
+        step = at_once * max(1, self.X.nbytes // _DIGESTED_BYTES)
+        for first in range(0, self.n_samples, step):
+            X, weights = self.slice(first, first + at_once)
+            digest.update(np.ascontiguousarray(X).data)
+            if weights is not None:
+                digest.update(np.ascontiguousarray(weights).data)
+        return {
+            "kind": "array",
+            "shape": [self.n_samples, self.n_features],
+            "dtype": self.dtype.name,
+            "weights": self.has_weights,
+            "digest": digest.hexdigest(),
+        }
 
-        Parameters
-        ----------
-        count : int
-            How many; fewer where fewer rows have weight.
 
-        Returns
-        -------
-        ndarray of shape (at most count, n_features)
-            The rows, in double precision. One row at least: without any weight, the first.
-        """
-        if self.weights is None:
-            chosen = np.arange(min(count, self.n_samples))
-        else:
-            chosen = np.flatnonzero(self.weights > 0)[:count]
-            chosen = chosen if len(chosen) else np.zeros(1, np.int64)
-        return self.rows(chosen).astype(np.float64)
+def _is_mapped(array: npt.NDArray[Any]) -> bool:
+    """Say whether an array, or what it is a view of, lies in a file."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if isinstance(owner, np.memmap):
+            return True
+        owner = owner.base
+    return isinstance(owner, mmap.mmap)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
 from fastgmm.estimators.validation import check_source
 from fastgmm.inference import criteria, passes
@@ -19,6 +21,26 @@ from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import CovarianceStructure, structure
 
 FloatingArray = npt.NDArray[np.floating]
+
+Rows = Any
+"""An array-like of shape (n_samples, n_features), or anything that `open_data` takes."""
+
+Weights = ArrayLike | str | None
+"""Weights of the rows, or the name of the column that holds them."""
+
+_LARGEST_OUTPUT = 2**25
+"""Bytes of responsibilities in a block of results."""
+
+_Values = TypeVar("_Values", bound=npt.NDArray[Any])
+_Returned = TypeVar("_Returned", bound=npt.NDArray[Any], covariant=True)
+
+
+class _RowPass(Protocol[_Returned]):
+    """A pass that returns a value, or several, for each row."""
+
+    def __call__(
+        self, source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None
+    ) -> _Returned: ...
 
 
 class MixtureEvaluation:
@@ -31,12 +53,12 @@ class MixtureEvaluation:
     means_: FloatingArray
     covariances_: FloatingArray
 
-    def predict(self, X: ArrayLike) -> npt.NDArray[np.int64]:
+    def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Return the component that each row most likely comes from.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows.
 
         Returns
@@ -44,14 +66,14 @@ class MixtureEvaluation:
         ndarray of int64 of shape (n_samples,)
             The component of the highest responsibility.
         """
-        return passes.labels(*self._evaluated(X), n_jobs=self.n_jobs)
+        return self._evaluate(passes.labels, *self._evaluated(X))
 
-    def predict_proba(self, X: ArrayLike) -> FloatingArray:
+    def predict_proba(self, X: Rows) -> FloatingArray:
         """Return the responsibility of each component for each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows.
 
         Returns
@@ -59,14 +81,14 @@ class MixtureEvaluation:
         ndarray of shape (n_samples, n_components)
             Probabilities that sum to 1 for each row, in the dtype of the rows.
         """
-        return passes.responsibilities(*self._evaluated(X), n_jobs=self.n_jobs)
+        return self._evaluate(passes.responsibilities, *self._evaluated(X))
 
-    def score_samples(self, X: ArrayLike) -> FloatingArray:
+    def score_samples(self, X: Rows) -> FloatingArray:
         """Return the log-density of each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows.
 
         Returns
@@ -74,24 +96,69 @@ class MixtureEvaluation:
         ndarray of shape (n_samples,)
             Log-densities in nats, in the dtype of the rows.
         """
-        return passes.log_density(*self._evaluated(X), n_jobs=self.n_jobs)
+        return self._evaluate(passes.log_density, *self._evaluated(X))
+
+    def predict_blocks(self, X: Rows) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of int64 of shape (n_rows,)
+            The components of the next rows.
+        """
+        return self._evaluate_blocks(passes.labels, *self._evaluated(X))
+
+    def predict_proba_blocks(self, X: Rows) -> Iterator[FloatingArray]:
+        """Yield what `predict_proba` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, n_components)
+            The responsibilities of the next rows.
+        """
+        return self._evaluate_blocks(passes.responsibilities, *self._evaluated(X))
+
+    def score_samples_blocks(self, X: Rows) -> Iterator[FloatingArray]:
+        """Yield what `score_samples` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of shape (n_rows,)
+            The log-densities of the next rows, in nats.
+        """
+        return self._evaluate_blocks(passes.log_density, *self._evaluated(X))
 
     def score(
         self,
-        X: ArrayLike,
+        X: Rows,
         y: Any = None,  # noqa: ARG002 - scorers and pipelines pass it
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Weights = None,
     ) -> float:
         """Return the mean log-density of the rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows.
         y : Ignored
             Taken so that the mixture can be part of a pipeline.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------
@@ -99,17 +166,19 @@ class MixtureEvaluation:
             Log-likelihood for each unit of weight, in nats.
         """
         source, parameters = self._evaluated(X, sample_weight)
-        return passes.log_likelihood(source, parameters, n_jobs=self.n_jobs) / source.total_weight
+        total = passes.log_likelihood(source, parameters, n_jobs=self.n_jobs)
+        return total / source.total_weight
 
-    def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def bic(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return the Bayesian information criterion of the mixture on rows; lower is better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, whose sum takes the place of `n_samples`.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them. Their sum takes
+            the place of `n_samples`.
 
         Returns
         -------
@@ -121,15 +190,15 @@ class MixtureEvaluation:
             source, parameters, self._structure(), n_jobs=self.n_jobs
         )
 
-    def aic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def aic(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return the Akaike information criterion of the mixture on rows; lower is better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------
@@ -139,7 +208,7 @@ class MixtureEvaluation:
         source, parameters = self._evaluated(X, sample_weight)
         return criteria.akaike_criterion(source, parameters, self._structure(), n_jobs=self.n_jobs)
 
-    def icl(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def icl(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return the integrated completed likelihood criterion on rows; lower is better.
 
         It is the Bayesian criterion plus twice the entropy of the assignment, so that it
@@ -148,10 +217,11 @@ class MixtureEvaluation:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, whose sum takes the place of `n_samples`.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them. Their sum takes
+            the place of `n_samples`.
 
         Returns
         -------
@@ -164,15 +234,15 @@ class MixtureEvaluation:
         )
         return bayesian + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 
-    def entropy(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def entropy(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return how uncertain the components of the rows are.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------
@@ -225,8 +295,8 @@ class MixtureEvaluation:
         return np.vstack(blocks), np.repeat(np.arange(len(counts)), counts)
 
     def _evaluated(
-        self, X: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> tuple[ArraySource, MixtureParameters]:
+        self, X: Rows, sample_weight: Weights = None
+    ) -> tuple[Source, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""
         check_is_fitted(self, "means_")
         source = check_source(self, X, sample_weight)
@@ -236,6 +306,25 @@ class MixtureEvaluation:
                 f"X has {source.n_features} features, but means_ has {parameters.n_features}"
             )
         return source, parameters
+
+    def _evaluate(
+        self, evaluate: _RowPass[_Values], source: Source, parameters: MixtureParameters
+    ) -> _Values:
+        """Return the values of all rows."""
+        if isinstance(source, ArraySource):
+            return evaluate(source, parameters, n_jobs=self.n_jobs)
+        blocks = list(self._evaluate_blocks(evaluate, source, parameters))
+        return cast(_Values, np.concatenate(blocks))
+
+    def _evaluate_blocks(
+        self, evaluate: _RowPass[_Values], source: Source, parameters: MixtureParameters
+    ) -> Iterator[_Values]:
+        """Yield the values of the rows, block by block."""
+        n_rows = max(1, _LARGEST_OUTPUT // (8 * parameters.n_components))
+        for X, _ in source.blocks():
+            for first in range(0, len(X), n_rows):
+                some = ArraySource(X[first : first + n_rows])
+                yield evaluate(some, parameters, n_jobs=self.n_jobs)
 
     def _parameters(self) -> MixtureParameters:
         return parameters_from_attributes(self, self._structure())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,14 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import attributes_from_parameters
 from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
-from fastgmm.estimators.evaluation import FloatingArray, MixtureEvaluation
+from fastgmm.estimators.evaluation import FloatingArray, MixtureEvaluation, Rows, Weights
+from fastgmm.estimators.fit_checkpoints import FitCheckpoint
 from fastgmm.estimators.progress import FitProgress
 from fastgmm.estimators.validation import (
     N_JOBS_CONSTRAINTS,
@@ -31,12 +33,28 @@ from fastgmm.estimators.validation import (
 )
 from fastgmm.inference import passes
 from fastgmm.inference.degeneracy import regularisation_for, warn_of_degeneracies
-from fastgmm.inference.em import FitInfo, fit_best, fit_em
+from fastgmm.inference.em import FitInfo, fit_best
 from fastgmm.inference.initialisation import INIT_METHODS, InitialisationInfo, initialise
+from fastgmm.inference.survey import survey
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import REGULARISATION_SCALES, Regularisation
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import STRUCTURE_NAMES, CovarianceStructure
+
+_Draw = Callable[[int], tuple[MixtureParameters, InitialisationInfo | None]]
+
+
+class _Starts(NamedTuple):
+    """Where EM begins."""
+
+    draw: _Draw
+    number: int
+    regularisation: Regularisation
+    previous_log_likelihood: float = -np.inf
+
+
+def _draw_none(number: int) -> tuple[MixtureParameters, None]:
+    raise AssertionError(f"start {number} of a fit that needs no more")
 
 
 class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, BaseEstimator):
@@ -92,6 +110,14 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         does. "relative" adds that many times the variance of the feature. "auto" is "absolute"
         for features with a variance of at least 0.01 and goes down in proportion below that, so
         that data of small numbers are not drowned.
+    checkpoint : str or path, default=None
+        File that `fit` writes its state to, so that a fit which was cut off can go on.
+    checkpoint_interval : float, default=60.0
+        Seconds between two writings of the checkpoint, which happen between passes. With 0 it is
+        written after every pass.
+    resume : bool, default=False
+        Whether `fit` goes on from the checkpoint, if the file is there. It ends with the same
+        result, bit for bit, as a fit that was not cut off.
 
     Attributes
     ----------
@@ -187,6 +213,9 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": N_JOBS_CONSTRAINTS,
         "reg_covar_scale": [StrOptions(set(REGULARISATION_SCALES))],
+        "checkpoint": [str, PathLike, None],
+        "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
+        "resume": ["boolean"],
     }
 
     def __init__(
@@ -211,6 +240,9 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         verbose_interval: int = 10,
         n_jobs: int | None = None,
         reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -229,19 +261,23 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         self.verbose_interval = verbose_interval
         self.n_jobs = n_jobs
         self.reg_covar_scale = reg_covar_scale
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.resume = resume
 
     @validated_fit
-    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:
         """Fit the mixture to rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Files are read again in every pass and never held in memory as a whole.
         y : Ignored
             Taken so that the mixture can be part of a pipeline.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, at least 0. A weight of w counts as w copies of the row.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row.
 
         Returns
         -------
@@ -266,7 +302,7 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
 
     @validated_fit
     def fit_predict(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self, X: Rows, y: Any = None, sample_weight: Weights = None
     ) -> npt.NDArray[np.int64]:
         """Fit the mixture and return the component that each row most likely comes from.
 
@@ -281,7 +317,7 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
             The same as ``fit(X).predict(X)``.
         """
         source = self._fit(X, y, sample_weight)
-        return passes.labels(source, self._parameters(), n_jobs=self.n_jobs)
+        return self._evaluate(passes.labels, source, self._parameters())
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted mixture to a file, which `fastgmm.load` reads.
@@ -340,14 +376,17 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         """
         return from_scikit_learn(cls, mixture)
 
-    def _fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None) -> ArraySource:
+    def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        if not source.replayable:
+            raise ValueError(
+                f"{type(self).__name__}.fit goes through the rows many times, and an iterator "
+                "can be gone through only once: give a function that returns a new one each "
+                "time, or use partial_fit or MiniBatchGaussianMixture"
+            )
         self._check_enough_rows(source)
         kind = self._structure()
-        regularisation = regularisation_for(
-            source, self.reg_covar, self.reg_covar_scale, n_jobs=self.n_jobs
-        )
         going_on = self.warm_start and hasattr(self, "converged_")
 
         def attributes(parameters: MixtureParameters) -> dict[str, Any]:
@@ -357,16 +396,33 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
             self,
             1 if going_on else self.n_init,
             {
-                "X": source.X,
+                "X": source.X if isinstance(source, ArraySource) else source,
                 "y": y,
-                "metadata": {} if sample_weight is None else {"sample_weight": source.weights},
+                "metadata": {} if sample_weight is None else {"sample_weight": sample_weight},
             },
             attributes,
         )
-        if going_on:
-            parameters, info = self._go_on(source, kind, regularisation, progress)
-        else:
-            parameters, info = self._fit_anew(source, kind, regularisation, progress)
+        with FitCheckpoint(self, source) as checkpoint:
+            starts = (
+                self._going_on(source, checkpoint)
+                if going_on
+                else self._starts(source, kind, checkpoint)
+            )
+            parameters, info = fit_best(
+                source,
+                starts.draw,
+                starts.number,
+                kind,
+                starts.regularisation,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                previous_log_likelihood=starts.previous_log_likelihood,
+                n_jobs=self.n_jobs,
+                begin=progress.begin,
+                callback=progress.iterate,
+                observe=checkpoint.observer(starts.regularisation),
+                resumed=checkpoint.resumed,
+            )
         fitted = {
             **attributes(parameters),
             "converged_": info.converged,
@@ -390,14 +446,10 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
             )
         return source
 
-    def _fit_anew(
-        self,
-        source: ArraySource,
-        kind: CovarianceStructure,
-        regularisation: Regularisation,
-        progress: FitProgress,
-    ) -> tuple[MixtureParameters, FitInfo]:
-        """Fit from `n_init` starts."""
+    def _starts(
+        self, source: Source, kind: CovarianceStructure, checkpoint: FitCheckpoint
+    ) -> _Starts:
+        """Return how the `n_init` starts are found."""
         given = check_start(
             self.weights_init,
             self.means_init,
@@ -406,46 +458,44 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
             self.n_components,
             source.n_features,
         )
+        resumed, regularisation = checkpoint.resumed, checkpoint.regularisation
+        if resumed is not None and regularisation is not None and resumed.start >= self.n_init - 1:
+            return _Starts(_draw_none, self.n_init, regularisation)
+        surveyed = survey(
+            source,
+            self.n_components,
+            self.reg_covar,
+            self.reg_covar_scale,
+            seed=checkpoint.seed,
+            n_jobs=self.n_jobs,
+        )
+        self._check_enough_rows(source)
+        assert source.n_samples is not None  # the survey went through all of them
         labels = check_labels(self.labels_init, source.n_samples, self.n_components)
-        random_state = check_random_state(self.random_state)
 
-        def draw_start(number: int) -> tuple[MixtureParameters, InitialisationInfo]:
-            parameters, found = initialise(
-                source,
+        def draw(_number: int) -> tuple[MixtureParameters, InitialisationInfo]:
+            return initialise(
+                surveyed.sample if labels is None else source,
                 self.n_components,
                 kind,
-                regularisation,
-                random_state=random_state,
+                surveyed.regularisation,
+                random_state=checkpoint.random_state,
                 method=self.init_params,
                 labels=labels,
                 weights=given.weights,
                 means=given.means,
                 precisions=given.precisions,
+                subsampled=surveyed.subsampled and labels is None,
                 n_jobs=self.n_jobs,
             )
-            progress.begin(number, parameters, found)
-            return parameters, found
 
-        return fit_best(
-            source,
-            draw_start,
-            self.n_init,
-            kind,
-            regularisation,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            n_jobs=self.n_jobs,
-            callback=progress.iterate,
+        return _Starts(draw, self.n_init, surveyed.regularisation)
+
+    def _going_on(self, source: Source, checkpoint: FitCheckpoint) -> _Starts:
+        """Return the result of the fit before as the only start."""
+        regularisation = checkpoint.regularisation or regularisation_for(
+            source, self.reg_covar, self.reg_covar_scale, n_jobs=self.n_jobs
         )
-
-    def _go_on(
-        self,
-        source: ArraySource,
-        kind: CovarianceStructure,
-        regularisation: Regularisation,
-        progress: FitProgress,
-    ) -> tuple[MixtureParameters, FitInfo]:
-        """Fit from the result of the fit before."""
         parameters = self._parameters()
         shape = (self.n_components, source.n_features)
         if parameters.means.shape != shape:
@@ -454,27 +504,18 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
                 f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use "
                 "warm_start=False for a fit of another size"
             )
-        progress.begin(0, parameters)
         # EM compares with the pass before the last, as if the fit before had not been
         # interrupted; scikit-learn's lower_bound_ is already that of the pass before.
         trace = getattr(self, "trace_", (self.lower_bound_, np.nan))
-        return fit_em(
-            source,
-            parameters,
-            kind,
-            regularisation,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            previous_log_likelihood=float(trace[-2]) if len(trace) > 1 else -np.inf,
-            n_jobs=self.n_jobs,
-            callback=progress.iterate,
-        )
+        previous = float(trace[-2]) if len(trace) > 1 else -np.inf
+        return _Starts(lambda _number: (parameters, None), 1, regularisation, previous)
 
-    def _check_enough_rows(self, source: ArraySource) -> None:
+    def _check_enough_rows(self, source: Source) -> None:
+        """Raise if there are known to be fewer rows that count than components."""
         rows, what = source.n_samples, "n_samples"
-        if source.weights is not None:
+        if isinstance(source, ArraySource) and source.weights is not None:
             rows, what = int(np.count_nonzero(source.weights)), "rows of positive weight"
-        if rows < self.n_components:
+        if rows is not None and rows < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
                 f"{what} = {rows}"

@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.array import ArraySource
 from fastgmm.estimators.evaluation import FloatingArray
-from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, check_source, validated_fit
+from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, check_array_source, validated_fit
 from fastgmm.inference.kmeans import KMeansStart, fit_kmeans, weighted_sum
 from fastgmm.inference.kmeans_passes import nearest_centres
 from fastgmm.model.statistics import FloatArray
@@ -183,7 +183,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ConvergenceWarning
             If clusters are empty because too few rows are distinct.
         """
-        source = check_source(self, X, sample_weight, reset=True)
+        source = check_array_source(self, X, sample_weight, reset=True)
         init = self._start(source)
         result = fit_kmeans(
             source,
@@ -356,7 +356,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ) -> tuple[ArraySource, FloatArray]:
         """Return checked rows and the centres to compare them with."""
         check_is_fitted(self, "cluster_centers_")
-        source = check_source(self, X, sample_weight)
+        source = check_array_source(self, X, sample_weight)
         centres = np.asarray(self.cluster_centers_, dtype=np.float64)
         if centres.shape[1:] != (source.n_features,):
             raise ValueError(

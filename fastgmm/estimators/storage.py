@@ -12,28 +12,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.inference.degeneracy import Degeneracy
 from fastgmm.inference.em import FitInfo
-from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.model import persistence
 from fastgmm.model.persistence import ModelFileError, StoredModel
 from fastgmm.model.structures import structure
 
 _CLASS = "GaussianMixture"
 _START_PARAMETERS = ("weights_init", "means_init", "precisions_init", "labels_init")
+_OF_ONE_RUN: dict[str, Any] = {"checkpoint": None, "resume": False}
+"""Parameters that belong to the run that made the model, not to the model."""
+
 _COVARIANCE_ARRAYS = ("covariances_", "precisions_")
 _ARRAYS = ("weights_", "means_", "precisions_cholesky_", *_COVARIANCE_ARRAYS, "trace_")
-
-
-def _read_fit_info(value: dict[str, Any]) -> FitInfo:
-    found = value["initialisation"]
-    restored = {
-        **value,
-        "trace": tuple(map(float, value["trace"])),
-        "degeneracies": tuple(Degeneracy(**each) for each in value["degeneracies"]),
-        "initialisation": None if found is None else InitialisationInfo(**found),
-    }
-    return FitInfo(**restored)
 
 
 # What turns each attribute's form in the header back into the attribute. JSON has no infinity: a
@@ -45,7 +35,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "lower_bounds_": lambda value: [float(each) for each in value],
     "n_features_in_": int,
     "feature_names_in_": lambda value: np.array([str(each) for each in value], dtype=object),
-    "fit_info_": _read_fit_info,
+    "fit_info_": FitInfo.from_plain,
 }
 
 
@@ -56,7 +46,7 @@ def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
     ----------
     mixture : GaussianMixture
         The mixture. A subclass is written as a `GaussianMixture`, and a `random_state` that is
-        a generator as None.
+        a generator as None; so is `checkpoint`.
     path : str or path
         Where to write.
 
@@ -79,6 +69,7 @@ def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
             arrays[name] = np.asarray(value)
     if isinstance(parameters["random_state"], np.random.RandomState):
         parameters["random_state"] = None
+    parameters.update(_OF_ONE_RUN)
     attributes = {name: state[name] for name in _READERS if name in state}
     if attributes.get("lower_bound_") == -np.inf:
         attributes["lower_bound_"] = None

@@ -17,6 +17,9 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.column_names import name_list
+from fastgmm.data.opening import is_data_reference, open_data
+from fastgmm.data.source import Source
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import CovarianceStructure
 
@@ -53,34 +56,35 @@ def validated_fit(method: _Method) -> _Method:
 def check_source(
     estimator: BaseEstimator,
     X: Any,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | str | None = None,
     *,
     reset: bool = False,
     ensure_min_samples: int = 1,
-) -> ArraySource:
+) -> Source:
     """Return the rows and weights given to a method of an estimator as a data source.
 
-    Native float64 and float32 arrays of any strides are used where they are. Everything else
-    that holds real numbers is converted to float64. Arrays of other libraries are converted to
-    NumPy's, whether or not scikit-learn's array API dispatch is on.
+    Native float64 and float32 arrays of any strides are used where they are. Files, streams, data
+    frames and sources go through `open_data`. Everything else that holds real numbers is
+    converted to float64. Arrays of other libraries are converted to NumPy's, whether or not
+    scikit-learn's array API dispatch is on.
 
     Parameters
     ----------
     estimator : BaseEstimator
         Whose number of features and feature names are compared or, with `reset`, set.
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
         The rows.
-    sample_weight : array-like of shape (n_samples,), number or None
-        Weights of the rows.
+    sample_weight : array-like of shape (n_samples,), number, str or None
+        Weights of the rows; a str names the column of `X` that holds them.
     reset : bool
         Whether the estimator learns the features of `X`; otherwise they must be those learnt.
     ensure_min_samples : int
-        Fewest rows allowed.
+        Fewest rows allowed in an array.
 
     Returns
     -------
-    ArraySource
-        The rows and weights.
+    Source
+        The rows and weights: an `ArraySource` if they are in memory.
 
     Raises
     ------
@@ -90,6 +94,40 @@ def check_source(
         have a finite sum.
     TypeError
         If `X` is sparse.
+    """
+    if is_data_reference(X):
+        return _check_reference(estimator, X, sample_weight, reset)
+    return check_array_source(
+        estimator, X, sample_weight, reset=reset, ensure_min_samples=ensure_min_samples
+    )
+
+
+def check_array_source(
+    estimator: BaseEstimator,
+    X: Any,
+    sample_weight: ArrayLike | None = None,
+    *,
+    reset: bool = False,
+    ensure_min_samples: int = 1,
+) -> ArraySource:
+    """Return rows and weights that are held in memory as a data source.
+
+    Parameters
+    ----------
+    estimator, sample_weight, reset, ensure_min_samples
+        As for `check_source`.
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+
+    Returns
+    -------
+    ArraySource
+        The rows and weights.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `check_source`.
     """
     with config_context(array_api_dispatch=False):
         X = validate_data(
@@ -108,6 +146,53 @@ def check_source(
             "smaller ones in the same proportions"
         )
     return source
+
+
+def _check_reference(estimator: Any, X: Any, sample_weight: Any, reset: bool) -> Source:
+    """Open the data that were given, and compare or learn their features."""
+    known = None if reset else getattr(estimator, "feature_names_in_", None)
+    by_column = isinstance(sample_weight, str)
+    source = open_data(
+        X,
+        columns_if_named=None if known is None else tuple(known),
+        weight_column=sample_weight if by_column else None,
+    )
+    if sample_weight is not None and not by_column:
+        source = _with_weights(source, sample_weight)
+    if reset:
+        estimator.n_features_in_ = source.n_features
+        if source.feature_names is not None:
+            estimator.feature_names_in_ = np.array(source.feature_names, dtype=object)
+        elif hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    elif source.n_features != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {source.n_features} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
+    elif known is not None and source.feature_names not in (None, tuple(known)):
+        raise ValueError(
+            f"the columns of X are {name_list(source.feature_names)}, but "
+            f"{type(estimator).__name__} was fitted to {name_list(tuple(known))}: give these, in "
+            "this order"
+        )
+    return source
+
+
+def _with_weights(source: Source, sample_weight: ArrayLike) -> ArraySource:
+    """Return rows in memory with weights of their own."""
+    if not isinstance(source, ArraySource):
+        raise ValueError(
+            "rows that are not in memory take their weights from a column: name it, as in "
+            "sample_weight='weight'"
+        )
+    if source.has_weights:
+        raise ValueError("X brings weights of its own: give no sample_weight beside them")
+    with config_context(array_api_dispatch=False):
+        weights = _check_sample_weight(
+            sample_weight, source.X, dtype=np.float64, ensure_non_negative=True
+        )
+    return ArraySource(source.X, weights, source.feature_names)
 
 
 @dataclass(frozen=True, slots=True)

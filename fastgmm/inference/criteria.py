@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import entr
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
 from fastgmm.inference.passes import log_likelihood, responsibilities
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.structures import CovarianceStructure
@@ -17,7 +18,7 @@ _BLOCK_BYTES = 2**25
 
 
 def bayesian_criterion(
-    source: ArraySource,
+    source: Source,
     parameters: MixtureParameters,
     structure: CovarianceStructure,
     *,
@@ -27,7 +28,7 @@ def bayesian_criterion(
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The rows and their weights.
     parameters : MixtureParameters
         The mixture.
@@ -42,7 +43,7 @@ def bayesian_criterion(
 
 
 def akaike_criterion(
-    source: ArraySource,
+    source: Source,
     parameters: MixtureParameters,
     structure: CovarianceStructure,
     *,
@@ -60,13 +61,13 @@ def akaike_criterion(
 
 
 def assignment_entropy(
-    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+    source: Source, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> float:
     """Return the entropy of the responsibilities, summed over the rows by weight, in nats.
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The rows and their weights.
     parameters : MixtureParameters
         The mixture.
@@ -75,12 +76,10 @@ def assignment_entropy(
     """
     total = 0.0
     n_rows = max(1, _BLOCK_BYTES // (8 * parameters.n_components))
-    for begin in range(0, source.n_samples, n_rows):
-        rows = slice(begin, begin + n_rows)
-        weights = None if source.weights is None else source.weights[rows]
-        block = ArraySource(source.X[rows], weights)
-        entropies = entr(responsibilities(block, parameters, n_jobs=n_jobs)).sum(
-            axis=1, dtype=np.float64
-        )
-        total += float(entropies.sum() if weights is None else weights @ entropies)
+    for X, weights in source.blocks():
+        for begin in range(0, len(X), n_rows):
+            some = slice(begin, begin + n_rows)
+            shares = responsibilities(ArraySource(X[some]), parameters, n_jobs=n_jobs)
+            entropies = entr(shares).sum(axis=1, dtype=np.float64)
+            total += float(entropies.sum() if weights is None else weights[some] @ entropies)
     return total

@@ -22,12 +22,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.array import ArraySource
-from fastgmm.inference.passes import mixture_statistics
+from fastgmm.data.source import Source
+from fastgmm.inference.passes import Observer, mixture_statistics
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure, smallest_raised
+
+_ROWS_TO_BEGIN_WITH = 256
+"""Rows whose mean is near enough to the data for variances to be taken about it."""
 
 
 class DegenerateComponentWarning(UserWarning):
@@ -177,18 +180,25 @@ def hold_covariances(
 
 
 def regularisation_for(
-    source: ArraySource, reg_covar: float, scale: str, *, n_jobs: int | None = None
+    source: Source,
+    reg_covar: float,
+    scale: str,
+    *,
+    observe: Observer | None = None,
+    n_jobs: int | None = None,
 ) -> Regularisation:
     """Return the regularisation that suits the rows of a source.
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The rows; one pass over them measures the variance of each feature.
     reg_covar : float
         The regularisation, at least 0.
     scale : {"auto", "absolute", "relative"}
         See `Regularisation.from_variances`.
+    observe : callable or None
+        Called with the rows and weights of each block of the pass.
     n_jobs : int or None
         Number of threads.
 
@@ -202,13 +212,7 @@ def regularisation_for(
     ValueError
         If the squares of the rows, times their weights, overflow.
     """
-    n_rows = min(source.n_samples, 256)
-    chosen = np.linspace(0, source.n_samples - 1, n_rows).astype(np.int64)
-    if source.weights is not None:
-        # Rows of weight 0 may lie anywhere: their mean need not be near the rows that count.
-        counting = chosen[source.weights[chosen] > 0.0]
-        chosen = counting if counting.size else np.array([source.weights.argmax()])
-    near = source.rows(chosen).astype(np.float64).mean(axis=0)
+    near = source.some_rows(_ROWS_TO_BEGIN_WITH).mean(axis=0)
     # One component so wide that its density is the same at every row, whatever their scale: each
     # responsibility is 1.
     flat = MixtureParameters(
@@ -218,14 +222,13 @@ def regularisation_for(
         log_normalisers=np.zeros(1),
     )
     with np.errstate(over="ignore", invalid="ignore"):
-        statistics = mixture_statistics(source, flat, n_jobs=n_jobs)
+        statistics = mixture_statistics(source, flat, observe=observe, n_jobs=n_jobs)
     overflowing = ~np.isfinite(statistics.second[0])
     if overflowing.any():
         j = int(overflowing.argmax())
         raise ValueError(
-            f"the values of feature {j} are too large, up to {np.abs(source.X[:, j]).max():.3g} in "
-            "size: their squares, times the sample weights, overflow; divide the feature or the "
-            "weights by a constant"
+            f"the values of feature {j} are too large: their squares, times the sample weights, "
+            "overflow; divide the feature or the weights by a constant"
         )
     return Regularisation.from_variances(
         reg_covar, scale, statistics.means()[0], statistics.covariances()[0]

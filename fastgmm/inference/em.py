@@ -1,34 +1,24 @@
-"""Batch expectation-maximisation: a pure step and the loop around it."""
+"""Batch expectation-maximisation: the loops around its step."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
+from fastgmm.inference.ascent import Ascent, AscentState, StopReason
 from fastgmm.inference.blas_threads import one_blas_thread
-from fastgmm.inference.degeneracy import Degeneracy, find_degeneracies, hold_covariances
+from fastgmm.inference.degeneracy import Degeneracy
 from fastgmm.inference.initialisation import InitialisationInfo
-from fastgmm.inference.passes import log_likelihood, mixture_statistics
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
-from fastgmm.model.statistics import SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure
-
-_Result = TypeVar("_Result")
-
-ROUNDING = {4: 1e-6, 8: 1e-10}
-"""By the bytes of a data value: how much less the mean log-likelihood may be after a step than
-before it and still count as equal, relative to one more than its size.
-"""
-
-StopReason = Literal["tolerance", "rounding", "max_iter", "callback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,58 +96,47 @@ class FitInfo:
     degeneracies: tuple[Degeneracy, ...]
     initialisation: InitialisationInfo | None = None
 
+    @classmethod
+    def from_plain(cls, values: dict[str, Any]) -> FitInfo:
+        """Return what `dataclasses.asdict` made plain, also after a way through JSON."""
+        found = values["initialisation"]
+        restored = {
+            **values,
+            "trace": tuple(map(float, values["trace"])),
+            "degeneracies": tuple(Degeneracy(**each) for each in values["degeneracies"]),
+            "initialisation": None if found is None else InitialisationInfo(**found),
+        }
+        return cls(**restored)
 
-def em_step(
-    source: ArraySource,
-    parameters: MixtureParameters,
-    structure: CovarianceStructure,
-    regularisation: Regularisation,
-    *,
-    n_jobs: int | None = None,
-) -> tuple[MixtureParameters, SufficientStatistics]:
-    """Take one step of EM: one pass over the data and one solve.
 
-    Parameters
+@dataclass(frozen=True, slots=True, eq=False)
+class FitState:
+    """Where a fit stands between two passes; enough to go on from as if it had never been left.
+
+    Attributes
     ----------
-    source : ArraySource
-        The rows and their weights.
-    parameters : MixtureParameters
-        Where the step starts.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    parameters : MixtureParameters
-        The parameters after the M-step.
-    statistics : SufficientStatistics
-        Moments and log-likelihood under the parameters given.
-
-    Raises
-    ------
-    ValueError
-        If the log-likelihood of the parameters given is not finite.
-    IllDefinedCovarianceError
-        If a component collapsed and the regularisation is 0.
+    start : int
+        Which of the starts is being fitted, from 0; their number when all are done.
+    initialisation : InitialisationInfo or None
+        How that start was found.
+    ascent : AscentState or None
+        Where that start stands; None when all are done.
+    best : tuple of MixtureParameters and FitInfo, or None
+        The best of the starts before.
+    n_passes : int
+        Number of passes of the starts before.
     """
-    statistics = mixture_statistics(source, parameters, n_jobs=n_jobs)
-    _require_finite(statistics.log_likelihood)
-    proposal = structure.solve(statistics, regularisation)
-    empty = statistics.empty()
-    if empty.any():
-        # The passes choose the reference, which is where the solve leaves such a component.
-        means = np.where(empty[:, None], parameters.means, proposal.means)
-        proposal = replace(proposal, means=means)
-    return proposal, statistics
+
+    start: int
+    initialisation: InitialisationInfo | None
+    ascent: AscentState | None
+    best: tuple[MixtureParameters, FitInfo] | None
+    n_passes: int
 
 
 def fit_em(
-    source: ArraySource,
-    parameters: MixtureParameters,
+    source: Source,
+    start: MixtureParameters | AscentState,
     structure: CovarianceStructure,
     regularisation: Regularisation,
     *,
@@ -166,7 +145,8 @@ def fit_em(
     previous_log_likelihood: float = -np.inf,
     n_jobs: int | None = None,
     callback: Callback | None = None,
-    start: int = 0,
+    observe: Callable[[AscentState], None] | None = None,
+    number: int = 0,
 ) -> tuple[MixtureParameters, FitInfo]:
     """Fit a mixture by EM from one start.
 
@@ -176,10 +156,10 @@ def fit_em(
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The rows and their weights.
-    parameters : MixtureParameters
-        The start.
+    start : MixtureParameters or AscentState
+        The start, or where an earlier call with the same arguments was left.
     structure : CovarianceStructure
         The structure of the covariances.
     regularisation : Regularisation
@@ -195,7 +175,9 @@ def fit_em(
         Number of threads.
     callback : callable or None
         Called with a `Progress` after each iteration; a true value ends the fit.
-    start : int
+    observe : callable or None
+        Called with the state after each iteration.
+    number : int
         The number of this start, for the callback and the result.
 
     Returns
@@ -213,9 +195,12 @@ def fit_em(
         If a component collapses and the regularisation is 0.
     """
     began = time.perf_counter()
-    ascent = _Ascent(source, parameters, structure, regularisation, n_jobs)
+    state = start if isinstance(start, AscentState) else AscentState.at(start)
+    ascent = Ascent(source, state, structure, regularisation, n_jobs)
     with one_blas_thread():
-        reason = _climb(ascent, tol, max_iter, previous_log_likelihood, callback, start)
+        reason = state.reason or _climb(
+            ascent, tol, max_iter, previous_log_likelihood, callback, observe, number
+        )
         if reason != "rounding" and not ascent.finish():
             reason = "rounding"
     return ascent.parameters, FitInfo(
@@ -226,30 +211,35 @@ def fit_em(
         reason=reason,
         seconds=time.perf_counter() - began,
         n_threads=effective_threads(n_jobs),
-        start=start,
+        start=number,
         degeneracies=ascent.degeneracies(),
     )
 
 
 def _climb(
-    ascent: _Ascent,
+    ascent: Ascent,
     tol: float,
     max_iter: int,
     previous: float,
     callback: Callback | None,
-    start: int,
+    observe: Callable[[AscentState], None] | None,
+    number: int,
 ) -> StopReason:
     """Take steps until one of them is the last, and say why it was."""
-    for iteration in range(1, max_iter + 1):
+    if ascent.trace:
+        previous = ascent.trace[-1]
+    for iteration in range(len(ascent.trace) + 1, max_iter + 1):
         if not ascent.step():
             return "rounding"
         change = ascent.trace[-1] - previous
         previous = ascent.trace[-1]
         converged = abs(change) < tol
+        if observe is not None:
+            observe(ascent.state("tolerance" if converged else None))
         stop = False
         if callback is not None:
             progress = Progress(
-                start, iteration, ascent.parameters, ascent.trace[-1], change, converged
+                number, iteration, ascent.parameters, ascent.trace[-1], change, converged
             )
             stop = bool(callback(progress))
         if converged:
@@ -260,22 +250,26 @@ def _climb(
 
 
 def fit_best(
-    source: ArraySource,
-    draw_start: Callable[[int], tuple[MixtureParameters, InitialisationInfo]],
+    source: Source,
+    draw_start: Callable[[int], tuple[MixtureParameters, InitialisationInfo | None]],
     n_init: int,
     structure: CovarianceStructure,
     regularisation: Regularisation,
     *,
     tol: float = 1e-3,
     max_iter: int = 100,
+    previous_log_likelihood: float = -np.inf,
     n_jobs: int | None = None,
+    begin: Callable[[int, MixtureParameters, InitialisationInfo | None], None] | None = None,
     callback: Callback | None = None,
+    observe: Callable[[FitState], None] | None = None,
+    resumed: FitState | None = None,
 ) -> tuple[MixtureParameters, FitInfo]:
     """Fit a mixture from several starts and keep the one with the highest log-likelihood.
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The rows and their weights.
     draw_start : callable
         Returns the start of the given number, counted from 0, as `initialise` does.
@@ -285,8 +279,15 @@ def fit_best(
         The structure of the covariances.
     regularisation : Regularisation
         Amounts added to the variances.
-    tol, max_iter, n_jobs, callback
+    tol, max_iter, previous_log_likelihood, n_jobs, callback
         As for `fit_em`.
+    begin : callable or None
+        Called with its number, parameters and origin when EM begins from a start, or goes on.
+    observe : callable or None
+        Called with the state when a start was drawn, after each iteration, and at the end.
+    resumed : FitState or None
+        Where an earlier call with the same arguments was left, to go on from there. What
+        `draw_start` draws must then go on, too.
 
     Returns
     -------
@@ -296,8 +297,8 @@ def fit_best(
         How that fit went; seconds and passes are those of all starts.
     """
     began = time.perf_counter()
-    n_passes = 0
-    best: tuple[MixtureParameters, FitInfo] | None = None
+    state = FitState(0, None, None, None, 0) if resumed is None else resumed
+    best, n_passes, first = state.best, state.n_passes, state.start
     stopped = False
 
     def watch(progress: Progress) -> bool:
@@ -306,18 +307,30 @@ def fit_best(
         stopped = callback is not None and bool(callback(progress))
         return stopped
 
-    for start in range(n_init):
-        initial, initialisation = draw_start(start)
+    for number in range(first, n_init):
+        ascent = state.ascent if number == first else None
+        if ascent is None:
+            initial, initialisation = draw_start(number)
+            ascent = AscentState.at(initial)
+        else:
+            initialisation = state.initialisation
+        if begin is not None:
+            begin(number, ascent.parameters, initialisation)
+        here = FitState(number, initialisation, ascent, best, n_passes)
+        if observe is not None:
+            observe(here)
         parameters, info = fit_em(
             source,
-            initial,
+            ascent,
             structure,
             regularisation,
             tol=tol,
             max_iter=max_iter,
+            previous_log_likelihood=previous_log_likelihood,
             n_jobs=n_jobs,
             callback=watch,
-            start=start,
+            observe=None if observe is None else partial(_observe_ascent, observe, here),
+            number=number,
         )
         n_passes += info.n_passes
         if best is None or info.trace[-1] > best[1].trace[-1]:
@@ -326,97 +339,13 @@ def fit_best(
             break
     if best is None:
         raise ValueError(f"n_init must be at least 1; got {n_init}")
+    if observe is not None and not stopped:
+        observe(FitState(n_init, None, None, best, n_passes))
     seconds = time.perf_counter() - began
     return best[0], replace(best[1], n_passes=n_passes, seconds=seconds)
 
 
-class _Ascent:
-    """The state of one fit: the parameters, the step that led to them, and the trace so far."""
-
-    def __init__(
-        self,
-        source: ArraySource,
-        parameters: MixtureParameters,
-        structure: CovarianceStructure,
-        regularisation: Regularisation,
-        n_jobs: int | None,
-    ) -> None:
-        self.source = source
-        self.structure = structure
-        self.regularisation = regularisation
-        self.n_jobs = n_jobs
-        self.parameters = parameters
-        self.trace: list[float] = []
-        self.n_passes = 0
-        self._before = parameters
-        self._statistics: SufficientStatistics | None = None
-        self._holding = False
-
-    def step(self) -> bool:
-        """Make a pass at the parameters and take the M-step; say whether that was a rise."""
-        measured = self._measure(self._em_step)
-        if measured is None:
-            return False
-        proposal, self._statistics = measured
-        if self._holding:
-            proposal = hold_covariances(self.structure, self._statistics, self.parameters, proposal)
-        self._before, self.parameters = self.parameters, proposal
-        return True
-
-    def finish(self) -> bool:
-        """Measure the parameters; say whether their log-likelihood is a rise."""
-        return self._measure(self._score) is not None
-
-    def degeneracies(self) -> tuple[Degeneracy, ...]:
-        """Return what is degenerate in the parameters."""
-        if self._statistics is None:
-            return ()  # no M-step was taken: the start is as it was given
-        return find_degeneracies(self.parameters, self.structure, self.regularisation)
-
-    def _measure(self, measure: Callable[[], tuple[float, _Result]]) -> _Result | None:
-        """Measure the parameters and add to the trace, or go back one step and return None.
-
-        If the parameters are worse than those before, the step that led to them is taken once
-        more with the covariances held that harm; from then on, always.
-        """
-        value, result = measure()
-        self.n_passes += 1
-        if self._falls(value) and not self._holding and self._statistics is not None:
-            self._holding = True
-            self.parameters = hold_covariances(
-                self.structure, self._statistics, self._before, self.parameters
-            )
-            value, result = measure()
-            self.n_passes += 1
-        if self._falls(value):
-            self.parameters = self._before
-            return None
-        self.trace.append(value)
-        return result
-
-    def _em_step(self) -> tuple[float, tuple[MixtureParameters, SufficientStatistics]]:
-        proposal, statistics = em_step(
-            self.source, self.parameters, self.structure, self.regularisation, n_jobs=self.n_jobs
-        )
-        return statistics.mean_log_likelihood, (proposal, statistics)
-
-    def _score(self) -> tuple[float, bool]:
-        total = log_likelihood(self.source, self.parameters, n_jobs=self.n_jobs)
-        _require_finite(total)
-        return total / self.source.total_weight, True
-
-    def _falls(self, value: float) -> bool:
-        """Say whether a log-likelihood is lower than the last one beyond rounding."""
-        if not self.trace:
-            return False
-        last = self.trace[-1]
-        return value < last - ROUNDING[self.source.dtype.itemsize] * (1.0 + abs(last))
-
-
-def _require_finite(log_likelihood: float) -> None:
-    """Raise unless a log-likelihood is a finite number."""
-    if not math.isfinite(log_likelihood):
-        raise ValueError(
-            f"the log-likelihood is {log_likelihood}: some rows are impossibly far from every "
-            "component; give initial parameters on the scale of the data"
-        )
+def _observe_ascent(
+    observe: Callable[[FitState], None], fit: FitState, ascent: AscentState
+) -> None:
+    observe(replace(fit, ascent=ascent))

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.random import sample_without_replacement
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
 from fastgmm.inference.kmeans import fit_kmeans
 from fastgmm.inference.kmeans_passes import kmeans_plus_plus, nearest_centres
 from fastgmm.inference.passes import labelled_statistics, responsibility_statistics
@@ -22,9 +22,6 @@ InitMethod = Literal["kmeans", "k-means++", "random", "random_from_data"]
 
 INIT_METHODS: tuple[InitMethod, ...] = ("kmeans", "k-means++", "random", "random_from_data")
 
-SMALLEST_SUBSAMPLE = 25_000
-ROWS_PER_PARAMETER = 50
-LARGEST_SUBSAMPLE_BYTES = 64 * 2**20
 RESPONSIBILITIES_AT_ONCE = 2**20
 
 
@@ -48,7 +45,7 @@ class InitialisationInfo:
 
 
 def initialise(
-    source: ArraySource,
+    source: Source,
     n_components: int,
     structure: CovarianceStructure,
     regularisation: Regularisation,
@@ -59,15 +56,16 @@ def initialise(
     weights: FloatArray | None = None,
     means: FloatArray | None = None,
     precisions: FloatArray | None = None,
+    subsampled: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[MixtureParameters, InitialisationInfo]:
     """Return parameters for EM to start from.
 
     Parameters
     ----------
-    source : ArraySource
-        The rows and their weights. More rows than `subsample_size` allows are represented by a
-        random subsample, except with `labels`.
+    source : Source
+        The rows and their weights: those of all data, or a sample of them held in memory. With
+        `labels` they may be of any kind, and must be those that the labels belong to.
     n_components : int
         Number of components.
     structure : CovarianceStructure
@@ -75,7 +73,7 @@ def initialise(
     regularisation : Regularisation
         Amounts added to the variances.
     random_state : RandomState
-        Draws the subsample and the start.
+        Draws the start.
     method : {"kmeans", "k-means++", "random", "random_from_data"}
         "kmeans" takes one M-step from the clusters of k-means; "random" one from
         responsibilities drawn uniformly and normalised. "k-means++" and "random_from_data" take
@@ -86,6 +84,8 @@ def initialise(
     weights, means, precisions : ndarray or None
         What is given replaces what was found. If all three are, the data are not looked at.
         Precisions have the shape in which users see covariances of the structure.
+    subsampled : bool
+        Whether the rows are a sample, which is only noted.
     n_jobs : int or None
         Number of threads.
 
@@ -106,7 +106,7 @@ def initialise(
         given = structure.from_precisions(weights, means, precisions)
         return given, InitialisationInfo("given", 0, subsampled=False)
     if labels is not None:
-        rows, subsampled, described = source, False, "labels"
+        described = "labels"
         statistics = labelled_statistics(
             source, labels, n_components, diagonal=structure.is_diagonal, n_jobs=n_jobs
         )
@@ -116,11 +116,11 @@ def initialise(
             )
         found = structure.solve(_filled(statistics, source), regularisation)
     else:
+        assert isinstance(source, ArraySource)
         _require_rows(source, n_components)
-        rows, subsampled = subsample(source, n_components, random_state)
         described = method
         found = _METHODS[method](
-            rows, n_components, structure, regularisation, random_state, n_jobs
+            source, n_components, structure, regularisation, random_state, n_jobs
         )
     if precisions is not None:
         found = structure.from_precisions(found.weights, found.means, precisions)
@@ -129,66 +129,8 @@ def initialise(
     if weights is not None:
         with np.errstate(divide="ignore"):  # a weight of 0 is allowed
             found = replace(found, log_weights=np.log(weights))
-    return found, InitialisationInfo(described, rows.n_samples, subsampled)
-
-
-def subsample_size(n_components: int, n_features: int, itemsize: int) -> int:
-    """Return how many rows at most a start is found from.
-
-    Fifty rows for each mean and weight, at least 25,000; but no more than fill 64 MiB, unless
-    that were fewer than fifty for each component.
-
-    Parameters
-    ----------
-    n_components : int
-        Number of components.
-    n_features : int
-        Number of features.
-    itemsize : int
-        Bytes of one value.
-    """
-    wanted = max(SMALLEST_SUBSAMPLE, ROWS_PER_PARAMETER * n_components * (n_features + 1))
-    affordable = LARGEST_SUBSAMPLE_BYTES // (n_features * itemsize)
-    return max(min(wanted, affordable), ROWS_PER_PARAMETER * n_components)
-
-
-def subsample(
-    source: ArraySource, n_components: int, random_state: np.random.RandomState
-) -> tuple[ArraySource, bool]:
-    """Return the source itself, or a random subsample of it if it is large.
-
-    Rows of weight 0 do not enter a subsample; the others keep their weights.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows and their weights.
-    n_components : int
-        Number of components of the start that is to be found.
-    random_state : RandomState
-        Draws the rows.
-
-    Returns
-    -------
-    rows : ArraySource
-        The rows to use.
-    subsampled : bool
-        Whether they are a subsample.
-    """
-    size = subsample_size(n_components, source.n_features, source.dtype.itemsize)
-    if source.n_samples <= size:
-        return source, False
-    weights = source.weights
-    if weights is None:
-        chosen = sample_without_replacement(source.n_samples, size, random_state=random_state)
-        chosen.sort()
-        return ArraySource(source.rows(chosen)), True
-    present = np.flatnonzero(weights > 0.0)
-    if len(present) > size:
-        present = present[
-            np.sort(sample_without_replacement(len(present), size, random_state=random_state))
-        ]
-    return ArraySource(source.rows(present), weights[present]), True
+    assert source.n_samples is not None  # it has been gone through
+    return found, InitialisationInfo(described, source.n_samples, subsampled)
 
 
 def _require_rows(source: ArraySource, n_components: int) -> None:
@@ -201,12 +143,6 @@ def _require_rows(source: ArraySource, n_components: int) -> None:
         raise ValueError(
             f"n_components={n_components} needs at least as many {which}; got {available}"
         )
-
-
-def _slice(source: ArraySource, first: int, last: int) -> ArraySource:
-    """Return consecutive rows of a source, without copying."""
-    weights = source.weights
-    return ArraySource(source.X[first:last], None if weights is None else weights[first:last])
 
 
 def _from_kmeans(
@@ -235,7 +171,7 @@ def _from_random_responsibilities(
     statistics: SufficientStatistics | None = None
     step = max(1, RESPONSIBILITIES_AT_ONCE // n_components)
     for first in range(0, rows.n_samples, step):
-        piece = rows if rows.n_samples <= step else _slice(rows, first, first + step)
+        piece = rows if rows.n_samples <= step else ArraySource(*rows.slice(first, first + step))
         responsibilities = random_state.uniform(size=(piece.n_samples, n_components))
         responsibilities /= responsibilities.sum(axis=1, keepdims=True)
         added = responsibility_statistics(
@@ -304,7 +240,7 @@ def _around(
 
 def _filled(
     statistics: SufficientStatistics,
-    rows: ArraySource,
+    rows: Source,
     means: FloatArray | None = None,
     *,
     few: npt.NDArray[np.bool_] | None = None,
@@ -327,6 +263,7 @@ def _filled(
     first, second = statistics.first.copy(), statistics.second.copy()
     if means is not None:
         reference[empty] = means[empty]
+    assert rows.n_samples is not None  # the statistics are of all of them
     counts[empty] = rows.total_weight / rows.n_samples
     first[empty] = 0.0
     for k in np.flatnonzero(borrowing):

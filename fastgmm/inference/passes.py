@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
 from fastgmm.kernels import mixture_pass
-from fastgmm.kernels.microkernels import (
-    block_count,
-    pack_lower,
-    packed_length,
-    unpack_blocks,
-)
 from fastgmm.kernels.mixture_pass import (
     PassParameters,
     PassTask,
     mixture_slot,
 )
-from fastgmm.kernels.moments import padded, unpack_products
+from fastgmm.kernels.packing import (
+    block_count,
+    pack_lower,
+    packed_length,
+    padded,
+    unpack_blocks,
+    unpack_products,
+)
 from fastgmm.kernels.threads import run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.model.statistics import SufficientStatistics
@@ -44,7 +48,11 @@ _SINGLE_RANGE = (1e-12, 1e12)
 """Spreads of single-precision data whose squares single precision holds with room to spare."""
 
 
-def _compute_type(source: ArraySource, scales: FloatArray) -> np.dtype[Any]:
+Observer = Callable[[npt.NDArray[Any], FloatArray | None], None]
+"""Called with the rows and the weights of each block that a pass goes through."""
+
+
+def _compute_type(source: Source, scales: FloatArray) -> np.dtype[Any]:
     """Return the type to compute in: the data's, unless squares would leave its range."""
     if source.dtype == np.float64:
         return np.dtype(np.float64)
@@ -60,7 +68,7 @@ def _split(values: FloatArray, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], 
     return high, (values.ravel() - high).astype(dtype)
 
 
-def _pass_parameters(source: ArraySource, parameters: MixtureParameters) -> PassParameters:
+def _pass_parameters(source: Source, parameters: MixtureParameters) -> PassParameters:
     """Return a mixture as the kernels read it."""
     weights = np.exp(parameters.log_weights)
     means, whiteners = parameters.means, parameters.whiteners
@@ -91,7 +99,7 @@ def _pass_parameters(source: ArraySource, parameters: MixtureParameters) -> Pass
 
 
 def _given_parameters(
-    source: ArraySource, n_components: int, references: FloatArray, diagonal: bool, shared: bool
+    source: Source, n_components: int, references: FloatArray, diagonal: bool, shared: bool
 ) -> PassParameters:
     """Return what the kernels read where responsibilities are given: references only."""
     n_features = source.n_features
@@ -110,7 +118,7 @@ def _given_parameters(
 
 
 def _run(
-    source: ArraySource,
+    source: Source,
     parameters: PassParameters,
     mode: int,
     *,
@@ -119,8 +127,9 @@ def _run(
     log_density: npt.NDArray[Any] | None = None,
     labels: npt.NDArray[np.int64] | None = None,
     responsibilities: npt.NDArray[Any] | None = None,
+    observe: Observer | None = None,
 ) -> PassTask:
-    """Run a pass and return its task, which holds what its slots added up."""
+    """Run a pass and return its last task, which holds what the slots in use added up."""
     n_components, n_features = len(parameters.constants), source.n_features
     dtype = parameters.constants.dtype
     moments = bool(mode & (mixture_pass.MOMENTS | mixture_pass.GIVEN))
@@ -131,33 +140,48 @@ def _run(
         first = n_components * n_features
         second = n_components * 16 * block_count(n_features)
     n_slots = slot_count(8 * (first + second + n_components))
-    used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
-    task = PassTask(
-        X=source.X,
-        weights=np.empty(0) if source.weights is None else source.weights,
-        first_block=0,
-        lanes=lanes,
-        diagonal=diagonal,
-        mode=mode,
-        n_slots=n_slots,
-        **parameters._asdict(),
-        counts=np.zeros((used, n_components)),
-        first=np.zeros((used, first if moments else 0)),
-        second=np.zeros((used, second if moments else 0)),
-        likelihood=np.zeros((used, lanes)),
-        log_density=np.empty(0, source.dtype) if log_density is None else log_density,
-        labels=np.empty(0, np.int64) if labels is None else labels,
-        responsibilities=(
+    known = source.n_samples
+    used = n_slots if known is None else min(n_slots, -(-known // BLOCK_ROWS))
+    per_density = 4 * n_features if diagonal else 2 * n_features * (n_features + 1)
+    outputs = {
+        "log_density": np.empty(0, source.dtype) if log_density is None else log_density,
+        "labels": np.empty(0, np.int64) if labels is None else labels,
+        "responsibilities": (
             np.empty((0, 0), source.dtype) if responsibilities is None else responsibilities
         ),
-    )
-    per_density = 4 * n_features if diagonal else 2 * n_features * (n_features + 1)
-    operations = source.n_samples * n_components * (per_density + _EXPONENTIAL)
-    run_slots(mixture_slot, task, used, n_jobs, operations)
-    return task
+    }
+    sums = {
+        "counts": np.zeros((used, n_components)),
+        "first": np.zeros((used, first if moments else 0)),
+        "second": np.zeros((used, second if moments else 0)),
+        "likelihood": np.zeros((used, lanes)),
+    }
+    n_rows = 0
+    with closing(source.blocks()) as blocks:  # type: ignore[type-var]
+        for X, weights in blocks:
+            if observe is not None:
+                observe(X, weights)
+            rows = slice(n_rows, n_rows + len(X))
+            task = PassTask(
+                X=X,
+                weights=np.empty(0) if weights is None else weights,
+                first_block=n_rows // BLOCK_ROWS,
+                lanes=lanes,
+                diagonal=diagonal,
+                mode=mode,
+                n_slots=n_slots,
+                **parameters._asdict(),
+                **sums,
+                **{name: each[rows] for name, each in outputs.items()},
+            )
+            operations = len(X) * n_components * (per_density + _EXPONENTIAL)
+            run_slots(mixture_slot, task, used, n_jobs, operations)
+            n_rows += len(X)
+    filled = min(used, -(-n_rows // BLOCK_ROWS))
+    return task._replace(**{name: each[:filled] for name, each in sums.items()})
 
 
-def _statistics(source: ArraySource, sums: PassTask, log_likelihood: float) -> SufficientStatistics:
+def _statistics(source: Source, sums: PassTask, log_likelihood: float) -> SufficientStatistics:
     """Add up the slots, in their order; the reference is what the kernels subtracted."""
     n_components, n_features = len(sums.constants), source.n_features
     if sums.shared:
@@ -184,16 +208,22 @@ def _statistics(source: ArraySource, sums: PassTask, log_likelihood: float) -> S
 
 
 def mixture_statistics(
-    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+    source: Source,
+    parameters: MixtureParameters,
+    *,
+    observe: Observer | None = None,
+    n_jobs: int | None = None,
 ) -> SufficientStatistics:
     """Return the sufficient statistics of the responsibilities under a mixture: one E-step.
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The rows, N of them.
     parameters : MixtureParameters
         The mixture, K components in D features.
+    observe : callable, default=None
+        Called with the rows and weights of each block.
     n_jobs : int, default=None
         Number of threads; None for as many as numba uses.
 
@@ -204,7 +234,7 @@ def mixture_statistics(
     """
     p = _pass_parameters(source, parameters)
     diagonal = parameters.is_diagonal
-    sums = _run(source, p, mixture_pass.MOMENTS, diagonal=diagonal, n_jobs=n_jobs)
+    sums = _run(source, p, mixture_pass.MOMENTS, diagonal=diagonal, n_jobs=n_jobs, observe=observe)
     return _statistics(source, sums, _total(sums))
 
 
@@ -214,7 +244,7 @@ def _total(sums: PassTask) -> float:
 
 
 def _given_statistics(
-    source: ArraySource,
+    source: Source,
     n_components: int,
     mode: int,
     diagonal: bool,
@@ -242,7 +272,7 @@ def _given_statistics(
 
 
 def labelled_statistics(
-    source: ArraySource,
+    source: Source,
     labels: npt.NDArray[np.int64],
     n_components: int,
     *,
@@ -253,7 +283,7 @@ def labelled_statistics(
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The rows.
     labels : ndarray of shape (n_samples,)
         Component of each row; −1 leaves a row out.
@@ -280,7 +310,7 @@ def labelled_statistics(
 
 
 def responsibility_statistics(
-    source: ArraySource,
+    source: Source,
     responsibilities: npt.NDArray[Any],
     *,
     diagonal: bool,
@@ -290,7 +320,7 @@ def responsibility_statistics(
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The rows.
     responsibilities : ndarray of shape (n_samples, n_components)
         Share of each row in each component.
@@ -316,13 +346,13 @@ def responsibility_statistics(
 
 
 def log_likelihood(
-    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+    source: Source, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> float:
     """Return the weighted sum of the rows' log-densities, in nats.
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The rows.
     parameters : MixtureParameters
         The mixture.

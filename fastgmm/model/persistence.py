@@ -277,7 +277,7 @@ def _not_numbers(name: str, array: npt.NDArray[Any]) -> str | None:
     if array.dtype.kind != "f":
         return None
     sound = np.isfinite(array)
-    if name == "log_weights":
+    if name.endswith("log_weights"):
         sound |= array == -np.inf
     return None if sound.all() else f"array {name!r} holds {array[~sound][0]}"
 

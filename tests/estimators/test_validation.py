@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastgmm import GaussianMixture, KMeans
 from fastgmm.data.array import ArraySource
 from fastgmm.estimators import gaussian_mixture, kmeans
-from fastgmm.estimators.validation import check_source
+from fastgmm.estimators.validation import check_array_source, check_source
 
 PAIRS = [(GaussianMixture, sklearn.mixture.GaussianMixture), (KMeans, sklearn.cluster.KMeans)]
 
@@ -297,17 +297,20 @@ def test_tables_of_one_type_are_not_copied():
     assert np.shares_memory(held, table.to_numpy())
 
 
-@pytest.mark.parametrize("module", [gaussian_mixture, kmeans])
-def test_fit_hands_on_the_very_array(monkeypatch, module):
+@pytest.mark.parametrize(
+    ("module", "check"),
+    [(gaussian_mixture, check_source), (kmeans, check_array_source)],
+)
+def test_fit_hands_on_the_very_array(monkeypatch, module, check):
     X = np.asfortranarray(rows())
     handed_on = []
 
     def record(*arguments, **options):
-        source = check_source(*arguments, **options)
+        source = check(*arguments, **options)
         handed_on.append(source)
         return source
 
-    monkeypatch.setattr(module, "check_source", record)
+    monkeypatch.setattr(module, check.__name__, record)
     estimator = GaussianMixture() if module is gaussian_mixture else KMeans(2)
     estimator.fit(X)
     assert isinstance(handed_on[0], ArraySource)

@@ -13,9 +13,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from fastgmm.data.array import ArraySource
-from fastgmm.inference import em
+from fastgmm.inference import ascent
+from fastgmm.inference.ascent import ROUNDING, em_step
 from fastgmm.inference.degeneracy import regularisation_for
-from fastgmm.inference.em import ROUNDING, em_step, fit_best, fit_em
+from fastgmm.inference.em import fit_best, fit_em
 from fastgmm.inference.initialisation import INIT_METHODS, InitialisationInfo, initialise
 from fastgmm.inference.passes import log_likelihood, mixture_statistics
 from fastgmm.model.parameters import MixtureParameters
@@ -147,7 +148,7 @@ def test_a_fall_that_holding_does_not_mend_ends_the_fit_one_step_back(monkeypatc
     X = problem("overlapping").X
     start, _ = start_of(ArraySource(X), 3, "full")
     two_steps, before = fit(X, 3, "full", start=start, tol=0, max_iter=2)
-    monkeypatch.setattr(em, "log_likelihood", lambda *_, **__: -1e9)
+    monkeypatch.setattr(ascent, "log_likelihood", lambda *_, **__: -1e9)
     parameters, info = fit(X, 3, "full", start=start, tol=0, max_iter=3)
     assert (info.reason, info.converged, info.n_iter) == ("rounding", True, 2)
     assert info.n_passes == 5  # four, and the last once more with covariances held
@@ -166,7 +167,7 @@ def test_rounding_in_a_pass_ends_the_fit_one_step_back(monkeypatch):
         calls.append(None)
         return statistics if len(calls) <= 3 else replace(statistics, log_likelihood=-1e9)
 
-    monkeypatch.setattr(em, "mixture_statistics", spoilt)
+    monkeypatch.setattr(ascent, "mixture_statistics", spoilt)
     parameters, info = fit(X, 3, "full", start=start, tol=0, max_iter=30)
     assert (info.reason, info.converged, info.n_iter, info.n_passes) == ("rounding", True, 2, 5)
     assert_array_equal(parameters.means, two_steps.means)

@@ -12,8 +12,6 @@ from fastgmm.inference.initialisation import (
     INIT_METHODS,
     InitialisationInfo,
     initialise,
-    subsample,
-    subsample_size,
 )
 from fastgmm.inference.kmeans import fit_kmeans
 from fastgmm.model.regularisation import Regularisation
@@ -213,65 +211,6 @@ def test_given_parameters_need_no_data(name):
     assert_array_equal(parameters.means, means)
     assert_allclose(kind.precisions(parameters), precisions, rtol=1e-14)
     assert info == InitialisationInfo("given", 0, subsampled=False)
-
-
-# -- large data -----------------------------------------------------------------------------------
-
-
-@every_method
-@pytest.mark.parametrize("weighted", [False, True])
-def test_large_data_are_represented_by_a_subsample(method, weighted, monkeypatch):
-    monkeypatch.setattr(initialisation, "SMALLEST_SUBSAMPLE", 2000)
-    monkeypatch.setattr(initialisation, "ROWS_PER_PARAMETER", 10)
-    rng = np.random.default_rng(0)
-    centres = np.array([[0.0, 0.0], [20.0, 0.0], [0.0, 20.0]])
-    X = (centres[rng.integers(3, size=20_000)] + rng.normal(size=(20_000, 2))).astype(np.float32)
-    weights = rng.integers(0, 3, size=20_000).astype(np.float64) if weighted else None
-    regularisation = Regularisation(np.full(2, 1e-6), np.zeros(2, dtype=bool))
-    parameters, info = start(
-        X, weights=weights, method=method, regularisation=regularisation, seed=1
-    )
-    assert info == InitialisationInfo(method, 2000, subsampled=True)
-    again, _ = start(X, weights=weights, method=method, regularisation=regularisation, seed=1)
-    assert_array_equal(again.means, parameters.means)
-    if method == "kmeans":
-        order = np.lexsort(parameters.means.round().T)
-        assert_allclose(parameters.means[order], [[0, 0], [20, 0], [0, 20]], atol=0.2)
-
-
-def test_a_subsample_keeps_weights_and_leaves_out_rows_that_do_not_count(monkeypatch):
-    monkeypatch.setattr(initialisation, "SMALLEST_SUBSAMPLE", 100)
-    monkeypatch.setattr(initialisation, "ROWS_PER_PARAMETER", 1)
-    X = np.arange(1000.0)[:, None]
-    weights = np.arange(1000.0) % 4
-    rows, subsampled = subsample(ArraySource(X, weights), 2, np.random.RandomState(0))
-    assert subsampled
-    assert rows.n_samples == 100
-    assert_array_equal(rows.weights, weights[rows.X[:, 0].astype(int)])
-    assert rows.weights.min() > 0
-    assert len(np.unique(rows.X)) == 100
-    few = np.where(np.arange(1000) < 30, 2.0, 0.0)
-    rows, subsampled = subsample(ArraySource(X, few), 2, np.random.RandomState(0))
-    assert_array_equal(rows.X, X[:30])
-
-
-def test_small_data_are_used_as_they_are():
-    source = ArraySource(problem("overlapping").X)
-    assert subsample(source, 3, np.random.RandomState(0)) == (source, False)
-
-
-@pytest.mark.parametrize(
-    ("n_components", "n_features", "itemsize", "expected"),
-    [
-        (3, 2, 8, 25_000),
-        (64, 32, 8, 105_600),
-        (4, 512, 8, 16_384),
-        (4, 512, 4, 32_768),
-        (1000, 10_000, 8, 50_000),
-    ],
-)
-def test_the_size_of_a_subsample(n_components, n_features, itemsize, expected):
-    assert subsample_size(n_components, n_features, itemsize) == expected
 
 
 # -- errors ---------------------------------------------------------------------------------------

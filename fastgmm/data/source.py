@@ -1,0 +1,143 @@
+"""What a source of rows is: where all data come from, whatever holds them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.kernels.tiles import BLOCK_ROWS
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Rows(NamedTuple):
+    """Rows that follow each other.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        float32 or float64 in native byte order, of any strides.
+    weights : ndarray of shape (n_rows,), float64, or None
+        Weights of the rows, at least 0; a weight of w means w copies of the row.
+    """
+
+    X: npt.NDArray[Any]
+    weights: FloatArray | None
+
+
+class Source(ABC):
+    """Rows in a fixed order, which come in blocks.
+
+    The number of rows of every block but the last is a multiple of `BLOCK_ROWS`, so that what is
+    summed up over the rows is the same to the bit however they are stored.
+
+    Attributes
+    ----------
+    n_features : int
+        Number of columns.
+    feature_names : tuple of str or None
+        Their names, if they have any.
+    dtype : dtype
+        float32 or float64.
+    replayable : bool
+        Whether `blocks` can be called more than once.
+    """
+
+    n_features: int
+    feature_names: tuple[str, ...] | None
+    dtype: np.dtype[Any]
+    replayable: bool
+
+    @property
+    @abstractmethod
+    def n_samples(self) -> int | None:
+        """Number of rows; None until a source that cannot know has been gone through once."""
+
+    @property
+    @abstractmethod
+    def total_weight(self) -> float:
+        """Sum of the weights, or the number of rows where there are none.
+
+        A source that has not been gone through yet is gone through to find it.
+        """
+
+    @property
+    @abstractmethod
+    def has_weights(self) -> bool:
+        """Whether the rows have weights."""
+
+    @abstractmethod
+    def blocks(self) -> Iterator[Rows]:
+        """Return the blocks from the first row on.
+
+        A block may be overwritten once the next one is asked for.
+        """
+
+    def note_size(self, n_samples: int, total_weight: float) -> None:
+        """Take over what an earlier reading of the same rows found, where that is not known.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        total_weight : float
+            Sum of their weights.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells these rows from others, in values that JSON knows."""
+
+    def some_rows(self, count: int) -> FloatArray:
+        """Return the first rows that have weight, to learn where the data are and how wide.
+
+        Parameters
+        ----------
+        count : int
+            How many; fewer where fewer rows have weight.
+
+        Returns
+        -------
+        ndarray of shape (at most count, n_features)
+            The rows, in double precision. One row at least: without any weight, the first.
+        """
+        found: list[FloatArray] = []
+        missing = count
+        first: FloatArray | None = None
+        for X, weights in self.blocks():
+            if first is None:
+                first = X[:1].astype(np.float64)
+            present = slice(missing) if weights is None else np.flatnonzero(weights > 0)[:missing]
+            found.append(X[present].astype(np.float64))
+            missing -= len(found[-1])
+            if not missing:
+                break
+        if missing < count:
+            return np.concatenate(found)
+        assert first is not None  # a source has a row at least
+        return first
+
+
+def sum_of_weights(weights: FloatArray, before: float = 0.0) -> float:
+    """Add up weights so that the sum does not depend on how the rows are cut.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_rows,)
+        Weights of rows that begin with a block of `BLOCK_ROWS`.
+    before : float
+        Sum over the rows before these.
+
+    Returns
+    -------
+    float
+        Sum over all: within each block first, then block after block.
+    """
+    if not len(weights):
+        return before
+    in_blocks = np.add.reduceat(weights, np.arange(0, len(weights), BLOCK_ROWS))
+    return float(np.cumsum(np.concatenate([[before], in_blocks]))[-1])

@@ -1,0 +1,194 @@
+"""Checkpoints: files from which a fit that was cut off goes on as if it never had been.
+
+A checkpoint is a file like a model's (`fastgmm.model.persistence`). Beside the state of the fit it
+holds what the fit was made of: parameters, data and version. It is refused where any differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from os import PathLike, fspath
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.atomic_file import remove_abandoned
+from fastgmm.data.source import Source
+from fastgmm.model import persistence
+from fastgmm.model.persistence import StoredModel
+
+_CLASS = "Checkpoint"
+
+_FREE_PARAMETERS = frozenset(
+    {"checkpoint", "checkpoint_interval", "n_jobs", "resume", "verbose", "verbose_interval"}
+)
+"""Parameters on which the result does not depend."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+State = tuple[dict[str, Any], Arrays]
+"""Values that JSON knows, and arrays."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint does not belong to the fit, or stands in its way; the message says why."""
+
+
+class Checkpoint:
+    """Writes the state of a fit to a file every so often, and reads the last one back.
+
+    As a context manager it writes the newest state at the end, whatever the fit ended with.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    interval : float
+        Seconds that must go by between two writings; with 0 every state is written.
+    made_of : dict
+        What the fit is made of, from `ingredients`.
+    resume : bool
+        Whether to go on from the file, if there is one.
+
+    Raises
+    ------
+    CheckpointError
+        If there is a file and `resume` is False, or if it belongs to another fit.
+    ModelFileError
+        If the file is damaged or no checkpoint.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], interval: float, made_of: dict[str, Any], resume: bool
+    ) -> None:
+        self._path = Path(fspath(path))
+        self._interval = interval
+        self._made_of = made_of
+        self._newest: Callable[[], State] | None = None
+        self._written_at = -np.inf
+        self.found: StoredModel | None = None
+        remove_abandoned(self._path)
+        if self._path.exists():
+            if not resume:
+                raise CheckpointError(
+                    f"there is a checkpoint {str(self._path)!r} already: go on from it with "
+                    "resume=True, or remove it"
+                )
+            self.found = persistence.load(self._path, _CLASS)
+            _compare(self._path, self.found, made_of)
+            self._written_at = time.monotonic()
+        elif not self._path.parent.is_dir():
+            raise FileNotFoundError(
+                f"cannot write the checkpoint {str(self._path)!r}: there is no folder "
+                f"{str(self._path.parent)!r}"
+            )
+
+    def observe(self, state: Callable[[], State]) -> None:
+        """Take note of a state, and write it if the last writing was long enough ago.
+
+        Parameters
+        ----------
+        state : callable
+            Returns the state; what it refers to must not change.
+        """
+        self._newest = state
+        if time.monotonic() - self._written_at >= self._interval:
+            self.write()
+
+    def write(self) -> None:
+        """Write the newest state, if it is newer than the file."""
+        if self._newest is None:
+            return
+        values, arrays = self._newest()
+        persistence.save(self._path, _CLASS, {"made_of": self._made_of, "state": values}, arrays)
+        self._newest = None
+        self._written_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.write()
+
+
+def ingredients(estimator: Any, source: Source) -> dict[str, Any]:
+    """Return what the result of a fit depends on, in values that JSON knows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose class and parameters to tell.
+    source : Source
+        The data.
+
+    Returns
+    -------
+    dict
+        The class, the parameters and the data's fingerprint.
+    """
+    parameters = {
+        name: _told(value)
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in _FREE_PARAMETERS
+    }
+    return {
+        "class": type(estimator).__name__,
+        "parameters": parameters,
+        "data": source.fingerprint(),
+    }
+
+
+def _told(value: Any) -> Any:
+    """Return a parameter as JSON can tell it: arrays by their digest, generators by their type."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.random.RandomState):
+        return "RandomState"
+    array = np.asarray(value, dtype=np.float64)
+    digest = hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()
+    return {"shape": list(array.shape), "digest": digest}
+
+
+def _compare(path: Path, found: StoredModel, made_of: dict[str, Any]) -> None:
+    """Raise unless a checkpoint was made by the same version, of the same ingredients."""
+    from fastgmm import __version__
+
+    if found.library_version != __version__:
+        raise CheckpointError(
+            f"the checkpoint {str(path)!r} was written by fastgmm {found.library_version}, and "
+            f"this is {__version__}, whose results may differ in the last digits: go on with that "
+            "version, or remove it and start again"
+        )
+    before = found.values["made_of"]
+    for part, what in (("class", "class"), ("parameters", "parameters"), ("data", "data")):
+        old, new = before[part], made_of[part]
+        if old == new:
+            continue
+        if isinstance(old, dict):
+            names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+            told = "; ".join(
+                f"{name}: {_short(old.get(name))} then, {_short(new.get(name))} now"
+                for name in names[:4]
+            )
+        else:
+            told = f"{old} then, {new} now"
+        raise CheckpointError(
+            f"the checkpoint {str(path)!r} is of a fit with other {what} ({told}): give what it "
+            "was given, or remove it and start again"
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,229 @@
+"""One start of EM: steps that never lower the log-likelihood, and the state between two of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from fastgmm.data.source import Source
+from fastgmm.inference.degeneracy import Degeneracy, find_degeneracies, hold_covariances
+from fastgmm.inference.passes import log_likelihood, mixture_statistics
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.regularisation import Regularisation
+from fastgmm.model.statistics import SufficientStatistics
+from fastgmm.model.structures import CovarianceStructure
+
+_Result = TypeVar("_Result")
+
+ROUNDING = {4: 1e-6, 8: 1e-10}
+"""By the bytes of a data value: how much less the mean log-likelihood may be after a step than
+before it and still count as equal, relative to one more than its size.
+"""
+
+StopReason = Literal["tolerance", "rounding", "max_iter", "callback"]
+
+
+def em_step(
+    source: Source,
+    parameters: MixtureParameters,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    *,
+    n_jobs: int | None = None,
+) -> tuple[MixtureParameters, SufficientStatistics]:
+    """Take one step of EM: one pass over the data and one solve.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    parameters : MixtureParameters
+        Where the step starts.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    regularisation : Regularisation
+        Amounts added to the variances.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    parameters : MixtureParameters
+        The parameters after the M-step.
+    statistics : SufficientStatistics
+        Moments and log-likelihood under the parameters given.
+
+    Raises
+    ------
+    ValueError
+        If the log-likelihood of the parameters given is not finite.
+    IllDefinedCovarianceError
+        If a component collapsed and the regularisation is 0.
+    """
+    statistics = mixture_statistics(source, parameters, n_jobs=n_jobs)
+    _require_finite(statistics.log_likelihood)
+    proposal = structure.solve(statistics, regularisation)
+    empty = statistics.empty()
+    if empty.any():
+        # The passes choose the reference, which is where the solve leaves such a component.
+        means = np.where(empty[:, None], parameters.means, proposal.means)
+        proposal = replace(proposal, means=means)
+    return proposal, statistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AscentState:
+    """Where one start of a fit stands between two passes; enough to go on from as if never left.
+
+    Attributes
+    ----------
+    parameters : MixtureParameters
+        The current parameters.
+    before : MixtureParameters
+        Those before the last step.
+    statistics : SufficientStatistics or None
+        The statistics that the last step was taken from; None before the first.
+    holding : bool
+        Whether covariances are held that would lower the likelihood.
+    trace : tuple of float
+        Mean log-likelihood that each pass so far found, in nats.
+    n_passes : int
+        Number of passes, with those whose step was taken back.
+    reason : str or None
+        Why no further step is to be taken, once that is known.
+    """
+
+    parameters: MixtureParameters
+    before: MixtureParameters
+    statistics: SufficientStatistics | None = None
+    holding: bool = False
+    trace: tuple[float, ...] = ()
+    n_passes: int = 0
+    reason: StopReason | None = None
+
+    @classmethod
+    def at(cls, parameters: MixtureParameters) -> AscentState:
+        """Return the state before the first pass."""
+        return cls(parameters, parameters)
+
+
+class Ascent:
+    """Steps of EM from one start, none of which lowers the log-likelihood.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    state : AscentState
+        Where to go on from.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    regularisation : Regularisation
+        Amounts added to the variances.
+    n_jobs : int or None
+        Number of threads.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        state: AscentState,
+        structure: CovarianceStructure,
+        regularisation: Regularisation,
+        n_jobs: int | None,
+    ) -> None:
+        self.source = source
+        self.structure = structure
+        self.regularisation = regularisation
+        self.n_jobs = n_jobs
+        self.parameters = state.parameters
+        self.trace = list(state.trace)
+        self.n_passes = state.n_passes
+        self._before = state.before
+        self._statistics = state.statistics
+        self._holding = state.holding
+
+    def state(self, reason: StopReason | None = None) -> AscentState:
+        """Return where the fit stands, and why it goes no further, if it does not."""
+        return AscentState(
+            self.parameters,
+            self._before,
+            self._statistics,
+            self._holding,
+            tuple(self.trace),
+            self.n_passes,
+            reason,
+        )
+
+    def step(self) -> bool:
+        """Make a pass at the parameters and take the M-step; say whether that was a rise."""
+        measured = self._measure(self._em_step)
+        if measured is None:
+            return False
+        proposal, self._statistics = measured
+        if self._holding:
+            proposal = hold_covariances(self.structure, self._statistics, self.parameters, proposal)
+        self._before, self.parameters = self.parameters, proposal
+        return True
+
+    def finish(self) -> bool:
+        """Measure the parameters; say whether their log-likelihood is a rise."""
+        return self._measure(self._score) is not None
+
+    def degeneracies(self) -> tuple[Degeneracy, ...]:
+        """Return what is degenerate in the parameters."""
+        if self._statistics is None:
+            return ()  # no M-step was taken: the start is as it was given
+        return find_degeneracies(self.parameters, self.structure, self.regularisation)
+
+    def _measure(self, measure: Callable[[], tuple[float, _Result]]) -> _Result | None:
+        """Measure the parameters and add to the trace, or go back one step and return None.
+
+        If the parameters are worse than those before, the step that led to them is taken once
+        more with the covariances held that harm; from then on, always.
+        """
+        value, result = measure()
+        self.n_passes += 1
+        if self._falls(value) and not self._holding and self._statistics is not None:
+            self._holding = True
+            self.parameters = hold_covariances(
+                self.structure, self._statistics, self._before, self.parameters
+            )
+            value, result = measure()
+            self.n_passes += 1
+        if self._falls(value):
+            self.parameters = self._before
+            return None
+        self.trace.append(value)
+        return result
+
+    def _em_step(self) -> tuple[float, tuple[MixtureParameters, SufficientStatistics]]:
+        proposal, statistics = em_step(
+            self.source, self.parameters, self.structure, self.regularisation, n_jobs=self.n_jobs
+        )
+        return statistics.mean_log_likelihood, (proposal, statistics)
+
+    def _score(self) -> tuple[float, bool]:
+        total = log_likelihood(self.source, self.parameters, n_jobs=self.n_jobs)
+        _require_finite(total)
+        return total / self.source.total_weight, True
+
+    def _falls(self, value: float) -> bool:
+        """Say whether a log-likelihood is lower than the last one beyond rounding."""
+        if not self.trace:
+            return False
+        last = self.trace[-1]
+        return value < last - ROUNDING[self.source.dtype.itemsize] * (1.0 + abs(last))
+
+
+def _require_finite(log_likelihood: float) -> None:
+    """Raise unless a log-likelihood is a finite number."""
+    if not math.isfinite(log_likelihood):
+        raise ValueError(
+            f"the log-likelihood is {log_likelihood}: some rows are impossibly far from every "
+            "component; give initial parameters on the scale of the data"
+        )

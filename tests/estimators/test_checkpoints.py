@@ -1,0 +1,282 @@
+"""Fits that are cut off and go on as if they never had been."""
+
+import json
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from fastgmm import GaussianMixture, ModelFileError
+from fastgmm.data.array import ArraySource
+from fastgmm.estimators import fit_checkpoints
+from fastgmm.estimators.checkpoints import CheckpointError
+from fastgmm.inference import ascent
+from tests.problems import problem
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+ATTRIBUTES = ("weights_", "means_", "covariances_", "precisions_cholesky_", "trace_")
+
+
+class CutOffError(Exception):
+    """Stands for the end of the process."""
+
+
+def mixture(path=None, **parameters):
+    settings = {"n_components": 3, "random_state": 7, "tol": 1e-4, "max_iter": 8, "n_init": 2}
+    settings |= {"checkpoint": path, "checkpoint_interval": 0.0, "resume": True}
+    return GaussianMixture(**{**settings, **parameters})
+
+
+def cut_off_after(monkeypatch, n_passes):
+    """Let the pass after so many fail."""
+    passes = [0]
+    for name in ("mixture_statistics", "log_likelihood"):
+        run = getattr(ascent, name)
+
+        def counted(*arguments, run=run, **options):
+            passes[0] += 1
+            if passes[0] > n_passes:
+                raise CutOffError
+            return run(*arguments, **options)
+
+        monkeypatch.setattr(ascent, name, counted)
+
+
+def assert_same_fit(one, other):
+    for name in ATTRIBUTES:
+        assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.n_iter_ == other.n_iter_
+    assert one.converged_ == other.converged_
+    for name in ("n_passes", "reason", "start", "degeneracies", "initialisation"):
+        assert getattr(one.fit_info_, name) == getattr(other.fit_info_, name)
+
+
+def resumed(X, path, monkeypatch, n_passes, **parameters):
+    """Fit, cut off after every so many passes, until there is a result."""
+    for _ in range(100):
+        with monkeypatch.context() as patch:
+            cut_off_after(patch, n_passes)
+            try:
+                return mixture(path, **parameters).fit(X)
+            except CutOffError:
+                continue
+    raise AssertionError("never done")
+
+
+@pytest.mark.parametrize("n_passes", [1, 2, 3, 5, 11])
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "tied"])
+def test_a_fit_cut_off_at_any_pass_ends_the_same(tmp_path, monkeypatch, n_passes, covariance_type):
+    X = problem("overlapping").X
+    whole = mixture(covariance_type=covariance_type).fit(X)
+    again = resumed(X, tmp_path / "run.fgm", monkeypatch, n_passes, covariance_type=covariance_type)
+    assert_same_fit(again, whole)
+
+
+def test_held_covariances_are_held_on(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    X = np.concatenate([rng.normal(size=(60, 2)), np.full((30, 2), 3.0)])
+    settings = {"reg_covar": 1e-2, "n_components": 4, "tol": 0.0, "max_iter": 30, "n_init": 1}
+    with pytest.warns(UserWarning, match="spread"):
+        whole = mixture(**settings).fit(X)
+    with pytest.warns(UserWarning, match="spread"):
+        again = resumed(X, tmp_path / "run.fgm", monkeypatch, 1, **settings)
+    assert_same_fit(again, whole)
+
+
+def test_a_warm_start_goes_on_the_same(tmp_path, monkeypatch):
+    X = problem("overlapping").X
+    start = mixture(max_iter=2, n_init=1, warm_start=True).fit(X)
+    params = {"max_iter": 6, "warm_start": True}
+
+    def fit(path):
+        copy = mixture(path, **params)
+        copy.__dict__.update(
+            {name: start.__dict__[name] for name in vars(start) if name[-1] == "_"}
+        )
+        return copy.fit(X)
+
+    whole = fit(None)
+    for _ in range(20):
+        with monkeypatch.context() as patch:
+            cut_off_after(patch, 2)
+            try:
+                again = fit(tmp_path / "run.fgm")
+                break
+            except CutOffError:
+                continue
+    assert_same_fit(again, whole)
+
+
+def test_a_generator_goes_on_where_it_was(tmp_path, monkeypatch):
+    X = problem("overlapping").X
+    given = np.random.RandomState(3)
+    whole = mixture(random_state=given).fit(X)
+    afterwards = given.random_sample()
+    path = tmp_path / "run.fgm"
+    with monkeypatch.context() as patch:
+        cut_off_after(patch, 3)
+        with pytest.raises(CutOffError):
+            mixture(path, random_state=np.random.RandomState(3)).fit(X)
+    other = np.random.RandomState(99)
+    assert_same_fit(mixture(path, random_state=other).fit(X), whole)
+    assert other.random_sample() == afterwards
+
+
+def test_without_a_seed_the_draws_go_on_too(tmp_path, monkeypatch):
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    with monkeypatch.context() as patch:
+        cut_off_after(patch, 3)
+        with pytest.raises(CutOffError):
+            mixture(path, random_state=None).fit(X)
+    kept = path.read_bytes()
+    first = mixture(path, random_state=None).fit(X)
+    path.write_bytes(kept)
+    assert_same_fit(mixture(path, random_state=None).fit(X), first)
+
+
+def test_a_finished_fit_is_read_back_without_a_pass(tmp_path, monkeypatch):
+    X = problem("overlapping").X
+    whole = mixture(tmp_path / "run.fgm").fit(X)
+    cut_off_after(monkeypatch, 0)
+    assert_same_fit(mixture(tmp_path / "run.fgm").fit(X), whole)
+
+
+def test_a_file_that_is_there_is_not_overwritten(tmp_path):
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    mixture(path).fit(X)
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"already: go on from it with resume=True, or rem"):
+        mixture(path, resume=False).fit(X)
+    assert path.read_bytes() == before
+
+
+def test_no_checkpoint_is_written_before_its_time(tmp_path, monkeypatch):
+    written = []
+    save = fit_checkpoints.Checkpoint.write
+    monkeypatch.setattr(
+        fit_checkpoints.Checkpoint, "write", lambda self: (written.append(1), save(self))
+    )
+    mixture(tmp_path / "run.fgm", checkpoint_interval=3600.0).fit(problem("overlapping").X)
+    assert len(written) == 2  # the first start and the end
+
+
+def test_an_interrupted_fit_leaves_its_last_state(tmp_path):
+    class Interrupt:
+        def setup(self, **_): ...
+        def teardown(self, **_): ...
+        def on_fit_task_begin(self, *_): ...
+        def on_fit_task_end(self, _estimator, context, **_):
+            if context.task_name == "iteration" and context.task_id == 3:
+                raise KeyboardInterrupt
+
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    cut = mixture(path, checkpoint_interval=3600.0)
+    cut.set_callbacks(Interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(X)
+    with zipfile.ZipFile(path) as archive:
+        state = json.loads(archive.read("header.json"))["values"]["state"]
+    assert len(state["ascent"]["trace"]) == 4
+    assert_same_fit(mixture(path).fit(X), mixture().fit(X))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"n_components": 4}, "other parameters (n_components: 3 then, 4 now)"),
+        ({"random_state": 8}, "(random_state: 7 then, 8 now)"),
+        ({"means_init": np.zeros((3, 3))}, "(means_init: None then, {'shape': [3, 3], 'dig"),
+    ],
+)
+def test_other_parameters_are_refused(tmp_path, change, told):
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    mixture(path).fit(X)
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=re.escape(told)):
+        mixture(path, **change).fit(X)
+    assert path.read_bytes() == before
+
+
+def test_parameters_that_do_not_change_the_result_may_change(tmp_path):
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    whole = mixture(path).fit(X)
+    assert_same_fit(mixture(path, n_jobs=1, checkpoint_interval=5.0).fit(X), whole)
+
+
+def test_other_data_are_refused(tmp_path):
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    mixture(path).fit(X)
+    changed = X.copy()
+    changed[17, 1] = np.nextafter(changed[17, 1], 9.0)
+    with pytest.raises(CheckpointError, match=r"other data \(digest: '\w+' then, '\w+' now\)"):
+        mixture(path).fit(changed)
+    with pytest.raises(CheckpointError, match="weights: False then, True now"):
+        mixture(path).fit(X, sample_weight=np.ones(len(X)))
+    with pytest.raises(CheckpointError, match="shape: "):
+        mixture(path).fit(X[:-1])
+
+
+def test_another_version_is_refused(tmp_path, monkeypatch):
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    mixture(path).fit(X)
+    monkeypatch.setattr("fastgmm.__version__", "99.0", raising=False)
+    with pytest.raises(CheckpointError, match=r"written by fastgmm 0\..*, and this is 99\.0"):
+        mixture(path).fit(X)
+
+
+def test_a_model_is_no_checkpoint_and_the_other_way_round(tmp_path):
+    from fastgmm import load
+
+    X = problem("overlapping").X
+    mixture(tmp_path / "run.fgm").fit(X).save(tmp_path / "model.fgm")
+    with pytest.raises(ModelFileError, match="holds a GaussianMixture, not a Checkpoint"):
+        mixture(tmp_path / "model.fgm").fit(X)
+    with pytest.raises(ModelFileError, match="holds a Checkpoint"):
+        load(tmp_path / "run.fgm")
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path):
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    mixture(path).fit(X)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelFileError, match="damaged or incomplete"):
+        mixture(path).fit(X)
+
+
+def test_a_folder_that_is_missing_is_told_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        mixture(tmp_path / "none" / "run.fgm").fit(problem("overlapping").X)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    path = tmp_path / "run.fgm"
+    abandoned = tmp_path / ".run.fgm.abc123.part"
+    abandoned.write_bytes(b"half")
+    other = tmp_path / ".other.fgm.abc123.part"
+    other.write_bytes(b"half")
+    mixture(path).fit(problem("overlapping").X)
+    assert not abandoned.exists()
+    assert other.exists()
+
+
+def test_large_arrays_are_told_apart_by_rows_spread_over_them(monkeypatch):
+    from fastgmm.data import array
+
+    monkeypatch.setattr(array, "_DIGESTED_BYTES", 2**21)
+    X = np.zeros((600_000, 2))
+    before = ArraySource(X).fingerprint()
+    X[-1, 0] = 1.0
+    assert ArraySource(X).fingerprint()["digest"] == before["digest"]
+    X[0, 0] = 1.0
+    assert ArraySource(X).fingerprint()["digest"] != before["digest"]
