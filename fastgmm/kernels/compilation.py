@@ -22,6 +22,7 @@ import numba
 from numba import njit, types
 from numba.core.caching import IndexDataCacheFile
 from numba.core.types.function_type import CompileResultWAP
+from numba.extending import intrinsic
 
 
 def _digest_of_kernel_sources() -> str:
@@ -66,6 +67,31 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             source_stamp=_SOURCE_STAMP,
         )
         return dispatcher
+
+    return decorate
+
+
+def microkernel(machine_code: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a function in plain NumPy, so that kernels call machine code in its place.
+
+    The function itself, which runs where ``NUMBA_DISABLE_JIT`` is set, stays at hand as ``twin``:
+    the tests compare the two.
+
+    Parameters
+    ----------
+    machine_code : callable
+        Types and writes the machine code, as ``numba.extending.intrinsic`` takes it.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+
+    def decorate(twin: Callable[..., Any]) -> Any:
+        called = twin if numba.config.DISABLE_JIT else intrinsic(machine_code)
+        called.twin = twin
+        return called
 
     return decorate
 

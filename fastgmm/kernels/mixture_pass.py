@@ -24,8 +24,8 @@ import numpy as np
 
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.densities import diagonal_densities, find_labels, full_densities
-from fastgmm.kernels.microkernels import ROWS
 from fastgmm.kernels.moments import diagonal_moments, full_moments
+from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.tiles import (
     BLOCK_ROWS,
     aligned_scratch,

@@ -10,39 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.microkernels import (
-    ROWS,
+from fastgmm.kernels.moment_microkernels import (
     add_diagonal_moments,
     add_moments,
     add_products,
     lane_sum,
-    subtract_reference,
 )
-
-
-def padded(count: int) -> int:
-    """Return the smallest multiple of four that is not below ``count``."""
-    return -(-count // ROWS) * ROWS
-
-
-def unpack_products(products: np.ndarray, K: int, D: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return first and second moments from the blocks that ``diagonal_place`` describes.
-
-    Parameters
-    ----------
-    products : ndarray of shape (padded(K) * padded(2 * D),)
-        Sums of one slot or of all.
-    K, D : int
-        Numbers of components and of features.
-
-    Returns
-    -------
-    first, second : ndarray of shape (K, D)
-        Sums of responsibility × feature and × squared feature.
-    """
-    grid = products.reshape(padded(K) // ROWS, padded(2 * D) // ROWS, ROWS, ROWS)
-    table = grid.transpose(0, 2, 1, 3).reshape(padded(K), padded(2 * D))
-    return table[:K, :D].copy(), table[:K, D : 2 * D].copy()
+from fastgmm.kernels.packing import ROWS
+from fastgmm.kernels.tile_microkernels import subtract_reference
 
 
 @kernel()

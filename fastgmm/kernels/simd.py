@@ -59,6 +59,15 @@ def register_block() -> RegisterBlock:
     return RegisterBlock(16, 2)
 
 
+BLOCK = register_block()
+"""The block of this process's microkernels."""
+
+
+def lane_width(element: ir.Type) -> int:
+    """Return how many elements of a type fill a vector register."""
+    return BLOCK.n_bytes // (8 if isinstance(element, ir.DoubleType) else 4)
+
+
 def element_type(array_type: types.Array) -> ir.Type:
     """Return the LLVM type of an array's elements, float64 or float32."""
     return ir.DoubleType() if array_type.dtype == types.float64 else ir.FloatType()

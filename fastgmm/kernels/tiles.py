@@ -11,7 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.microkernels import ROW_GROUP, TILE_BYTES, load_columns, load_rows
+from fastgmm.kernels.tile_microkernels import ROW_GROUP, load_columns, load_rows
+
+TILE_BYTES = 1024
+"""Bytes of one row of the smallest tile: 128 float64 or 256 float32 lanes."""
 
 BLOCK_ROWS = 1024
 """Rows of a block: a multiple of the lanes of a tile of either type."""

@@ -14,12 +14,11 @@ The polynomials interpolate at Chebyshev nodes and were computed with mpmath at 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import kernel, microkernel
 
 # ln 2 split so that (integer of the exponent's size) times the high part is exact
 _LN2_HIGH = 0.6931471803691238
@@ -42,19 +41,16 @@ _EXP_LOWEST_32 = np.float32(-87.0)
 _EXP_HIGHEST_32 = np.float32(88.0)
 
 
-def _reinterpret(python_twin, source, target):
-    """Build an intrinsic that reads the bits of one type as another."""
-    if numba.config.DISABLE_JIT:
-        return python_twin
+def _reinterpret(twin, source, target):
+    """Return a microkernel that reads the bits of one type as another."""
 
-    @intrinsic
-    def reinterpret(_typing_context, _value):
+    def machine_code(_typing_context, _value):
         def generate(context, builder, _signature, arguments):
             return builder.bitcast(arguments[0], context.get_value_type(target))
 
         return target(source), generate
 
-    return reinterpret
+    return microkernel(machine_code)(twin)
 
 
 bits_of = _reinterpret(lambda x: np.float64(x).view(np.int64), types.float64, types.int64)

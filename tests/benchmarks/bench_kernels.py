@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastgmm.kernels import microkernels, tiles, vector_math
+from fastgmm.kernels import density_microkernels, moment_microkernels, packing, tiles, vector_math
 from fastgmm.kernels.mixture_pass import exponentiate
 from fastgmm.kernels.tiles import aligned_scratch, lane_count
 
@@ -78,10 +78,10 @@ def test_load_tile(benchmark, D, dtype, order):
 def test_joint_log_density(benchmark, D, dtype):
     T = lane_count(D, N_COMPONENTS, dtype().itemsize)
     triangle = np.tril(np.random.default_rng(0).normal(size=(1, D, D)))
-    packed = microkernels.pack_lower(triangle).astype(dtype).ravel()
+    packed = packing.pack_lower(triangle).astype(dtype).ravel()
     arguments = (noise(T * D, dtype), T, packed, 0, noise(D, dtype), 0, D, dtype(0))
     arguments += (noise(T, dtype), 0, noise(T, dtype))
-    joint_log_density = microkernels.joint_log_density
+    joint_log_density = density_microkernels.joint_log_density
 
     @njit
     def call(tile, T, packed, w_at, shift, s_at, D, constant, out, out_at, maximum):
@@ -96,7 +96,7 @@ def test_joint_log_density_diagonal(benchmark, D, dtype):
     T = lane_count(D, N_COMPONENTS, dtype().itemsize)
     arguments = (noise(T * D, dtype), T, noise(D, dtype), 0, noise(D, dtype), 0, D, dtype(0))
     arguments += (noise(T, dtype), 0, noise(T, dtype))
-    joint_log_density = microkernels.joint_log_density_diagonal
+    joint_log_density = density_microkernels.joint_log_density_diagonal
 
     @njit
     def call(tile, T, scale, w_at, shift, s_at, D, constant, out, out_at, maximum):
@@ -109,11 +109,11 @@ def test_joint_log_density_diagonal(benchmark, D, dtype):
 @by_features
 def test_add_moments(benchmark, D, dtype):
     T = lane_count(D, N_COMPONENTS, dtype().itemsize)
-    blocks = np.zeros(16 * microkernels.block_count(D))
-    panel = noise(microkernels.ROWS * T, dtype)
+    blocks = np.zeros(16 * packing.block_count(D))
+    panel = noise(packing.ROWS * T, dtype)
     arguments = (noise(T * D, dtype), T, D, noise(T, dtype), 0, panel)
     arguments += (np.zeros(D), 0, blocks, 0)
-    add_moments = microkernels.add_moments
+    add_moments = moment_microkernels.add_moments
 
     @njit
     def call(tile, T, D, weights, r_at, panel, first, f_at, blocks, b_at):
@@ -126,16 +126,16 @@ def test_add_moments(benchmark, D, dtype):
 @by_features
 def test_add_products(benchmark, D, dtype):
     T = lane_count(2 * D, N_COMPONENTS, dtype().itemsize)
-    n_columns = -(-2 * D // microkernels.ROWS) * microkernels.ROWS
-    arguments = (noise(microkernels.ROWS * T, dtype), 0, noise(n_columns * T, dtype), n_columns)
-    arguments += (T, np.zeros(microkernels.ROWS * n_columns), 0)
-    add_products = microkernels.add_products
+    n_columns = packing.padded(2 * D)
+    arguments = (noise(packing.ROWS * T, dtype), 0, noise(n_columns * T, dtype), n_columns)
+    arguments += (T, np.zeros(packing.ROWS * n_columns), 0)
+    add_products = moment_microkernels.add_products
 
     @njit
     def call(rows, r_at, columns, n_columns, T, out, out_at):
         add_products(rows, r_at, columns, n_columns, T, out, out_at)
 
-    run(benchmark, call, arguments, 2 * microkernels.ROWS * n_columns * T)
+    run(benchmark, call, arguments, 2 * packing.ROWS * n_columns * T)
 
 
 @by_dtype

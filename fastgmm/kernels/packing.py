@@ -1,0 +1,112 @@
+"""How triangles and sums of products are laid out for the microkernels: in rows of four.
+
+Plain NumPy, once a pass: from matrices to what the kernels read, and back from what they add up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+ROWS = 4
+"""Rows of a panel of the whitener, and of features, that are processed together."""
+
+
+def packed_length(n_features: int) -> int:
+    """Return the length of a lower triangle packed for ``joint_log_density``.
+
+    Parameters
+    ----------
+    n_features : int
+        Order of the triangle.
+
+    Returns
+    -------
+    int
+        Number of elements.
+    """
+    return sum(
+        (first + (rows := min(ROWS, n_features - first))) * rows
+        for first in range(0, n_features, ROWS)
+    )
+
+
+def pack_lower(triangles: np.ndarray) -> np.ndarray:
+    """Pack lower triangles into panels of four rows, each panel column by column.
+
+    Parameters
+    ----------
+    triangles : ndarray of shape (K, D, D)
+        Lower triangular matrices.
+
+    Returns
+    -------
+    ndarray of shape (K, packed_length(D))
+        For every panel, the entries of its rows in column 0, then in column 1, and so on.
+    """
+    n, order = triangles.shape[:2]
+    panels = []
+    for first in range(0, order, ROWS):
+        last = min(first + ROWS, order)
+        panels.append(triangles[:, first:last, :last].transpose(0, 2, 1).reshape(n, -1))
+    return np.ascontiguousarray(np.concatenate(panels, axis=1))
+
+
+def block_count(n_features: int) -> int:
+    """Return the number of 4 × 4 blocks on and below the diagonal of a matrix."""
+    n_panels = -(-n_features // ROWS)
+    return n_panels * (n_panels + 1) // 2
+
+
+def unpack_blocks(blocks: np.ndarray, n_features: int) -> np.ndarray:
+    """Return symmetric matrices from the blocks of their lower triangles.
+
+    Parameters
+    ----------
+    blocks : ndarray of shape (K, 16 * block_count(D))
+        The blocks row by row of the block triangle, each row by row.
+    n_features : int
+        Order D of the matrices.
+
+    Returns
+    -------
+    ndarray of shape (K, D, D)
+        The full symmetric matrices.
+    """
+    n_panels = -(-n_features // ROWS)
+    matrices = np.empty((len(blocks), n_panels * ROWS, n_panels * ROWS))
+    at = 0
+    for i in range(n_panels):
+        here, width = slice(i * ROWS, (i + 1) * ROWS), (i + 1) * ROWS
+        panel = blocks[:, at : at + ROWS * width].reshape(-1, i + 1, ROWS, ROWS)
+        panel = panel.transpose(0, 2, 1, 3).reshape(-1, ROWS, width)
+        matrices[:, here, :width] = panel
+        matrices[:, :width, here] = panel.transpose(0, 2, 1)
+        corner = panel[:, :, -ROWS:]
+        matrices[:, here, here] = corner + np.tril(corner, -1).transpose(0, 2, 1)
+        at += ROWS * width
+    return np.ascontiguousarray(matrices[:, :n_features, :n_features])
+
+
+def padded(count: int) -> int:
+    """Return the smallest multiple of four that is not below ``count``."""
+    return -(-count // ROWS) * ROWS
+
+
+def unpack_products(products: np.ndarray, K: int, D: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return first and second moments from the blocks that ``diagonal_place`` describes.
+
+    Parameters
+    ----------
+    products : ndarray of shape (padded(K) * padded(2 * D),)
+        Sums of one slot or of all.
+    K, D : int
+        Numbers of components and of features.
+
+    Returns
+    -------
+    first, second : ndarray of shape (K, D)
+        Sums of responsibility × feature and × squared feature.
+    """
+    grid = products.reshape(padded(K) // ROWS, padded(2 * D) // ROWS, ROWS, ROWS)
+    table = grid.transpose(0, 2, 1, 3).reshape(padded(K), padded(2 * D))
+    return table[:K, :D].copy(), table[:K, D : 2 * D].copy()
