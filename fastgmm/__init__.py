@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastgmm.data.errors import DataError, SkippedDataWarning
+    from fastgmm.data.opening import open_data
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
     from fastgmm.estimators.storage import load
@@ -17,20 +19,26 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "DataError",
     "DegenerateComponentWarning",
     "GaussianMixture",
     "KMeans",
     "ModelFileError",
+    "SkippedDataWarning",
     "__version__",
     "load",
+    "open_data",
 ]
 
 _HOMES = {
+    "DataError": "fastgmm.data.errors",
     "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
     "KMeans": "fastgmm.estimators.kmeans",
     "ModelFileError": "fastgmm.model.persistence",
+    "SkippedDataWarning": "fastgmm.data.errors",
     "load": "fastgmm.estimators.storage",
+    "open_data": "fastgmm.data.opening",
 }
 
 

@@ -56,7 +56,7 @@ class ArraySource(Source):
         return int(self.X.shape[0])
 
     @cached_property
-    def total_weight(self) -> float:  # type: ignore[override]  # a property that is kept
+    def total_weight(self) -> float:
         """Sum of the weights, or the number of rows where there are none."""
         return float(self.n_samples) if self.weights is None else sum_of_weights(self.weights)
 

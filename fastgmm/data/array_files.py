@@ -1,64 +1,241 @@
-"""Arrays in NumPy's own files."""
+"""Arrays in NumPy's own files, read some rows at a time.
+
+They are read, not mapped: a mapped file counts as memory in use, and one that is cut short while it
+is mapped ends the process.
+"""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from fastgmm.data.column_names import name_list
+from fastgmm.data.errors import DataError
+from fastgmm.data.file_stamps import FileStamp
+from fastgmm.data.table_file import (
+    Damage,
+    Piece,
+    TableFile,
+    check_matrix,
+    chosen_columns,
+    column_numbers,
+    unnamed_columns,
+)
+
+_DAMAGED = (
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What the reading of a damaged file or archive may raise."""
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
-def read_array(path: Path) -> NDArray[Any]:
-    """Map the array in a ``.npy`` file, or read the one in an ``.npz`` file.
+class _NumpyFile(TableFile):
+    """A matrix that begins with NumPy's header, wherever that is."""
+
+    kind = "NumPy"
+    named = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.origin = repr(str(path))
+        self._stamp = FileStamp.of(path)
+        try:
+            with self._opened() as file:
+                version = np.lib.format.read_magic(file)
+                if version not in _HEADERS:
+                    raise ValueError(f"it is of the unknown version {version}")
+                shape, self._fortran, self._dtype = _HEADERS[version](file)
+                self._offset = file.tell()
+        except _DAMAGED as error:
+            raise DataError(f"cannot read {self.origin} as a NumPy file: {error}") from error
+        check_matrix(self.origin, shape, self._dtype)
+        self.n_rows, self._n_columns = shape
+        self._row_bytes = self._n_columns * self._dtype.itemsize
+        self.columns = unnamed_columns(self._dtype, self._n_columns)
+        self.by_columns = self._fortran
+
+    def identity(self) -> dict[str, Any]:
+        """Return name, size and time of change."""
+        return self._stamp.identity()
+
+    def check_unchanged(self) -> None:
+        """Make sure that the file is what it was when it was opened."""
+        self._stamp.check()
+
+    @abstractmethod
+    def _opened(self) -> AbstractContextManager[IO[bytes]]:
+        """Open the file where the header is."""
+
+    def _row_pieces(
+        self, file: IO[bytes], names: Sequence[str], n_rows: int, end: int
+    ) -> Iterator[Piece]:
+        """Yield rows that lie one after the other."""
+        indices = column_numbers(self.columns, names)
+        for first in range(0, end, n_rows):
+            rows = np.empty((min(n_rows, end - first), self._n_columns), self._dtype)
+            _fill(file, rows)
+            yield Piece(chosen_columns(rows, indices), first)
+
+
+class NpyFile(_NumpyFile):
+    """A matrix in a ``.npy`` file.
 
     Parameters
     ----------
     path : Path
         The file.
 
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features)
-        Real numbers of any type.
+    Raises
+    ------
+    DataError
+        If it holds no matrix of real numbers.
+    """
+
+    def pieces(
+        self,
+        names: Sequence[str],
+        n_rows: int,
+        rows_wanted: Any,  # noqa: ARG002
+        damage: Damage,
+    ) -> Iterator[Piece]:
+        """Return the rows, as far as the file goes."""
+        assert self.n_rows is not None
+        present = self._rows_present()
+        if present < self.n_rows:
+            damage.report(
+                f"{self.origin}, rows {present + 1} to {self.n_rows}",
+                f"the file ends early: it should hold {self.n_rows} rows, but holds {present}",
+            )
+        with self._opened() as file:
+            if self._fortran:
+                yield from self._column_pieces(file, names, n_rows, present)
+            else:
+                file.seek(self._offset)
+                yield from self._row_pieces(file, names, n_rows, present)
+
+    def _opened(self) -> AbstractContextManager[IO[bytes]]:
+        # Unbuffered: whole blocks are read to where they are used.
+        return cast(IO[bytes], self._path.open("rb", buffering=0))
+
+    def _rows_present(self) -> int:
+        """Return how many rows are in the file, whatever its header says."""
+        assert self.n_rows is not None
+        entries = max(0, self._stamp.size - self._offset) // self._dtype.itemsize
+        if self._fortran:
+            entries -= (self._n_columns - 1) * self.n_rows
+            return min(self.n_rows, max(0, entries))
+        return min(self.n_rows, entries // self._n_columns)
+
+    def _column_pieces(
+        self, file: IO[bytes], names: Sequence[str], n_rows: int, end: int
+    ) -> Iterator[Piece]:
+        """Yield rows of columns that lie one after the other."""
+        assert self.n_rows is not None
+        indices = column_numbers(self.columns, names)
+        for first in range(0, end, n_rows):
+            columns = np.empty((len(indices), min(n_rows, end - first)), self._dtype)
+            for column, j in zip(columns, indices, strict=True):
+                file.seek(self._offset + (j * self.n_rows + first) * self._dtype.itemsize)
+                _fill(file, column)
+            yield Piece(columns.T, first)
+
+
+class NpzFile(_NumpyFile):
+    """A matrix in an ``.npz`` archive: the only one, one of the name X, or one that is chosen.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    member : str
+        The array's name; empty for the only one or X.
+    memory_budget : int
+        Bytes that may be used: columns that lie one after the other must be read as a whole.
 
     Raises
     ------
-    ValueError
-        If the file does not hold one table of numbers.
+    DataError
+        If it holds no such matrix of real numbers.
     """
-    try:
-        if path.suffix.lower() == ".npy":
-            loaded: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-        else:
-            loaded = _read_npz(path)
-    except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"cannot read {str(path)!r} as a NumPy file: {error}") from error
-    if loaded.ndim != 2:
-        raise ValueError(
-            f"{str(path)!r} holds an array of shape {loaded.shape}, which is not a table: "
-            "it must have two dimensions, rows and columns"
-        )
-    if loaded.dtype.kind not in "buif":
-        raise ValueError(f"{str(path)!r} holds values of type {loaded.dtype}, not real numbers")
-    return loaded
 
+    def __init__(self, path: Path, member: str, memory_budget: int) -> None:
+        self._member = member
+        super().__init__(path)
+        size = self._row_bytes * (self.n_rows or 0)
+        if self._fortran and size > memory_budget:
+            raise DataError(
+                f"{self.origin} holds its columns one after the other, and must be read as a whole,"
+                f" which takes {size} bytes, more than the memory budget of {memory_budget}: save "
+                "it as .npy, or in row order (order='C')"
+            )
 
-def _read_npz(path: Path) -> NDArray[Any]:
-    # The file is opened here because NumPy leaves its own open when it turns out to be no archive.
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError("it is no archive of arrays, or is cut off")
-        with np.load(file, allow_pickle=False) as archive:
-            names = archive.files
-            if "X" not in names and len(names) != 1:
+    def pieces(
+        self,
+        names: Sequence[str],
+        n_rows: int,
+        rows_wanted: Any,  # noqa: ARG002
+        damage: Damage,
+    ) -> Iterator[Piece]:
+        """Return the rows, as far as the archive is sound."""
+        assert self.n_rows is not None
+        done = 0
+        try:
+            with self._opened() as file:
+                file.read(self._offset)
+                if self._fortran:
+                    columns = np.empty((self._n_columns, self.n_rows), self._dtype)
+                    _fill(file, columns)
+                    chosen = chosen_columns(columns.T, column_numbers(self.columns, names))
+                    yield Piece(chosen, 0)
+                    return
+                for piece in self._row_pieces(file, names, n_rows, self.n_rows):
+                    yield piece
+                    done += len(piece.values)
+        except _DAMAGED as error:
+            damage.report(f"{self.origin}, rows {done + 1} to {self.n_rows}", error)
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        with zipfile.ZipFile(self._path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            member = self._member
+            if not member and "X" not in names and len(names) != 1:
                 raise ValueError(
                     f"it holds {f'the arrays {name_list(names)}' if names else 'no array'}, and "
-                    "must hold one, or one with the name X"
+                    "must hold one, or one with the name X; choose another as in "
+                    f"{self._path.name}::name"
                 )
-            array: NDArray[Any] = archive["X" if "X" in names else names[0]]
-            return array
+            if not member:
+                member = "X" if "X" in names else names[0]
+            if member not in names:
+                raise ValueError(f"it holds no array {member!r}, but {name_list(names)}")
+            with archive.open(archive.namelist()[names.index(member)]) as file:
+                yield file
+
+
+def _fill(file: IO[bytes], array: npt.NDArray[Any]) -> None:
+    """Read an array's bytes."""
+    rest = array.reshape(-1).view(np.uint8).data
+    while rest:
+        count = file.readinto(rest)  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError("the file ends early")
+        rest = rest[count:]

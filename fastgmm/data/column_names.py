@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 
 def choose_columns(
-    path: Path,
+    origin: str,
     names: Sequence[str],
     columns: Sequence[str] | None,
     weight_column: str | None,
@@ -16,8 +15,8 @@ def choose_columns(
 
     Parameters
     ----------
-    path : Path
-        The file that they are in, for messages.
+    origin : str
+        What they are in, as messages name it.
     names : sequence of str
         The columns that there are.
     columns : sequence of str or None
@@ -37,13 +36,11 @@ def choose_columns(
     """
     for name in (*(columns or ()), *([weight_column] if weight_column is not None else ())):
         if name not in names:
-            raise ValueError(
-                f"{str(path)!r} has no column {name!r}: its columns are {name_list(names)}"
-            )
+            raise ValueError(f"{origin} has no column {name!r}: its columns are {name_list(names)}")
     return list(columns) if columns else [name for name in names if name != weight_column]
 
 
-def name_list(names: Sequence[str], limit: int = 8) -> str:
+def name_list(names: Sequence[str], limit: int = 8, *, quoted: bool = True) -> str:
     """Return names as a message lists them, no more than a few.
 
     Parameters
@@ -52,11 +49,13 @@ def name_list(names: Sequence[str], limit: int = 8) -> str:
         The names.
     limit : int, default=8
         How many to show.
+    quoted : bool, default=True
+        Whether to put them in quotes.
 
     Returns
     -------
     str
-        The names in quotes, with commas.
+        The names, with commas.
     """
-    shown = ", ".join(repr(name) for name in names[:limit])
+    shown = ", ".join(repr(name) if quoted else name for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastgmm.data.array_files import read_array
-from fastgmm.data.column_files import import_pyarrow, read_arrow
-from fastgmm.data.files import readable_suffix
+from fastgmm.data.arrow_columns import import_pyarrow
+from fastgmm.data.files import read_array, read_arrow, readable_suffix
 
 _BLOCK_ROWS = 1 << 16
 

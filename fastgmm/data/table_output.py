@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.atomic_file import atomic_file
-from fastgmm.data.column_files import import_pyarrow
+from fastgmm.data.arrow_columns import import_pyarrow
 
 WRITABLE = (".npy", ".csv", ".parquet")
 
 _BLOCK_ROWS = 1 << 16
 
 
-def write_table(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
+Block = Mapping[str, NDArray[Any]]
+"""Columns of equally many rows, by name."""
+
+
+def write_table(path: str | Path, columns: Block) -> None:
     """Write columns to a file, all of it or nothing.
 
     Parameters
     ----------
     path : str or Path
-        A ``.npy``, ``.csv`` or ``.parquet`` file. A ``.npy`` file holds a single column as a
-        one-dimensional array, and several as the columns of a two-dimensional one.
+        A ``.npy``, ``.csv`` or ``.parquet`` file, as for `table_writer`.
     columns : mapping of str to ndarray of shape (n_samples,)
         The columns and their names.
 
@@ -35,20 +40,119 @@ def write_table(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
     ValueError
         If the suffix is none of these.
     """
+    with table_writer(path) as write:
+        write(columns)
+
+
+@contextmanager
+def table_writer(path: str | Path) -> Iterator[Callable[[Block], None]]:
+    """Write a table block by block; the file appears when it is complete, or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.npy``, ``.csv`` or ``.parquet`` file. A ``.npy`` file holds a single column as a
+        one-dimensional array, and several as the columns of a two-dimensional one.
+
+    Yields
+    ------
+    callable
+        Writes rows: a mapping of the columns' names to arrays of shape (n_rows,). Names and
+        types must be the same each time.
+
+    Raises
+    ------
+    ImportError
+        If the file is to be Parquet and pyarrow is not installed.
+    ValueError
+        If the suffix is none of these, or nothing was written.
+    """
     path = Path(path)
     suffix = writable_suffix(path)
     with atomic_file(path) as file:
-        if suffix == ".npy":
-            arrays = list(columns.values())
-            np.save(file, arrays[0] if len(arrays) == 1 else np.column_stack(arrays))
-        elif suffix == ".csv":
-            for text in csv_blocks(columns):
-                file.write(text.encode())
-        else:
-            pyarrow = import_pyarrow("writing Parquet")
-            from pyarrow import parquet
+        writer = _WRITERS[suffix](file)
+        written = False
 
-            parquet.write_table(pyarrow.table(dict(columns)), file)
+        def write(columns: Block) -> None:
+            nonlocal written
+            written = True
+            writer.write(columns)
+
+        yield write
+        if not written:
+            raise ValueError(f"nothing was written to {str(path)!r}: a table has columns at least")
+        writer.close()
+
+
+class _CsvWriter:
+    """Writes the names once, and then lines."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._begun = False
+
+    def write(self, columns: Block) -> None:
+        for text in csv_blocks(columns, header=not self._begun):
+            self._file.write(text.encode())
+        self._begun = True
+
+    def close(self) -> None:
+        """Leave the file as it is: it is complete after each line."""
+
+
+class _NpyWriter:
+    """Writes rows behind a header that says how many there are, which is known at the end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._start = file.tell()
+        self._n_rows = 0
+        self._first: NDArray[Any] | None = None
+
+    def write(self, columns: Block) -> None:
+        arrays = list(columns.values())
+        rows = arrays[0] if len(arrays) == 1 else np.column_stack(arrays)
+        if self._first is None:
+            self._first = rows[:0]
+            self._write_header()
+        self._file.write(np.ascontiguousarray(rows, dtype=self._first.dtype).data)
+        self._n_rows += len(rows)
+
+    def close(self) -> None:
+        self._file.seek(self._start)
+        self._write_header()
+        self._file.seek(0, os.SEEK_END)
+
+    def _write_header(self) -> None:
+        """Write the header, in which NumPy leaves room for any number of rows."""
+        assert self._first is not None
+        shape = (self._n_rows, *self._first.shape[1:])
+        descriptor = np.lib.format.dtype_to_descr(self._first.dtype)
+        header = {"descr": descriptor, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+class _ParquetWriter:
+    """Writes each block as a row group or several."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._pyarrow = import_pyarrow("writing Parquet")
+        self._writer: Any = None
+
+    def write(self, columns: Block) -> None:
+        from pyarrow import parquet
+
+        table = self._pyarrow.table(dict(columns))
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._file, table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+_WRITERS: dict[str, Any] = {".csv": _CsvWriter, ".npy": _NpyWriter, ".parquet": _ParquetWriter}
 
 
 def writable_suffix(path: Path) -> str:
@@ -83,20 +187,23 @@ def writable_suffix(path: Path) -> str:
     return suffix
 
 
-def csv_blocks(columns: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+def csv_blocks(columns: Block, *, header: bool = True) -> Iterator[str]:
     """Yield the text of a CSV file, many rows at a time.
 
     Parameters
     ----------
     columns : mapping of str to ndarray of shape (n_samples,)
-        The columns and their names, which make the first line.
+        The columns and their names.
+    header : bool, default=True
+        Whether the names make the first line.
 
     Yields
     ------
     str
         Whole lines. Numbers are written with the fewest digits that give them back exactly.
     """
-    yield ",".join(_quoted(name) for name in columns) + "\n"
+    if header:
+        yield ",".join(_quoted(name) for name in columns) + "\n"
     arrays = list(columns.values())
     for start in range(0, len(arrays[0]), _BLOCK_ROWS):
         cells = [_texts(array[start : start + _BLOCK_ROWS]) for array in arrays]

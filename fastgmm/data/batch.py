@@ -1,0 +1,167 @@
+"""Rows as readers hand them over, and the checks that all of them go through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.errors import DataError
+
+MissingPolicy = Literal["error", "drop"]
+
+
+class Batch(NamedTuple):
+    """Rows as a reader hands them over, of any number.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_rows, n_features), or sequence of n_features ndarrays (n_rows,)
+        Real numbers of any type; NaN for what is missing.
+    weights : ndarray of shape (n_rows,) or None
+        Weights of the rows, if the source has any.
+    origin : str
+        Where the rows are from, as messages name it.
+    row : int
+        Number of the first row there, from 0.
+    numbers : ndarray of shape (n_rows,) or None
+        Numbers of the rows after the first's, where some between them were left out.
+    """
+
+    values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
+    weights: npt.NDArray[Any] | None
+    origin: str
+    row: int
+    numbers: npt.NDArray[np.int64] | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        values = self.values
+        return len(values) if isinstance(values, np.ndarray) else len(values[0])
+
+    def column(self, j: int) -> npt.NDArray[Any]:
+        """Return one column."""
+        return self.values[:, j] if isinstance(self.values, np.ndarray) else self.values[j]
+
+    def row_number(self, i: int) -> int:
+        """Return the number of a row where it is from, counted from 1."""
+        return self.row + (i if self.numbers is None else int(self.numbers[i])) + 1
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> Batch:
+        """Return the rows that are marked."""
+        values = self.values
+        numbers = np.arange(self.n_rows) if self.numbers is None else self.numbers
+        return self._replace(
+            values=(
+                values[kept]
+                if isinstance(values, np.ndarray)
+                else [column[kept] for column in values]
+            ),
+            weights=None if self.weights is None else self.weights[kept],
+            numbers=numbers[kept],
+        )
+
+
+def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch:
+    """Return rows with finite values and weights.
+
+    Parameters
+    ----------
+    batch : Batch
+        The rows.
+    names : sequence of str
+        Names of the columns, for messages.
+    missing : {"error", "drop"}
+        What becomes of rows in which a value or the weight is missing.
+
+    Returns
+    -------
+    Batch
+        The rows, without those that are dropped.
+
+    Raises
+    ------
+    DataError
+        If a value is infinite, or missing where that is an error; if a weight is negative. The
+        message names the column and the row.
+    """
+    if _all_finite(batch.values) and _sound_weights(batch.weights):
+        return batch
+    dropped = np.zeros(batch.n_rows, dtype=bool)
+    for j, name in enumerate(names):
+        dropped |= _missing(batch, batch.column(j), f"the value in column {name!r}", missing)
+    if batch.weights is not None:
+        dropped |= _missing(batch, batch.weights, "the weight", missing)
+        negative = np.flatnonzero(batch.weights < 0)
+        if negative.size:
+            i = int(negative[0])
+            raise DataError(
+                f"{batch.origin}: the weight at row {batch.row_number(i)} is "
+                f"{batch.weights[i]:g}: weights must be at least 0"
+            )
+    return batch.where(~dropped) if dropped.any() else batch
+
+
+def check_total_weight(origin: str, total_weight: float) -> None:
+    """Make sure that some row has weight.
+
+    Parameters
+    ----------
+    origin : str
+        Where the rows are from, for the message.
+    total_weight : float
+        Sum of the weights.
+
+    Raises
+    ------
+    DataError
+        If the sum is 0 or overflows.
+    """
+    if not np.isfinite(total_weight):
+        raise DataError(
+            f"{origin}: the weights should have a finite sum, but got {total_weight}: give "
+            "smaller ones in the same proportions"
+        )
+    if total_weight <= 0.0:
+        raise DataError(f"{origin}: every row has weight 0")
+
+
+def _missing(
+    batch: Batch, column: npt.NDArray[Any], what: str, policy: MissingPolicy
+) -> npt.NDArray[np.bool_]:
+    """Return where a column has no value, unless that or an infinite one is an error."""
+    if column.dtype.kind != "f":
+        return np.zeros(len(column), dtype=bool)
+    missing: npt.NDArray[np.bool_] = np.isnan(column)
+    wrong = np.isinf(column)
+    if policy == "error":
+        wrong |= missing
+    if wrong.any():
+        i = int(wrong.argmax())
+        is_missing = bool(missing[i])
+        found = "missing" if is_missing else f"{column[i]}"
+        advice = (
+            "remove such rows, fill them in, or leave them out with missing='drop'"
+            if is_missing
+            else "remove such rows or replace them"
+        )
+        raise DataError(f"{batch.origin}: {what} at row {batch.row_number(i)} is {found}: {advice}")
+    return missing
+
+
+def _all_finite(values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> bool:
+    """Say whether all values are finite; mostly by their sum, which takes one look at each."""
+    if not isinstance(values, np.ndarray):
+        return all(map(_all_finite, values))
+    if values.dtype.kind != "f":
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()
+    return bool(np.isfinite(total) or np.isfinite(values).all())
+
+
+def _sound_weights(weights: npt.NDArray[Any] | None) -> bool:
+    return weights is None or bool(_all_finite(weights) and not (weights < 0).any())

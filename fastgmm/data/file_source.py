@@ -1,0 +1,131 @@
+"""Rows in one file or several, which are read again in every pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastgmm.data.batch import Batch
+from fastgmm.data.errors import DataError
+from fastgmm.data.selection import Selection
+from fastgmm.data.stream import ReadingOptions, StreamSource
+from fastgmm.data.table_file import Damage, Piece, TableFile, common_dtype
+
+
+class FileSource(StreamSource):
+    """Rows of files, one file after the other.
+
+    Parameters
+    ----------
+    files : sequence of TableFile
+        The files, which must have the same columns, in any order if they have names.
+    selection : Selection
+        Which columns and rows to use.
+    options : ReadingOptions
+        How to read.
+    unreadable : sequence of str
+        What to say about files that were left out because they could not be opened.
+
+    Raises
+    ------
+    DataError
+        If the files have different columns, or others than of real numbers: the message names the
+        file and the columns.
+    ValueError
+        If there is no column of a name that was given.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[TableFile],
+        selection: Selection,
+        options: ReadingOptions,
+        unreadable: Sequence[str] = (),
+    ) -> None:
+        first = files[0]
+        features = selection.features(first.origin, first.columns, first.named)
+        everything = selection.named_columns(first.named) is None
+        weights = () if selection.weight_column is None else (selection.weight_column,)
+        types = []
+        for file in files:
+            _check_columns(file, first, (*features, *weights), everything)
+            found = {column.name: column for column in file.columns}
+            types.append(common_dtype(file.origin, [found[name] for name in features]))
+            common_dtype(file.origin, [found[name] for name in weights])
+            if selection.filter is not None:
+                file.check_filter(selection.filter)
+        sizes = [file.n_rows for file in files]
+        super().__init__(
+            dtype=np.result_type(*types),
+            n_features=len(features),
+            feature_names=features if first.named or not selection.is_everything else None,
+            has_weights=bool(weights),
+            options=options,
+            expected_samples=None if None in sizes else sum(filter(None, sizes)),
+        )
+        self.files = tuple(files)
+        self.selection = selection
+        self.replayable = all(file.replayable for file in files)
+        self._names = (*features, *weights)
+        self._by_columns = first.by_columns
+        self._unreadable = tuple(unreadable)
+
+    def description(self) -> str:
+        """Return what messages call the files as a whole."""
+        first, last = self.files[0].origin, self.files[-1].origin
+        if len(self.files) == 1:
+            return first
+        return f"the data in {len(self.files)} files, {first} to {last},"
+
+    def _batches(self) -> Iterator[Batch]:
+        """Return the rows of all files, each looked at before and after."""
+        self.skipped += self._unreadable
+        for file in self.files:
+            file.check_unchanged()
+            damage = Damage(file, self.skipped if self.options.on_error == "skip" else None)
+            for values, row, numbers in self._pieces(file, damage):
+                weights = None
+                if self._has_weights and isinstance(values, np.ndarray):
+                    values, weights = values[:, :-1], values[:, -1]
+                elif self._has_weights:
+                    values, weights = values[:-1], values[-1]
+                yield Batch(values, weights, file.origin, row, numbers)
+            file.check_unchanged()
+
+    def _pieces(self, file: TableFile, damage: Damage) -> Iterator[Piece]:
+        try:
+            yield from file.pieces(self._names, self.block_rows, self.selection.filter, damage)
+        except OSError as error:
+            damage.report(file.origin, error)
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what tells the files from others."""
+        wanted = self.selection.filter
+        return {
+            "kind": self.files[0].kind,
+            "files": [file.identity() for file in self.files],
+            "columns": list(self._names),
+            "filter": None if wanted is None else str(wanted),
+        }
+
+
+def _check_columns(
+    file: TableFile, first: TableFile, wanted: Sequence[str], everything: bool
+) -> None:
+    """Make sure that a file has the columns of the first."""
+    names = {column.name for column in file.columns}
+    expected = {column.name for column in first.columns}
+    for name in wanted:
+        if name not in names:
+            raise DataError(
+                f"{file.origin} has no column {name!r}, which {first.origin} has: all files must "
+                "have the same columns"
+            )
+    unknown = [column.name for column in file.columns if column.name not in expected]
+    if everything and unknown:
+        raise DataError(
+            f"{file.origin} has a column {unknown[0]!r}, which {first.origin} does not have: name "
+            "the columns to use"
+        )

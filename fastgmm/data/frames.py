@@ -1,0 +1,212 @@
+"""Data frames of pandas, polars, Arrow and others, through narwhals."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.array import ArraySource
+from fastgmm.data.batch import Batch, MissingPolicy, check_total_weight, checked
+from fastgmm.data.column_names import name_list
+from fastgmm.data.errors import DataError
+from fastgmm.data.selection import Selection
+from fastgmm.data.source import sum_of_weights
+from fastgmm.data.table_file import Column, common_dtype
+
+_ORIGIN = "the data frame"
+
+
+class FrameColumns(NamedTuple):
+    """Columns of a data frame.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        Names of the features, if all names of the frame are text.
+    values : list of ndarray of shape (n_rows,), or ndarray of shape (n_rows, n_features)
+        The features.
+    weights : ndarray of shape (n_rows,) or None
+        Weights of the rows.
+    dtype : dtype
+        float32 if all features are, else float64.
+    """
+
+    names: tuple[str, ...] | None
+    values: list[npt.NDArray[Any]] | npt.NDArray[Any]
+    weights: npt.NDArray[Any] | None
+    dtype: np.dtype[Any]
+
+
+def is_frame(data: Any) -> bool:
+    """Say whether something is a data frame.
+
+    Parameters
+    ----------
+    data : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is; lazy ones are.
+    """
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(data, pyarrow.RecordBatch):
+        return True
+    from narwhals.dependencies import is_into_dataframe, is_polars_lazyframe
+
+    return is_into_dataframe(data) or is_polars_lazyframe(data)
+
+
+def frame_columns(frame: Any, origin: str, selection: Selection) -> FrameColumns:
+    """Return the columns of a data frame that are wanted, as numbers.
+
+    Parameters
+    ----------
+    frame : data frame
+        The frame.
+    origin : str
+        What messages call it.
+    selection : Selection
+        Which columns are wanted.
+
+    Returns
+    -------
+    FrameColumns
+        The columns.
+
+    Raises
+    ------
+    DataError
+        If a column holds other things than real numbers: the message names all that do.
+    ValueError
+        If there is no column of a name that was given, or the frame is a lazy one.
+    """
+    import narwhals
+
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(frame, pyarrow.RecordBatch):
+        frame = pyarrow.Table.from_batches([frame])
+    wrapped = narwhals.from_native(frame, pass_through=True)
+    if isinstance(wrapped, narwhals.LazyFrame):
+        raise ValueError(f"{origin} is lazy and has no rows yet: give what its collect() returns")
+    repeated = [str(name) for name, count in Counter(wrapped.columns).items() if count > 1]
+    if repeated:
+        raise DataError(f"{origin} has several columns of the name {name_list(repeated)}")
+    named = all(isinstance(name, str) for name in wrapped.columns)
+    series = {str(each.name): each for each in wrapped.iter_columns()}
+    anything = [Column(name, str(each.dtype), None) for name, each in series.items()]
+    features = selection.features(origin, anything, named)
+    columns = {name: _numbers(series[name]) for name in features}
+    dtype = common_dtype(
+        origin,
+        [
+            Column(name, str(series[name].dtype), None if column is None else column.dtype)
+            for name, column in columns.items()
+        ],
+    )
+    weights = None
+    if (weight := selection.weight_column) is not None:
+        weights = _numbers(series[weight])
+        found = None if weights is None else weights.dtype
+        common_dtype(origin, [Column(weight, str(series[weight].dtype), found)])
+    values = [column for column in columns.values() if column is not None]
+    return FrameColumns(features if named else None, values, weights, dtype)
+
+
+def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> ArraySource:
+    """Return a data frame's rows as a source.
+
+    Parameters
+    ----------
+    frame : data frame
+        The frame.
+    selection : Selection
+        Which columns are wanted.
+    missing : {"error", "drop"}
+        What becomes of rows in which a value is missing.
+
+    Returns
+    -------
+    ArraySource
+        The rows, copied.
+
+    Raises
+    ------
+    DataError
+        As `frame_columns`, and if a value is missing or infinite or there is no row.
+    ValueError
+        As `frame_columns`.
+    """
+    names, columns, weights, dtype = frame_columns(frame, _ORIGIN, selection)
+    X = np.empty((len(columns[0]), len(columns)), dtype, order="F")
+    for j, column in enumerate(columns):
+        X[:, j] = column
+    return checked_array(_ORIGIN, X, weights, names, missing)
+
+
+def checked_array(
+    origin: str,
+    X: npt.NDArray[Any],
+    weights: npt.NDArray[Any] | None,
+    names: tuple[str, ...] | None,
+    missing: MissingPolicy,
+) -> ArraySource:
+    """Return rows in memory as a source.
+
+    Parameters
+    ----------
+    origin : str
+        What messages call them.
+    X : ndarray of shape (n_samples, n_features)
+        The rows.
+    weights : ndarray of shape (n_samples,) or None
+        Their weights.
+    names : tuple of str or None
+        Names of the columns.
+    missing : {"error", "drop"}
+        What becomes of rows in which a value is missing.
+
+    Returns
+    -------
+    ArraySource
+        The rows.
+
+    Raises
+    ------
+    DataError
+        If a value is missing or infinite, there is no row, or none has weight.
+    """
+    shown = names or [f"x{j}" for j in range(X.shape[1])]
+    batch = checked(Batch(X, weights, origin, 0), shown, missing)
+    assert isinstance(batch.values, np.ndarray)
+    if not batch.n_rows:
+        raise DataError(f"{origin} has no rows")
+    if batch.weights is not None:
+        check_total_weight(origin, sum_of_weights(batch.weights.astype(np.float64)))
+    return ArraySource(batch.values, batch.weights, names)
+
+
+def _numbers(series: Any) -> npt.NDArray[Any] | None:
+    """Return a column as numbers, NaN where nothing is; None if it holds other things."""
+    import narwhals
+
+    if series.dtype.is_numeric():
+        values: npt.NDArray[Any] = series.to_numpy()
+        return values.astype(np.float64) if values.dtype.kind == "O" else values
+    if series.dtype == narwhals.Boolean:
+        if not series.null_count():
+            return np.asarray(series.to_numpy(), dtype=bool)
+    elif series.null_count() < len(series) and series.dtype != narwhals.Object:
+        return None
+    missing = np.asarray(series.is_null().to_numpy(), dtype=bool)
+    numbers = np.full(len(series), np.nan)
+    try:
+        numbers[~missing] = series.to_numpy()[~missing].astype(np.float64)
+    except (TypeError, ValueError):
+        return None
+    return numbers

@@ -1,0 +1,297 @@
+"""Opening data of any kind as a source."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastgmm.data.arrow_filters import as_expression
+from fastgmm.data.batch import MissingPolicy
+from fastgmm.data.batch_iterators import BatchSource
+from fastgmm.data.errors import DataError
+from fastgmm.data.file_listing import FoundFile, find_files
+from fastgmm.data.file_source import FileSource
+from fastgmm.data.frames import checked_array, is_frame, open_frame
+from fastgmm.data.memory_budget import DEFAULT_BUDGET, bytes_of_memory
+from fastgmm.data.selection import Selection
+from fastgmm.data.sliced_arrays import SlicedArray
+from fastgmm.data.source import Source
+from fastgmm.data.stream import ErrorPolicy, ReadingOptions
+from fastgmm.data.table_file import TableFile, check_matrix, column_numbers, unnamed_columns
+
+STANDARD_INPUT = "-"
+"""What stands for it where a file could be named."""
+
+
+def open_data(
+    data: Any,
+    *,
+    columns: Sequence[str] | None = None,
+    weight_column: str | None = None,
+    filter: Any = None,
+    columns_if_named: Sequence[str] | None = None,
+    block_rows: int | None = None,
+    memory_budget: int | str = DEFAULT_BUDGET,
+    missing: MissingPolicy = "error",
+    on_error: ErrorPolicy = "raise",
+) -> Source:
+    """Open rows in files, arrays, data frames or streams.
+
+    What data are is told by their content. Files are never read whole: a pass goes through them
+    block by block, within a memory budget, and gives the same as if all rows were in memory, to
+    the bit.
+
+    Parameters
+    ----------
+    data : path, list of paths, array, data frame, iterator, callable, or Source
+        Where the rows are:
+
+        - a path: a file, a folder of files, or a pattern such as ``"data/*.parquet"``; or a list
+          of these. Parquet, Arrow (files, streams and Feather), CSV (also compressed by gzip),
+          NumPy's ``.npy`` and ``.npz``, HDF5, Zarr, and pictures, whose pixels are rows. An array
+          inside a file is chosen as in ``"file.h5::group/array"``. ``"-"`` is standard input:
+          CSV or an Arrow stream.
+        - an array, a memory map, an `h5py.Dataset`, a `zarr.Array`.
+        - a data frame of pandas, polars or Arrow; anything with ``__arrow_c_stream__``.
+        - an iterator of batches, each a matrix, a pair of a matrix and weights, or a data frame:
+          it can be gone through once. Or a function that returns a new iterator each time.
+        - a binary file object, read once as standard input is.
+        - a `Source`, which is returned as it is.
+    columns : sequence of str, default=None
+        The columns to use, in this order; all but `weight_column` if not given. Columns without
+        names of their own are called ``x0``, ``x1``, and so on.
+    weight_column : str, default=None
+        The column that holds the rows' weights.
+    filter : pyarrow.compute.Expression or list of tuples, default=None
+        Which rows of Parquet, Arrow and CSV files to use, as in
+        ``pyarrow.compute.field("a") > 3`` or ``[("a", ">", 3)]``.
+    columns_if_named : sequence of str, default=None
+        As `columns`, for data whose columns have names of their own.
+    block_rows : int, default=None
+        Rows of a block, rounded up to whole multiples of 1024; None for as many as suit the
+        memory budget. The result does not depend on it.
+    memory_budget : int or str, default=10**9
+        How much memory the reading may take, about: bytes, or text such as ``"2GB"``.
+    missing : {"error", "drop"}, default="error"
+        What becomes of rows in which a value is missing: an error that names file, column and
+        row, or the row is left out.
+    on_error : {"raise", "skip"}, default="raise"
+        What becomes of damaged files: an error that says where, or the damaged part is left out
+        with a `SkippedDataWarning`.
+
+    Returns
+    -------
+    Source
+        The rows, float32 if all columns are, else float64.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be read: the message says what, where, and what to do. Damage and
+        missing values are found when the rows are gone through.
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If a format needs a package that is not installed: the message names the extra.
+    TypeError
+        If `data` is of none of these types.
+    ValueError
+        If an option has a value that it cannot have, or a column is not there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastgmm
+    >>> source = fastgmm.open_data(np.zeros((3, 2)))
+    >>> source.n_samples, source.n_features
+    (3, 2)
+    """
+    selection = Selection(
+        _names("columns", columns),
+        _names("columns_if_named", columns_if_named),
+        weight_column,
+        None if filter is None else as_expression(filter),
+    )
+    options = _reading_options(block_rows, memory_budget, missing, on_error)
+    if isinstance(data, Source):
+        if selection != Selection() or options != ReadingOptions():
+            raise ValueError("data are a source already: give the options to what opened it")
+        return data
+    if _is_path(data) or _is_list_of_paths(data):
+        return _open_paths(data, selection, options)
+    if hasattr(data, "read") and hasattr(data, "readinto"):
+        return _open_stream(data, "the open file", selection, options)
+    if is_frame(data):
+        _refuse_filter(selection, "a data frame")
+        return open_frame(data, selection, missing)
+    if isinstance(data, Iterator) or callable(data):
+        _refuse_filter(selection, "batches")
+        if callable(data):
+            return BatchSource(lambda: iter(data()), True, selection, options)
+        return BatchSource(lambda: data, False, selection, options)
+    _refuse_filter(selection, "an array")
+    return _open_array(data, selection, options)
+
+
+def is_data_reference(data: Any) -> bool:
+    """Say whether something is for `open_data` rather than an array in memory.
+
+    Parameters
+    ----------
+    data : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is a path or a list of paths, a source, a data frame, an iterator or a function
+        that returns one, an open file, or an array in a file of HDF5 or Zarr.
+    """
+    return (
+        isinstance(data, Source | Iterator)
+        or _is_path(data)
+        or _is_list_of_paths(data)
+        or _is_stored(data)
+        or (callable(data) and not hasattr(data, "__array__"))
+        or hasattr(data, "__arrow_c_stream__")
+        or is_frame(data)
+    )
+
+
+def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return names that were given as an option."""
+    if names is None:
+        return None
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{option} must be a list of names; got {names!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{option} names a column twice; got {list(names)}")
+    if not names:
+        raise ValueError(f"{option} names no column; leave it out to use all")
+    return tuple(names)
+
+
+def _reading_options(
+    block_rows: int | None, memory_budget: int | str, missing: str, on_error: str
+) -> ReadingOptions:
+    for name, value, known in (
+        ("missing", missing, ("error", "drop")),
+        ("on_error", on_error, ("raise", "skip")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}; got {value!r}")
+    if block_rows is not None and block_rows < 1:
+        raise ValueError(f"block_rows must be at least 1; got {block_rows}")
+    return ReadingOptions(bytes_of_memory(memory_budget), block_rows, missing, on_error)  # type: ignore[arg-type]
+
+
+def _refuse_filter(selection: Selection, what: str) -> None:
+    if selection.filter is not None:
+        raise ValueError(
+            f"{what} cannot be filtered here: filter works on Parquet, Arrow and CSV files"
+        )
+
+
+def _is_path(data: Any) -> bool:
+    return isinstance(data, str | os.PathLike)
+
+
+def _is_list_of_paths(data: Any) -> bool:
+    return isinstance(data, list | tuple) and bool(data) and all(map(_is_path, data))
+
+
+def _is_stored(data: Any) -> bool:
+    """Say whether something is an array or a group in a file of HDF5 or Zarr."""
+    return type(data).__module__.partition(".")[0] in ("h5py", "zarr")
+
+
+def _open_paths(data: Any, selection: Selection, options: ReadingOptions) -> Source:
+    if data == STANDARD_INPUT:
+        return _open_stream(sys.stdin.buffer, "standard input", selection, options)
+    if _is_path(data) and _is_pipe(Path(data)):
+        file = Path(data).open("rb")  # noqa: SIM115  # open as long as the source is
+        return _open_stream(file, repr(str(data)), selection, options)
+    files: list[TableFile] = []
+    unreadable: list[str] = []
+    for found in find_files(data):
+        try:
+            files.append(_open_file(found, options))
+        except DataError as error:
+            if options.on_error == "raise":
+                raise
+            unreadable.append(str(error))
+    if not files:
+        raise DataError(f"no file can be read: {'; '.join(unreadable)}")
+    return FileSource(files, selection, options, unreadable)
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
+    """Open a file by its kind; the modules that read it are imported only now."""
+    path, kind, part, partitions = found
+    if part and kind not in ("NumPy archive", "HDF5", "Zarr"):
+        raise DataError(f"{str(path)!r} holds no arrays with names: leave out '::{part}'")
+    if kind == "Parquet":
+        from fastgmm.data.parquet_files import ParquetFile
+
+        return ParquetFile(path, partitions)
+    if kind == "CSV":
+        from fastgmm.data.byte_streams import ByteStream
+        from fastgmm.data.csv_files import CsvFile
+
+        return CsvFile(ByteStream(path))
+    if kind == "NumPy":
+        from fastgmm.data.array_files import NpyFile
+
+        return NpyFile(path)
+    if kind == "NumPy archive":
+        from fastgmm.data.array_files import NpzFile
+
+        return NpzFile(path, part, options.memory_budget)
+    raise DataError(f"{str(path)!r} is a file of the kind {kind}, which cannot be read")
+
+
+def _open_stream(
+    file: Any, origin: str, selection: Selection, options: ReadingOptions
+) -> FileSource:
+    from fastgmm.data.byte_streams import ByteStream
+    from fastgmm.data.csv_files import CsvFile
+
+    stream = ByteStream(file, origin)
+    return FileSource([CsvFile(stream)], selection, options)
+
+
+def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Source:
+    """Open what is an array, or can be made one."""
+    if hasattr(data, "toarray"):
+        raise TypeError("sparse matrices cannot be used: give a dense array, as X.toarray()")
+    if isinstance(data, str | bytes | dict | set):
+        raise TypeError(f"cannot read data from an object of type {type(data).__name__}")
+    array = np.asanyarray(data)
+    if array.dtype == object:
+        raise TypeError(f"cannot read data from an object of type {type(data).__name__}")
+    origin = "the array"
+    check_matrix(origin, array.shape, array.dtype)
+    if isinstance(array, np.memmap) or array.dtype not in (np.float32, np.float64):
+        return FileSource([SlicedArray(array, origin, "array")], selection, options)
+    columns = unnamed_columns(array.dtype, array.shape[1])
+    names = selection.features(origin, columns, named=False)
+    weights = None
+    if selection.weight_column is not None:
+        weights = array[:, column_numbers(columns, [selection.weight_column])[0]]
+    if selection.is_everything:
+        return checked_array(origin, np.asarray(array), weights, None, options.missing)
+    chosen = np.asarray(array[:, column_numbers(columns, names)])
+    return checked_array(origin, chosen, weights, names, options.missing)

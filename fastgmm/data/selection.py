@@ -1,0 +1,87 @@
+"""What a user wants of the columns and rows of some data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastgmm.data.column_names import choose_columns
+from fastgmm.data.errors import DataError
+from fastgmm.data.table_file import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which columns and rows are wanted.
+
+    Attributes
+    ----------
+    columns : tuple of str or None
+        The columns, in this order; None for all but the weights.
+    columns_if_named : tuple of str or None
+        The same, for data whose columns have names of their own.
+    weight_column : str or None
+        The column that holds weights.
+    filter : pyarrow.compute.Expression, list of tuples, or None
+        Which rows are wanted.
+    """
+
+    columns: tuple[str, ...] | None = None
+    columns_if_named: tuple[str, ...] | None = None
+    weight_column: str | None = None
+    filter: Any = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether all columns are features."""
+        return self.columns is None and self.weight_column is None
+
+    def named_columns(self, named: bool) -> tuple[str, ...] | None:
+        """Return the columns that were asked for, or None if it is all of them.
+
+        Parameters
+        ----------
+        named : bool
+            Whether the data's columns have names of their own.
+
+        Returns
+        -------
+        tuple of str or None
+            Names.
+        """
+        return self.columns_if_named if self.columns is None and named else self.columns
+
+    def features(self, origin: str, columns: Sequence[Column], named: bool) -> tuple[str, ...]:
+        """Return the columns to use as features.
+
+        Parameters
+        ----------
+        origin : str
+            What the columns are in, as messages name it.
+        columns : sequence of Column
+            The columns that there are.
+        named : bool
+            Whether their names are their own.
+
+        Returns
+        -------
+        tuple of str
+            Names.
+
+        Raises
+        ------
+        ValueError
+            If a column that is wanted is not there.
+        DataError
+            If there is no column at all.
+        """
+        names = [column.name for column in columns]
+        wanted = self.named_columns(named)
+        chosen = choose_columns(origin, names, wanted, self.weight_column)
+        if wanted is None:
+            optional = {column.name for column in columns if column.on_request}
+            chosen = [name for name in chosen if name not in optional]
+        if not chosen:
+            raise DataError(f"{origin} has no columns to use as features")
+        return tuple(chosen)

@@ -1,0 +1,277 @@
+"""Rows that are read again in every pass: checked, cut into blocks, and read ahead of their use."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.batch import Batch, MissingPolicy, check_total_weight, checked
+from fastgmm.data.errors import DataError, SkippedDataWarning
+from fastgmm.data.memory_budget import DEFAULT_BUDGET, PREFETCH_DEPTH, rows_of_block
+from fastgmm.data.prefetch import prefetched
+from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
+from fastgmm.kernels.tiles import BLOCK_ROWS
+
+ErrorPolicy = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How a source is to be read; the same for all kinds.
+
+    Attributes
+    ----------
+    memory_budget : int
+        Bytes that blocks and readers may take together, about.
+    block_rows : int or None
+        Rows of a block, rounded up to whole multiples of `BLOCK_ROWS`; None for as many as suit
+        the memory budget.
+    missing : {"error", "drop"}
+        What becomes of rows in which a value is missing.
+    on_error : {"raise", "skip"}
+        What becomes of damaged files: the rest of one, from the damage on, may be left out.
+    """
+
+    memory_budget: int = DEFAULT_BUDGET
+    block_rows: int | None = None
+    missing: MissingPolicy = "error"
+    on_error: ErrorPolicy = "raise"
+
+
+class StreamSource(Source):
+    """Rows that a reader hands over in batches of any size.
+
+    A class for one kind of data implements `_batches` and `_identity`.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Type of the blocks, float32 or float64.
+    n_features : int
+        Number of columns.
+    feature_names : tuple of str or None
+        Their names, if they have any.
+    has_weights : bool
+        Whether batches have weights.
+    options : ReadingOptions
+        How to read.
+    expected_samples : int or None
+        Number of rows that the data say they have, before any is left out.
+    """
+
+    replayable = True
+    _by_columns = False
+    """Whether batches hold columns rather than rows: blocks then do, too."""
+    _borrowed = False
+    """Whether whoever makes a batch may overwrite it."""
+
+    def __init__(
+        self,
+        *,
+        dtype: npt.DTypeLike,
+        n_features: int,
+        feature_names: tuple[str, ...] | None,
+        has_weights: bool,
+        options: ReadingOptions,
+        expected_samples: int | None = None,
+    ) -> None:
+        self.dtype = np.dtype(dtype)
+        self.n_features = n_features
+        self.feature_names = feature_names
+        self.options = options
+        self.expected_samples = expected_samples
+        self.on_rows: Callable[[int], None] | None = None
+        """Called with the number of rows handed out so far in the present pass."""
+        self.skipped: list[str] = []
+        """What the last pass left out because it is damaged."""
+        self._warned: list[str] = []
+        self._has_weights = has_weights
+        self._n_samples: int | None = None
+        self._total_weight = 0.0
+        self._started = False
+        bytes_per_row = n_features * self.dtype.itemsize + 8 * has_weights
+        self.block_rows = (
+            rows_of_block(bytes_per_row, options.memory_budget)
+            if options.block_rows is None
+            else _whole_blocks(options.block_rows)
+        )
+        if expected_samples is not None:
+            self.block_rows = min(self.block_rows, _whole_blocks(expected_samples))
+
+    @abstractmethod
+    def _batches(self) -> Iterator[Batch]:
+        """Return the rows from the first on; runs in a thread of its own."""
+
+    @abstractmethod
+    def _identity(self) -> dict[str, Any]:
+        """Return what tells the data from others, in values that JSON knows."""
+
+    @property
+    def n_samples(self) -> int | None:
+        """Number of rows; None until all have been gone through once."""
+        return self._n_samples
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the rows have weights."""
+        return self._has_weights
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights, or the number of rows where there are none."""
+        if self._n_samples is None:
+            for _ in self.blocks():
+                pass
+        return self._total_weight
+
+    def note_size(self, n_samples: int, total_weight: float) -> None:
+        """Take over what an earlier reading of the same rows found.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        total_weight : float
+            Sum of their weights.
+        """
+        self._n_samples, self._total_weight = n_samples, total_weight
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells these rows from others, in values that JSON knows."""
+        return {
+            "dtype": self.dtype.name,
+            "n_features": self.n_features,
+            "feature_names": None if self.feature_names is None else list(self.feature_names),
+            "weights": self._has_weights,
+            "missing": self.options.missing,
+            "on_error": self.options.on_error,
+            **self._identity(),
+        }
+
+    def blocks(self) -> Iterator[Rows]:
+        """Return the blocks from the first row on.
+
+        Raises
+        ------
+        DataError
+            If a file is damaged, or not what it was when it was opened; if a value is missing or
+            infinite; if a weight is negative or not finite.
+        ValueError
+            If the source has been gone through and cannot be again.
+        """
+        if self._started and not self.replayable:
+            raise ValueError(
+                f"{self.description()} can be gone through only once, and has been: give a "
+                "function that returns a new iterator each time"
+            )
+        self._started = True
+        n_samples, total_weight = 0, 0.0
+        self.skipped = []
+        with closing(prefetched(self._cut(), PREFETCH_DEPTH)) as blocks:  # type: ignore[type-var]
+            for block in blocks:
+                n_samples += len(block.X)
+                if block.weights is None:
+                    total_weight = float(n_samples)
+                else:
+                    total_weight = sum_of_weights(block.weights, total_weight)
+                yield block
+                if self.on_rows is not None:
+                    self.on_rows(n_samples)
+        self._note_end(n_samples, total_weight)
+
+    def description(self) -> str:
+        """Return what messages call the source as a whole."""
+        return "the data"
+
+    def _note_end(self, n_samples: int, total_weight: float) -> None:
+        if self.skipped and self.skipped != self._warned:
+            self._warned = list(self.skipped)
+            warnings.warn(
+                f"left out because it is damaged: {'; '.join(self.skipped)}",
+                SkippedDataWarning,
+                stacklevel=2,
+            )
+        if not n_samples:
+            raise DataError(f"{self.description()} has no rows")
+        if self._n_samples is not None and (
+            n_samples != self._n_samples or total_weight != self._total_weight
+        ):
+            raise DataError(
+                f"{self.description()} changed while it was in use: {n_samples} rows of weight "
+                f"{total_weight:g}, but {self._n_samples} of {self._total_weight:g} before; start "
+                "again on data that stay as they are"
+            )
+        check_total_weight(self.description(), total_weight)
+        self.note_size(n_samples, total_weight)
+
+    def _cut(self) -> Generator[Rows, None, None]:
+        """Yield batches as blocks, checked."""
+        size = self.block_rows
+        order: Literal["C", "F"] = "F" if self._by_columns else "C"
+        X, weights = self._new_block(order)
+        filled = 0
+        names = self.feature_names or [f"x{j}" for j in range(self.n_features)]
+        for unchecked in self._batches():
+            batch = checked(unchecked, names, self.options.missing)
+            values, n_rows, used = batch.values, batch.n_rows, 0
+            while used < n_rows:
+                whole = min(size, (n_rows - used) // BLOCK_ROWS * BLOCK_ROWS)
+                if not filled and 2 * whole >= size and self._fits(values):
+                    part = slice(used, used + whole)
+                    yield Rows(values[part], _as_weights(batch.weights, part))
+                    used += whole
+                    continue
+                taken = min(size - filled, n_rows - used)
+                part, place = slice(used, used + taken), slice(filled, filled + taken)
+                self._copy(batch, part, X, weights, place)
+                used += taken
+                filled += taken
+                if filled == size:
+                    yield Rows(X, weights)
+                    X, weights = self._new_block(order)
+                    filled = 0
+        if filled:
+            yield Rows(X[:filled], None if weights is None else weights[:filled])
+
+    def _new_block(self, order: Literal["C", "F"]) -> tuple[npt.NDArray[Any], FloatArray | None]:
+        X = np.empty((self.block_rows, self.n_features), self.dtype, order=order)
+        return X, np.empty(self.block_rows) if self._has_weights else None
+
+    def _fits(
+        self, values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
+    ) -> TypeGuard[npt.NDArray[Any]]:
+        """Say whether rows can be used where they are."""
+        return isinstance(values, np.ndarray) and values.dtype == self.dtype and not self._borrowed
+
+    def _copy(
+        self,
+        batch: Batch,
+        part: slice,
+        X: npt.NDArray[Any],
+        weights: FloatArray | None,
+        place: slice,
+    ) -> None:
+        if isinstance(batch.values, np.ndarray):
+            X[place] = batch.values[part]
+        else:
+            for j, column in enumerate(batch.values):
+                X[place, j] = column[part]
+        if weights is not None:
+            assert batch.weights is not None
+            weights[place] = batch.weights[part]
+
+
+def _whole_blocks(n_rows: int) -> int:
+    """Return the number of rows rounded up to whole blocks of `BLOCK_ROWS`, one at least."""
+    return BLOCK_ROWS * max(1, -(-n_rows // BLOCK_ROWS))
+
+
+def _as_weights(weights: npt.NDArray[Any] | None, part: slice) -> FloatArray | None:
+    return None if weights is None else np.asarray(weights[part], dtype=np.float64)

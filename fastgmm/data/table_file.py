@@ -1,0 +1,308 @@
+"""What a file of rows is, whatever its format: columns with names and types, and their values."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.column_names import name_list
+from fastgmm.data.errors import DataError
+
+
+class Damage:
+    """What a reader tells of damage, and is told by: to give up, or to leave that part out.
+
+    Parameters
+    ----------
+    file : TableFile
+        The file that is read.
+    skipped : list of str or None
+        Where to note what is left out; None if damage is an error.
+    """
+
+    def __init__(self, file: TableFile, skipped: list[str] | None) -> None:
+        self._file = file
+        self._skipped = skipped
+
+    @property
+    def is_error(self) -> bool:
+        """Whether damage is an error."""
+        return self._skipped is None
+
+    def report(self, where: str, reason: object) -> None:
+        """Raise an error, or note that a part is left out.
+
+        Parameters
+        ----------
+        where : str
+            The file and the part of it.
+        reason : object
+            What is wrong with it.
+
+        Raises
+        ------
+        DataError
+            If damage is an error, or comes from a change of the file.
+        """
+        self._file.check_unchanged()  # a file that is being replaced looks damaged
+        if self._skipped is None:
+            raise DataError(
+                f"{where}: {reason}: repair the file, or leave such parts out with on_error='skip'"
+            )
+        self._skipped.append(f"{where}: {reason}")
+
+
+class Column(NamedTuple):
+    """A column of a file.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    type : str
+        What it holds, in the file's own words.
+    dtype : dtype or None
+        The type of its numbers; None if it holds other things than real numbers.
+    on_request : bool
+        Whether it is a feature only if it is asked for by name.
+    """
+
+    name: str
+    type: str
+    dtype: np.dtype[Any] | None
+    on_request: bool = False
+
+
+class Piece(NamedTuple):
+    """Rows of a file that follow each other, of any number.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_rows, n_columns), or sequence of n_columns ndarrays (n_rows,)
+        The columns that were asked for, NaN for what is missing. Where they hold other things
+        than numbers, anything that is not NaN.
+    row : int
+        Number of the first row in the file, from 0.
+    numbers : ndarray of shape (n_rows,) or None
+        Numbers of the rows after the first's, where a filter left some between them out.
+    """
+
+    values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
+    row: int
+    numbers: npt.NDArray[np.int64] | None = None
+
+
+class TableFile(ABC):
+    """Rows in a file, or in something like a file.
+
+    Attributes
+    ----------
+    kind : str
+        What it is, as messages say it: ``"Parquet"``.
+    origin : str
+        What it is called in messages: a path in quotes.
+    columns : tuple of Column
+        Its columns.
+    named : bool
+        Whether they have names of their own; if not, they are called ``x0``, ``x1``, and so on.
+    n_rows : int or None
+        Number of rows, if the file says so.
+    replayable : bool
+        Whether it can be read more than once.
+    by_columns : bool
+        Whether values lie together column by column rather than row by row.
+    """
+
+    kind: str
+    origin: str
+    columns: tuple[Column, ...]
+    named: bool = True
+    n_rows: int | None = None
+    replayable: bool = True
+    by_columns: bool = False
+
+    @abstractmethod
+    def pieces(
+        self, names: Sequence[str], n_rows: int, rows_wanted: Any, damage: Damage
+    ) -> Iterator[Piece]:
+        """Return the rows from the first on.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The columns that are wanted.
+        n_rows : int
+            How many rows a piece should have, about.
+        rows_wanted : pyarrow.compute.Expression or None
+            A condition on the rows; None where the format knows no filters.
+        damage : Damage
+            What to tell where the file is damaged.
+
+        Returns
+        -------
+        iterator of Piece
+            The rows.
+        """
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Return what tells the file from others, in values that JSON knows."""
+
+    def check_filter(self, rows_wanted: Any) -> None:  # noqa: ARG002
+        """Make sure that the file's rows can be filtered by a condition.
+
+        Parameters
+        ----------
+        rows_wanted : pyarrow.compute.Expression
+            The condition.
+
+        Raises
+        ------
+        ValueError
+            If they cannot.
+        """
+        raise ValueError(
+            f"{self.origin} cannot be filtered: filter works on Parquet, Arrow and CSV files"
+        )
+
+    def check_unchanged(self) -> None:  # noqa: B027  # most things that are no files cannot tell
+        """Make sure that the file is what it was when it was opened.
+
+        Raises
+        ------
+        DataError
+            If it is not.
+        """
+
+
+def unnamed_columns(dtype: np.dtype[Any], count: int) -> tuple[Column, ...]:
+    """Return the columns of a matrix.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Type of its entries.
+    count : int
+        Number of columns.
+
+    Returns
+    -------
+    tuple of Column
+        Columns ``x0``, ``x1``, and so on.
+    """
+    return tuple(Column(f"x{j}", str(dtype), numeric_dtype(dtype)) for j in range(count))
+
+
+def numeric_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Return a type if it is one of real numbers, else None.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Any type.
+
+    Returns
+    -------
+    dtype or None
+        The type.
+    """
+    return dtype if dtype.kind in "buif" else None
+
+
+def common_dtype(origin: str, columns: Sequence[Column]) -> np.dtype[Any]:
+    """Return the type in which columns are to be handed out.
+
+    Parameters
+    ----------
+    origin : str
+        Where they are from, as messages name it.
+    columns : sequence of Column
+        The columns.
+
+    Returns
+    -------
+    dtype
+        float32 if all columns are, else float64.
+
+    Raises
+    ------
+    DataError
+        If a column holds other things than real numbers: the message names all that do.
+    """
+    others = [f"{column.name!r} ({column.type})" for column in columns if column.dtype is None]
+    if others:
+        raise DataError(
+            f"{origin} holds other things than real numbers in the columns "
+            f"{name_list(others, quoted=False)}: leave them out by naming the columns to use"
+        )
+    single = all(column.dtype is not None and column.dtype.char == "f" for column in columns)
+    return np.dtype(np.float32 if single else np.float64)
+
+
+def check_matrix(origin: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Make sure that an array is a matrix of real numbers.
+
+    Parameters
+    ----------
+    origin : str
+        Where it is, as messages name it.
+    shape : tuple of int
+        Its shape.
+    dtype : dtype
+        Type of its entries.
+
+    Raises
+    ------
+    DataError
+        If it is not.
+    """
+    if len(shape) != 2 or shape[1] == 0:
+        raise DataError(
+            f"{origin} holds an array of shape {tuple(shape)}, which is not a table: it must have "
+            "two dimensions, rows and columns"
+        )
+    if numeric_dtype(dtype) is None:
+        raise DataError(f"{origin} holds values of type {dtype}, not real numbers")
+
+
+def column_numbers(columns: Sequence[Column], names: Sequence[str]) -> list[int]:
+    """Return where columns are.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        The columns that there are.
+    names : sequence of str
+        The names of some.
+
+    Returns
+    -------
+    list of int
+        Their numbers, from 0.
+    """
+    places = {column.name: j for j, column in enumerate(columns)}
+    return [places[name] for name in names]
+
+
+def chosen_columns(matrix: npt.NDArray[Any], indices: Sequence[int]) -> npt.NDArray[Any]:
+    """Return columns of a matrix, without copying where these are all of them.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_rows, n_columns)
+        The matrix.
+    indices : sequence of int
+        Which columns.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, len(indices))
+        The columns.
+    """
+    if list(indices) == list(range(matrix.shape[1])):
+        return matrix
+    return matrix[:, list(indices)]
