@@ -60,15 +60,3 @@ def diagonal_densities(
                 about_mean, T, scales, k * D, shifts, k * D, D, constants[k], joint, k * T,
                 largest,
             )  # fmt: skip
-
-
-@kernel()
-def find_labels(joint, largest, T, K, best):
-    """Write the first component whose log-density is the largest, lane by lane."""
-    for lane in range(T):
-        best[lane] = 0
-    for k in range(K - 1, -1, -1):
-        at = k * T
-        for lane in range(T):
-            so_far = best[lane]
-            best[lane] = k if joint[at + lane] == largest[lane] else so_far

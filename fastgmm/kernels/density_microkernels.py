@@ -1,4 +1,4 @@
-"""The inner loops of step two of a pass: squared distances in whitened coordinates.
+"""The inner loops of step two of a pass: distances in whitened coordinates, and the nearest.
 
 Each works on one *tile*: ``T`` points side by side in lanes, feature by feature, so that row j of
 the tile is feature j of T points.  Arrays are flat and 64-byte aligned; a row of a tile is T
@@ -34,9 +34,11 @@ def _finish_log_density(builder, squares, constant_term, out, maximum, at, width
     minus_half = simd.filled(element, width, -0.5)
     for c in range(count):
         lane = builder.add(at, constant(c * width))
+        # Loaded before the first store, or LLVM would merge load, selection and store to a masked
+        # store, which takes AMD's processors without AVX-512 as long as twenty other instructions.
+        so_far = simd.load(builder, maximum, lane, width, align)
         value = simd.multiply_add(builder, minus_half, squares[c], constant_term)
         simd.store(builder, value, out, lane, align)
-        so_far = simd.load(builder, maximum, lane, width, align)
         larger = builder.select(builder.fcmp_ordered(">", value, so_far), value, so_far)
         simd.store(builder, larger, maximum, lane, align)
 
@@ -235,3 +237,61 @@ def joint_log_density_diagonal(
     y = scale[w_at : w_at + D, None] * x + shift[s_at : s_at + D, None]
     out[out_at : out_at + T] = constant_term - tile.dtype.type(0.5) * (y * y).sum(axis=0)
     np.maximum(maximum[:T], out[out_at : out_at + T], out=maximum[:T])
+
+
+def _find_labels(_typing_context, joint, largest, T, K, best):
+    arguments = (joint, largest, T, K, best)
+
+    def generate(context, builder, _signature, values):
+        element = simd.element_type(joint)
+        width = simd.lane_width(element)
+        align, side = simd.BLOCK.n_bytes, ROWS
+        number = simd.INT if isinstance(element, ir.DoubleType) else ir.IntType(32)
+        lanes, n_components = values[2], values[3]
+        joint_at = simd.pointer(context, builder, joint, values[0])
+        largest_at = simd.pointer(context, builder, largest, values[1])
+        best_at = simd.pointer(context, builder, best, values[4])
+        labels = simd.Registers(builder, ir.VectorType(number, width), side)
+        step = constant(side * width)
+        with cgutils.for_range_slice(builder, constant(0), lanes, step) as (lane, _):
+            places = [builder.add(lane, constant(c * width)) for c in range(side)]
+            highest = [simd.load(builder, largest_at, at, width, align) for at in places]
+            for c in range(side):
+                labels[c] = simd.filled(number, width, 0)
+            with cgutils.for_range(builder, n_components) as loop:
+                # from the last to the first, so that the first among equals remains
+                k = builder.sub(builder.sub(n_components, constant(1)), loop.index)
+                row = builder.mul(k, lanes)
+                k = simd.broadcast(
+                    builder, k if number == simd.INT else builder.trunc(k, number), width
+                )
+                for c, at in enumerate(places):
+                    value = simd.load(builder, joint_at, builder.add(row, at), width, align)
+                    equal = builder.fcmp_ordered("==", value, highest[c])
+                    labels[c] = builder.select(equal, k, labels[c])
+            for c, at in enumerate(places):
+                label = labels[c]
+                if number != simd.INT:
+                    label = builder.zext(label, ir.VectorType(simd.INT, width))
+                simd.store(builder, label, best_at, at, 8)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+@microkernel(_find_labels)
+def find_labels(joint, largest, T, K, best):
+    """Write the first component whose log-density is the largest, lane by lane.
+
+    Parameters
+    ----------
+    joint : ndarray of shape (K * T,)
+        Log-densities, component by component.
+    largest : ndarray of shape (T,)
+        The largest of each lane.
+    T, K : int
+        Numbers of lanes and of components.
+    best : ndarray of int64 of shape (T,)
+        Receives the numbers of components; 0 where none has a density.
+    """
+    best[:T] = (joint[: K * T].reshape(K, T) == largest[:T]).argmax(axis=0)

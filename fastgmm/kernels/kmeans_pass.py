@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.densities import diagonal_densities, find_labels
+from fastgmm.kernels.densities import diagonal_densities
+from fastgmm.kernels.density_microkernels import find_labels
 from fastgmm.kernels.tiles import BLOCK_ROWS, aligned_scratch, load_tile, load_weights
 
 # What a pass is run for; exactly one of these.

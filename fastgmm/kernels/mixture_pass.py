@@ -23,7 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.densities import diagonal_densities, find_labels, full_densities
+from fastgmm.kernels.densities import diagonal_densities, full_densities
+from fastgmm.kernels.density_microkernels import find_labels
 from fastgmm.kernels.moments import diagonal_moments, full_moments
 from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.tiles import (
@@ -166,10 +167,15 @@ def exponentiate(joint, largest, T, K, total, active):
 
 
 @kernel(fastmath={"contract"})
-def add_log_likelihood(largest, total, offset, tile_weights, T, density, sums):
-    """Write the log-densities of the mixture in double precision and add them to the lanes."""
+def add_log_likelihood(largest, total, logarithms, offset, tile_weights, T, density, sums):
+    """Write the log-densities of the mixture in double precision and add them to the lanes.
+
+    Logarithms have a loop of their own, which in single precision takes twice as many lanes.
+    """
     for lane in range(T):
-        density[lane] = np.float64(largest[lane]) + np.float64(log(total[lane])) + offset
+        logarithms[lane] = log(total[lane])
+    for lane in range(T):
+        density[lane] = np.float64(largest[lane]) + np.float64(logarithms[lane]) + offset
     for lane in range(T):
         weight = tile_weights[lane]
         sums[lane] += weight * density[lane] if weight > 0.0 else 0.0
@@ -274,7 +280,9 @@ def mixture_slot(task, slot):
                         labels[row + lane] = best[lane]
                     continue
                 exponentiate(joint, largest, T, K, total, active)
-                add_log_likelihood(largest, total, offset, tile_weights, T, density, likelihood)
+                add_log_likelihood(
+                    largest, total, factor, offset, tile_weights, T, density, likelihood
+                )
                 if mode == LOG_DENSITY:
                     for lane in range(n):
                         log_density[row + lane] = density[lane]

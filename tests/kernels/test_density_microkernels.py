@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.density_microkernels import joint_log_density, joint_log_density_diagonal
+from fastgmm.kernels.density_microkernels import (
+    find_labels,
+    joint_log_density,
+    joint_log_density_diagonal,
+)
 from fastgmm.kernels.packing import pack_lower, packed_length
 from tests.kernels.lane_arrays import ORDERS, TYPES, aligned, lanes, tolerance
 
@@ -17,6 +21,11 @@ def run_densities(tile, T, whitener, w_at, shift, s_at, D, c, out, out_at, maxim
 @kernel()
 def run_diagonal(tile, T, scale, w_at, shift, s_at, D, c, out, out_at, maximum):
     joint_log_density_diagonal(tile, T, scale, w_at, shift, s_at, D, c, out, out_at, maximum)
+
+
+@kernel()
+def run_labels(joint, largest, T, K, best):
+    find_labels(joint, largest, T, K, best)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -63,3 +72,18 @@ def test_log_density_of_a_diagonal_whitener(D, dtype):
             out, -0.5 - 0.5 * (y * y).sum(axis=0), rtol=tolerance(dtype), atol=1e-6
         )
         np.testing.assert_array_equal(maximum, out)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("K", [1, 2, 300])
+def test_labels_take_the_first_among_equals(K, dtype):
+    rng = np.random.default_rng(K)
+    T = lanes(dtype)
+    joint = rng.integers(2 * K, size=(K, T)).astype(float)
+    largest = joint.max(axis=0)
+    joint[:, 5] = np.nan
+    expected = [next((k for k in range(K) if joint[k, t] == largest[t]), 0) for t in range(T)]
+    for run in (run_labels, find_labels.twin):
+        best = np.full(T, -1)
+        run(aligned(joint, dtype), aligned(largest, dtype), T, K, best)
+        np.testing.assert_array_equal(best, expected)

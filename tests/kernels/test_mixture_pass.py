@@ -5,7 +5,6 @@ import pytest
 
 from fastgmm.data.array import ArraySource
 from fastgmm.inference import passes
-from fastgmm.kernels.densities import find_labels
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.model.parameters import MixtureParameters
 from tests import oracle
@@ -188,14 +187,6 @@ def test_a_weight_of_zero_takes_part_in_nothing():
     statistics = passes.mixture_statistics(ArraySource(X, np.zeros(40)), parameters)
     assert statistics.log_likelihood == 0.0
     assert not statistics.counts.any()
-
-
-def test_labels_take_the_first_among_equals():
-    T, K = 4, 3
-    joint = np.array([[1.0, 0, 0, 5], [1, 2, 0, 5], [0, 2, 7, 4]])
-    best = np.empty(T, np.int64)
-    find_labels(joint.ravel(), joint.max(axis=0), T, K, best)
-    np.testing.assert_array_equal(best, [0, 1, 2, 0])
 
 
 def test_slots_and_lanes_depend_on_the_problem_only():
