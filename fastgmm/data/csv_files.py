@@ -1,9 +1,8 @@
-"""CSV files, read a few lines at a time."""
+"""CSV files, read some lines at a time."""
 
 from __future__ import annotations
 
 import csv
-import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,26 +14,24 @@ from fastgmm.data.arrow_columns import arrow_dtype, import_pyarrow, reason_of, s
 from fastgmm.data.arrow_filters import filter_columns
 from fastgmm.data.arrow_rows import pieces_of
 from fastgmm.data.byte_streams import HEAD_BYTES, ByteStream
+from fastgmm.data.csv_form import CsvForm
 from fastgmm.data.errors import DataError
 from fastgmm.data.table_file import Damage, Piece, TableFile
 
-_CHUNK_BYTES = HEAD_BYTES
-"""Text that is parsed at a time, and from which the columns' types are guessed."""
+_CHUNK_BYTES = 2**20
+"""Text that is parsed at a time."""
 
-_LINE_LENGTH = 2**16
+_READ_BYTES = 2**16
+"""Text that is read at a time: where a file is damaged, all before that is used."""
 
-_DELIMITERS = "\t;|,"
-"""Tried in this order: where one of the first ends a field, commas may belong to numbers."""
+_LONGEST_LINE = 2**26
 
-_WRONG_CELL = re.compile(r"In CSV column #(\d+): Row #(\d+): .* invalid value '(.*)'")
+_WRONG_CELL = re.compile(r"In CSV column #(\d+): Row #(\d+): .* invalid value '(.*)'", re.DOTALL)
 _WRONG_ROW = re.compile(r"Row #(\d+): (.*)", re.DOTALL)
 
 
 class CsvFile(TableFile):
     """A CSV file, or text that comes from elsewhere.
-
-    There is a header unless each field of the first line is a number. Fields end with a comma, or
-    with a tab, a semicolon or a bar if these cut the first two lines into equally many.
 
     Parameters
     ----------
@@ -57,17 +54,14 @@ class CsvFile(TableFile):
         self.replayable = stream.replayable
         try:
             head = stream.head()
-            lines = _first_lines(head)
-            self._delimiter = _delimiter_of(lines)
-            fields = next(csv.reader(lines[:1], delimiter=self._delimiter), [])
-            self._header = self.named = _is_header(fields)
-            self._n_fields = len(fields)
+            self._form = CsvForm.of(head)
             if len(head) == HEAD_BYTES:
-                head = head[: head.rfind(b"\n") + 1] or head
-            with self._reader(io.BytesIO(head), None, lambda _: "skip") as reader:
-                self._schema = reader.schema
-        except (pyarrow.ArrowException, OSError, EOFError, ValueError, zlib.error) as error:
+                head = head[: head.rfind(b"\n") + 1]
+            text = head[self._form.header_length(head) :]
+            self._schema = self._guessed_schema(text)
+        except (pyarrow.ArrowException, OSError, EOFError, ValueError, csv.Error) as error:
             raise DataError(f"cannot read {self.origin} as CSV: {reason_of(error)}") from error
+        self.named = self._form.has_header
         self.columns = tuple(
             column._replace(dtype=None if column.dtype is None else np.dtype(np.float64))
             for column in schema_columns(self.origin, self._schema)
@@ -88,95 +82,116 @@ class CsvFile(TableFile):
     def pieces(
         self,
         names: Sequence[str],
-        n_rows: int,  # noqa: ARG002
+        n_rows: int,  # noqa: ARG002  # as many as there are in some text
         rows_wanted: Any,
         damage: Damage,
     ) -> Iterator[Piece]:
-        """Return the rows, as many as there are in some text."""
+        """Return the rows, as far as the text can be read."""
         pyarrow = import_pyarrow("reading CSV")
         wanted = list(dict.fromkeys(names))
         if rows_wanted is not None:
             conditions = filter_columns(self.origin, self._schema, rows_wanted)
             wanted = list(dict.fromkeys([*wanted, *conditions]))
-        malformed: list[Any] = []
+        done = 0
+        malformed: list[int] = []
 
         def on_malformed(row: Any) -> str:
-            malformed.append(row)
+            malformed.append(done + row.number)
             return "error" if damage.is_error else "skip"
 
-        done = 0
         try:
-            with self._stream.opened() as file, self._reader(file, wanted, on_malformed) as reader:
-                for batch in reader:
+            for text in self._texts():
+                before = len(malformed)
+                table = self._table(text, wanted, on_malformed)
+                for batch in table.to_batches():
                     yield from pieces_of(batch, names, done, rows_wanted)
-                    done += batch.num_rows
+                done += table.num_rows + len(malformed) - before
         except (pyarrow.ArrowException, OSError, EOFError, zlib.error) as error:
             row, reason = self._explained(error)
             if damage.is_error and row:
-                damage.report(f"{self.origin}, row {row}", reason)
+                damage.report(f"{self.origin}, row {done + row}", reason)
             damage.report(f"{self.origin}, from row {done + 1} on", reason)
-        if malformed and not damage.is_error:
+        if malformed:
             damage.report(
                 f"{self.origin}, {len(malformed)} rows",
-                f"a number of fields other than {len(self.columns)}, first in row "
-                f"{malformed[0].number - self._header}",
+                f"a number of fields other than {len(self.columns)}, first in row {malformed[0]}",
             )
 
-    def _reader(self, file: IO[bytes], wanted: Sequence[str] | None, on_malformed: Any) -> Any:
-        """Return a reader of the chosen columns; with None of all, with types guessed."""
+    def _texts(self) -> Iterator[Any]:
+        """Yield the text behind the header, some lines at a time."""
+        begun = False
+        with self._stream.opened() as file:
+            for lines in _whole_lines(file):
+                skipped = 0 if begun else self._form.header_length(lines.to_pybytes())
+                begun = True
+                if skipped < lines.size:
+                    yield lines.slice(skipped)
+
+    def _guessed_schema(self, text: bytes) -> Any:
+        pyarrow = import_pyarrow("reading CSV")
+        if not text.strip():
+            return pyarrow.schema([(name, pyarrow.null()) for name in self._form.names])
+        return self._table(pyarrow.py_buffer(text), None, lambda _: "skip").schema
+
+    def _table(self, text: Any, wanted: Sequence[str] | None, on_malformed: Any) -> Any:
+        """Return columns of some lines; all, with their types guessed, if none are named."""
         pyarrow = import_pyarrow("reading CSV")
         from pyarrow import csv as arrow_csv
 
-        generated = None if self._header else [f"x{j}" for j in range(self._n_fields)]
         kinds = {}
         for name in wanted or ():
             kind = self._schema.field(name).type
             is_number = arrow_dtype(kind) is not None and not pyarrow.types.is_boolean(kind)
             kinds[name] = pyarrow.float64() if is_number else kind
-        return arrow_csv.open_csv(
-            file,
+        return arrow_csv.read_csv(
+            pyarrow.BufferReader(text),
             # Threads parse hardly faster, and do not know the numbers of the rows.
             arrow_csv.ReadOptions(
-                use_threads=False, block_size=_CHUNK_BYTES, column_names=generated
+                use_threads=False, block_size=text.size, column_names=self._form.names
             ),
-            arrow_csv.ParseOptions(delimiter=self._delimiter, invalid_row_handler=on_malformed),
+            arrow_csv.ParseOptions(
+                delimiter=self._form.delimiter, invalid_row_handler=on_malformed
+            ),
             arrow_csv.ConvertOptions(column_types=kinds, include_columns=wanted),
         )
 
     def _explained(self, error: BaseException) -> tuple[int, str]:
-        """Return in which row an error is, 0 if unknown, and what it is."""
-        text = str(error)
-        if found := _WRONG_CELL.search(text):
+        """Return in which row of its text an error is, 0 if unknown, and what it is."""
+        if found := _WRONG_CELL.search(str(error)):
             name = self.columns[int(found[1])].name
-            return int(found[2]) - self._header, f"{found[3]!r} in column {name!r} is no number"
-        if found := _WRONG_ROW.search(text):
-            return int(found[1]) - self._header, found[2].splitlines()[0]
+            return int(found[2]), f"{found[3]!r} in column {name!r} is no number"
+        if found := _WRONG_ROW.search(str(error)):
+            return int(found[1]), found[2].splitlines()[0]
         return 0, reason_of(error)
 
 
-def _first_lines(head: bytes) -> list[str]:
-    if b"\0" in head:
-        raise DataError("it is no text")
-    text = head.decode("utf-8-sig", errors="replace")
-    return [line for line in text[: 2 * _LINE_LENGTH].splitlines() if line.strip()][:2]
+def _whole_lines(file: IO[bytes]) -> Iterator[Any]:
+    """Yield a file's text in Arrow buffers that end where lines end.
 
-
-def _delimiter_of(lines: Sequence[str]) -> str:
-    for delimiter in _DELIMITERS:
-        counts = {len(next(csv.reader([line], delimiter=delimiter))) for line in lines}
-        if len(counts) == 1 and counts != {1}:
-            return delimiter
-    return ","
-
-
-def _is_header(fields: Sequence[str]) -> bool:
-    given = [field for field in fields if field]
-    return not given or not all(map(_is_number, given))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    Arrow's threads may outlive the interpreter, which ends the process if they hold its memory:
+    they are given neither the file nor bytes.
+    """
+    pyarrow = import_pyarrow("reading CSV")
+    rest = b""
+    ended: bool | BaseException = False
+    while not ended:
+        buffer = pyarrow.allocate_buffer(len(rest) + _CHUNK_BYTES)
+        view = memoryview(buffer).cast("B")
+        view[: len(rest)] = rest
+        filled = len(rest)
+        while filled < len(view) and not ended:
+            try:
+                count = file.readinto(view[filled : filled + _READ_BYTES])  # type: ignore[attr-defined]
+            except (OSError, EOFError, zlib.error) as error:
+                ended = error
+            else:
+                filled += count
+                ended = not count
+        end = filled if ended is True else bytes(view[:filled]).rfind(b"\n") + 1
+        rest = bytes(view[end:filled])
+        if len(rest) > _LONGEST_LINE:
+            raise pyarrow.ArrowInvalid(f"there is a line of more than {_LONGEST_LINE} bytes")
+        if end:
+            yield buffer.slice(0, end)
+        if isinstance(ended, BaseException):
+            raise ended

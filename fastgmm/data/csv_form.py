@@ -1,0 +1,108 @@
+"""How a CSV file is written: what parts its fields, and whether it names them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastgmm.data.errors import DataError
+
+_DELIMITERS = "\t;|,"
+"""Tried in this order: where one of the first parts fields, commas may belong to numbers."""
+
+_LINE_LENGTH = 2**18
+"""How much of the text is looked at for its first lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvForm:
+    """How a CSV file is written.
+
+    Attributes
+    ----------
+    delimiter : str
+        What stands between fields.
+    names : tuple of str
+        Names of the columns, ``x0``, ``x1``, … where the file has none.
+    has_header : bool
+        Whether the first line that is not empty names the columns.
+    """
+
+    delimiter: str
+    names: tuple[str, ...]
+    has_header: bool
+
+    @classmethod
+    def of(cls, head: bytes) -> CsvForm:
+        """Find out how a file is written.
+
+        There is a header unless each field of the first line is empty or a number. Fields end with
+        a comma, or with a tab, a semicolon or a bar if these cut the first two lines into equally
+        many fields.
+
+        Parameters
+        ----------
+        head : bytes
+            The first lines, or more.
+
+        Returns
+        -------
+        CsvForm
+            How it is written.
+
+        Raises
+        ------
+        DataError
+            If there is no line, or something that no text has.
+        """
+        if b"\0" in head:
+            raise DataError("it is no text")
+        text = head[:_LINE_LENGTH].decode("utf-8-sig", errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()][:2]
+        if not lines:
+            raise DataError("it is empty")
+        delimiter = _delimiter_of(lines)
+        fields = _fields(lines[0], delimiter)
+        has_header = not all(map(_is_number, filter(None, fields))) or not any(fields)
+        names = fields if has_header else [f"x{j}" for j in range(len(fields))]
+        return cls(delimiter, tuple(names), has_header)
+
+    def header_length(self, text: bytes) -> int:
+        """Return how many of a text's first bytes are its header.
+
+        Parameters
+        ----------
+        text : bytes
+            Whole lines.
+
+        Returns
+        -------
+        int
+            Number of bytes, empty lines before the header with it.
+        """
+        if not self.has_header:
+            return 0
+        start = len(text) - len(text.lstrip())
+        end = text.find(b"\n", start)
+        return len(text) if end < 0 else end + 1
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _delimiter_of(lines: Sequence[str]) -> str:
+    for delimiter in _DELIMITERS:
+        counts = {len(_fields(line, delimiter)) for line in lines}
+        if len(counts) == 1 and counts != {1}:
+            return delimiter
+    return ","
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
