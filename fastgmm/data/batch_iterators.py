@@ -129,7 +129,7 @@ class BatchSource(StreamSource):
         names = self._selection.features(origin, columns, named=False)
         weight = self._selection.weight_column
         return FrameColumns(
-            None if self._selection.is_everything else names,
+            names if self._selection.columns else None,
             chosen_columns(matrix, column_numbers(columns, names)),
             None if weight is None else matrix[:, column_numbers(columns, [weight])[0]],
             common_dtype(origin, columns),

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from fastgmm.data.byte_streams import GZIP
 
+ARROW_STREAM = b"\xff\xff\xff\xff"
+"""What an Arrow stream begins with."""
+
 _SIGNATURES = {
     b"PAR1": "Parquet",
     b"ARROW1": "Arrow",
-    b"\xff\xff\xff\xff": "Arrow",
-    b"FEA1": "Feather 1",
+    ARROW_STREAM: "Arrow",
     b"\x93NUMPY": "NumPy",
     b"\x89HDF\r\n\x1a\n": "HDF5",
     b"\x89PNG": "image",

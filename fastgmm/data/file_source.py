@@ -60,7 +60,7 @@ class FileSource(StreamSource):
         super().__init__(
             dtype=np.result_type(*types),
             n_features=len(features),
-            feature_names=features if first.named or not selection.is_everything else None,
+            feature_names=features if first.named or selection.columns else None,
             has_weights=bool(weights),
             options=options,
             expected_samples=None if None in sizes else sum(filter(None, sizes)),
@@ -71,6 +71,8 @@ class FileSource(StreamSource):
         self._names = (*features, *weights)
         self._by_columns = first.by_columns
         self._unreadable = tuple(unreadable)
+
+    _stays_the_same = True
 
     def description(self) -> str:
         """Return what messages call the files as a whole."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +36,37 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     ValueError
         If it is no picture, or a damaged one.
     """
-    pillow, orientation = _import_pillow("Image"), _import_pillow("ImageOps")
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
-    try:
-        with pillow.open(path) as opened:
-            upright = orientation.exif_transpose(opened)
-            grey = upright.mode in ("1", "L", "LA")
-            return np.asarray(upright.convert("L" if grey else "RGB"))
-    except (OSError, SyntaxError, pillow.DecompressionBombError) as error:
-        raise ValueError(f"cannot read {str(path)!r} as an image: {error}") from error
+    orientation = _import_pillow("ImageOps")
+    with _opened(Path(path)) as opened:
+        upright = orientation.exif_transpose(opened)
+        grey = upright.mode in ("1", "L", "LA")
+        return np.asarray(upright.convert("L" if grey else "RGB"))
+
+
+def pixel_count(path: str | Path) -> int:
+    """Return how many pixels a picture has, without reading them.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file in any of Pillow's formats.
+
+    Returns
+    -------
+    int
+        Width times height.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If Pillow is not installed.
+    ValueError
+        If it is no picture.
+    """
+    with _opened(Path(path)) as opened:
+        return int(opened.width) * int(opened.height)
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
@@ -99,6 +121,19 @@ def image_format(path: Path) -> str:
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
     return str(format_name)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a picture, and say of all that goes wrong with it which it was."""
+    pillow = _import_pillow("Image")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    try:
+        with pillow.open(path) as opened:
+            yield opened
+    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
+        raise ValueError(f"cannot read {str(path)!r} as an image: {error}") from error
 
 
 def _import_pillow(module: str) -> Any:

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from fastgmm.data.arrow_columns import import_pyarrow
 from fastgmm.data.arrow_filters import as_expression
 from fastgmm.data.batch import MissingPolicy
 from fastgmm.data.batch_iterators import BatchSource
 from fastgmm.data.errors import DataError
+from fastgmm.data.file_kinds import ARROW_STREAM
 from fastgmm.data.file_listing import FoundFile, find_files
 from fastgmm.data.file_source import FileSource
 from fastgmm.data.frames import checked_array, is_frame, open_frame
@@ -130,6 +132,13 @@ def open_data(
     if is_frame(data):
         _refuse_filter(selection, "a data frame")
         return open_frame(data, selection, missing)
+    if hasattr(data, "__arrow_c_stream__"):
+        return _open_arrow_batches(data, selection, options)
+    if _is_stored(data):
+        _refuse_filter(selection, "an array")
+        from fastgmm.data.array_stores import open_stored
+
+        return FileSource([open_stored(data)], selection, options)
     if isinstance(data, Iterator) or callable(data):
         _refuse_filter(selection, "batches")
         if callable(data):
@@ -260,17 +269,57 @@ def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
         from fastgmm.data.array_files import NpzFile
 
         return NpzFile(path, part, options.memory_budget)
-    raise DataError(f"{str(path)!r} is a file of the kind {kind}, which cannot be read")
+    if kind == "Arrow":
+        return _open_arrow(path)
+    if kind == "HDF5":
+        from fastgmm.data.array_stores import open_hdf5
+
+        return open_hdf5(path, part)
+    if kind == "Zarr":
+        from fastgmm.data.array_stores import open_zarr
+
+        return open_zarr(path, part)
+    from fastgmm.data.image_files import ImageFile
+
+    return ImageFile(path)
+
+
+def _open_arrow(path: Path) -> TableFile:
+    """Open an Arrow file or a stream in a file."""
+    from fastgmm.data.arrow_files import ArrowFile, ArrowStream
+    from fastgmm.data.byte_streams import ByteStream
+
+    stream = ByteStream(path)
+    return ArrowStream(stream) if stream.head().startswith(ARROW_STREAM) else ArrowFile(path)
 
 
 def _open_stream(
     file: Any, origin: str, selection: Selection, options: ReadingOptions
 ) -> FileSource:
+    """Open bytes that can be read once: an Arrow stream, or CSV."""
     from fastgmm.data.byte_streams import ByteStream
-    from fastgmm.data.csv_files import CsvFile
 
     stream = ByteStream(file, origin)
-    return FileSource([CsvFile(stream)], selection, options)
+    table: TableFile
+    if stream.head().startswith(ARROW_STREAM):
+        from fastgmm.data.arrow_files import ArrowStream
+
+        table = ArrowStream(stream)
+    else:
+        from fastgmm.data.csv_files import CsvFile
+
+        table = CsvFile(stream)
+    return FileSource([table], selection, options)
+
+
+def _open_arrow_batches(data: Any, selection: Selection, options: ReadingOptions) -> FileSource:
+    """Open what hands over Arrow batches, once if it is itself the stream of them."""
+    from fastgmm.data.arrow_files import ArrowBatches
+
+    pyarrow = import_pyarrow("reading Arrow streams")
+    once = isinstance(data, Iterator | pyarrow.RecordBatchReader)
+    table = ArrowBatches(lambda: pyarrow.RecordBatchReader.from_stream(data), not once)
+    return FileSource([table], selection, options)
 
 
 def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Source:
@@ -294,4 +343,5 @@ def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Sou
     if selection.is_everything:
         return checked_array(origin, np.asarray(array), weights, None, options.missing)
     chosen = np.asarray(array[:, column_numbers(columns, names)])
-    return checked_array(origin, chosen, weights, names, options.missing)
+    shown = names if selection.columns else None
+    return checked_array(origin, chosen, weights, shown, options.missing)

@@ -1,0 +1,245 @@
+"""Arrow files and streams, Feather, and whatever hands over a stream of Arrow batches."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastgmm.data.arrow_columns import import_pyarrow, reason_of, schema_columns
+from fastgmm.data.arrow_filters import filter_columns
+from fastgmm.data.arrow_rows import pieces_of
+from fastgmm.data.byte_streams import ByteStream
+from fastgmm.data.errors import DataError
+from fastgmm.data.file_stamps import FileStamp
+from fastgmm.data.table_file import Damage, Piece, TableFile
+
+_STREAM_START = 8
+"""Bytes of an Arrow file before the stream in it: its signature."""
+
+
+class _ArrowTable(TableFile):
+    """Rows in Arrow batches."""
+
+    kind = "Arrow"
+    by_columns = True
+    _schema: Any
+
+    def check_filter(self, rows_wanted: Any) -> None:
+        """Make sure that there are the columns of a condition."""
+        filter_columns(self.origin, self._schema, rows_wanted)
+
+    def _wanted(self, names: Sequence[str], rows_wanted: Any) -> list[str]:
+        """Return the columns to read, those of a condition with them."""
+        conditions = (
+            [] if rows_wanted is None else filter_columns(self.origin, self._schema, rows_wanted)
+        )
+        return list(dict.fromkeys([*names, *conditions]))
+
+    def _options(self, names: Sequence[str] | None) -> Any:
+        """Return what tells Arrow to read some columns, or all."""
+        ipc = import_pyarrow("reading Arrow files").ipc
+        if names is None:
+            return ipc.IpcReadOptions()
+        return ipc.IpcReadOptions(
+            included_fields=sorted(self._schema.get_field_index(name) for name in names)
+        )
+
+    def _note_schema(self, schema: Any) -> None:
+        self._schema = schema.remove_metadata()
+        self.columns = schema_columns(self.origin, self._schema)
+
+
+class ArrowFile(_ArrowTable):
+    """An Arrow or Feather file, whose batches can be found one by one.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        If it is no such file, or a damaged one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        pyarrow = import_pyarrow("reading Arrow files")
+        self._path = path
+        self.origin = repr(str(path))
+        self._stamp = FileStamp.of(path)
+        self._cut_short = ""
+        try:
+            with self._opened(None) as reader:
+                self._note_schema(reader.schema)
+        except (pyarrow.ArrowException, OSError) as error:
+            self._cut_short = reason_of(error)
+            try:
+                with self._opened_as_stream(None) as reader:
+                    self._note_schema(reader.schema)
+            except (pyarrow.ArrowException, OSError):
+                raise DataError(
+                    f"cannot read {self.origin} as an Arrow file: {self._cut_short}"
+                ) from error
+
+    def identity(self) -> dict[str, Any]:
+        """Return name, size and time of change."""
+        return self._stamp.identity()
+
+    def check_unchanged(self) -> None:
+        """Make sure that the file is what it was when it was opened."""
+        self._stamp.check()
+
+    def pieces(
+        self,
+        names: Sequence[str],
+        n_rows: int,  # noqa: ARG002  # as many as batches have
+        rows_wanted: Any,
+        damage: Damage,
+    ) -> Iterator[Piece]:
+        """Return the rows, batch by batch; of a file cut short, those before its end."""
+        pyarrow = import_pyarrow("reading Arrow files")
+        wanted = self._wanted(names, rows_wanted)
+        if self._cut_short:
+            if damage.is_error:
+                damage.report(self.origin, self._cut_short)
+            with self._opened_as_stream(wanted) as reader:
+                yield from _stream_pieces(self.origin, reader, names, rows_wanted, damage)
+            return
+        done = 0
+        with self._opened(wanted) as reader:
+            for i in range(reader.num_record_batches):
+                try:
+                    batch = reader.get_batch(i)
+                    batch.validate()
+                except (pyarrow.ArrowException, OSError) as error:
+                    where = f"{self.origin}, batch {i} (after row {done})"
+                    damage.report(where, reason_of(error))
+                    continue
+                yield from pieces_of(batch, names, done, rows_wanted)
+                done += batch.num_rows
+
+    @contextmanager
+    def _opened(self, names: Sequence[str] | None) -> Iterator[Any]:
+        """Open the file to read some columns, or all."""
+        ipc = import_pyarrow("reading Arrow files").ipc
+        with self._file() as file, ipc.open_file(file, options=self._options(names)) as reader:
+            yield reader
+
+    @contextmanager
+    def _opened_as_stream(self, names: Sequence[str] | None) -> Iterator[Any]:
+        """Open the stream that is inside an Arrow file, behind the signature."""
+        ipc = import_pyarrow("reading Arrow files").ipc
+        with self._file() as file:
+            file.seek(_STREAM_START)
+            with ipc.open_stream(file, options=self._options(names)) as reader:
+                yield reader
+
+    def _file(self) -> Any:
+        return import_pyarrow("reading Arrow files").OSFile(str(self._path))
+
+
+class ArrowStream(_ArrowTable):
+    """An Arrow stream, whose batches come one after the other.
+
+    Parameters
+    ----------
+    stream : ByteStream
+        What it is read from.
+
+    Raises
+    ------
+    DataError
+        If it is no such stream.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        pyarrow = import_pyarrow("reading Arrow streams")
+        self._stream = stream
+        self.origin = stream.origin
+        self.replayable = stream.replayable
+        try:
+            with pyarrow.ipc.open_stream(pyarrow.py_buffer(stream.head())) as reader:
+                self._note_schema(reader.schema)
+        except (pyarrow.ArrowException, OSError, EOFError) as error:
+            raise DataError(
+                f"cannot read {self.origin} as an Arrow stream: {reason_of(error)}"
+            ) from error
+
+    def identity(self) -> dict[str, Any]:
+        """Return name, size and time of change."""
+        return self._stream.identity()
+
+    def check_unchanged(self) -> None:
+        """Make sure that the file is what it was when it was opened."""
+        self._stream.check_unchanged()
+
+    def pieces(
+        self,
+        names: Sequence[str],
+        n_rows: int,  # noqa: ARG002  # as many as batches have
+        rows_wanted: Any,
+        damage: Damage,
+    ) -> Iterator[Piece]:
+        """Return the rows, as far as the stream is sound."""
+        ipc = import_pyarrow("reading Arrow streams").ipc
+        options = self._options(self._wanted(names, rows_wanted))
+        with self._stream.opened() as file, ipc.open_stream(file, options=options) as reader:
+            yield from _stream_pieces(self.origin, reader, names, rows_wanted, damage)
+
+
+class ArrowBatches(_ArrowTable):
+    """What hands over a stream of Arrow batches: a reader, a query, a table of another library.
+
+    Parameters
+    ----------
+    give_reader : callable
+        Returns a `pyarrow.RecordBatchReader` at the first row.
+    replayable : bool
+        Whether it can be called more than once.
+    """
+
+    origin = "the Arrow stream"
+
+    def __init__(self, give_reader: Callable[[], Any], replayable: bool) -> None:
+        self._give_reader = give_reader
+        self.replayable = replayable
+        self._reader = give_reader()
+        self._note_schema(self._reader.schema)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the names of the columns: a stream tells no more."""
+        return {"columns": self._schema.names}
+
+    def pieces(
+        self,
+        names: Sequence[str],
+        n_rows: int,  # noqa: ARG002  # as many as batches have
+        rows_wanted: Any,
+        damage: Damage,  # noqa: ARG002  # whoever makes them raises errors of their own
+    ) -> Iterator[Piece]:
+        """Return the rows, batch by batch."""
+        reader = self._give_reader() if self._reader is None else self._reader
+        self._reader = None
+        done = 0
+        for batch in reader:
+            yield from pieces_of(batch, names, done, rows_wanted)
+            done += batch.num_rows
+
+
+def _stream_pieces(
+    origin: str, reader: Any, names: Sequence[str], rows_wanted: Any, damage: Damage
+) -> Iterator[Piece]:
+    """Yield the rows of a stream as far as it is sound."""
+    pyarrow = import_pyarrow("reading Arrow streams")
+    done = 0
+    try:
+        for batch in reader:
+            batch.validate()
+            yield from pieces_of(batch, names, done, rows_wanted)
+            done += batch.num_rows
+    except (pyarrow.ArrowException, OSError, EOFError, zlib.error) as error:
+        damage.report(f"{origin}, from row {done + 1} on", reason_of(error))
