@@ -50,7 +50,7 @@ class FileSource(StreamSource):
         weights = () if selection.weight_column is None else (selection.weight_column,)
         types = []
         for file in files:
-            _check_columns(file, first, (*features, *weights), everything)
+            check_columns(file, first, (*features, *weights), everything)
             found = {column.name: column for column in file.columns}
             types.append(common_dtype(file.origin, [found[name] for name in features]))
             common_dtype(file.origin, [found[name] for name in weights])
@@ -113,10 +113,27 @@ class FileSource(StreamSource):
         }
 
 
-def _check_columns(
+def check_columns(
     file: TableFile, first: TableFile, wanted: Sequence[str], everything: bool
 ) -> None:
-    """Make sure that a file has the columns of the first."""
+    """Make sure that a file has the columns of the first.
+
+    Parameters
+    ----------
+    file : TableFile
+        The file.
+    first : TableFile
+        The first of all.
+    wanted : sequence of str
+        The columns that both must have.
+    everything : bool
+        Whether the file may have no other columns, as all of the first are used.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or unknown: the message names it.
+    """
     names = {column.name for column in file.columns}
     expected = {column.name for column in first.columns}
     for name in wanted:

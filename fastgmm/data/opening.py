@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastgmm.data.arrow_columns import import_pyarrow
 from fastgmm.data.arrow_filters import as_expression
 from fastgmm.data.batch import MissingPolicy
 from fastgmm.data.batch_iterators import BatchSource
-from fastgmm.data.errors import DataError
-from fastgmm.data.file_kinds import ARROW_STREAM
-from fastgmm.data.file_listing import FoundFile, find_files
 from fastgmm.data.file_source import FileSource
 from fastgmm.data.frames import checked_array, is_frame, open_frame
 from fastgmm.data.memory_budget import DEFAULT_BUDGET, bytes_of_memory
 from fastgmm.data.selection import Selection
-from fastgmm.data.sliced_arrays import SlicedArray
 from fastgmm.data.source import Source
 from fastgmm.data.stream import ErrorPolicy, ReadingOptions
-from fastgmm.data.table_file import TableFile, check_matrix, column_numbers, unnamed_columns
-
-STANDARD_INPUT = "-"
-"""What stands for it where a file could be named."""
+from fastgmm.data.table_file import check_matrix, chosen_columns, column_numbers, unnamed_columns
+from fastgmm.data.table_opening import is_list_of_paths, is_path, is_stored, open_tables
 
 
 def open_data(
@@ -125,20 +114,12 @@ def open_data(
         if selection != Selection() or options != ReadingOptions():
             raise ValueError("data are a source already: give the options to what opened it")
         return data
-    if _is_path(data) or _is_list_of_paths(data):
-        return _open_paths(data, selection, options)
-    if hasattr(data, "read") and hasattr(data, "readinto"):
-        return _open_stream(data, "the open file", selection, options)
     if is_frame(data):
         _refuse_filter(selection, "a data frame")
         return open_frame(data, selection, missing)
-    if hasattr(data, "__arrow_c_stream__"):
-        return _open_arrow_batches(data, selection, options)
-    if _is_stored(data):
-        _refuse_filter(selection, "an array")
-        from fastgmm.data.array_stores import open_stored
-
-        return FileSource([open_stored(data)], selection, options)
+    tables = open_tables(data, options)
+    if tables is not None:
+        return FileSource(tables.files, selection, options, tables.unreadable)
     if isinstance(data, Iterator) or callable(data):
         _refuse_filter(selection, "batches")
         if callable(data):
@@ -164,9 +145,9 @@ def is_data_reference(data: Any) -> bool:
     """
     return (
         isinstance(data, Source | Iterator)
-        or _is_path(data)
-        or _is_list_of_paths(data)
-        or _is_stored(data)
+        or is_path(data)
+        or is_list_of_paths(data)
+        or is_stored(data)
         or (callable(data) and not hasattr(data, "__array__"))
         or hasattr(data, "__arrow_c_stream__")
         or is_frame(data)
@@ -207,141 +188,20 @@ def _refuse_filter(selection: Selection, what: str) -> None:
         )
 
 
-def _is_path(data: Any) -> bool:
-    return isinstance(data, str | os.PathLike)
-
-
-def _is_list_of_paths(data: Any) -> bool:
-    return isinstance(data, list | tuple) and bool(data) and all(map(_is_path, data))
-
-
-def _is_stored(data: Any) -> bool:
-    """Say whether something is an array or a group in a file of HDF5 or Zarr."""
-    return type(data).__module__.partition(".")[0] in ("h5py", "zarr")
-
-
-def _open_paths(data: Any, selection: Selection, options: ReadingOptions) -> Source:
-    if data == STANDARD_INPUT:
-        return _open_stream(sys.stdin.buffer, "standard input", selection, options)
-    if _is_path(data) and _is_pipe(Path(data)):
-        file = Path(data).open("rb")  # noqa: SIM115  # open as long as the source is
-        return _open_stream(file, repr(str(data)), selection, options)
-    files: list[TableFile] = []
-    unreadable: list[str] = []
-    for found in find_files(data):
-        try:
-            files.append(_open_file(found, options))
-        except DataError as error:
-            if options.on_error == "raise":
-                raise
-            unreadable.append(str(error))
-    if not files:
-        raise DataError(f"no file can be read: {'; '.join(unreadable)}")
-    return FileSource(files, selection, options, unreadable)
-
-
-def _is_pipe(path: Path) -> bool:
-    try:
-        return stat.S_ISFIFO(path.stat().st_mode)
-    except OSError:
-        return False
-
-
-def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
-    """Open a file by its kind; the modules that read it are imported only now."""
-    path, kind, part, partitions = found
-    if part and kind not in ("NumPy archive", "HDF5", "Zarr"):
-        raise DataError(f"{str(path)!r} holds no arrays with names: leave out '::{part}'")
-    if kind == "Parquet":
-        from fastgmm.data.parquet_files import ParquetFile
-
-        return ParquetFile(path, partitions)
-    if kind == "CSV":
-        from fastgmm.data.byte_streams import ByteStream
-        from fastgmm.data.csv_files import CsvFile
-
-        return CsvFile(ByteStream(path))
-    if kind == "NumPy":
-        from fastgmm.data.array_files import NpyFile
-
-        return NpyFile(path)
-    if kind == "NumPy archive":
-        from fastgmm.data.array_files import NpzFile
-
-        return NpzFile(path, part, options.memory_budget)
-    if kind == "Arrow":
-        return _open_arrow(path)
-    if kind == "HDF5":
-        from fastgmm.data.array_stores import open_hdf5
-
-        return open_hdf5(path, part)
-    if kind == "Zarr":
-        from fastgmm.data.array_stores import open_zarr
-
-        return open_zarr(path, part)
-    from fastgmm.data.image_files import ImageFile
-
-    return ImageFile(path)
-
-
-def _open_arrow(path: Path) -> TableFile:
-    """Open an Arrow file or a stream in a file."""
-    from fastgmm.data.arrow_files import ArrowFile, ArrowStream
-    from fastgmm.data.byte_streams import ByteStream
-
-    stream = ByteStream(path)
-    return ArrowStream(stream) if stream.head().startswith(ARROW_STREAM) else ArrowFile(path)
-
-
-def _open_stream(
-    file: Any, origin: str, selection: Selection, options: ReadingOptions
-) -> FileSource:
-    """Open bytes that can be read once: an Arrow stream, or CSV."""
-    from fastgmm.data.byte_streams import ByteStream
-
-    stream = ByteStream(file, origin)
-    table: TableFile
-    if stream.head().startswith(ARROW_STREAM):
-        from fastgmm.data.arrow_files import ArrowStream
-
-        table = ArrowStream(stream)
-    else:
-        from fastgmm.data.csv_files import CsvFile
-
-        table = CsvFile(stream)
-    return FileSource([table], selection, options)
-
-
-def _open_arrow_batches(data: Any, selection: Selection, options: ReadingOptions) -> FileSource:
-    """Open what hands over Arrow batches, once if it is itself the stream of them."""
-    from fastgmm.data.arrow_files import ArrowBatches
-
-    pyarrow = import_pyarrow("reading Arrow streams")
-    once = isinstance(data, Iterator | pyarrow.RecordBatchReader)
-    table = ArrowBatches(lambda: pyarrow.RecordBatchReader.from_stream(data), not once)
-    return FileSource([table], selection, options)
-
-
 def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Source:
-    """Open what is an array, or can be made one."""
+    """Open what is an array in memory, or can be made one."""
     if hasattr(data, "toarray"):
         raise TypeError("sparse matrices cannot be used: give a dense array, as X.toarray()")
-    if isinstance(data, str | bytes | dict | set):
-        raise TypeError(f"cannot read data from an object of type {type(data).__name__}")
-    array = np.asanyarray(data)
-    if array.dtype == object:
+    array = np.asarray(data)
+    if array.dtype.kind in "OSUT":
         raise TypeError(f"cannot read data from an object of type {type(data).__name__}")
     origin = "the array"
     check_matrix(origin, array.shape, array.dtype)
-    if isinstance(array, np.memmap) or array.dtype not in (np.float32, np.float64):
-        return FileSource([SlicedArray(array, origin, "array")], selection, options)
     columns = unnamed_columns(array.dtype, array.shape[1])
-    names = selection.features(origin, columns, named=False)
+    features = selection.features(origin, columns, named=False)
     weights = None
     if selection.weight_column is not None:
         weights = array[:, column_numbers(columns, [selection.weight_column])[0]]
-    if selection.is_everything:
-        return checked_array(origin, np.asarray(array), weights, None, options.missing)
-    chosen = np.asarray(array[:, column_numbers(columns, names)])
-    shown = names if selection.columns else None
-    return checked_array(origin, chosen, weights, shown, options.missing)
+    X = chosen_columns(array, column_numbers(columns, features))
+    names = features if selection.columns else None
+    return checked_array(origin, X, weights, names, options.missing)

@@ -1,18 +1,21 @@
-"""What is in a file: types, ranges and gaps of its columns."""
+"""What is in data: types, ranges and gaps of their columns."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from fastgmm.data.arrow_columns import import_pyarrow
-from fastgmm.data.files import read_array, read_arrow, readable_suffix
-
-_BLOCK_ROWS = 1 << 16
+from fastgmm.data.file_source import check_columns
+from fastgmm.data.memory_budget import DEFAULT_BUDGET, rows_of_block
+from fastgmm.data.sliced_arrays import SlicedArray
+from fastgmm.data.stream import ReadingOptions
+from fastgmm.data.table_file import Column, Damage
+from fastgmm.data.table_opening import OpenedTables, open_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,62 +42,76 @@ class ColumnSummary:
     mean: float | None = None
 
 
-def summarise_columns(path: str | Path) -> tuple[int, tuple[ColumnSummary, ...]]:
-    """Describe the columns of a file.
+def summarise_columns(data: Any) -> tuple[int, tuple[ColumnSummary, ...]]:
+    """Describe the columns of data in one pass over them, a block at a time.
 
     Parameters
     ----------
-    path : str or Path
-        A ``.npy``, ``.npz``, ``.csv`` or ``.parquet`` file.
+    data : path, list of paths, array or data frame
+        What `open_data` takes, but for iterators of batches.
 
     Returns
     -------
     n_samples : int
-        How many rows it has.
+        How many rows there are.
     columns : tuple of ColumnSummary
-        What is in each column.
+        What is in each column; those that hold other things than numbers, too.
 
     Raises
     ------
+    DataError
+        If the data cannot be read as a table.
     FileNotFoundError
         If there is no such file.
     ImportError
-        If the file is CSV or Parquet and pyarrow is not installed.
-    ValueError
-        If it cannot be read as a table.
+        If a format needs a package that is not installed.
+    TypeError
+        If `data` is of none of these types.
     """
-    path = Path(path)
-    if readable_suffix(path) in (".npy", ".npz"):
-        values = read_array(path)
-        names = [f"x{j}" for j in range(values.shape[1])]
-        return len(values), tuple(
-            _summarise_numbers(name, str(values.dtype), values[:, j])
-            for j, name in enumerate(names)
-        )
-    table, _ = read_arrow(path)
-    return table.num_rows, tuple(_summarise_arrow(name, table[name]) for name in table.column_names)
+    tables = open_tables(data, ReadingOptions())
+    if tables is None:
+        if isinstance(data, Iterator) or callable(data):
+            raise TypeError("batches cannot be described: give files, an array or a data frame")
+        array = np.asarray(data)
+        tables = OpenedTables([SlicedArray(array, "the array", "array")], [])
+    first = tables.files[0]
+    names = [column.name for column in first.columns]
+    for file in tables.files:
+        check_columns(file, first, names, True)
+    n_rows = rows_of_block(8 * len(names), DEFAULT_BUDGET)
+    totals = {column.name: _Total(column) for column in first.columns}
+    n_samples = 0
+    for file in tables.files:
+        for values, _, _ in file.pieces(names, n_rows, None, Damage(file, None)):
+            columns = values.T if isinstance(values, np.ndarray) else values
+            for name, column in zip(names, columns, strict=True):
+                totals[name].add(column)
+            n_samples += len(columns[0])
+    return n_samples, tuple(total.summary() for total in totals.values())
 
 
-def _summarise_arrow(name: str, column: Any) -> ColumnSummary:
-    types = import_pyarrow("reading columns").types
-    kind = column.type
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        numbers = column.cast("float64", safe=False).to_numpy()
-        return _summarise_numbers(name, str(kind), numbers)
-    return ColumnSummary(name, str(kind), column.null_count)
+class _Total:
+    """What has been found in a column so far."""
 
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._n_missing = self._n_present = 0
+        self._sum = 0.0
+        self._minimum, self._maximum = math.inf, -math.inf
 
-def _summarise_numbers(name: str, kind: str, column: np.ndarray[Any, Any]) -> ColumnSummary:
-    """Go through a column a block at a time, since it may be larger than memory."""
-    present, total, minimum, maximum = 0, 0.0, math.inf, -math.inf
-    for start in range(0, len(column), _BLOCK_ROWS):
-        block = np.asarray(column[start : start + _BLOCK_ROWS], dtype=np.float64)
-        block = block[~np.isnan(block)]
-        if block.size:
-            present += block.size
-            total += float(block.sum())
-            minimum = min(minimum, float(block.min()))
-            maximum = max(maximum, float(block.max()))
-    if not present:
-        return ColumnSummary(name, kind, len(column))
-    return ColumnSummary(name, kind, len(column) - present, minimum, maximum, total / present)
+    def add(self, values: npt.NDArray[Any]) -> None:
+        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+        present = values[~missing].astype(np.float64)
+        self._n_missing += len(values) - len(present)
+        if present.size:
+            self._n_present += len(present)
+            self._sum += float(present.sum())
+            self._minimum = min(self._minimum, float(present.min()))
+            self._maximum = max(self._maximum, float(present.max()))
+
+    def summary(self) -> ColumnSummary:
+        name, kind = self._column.name, self._column.type
+        if self._column.dtype is None or not self._n_present:
+            return ColumnSummary(name, kind, self._n_missing)
+        mean = self._sum / self._n_present
+        return ColumnSummary(name, kind, self._n_missing, self._minimum, self._maximum, mean)

@@ -1,0 +1,219 @@
+"""From what the user names or has opened to tables to read, each by the module of its format."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastgmm.data.byte_streams import ByteStream
+from fastgmm.data.errors import DataError
+from fastgmm.data.file_kinds import ARROW_STREAM
+from fastgmm.data.file_listing import FoundFile, find_files
+from fastgmm.data.sliced_arrays import SlicedArray
+from fastgmm.data.stream import ReadingOptions
+from fastgmm.data.table_file import TableFile
+
+STANDARD_INPUT = "-"
+"""What stands for it where a file could be named."""
+
+
+class OpenedTables(NamedTuple):
+    """Tables to read one after the other.
+
+    Attributes
+    ----------
+    files : list of TableFile
+        The tables.
+    unreadable : list of str
+        What is wrong with those that were left out.
+    """
+
+    files: list[TableFile]
+    unreadable: list[str]
+
+
+def is_path(data: Any) -> bool:
+    """Say whether something is a path, a pattern or the name of standard input.
+
+    Parameters
+    ----------
+    data : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
+    return isinstance(data, str | os.PathLike)
+
+
+def is_list_of_paths(data: Any) -> bool:
+    """Say whether something is a list of paths, one at least.
+
+    Parameters
+    ----------
+    data : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
+    return isinstance(data, list | tuple) and bool(data) and all(map(is_path, data))
+
+
+def is_stored(data: Any) -> bool:
+    """Say whether something is an array or a group in a file of HDF5 or Zarr.
+
+    Parameters
+    ----------
+    data : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
+    return type(data).__module__.partition(".")[0] in ("h5py", "zarr")
+
+
+def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
+    """Open files and what is read as files are.
+
+    Parameters
+    ----------
+    data : object
+        Paths, an open file, a stream of Arrow batches, an array of HDF5 or Zarr, or one that is
+        mapped or of a type that is not computed with.
+    options : ReadingOptions
+        How to read.
+
+    Returns
+    -------
+    OpenedTables or None
+        The tables; None if `data` is nothing of that kind.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, and is not to be left out, or none can.
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If a format needs a package that is not installed.
+    """
+    if is_path(data) or is_list_of_paths(data):
+        return _open_paths([data] if is_path(data) else list(data), options)
+    if hasattr(data, "read") and hasattr(data, "readinto"):
+        return OpenedTables([_open_stream(data, "the open file")], [])
+    if hasattr(data, "__arrow_c_stream__"):
+        return OpenedTables([_open_arrow_batches(data)], [])
+    if is_stored(data):
+        from fastgmm.data.array_stores import open_stored
+
+        return OpenedTables([open_stored(data)], [])
+    if isinstance(data, np.ndarray) and _is_to_be_sliced(data):
+        return OpenedTables([SlicedArray(data, "the array", "array")], [])
+    return None
+
+
+def _is_to_be_sliced(array: np.ndarray[Any, Any]) -> bool:
+    """Say whether an array is to be converted, or checked, some rows at a time."""
+    return array.dtype not in (np.float32, np.float64) or isinstance(array, np.memmap)
+
+
+def _open_paths(data: list[str | os.PathLike[str]], options: ReadingOptions) -> OpenedTables:
+    if len(data) == 1 and os.fspath(data[0]) == STANDARD_INPUT:
+        return OpenedTables([_open_stream(sys.stdin.buffer, "standard input")], [])
+    if len(data) == 1 and _is_pipe(Path(data[0])):
+        file = Path(data[0]).open("rb")  # noqa: SIM115  # open as long as it is read
+        return OpenedTables([_open_stream(file, repr(os.fspath(data[0])))], [])
+    opened = OpenedTables([], [])
+    for found in find_files(data):
+        try:
+            opened.files.append(_open_file(found, options))
+        except DataError as error:
+            if options.on_error == "raise":
+                raise
+            opened.unreadable.append(str(error))
+    if not opened.files:
+        raise DataError(f"no file can be read: {'; '.join(opened.unreadable)}")
+    return opened
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
+    """Open a file by its kind; the module that reads it is imported only now."""
+    path, kind, part, partitions = found
+    if part and kind not in ("NumPy archive", "HDF5", "Zarr"):
+        raise DataError(f"{str(path)!r} holds no arrays with names: leave out '::{part}'")
+    if kind == "Parquet":
+        from fastgmm.data.parquet_files import ParquetFile
+
+        return ParquetFile(path, partitions)
+    if kind == "CSV":
+        from fastgmm.data.csv_files import CsvFile
+
+        return CsvFile(ByteStream(path))
+    if kind == "NumPy":
+        from fastgmm.data.array_files import NpyFile
+
+        return NpyFile(path)
+    if kind == "NumPy archive":
+        from fastgmm.data.array_files import NpzFile
+
+        return NpzFile(path, part, options.memory_budget)
+    if kind == "HDF5":
+        from fastgmm.data.array_stores import open_hdf5
+
+        return open_hdf5(path, part)
+    if kind == "Zarr":
+        from fastgmm.data.array_stores import open_zarr
+
+        return open_zarr(path, part)
+    if kind == "Arrow":
+        from fastgmm.data.arrow_files import ArrowFile, ArrowStream
+
+        stream = ByteStream(path)
+        is_stream = stream.head().startswith(ARROW_STREAM)
+        return ArrowStream(stream) if is_stream else ArrowFile(path)
+    from fastgmm.data.image_files import ImageFile
+
+    return ImageFile(path)
+
+
+def _open_stream(file: Any, origin: str) -> TableFile:
+    """Open bytes that can be read once: an Arrow stream, or CSV."""
+    stream = ByteStream(file, origin)
+    if stream.head().startswith(ARROW_STREAM):
+        from fastgmm.data.arrow_files import ArrowStream
+
+        return ArrowStream(stream)
+    from fastgmm.data.csv_files import CsvFile
+
+    return CsvFile(stream)
+
+
+def _open_arrow_batches(data: Any) -> TableFile:
+    """Open what hands over Arrow batches, once if it is itself the stream of them."""
+    from fastgmm.data.arrow_columns import import_pyarrow
+    from fastgmm.data.arrow_files import ArrowBatches
+
+    pyarrow = import_pyarrow("reading Arrow streams")
+    once = isinstance(data, Iterator | pyarrow.RecordBatchReader)
+    return ArrowBatches(lambda: pyarrow.RecordBatchReader.from_stream(data), not once)
