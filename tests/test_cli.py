@@ -53,7 +53,7 @@ def test_fit_says_what_it_did(folder):
 def test_fit_as_json(folder):
     document = json.loads(fit(folder, "iris.npy", "json.fgm", "--json"))
     expected = {
-        "data": str,
+        "data": list,
         "n_samples": int,
         "n_features": int,
         "n_components": int,

@@ -21,6 +21,7 @@ def folder(tmp_path_factory):
     holes[7, 1] = np.nan
     np.save(folder / "holes.npy", holes)
     (folder / "text.csv").write_text("a,b,kind\n1,2,x\n3,4,y\n")
+    (folder / "empty").mkdir()
     (folder / "notes.txt").write_text("1 2\n")
     (folder / "cut.parquet").write_bytes(b"PAR1 cut")
     (folder / "none.fgm").write_bytes(b"no model")
@@ -35,34 +36,38 @@ def folder(tmp_path_factory):
     ("arguments", "words"),
     [
         ("fit missing.npy -k 2", "there is no file 'missing.npy'"),
-        ("fit . -k 2", "is a folder, not a file"),
-        ("fit notes.txt -k 2", "must end in one of .npy, .npz, .csv, .parquet"),
+        ("fit empty -k 2", "'empty'"),
+        ("fit notes.txt -k 2", "'notes.txt'"),
         ("fit flat.npy -k 2", "shape (50,), which is not a table"),
         ("fit text.csv -k 2", "numbers in the columns 'kind' (string)"),
         ("fit text.csv -k 2 --columns a,c", "has no column 'c': its columns are 'a', 'b', 'kind'"),
         ("fit data.npy -k 2 --weight-column w", "has no column 'w'"),
-        ("fit holes.npy -k 2", "column 'x1' at row 8 of 50 is missing (NaN)"),
+        ("fit holes.npy -k 2", "column 'x1' at row 8 is missing: remove such rows"),
         ("fit cut.parquet -k 2", "cannot read 'cut.parquet' as Parquet"),
-        ("fit data.npy -k 51", "has 50 rows, too few for 51 components: choose a smaller -k"),
+        ("fit data.npy -k 51", "n_components = 51, n_samples = 50"),
         ("fit data.npy -k 0", "Invalid value for '--n-components' / '-k'"),
         ("fit data.npy", "Missing option '--n-components' / '-k'"),
         ("fit data.npy -k 2 --tol=-1", "Invalid value for '--tol'"),
         ("fit data.npy -k 2 --n-jobs 0", "n_jobs"),
         ("fit data.npy -k 2 --covariance-type round", "'round' is not one of 'full', 'tied'"),
         ("fit data.npy -k 2 --speed 9", "No such option: --speed"),
+        ("fit data.npy -k 2 --resume", "name its file with --checkpoint"),
+        ("fit data.npy -k 2 --epochs 2", "--epochs and --batch-size are for --online"),
+        ("fit data.npy -k 2 --memory lots", "'lots' is no amount of memory: give a number"),
+        ("fit data.npy -k 2 --checkpoint no/run.fgm", "there is no folder 'no'"),
+        ("fit data.npy -k 2 --checkpoint model.fgm", "already: go on from it with resume=True"),
         ("fit data.npy -k 2 -o model.npz", "a model's name must end in .fgm"),
         ("fit data.npy -k 2 -o nowhere/model.fgm", "there is no folder 'nowhere'"),
         ("predict data.npy -m missing.fgm", "there is no file 'missing.fgm'"),
         ("predict data.npy -m none.fgm", "none.fgm"),
         ("predict data.npy -m cut.fgm", "cut.fgm"),
-        ("predict wide.npy -m model.fgm", "has 4 columns, and the model was fitted to 2"),
-        ("predict holes.npy -m model.fgm", "column 'x1' at row 8 of 50 is missing (NaN)"),
+        ("predict wide.npy -m model.fgm", "there are 4 columns, and the model was fitted to 2"),
+        ("predict holes.npy -m model.fgm", "column 'x1' at row 8 is missing: remove such rows"),
         ("predict data.npy -m model.fgm -o labels.txt", "must end in one of .npy, .csv, .parquet"),
         ("score data.npy -m model.fgm --samples --json", "choose one of them"),
         ("score data.npy -m model.fgm -o scores.csv", "--output is for the table that --samples"),
         ("sample -m model.fgm -n 0", "Invalid value for '--n-samples' / '-n'"),
         ("info missing.csv", "there is no file 'missing.csv'"),
-        ("info notes.txt", "must end in one of .npy, .npz, .csv, .parquet"),
         ("info none.fgm", "none.fgm"),
         ("segment missing.png -k 2 -o out.png", "there is no file 'missing.png'"),
         ("segment picture.png -k 2 -o out.png", "cannot read 'picture.png' as an image"),

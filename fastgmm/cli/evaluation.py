@@ -9,7 +9,7 @@ import typer
 from numpy.typing import NDArray
 
 from fastgmm.cli import options
-from fastgmm.cli.models import component_columns, load_model, read_rows
+from fastgmm.cli.models import component_columns, load_model, open_rows
 from fastgmm.cli.output import check_output, print_json, print_pairs, write_columns
 
 TableOutput = Annotated[
@@ -28,6 +28,7 @@ def predict(
     data: options.Data,
     model: options.ModelFile,
     output: TableOutput = None,
+    memory: options.Memory = "1GB",
     proba: Annotated[
         bool,
         typer.Option("--proba", help="Write the responsibility of each component instead."),
@@ -37,19 +38,20 @@ def predict(
     """Tell which component each row belongs to."""
     check_output(output)
     stored = load_model(model, n_jobs=n_jobs)
-    mixture, rows = stored.mixture, read_rows(data, stored)
-    columns = (
-        component_columns(mixture.predict_proba(rows))
+    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory)
+    blocks = (
+        map(component_columns, mixture.predict_proba_blocks(rows))
         if proba
-        else {"component": mixture.predict(rows)}
+        else ({"component": labels} for labels in mixture.predict_blocks(rows))
     )
-    write_columns(output, columns)
+    write_columns(output, blocks)
 
 
 def score(
     data: options.Data,
     model: options.ModelFile,
     output: TableOutput = None,
+    memory: options.Memory = "1GB",
     samples: Annotated[
         bool, typer.Option("--samples", help="Write the log-likelihood of each row instead.")
     ] = False,
@@ -63,15 +65,17 @@ def score(
         raise ValueError("--output is for the table that --samples writes")
     check_output(output)
     stored = load_model(model, n_jobs=n_jobs)
-    mixture, rows = stored.mixture, read_rows(data, stored)
+    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory)
     if samples:
-        write_columns(output, {"log_likelihood": mixture.score_samples(rows)})
+        densities = mixture.score_samples_blocks(rows)
+        write_columns(output, ({"log_likelihood": block} for block in densities))
         return
+    found = mixture._scores(rows)
     scores = {
-        "n_samples": len(rows),
-        "log_likelihood": float(mixture.score(rows)),
-        "bic": float(mixture.bic(rows)),
-        "aic": float(mixture.aic(rows)),
+        "n_samples": rows.n_samples,
+        "log_likelihood": found.log_likelihood / found.weight,
+        "bic": found.bic,
+        "aic": found.aic,
     }
     if as_json:
         print_json(scores)
@@ -105,4 +109,4 @@ def sample(
     columns: dict[str, NDArray[Any]] = {name: rows[:, j] for j, name in enumerate(names)}
     if labels:
         columns["component"] = components
-    write_columns(output, columns)
+    write_columns(output, [columns])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.interruption import Interruption
+from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.models import check_model_path
 from fastgmm.cli.output import print_json, print_pairs
 
 if TYPE_CHECKING:
-    from fastgmm.data.files import Table
+    from fastgmm.data.source import Source
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
 
 
@@ -40,73 +41,131 @@ def fit(
     reg_covar_scale: options.RegCovarScale = "auto",
     random_state: options.RandomState = None,
     columns: options.Columns = None,
-    weight_column: Annotated[
-        str | None,
+    weight_column: options.WeightColumn = None,
+    memory: options.Memory = "1GB",
+    missing: options.MissingPolicy = "error",
+    on_error: options.ErrorPolicy = "raise",
+    online: Annotated[
+        bool,
         typer.Option(
-            metavar="NAME", help="The column that holds the rows' weights.", show_default=False
+            "--online", help="Learn from one batch after another, in one pass over the data."
+        ),
+    ] = False,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="With --online: how many passes, at most.")
+    ] = 1,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --online: rows of a batch.", show_default=False),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep the state of the fit in this file.", show_default=False
         ),
     ] = None,
+    checkpoint_interval: Annotated[
+        float, typer.Option(min=0.0, help="Seconds between two writings of the checkpoint.")
+    ] = 60.0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one.")
+    ] = False,
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Fit a mixture to the rows of a table.
+    """Fit a mixture to the rows of tables, which may be larger than memory.
 
-    Ctrl-C ends the fit early: what it has reached is saved.
+    Ctrl-C ends the fit early: what it has reached is saved, or the checkpoint if there is one.
     """
-    from fastgmm.data.files import check_finite, read_table
+    from fastgmm.data.opening import open_data
 
     check_model_path(output)
-    table = read_table(data, columns=options.split_columns(columns), weight_column=weight_column)
-    check_finite(table)
-    if len(table.values) < n_components:
-        raise ValueError(
-            f"{str(data)!r} has {len(table.values)} rows, too few for {n_components} components: "
-            "choose a smaller -k"
-        )
+    if resume and checkpoint is None:
+        raise ValueError("--resume goes on from a checkpoint: name its file with --checkpoint")
+    if not online and (epochs != 1 or batch_size is not None):
+        raise ValueError("--epochs and --batch-size are for --online")
+    source = open_data(
+        data[0] if len(data) == 1 else data,
+        columns=options.split_columns(columns),
+        weight_column=weight_column,
+        memory_budget=memory,
+        missing=missing,
+        on_error=on_error,
+    )
+    parameters: dict[str, Any] = {
+        "covariance_type": covariance_type,
+        "tol": tol,
+        "init_params": init_params,
+        "reg_covar": reg_covar,
+        "reg_covar_scale": reg_covar_scale,
+        "random_state": random_state,
+        "n_jobs": n_jobs,
+        "checkpoint": None if checkpoint is None else str(checkpoint),
+        "checkpoint_interval": checkpoint_interval,
+        "resume": resume,
+    }
     # Loaded only now, so that mistakes are told at once.
-    from fastgmm import GaussianMixture
     from fastgmm.cli.watched_fit import fit_watched, status_of_fit
 
-    model = GaussianMixture(
-        n_components,
-        covariance_type=covariance_type,
-        tol=tol,
-        max_iter=max_iter,
-        n_init=n_init,
-        init_params=init_params,
-        reg_covar=reg_covar,
-        reg_covar_scale=reg_covar_scale,
-        random_state=random_state,
-        n_jobs=n_jobs,
-    )
+    model: GaussianMixture
+    if online:
+        from fastgmm import MiniBatchGaussianMixture
+
+        if batch_size is not None:
+            parameters["batch_size"] = batch_size
+        model = MiniBatchGaussianMixture(n_components, max_epochs=epochs, **parameters)
+    else:
+        from fastgmm import GaussianMixture
+
+        model = GaussianMixture(n_components, max_iter=max_iter, n_init=n_init, **parameters)
+        source = _replayable(source, memory)
     interruption: Interruption = context.obj
-    fit_watched(model, table.values, interruption, sample_weight=table.weights, quiet=quiet)
-    if table.feature_names is not None:
-        model.feature_names_in_ = table.feature_names
+    try:
+        fit_watched(model, source, interruption, quiet=quiet)
+    except Interrupted as signalled:
+        if checkpoint is None or not checkpoint.exists():
+            raise
+        print(
+            f"interrupted: the state of the fit is in {str(checkpoint)!r}, and --resume goes on "
+            "from it",
+            file=sys.stderr,
+        )
+        return 128 + signalled.signal_number
     if output is not None:
         model.save(output)
-    _summarise(model, table, output, interruption, as_json)
+    _summarise(model, data, source, output, interruption, as_json)
     kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
     return status_of_fit(interruption, kept)
 
 
+def _replayable(source: Source, memory: str) -> Source:
+    """Return rows that can be gone through as often as batch EM needs."""
+    if source.replayable:
+        return source
+    from fastgmm.data.memory_budget import bytes_of_memory
+    from fastgmm.data.spool import SpooledSource
+    from fastgmm.data.stream import ReadingOptions
+
+    return SpooledSource(source, ReadingOptions(memory_budget=bytes_of_memory(memory)))
+
+
 def _summarise(
     model: GaussianMixture,
-    table: Table,
+    data: list[str],
+    source: Source,
     output: Path | None,
     interruption: Interruption,
     as_json: bool,
 ) -> None:
     from fastgmm.cli.watched_fit import end_of_fit
 
-    n_samples, n_features = table.values.shape
+    info = model.fit_info_
     if as_json:
-        info = model.fit_info_
         document: dict[str, Any] = {
-            "data": table.path,
-            "n_samples": n_samples,
-            "n_features": n_features,
+            "data": data,
+            "n_samples": source.n_samples,
+            "n_features": source.n_features,
             "n_components": model.n_components,
             "covariance_type": model.covariance_type,
             "log_likelihood": model.lower_bound_,
@@ -122,7 +181,7 @@ def _summarise(
         print_json(document)
         return
     pairs: dict[str, object] = {
-        "data": f"{n_samples} rows, {n_features} columns",
+        "data": f"{source.n_samples} rows, {source.n_features} columns",
         "mixture": f"{model.n_components} components, {model.covariance_type}",
         "end": end_of_fit(model, interruption),
         "log-likelihood": f"{model.lower_bound_:.6f} nats a row",

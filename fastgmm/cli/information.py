@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastgmm.cli import options
 from fastgmm.cli.models import MODEL_SUFFIX, LoadedModel, load_model
 from fastgmm.cli.output import print_columns, print_json, print_pairs, write
-from fastgmm.data.summary import ColumnSummary, summarise_columns
+
+if TYPE_CHECKING:
+    from fastgmm.data.summary import ColumnSummary
 
 _MOST_MEANS = 8
 """Beyond so many features, means do not fit on a line, and only JSON has them."""
 
 
 def info(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="A model or a table.", show_default=False),
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="A model, or data in files or folders.", show_default=False
+        ),
     ],
     as_json: options.Json = False,
 ) -> None:
-    """Describe a model, or the columns of a table."""
-    if file.suffix == MODEL_SUFFIX:
-        _describe_model(file, load_model(file), as_json)
+    """Describe a model, or the columns of data in one pass over them."""
+    if len(files) == 1 and files[0].endswith(MODEL_SUFFIX):
+        path = Path(files[0])
+        _describe_model(path, load_model(path), as_json)
     else:
-        _describe_table(file, *summarise_columns(file), as_json)
+        from fastgmm.data.summary import summarise_columns  # which takes a while
+
+        _describe_table(files, *summarise_columns(files), as_json)
 
 
 def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
@@ -76,21 +84,21 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
 
 
 def _describe_table(
-    path: Path, n_samples: int, columns: tuple[ColumnSummary, ...], as_json: bool
+    files: list[str], n_samples: int, columns: tuple[ColumnSummary, ...], as_json: bool
 ) -> None:
     if as_json:
         print_json(
             {
-                "file": path,
+                "files": files,
                 "n_samples": n_samples,
                 "columns": [
-                    {name: getattr(column, name) for name in ColumnSummary.__slots__}
+                    {field.name: getattr(column, field.name) for field in fields(column)}
                     for column in columns
                 ],
             }
         )
         return
-    print_pairs({"file": path, "rows": n_samples, "columns": len(columns)})
+    print_pairs({"file": ", ".join(files), "rows": n_samples, "columns": len(columns)})
     write(["\n"])
     print_columns(
         [

@@ -1,4 +1,4 @@
-"""A fitted model and the table to use it on."""
+"""A fitted model and the rows to use it on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.data.files import check_finite, read_table
-
 if TYPE_CHECKING:
+    from fastgmm.data.source import Source
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
 
 MODEL_SUFFIX = ".fgm"
@@ -73,31 +72,38 @@ def check_model_path(path: Path | None) -> None:
         raise ValueError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
 
 
-def read_rows(path: Path, model: LoadedModel) -> NDArray[Any]:
-    """Read the rows that a model is to be used on.
+def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
+    """Open the rows that a model is to be used on.
 
     Parameters
     ----------
-    path : Path
-        A table. If it and the model have names for their columns, those of the model are used, in
-        its order; if not, the columns must be as many as the model's.
+    paths : list of str
+        Tables. If they and the model have names for their columns, those of the model are used,
+        in its order; if not, the columns must be as many as the model's.
     model : LoadedModel
         The fitted mixture.
+    memory : str
+        What reading may take.
 
     Returns
     -------
-    ndarray of shape (n_samples, n_features)
-        The rows, all finite.
+    Source
+        The rows.
     """
-    table = read_table(path, columns_if_named=model.feature_names)
+    from fastgmm.data.opening import open_data  # which takes a while
+
+    source = open_data(
+        paths[0] if len(paths) == 1 else paths,
+        columns_if_named=model.feature_names,
+        memory_budget=memory,
+    )
     n_features = model.mixture.n_features_in_
-    if table.values.shape[1] != n_features:
+    if source.n_features != n_features:
         raise ValueError(
-            f"{str(path)!r} has {table.values.shape[1]} columns, and the model was fitted to "
-            f"{n_features}"
+            f"{', '.join(map(repr, paths))}: there are {source.n_features} columns, and the model "
+            f"was fitted to {n_features}"
         )
-    check_finite(table)
-    return table.values
+    return source
 
 
 def component_columns(values: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -20,19 +20,34 @@ Columns = Annotated[
     ),
 ]
 Data = Annotated[
-    Path,
+    list[str],
     typer.Argument(
-        metavar="DATA", help="A table: .npy, .npz, .csv or .parquet.", show_default=False
+        metavar="DATA...",
+        help="Files, folders or patterns: Parquet, CSV, Arrow, .npy, .npz, HDF5, Zarr, images; - "
+        "is standard input.",
+        show_default=False,
     ),
 ]
 InitParams = Annotated[
     Literal["kmeans", "k-means++", "random", "random_from_data"],
     typer.Option(help="Where the components start."),
 ]
+ErrorPolicy = Annotated[
+    Literal["raise", "skip"],
+    typer.Option("--on-error", help="Damaged files: end there, or leave out what is damaged."),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of text.", show_default=False)
 ]
 MaxIter = Annotated[int, typer.Option(min=1, help="At most so many passes over the data.")]
+Memory = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="What reading the data may take, as 500MB or 2GB."),
+]
+MissingPolicy = Annotated[
+    Literal["error", "drop"],
+    typer.Option("--missing", help="Rows with missing values: an error, or left out."),
+]
 ModelFile = Annotated[
     Path,
     typer.Option(
@@ -58,6 +73,12 @@ RegCovar = Annotated[
 RegCovarScale = Annotated[
     Literal["auto", "absolute", "relative"],
     typer.Option(help="What reg-covar is relative to: 1, or the features' variances."),
+]
+WeightColumn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The column that holds the rows' weights.", show_default=False
+    ),
 ]
 Tolerance = Annotated[
     float,

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from fastgmm.data.table_output import csv_blocks, writable_suffix, write_table
+from fastgmm.data.table_output import csv_blocks, table_writer, writable_suffix
 
 STANDARD_OUTPUT = Path("-")
 
@@ -88,20 +88,26 @@ def check_output(path: Path | None) -> None:
         writable_suffix(path)
 
 
-def write_columns(path: Path | None, columns: Mapping[str, Any]) -> None:
+def write_columns(path: Path | None, blocks: Iterable[Mapping[str, Any]]) -> None:
     """Write a table to a file, or to standard output as CSV.
 
     Parameters
     ----------
     path : Path or None
         Where the table is to go; None and ``-`` stand for standard output.
-    columns : mapping of str to ndarray
-        The columns and their names.
+    blocks : iterable of mapping of str to ndarray
+        The columns and their names, some rows at a time.
     """
     if path is None or path == STANDARD_OUTPUT:
-        write(csv_blocks(columns))
-    else:
-        write_table(path, columns)
+        write(
+            text
+            for number, columns in enumerate(blocks)
+            for text in csv_blocks(columns, header=number == 0)
+        )
+        return
+    with table_writer(path) as write_block:
+        for columns in blocks:
+            write_block(columns)
 
 
 def _plain(value: Any) -> Any:

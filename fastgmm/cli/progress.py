@@ -34,7 +34,9 @@ class FitProgress:
         self.n_starts = n_starts
         self._lines = not quiet and not sys.stderr.isatty()
         self._trace: list[float] = []
-        self._began = self._last_line = time.monotonic()
+        self._began = self._last_line = self._pass_began = time.monotonic()
+        self._rows_done = self._pass_first = 1 << 62
+        self._rate = self._status = ""
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -64,6 +66,39 @@ class FitProgress:
         self._trace = []
         self._began = time.monotonic()
 
+    def add_rows(self, done: int, *, expected: int | None, bytes_per_row: int) -> None:
+        """Show how far the present pass is, and how fast.
+
+        Parameters
+        ----------
+        done : int
+            Rows of this pass so far.
+        expected : int or None
+            Rows of a pass, if that is known.
+        bytes_per_row : int
+            Size of a row.
+        """
+        now = time.monotonic()
+        if done <= self._rows_done:
+            # What came between two passes is no time of either.
+            self._pass_began, self._pass_first = now, done
+        self._rows_done = done
+        part = f"{_count(done)} rows"
+        if expected:
+            part += f" of {_count(expected)}"
+        shown = [self._status, part]
+        if done > self._pass_first:
+            rate = (done - self._pass_first) / max(now - self._pass_began, 1e-9)
+            self._rate = f"{_count(rate)} rows/s, {rate * bytes_per_row / 1e6:.0f} MB/s"
+            shown.append(self._rate)
+            if expected and not self._trace:
+                shown.append(f"about {_duration((expected - done) / rate)} left of this pass")
+        status = ", ".join(filter(None, shown))
+        self._bar.update(self._task, status=status)
+        if self._lines and now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            print(f"reading: {status}", file=sys.stderr, flush=True)
+
     def add_pass(self, start: int, log_likelihood: float) -> None:
         """Show one more pass.
 
@@ -84,6 +119,9 @@ class FitProgress:
             # Starts to come are taken to be as long as this one.
             passes = left + (self.n_starts - start - 1) * (done + left)
             status += f", about {_duration(passes * (now - self._began) / done)} left"
+        self._status = status
+        if self._rate:
+            status += f", {self._rate}"
         self._bar.update(
             self._task,
             description=f"{name} {done}",
@@ -132,3 +170,11 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _count(number: float) -> str:
+    """Return a large number in a few characters."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.1f}{unit}"
+    return f"{number:.0f}"

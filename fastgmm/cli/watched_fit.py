@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from fastgmm.cli.interruption import Interruption
 from fastgmm.cli.progress import FitProgress
+from fastgmm.data.source import Source
+from fastgmm.data.stream import StreamSource
 
 if TYPE_CHECKING:
     from sklearn.callback import CallbackContext
@@ -18,37 +21,40 @@ if TYPE_CHECKING:
 
 def fit_watched(
     model: GaussianMixture,
-    rows: NDArray[Any],
+    rows: NDArray[Any] | Source,
     interruption: Interruption,
     *,
-    sample_weight: NDArray[Any] | None = None,
     quiet: bool = False,
 ) -> None:
     """Fit a mixture with progress on standard error.
 
     After the first iteration, Ctrl-C or SIGTERM ends the fit as if it were complete, and
     `interruption` tells of it; before, there is nothing to keep, and `Interrupted` is raised.
+    `Interrupted` is raised at once, too, where the fit has a checkpoint.
 
     Parameters
     ----------
     model : GaussianMixture
         The mixture to fit.
-    rows : ndarray of shape (n_samples, n_features)
+    rows : ndarray of shape (n_samples, n_features), or Source
         The rows.
     interruption : Interruption
         Receives the signals.
-    sample_weight : ndarray of shape (n_samples,), optional
-        Weights of the rows.
     quiet : bool, default=False
         Show nothing.
     """
     progress = FitProgress(
         tolerance=model.tol, max_passes=model.max_iter, n_starts=model.n_init, quiet=quiet
     )
+    if isinstance(rows, StreamSource):
+        bytes_per_row = rows.n_features * rows.dtype.itemsize
+        rows.on_rows = partial(
+            progress.add_rows, expected=rows.expected_samples, bytes_per_row=bytes_per_row
+        )
     with progress:
-        model.set_callbacks(_Watcher(progress, interruption))
+        model.set_callbacks(_Watcher(progress, interruption, model.checkpoint is not None))
         try:
-            model.fit(rows, sample_weight=sample_weight)
+            model.fit(rows)
         finally:
             interruption.deferred = False
             model.set_callbacks()
@@ -101,9 +107,12 @@ def status_of_fit(interruption: Interruption, kept: str) -> int:
 class _Watcher:
     """A callback in scikit-learn's protocol: between the fit, the display and the signals."""
 
-    def __init__(self, progress: FitProgress, interruption: Interruption) -> None:
+    def __init__(
+        self, progress: FitProgress, interruption: Interruption, has_checkpoint: bool
+    ) -> None:
         self._progress = progress
         self._interruption = interruption
+        self._has_checkpoint = has_checkpoint
 
     def setup(self, **_arguments: Any) -> None:
         """Do nothing: there is nothing to set up."""
@@ -123,6 +132,7 @@ class _Watcher:
         fitted_estimator: GaussianMixture | None,
     ) -> bool:
         if context.task_name == "iteration" and fitted_estimator is not None:
-            self._interruption.deferred = True
+            # What a checkpoint holds needs no end of the pass to be kept.
+            self._interruption.deferred = not self._has_checkpoint
             self._progress.add_pass(context.parent.task_id, float(fitted_estimator.trace_[-1]))
         return self._interruption.signal_number is not None

@@ -35,6 +35,7 @@ class ArraySource(Source):
     """
 
     replayable = True
+    reads_ahead = False
 
     def __init__(
         self,

@@ -16,6 +16,9 @@ from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
 from fastgmm.data.table_file import Column, Damage, Piece, TableFile
 
+_BATCH_BYTES = 2**21
+"""Bytes that are decoded at once: they are still in the cache when they are copied."""
+
 _BUFFER_BYTES = 2**20
 """Read at a time of each column: without it a row group's columns are read whole."""
 
@@ -77,6 +80,7 @@ class ParquetFile(TableFile):
             conditions = filter_columns(self.origin, self._whole_schema(), rows_wanted)
             wanted = list(dict.fromkeys([*wanted, *conditions]))
         own = [name for name in wanted if name not in self._partitions]
+        at_once = min(n_rows, max(1, _BATCH_BYTES // (8 * max(len(own), 1))))
         with self._opened() as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist()
@@ -84,7 +88,7 @@ class ParquetFile(TableFile):
                 first, last = starts[group], starts[group + 1]
                 done = first
                 try:
-                    for batch in file.iter_batches(n_rows, row_groups=[group], columns=own):
+                    for batch in file.iter_batches(at_once, row_groups=[group], columns=own):
                         batch.validate()
                         whole = self._with_partitions(batch)
                         yield from pieces_of(whole, names, done, rows_wanted)

@@ -45,12 +45,15 @@ class Source(ABC):
         float32 or float64.
     replayable : bool
         Whether `blocks` can be called more than once.
+    reads_ahead : bool
+        Whether threads read the next block while one is worked on.
     """
 
     n_features: int
     feature_names: tuple[str, ...] | None
     dtype: np.dtype[Any]
     replayable: bool
+    reads_ahead: bool
 
     @property
     @abstractmethod

@@ -67,10 +67,13 @@ class StreamSource(Source):
     """
 
     replayable = True
+    reads_ahead = True
     _by_columns = False
     """Whether batches hold columns rather than rows: blocks then do, too."""
     _borrowed = False
     """Whether whoever makes a batch may overwrite it."""
+    _stays_the_same = False
+    """Whether a change between two passes would be noticed: values are then checked once only."""
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class StreamSource(Source):
         self._n_samples: int | None = None
         self._total_weight = 0.0
         self._started = False
+        self._sound = self._dropped = False
         bytes_per_row = n_features * self.dtype.itemsize + 8 * has_weights
         self.block_rows = (
             rows_of_block(bytes_per_row, options.memory_budget)
@@ -210,6 +214,7 @@ class StreamSource(Source):
             )
         check_total_weight(self.description(), total_weight)
         self.note_size(n_samples, total_weight)
+        self._sound = self._stays_the_same and not self._dropped
 
     def _cut(self) -> Generator[Rows, None, None]:
         """Yield batches as blocks, checked."""
@@ -217,9 +222,13 @@ class StreamSource(Source):
         order: Literal["C", "F"] = "F" if self._by_columns else "C"
         X, weights = self._new_block(order)
         filled = 0
+        self._dropped = False
         names = self.feature_names or [f"x{j}" for j in range(self.n_features)]
         for unchecked in self._batches():
-            batch = checked(unchecked, names, self.options.missing)
+            batch = unchecked
+            if not self._sound:
+                batch = checked(unchecked, names, self.options.missing)
+                self._dropped = self._dropped or batch is not unchecked
             values, n_rows, used = batch.values, batch.n_rows, 0
             while used < n_rows:
                 whole = min(size, (n_rows - used) // BLOCK_ROWS * BLOCK_ROWS)

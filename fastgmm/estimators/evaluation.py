@@ -165,9 +165,8 @@ class MixtureEvaluation:
         float
             Log-likelihood for each unit of weight, in nats.
         """
-        source, parameters = self._evaluated(X, sample_weight)
-        total = passes.log_likelihood(source, parameters, n_jobs=self.n_jobs)
-        return total / source.total_weight
+        scores = self._scores(X, sample_weight)
+        return scores.log_likelihood / scores.weight
 
     def bic(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return the Bayesian information criterion of the mixture on rows; lower is better.
@@ -185,10 +184,7 @@ class MixtureEvaluation:
         float
             -2 log L + p log n, with p free parameters (Schwarz, 1978).
         """
-        source, parameters = self._evaluated(X, sample_weight)
-        return criteria.bayesian_criterion(
-            source, parameters, self._structure(), n_jobs=self.n_jobs
-        )
+        return self._scores(X, sample_weight).bic
 
     def aic(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return the Akaike information criterion of the mixture on rows; lower is better.
@@ -205,8 +201,7 @@ class MixtureEvaluation:
         float
             -2 log L + 2 p, with p free parameters (Akaike, 1974).
         """
-        source, parameters = self._evaluated(X, sample_weight)
-        return criteria.akaike_criterion(source, parameters, self._structure(), n_jobs=self.n_jobs)
+        return self._scores(X, sample_weight).aic
 
     def icl(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return the integrated completed likelihood criterion on rows; lower is better.
@@ -229,10 +224,8 @@ class MixtureEvaluation:
             ``bic(X) + 2 * entropy(X)``.
         """
         source, parameters = self._evaluated(X, sample_weight)
-        bayesian = criteria.bayesian_criterion(
-            source, parameters, self._structure(), n_jobs=self.n_jobs
-        )
-        return bayesian + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
+        bic = criteria.score(source, parameters, self._structure(), n_jobs=self.n_jobs).bic
+        return bic + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 
     def entropy(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return how uncertain the components of the rows are.
@@ -306,6 +299,11 @@ class MixtureEvaluation:
                 f"X has {source.n_features} features, but means_ has {parameters.n_features}"
             )
         return source, parameters
+
+    def _scores(self, X: Rows, sample_weight: Weights = None) -> criteria.Scores:
+        """Return the likelihood of rows and all criteria, from one pass."""
+        source, parameters = self._evaluated(X, sample_weight)
+        return criteria.score(source, parameters, self._structure(), n_jobs=self.n_jobs)
 
     def _evaluate(
         self, evaluate: _RowPass[_Values], source: Source, parameters: MixtureParameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, TypeVar, cast
 
+import narwhals
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
@@ -18,6 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.column_names import name_list
+from fastgmm.data.frames import is_frame
 from fastgmm.data.opening import is_data_reference, open_data
 from fastgmm.data.source import Source
 from fastgmm.model.statistics import FloatArray
@@ -95,6 +97,8 @@ def check_source(
     TypeError
         If `X` is sparse.
     """
+    if is_frame(X):
+        return _check_frame(estimator, X, sample_weight, reset, ensure_min_samples)
     if is_data_reference(X):
         return _check_reference(estimator, X, sample_weight, reset)
     return check_array_source(
@@ -148,16 +152,39 @@ def check_array_source(
     return source
 
 
+def _check_frame(
+    estimator: BaseEstimator, X: Any, sample_weight: Any, reset: bool, ensure_min_samples: int
+) -> ArraySource:
+    """Return the rows of a data frame, with scikit-learn's rules for the names of features."""
+    weight_column = sample_weight if isinstance(sample_weight, str) else None
+    source = open_data(X, weight_column=weight_column)
+    assert isinstance(source, ArraySource)  # a frame is in memory
+    features = X if weight_column is None else narwhals.from_native(X).drop(weight_column)
+    with config_context(array_api_dispatch=False):
+        validate_data(
+            estimator,
+            narwhals.to_native(features, pass_through=True),
+            reset=reset,
+            skip_check_array=True,
+        )
+        check_array(
+            source.X, dtype=None, estimator=estimator, ensure_min_samples=ensure_min_samples
+        )
+    if sample_weight is None or weight_column is not None:
+        return source
+    return _with_weights(source, sample_weight)
+
+
 def _check_reference(estimator: Any, X: Any, sample_weight: Any, reset: bool) -> Source:
     """Open the data that were given, and compare or learn their features."""
     known = None if reset else getattr(estimator, "feature_names_in_", None)
-    by_column = isinstance(sample_weight, str)
-    source = open_data(
-        X,
-        columns_if_named=None if known is None else tuple(known),
-        weight_column=sample_weight if by_column else None,
-    )
-    if sample_weight is not None and not by_column:
+    names = None if known is None else tuple(known)
+    weight_column = sample_weight if isinstance(sample_weight, str) else None
+    if isinstance(X, Source):
+        source = open_data(X, weight_column=weight_column)
+    else:
+        source = open_data(X, columns_if_named=names, weight_column=weight_column)
+    if sample_weight is not None and weight_column is None:
         source = _with_weights(source, sample_weight)
     if reset:
         estimator.n_features_in_ = source.n_features
@@ -170,10 +197,11 @@ def _check_reference(estimator: Any, X: Any, sample_weight: Any, reset: bool) ->
             f"X has {source.n_features} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_features_in_} features as input."
         )
-    elif known is not None and source.feature_names not in (None, tuple(known)):
+    elif names is not None and source.feature_names not in (None, names):
+        assert source.feature_names is not None
         raise ValueError(
             f"the columns of X are {name_list(source.feature_names)}, but "
-            f"{type(estimator).__name__} was fitted to {name_list(tuple(known))}: give these, in "
+            f"{type(estimator).__name__} was fitted to {name_list(names)}: give these, in "
             "this order"
         )
     return source

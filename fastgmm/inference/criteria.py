@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import entr
@@ -17,14 +18,35 @@ _BLOCK_BYTES = 2**25
 """Responsibilities held at once while their entropy is taken."""
 
 
-def bayesian_criterion(
+class Scores(NamedTuple):
+    """How well a mixture explains some rows.
+
+    Attributes
+    ----------
+    weight : float
+        Sum of the rows' weights, or their number, n.
+    log_likelihood : float
+        Weighted sum of the rows' log-densities, log L, in nats.
+    bic : float
+        -2 log L + p log n, with p free parameters (Schwarz, 1978).
+    aic : float
+        -2 log L + 2 p (Akaike, 1974).
+    """
+
+    weight: float
+    log_likelihood: float
+    bic: float
+    aic: float
+
+
+def score(
     source: Source,
     parameters: MixtureParameters,
     structure: CovarianceStructure,
     *,
     n_jobs: int | None = None,
-) -> float:
-    """Return -2 log L + p log n (Schwarz, 1978); n is the total weight of the rows.
+) -> Scores:
+    """Return the log-likelihood of rows and the information criteria, from one pass.
 
     Parameters
     ----------
@@ -33,31 +55,24 @@ def bayesian_criterion(
     parameters : MixtureParameters
         The mixture.
     structure : CovarianceStructure
-        Says how many free parameters p it has.
+        Says how many free parameters it has.
     n_jobs : int or None
         Number of threads.
+
+    Returns
+    -------
+    Scores
+        The figures.
     """
+    total = log_likelihood(source, parameters, n_jobs=n_jobs)
+    weight = source.total_weight
     n_parameters = structure.n_parameters(parameters.n_components, parameters.n_features)
-    penalty = n_parameters * math.log(source.total_weight)
-    return -2.0 * log_likelihood(source, parameters, n_jobs=n_jobs) + penalty
-
-
-def akaike_criterion(
-    source: Source,
-    parameters: MixtureParameters,
-    structure: CovarianceStructure,
-    *,
-    n_jobs: int | None = None,
-) -> float:
-    """Return -2 log L + 2 p (Akaike, 1974).
-
-    Parameters
-    ----------
-    source, parameters, structure, n_jobs
-        As for `bayesian_criterion`.
-    """
-    n_parameters = structure.n_parameters(parameters.n_components, parameters.n_features)
-    return -2.0 * log_likelihood(source, parameters, n_jobs=n_jobs) + 2.0 * n_parameters
+    return Scores(
+        weight,
+        total,
+        bic=-2.0 * total + n_parameters * math.log(weight),
+        aic=-2.0 * total + 2.0 * n_parameters,
+    )
 
 
 def assignment_entropy(

@@ -143,14 +143,14 @@ def _run(
     known = source.n_samples
     used = n_slots if known is None else min(n_slots, -(-known // BLOCK_ROWS))
     per_density = 4 * n_features if diagonal else 2 * n_features * (n_features + 1)
-    outputs = {
+    outputs: dict[str, Any] = {
         "log_density": np.empty(0, source.dtype) if log_density is None else log_density,
         "labels": np.empty(0, np.int64) if labels is None else labels,
         "responsibilities": (
             np.empty((0, 0), source.dtype) if responsibilities is None else responsibilities
         ),
     }
-    sums = {
+    sums: dict[str, Any] = {
         "counts": np.zeros((used, n_components)),
         "first": np.zeros((used, first if moments else 0)),
         "second": np.zeros((used, second if moments else 0)),
@@ -175,7 +175,9 @@ def _run(
                 **{name: each[rows] for name, each in outputs.items()},
             )
             operations = len(X) * n_components * (per_density + _EXPONENTIAL)
-            run_slots(mixture_slot, task, used, n_jobs, operations)
+            run_slots(
+                mixture_slot, task, used, n_jobs, operations, beside_readers=source.reads_ahead
+            )
             n_rows += len(X)
     filled = min(used, -(-n_rows // BLOCK_ROWS))
     return task._replace(**{name: each[:filled] for name, each in sums.items()})

@@ -7,6 +7,9 @@ A pass is a loop over slots.  Usually numba's ``prange`` runs it.  Two cases are
 
 In both, Python threads run the same slots; the kernels hold no lock of Python's.  The results are
 the same to the bit, since each slot's work and the order of reduction do not change.
+
+So they do where other threads read the next rows meanwhile: numba's keep their cores busy for a
+while when they have nothing to do, in the way of the readers.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -35,6 +38,9 @@ _OPERATIONS_AT_ONCE = 50_000_000_000
 
 _FEWEST_BLOCKS = 16
 """Blocks that are run at once whatever they cost, so that threads have something to share."""
+
+_PARTS_PER_THREAD = 4
+"""Parts of a pass that a pool's threads take one after the other, so that all end together."""
 
 _forked_after_start = False
 
@@ -111,6 +117,13 @@ def run_in_parallel(run_slot, task, n_slots, stride):
         run_slot(task, np.int64(i * stride % n_slots))
 
 
+@kernel()
+def run_in_series(run_slot, task, first, last, n_slots, stride):
+    """Run a slot kernel for some of the slots, in the order in which they are shared out."""
+    for i in range(first, last):
+        run_slot(task, np.int64(i * stride % n_slots))
+
+
 def _spreading_stride(n_slots: int) -> int:
     """Return a step through all slots that mixes them well.
 
@@ -143,11 +156,14 @@ def _stretches(task: Any, operations: int) -> Iterator[Any]:
         yield task._replace(first_block=task.first_block + first, **parts)
 
 
-_parallel_entries: dict[Any, Any] = {}
-
-
 def run_slots(
-    slot_kernel: Any, task: Any, n_slots: int, n_jobs: int | None, operations: int
+    slot_kernel: Any,
+    task: Any,
+    n_slots: int,
+    n_jobs: int | None,
+    operations: int,
+    *,
+    beside_readers: bool = False,
 ) -> None:
     """Run a pass over all its slots.
 
@@ -164,29 +180,50 @@ def run_slots(
     operations : int
         About how many floating-point operations the pass takes: a short one is not worth waking
         more threads for, and a long one must not keep Ctrl-C waiting.
+    beside_readers : bool
+        Whether other threads read the next rows meanwhile.
     """
     threads = min(effective_threads(n_jobs), n_slots, 1 + operations // _OPERATIONS_PER_THREAD)
     for stretch in _stretches(task, operations):
-        _run_stretch(slot_kernel, stretch, n_slots, threads)
+        _run_stretch(slot_kernel, stretch, n_slots, threads, beside_readers)
 
 
-def _run_stretch(slot_kernel: Any, task: Any, n_slots: int, threads: int) -> None:
+_entries: dict[Any, Any] = {}
+
+
+def _entry(driver: Any, slot_types: tuple[Any, ...], n_integers: int) -> Any:
+    """Return the version of a driver for a slot kernel and its task, compiling it if new."""
+    signature = (*slot_types, *[types.int64] * n_integers)
+    found = _entries.get((driver, signature))
+    if found is None:
+        found = _entries[driver, signature] = driver.compile(signature)
+    return found
+
+
+def _run_stretch(
+    slot_kernel: Any, task: Any, n_slots: int, threads: int, beside_readers: bool
+) -> None:
     """Run a slot kernel for all slots without a pause."""
     if numba.config.DISABLE_JIT:
         for slot in range(n_slots):
             slot_kernel(task, slot)
         return
     compiled = compiled_slot(slot_kernel, task)
-    if not needs_pool():
-        entry = _parallel_entries.get(compiled.types)
-        if entry is None:
-            entry = run_in_parallel.compile((*compiled.types, types.int64, types.int64))
-            _parallel_entries[compiled.types] = entry
+    stride = _spreading_stride(n_slots)
+    if not (beside_readers or needs_pool()):
+        run = _entry(run_in_parallel, compiled.types, 2)
         with _numba_threads(threads):
-            entry(compiled.function, task, n_slots, _spreading_stride(n_slots))
-    elif threads == 1:
-        for slot in range(n_slots):
-            compiled.run(task, slot)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(partial(compiled.run, task), range(n_slots)))
+            run(compiled.function, task, n_slots, stride)
+        return
+    run = _entry(run_in_series, compiled.types, 4)
+    if threads == 1:
+        run(compiled.function, task, 0, n_slots, n_slots, stride)
+        return
+    edges = np.linspace(0, n_slots, min(n_slots, _PARTS_PER_THREAD * threads) + 1).astype(int)
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [
+            pool.submit(run, compiled.function, task, first, last, n_slots, stride)
+            for first, last in pairwise(edges.tolist())
+        ]
+    for part in parts:
+        part.result()

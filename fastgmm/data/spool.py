@@ -1,0 +1,82 @@
+"""Rows that come only once, kept in a temporary file so that they can be gone through again."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from fastgmm.data.batch import Batch
+from fastgmm.data.source import Source
+from fastgmm.data.stream import ReadingOptions, StreamSource
+
+
+class SpooledSource(StreamSource):
+    """A copy of a source's rows in a temporary file, which is removed with this object.
+
+    Parameters
+    ----------
+    source : Source
+        The rows; they are gone through once, here.
+    options : ReadingOptions
+        How to read them back.
+
+    Raises
+    ------
+    OSError
+        If the folder for temporary files is full.
+    """
+
+    def __init__(self, source: Source, options: ReadingOptions) -> None:
+        super().__init__(
+            dtype=source.dtype,
+            n_features=source.n_features,
+            feature_names=source.feature_names,
+            has_weights=source.has_weights,
+            options=options,
+        )
+        self._file = tempfile.TemporaryFile(prefix="fastgmm-")  # noqa: SIM115 - kept open
+        self._sizes: list[int] = []
+        digest = hashlib.blake2b(digest_size=16)
+        with closing(source.blocks()) as blocks:  # type: ignore[type-var]
+            for X, weights in blocks:
+                self._sizes.append(len(X))
+                for part in (X, weights):
+                    if part is not None:
+                        content = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+                        digest.update(content)
+                        self._file.write(content)
+        self._file.flush()
+        self._digest = digest.hexdigest()
+        self.expected_samples = sum(self._sizes)
+
+    def description(self) -> str:
+        """Return what messages call the rows."""
+        return "the copy of the rows in a temporary file"
+
+    def _batches(self) -> Iterator[Batch]:
+        self._file.seek(0)
+        row = 0
+        for n_rows in self._sizes:
+            X = np.empty((n_rows, self.n_features), self.dtype)
+            weights = np.empty(n_rows) if self.has_weights else None
+            for part in (X, weights):
+                if part is not None:
+                    self._fill(part)
+            yield Batch(X, weights, self.description(), row)
+            row += n_rows
+
+    def _fill(self, part: np.ndarray[Any, Any]) -> None:
+        content = memoryview(part.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        while content:
+            n_read = self._file.readinto(content)  # type: ignore[attr-defined]
+            if not n_read:
+                raise OSError(f"{self.description()} was cut short")
+            content = content[n_read:]
+
+    def _identity(self) -> dict[str, Any]:
+        return {"kind": "spooled", "rows": self.expected_samples, "digest": self._digest}
