@@ -1,0 +1,396 @@
+"""Online EM over data that can be gone through: epochs of batches, and when to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Rows, Source
+from fastgmm.inference.blas_threads import one_blas_thread
+from fastgmm.inference.online import OnlineState, StepSchedule, online_step
+from fastgmm.inference.passes import log_likelihood
+from fastgmm.model.structures import CovarianceStructure
+
+_PIECE_ROWS = 64
+"""Rows of an array that stay together: enough of them to be read at the speed of memory."""
+
+_PIECES_IN_BATCH = 64
+"""The fewest pieces that a batch is made of, so that rows in order of component are mixed."""
+
+EndReason = Literal["max_epochs", "held_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class MinibatchPlan:
+    """How a fit goes through its rows.
+
+    Attributes
+    ----------
+    batch_size : int
+        Rows of a batch.
+    max_epochs : int
+        Most times to go through the rows; only once where they cannot be gone through again.
+    held_out_every : int or None
+        One row in so many is never learnt, and judges the fit instead: each epoch's estimate is
+        the mean log-likelihood of these rows, each under the parameters at the time it went by.
+        None to learn all, which a fit of a single epoch does in any case.
+    tol : float
+        Smallest rise of the estimate, in nats, that is worth another epoch.
+    patience : int
+        The fit ends after so many epochs without such a rise.
+    averaging : bool
+        Whether statistics are averaged over time.
+    """
+
+    batch_size: int
+    max_epochs: int = 1
+    held_out_every: int | None = None
+    tol: float = 1e-3
+    patience: int = 1
+    averaging: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MinibatchState:
+    """Where a fit stands between two batches; enough to go on from as if never left.
+
+    Attributes
+    ----------
+    online : OnlineState
+        What was learnt.
+    seed : int
+        Together with the number of the epoch, seed of the order of the rows.
+    epoch : int
+        Number of epochs that are over.
+    n_rows : int
+        Rows of the present epoch that went by.
+    held_out : tuple of two floats
+        Log-likelihood and weight of the rows of the present epoch that were held out.
+    scores : tuple of float
+        The estimate of each epoch that is over; empty without rows held out.
+    """
+
+    online: OnlineState
+    seed: int
+    epoch: int = 0
+    n_rows: int = 0
+    held_out: tuple[float, float] = (0.0, 0.0)
+    scores: tuple[float, ...] = ()
+
+    def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return the state as values that JSON knows and arrays, exactly.
+
+        Returns
+        -------
+        values : dict
+            The numbers.
+        arrays : dict of str to ndarray
+            The rest.
+        """
+        online, arrays = self.online.plain()
+        values = {
+            "online": online,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "n_rows": self.n_rows,
+            "held_out": list(self.held_out),
+            "scores": list(self.scores),
+        }
+        return values, arrays
+
+    @classmethod
+    def from_plain(
+        cls, values: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> MinibatchState:
+        """Return the state that `plain` made plain.
+
+        Parameters
+        ----------
+        values, arrays : mapping
+            What `plain` returned.
+
+        Returns
+        -------
+        MinibatchState
+            The state.
+        """
+        total, weight = map(float, values["held_out"])
+        return cls(
+            OnlineState.from_plain(values["online"], arrays),
+            int(values["seed"]),
+            int(values["epoch"]),
+            int(values["n_rows"]),
+            (total, weight),
+            tuple(map(float, values["scores"])),
+        )
+
+
+def fit_minibatch(
+    source: Source,
+    begin: Callable[[ArraySource], OnlineState] | MinibatchState,
+    sample_rows: int,
+    plan: MinibatchPlan,
+    schedule: StepSchedule,
+    structure: CovarianceStructure,
+    *,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    observe: Callable[[MinibatchState], None] | None = None,
+) -> tuple[MinibatchState, EndReason]:
+    """Fit a mixture by online EM on batches of rows.
+
+    Rows in memory come in a random order that is new in each epoch, except that some that lie
+    next to each other stay together. Other rows come in their own order, which should be a
+    random one.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    begin : callable or MinibatchState
+        Returns the state to begin with from a sample: random rows of those in memory, the first
+        of others. Or where an earlier call with the same arguments was left, to go on from
+        there, on the same rows from the first on.
+    sample_rows : int
+        Most rows of that sample.
+    plan : MinibatchPlan
+        How to go through the rows.
+    schedule : StepSchedule
+        How much a batch counts.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    seed : int
+        Seed of the sample and of the order of the rows.
+    n_jobs : int or None
+        Number of threads.
+    observe : callable or None
+        Called with the state before the first batch, after each and after each epoch.
+
+    Returns
+    -------
+    state : MinibatchState
+        The state at the end.
+    reason : {"max_epochs", "held_out"}
+        Why it ended: all epochs are over, or the estimate has not risen any more.
+    """
+    max_epochs = plan.max_epochs if source.replayable else 1
+    every = plan.held_out_every if plan.max_epochs > 1 else None
+    with one_blas_thread():
+        blocks: Iterator[Rows] | None = None
+        if isinstance(begin, MinibatchState):
+            state = begin
+        else:
+            if isinstance(source, ArraySource):
+                sample = _random_rows(source, sample_rows, every, seed)
+            else:
+                sample, blocks = _first_rows(source, sample_rows, every)
+            state = MinibatchState(begin(sample), seed)
+            if observe is not None:
+                observe(state)
+        reason = _end(state, plan, max_epochs)
+        while reason is None:
+            for rows, numbers in _batches(source, blocks, plan.batch_size, state, every):
+                state = _learn(state, rows, numbers, every, plan, schedule, structure, n_jobs)
+                if observe is not None:
+                    observe(state)
+            blocks = None
+            state = _close_epoch(state)
+            if observe is not None:
+                observe(state)
+            reason = _end(state, plan, max_epochs)
+    return state, reason
+
+
+def _learn(
+    state: MinibatchState,
+    rows: Rows,
+    numbers: npt.NDArray[np.int64] | None,
+    every: int | None,
+    plan: MinibatchPlan,
+    schedule: StepSchedule,
+    structure: CovarianceStructure,
+    n_jobs: int | None,
+) -> MinibatchState:
+    """Judge the parameters by the rows of a batch that are held out, and learn the others."""
+    X, weights = rows
+    held_out = state.held_out
+    if every is not None:
+        assert numbers is not None
+        held = _is_held_out(numbers, every)
+        judges = ArraySource(X[held], None if weights is None else weights[held])
+        if judges.total_weight > 0.0:
+            total = log_likelihood(judges, state.online.parameters, n_jobs=n_jobs)
+            held_out = held_out[0] + total, held_out[1] + judges.total_weight
+        # Rows without weight are absent to a pass, and cost less than a copy of the others.
+        weights = np.where(held, 0.0, 1.0 if weights is None else weights)
+    online, _ = online_step(
+        state.online,
+        ArraySource(X, weights),
+        schedule,
+        structure,
+        averaging=plan.averaging,
+        n_jobs=n_jobs,
+    )
+    return replace(state, online=online, n_rows=state.n_rows + len(X), held_out=held_out)
+
+
+def _close_epoch(state: MinibatchState) -> MinibatchState:
+    total, weight = state.held_out
+    scores = (*state.scores, total / weight) if weight > 0.0 else state.scores
+    return replace(state, epoch=state.epoch + 1, n_rows=0, held_out=(0.0, 0.0), scores=scores)
+
+
+def _end(state: MinibatchState, plan: MinibatchPlan, max_epochs: int) -> EndReason | None:
+    """Say why the fit is over, if it is."""
+    best, since = -np.inf, 0
+    for score in state.scores:
+        since = 0 if score >= best + plan.tol else since + 1
+        best = max(best, score)
+    if since >= plan.patience:
+        return "held_out"
+    return "max_epochs" if state.epoch >= max_epochs else None
+
+
+def _is_held_out(numbers: npt.NDArray[np.int64], every: int) -> npt.NDArray[np.bool_]:
+    held_out: npt.NDArray[np.bool_] = numbers % every == every - 1
+    return held_out
+
+
+def _batches(
+    source: Source,
+    blocks: Iterator[Rows] | None,
+    size: int,
+    state: MinibatchState,
+    every: int | None,
+) -> Iterator[tuple[Rows, npt.NDArray[np.int64] | None]]:
+    """Yield the batches of an epoch that are to come, and the numbers of their rows if needed."""
+    if isinstance(source, ArraySource):
+        order = np.random.default_rng([state.seed, state.epoch])
+        yield from _shuffled(source, size, state.n_rows, order, every is not None)
+        return
+    first = state.n_rows
+    with closing(source.blocks() if blocks is None else blocks) as read:  # type: ignore[type-var]
+        for rows in _recut(read, size, first):
+            numbers = np.arange(first, first + len(rows.X)) if every is not None else None
+            yield rows, numbers
+            first += len(rows.X)
+
+
+def _shuffled(
+    source: ArraySource, size: int, skipped: int, order: np.random.Generator, numbered: bool
+) -> Iterator[tuple[Rows, npt.NDArray[np.int64] | None]]:
+    """Yield batches of pieces in random order; the rows after the last whole piece come last.
+
+    A batch may be overwritten once the next one is asked for.
+    """
+    piece = max(1, min(_PIECE_ROWS, size // _PIECES_IN_BATCH))
+    n_pieces = source.n_samples // piece
+    whole = n_pieces * piece
+    pieces = source.X[:whole].reshape(n_pieces, piece, source.n_features)
+    weights = None if source.weights is None else source.weights[:whole].reshape(-1, piece)
+    shuffled = order.permutation(n_pieces)
+    most = -(-size // piece) + 1
+    X_room = np.empty((most, piece, source.n_features), source.dtype)
+    weight_room = np.empty((most, piece))
+    for first in range(skipped, source.n_samples, size):
+        last = min(first + size, source.n_samples)
+        chosen = shuffled[first // piece : -(-last // piece)]
+        part = slice(first % piece, first % piece + min(last, whole) - first)
+        np.take(pieces, chosen, axis=0, out=X_room[: len(chosen)], mode="clip")
+        X, w = X_room.reshape(-1, source.n_features)[part], None
+        if weights is not None:
+            np.take(weights, chosen, axis=0, out=weight_room[: len(chosen)], mode="clip")
+            w = weight_room.reshape(-1)[part]
+        numbers = None
+        if numbered:
+            numbers = (chosen[:, None] * piece + np.arange(piece)).reshape(-1)[part]
+        if last > whole:
+            rest = slice(max(first, whole), last)
+            X = np.concatenate([X, source.X[rest]])
+            w = None if w is None or source.weights is None else np.append(w, source.weights[rest])
+            numbers = None if numbers is None else np.append(numbers, np.arange(rest.start, last))
+        yield Rows(X, w), numbers
+
+
+def _recut(blocks: Iterable[Rows], size: int, skipped: int) -> Iterator[Rows]:
+    """Yield the rows after those skipped in batches that do not depend on the blocks."""
+    parts: list[Rows] = []
+    missing = size
+    for X, weights in blocks:
+        used = min(skipped, len(X))
+        skipped -= used
+        while used < len(X):
+            taken = min(missing, len(X) - used)
+            part = slice(used, used + taken)
+            rows = Rows(X[part], None if weights is None else weights[part])
+            used += taken
+            if taken == size:
+                yield rows
+                continue
+            # The block may be overwritten before the batch is complete.
+            parts.append(Rows(rows.X.copy(), None if rows.weights is None else rows.weights.copy()))
+            missing -= taken
+            if not missing:
+                yield _joined(parts)
+                parts, missing = [], size
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    X = np.concatenate([each.X for each in parts])
+    weights = [each.weights for each in parts if each.weights is not None]
+    return Rows(X, np.concatenate(weights) if weights else None)
+
+
+def _random_rows(source: ArraySource, size: int, every: int | None, seed: int) -> ArraySource:
+    """Return a random sample of the rows that are to be learnt, in their order."""
+    n_held_out = 0 if every is None else source.n_samples // every
+    n_learnt = source.n_samples - n_held_out
+    generator = np.random.default_rng(seed)
+    if source.weights is None:
+        chosen = np.sort(generator.choice(n_learnt, min(size, n_learnt), replace=False))
+        if every is not None:
+            chosen += chosen // (every - 1)
+        return ArraySource(source.rows(chosen))
+    present = np.flatnonzero(source.weights)
+    if every is not None:
+        present = present[~_is_held_out(present, every)]
+    chosen = np.sort(generator.choice(present, min(size, len(present)), replace=False))
+    return ArraySource(source.rows(chosen), source.weights[chosen])
+
+
+def _first_rows(source: Source, size: int, every: int | None) -> tuple[ArraySource, Iterator[Rows]]:
+    """Return the first rows that are to be learnt, and all blocks, with those read for that."""
+    blocks = source.blocks()
+    read: list[Rows] = []
+    sample: list[Rows] = []
+    n_read = n_sampled = 0
+    for block in blocks:
+        X = block.X.copy()
+        weights = None if block.weights is None else block.weights.copy()
+        read.append(Rows(X, weights))
+        learnt = np.ones(len(X), dtype=bool) if weights is None else weights > 0.0
+        if every is not None:
+            learnt &= ~_is_held_out(np.arange(n_read, n_read + len(X)), every)
+        chosen = np.flatnonzero(learnt)[: size - n_sampled]
+        sample.append(Rows(X[chosen], None if weights is None else weights[chosen]))
+        n_read += len(X)
+        n_sampled += len(chosen)
+        if n_sampled == size:
+            break
+    return ArraySource(*_joined(sample)), _followed(read, blocks)
+
+
+def _followed(read: list[Rows], blocks: Iterator[Rows]) -> Iterator[Rows]:
+    """Yield blocks that were read before, and then the others."""
+    with closing(blocks):  # type: ignore[type-var]
+        while read:
+            yield read.pop(0)
+        yield from blocks
