@@ -86,23 +86,41 @@ def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch
     ------
     DataError
         If a value is infinite, or missing where that is an error; if a weight is negative. The
-        message names the column and the row.
+        message names the first such row and the column.
     """
     if _all_finite(batch.values) and _sound_weights(batch.weights):
         return batch
-    dropped = np.zeros(batch.n_rows, dtype=bool)
-    for j, name in enumerate(names):
-        dropped |= _missing(batch, batch.column(j), f"the value in column {name!r}", missing)
+    columns = [(batch.column(j), f"the value in column {name!r}") for j, name in enumerate(names)]
     if batch.weights is not None:
-        dropped |= _missing(batch, batch.weights, "the weight", missing)
-        negative = np.flatnonzero(batch.weights < 0)
-        if negative.size:
-            i = int(negative[0])
-            raise DataError(
-                f"{batch.origin}: the weight at row {batch.row_number(i)} is "
-                f"{batch.weights[i]:g}: weights must be at least 0"
-            )
+        columns.append((batch.weights, "the weight"))
+    dropped = np.zeros(batch.n_rows, dtype=bool)
+    wrong: list[tuple[int, str, float]] = []
+    for column, what in columns:
+        if column.dtype.kind != "f" and column is not batch.weights:
+            continue
+        absent = np.isnan(column)
+        dropped |= absent
+        found = np.isinf(column)
+        if missing == "error":
+            found |= absent
+        if column is batch.weights:
+            found |= column < 0
+        if found.any():
+            i = int(found.argmax())
+            wrong.append((i, what, float(column[i])))
+    if wrong:
+        i, what, value = min(wrong, key=lambda each: each[0])
+        raise DataError(f"{batch.origin}: {what} at row {batch.row_number(i)} is {_advice(value)}")
     return batch.where(~dropped) if dropped.any() else batch
+
+
+def _advice(value: float) -> str:
+    """Return what to say of a value that cannot be used."""
+    if np.isnan(value):
+        return "missing: remove such rows, fill them in, or leave them out with missing='drop'"
+    if np.isinf(value):
+        return f"{value}: remove such rows or replace them"
+    return f"{value:g}: weights must be at least 0"
 
 
 def check_total_weight(origin: str, total_weight: float) -> None:
@@ -127,29 +145,6 @@ def check_total_weight(origin: str, total_weight: float) -> None:
         )
     if total_weight <= 0.0:
         raise DataError(f"{origin}: every row has weight 0")
-
-
-def _missing(
-    batch: Batch, column: npt.NDArray[Any], what: str, policy: MissingPolicy
-) -> npt.NDArray[np.bool_]:
-    """Return where a column has no value, unless that or an infinite one is an error."""
-    if column.dtype.kind != "f":
-        return np.zeros(len(column), dtype=bool)
-    missing: npt.NDArray[np.bool_] = np.isnan(column)
-    wrong = np.isinf(column)
-    if policy == "error":
-        wrong |= missing
-    if wrong.any():
-        i = int(wrong.argmax())
-        is_missing = bool(missing[i])
-        found = "missing" if is_missing else f"{column[i]}"
-        advice = (
-            "remove such rows, fill them in, or leave them out with missing='drop'"
-            if is_missing
-            else "remove such rows or replace them"
-        )
-        raise DataError(f"{batch.origin}: {what} at row {batch.row_number(i)} is {found}: {advice}")
-    return missing
 
 
 def _all_finite(values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> bool:

@@ -30,10 +30,13 @@ class ByteStream:
         A file, or an open one that is read once from where it stands.
     origin : str
         What it is called in messages; for a path the path if empty.
+    closes : bool
+        Whether to close an open file when it has been read.
     """
 
-    def __init__(self, source: Path | IO[bytes], origin: str = "") -> None:
+    def __init__(self, source: Path | IO[bytes], origin: str = "", *, closes: bool = False) -> None:
         self._source = source
+        self._closes = closes
         self.origin = origin or repr(str(source))
         self.replayable = isinstance(source, Path)
         self._stamp = FileStamp.of(source) if isinstance(source, Path) else None
@@ -56,8 +59,12 @@ class ByteStream:
                 yield plain
         else:
             joined = io.BufferedReader(_Joined(self._raw_head, self._source), HEAD_BYTES)
-            with _decompressed(joined) as plain:
-                yield plain
+            try:
+                with _decompressed(joined) as plain:
+                    yield plain
+            finally:
+                if self._closes:
+                    self._source.close()
 
     def check_unchanged(self) -> None:
         """Make sure that a file is what it was when it was opened."""

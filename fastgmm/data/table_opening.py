@@ -127,7 +127,9 @@ def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
 
 
 def _is_to_be_sliced(array: np.ndarray[Any, Any]) -> bool:
-    """Say whether an array is to be converted, or checked, some rows at a time."""
+    """Say whether an array of numbers is to be converted, or checked, some rows at a time."""
+    if array.dtype.kind not in "buifc":
+        return False
     return array.dtype not in (np.float32, np.float64) or isinstance(array, np.memmap)
 
 
@@ -135,8 +137,8 @@ def _open_paths(data: list[str | os.PathLike[str]], options: ReadingOptions) -> 
     if len(data) == 1 and os.fspath(data[0]) == STANDARD_INPUT:
         return OpenedTables([_open_stream(sys.stdin.buffer, "standard input")], [])
     if len(data) == 1 and _is_pipe(Path(data[0])):
-        file = Path(data[0]).open("rb")  # noqa: SIM115  # open as long as it is read
-        return OpenedTables([_open_stream(file, repr(os.fspath(data[0])))], [])
+        file = Path(data[0]).open("rb")  # noqa: SIM115  # closed when it has been read
+        return OpenedTables([_open_stream(file, repr(os.fspath(data[0])), closes=True)], [])
     opened = OpenedTables([], [])
     for found in find_files(data):
         try:
@@ -197,9 +199,9 @@ def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
     return ImageFile(path)
 
 
-def _open_stream(file: Any, origin: str) -> TableFile:
+def _open_stream(file: Any, origin: str, *, closes: bool = False) -> TableFile:
     """Open bytes that can be read once: an Arrow stream, or CSV."""
-    stream = ByteStream(file, origin)
+    stream = ByteStream(file, origin, closes=closes)
     if stream.head().startswith(ARROW_STREAM):
         from fastgmm.data.arrow_files import ArrowStream
 

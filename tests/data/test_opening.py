@@ -1,0 +1,333 @@
+"""The same rows, whatever holds them: the same blocks, and the same statistics to the bit."""
+
+import io
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from scipy import sparse
+
+import fastgmm
+from fastgmm.data.array import ArraySource
+from fastgmm.data.errors import DataError
+from fastgmm.data.opening import is_data_reference, open_data
+from fastgmm.inference.passes import mixture_statistics
+from fastgmm.model.parameters import MixtureParameters
+from tests.written_data import (
+    FORMS,
+    NAMES,
+    ONCE,
+    TEXT,
+    all_rows,
+    arrow_table,
+    batches,
+    rows,
+    write_arrow,
+    write_csv,
+    write_hdf5,
+    write_npy,
+    write_parquet,
+)
+
+
+def mixture():
+    means = np.array([[0.0, 0.0, 0.0], [4.0, 4.0, 4.0]])
+    covariances = np.array([np.eye(3), 2.0 * np.eye(3)])
+    return MixtureParameters.from_covariances(np.array([0.4, 0.6]), means, covariances)
+
+
+def assert_same_statistics(source, expected):
+    found = mixture_statistics(source, mixture())
+    wanted = mixture_statistics(expected, mixture())
+    for name in ("reference", "counts", "first", "second", "log_likelihood", "weight"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_statistics_are_those_of_the_array_to_the_bit(tmp_path, form):
+    X = rows()
+    source = open_data(FORMS[form](tmp_path, X), block_rows=1500)
+    assert source.dtype == np.float64
+    assert source.replayable == (form not in ONCE)
+    assert_same_statistics(source, ArraySource(X))
+    assert source.n_samples == len(X)
+    assert source.total_weight == len(X)
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMS) - TEXT - {"list of lists"}))
+def test_single_precision_stays(tmp_path, form):
+    X = rows(dtype=np.float32)
+    source = open_data(FORMS[form](tmp_path, X))
+    assert source.dtype == np.float32
+    np.testing.assert_array_equal(all_rows(source), X)
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMS) - ONCE))
+def test_blocks_come_again_from_the_start(tmp_path, form):
+    X = rows(3000)
+    source = open_data(FORMS[form](tmp_path, X), block_rows=1)
+    np.testing.assert_array_equal(source.some_rows(5), X[:5])
+    for _ in range(2):
+        np.testing.assert_array_equal(all_rows(source), X)
+    assert all(len(X) % 1024 == 0 for X, _ in list(source.blocks())[:-1])
+
+
+@pytest.mark.parametrize("form", sorted(ONCE))
+def test_what_comes_once_says_so(tmp_path, form):
+    source = open_data(FORMS[form](tmp_path, rows(100)))
+    all_rows(source)
+    with pytest.raises(ValueError, match=r"can be gone through only once, and has been"):
+        all_rows(source)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.int32, np.float16, bool, ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_other_types_become_double_precision(tmp_path, dtype, order):
+    X = np.abs(rows() * 3).astype(dtype, order=order)
+    for data in (X, write_npy(tmp_path / "x.npy", X)):
+        source = open_data(data)
+        assert source.dtype == np.float64
+        assert_same_statistics(source, ArraySource(X.astype(np.float64)))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_are_known_where_there_are_any(tmp_path, form):
+    source = open_data(FORMS[form](tmp_path, rows(100)))
+    frames = ("pandas", "polars", "Parquet", "Arrow", "CSV", "open", "Feather", "HDF5 columns")
+    has_names = form.startswith((*frames, "iterator of frames")) and "without" not in form
+    assert source.feature_names == (NAMES if has_names else None)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_columns_and_weights_are_chosen_by_name(tmp_path, form):
+    X = np.abs(rows(2000))
+    data = FORMS[form](tmp_path, X)
+    named = open_data(data).feature_names is not None
+    if form in ONCE:
+        data = FORMS[form](tmp_path, X)
+    first, third = ("a", "c") if named else ("x0", "x2")
+    source = open_data(data, columns=[third], weight_column=first)
+    assert source.feature_names == (third,)
+    assert source.has_weights
+    assert source.n_features == 1
+    found = [(block.copy(), weights.copy()) for block, weights in source.blocks()]
+    np.testing.assert_array_equal(np.concatenate([block for block, _ in found]), X[:, 2:])
+    np.testing.assert_array_equal(np.concatenate([weights for _, weights in found]), X[:, 0])
+    expected = ArraySource(X[:, 2:], X[:, 0])
+    assert source.total_weight == expected.total_weight
+
+
+def test_weights_alone_leave_unnamed_columns_without_names(tmp_path):
+    X = np.abs(rows(10))
+    for data in (X, write_npy(tmp_path / "x.npy", X)):
+        source = open_data(data, weight_column="x1")
+        assert source.feature_names is None
+        np.testing.assert_array_equal(all_rows(source), X[:, [0, 2]])
+
+
+def test_columns_if_named_leaves_data_without_names_whole(tmp_path):
+    X = rows(10)
+    named = open_data(write_csv(tmp_path / "x.csv", X), columns_if_named=["c", "a"])
+    np.testing.assert_array_equal(all_rows(named), X[:, [2, 0]])
+    unnamed = open_data(write_npy(tmp_path / "x.npy", X), columns_if_named=["c", "a"])
+    np.testing.assert_array_equal(all_rows(unnamed), X)
+
+
+def test_the_package_has_it():
+    assert fastgmm.open_data is open_data
+    assert fastgmm.DataError is DataError
+
+
+def test_a_source_is_returned_as_it_is():
+    source = ArraySource(rows(3))
+    assert open_data(source) is source
+    with pytest.raises(ValueError, match="a source already: give the options to what opened it"):
+        open_data(source, columns=["x0"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"columns": "a"}, TypeError, "columns must be a list of names; got 'a'"),
+        ({"columns": [0]}, TypeError, r"columns must be a list of names; got \[0\]"),
+        ({"columns": []}, ValueError, "columns names no column; leave it out to use all"),
+        ({"columns": ["a", "a"]}, ValueError, r"names a column twice; got \['a', 'a'\]"),
+        ({"columns": ["x7"]}, ValueError, "the array has no column 'x7': its columns are 'x0'"),
+        ({"weight_column": "w"}, ValueError, "the array has no column 'w'"),
+        ({"missing": "ignore"}, ValueError, "missing must be 'error' or 'drop'; got 'ignore'"),
+        ({"on_error": "stop"}, ValueError, "on_error must be 'raise' or 'skip'; got 'stop'"),
+        ({"block_rows": 0}, ValueError, "block_rows must be at least 1; got 0"),
+        ({"memory_budget": "much"}, ValueError, "'much' is no amount of memory"),
+        ({"filter": [("a", ">", 1)]}, ValueError, "an array cannot be filtered here"),
+    ],
+)
+def test_options_that_cannot_be(options, error, message):
+    with pytest.raises(error, match=message):
+        open_data(rows(3), **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (sparse.eye_array(3), r"sparse matrices cannot be used: give a dense array, as X\.toarray"),
+        ({"a": [1]}, "cannot read data from an object of type dict"),
+        (b"1,2", "cannot read data from an object of type bytes"),
+        (np.array([["a"]]), "cannot read data from an object of type ndarray"),
+        (None, "cannot read data from an object of type NoneType"),
+    ],
+)
+def test_objects_that_hold_no_rows(data, message):
+    with pytest.raises(TypeError, match=message):
+        open_data(data)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2, 2), (3, 0), ()])
+def test_arrays_that_are_no_tables(shape):
+    with pytest.raises(DataError, match=r"array of shape .*, which is not a table: it must have"):
+        open_data(np.zeros(shape))
+
+
+def test_arrays_without_rows():
+    for dtype in (float, int):
+        with pytest.raises(DataError, match="the array has no rows"):
+            all_rows(open_data(np.zeros((0, 2), dtype)))
+
+
+@pytest.mark.parametrize("form", ["array", "memory map", "Parquet", "CSV", "pandas", "iterator"])
+def test_missing_values_are_errors_or_dropped(tmp_path, form):
+    X = rows(3000)
+    X[[7, 2500], [1, 0]] = np.nan
+    with pytest.raises(DataError, match=r"column '(b|x1)' at row 8 is missing.*missing='drop'"):
+        all_rows(open_data(FORMS[form](tmp_path, X)))
+    source = open_data(FORMS[form](tmp_path, X), missing="drop")
+    np.testing.assert_array_equal(all_rows(source), np.delete(X, [7, 2500], axis=0))
+    assert source.n_samples == 2998
+
+
+def test_infinite_values_are_errors_even_where_missing_ones_are_not(tmp_path):
+    X = rows(10)
+    X[3, 2] = -np.inf
+    for data in (X, write_parquet(tmp_path / "x.parquet", X)):
+        with pytest.raises(DataError, match=r"column '(c|x2)' at row 4 is -inf: remove such rows"):
+            all_rows(open_data(data, missing="drop"))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, -2.0, 1.0], r"the weight at row 2 is -2: weights must be at least 0"),
+        ([1.0, np.nan, 1.0], r"the weight at row 2 is missing"),
+        ([0.0, 0.0, 0.0], r"every row has weight 0"),
+        ([1e308, 1e308, 1e308], r"the weights should have a finite sum, but got inf"),
+    ],
+)
+def test_weights_that_cannot_be(tmp_path, weights, message):
+    X = rows(3)
+    X[:, 1] = weights
+    for data, name in ((X, "x1"), (write_csv(tmp_path / "x.csv", X), "b"), (arrow_table(X), "b")):
+        with pytest.raises(DataError, match=message):
+            all_rows(open_data(data, weight_column=name))
+
+
+@pytest.mark.parametrize(
+    "form", ["Parquet", "CSV", "Arrow file", "Arrow stream", "Arrow reader", "open CSV"]
+)
+def test_filter_leaves_rows_out_and_keeps_their_numbers(tmp_path, form):
+    X = rows(3000)
+    data = FORMS[form](tmp_path, X)
+    source = open_data(data, columns=["a", "c"], filter=pa.compute.field("b") > 1)
+    np.testing.assert_array_equal(all_rows(source), X[X[:, 1] > 1][:, [0, 2]])
+    X[2000] = [np.nan, 5, 1]
+    data = FORMS[form](tmp_path, X)
+    with pytest.raises(DataError, match="column 'a' at row 2001 is missing"):
+        all_rows(open_data(data, filter=[("b", ">", 4.9), ("b", "<", 5.1)]))
+
+
+@pytest.mark.parametrize("form", ["npy", "HDF5", "pandas", "iterator", "memory map"])
+def test_filter_is_refused_where_there_is_none(tmp_path, form):
+    with pytest.raises(ValueError, match=r"cannot be filtered.*Parquet, Arrow and CSV files"):
+        open_data(FORMS[form](tmp_path, rows(10)), filter=[("a", ">", 1)])
+
+
+def test_references_are_told_from_arrays(tmp_path):
+    arrays = {"array", "array in column order", "strided array", "big-endian array", "memory map"}
+    for form, make in FORMS.items():
+        folder = tmp_path / form
+        folder.mkdir()
+        expected = form not in {*arrays, "list of lists"}
+        assert is_data_reference(make(folder, rows(10))) == expected, form
+    assert is_data_reference(ArraySource(rows(3)))
+    assert not is_data_reference(None)
+
+
+def test_standard_input(tmp_path):
+    code = "import fastgmm; print(sum(len(X) for X, _ in fastgmm.open_data('-').blocks()))"
+    X = rows(3000)
+    for path in (write_csv(tmp_path / "x.csv", X), write_arrow(tmp_path / "x.arrows", X)):
+        with path.open("rb") as file:
+            run = subprocess.run(
+                [sys.executable, "-c", code], stdin=file, capture_output=True, check=True, text=True
+            )
+        assert run.stdout.strip() == "3000"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_named_pipe(tmp_path):
+    X = rows(3000)
+    path = write_csv(tmp_path / "x.csv", X)
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(path.read_bytes()))
+    thread.start()
+    source = open_data(tmp_path / "pipe")
+    np.testing.assert_array_equal(all_rows(source), X)
+    thread.join()
+    assert not source.replayable
+
+
+def test_fingerprints_tell_data_apart(tmp_path):
+    X = rows(100)
+    path = write_parquet(tmp_path / "x.parquet", X)
+    same = open_data(path).fingerprint()
+    assert open_data(path).fingerprint() == same
+    assert open_data(path, columns=["a"]).fingerprint() != same
+    assert open_data(path, missing="drop").fingerprint() != same
+    write_parquet(path, X[:99])
+    assert open_data(path).fingerprint() != same
+    assert open_data(X).fingerprint() != open_data(X + 1).fingerprint()
+
+
+def test_expected_samples_come_from_what_files_say(tmp_path):
+    X = rows(2000)
+    expected = {"Parquet folder": 2000, "npy": 2000, "HDF5": 2000, "Zarr 3": 2000, "CSV": None}
+    for form, count in expected.items():
+        folder = tmp_path / form
+        folder.mkdir()
+        assert open_data(FORMS[form](folder, X)).expected_samples == count, form
+
+
+def test_frame_with_numbers_for_names_has_none():
+    source = open_data(pd.DataFrame(rows(10)))
+    assert source.feature_names is None
+
+
+def test_memory_budget_bounds_blocks(tmp_path):
+    X = rows(40_000)
+    path = write_hdf5(tmp_path / "x.h5", X, chunks=None)
+    for form in (
+        path,
+        write_parquet(tmp_path / "x.parquet", X, 40_000),
+        lambda: batches(X, 40_000),
+    ):
+        source = open_data(form, memory_budget="1MB")
+        assert max(X.nbytes for X, _ in source.blocks()) <= 2**20 / 16
+    assert open_data(path, memory_budget=1).block_rows == 1024
+
+
+def test_open_files_in_text_mode_are_no_data():
+    with pytest.raises(DataError, match="batch 1"):
+        open_data(io.StringIO("1,2\n"))
