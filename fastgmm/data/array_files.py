@@ -41,6 +41,8 @@ _DAMAGED = (
 )
 """What the reading of a damaged file or archive may raise."""
 
+_READ_BYTES = 2**20
+
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -178,6 +180,7 @@ class NpzFile(_NumpyFile):
 
     def __init__(self, path: Path, member: str, memory_budget: int) -> None:
         self._member = member
+        self._is_sound = False
         super().__init__(path)
         size = self._row_bytes * (self.n_rows or 0)
         if self._fortran and size > memory_budget:
@@ -194,10 +197,15 @@ class NpzFile(_NumpyFile):
         rows_wanted: Any,  # noqa: ARG002
         damage: Damage,
     ) -> Iterator[Piece]:
-        """Return the rows, as far as the archive is sound."""
+        """Return the rows; none of a damaged archive.
+
+        Wrong bytes in an archive are noticed only behind the last one, so that where they may be
+        left out, the archive is read once before any row is used.
+        """
         assert self.n_rows is not None
-        done = 0
         try:
+            if not damage.is_error and not self._is_sound:
+                self._read_through()
             with self._opened() as file:
                 file.read(self._offset)
                 if self._fortran:
@@ -206,11 +214,15 @@ class NpzFile(_NumpyFile):
                     chosen = chosen_columns(columns.T, column_numbers(self.columns, names))
                     yield Piece(chosen, 0)
                     return
-                for piece in self._row_pieces(file, names, n_rows, self.n_rows):
-                    yield piece
-                    done += len(piece.values)
+                yield from self._row_pieces(file, names, n_rows, self.n_rows)
         except _DAMAGED as error:
-            damage.report(f"{self.origin}, rows {done + 1} to {self.n_rows}", error)
+            damage.report(f"{self.origin} ({self.n_rows} rows)", error)
+
+    def _read_through(self) -> None:
+        with self._opened() as file:
+            while file.read(_READ_BYTES):
+                pass
+        self._is_sound = True
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:

@@ -152,6 +152,6 @@ class ParquetFile(TableFile):
 
 
 def _partition_column(name: str, value: Any) -> Column:
-    is_number = isinstance(value, int | float)
+    is_number = value is None or isinstance(value, int | float)
     dtype = np.dtype(np.float64) if is_number else None
     return Column(name, "folder's name", dtype, on_request=True)

@@ -1,0 +1,183 @@
+"""CSV: how it is written, what is no number, and where it is damaged."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from fastgmm.data.csv_form import CsvForm
+from fastgmm.data.errors import DataError, SkippedDataWarning
+from fastgmm.data.opening import open_data
+from tests.written_data import all_rows, rows, write_csv
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "names", "has_header"),
+    [
+        ("a,b\n1,2\n", ",", ("a", "b"), True),
+        ("1,2\n3,4\n", ",", ("x0", "x1"), False),
+        ("1,nan\n3,4\n", ",", ("x0", "x1"), False),
+        ("1,,3\n1,2,3\n", ",", ("x0", "x1", "x2"), False),
+        ("a;b\n1,5;2\n", ";", ("a", "b"), True),
+        ("a\tb\n1\t2\n", "\t", ("a", "b"), True),
+        ("1|2\n3|4", "|", ("x0", "x1"), False),
+        ('"a;b",c\n1,2\n', ",", ("a;b", "c"), True),
+        ('"a,b",c\n1,2\n', ",", ("a,b", "c"), True),
+        ("\n\na,b\n1,2\n", ",", ("a", "b"), True),
+        ("a\n1\n", ",", ("a",), True),
+        (",a\n0,1\n", ",", ("", "a"), True),
+        ("a,b", ",", ("a", "b"), True),
+        ("\ufeffa,b\r\n1,2\r\n", ",", ("a", "b"), True),
+    ],
+)
+def test_form(text, delimiter, names, has_header):
+    assert CsvForm.of(text.encode()) == CsvForm(delimiter, names, has_header)
+
+
+def test_header_is_found_behind_empty_lines():
+    form = CsvForm.of(b"\n\na,b\n1,2\n")
+    assert form.header_length(b"\n\na,b\n1,2\n") == 6
+    assert form.header_length(b"a,b") == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a,b\n1,2\n3,4\n", [[1, 2], [3, 4]]),
+        ("1,2\n3,4", [[1, 2], [3, 4]]),
+        ("\ufeffa,b\r\n1,2\r\n", [[1, 2]]),
+        ("\ufeff1,2\n3,4\n", [[1, 2], [3, 4]]),
+        ("a,b\n\n1,2\n\n3,4\n\n", [[1, 2], [3, 4]]),
+        ("a,b\ntrue,1\nfalse,2\n", [[1, 1], [0, 2]]),
+        ("a\n9007199254740993\n", [[2.0**53]]),
+        ('a,b\n"1","2"\n', [[1, 2]]),
+    ],
+)
+def test_texts(tmp_path, text, expected):
+    np.testing.assert_array_equal(all_rows(open_data(write(tmp_path / "a.csv", text))), expected)
+
+
+def test_later_rows_may_be_of_other_types(tmp_path):
+    text = "a\n" + "1\n" * 600_000 + "1.5\n"
+    found = all_rows(open_data(write(tmp_path / "a.csv", text)))
+    assert found[-1, 0] == 1.5
+    assert len(found) == 600_001
+
+
+def test_columns_of_text_are_named(tmp_path):
+    path = write(tmp_path / "a.csv", "a,kind,day\n1,x,2020-01-01\n")
+    with pytest.raises(DataError, match=r"columns 'kind' \(string\), 'day' \(date32\[day\]\)"):
+        open_data(path)
+    np.testing.assert_array_equal(all_rows(open_data(path, columns=["a"])), [[1]])
+
+
+def test_repeated_names(tmp_path):
+    with pytest.raises(DataError, match=r"several columns of the name 'a'"):
+        open_data(write(tmp_path / "a.csv", "a,a\n1,2\n"))
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "nan", "null"])
+def test_missing_values(tmp_path, missing):
+    path = write(tmp_path / "a.csv", f"a,b\n1,2\n3,{missing}\n5,6\n")
+    with pytest.raises(DataError, match=r"a\.csv': the value in column 'b' at row 2 is missing"):
+        all_rows(open_data(path))
+    np.testing.assert_array_equal(all_rows(open_data(path, missing="drop")), [[1, 2], [5, 6]])
+
+
+@pytest.mark.parametrize("before", [3, 400_000])
+@pytest.mark.parametrize("header", ["a,b\n", ""])
+def test_wrong_cells_are_placed(tmp_path, before, header):
+    text = header + "1,2\n" * before + "3,x\n" + "1,2\n" * 3
+    name = "b" if header else "x1"
+    path = write(tmp_path / "a.csv", text)
+    if before == 3:  # seen when the file is opened
+        with pytest.raises(DataError, match=rf"'{name}' \(string\)"):
+            open_data(path)
+        return
+    with pytest.raises(
+        DataError, match=rf"a\.csv', row {before + 1}: 'x' in column '{name}' is no number: repair"
+    ):
+        all_rows(open_data(path))
+
+
+@pytest.mark.parametrize("before", [3, 400_000])
+def test_wrong_numbers_of_fields_are_placed(tmp_path, before):
+    path = write(tmp_path / "a.csv", "a,b\n" + "1,2\n" * before + "3\n1,2\n1,2,3\n4,5\n")
+    with pytest.raises(
+        DataError, match=rf"a\.csv', row {before + 1}: Expected 2 columns, got 1: 3: repair"
+    ):
+        all_rows(open_data(path))
+    source = open_data(path, on_error="skip")
+    with pytest.warns(
+        SkippedDataWarning,
+        match=rf"a\.csv', 2 rows: a number of fields other than 2, first in row {before + 1}",
+    ):
+        found = all_rows(source)
+    np.testing.assert_array_equal(found[-2:], [[1, 2], [4, 5]])
+    assert len(found) == before + 2
+
+
+def test_wrong_cell_ends_a_file_of_which_the_rest_is_left_out(tmp_path):
+    path = write(tmp_path / "a.csv", "a,b\n" + "1,2\n" * 400_000 + "3,x\n")
+    source = open_data(path, on_error="skip")
+    with pytest.warns(SkippedDataWarning, match=r"from row \d+ on: 'x' in column 'b' is no number"):
+        found = all_rows(source)
+    assert 100_000 < len(found) < 400_001
+    assert len(all_rows(source)) == len(found)
+
+
+def test_compressed_file_cut_short_is_used_up_to_there(tmp_path):
+    X = rows(30_000)
+    path = write_csv(tmp_path / "a.csv.gz", X)
+    path.write_bytes(path.read_bytes()[:-100_000])
+    with pytest.raises(DataError, match=r"a\.csv\.gz', from row \d+ on: Compressed file ended"):
+        all_rows(open_data(path))
+    source = open_data(path, on_error="skip")
+    with pytest.warns(SkippedDataWarning):
+        found = all_rows(source)
+    assert 20_000 < len(found) < 30_000
+    np.testing.assert_array_equal(found, X[: len(found)])
+
+
+def test_gzip_is_known_by_its_content(tmp_path):
+    (tmp_path / "a.csv").write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    np.testing.assert_array_equal(all_rows(open_data(tmp_path / "a.csv")), [[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"cannot read '.*a\.csv' as CSV: it is empty"),
+        (b"\n\n", "it is empty"),
+        (b"a,b\n\x00\x01", "it is no text"),
+        (gzip.compress(b"a\n1\n")[:-12], "cannot read '.*' as CSV: Compressed file ended"),
+    ],
+)
+def test_no_csv(tmp_path, content, message):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_data(tmp_path / "a.csv")
+
+
+def test_names_without_rows(tmp_path):
+    with pytest.raises(DataError, match=r"a\.csv' has no rows"):
+        all_rows(open_data(write(tmp_path / "a.csv", "a,b\n")))
+
+
+def test_lines_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastgmm.data.csv_files._LONGEST_LINE", 2**20)
+    path = write(tmp_path / "a.csv", "1,2\n" * 300_000 + "1" * 2**22)
+    with pytest.raises(DataError, match="there is a line of more than 1048576 bytes"):
+        all_rows(open_data(path))
+
+
+def test_missing_package_names_the_extra(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.csv", "a\n1\n")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r'reading CSV needs pyarrow: .*"fastgmm\[parquet\]"'):
+        open_data(path)
