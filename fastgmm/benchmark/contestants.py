@@ -161,8 +161,8 @@ class FastGMM(Contestant):
             self._run_fit(n_passes)
 
     def _run_em(self, n_passes: int) -> None:
-        from fastgmm.inference.blas_threads import one_blas_thread
         from fastgmm.inference.ascent import em_step
+        from fastgmm.inference.blas_threads import one_blas_thread
 
         parameters = self._start
         with one_blas_thread():

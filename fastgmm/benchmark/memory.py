@@ -77,12 +77,31 @@ def _reset_high_water_mark() -> int | None:
         return None
 
 
-def _status_bytes(field: str) -> int:
-    for line in _STATUS.read_text(encoding="utf-8").splitlines():
+def process_peak_memory(process: int) -> int | None:
+    """Return the most that a running process has had resident so far, in bytes.
+
+    Parameters
+    ----------
+    process : int
+        Its number.
+
+    Returns
+    -------
+    int or None
+        None where the system does not tell, or the process has ended.
+    """
+    try:
+        return _status_bytes("VmHWM", Path(f"/proc/{process}/status"))
+    except OSError:
+        return None
+
+
+def _status_bytes(field: str, status: Path = _STATUS) -> int:
+    for line in status.read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
         if name == field:
             return int(value.split()[0]) * 1024
-    raise OSError(f"{_STATUS} has no field {field}")
+    raise OSError(f"{status} has no field {field}")
 
 
 def _highest_ever() -> int | None:

@@ -35,7 +35,6 @@ class ArraySource(Source):
     """
 
     replayable = True
-    reads_ahead = False
 
     def __init__(
         self,

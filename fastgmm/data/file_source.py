@@ -71,8 +71,7 @@ class FileSource(StreamSource):
         self._names = (*features, *weights)
         self._by_columns = first.by_columns
         self._unreadable = tuple(unreadable)
-
-    _stays_the_same = True
+        self._stays_the_same = self.replayable and all(file.notices_changes for file in files)
 
     def description(self) -> str:
         """Return what messages call the files as a whole."""
@@ -80,6 +79,10 @@ class FileSource(StreamSource):
         if len(self.files) == 1:
             return first
         return f"the data in {len(self.files)} files, {first} to {last},"
+
+    def _check_unchanged(self) -> None:
+        for file in self.files:
+            file.check_unchanged()
 
     def _batches(self) -> Iterator[Batch]:
         """Return the rows of all files, each looked at before and after."""
@@ -99,7 +102,7 @@ class FileSource(StreamSource):
     def _pieces(self, file: TableFile, damage: Damage) -> Iterator[Piece]:
         try:
             yield from file.pieces(self._names, self.block_rows, self.selection.filter, damage)
-        except OSError as error:
+        except (OSError, EOFError) as error:
             damage.report(file.origin, error)
 
     def _identity(self) -> dict[str, Any]:

@@ -45,15 +45,12 @@ class Source(ABC):
         float32 or float64.
     replayable : bool
         Whether `blocks` can be called more than once.
-    reads_ahead : bool
-        Whether threads read the next block while one is worked on.
     """
 
     n_features: int
     feature_names: tuple[str, ...] | None
     dtype: np.dtype[Any]
     replayable: bool
-    reads_ahead: bool
 
     @property
     @abstractmethod
@@ -72,6 +69,11 @@ class Source(ABC):
     @abstractmethod
     def has_weights(self) -> bool:
         """Whether the rows have weights."""
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether threads read the next block while one is worked on."""
+        return False
 
     @abstractmethod
     def blocks(self) -> Iterator[Rows]:
@@ -142,5 +144,6 @@ def sum_of_weights(weights: FloatArray, before: float = 0.0) -> float:
     """
     if not len(weights):
         return before
-    in_blocks = np.add.reduceat(weights, np.arange(0, len(weights), BLOCK_ROWS))
-    return float(np.cumsum(np.concatenate([[before], in_blocks]))[-1])
+    with np.errstate(over="ignore"):  # an infinite sum is noticed by those who use it
+        in_blocks = np.add.reduceat(weights, np.arange(0, len(weights), BLOCK_ROWS))
+        return float(np.cumsum(np.concatenate([[before], in_blocks]))[-1])

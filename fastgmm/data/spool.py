@@ -47,7 +47,7 @@ class SpooledSource(StreamSource):
                 self._sizes.append(len(X))
                 for part in (X, weights):
                     if part is not None:
-                        content = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+                        content = np.ascontiguousarray(part).data.cast("B")
                         digest.update(content)
                         self._file.write(content)
         self._file.flush()
@@ -71,9 +71,9 @@ class SpooledSource(StreamSource):
             row += n_rows
 
     def _fill(self, part: np.ndarray[Any, Any]) -> None:
-        content = memoryview(part.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        content = part.data.cast("B")
         while content:
-            n_read = self._file.readinto(content)  # type: ignore[attr-defined]
+            n_read = self._file.readinto(content)
             if not n_read:
                 raise OSError(f"{self.description()} was cut short")
             content = content[n_read:]

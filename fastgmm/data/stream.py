@@ -19,6 +19,12 @@ from fastgmm.data.prefetch import prefetched
 from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
+_FIRST_PART = 16
+"""By how much the first block is smaller than the later ones."""
+
+_SHARE_KEPT = 2
+"""The part of the memory budget in which blocks are kept from pass to pass, if all fit in it."""
+
 ErrorPolicy = Literal["raise", "skip"]
 
 
@@ -29,7 +35,8 @@ class ReadingOptions:
     Attributes
     ----------
     memory_budget : int
-        Bytes that blocks and readers may take together, about.
+        Bytes that blocks and readers may take together, about. Files that take no more than half
+        of it are read once, and kept.
     block_rows : int or None
         Rows of a block, rounded up to whole multiples of `BLOCK_ROWS`; None for as many as suit
         the memory budget.
@@ -67,13 +74,15 @@ class StreamSource(Source):
     """
 
     replayable = True
-    reads_ahead = True
     _by_columns = False
     """Whether batches hold columns rather than rows: blocks then do, too."""
     _borrowed = False
     """Whether whoever makes a batch may overwrite it."""
     _stays_the_same = False
-    """Whether a change between two passes would be noticed: values are then checked once only."""
+    """Whether a change between two passes would be noticed.
+
+    Values are then checked once only, and blocks are kept where the memory budget allows.
+    """
 
     def __init__(
         self,
@@ -100,6 +109,7 @@ class StreamSource(Source):
         self._total_weight = 0.0
         self._started = False
         self._sound = self._dropped = False
+        self._kept: list[Rows] | None = None
         bytes_per_row = n_features * self.dtype.itemsize + 8 * has_weights
         self.block_rows = (
             rows_of_block(bytes_per_row, options.memory_budget)
@@ -116,6 +126,11 @@ class StreamSource(Source):
     @abstractmethod
     def _identity(self) -> dict[str, Any]:
         """Return what tells the data from others, in values that JSON knows."""
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether threads read the next block while one is worked on."""
+        return self._kept is None
 
     @property
     def n_samples(self) -> int | None:
@@ -177,8 +192,7 @@ class StreamSource(Source):
             )
         self._started = True
         n_samples, total_weight = 0, 0.0
-        self.skipped = []
-        with closing(prefetched(self._cut(), PREFETCH_DEPTH)) as blocks:  # type: ignore[type-var]
+        with closing(self._read() if self._kept is None else self._read_again()) as blocks:
             for block in blocks:
                 n_samples += len(block.X)
                 if block.weights is None:
@@ -189,6 +203,30 @@ class StreamSource(Source):
                 if self.on_rows is not None:
                     self.on_rows(n_samples)
         self._note_end(n_samples, total_weight)
+
+    def _read(self) -> Generator[Rows, None, None]:
+        """Yield the blocks as they are read, and keep them if all are few."""
+        self.skipped = []
+        kept: list[Rows] | None = [] if self._stays_the_same else None
+        room = self.options.memory_budget // _SHARE_KEPT
+        with closing(prefetched(self._cut(), PREFETCH_DEPTH)) as blocks:  # type: ignore[type-var]
+            for block in blocks:
+                if kept is not None:
+                    kept.append(block)
+                    room -= block.X.nbytes + (0 if block.weights is None else block.weights.nbytes)
+                    if room < 0:
+                        kept = None
+                yield block
+        self._kept = kept
+
+    def _read_again(self) -> Generator[Rows, None, None]:
+        """Yield the blocks that were kept."""
+        assert self._kept is not None
+        self._check_unchanged()
+        yield from self._kept
+
+    def _check_unchanged(self) -> None:
+        """Raise if the data are not what they were; for a class whose data stay the same."""
 
     def description(self) -> str:
         """Return what messages call the source as a whole."""
@@ -218,9 +256,9 @@ class StreamSource(Source):
 
     def _cut(self) -> Generator[Rows, None, None]:
         """Yield batches as blocks, checked."""
-        size = self.block_rows
-        order: Literal["C", "F"] = "F" if self._by_columns else "C"
-        X, weights = self._new_block(order)
+        # The first blocks are small, so that work on them begins soon.
+        size = _whole_blocks(self.block_rows // _FIRST_PART)
+        X, weights = self._new_block(size)
         filled = 0
         self._dropped = False
         names = self.feature_names or [f"x{j}" for j in range(self.n_features)]
@@ -236,6 +274,8 @@ class StreamSource(Source):
                     part = slice(used, used + whole)
                     yield Rows(values[part], _as_weights(batch.weights, part))
                     used += whole
+                    size = min(2 * size, self.block_rows)
+                    X, weights = self._new_block(size)
                     continue
                 taken = min(size - filled, n_rows - used)
                 part, place = slice(used, used + taken), slice(filled, filled + taken)
@@ -244,14 +284,16 @@ class StreamSource(Source):
                 filled += taken
                 if filled == size:
                     yield Rows(X, weights)
-                    X, weights = self._new_block(order)
+                    size = min(2 * size, self.block_rows)
+                    X, weights = self._new_block(size)
                     filled = 0
         if filled:
             yield Rows(X[:filled], None if weights is None else weights[:filled])
 
-    def _new_block(self, order: Literal["C", "F"]) -> tuple[npt.NDArray[Any], FloatArray | None]:
-        X = np.empty((self.block_rows, self.n_features), self.dtype, order=order)
-        return X, np.empty(self.block_rows) if self._has_weights else None
+    def _new_block(self, size: int) -> tuple[npt.NDArray[Any], FloatArray | None]:
+        order: Literal["C", "F"] = "F" if self._by_columns else "C"
+        X = np.empty((size, self.n_features), self.dtype, order=order)
+        return X, np.empty(size) if self._has_weights else None
 
     def _fits(
         self, values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]

@@ -125,6 +125,11 @@ class TableFile(ABC):
     replayable: bool = True
     by_columns: bool = False
 
+    @property
+    def notices_changes(self) -> bool:
+        """Whether `check_unchanged` can tell."""
+        return type(self).check_unchanged is not TableFile.check_unchanged
+
     @abstractmethod
     def pieces(
         self, names: Sequence[str], n_rows: int, rows_wanted: Any, damage: Damage

@@ -39,7 +39,7 @@ _OPERATIONS_AT_ONCE = 50_000_000_000
 _FEWEST_BLOCKS = 16
 """Blocks that are run at once whatever they cost, so that threads have something to share."""
 
-_PARTS_PER_THREAD = 4
+_PARTS_PER_THREAD = 16
 """Parts of a pass that a pool's threads take one after the other, so that all end together."""
 
 _forked_after_start = False
