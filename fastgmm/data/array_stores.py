@@ -178,13 +178,15 @@ class ArrayStore(TableFile):
         if matrix is None or len(matrix.shape) != 2:
             matrices = [array for _, array in _arrays_below(node) if len(array.shape) == 2]
             matrix = matrices[0] if len(matrices) == 1 else None
-            if matrix is None and (matrices or len(set(map(len, columns.values()))) != 1):
+            lengths = {array.shape[0] for array in columns.values()}
+            if matrix is None and (matrices or len(lengths) != 1):
                 raise DataError(
                     f"{self.origin} must hold one matrix, or one called X, or arrays of the same "
                     f"length as columns: {_contents(node)}; choose one as in name.h5::group/array"
                 )
         if matrix is not None:
-            columns = {n: array for n, array in columns.items() if len(array) == len(matrix)}
+            n_rows = matrix.shape[0]
+            columns = {name: each for name, each in columns.items() if each.shape[0] == n_rows}
         return _Table(matrix, columns)
 
 

@@ -59,7 +59,14 @@ class CsvFile(TableFile):
                 head = head[: head.rfind(b"\n") + 1]
             text = head[self._form.header_length(head) :]
             self._schema = self._guessed_schema(text)
-        except (pyarrow.ArrowException, OSError, EOFError, ValueError, csv.Error) as error:
+        except (
+            pyarrow.ArrowException,
+            OSError,
+            EOFError,
+            ValueError,
+            csv.Error,
+            zlib.error,
+        ) as error:
             raise DataError(f"cannot read {self.origin} as CSV: {reason_of(error)}") from error
         self.named = self._form.has_header
         self.columns = tuple(
@@ -125,13 +132,13 @@ class CsvFile(TableFile):
                 skipped = 0 if begun else self._form.header_length(lines.to_pybytes())
                 begun = True
                 if skipped < lines.size:
-                    yield lines.slice(skipped)
+                    yield _utf8(lines.slice(skipped))
 
     def _guessed_schema(self, text: bytes) -> Any:
         pyarrow = import_pyarrow("reading CSV")
         if not text.strip():
             return pyarrow.schema([(name, pyarrow.null()) for name in self._form.names])
-        return self._table(pyarrow.py_buffer(text), None, lambda _: "skip").schema
+        return self._table(_utf8(pyarrow.py_buffer(text)), None, lambda _: "skip").schema
 
     def _table(self, text: Any, wanted: Sequence[str] | None, on_malformed: Any) -> Any:
         """Return columns of some lines; all, with their types guessed, if none are named."""
@@ -195,3 +202,14 @@ def _whole_lines(file: IO[bytes]) -> Iterator[Any]:
             yield buffer.slice(0, end)
         if isinstance(ended, BaseException):
             raise ended
+
+
+def _utf8(text: Any) -> Any:
+    """Return text in UTF-8: Arrow stumbles over other bytes in lines that it complains of."""
+    content = text.to_pybytes()
+    if content.isascii():
+        return text
+    valid = content.decode("utf-8", errors="replace").encode()
+    buffer = import_pyarrow("reading CSV").allocate_buffer(len(valid))
+    memoryview(buffer).cast("B")[:] = valid
+    return buffer

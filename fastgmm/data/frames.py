@@ -91,12 +91,14 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> FrameColumns
     pyarrow = sys.modules.get("pyarrow")
     if pyarrow is not None and isinstance(frame, pyarrow.RecordBatch):
         frame = pyarrow.Table.from_batches([frame])
-    wrapped = narwhals.from_native(frame, pass_through=True)
+    try:
+        wrapped = narwhals.from_native(frame, pass_through=True)
+    except narwhals.exceptions.DuplicateError:
+        names = getattr(frame, "column_names", None) or frame.columns
+        repeated = [str(name) for name, count in Counter(names).items() if count > 1]
+        raise DataError(f"{origin} has several columns of the name {name_list(repeated)}") from None
     if isinstance(wrapped, narwhals.LazyFrame):
         raise ValueError(f"{origin} is lazy and has no rows yet: give what its collect() returns")
-    repeated = [str(name) for name, count in Counter(wrapped.columns).items() if count > 1]
-    if repeated:
-        raise DataError(f"{origin} has several columns of the name {name_list(repeated)}")
     named = all(isinstance(name, str) for name in wrapped.columns)
     series = {str(each.name): each for each in wrapped.iter_columns()}
     anything = [Column(name, str(each.dtype), None) for name, each in series.items()]

@@ -1,0 +1,189 @@
+"""HDF5 and Zarr: which array is meant, and damage."""
+
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+
+from fastgmm.data.errors import DataError, SkippedDataWarning
+from fastgmm.data.opening import open_data
+from tests.written_data import all_rows, rows, write_hdf5, write_zarr
+
+
+def hdf5(path, arrays):
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+    return path
+
+
+def zarr_store(path, arrays):
+    group = zarr.open_group(path, mode="w")
+    for name, array in arrays.items():
+        group.create_array(name, data=np.asarray(array))
+    return path
+
+
+@pytest.fixture(params=[hdf5, zarr_store])
+def store(request, tmp_path):
+    """Return a function that stores arrays under names."""
+    return lambda arrays: request.param(tmp_path / "store.h5", arrays)
+
+
+def test_the_array_called_x(store):
+    X = rows(9)
+    path = store({"X": X, "Y": rows(9, seed=1), "z": np.arange(9)})
+    np.testing.assert_array_equal(all_rows(open_data(path)), X)
+
+
+def test_the_only_matrix_wherever_it_is(store):
+    X = rows(9)
+    path = store({"deep/inside/values": X, "z": np.arange(9), "scale": np.float64(3)})
+    np.testing.assert_array_equal(all_rows(open_data(path)), X)
+
+
+def test_an_array_that_is_named(store):
+    X = rows(9)
+    path = store({"group/a": X, "group/b": rows(9, seed=1)})
+    np.testing.assert_array_equal(all_rows(open_data(f"{path}::group/a")), X)
+
+
+def test_columns_of_equal_length(store):
+    X = rows(9)
+    path = store({"b": X[:, 0].astype(np.float32), "a": X[:, 1].astype(np.float32)})
+    source = open_data(path)
+    assert source.feature_names == ("a", "b")
+    assert source.dtype == np.float32
+    np.testing.assert_array_equal(all_rows(source), X[:, [1, 0]].astype(np.float32))
+    assert open_data(path, columns=["b"], weight_column="a").feature_names == ("b",)
+
+
+def test_weights_beside_a_matrix(store):
+    X = rows(3000)
+    path = store({"X": X, "w": np.arange(3000.0), "short": np.arange(3)})
+    assert open_data(path).n_features == 3
+    source = open_data(path, weight_column="w", block_rows=1024)
+    assert source.total_weight == np.arange(3000.0).sum()
+    np.testing.assert_array_equal(all_rows(source), X)
+    with pytest.raises(ValueError, match="has no column 'short'"):
+        open_data(path, weight_column="short")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"a": np.ones((2, 2)), "b": np.ones((3, 2))},
+            r"store\.h5' must hold one matrix, or one called X, or arrays of the same length as "
+            r"columns: it holds 'a' of shape \(2, 2\), 'b' of shape \(3, 2\); choose one as in",
+        ),
+        ({"a": np.ones(2), "b": np.ones(3)}, r"must hold one matrix.*'a' of shape \(2,\)"),
+        ({"a/b": np.ones((2, 2, 2))}, r"it holds 'a/b' of shape \(2, 2, 2\)"),
+        ({}, "it holds no array"),
+        ({"X": np.ones((2, 2), complex)}, "holds values of type complex128, not real numbers"),
+        ({"a": np.ones(2, complex)}, r"real numbers in the columns 'a' \(complex128\)"),
+    ],
+)
+def test_no_table(store, arrays, message):
+    with pytest.raises(DataError, match=message):
+        open_data(store(arrays))
+
+
+def test_parts_that_are_not_there(store):
+    path = store({"X": rows(3)})
+    with pytest.raises(
+        DataError, match=r"holds nothing called 'Y': it holds 'X' of shape \(3, 3\)"
+    ):
+        open_data(f"{path}::Y")
+    with pytest.raises(DataError, match="holds nothing called 'X/Y'"):
+        open_data(f"{path}::X/Y")
+
+
+def test_parts_of_a_single_array(tmp_path):
+    zarr.create_array(tmp_path / "x.zarr", data=rows(3))
+    with pytest.raises(DataError, match="holds nothing called 'Y': it is an array"):
+        open_data(f"{tmp_path / 'x.zarr'}::Y")
+    np.testing.assert_array_equal(all_rows(open_data(tmp_path / "x.zarr")), rows(3))
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 3), (1000, 1), (5000, 3)])
+@pytest.mark.parametrize("kind", ["HDF5", "Zarr"])
+def test_rows_however_they_are_stored(tmp_path, chunks, kind):
+    X = rows(5000) if chunks != (1, 3) else rows(500)
+    if kind == "HDF5":
+        path = write_hdf5(tmp_path / "x.h5", X, chunks)
+    else:
+        path = write_zarr(tmp_path / "x", X, 3, chunks or "auto")
+    np.testing.assert_array_equal(all_rows(open_data(path, block_rows=1024)), X)
+
+
+def test_names_of_open_groups(tmp_path):
+    path = hdf5(tmp_path / "x.h5", {"g/a": np.ones(3), "g/b": np.ones(3)})
+    with h5py.File(path) as file:
+        assert open_data(file["g"]).feature_names == ("a", "b")
+        assert open_data(file["g"]).fingerprint() == open_data(file["g"]).fingerprint()
+        with pytest.raises(DataError, match=r"the HDF5 data '/g/a' holds an array of shape \(3,\)"):
+            open_data(file["g/a"])
+
+
+def test_damaged_hdf5_chunk_is_left_out_of_every_pass(tmp_path):
+    X = rows(4096)
+    path = write_hdf5(tmp_path / "x.h5", X, (1024, 3), compression="gzip")
+    with h5py.File(path) as file:
+        where = file["X"].id.get_chunk_info(1).byte_offset
+    content = bytearray(path.read_bytes())
+    content[where + 10 : where + 60] = b"\xff" * 50
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.h5', rows 1025 to 2048: .*on_error='skip'"):
+        all_rows(open_data(path, block_rows=1024))
+    source = open_data(path, block_rows=1024, on_error="skip")
+    with pytest.warns(SkippedDataWarning, match="rows 1025 to 2048"):
+        found = all_rows(source)
+    np.testing.assert_array_equal(found, np.delete(X, slice(1024, 2048), axis=0))
+    np.testing.assert_array_equal(all_rows(source), found)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_damaged_zarr_chunk(tmp_path, zarr_format):
+    X = rows(4096)
+    path = write_zarr(tmp_path / "x", X, zarr_format, (1024, 3))
+    chunk = path / "X" / ("1.0" if zarr_format == 2 else "c/1/0")
+    chunk.write_bytes(chunk.read_bytes()[:-1000])
+    with pytest.raises(DataError, match=r"x', rows 1025 to 2048: "):
+        all_rows(open_data(path, block_rows=1024))
+    source = open_data(path, block_rows=1024, on_error="skip")
+    with pytest.warns(SkippedDataWarning, match="rows 1025 to 2048"):
+        np.testing.assert_array_equal(all_rows(source), np.delete(X, slice(1024, 2048), axis=0))
+
+
+def test_damaged_stores(tmp_path):
+    path = write_hdf5(tmp_path / "x.h5", rows(1000))
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(DataError, match=r"cannot read '.*x\.h5' as HDF5: "):
+        open_data(path)
+    path = write_zarr(tmp_path / "x", rows(1000), 3)
+    (path / "X" / "zarr.json").write_text("{")
+    with pytest.raises(DataError, match="cannot read '.*x' as Zarr: "):
+        open_data(f"{path}::X")
+
+
+def test_zarr_chunks_that_change_or_vanish(tmp_path):
+    path = write_zarr(tmp_path / "x", rows(4096), 3, (1024, 3))
+    source = open_data(path)
+    all_rows(source)
+    (path / "X" / "c" / "1" / "0").unlink()
+    with pytest.raises(DataError, match="x' changed since it was opened"):
+        all_rows(source)
+
+
+@pytest.mark.parametrize(("package", "extra"), [("h5py", "hdf5"), ("zarr", "zarr")])
+def test_missing_package_names_the_extra(tmp_path, monkeypatch, package, extra):
+    if package == "h5py":
+        path = write_hdf5(tmp_path / "x.h5", rows(1000))
+    else:
+        path = write_zarr(tmp_path / "x", rows(1000), 3)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf'needs {package}: .*"fastgmm\[{extra}\]"'):
+        open_data(path)

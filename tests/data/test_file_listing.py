@@ -1,0 +1,130 @@
+"""Which files a path, a folder, a pattern or a list stands for, and in which order."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastgmm.data.errors import DataError
+from fastgmm.data.file_listing import find_files, natural_key
+from fastgmm.data.opening import open_data
+from tests.written_data import all_rows, rows, write_csv, write_npy, write_parquet, write_zarr
+
+
+def names(found):
+    return [file.path.name for file in found]
+
+
+def kinds(found):
+    return {file.kind for file in found}
+
+
+def test_numbers_in_names_count_by_value():
+    paths = ["b1", "a10", "a9", "a09", "a1b2", "a1b10", "A1", "2/1", "10/1", "a"]
+    ordered = ["2/1", "10/1", "A1", "a", "a1b2", "a1b10", "a09", "a9", "a10", "b1"]
+    assert sorted(paths, key=natural_key) == ordered
+
+
+def test_folders_are_searched_to_the_bottom(tmp_path):
+    for name in ("b/10.csv", "b/9.csv", "a/deep/1.csv", "c.csv", "_tmp/x.csv", ".git/x.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1,2\n")
+    for name in ("_SUCCESS", ".c.csv.crc", "README.md", "notes.txt", "x.json"):
+        (tmp_path / name).write_text("1,2\n")
+    assert names(find_files(tmp_path)) == ["1.csv", "9.csv", "10.csv", "c.csv"]
+
+
+def test_patterns_are_ordered_and_lists_are_not(tmp_path):
+    for i in (10, 9, 1):
+        write_csv(tmp_path / f"{i}.csv", rows(2))
+    assert names(find_files(str(tmp_path / "*.csv"))) == ["1.csv", "9.csv", "10.csv"]
+    assert names(find_files([tmp_path / "9.csv", tmp_path / "1.csv"])) == ["9.csv", "1.csv"]
+    assert names(find_files(str(tmp_path / "**" / "1*.csv"))) == ["1.csv", "10.csv"]
+
+
+def test_names_may_have_wildcards_in_them(tmp_path):
+    path = write_csv(tmp_path / "a[1].csv", rows(2))
+    write_csv(tmp_path / "a1.csv", rows(2))
+    assert names(find_files(path)) == ["a[1].csv"]
+
+
+def test_content_counts_before_the_name(tmp_path):
+    X = rows(100)
+    path = write_npy(tmp_path / "a.npy", X).rename(tmp_path / "a.csv")
+    np.testing.assert_array_equal(all_rows(open_data(path)), X)
+    path = write_parquet(tmp_path / "b", X)
+    np.testing.assert_array_equal(all_rows(open_data(path)), X)
+    (tmp_path / "no suffix").write_text("1,2\n3,4\n")
+    assert all_rows(open_data(tmp_path / "no suffix")).shape == (2, 2)
+
+
+def test_files_without_a_suffix_in_folders(tmp_path):
+    write_parquet(tmp_path / "part-0000", rows(10))
+    (tmp_path / "license").write_text("text")
+    assert kinds(find_files(tmp_path)) == {"Parquet"}
+
+
+def test_stores_of_zarr_are_files(tmp_path):
+    for version in (2, 3):
+        path = write_zarr(tmp_path / f"{version}.zarr", rows(10), version, (10, 3))
+        assert kinds(find_files(path)) == {"Zarr"}
+    assert len(find_files(str(tmp_path / "*.zarr"))) == 2
+
+
+def test_parts_are_split_off(tmp_path):
+    path = write_npy(tmp_path / "a.npy", rows(2))
+    with pytest.raises(DataError, match=r"a\.npy' holds no arrays with names: leave out '::X'"):
+        open_data(f"{path}::X")
+    odd = write_npy(tmp_path / "a::b.npy", rows(2))
+    assert find_files(odd)[0].part == ""
+
+
+def test_folders_named_after_values(tmp_path):
+    folder = tmp_path / "year=2024" / "price=1.5" / "place=a=b" / "none=__HIVE_DEFAULT_PARTITION__"
+    folder.mkdir(parents=True)
+    write_parquet(folder / "x.parquet", rows(2))
+    (found,) = find_files(tmp_path)
+    assert found.partitions == {"year": 2024, "price": 1.5, "place": "a=b", "none": None}
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ("nowhere.csv", FileNotFoundError, r"there is no file '.*nowhere\.csv'"),
+        ("nowhere.h5::X", FileNotFoundError, r"there is no file '.*nowhere\.h5'"),
+        ("*.parquet", DataError, r"no file matches the pattern '.*\*\.parquet'"),
+        ("empty", DataError, r"the folder '.*empty' holds no files of data"),
+        (".", DataError, r"of one kind can be read together.*\(1 Parquet, 1 CSV\): '.*b\.parquet'"),
+        ("binary.dat", DataError, r"cannot tell what '.*binary\.dat' is: it is none of Parquet"),
+        ("archive.zip", DataError, r"cannot tell what '.*archive\.zip' is"),
+    ],
+)
+def test_what_cannot_be_found(tmp_path, data, error, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "z.csv").write_text("1\n")
+    (tmp_path / "binary.dat").write_bytes(b"\0\1\2")
+    (tmp_path / "archive.zip").write_bytes(b"PK\3\4")
+    if data == ".":
+        write_parquet(tmp_path / "b.parquet", rows(2))
+    with pytest.raises(error, match=message):
+        open_data(str(tmp_path / data))
+
+
+def test_addresses_are_no_files():
+    with pytest.raises(DataError, match="'s3://bucket/x' is an address, not a file: open it with"):
+        open_data("s3://bucket/x")
+
+
+def test_empty_lists():
+    with pytest.raises(DataError, match="there are no files in an empty list"):
+        find_files([])
+
+
+def test_lists_may_mix_folders_and_patterns(tmp_path):
+    for name in ("a/2.npy", "a/1.npy", "b/1.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_npy(tmp_path / name, rows(2))
+    given = [tmp_path / "b", str(tmp_path / "a" / "*")]
+    found = [f"{file.path.parent.name}/{file.path.name}" for file in find_files(given)]
+    assert found == ["b/1.npy", "a/1.npy", "a/2.npy"]
+    assert isinstance(find_files(given)[0].path, Path)
