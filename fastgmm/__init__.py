@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastgmm.data.opening import open_data
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
+    from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
     from fastgmm.estimators.storage import load
     from fastgmm.inference.degeneracy import DegenerateComponentWarning
     from fastgmm.model.persistence import ModelFileError
@@ -23,6 +24,7 @@ __all__ = [
     "DegenerateComponentWarning",
     "GaussianMixture",
     "KMeans",
+    "MiniBatchGaussianMixture",
     "ModelFileError",
     "SkippedDataWarning",
     "__version__",
@@ -35,6 +37,7 @@ _HOMES = {
     "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
     "KMeans": "fastgmm.estimators.kmeans",
+    "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
     "ModelFileError": "fastgmm.model.persistence",
     "SkippedDataWarning": "fastgmm.data.errors",
     "load": "fastgmm.estimators.storage",

@@ -85,7 +85,8 @@ def from_scikit_learn(cls: type[_Mixture], mixture: sklearn.mixture.GaussianMixt
             f"{type(mixture).__name__!r}"
         )
     known = sklearn.mixture.GaussianMixture().get_params()
-    parameters = {name: getattr(mixture, name) for name in known}
+    taken = known.keys() & set(cls._get_param_names())
+    parameters = {name: getattr(mixture, name) for name in taken}
     converted = cls(**copy.deepcopy(parameters))
     converted.__dict__.update(copy.deepcopy(_fitted(mixture)))
     return converted

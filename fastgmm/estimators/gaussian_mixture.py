@@ -21,8 +21,9 @@ from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import attributes_from_parameters
 from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
-from fastgmm.estimators.evaluation import FloatingArray, MixtureEvaluation, Rows, Weights
+from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
 from fastgmm.estimators.fit_checkpoints import FitCheckpoint
+from fastgmm.estimators.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.progress import FitProgress
 from fastgmm.estimators.validation import (
     N_JOBS_CONSTRAINTS,
@@ -57,7 +58,7 @@ def _draw_none(number: int) -> tuple[MixtureParameters, None]:
     raise AssertionError(f"start {number} of a fit that needs no more")
 
 
-class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, BaseEstimator):
+class GaussianMixture(OnlineLearning, CallbackSupportMixin, DensityMixin, BaseEstimator):
     """Gaussian mixture fitted by expectation-maximisation.
 
     Takes the place of :class:`sklearn.mixture.GaussianMixture`: the same parameters, fitted
@@ -118,6 +119,18 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
     resume : bool, default=False
         Whether `fit` goes on from the checkpoint, if the file is there. It ends with the same
         result, bit for bit, as a fit that was not cut off.
+    step_exponent : float, default=0.6
+        α in the step (t + t₀)^-α by which `partial_fit` moves the mixture at the t-th unit of
+        rows; a unit is as many as the mixture was begun from. Above 0.5 and at most 1, where all
+        rows count alike for ever.
+    step_offset : float, default=1.0
+        t₀ in that step; delays the first ones, which are the largest.
+    averaging : bool, default=False
+        Whether `partial_fit` averages the statistics over the past (Polyak and Ruppert), which
+        takes out their fluctuation.
+    forgetting : float, default=1.0
+        Below 1, the rows of each unit count at most this many times those of the next, so that
+        `partial_fit` follows a stream that drifts.
 
     Attributes
     ----------
@@ -152,6 +165,11 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         The same again, with that of the start before them. It never falls beyond rounding.
     fit_info_ : FitInfo
         How the fit went: passes over the data, seconds, threads, why it ended.
+    n_samples_seen_ : int
+        Number of rows that `partial_fit` learnt since the last `fit`. After it, `n_iter_` is
+        the number of its batches, `n_steps_`; `lower_bound_` is the mean log-likelihood of the
+        recent rows, each under the mixture before it was learnt; and `lower_bounds_`, `trace_`
+        and `fit_info_` are missing.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -159,6 +177,7 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
 
     See Also
     --------
+    MiniBatchGaussianMixture : Learns rows batch by batch in a single time through them.
     KMeans : The limit of equal spherical covariances that go to zero.
 
     Notes
@@ -216,6 +235,7 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         "checkpoint": [str, PathLike, None],
         "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
         "resume": ["boolean"],
+        **STEP_CONSTRAINTS,
     }
 
     def __init__(
@@ -243,6 +263,10 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
         resume: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 1.0,
+        averaging: bool = False,
+        forgetting: float = 1.0,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -264,6 +288,10 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
+        self.averaging = averaging
+        self.forgetting = forgetting
 
     @validated_fit
     def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:
@@ -432,6 +460,7 @@ class GaussianMixture(MixtureEvaluation, CallbackSupportMixin, DensityMixin, Bas
             "trace_": np.array(info.trace),
             "fit_info_": info,
         }
+        self._forget_online()
         self.__dict__.update(fitted)
         progress.finish(fitted)
         # The caller of fit is three frames up: this one, fit and its decorator lie between.

@@ -12,18 +12,31 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
 from fastgmm.inference.em import FitInfo
+from fastgmm.inference.online import OnlineState
 from fastgmm.model import persistence
 from fastgmm.model.persistence import ModelFileError, StoredModel
 from fastgmm.model.structures import structure
 
-_CLASS = "GaussianMixture"
+_CLASSES: dict[str, type[GaussianMixture]] = {
+    each.__name__: each for each in (MiniBatchGaussianMixture, GaussianMixture)
+}
 _START_PARAMETERS = ("weights_init", "means_init", "precisions_init", "labels_init")
 _OF_ONE_RUN: dict[str, Any] = {"checkpoint": None, "resume": False}
 """Parameters that belong to the run that made the model, not to the model."""
 
 _COVARIANCE_ARRAYS = ("covariances_", "precisions_")
-_ARRAYS = ("weights_", "means_", "precisions_cholesky_", *_COVARIANCE_ARRAYS, "trace_")
+_ARRAYS = (
+    "weights_",
+    "means_",
+    "precisions_cholesky_",
+    *_COVARIANCE_ARRAYS,
+    "trace_",
+    "validation_scores_",
+)
+_ONLINE = "online_"
+"""What the names of the arrays begin with from which `partial_fit` goes on."""
 
 
 # What turns each attribute's form in the header back into the attribute. JSON has no infinity: a
@@ -36,6 +49,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "n_features_in_": int,
     "feature_names_in_": lambda value: np.array([str(each) for each in value], dtype=object),
     "fit_info_": FitInfo.from_plain,
+    "n_epochs_": int,
+    "n_samples_seen_": int,
+    "n_steps_": int,
 }
 
 
@@ -45,8 +61,9 @@ def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
     Parameters
     ----------
     mixture : GaussianMixture
-        The mixture. A subclass is written as a `GaussianMixture`, and a `random_state` that is
-        a generator as None; so is `checkpoint`.
+        The mixture. A subclass that is not fastgmm's own is written as the class of fastgmm's
+        that it is derived from, and a `random_state` that is a generator as None; so is
+        `checkpoint`.
     path : str or path
         Where to write.
 
@@ -61,10 +78,11 @@ def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
     """
     check_is_fitted(mixture, ["weights_", "means_", "precisions_cholesky_"])
     state = vars(mixture)
-    parameters = {name: state[name] for name in GaussianMixture._get_param_names()}
+    name_of_class = next(name for name, each in _CLASSES.items() if isinstance(mixture, each))
+    parameters = {name: state[name] for name in _CLASSES[name_of_class]._get_param_names()}
     arrays = {name: np.asarray(state[name]) for name in _ARRAYS if name in state}
     for name in _START_PARAMETERS:
-        value = parameters.pop(name)
+        value = parameters.pop(name, None)
         if value is not None:
             arrays[name] = np.asarray(value)
     if isinstance(parameters["random_state"], np.random.RandomState):
@@ -78,7 +96,11 @@ def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
     if "fit_info_" in attributes:
         attributes["fit_info_"] = asdict(attributes["fit_info_"])
     values = {"parameters": parameters, "attributes": attributes}
-    persistence.save(fspath(path), _CLASS, values, arrays)
+    learnt = mixture._current_state()
+    if learnt is not None:
+        values["online"], online_arrays = learnt.plain()
+        arrays.update(online_arrays)
+    persistence.save(fspath(path), name_of_class, values, arrays)
 
 
 def load(path: str | PathLike[str]) -> GaussianMixture:
@@ -103,7 +125,12 @@ def load(path: str | PathLike[str]) -> GaussianMixture:
     OSError
         If the file cannot be read.
     """
-    stored = persistence.load(fspath(path), _CLASS)
+    stored = persistence.load(fspath(path))
+    if stored.model_class not in _CLASSES:
+        raise ModelFileError(
+            f"{fspath(path)} holds a {stored.model_class}, and fastgmm.load reads mixtures: "
+            f"{', '.join(sorted(_CLASSES))}"
+        )
     try:
         return _restore(stored)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -119,7 +146,8 @@ def _restore(stored: StoredModel) -> GaussianMixture:
     arrays = dict(stored.arrays)
     parameters = dict(stored.values["parameters"])
     parameters.update({name: arrays.pop(name) for name in _START_PARAMETERS if name in arrays})
-    mixture = GaussianMixture(**parameters)
+    online = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_ONLINE)}
+    mixture = _CLASSES[stored.model_class](**parameters)
     mixture._validate_params()
     attributes = stored.values["attributes"]
     unknown = sorted({*attributes, *arrays} - {*_READERS, *_ARRAYS})
@@ -138,4 +166,6 @@ def _restore(stored: StoredModel) -> GaussianMixture:
     names = attributes.get("feature_names_in_")
     if names is not None and len(names) != size[1]:
         raise ValueError(f"feature_names_in_ has {len(names)} names, but means_ {size[1]} columns")
+    if "online" in stored.values:
+        mixture._go_on_from(OnlineState.from_plain(stored.values["online"], online))
     return mixture

@@ -23,7 +23,12 @@ _PIECE_ROWS = 64
 _PIECES_IN_BATCH = 64
 """The fewest pieces that a batch is made of, so that rows in order of component are mixed."""
 
-EndReason = Literal["max_epochs", "held_out"]
+_OPERATIONS_IN_BATCH = 10**8
+_EXPONENTIAL = 40
+_SMALLEST_BATCH = 16_384
+_BATCHES_IN_EPOCH = 40
+
+EndReason = Literal["max_epochs", "held_out", "callback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,8 @@ class MinibatchState:
     held_out : tuple of two floats
         Log-likelihood and weight of the rows of the present epoch that were held out.
     scores : tuple of float
-        The estimate of each epoch that is over; empty without rows held out.
+        Mean log-likelihood, in nats, of the start and after each epoch that is over: that of the
+        rows held out in the epoch, or of the recent rows if none were.
     """
 
     online: OnlineState
@@ -131,6 +137,24 @@ class MinibatchState:
         )
 
 
+def batch_rows(n_components: int, n_features: int, n_samples: int | None) -> int:
+    """Return how many rows a batch should have.
+
+    So many that a pass over them takes a few times as long as what is done once for a batch;
+    but no more than a fortieth of the data, so that an epoch has enough steps.
+
+    Parameters
+    ----------
+    n_components, n_features : int
+        Size of the mixture.
+    n_samples : int or None
+        Number of rows of the data, if known.
+    """
+    per_row = n_components * (2 * n_features * (n_features + 1) + _EXPONENTIAL)
+    wanted = max(_OPERATIONS_IN_BATCH // per_row, 64 * n_features, _SMALLEST_BATCH)
+    return wanted if n_samples is None else max(1, min(wanted, n_samples // _BATCHES_IN_EPOCH))
+
+
 def fit_minibatch(
     source: Source,
     begin: Callable[[ArraySource], OnlineState] | MinibatchState,
@@ -141,7 +165,7 @@ def fit_minibatch(
     *,
     seed: int = 0,
     n_jobs: int | None = None,
-    observe: Callable[[MinibatchState], None] | None = None,
+    observe: Callable[[MinibatchState], bool | None] | None = None,
 ) -> tuple[MinibatchState, EndReason]:
     """Fit a mixture by online EM on batches of rows.
 
@@ -170,17 +194,19 @@ def fit_minibatch(
     n_jobs : int or None
         Number of threads.
     observe : callable or None
-        Called with the state before the first batch, after each and after each epoch.
+        Called with the state before the first batch, after each and after each epoch; a true
+        value ends the fit.
 
     Returns
     -------
     state : MinibatchState
         The state at the end.
-    reason : {"max_epochs", "held_out"}
-        Why it ended: all epochs are over, or the estimate has not risen any more.
+    reason : {"max_epochs", "held_out", "callback"}
+        Why it ended: all epochs are over, the estimate has not risen any more, or `observe` asked
+        for it.
     """
     max_epochs = plan.max_epochs if source.replayable else 1
-    every = plan.held_out_every if plan.max_epochs > 1 else None
+    every = plan.held_out_every if max_epochs > 1 else None
     with one_blas_thread():
         blocks: Iterator[Rows] | None = None
         if isinstance(begin, MinibatchState):
@@ -190,19 +216,20 @@ def fit_minibatch(
                 sample = _random_rows(source, sample_rows, every, seed)
             else:
                 sample, blocks = _first_rows(source, sample_rows, every)
-            state = MinibatchState(begin(sample), seed)
-            if observe is not None:
-                observe(state)
+            online = begin(sample)
+            state = MinibatchState(online, seed, scores=(online.statistics.mean_log_likelihood,))
+        if observe is not None and observe(state):
+            return state, "callback"
         reason = _end(state, plan, max_epochs)
         while reason is None:
             for rows, numbers in _batches(source, blocks, plan.batch_size, state, every):
                 state = _learn(state, rows, numbers, every, plan, schedule, structure, n_jobs)
-                if observe is not None:
-                    observe(state)
+                if observe is not None and observe(state):
+                    return state, "callback"
             blocks = None
             state = _close_epoch(state)
-            if observe is not None:
-                observe(state)
+            if observe is not None and observe(state):
+                return state, "callback"
             reason = _end(state, plan, max_epochs)
     return state, reason
 
@@ -242,14 +269,20 @@ def _learn(
 
 def _close_epoch(state: MinibatchState) -> MinibatchState:
     total, weight = state.held_out
-    scores = (*state.scores, total / weight) if weight > 0.0 else state.scores
-    return replace(state, epoch=state.epoch + 1, n_rows=0, held_out=(0.0, 0.0), scores=scores)
+    score = total / weight if weight > 0.0 else state.online.statistics.mean_log_likelihood
+    return replace(
+        state,
+        epoch=state.epoch + 1,
+        n_rows=0,
+        held_out=(0.0, 0.0),
+        scores=(*state.scores, score),
+    )
 
 
 def _end(state: MinibatchState, plan: MinibatchPlan, max_epochs: int) -> EndReason | None:
     """Say why the fit is over, if it is."""
     best, since = -np.inf, 0
-    for score in state.scores:
+    for score in state.scores[1:] if plan.held_out_every is not None else ():
         since = 0 if score >= best + plan.tol else since + 1
         best = max(best, score)
     if since >= plan.patience:
@@ -276,7 +309,7 @@ def _batches(
         return
     first = state.n_rows
     with closing(source.blocks() if blocks is None else blocks) as read:  # type: ignore[type-var]
-        for rows in _recut(read, size, first):
+        for rows in recut(read, size, first):
             numbers = np.arange(first, first + len(rows.X)) if every is not None else None
             yield rows, numbers
             first += len(rows.X)
@@ -318,8 +351,23 @@ def _shuffled(
         yield Rows(X, w), numbers
 
 
-def _recut(blocks: Iterable[Rows], size: int, skipped: int) -> Iterator[Rows]:
-    """Yield the rows after those skipped in batches that do not depend on the blocks."""
+def recut(blocks: Iterable[Rows], size: int, skipped: int = 0) -> Iterator[Rows]:
+    """Yield rows in batches that do not depend on the blocks they come in.
+
+    Parameters
+    ----------
+    blocks : iterable of Rows
+        The rows; a block may be overwritten once the next one is asked for.
+    size : int
+        Rows of a batch; the last may be shorter.
+    skipped : int
+        How many rows to leave out first.
+
+    Yields
+    ------
+    Rows
+        A batch, which may be overwritten once the next one is asked for.
+    """
     parts: list[Rows] = []
     missing = size
     for X, weights in blocks:
@@ -337,13 +385,25 @@ def _recut(blocks: Iterable[Rows], size: int, skipped: int) -> Iterator[Rows]:
             parts.append(Rows(rows.X.copy(), None if rows.weights is None else rows.weights.copy()))
             missing -= taken
             if not missing:
-                yield _joined(parts)
+                yield joined(parts)
                 parts, missing = [], size
     if parts:
-        yield _joined(parts)
+        yield joined(parts)
 
 
-def _joined(parts: list[Rows]) -> Rows:
+def joined(parts: list[Rows]) -> Rows:
+    """Return several pieces of rows as one.
+
+    Parameters
+    ----------
+    parts : list of Rows
+        The pieces, either all with weights or none of them.
+
+    Returns
+    -------
+    Rows
+        The rows, as an array of its own.
+    """
     X = np.concatenate([each.X for each in parts])
     weights = [each.weights for each in parts if each.weights is not None]
     return Rows(X, np.concatenate(weights) if weights else None)
@@ -385,7 +445,7 @@ def _first_rows(source: Source, size: int, every: int | None) -> tuple[ArraySour
         n_sampled += len(chosen)
         if n_sampled == size:
             break
-    return ArraySource(*_joined(sample)), _followed(read, blocks)
+    return ArraySource(*joined(sample)), _followed(read, blocks)
 
 
 def _followed(read: list[Rows], blocks: Iterator[Rows]) -> Iterator[Rows]:

@@ -138,7 +138,7 @@ class OnlineState:
     weight : float
         Weight of all rows so far.
     n_rows : int
-        Their number.
+        Number of those that have weight.
     n_steps : int
         Number of batches.
     """
@@ -379,7 +379,7 @@ def begin_online(
         unit=unit,
         time=max(1.0, found.weight / unit),
         weight=found.weight,
-        n_rows=rows.n_samples,
+        n_rows=_n_present(rows),
         n_steps=0,
     )
     return state, info
@@ -510,10 +510,15 @@ def online_step(
         parameters=structure.solve(statistics, state.regularisation),
         time=state.time + length,
         weight=state.weight + weight,
-        n_rows=state.n_rows + batch.n_samples,
+        n_rows=state.n_rows + _n_present(batch),
         n_steps=state.n_steps + 1,
     )
     return after, step
+
+
+def _n_present(rows: ArraySource) -> int:
+    """Return the number of rows that have weight."""
+    return rows.n_samples if rows.weights is None else int(np.count_nonzero(rows.weights))
 
 
 def _sampled(rows: ArraySource, size: int, random_state: np.random.RandomState) -> ArraySource:

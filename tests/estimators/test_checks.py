@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastgmm import GaussianMixture, KMeans
+from fastgmm import GaussianMixture, KMeans, MiniBatchGaussianMixture
 from fastgmm.inference.degeneracy import DegenerateComponentWarning
 
 
@@ -27,6 +27,8 @@ def evenly_spread(X, n_clusters, random_state):
     [
         GaussianMixture(),
         GaussianMixture(covariance_type="tied_diag", init_params="random_from_data"),
+        MiniBatchGaussianMixture(),
+        MiniBatchGaussianMixture(covariance_type="diag", batch_size=7, averaging=True),
         KMeans(n_clusters=1),
         KMeans(n_clusters=3, init=evenly_spread),
     ]

@@ -1,0 +1,391 @@
+"""`MiniBatchGaussianMixture`: mixtures of more rows than one cares to go through many times."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
+from fastgmm.estimators.attributes import attributes_from_parameters
+from fastgmm.estimators.checkpoints import Checkpoint, State, ingredients
+from fastgmm.estimators.evaluation import Rows, Weights
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.progress import FitProgress
+from fastgmm.estimators.validation import check_source
+from fastgmm.inference.degeneracy import find_degeneracies, warn_of_degeneracies
+from fastgmm.inference.em import FitInfo, Progress
+from fastgmm.inference.minibatch import (
+    MinibatchPlan,
+    MinibatchState,
+    batch_rows,
+    fit_minibatch,
+)
+from fastgmm.inference.online import OnlineState, rows_of_start
+from fastgmm.kernels.threads import effective_threads
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.statistics import FloatArray
+
+_NOT_TAKEN = ("max_iter", "labels_init", "warm_start")
+
+
+class MiniBatchGaussianMixture(GaussianMixture):
+    """Gaussian mixture fitted by online EM on small batches of rows.
+
+    Each batch moves the mixture a little, so that a single time through the rows is enough where
+    they are many. `partial_fit` goes on from there, for as long as rows come.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components.
+    covariance_type : {"full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"}, \
+            default="full"
+        As for `GaussianMixture`.
+    batch_size : int or "auto", default="auto"
+        Number of rows in a batch. "auto" takes so many that the M-step costs little beside the
+        pass over them, but no more than a fortieth of the rows.
+    max_epochs : int, default=10
+        Most times to go through the rows. An iterator is gone through once.
+    tol : float, default=1e-3
+        The fit ends when an epoch raises the mean log-likelihood of the rows held out by less
+        than this, in nats.
+    early_stopping : bool, default=True
+        Whether rows are held out, and the fit ends early. With a single epoch there is nothing
+        to stop, and all rows are learnt.
+    validation_fraction : float, default=0.1
+        The share of the rows that are held out: every tenth row for 0.1.
+    n_iter_no_change : int, default=1
+        Number of epochs without a rise after which the fit ends.
+    step_exponent, step_offset, averaging, forgetting
+        As for `GaussianMixture`, where they are for `partial_fit`. A unit of rows is a batch.
+    reg_covar : float, default=1e-6
+        Added to the diagonals of the covariances; see `reg_covar_scale`.
+    n_init : int, default=3
+        Number of starts that are tried on a sample of the rows, of which the best goes on.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="k-means++"
+        How a start is found.
+    weights_init, means_init, precisions_init
+        As for `GaussianMixture`.
+    random_state : int, RandomState instance or None, default=None
+        Source of the randomness of starts, of the order of rows in memory, and of `sample`.
+    verbose : int, default=0
+        1 prints epochs, 2 also times and changes of the log-likelihood.
+    verbose_interval : int, default=1
+        Number of epochs from one line to the next.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
+        bit, whatever the number.
+    reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
+        As for `GaussianMixture`; the variances are those of the sample.
+    checkpoint : str or path, default=None
+        File that `fit` writes its state to, so that a fit which was cut off can go on.
+    checkpoint_interval : float, default=60.0
+        Seconds between two writings of the checkpoint, which happen between batches.
+    resume : bool, default=False
+        Whether `fit` goes on from the checkpoint, if the file is there. It ends with the same
+        result, bit for bit, as a fit that was not cut off.
+
+    Attributes
+    ----------
+    weights_, means_, covariances_, precisions_, precisions_cholesky_ : ndarray
+        As for `GaussianMixture`.
+    converged_ : bool
+        Whether the fit ended because the rows held out did not improve any more.
+    n_iter_, n_epochs_ : int
+        Number of times that the rows were gone through.
+    n_steps_ : int
+        Number of batches that were learnt.
+    n_samples_seen_ : int
+        Number of rows in them that have weight: those of all epochs together.
+    lower_bound_ : float
+        Mean log-likelihood, in nats, of the recent rows, each under the mixture before it was
+        learnt: an estimate of that of other rows of the same kind.
+    validation_scores_ : ndarray of shape (`n_epochs_`,)
+        Mean log-likelihood of the rows held out, each when it went by; empty without any.
+    trace_ : ndarray of shape (`n_epochs_` + 1,)
+        Estimates of the mean log-likelihood of the start and after each epoch: those of
+        `validation_scores_`, or of `lower_bound_`. It may fall.
+    lower_bounds_ : list of float
+        The same without that of the start.
+    fit_info_ : FitInfo
+        How the fit went. An iteration is an epoch.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if `X` was a table that has them.
+
+    See Also
+    --------
+    GaussianMixture : Goes through all rows for every step, and finds the optimum to any digit.
+
+    Notes
+    -----
+    Rows in memory are learnt in a random order. Rows of files and streams are learnt in the order
+    in which they come, which should be a random one: of rows in the order of their cluster, the
+    last are remembered best.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import MiniBatchGaussianMixture
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(0.0, 1.0, (20_000, 2)), rng.normal(8.0, 1.0, (20_000, 2))])
+    >>> mixture = MiniBatchGaussianMixture(2, max_epochs=1, random_state=0).fit(X)
+    >>> np.sort(mixture.means_, axis=0).round(1) + 0.0
+    array([[0., 0.],
+           [8., 8.]])
+    """
+
+    n_epochs_: int
+    validation_scores_: FloatArray
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **{
+            name: values
+            for name, values in GaussianMixture._parameter_constraints.items()
+            if name not in _NOT_TAKEN
+        },
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0.0, 0.5, closed="right")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: Literal[
+            "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
+        ] = "full",
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int = 10,
+        tol: float = 1e-3,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 1,
+        step_exponent: float = 0.6,
+        step_offset: float = 1.0,
+        averaging: bool = False,
+        forgetting: float = 1.0,
+        reg_covar: float = 1e-6,
+        n_init: int = 3,
+        init_params: Literal["kmeans", "k-means++", "random", "random_from_data"] = "k-means++",
+        weights_init: ArrayLike | None = None,
+        means_init: ArrayLike | None = None,
+        precisions_init: ArrayLike | float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        verbose_interval: int = 1,
+        n_jobs: int | None = None,
+        reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
+        self.averaging = averaging
+        self.forgetting = forgetting
+        self.reg_covar = reg_covar
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_jobs = n_jobs
+        self.reg_covar_scale = reg_covar_scale
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.resume = resume
+
+    @property
+    def max_iter(self) -> int:  # type: ignore[override]  # a parameter there, and not one here
+        """The most iterations: epochs, which are what progress is told in."""
+        return self.max_epochs
+
+    def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
+        """Fit the mixture, set the attributes, and return the checked rows."""
+        began = time.perf_counter()
+        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        self._check_enough_rows(source)
+        kind = self._structure()
+
+        def attributes(parameters: MixtureParameters) -> dict[str, Any]:
+            return dict(attributes_from_parameters(parameters, kind, source.dtype))
+
+        progress = FitProgress(
+            self,
+            1,
+            {
+                "X": source.X if isinstance(source, ArraySource) else source,
+                "y": y,
+                "metadata": {} if sample_weight is None else {"sample_weight": sample_weight},
+            },
+            attributes,
+        )
+        random_state = check_random_state(self.random_state)
+        with ExitStack() as stack:
+            checkpoint: Checkpoint | None = None
+            if self.checkpoint is not None:
+                checkpoint = stack.enter_context(
+                    Checkpoint(
+                        self.checkpoint,
+                        self.checkpoint_interval,
+                        ingredients(self, source),
+                        self.resume,
+                    )
+                )
+            batch_size, resumed = self._resumed(checkpoint)
+            if batch_size is None:
+                batch_size = self._rows_of_batch(source)
+            plan = self._plan(batch_size)
+
+            def begin(sample: ArraySource) -> OnlineState:
+                # A unit is a batch of rows of average weight.
+                unit = batch_size * sample.total_weight / sample.n_samples
+                self._check_enough_rows(sample)
+                start, _ = self._start_from(sample, unit)
+                # The rows of the sample are yet to be learnt, with all others.
+                return replace(start, n_rows=0, weight=0.0)
+
+            state, reason = fit_minibatch(
+                source,
+                resumed or begin,
+                rows_of_start(self.n_components, source.n_features, kind, source.dtype.itemsize),
+                plan,
+                self._schedule(),
+                kind,
+                seed=int(random_state.randint(np.iinfo(np.int32).max)),
+                n_jobs=self.n_jobs,
+                observe=_Observer(checkpoint, plan, progress),
+            )
+        converged = reason == "held_out"
+        self._forget_online()
+        self._keep(state.online, source.dtype)
+        info = FitInfo(
+            trace=state.scores,
+            n_iter=state.epoch,
+            n_passes=state.epoch,
+            converged=converged,
+            reason="tolerance" if converged else "max_iter",
+            seconds=time.perf_counter() - began,
+            n_threads=effective_threads(self.n_jobs),
+            start=0,
+            degeneracies=find_degeneracies(
+                state.online.parameters, kind, state.online.regularisation
+            ),
+        )
+        self._told = frozenset((each.component, each.kind) for each in info.degeneracies)
+        held_out = plan.held_out_every is not None and plan.max_epochs > 1 and source.replayable
+        fitted: dict[str, Any] = {
+            "converged_": converged,
+            "n_iter_": state.epoch,
+            "n_epochs_": state.epoch,
+            "trace_": np.array(state.scores),
+            "lower_bounds_": list(state.scores[1:]),
+            "validation_scores_": np.array(state.scores[1:] if held_out else ()),
+            "fit_info_": info,
+        }
+        self.__dict__.update(fitted)
+        progress.finish({**attributes(state.online.estimate(kind)), **fitted})
+        # The caller of fit is three frames up: this one, fit and its decorator lie between.
+        warn_of_degeneracies(info.degeneracies, stacklevel=4)
+        if held_out and not converged:
+            warnings.warn(
+                f"online EM did not converge: the last of max_epochs={self.max_epochs} epochs "
+                f"still raised the log-likelihood of the rows held out by tol={self.tol:g} or "
+                "more. Increase max_epochs or tol.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return source
+
+    def _rows_of_batch(self, source: Source) -> int:
+        if self.batch_size != "auto":
+            return self.batch_size
+        return batch_rows(self.n_components, source.n_features, source.n_samples)
+
+    def _plan(self, batch_size: int) -> MinibatchPlan:
+        every = max(2, round(1.0 / self.validation_fraction)) if self.early_stopping else None
+        return MinibatchPlan(
+            batch_size,
+            max_epochs=self.max_epochs,
+            held_out_every=every,
+            tol=self.tol,
+            patience=self.n_iter_no_change,
+            averaging=self.averaging,
+        )
+
+    def _resumed(self, checkpoint: Checkpoint | None) -> tuple[int | None, MinibatchState | None]:
+        """Return the size of batches and the state of a fit that is gone on with."""
+        if checkpoint is None or checkpoint.found is None:
+            return None, None
+        values = checkpoint.found.values["state"]
+        state = MinibatchState.from_plain(values["fit"], checkpoint.found.arrays)
+        return int(values["batch_size"]), state
+
+
+class _Observer:
+    """Tells each state to the checkpoint, and the end of each epoch to whoever follows the fit."""
+
+    def __init__(
+        self, checkpoint: Checkpoint | None, plan: MinibatchPlan, progress: FitProgress
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._plan = plan
+        self._progress = progress
+        self._epoch: int | None = None
+
+    def __call__(self, state: MinibatchState) -> bool:
+        """Take note of a state, and return whether the fit shall stop."""
+        if self._checkpoint is not None:
+            self._checkpoint.observe(self._packed(state))
+        stop = False
+        if self._epoch is None:
+            self._progress.begin(0, state.online.parameters)
+        elif state.epoch > self._epoch:
+            stop = self._progress.iterate(
+                Progress(
+                    start=0,
+                    iteration=state.epoch,
+                    parameters=state.online.parameters,
+                    log_likelihood=state.scores[-1],
+                    change=state.scores[-1] - state.scores[-2],
+                    converged=False,
+                )
+            )
+        self._epoch = state.epoch
+        return stop
+
+    def _packed(self, state: MinibatchState) -> Callable[[], State]:
+        def pack() -> State:
+            fit, arrays = state.plain()
+            return {"fit": fit, "batch_size": self._plan.batch_size}, arrays
+
+        return pack
