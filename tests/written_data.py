@@ -6,6 +6,7 @@ Each takes a folder and rows with columns a, b, c, and returns what `open_data` 
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -113,7 +114,7 @@ def _npz_in_column_order(folder, X):
 
 def _parquet_folder(folder, X):
     ends = [0, 1500, 1501, 3333, len(X)]
-    for i, (first, last) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for i, (first, last) in enumerate(pairwise(ends)):
         write_parquet(folder / f"part{8 + i}.parquet", X[first:last])
     return folder
 

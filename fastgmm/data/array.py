@@ -132,4 +132,6 @@ def _is_mapped(array: npt.NDArray[Any]) -> bool:
         if isinstance(owner, np.memmap):
             return True
         owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
     return isinstance(owner, mmap.mmap)

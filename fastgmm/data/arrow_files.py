@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from fastgmm.data.arrow_columns import import_pyarrow, reason_of, schema_columns
 from fastgmm.data.arrow_filters import filter_columns
 from fastgmm.data.arrow_rows import pieces_of
-from fastgmm.data.byte_streams import ByteStream
+from fastgmm.data.byte_streams import DAMAGED, ByteStream
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
 from fastgmm.data.table_file import Damage, Piece, TableFile
@@ -68,6 +67,8 @@ class ArrowFile(_ArrowTable):
 
     def __init__(self, path: Path) -> None:
         pyarrow = import_pyarrow("reading Arrow files")
+        from pyarrow import dataset
+
         self._path = path
         self.origin = repr(str(path))
         self._stamp = FileStamp.of(path)
@@ -75,6 +76,7 @@ class ArrowFile(_ArrowTable):
         try:
             with self._opened(None) as reader:
                 self._note_schema(reader.schema)
+            self.n_rows = dataset.dataset(str(path), format="ipc").count_rows()
         except (pyarrow.ArrowException, OSError) as error:
             self._cut_short = reason_of(error)
             try:
@@ -164,7 +166,7 @@ class ArrowStream(_ArrowTable):
         try:
             with pyarrow.ipc.open_stream(pyarrow.py_buffer(stream.head())) as reader:
                 self._note_schema(reader.schema)
-        except (pyarrow.ArrowException, OSError, EOFError) as error:
+        except (pyarrow.ArrowException, *DAMAGED) as error:
             raise DataError(
                 f"cannot read {self.origin} as an Arrow stream: {reason_of(error)}"
             ) from error
@@ -241,5 +243,5 @@ def _stream_pieces(
             batch.validate()
             yield from pieces_of(batch, names, done, rows_wanted)
             done += batch.num_rows
-    except (pyarrow.ArrowException, OSError, EOFError, zlib.error) as error:
+    except (pyarrow.ArrowException, *DAMAGED) as error:
         damage.report(f"{origin}, from row {done + 1} on", reason_of(error))

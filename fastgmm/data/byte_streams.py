@@ -6,11 +6,14 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
 from fastgmm.data.file_stamps import FileStamp
+
+DAMAGED = (OSError, EOFError, zlib.error)
+"""What the reading of damaged bytes may raise."""
 
 GZIP = b"\x1f\x8b"
 
@@ -43,10 +46,16 @@ class ByteStream:
         self._raw_head = b"" if isinstance(source, Path) else source.read(HEAD_BYTES)
 
     def head(self) -> bytes:
-        """Return the first bytes decompressed, `HEAD_BYTES` if there are as many."""
+        """Return the first bytes decompressed, `HEAD_BYTES` if there are as many undamaged."""
         if isinstance(self._source, Path):
-            with self.opened() as file:
-                return file.read(HEAD_BYTES)
+            found = b""
+            with self.opened() as file, suppress(*DAMAGED):
+                while len(found) < HEAD_BYTES:
+                    more = file.read1(HEAD_BYTES - len(found))  # type: ignore[attr-defined]
+                    if not more:
+                        break
+                    found += more
+            return found
         if not self._raw_head.startswith(GZIP):
             return self._raw_head
         return zlib.decompressobj(_GZIP_WINDOW).decompress(self._raw_head, HEAD_BYTES)

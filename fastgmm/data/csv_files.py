@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -13,16 +12,13 @@ import numpy as np
 from fastgmm.data.arrow_columns import arrow_dtype, import_pyarrow, reason_of, schema_columns
 from fastgmm.data.arrow_filters import filter_columns
 from fastgmm.data.arrow_rows import pieces_of
-from fastgmm.data.byte_streams import HEAD_BYTES, ByteStream
+from fastgmm.data.byte_streams import DAMAGED, HEAD_BYTES, ByteStream
 from fastgmm.data.csv_form import CsvForm
 from fastgmm.data.errors import DataError
 from fastgmm.data.table_file import Damage, Piece, TableFile
 
 _CHUNK_BYTES = 2**20
 """Text that is parsed at a time."""
-
-_READ_BYTES = 2**16
-"""Text that is read at a time: where a file is damaged, all before that is used."""
 
 _LONGEST_LINE = 2**26
 
@@ -59,14 +55,7 @@ class CsvFile(TableFile):
                 head = head[: head.rfind(b"\n") + 1]
             text = head[self._form.header_length(head) :]
             self._schema = self._guessed_schema(text)
-        except (
-            pyarrow.ArrowException,
-            OSError,
-            EOFError,
-            ValueError,
-            csv.Error,
-            zlib.error,
-        ) as error:
+        except (pyarrow.ArrowException, ValueError, csv.Error, *DAMAGED) as error:
             raise DataError(f"cannot read {self.origin} as CSV: {reason_of(error)}") from error
         self.named = self._form.has_header
         self.columns = tuple(
@@ -113,7 +102,7 @@ class CsvFile(TableFile):
                 for batch in table.to_batches():
                     yield from pieces_of(batch, names, done, rows_wanted)
                 done += table.num_rows + len(malformed) - before
-        except (pyarrow.ArrowException, OSError, EOFError, zlib.error) as error:
+        except (pyarrow.ArrowException, *DAMAGED) as error:
             row, reason = self._explained(error)
             if damage.is_error and row:
                 damage.report(f"{self.origin}, row {done + row}", reason)
@@ -188,8 +177,8 @@ def _whole_lines(file: IO[bytes]) -> Iterator[Any]:
         filled = len(rest)
         while filled < len(view) and not ended:
             try:
-                count = file.readinto(view[filled : filled + _READ_BYTES])  # type: ignore[attr-defined]
-            except (OSError, EOFError, zlib.error) as error:
+                count = file.readinto1(view[filled:])  # type: ignore[attr-defined]
+            except DAMAGED as error:
                 ended = error
             else:
                 filled += count

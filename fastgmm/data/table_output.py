@@ -78,10 +78,14 @@ def table_writer(path: str | Path) -> Iterator[Callable[[Block], None]]:
             written = True
             writer.write(columns)
 
-        yield write
-        if not written:
-            raise ValueError(f"nothing was written to {str(path)!r}: a table has columns at least")
-        writer.close()
+        try:
+            yield write
+            if not written:
+                raise ValueError(
+                    f"nothing was written to {str(path)!r}: a table has columns at least"
+                )
+        finally:
+            writer.close()
 
 
 class _CsvWriter:
@@ -119,9 +123,10 @@ class _NpyWriter:
         self._n_rows += len(rows)
 
     def close(self) -> None:
-        self._file.seek(self._start)
-        self._write_header()
-        self._file.seek(0, os.SEEK_END)
+        if self._first is not None:
+            self._file.seek(self._start)
+            self._write_header()
+            self._file.seek(0, os.SEEK_END)
 
     def _write_header(self) -> None:
         """Write the header, in which NumPy leaves room for any number of rows."""
@@ -149,7 +154,8 @@ class _ParquetWriter:
         self._writer.write_table(table)
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 _WRITERS: dict[str, Any] = {".csv": _CsvWriter, ".npy": _NpyWriter, ".parquet": _ParquetWriter}

@@ -165,7 +165,7 @@ def test_damaged_stores(tmp_path):
         open_data(path)
     path = write_zarr(tmp_path / "x", rows(1000), 3)
     (path / "X" / "zarr.json").write_text("{")
-    with pytest.raises(DataError, match="cannot read '.*x' as Zarr: "):
+    with pytest.raises(DataError, match=r"cannot read '.*x' as Zarr: "):
         open_data(f"{path}::X")
 
 

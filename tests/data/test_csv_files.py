@@ -155,7 +155,7 @@ def test_gzip_is_known_by_its_content(tmp_path):
         (b"", r"cannot read '.*a\.csv' as CSV: it is empty"),
         (b"\n\n", "it is empty"),
         (b"a,b\n\x00\x01", "it is no text"),
-        (gzip.compress(b"a\n1\n")[:-12], "cannot read '.*' as CSV: Compressed file ended"),
+        (gzip.compress(b"a\n1\n")[:11], "it is empty"),
     ],
 )
 def test_no_csv(tmp_path, content, message):

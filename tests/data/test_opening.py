@@ -303,7 +303,14 @@ def test_fingerprints_tell_data_apart(tmp_path):
 
 def test_expected_samples_come_from_what_files_say(tmp_path):
     X = rows(2000)
-    expected = {"Parquet folder": 2000, "npy": 2000, "HDF5": 2000, "Zarr 3": 2000, "CSV": None}
+    expected = {
+        "Parquet folder": 2000,
+        "npy": 2000,
+        "HDF5": 2000,
+        "Zarr 3": 2000,
+        "Arrow file": 2000,
+    }
+    expected |= {"CSV": None, "Arrow stream": None}
     for form, count in expected.items():
         folder = tmp_path / form
         folder.mkdir()
@@ -324,7 +331,7 @@ def test_memory_budget_bounds_blocks(tmp_path):
         lambda: batches(X, 40_000),
     ):
         source = open_data(form, memory_budget="1MB")
-        assert max(X.nbytes for X, _ in source.blocks()) <= 2**20 / 16
+        assert max(block.nbytes for block, _ in source.blocks()) <= 2**20 / 16
     assert open_data(path, memory_budget=1).block_rows == 1024
 
 

@@ -91,7 +91,7 @@ def test_size_is_unknown_until_all_rows_went_by():
 def test_noted_size_is_compared():
     source = GivenBatches(rows(3000), [3000])
     source.note_size(3001, 3001.0)
-    with pytest.raises(DataError, match="changed while it was in use: 3000 rows .* but 3001"):
+    with pytest.raises(DataError, match=r"changed while it was in use: 3000 rows .* but 3001"):
         all_rows(source)
 
 
@@ -125,7 +125,7 @@ def test_errors_of_the_reader_come_through():
 def test_what_is_left_out_is_said_once():
     source = GivenBatches(rows(10), [10])
     source.damage = ["'a': bad", "'b': worse"]
-    with pytest.warns(SkippedDataWarning, match="left out because .* damaged: 'a': bad; 'b': wor"):
+    with pytest.warns(SkippedDataWarning, match=r"left out because .* damaged: 'a': bad; 'b': wor"):
         all_rows(source)
     all_rows(source)
     assert source.skipped == source.damage
