@@ -25,7 +25,8 @@ _PIECES_IN_BATCH = 64
 
 _OPERATIONS_IN_BATCH = 10**8
 _EXPONENTIAL = 40
-_SMALLEST_BATCH = 16_384
+_SMALLEST_BATCH = 2**14
+_LARGEST_BATCH = 2**18
 _BATCHES_IN_EPOCH = 40
 
 EndReason = Literal["max_epochs", "held_out", "callback"]
@@ -152,6 +153,7 @@ def batch_rows(n_components: int, n_features: int, n_samples: int | None) -> int
     """
     per_row = n_components * (2 * n_features * (n_features + 1) + _EXPONENTIAL)
     wanted = max(_OPERATIONS_IN_BATCH // per_row, 64 * n_features, _SMALLEST_BATCH)
+    wanted = min(wanted, _LARGEST_BATCH)
     return wanted if n_samples is None else max(1, min(wanted, n_samples // _BATCHES_IN_EPOCH))
 
 
@@ -397,7 +399,7 @@ def joined(parts: list[Rows]) -> Rows:
     Parameters
     ----------
     parts : list of Rows
-        The pieces, either all with weights or none of them.
+        The pieces. Rows without weights beside others that have some have a weight of 1.
 
     Returns
     -------
@@ -405,8 +407,10 @@ def joined(parts: list[Rows]) -> Rows:
         The rows, as an array of its own.
     """
     X = np.concatenate([each.X for each in parts])
-    weights = [each.weights for each in parts if each.weights is not None]
-    return Rows(X, np.concatenate(weights) if weights else None)
+    if all(each.weights is None for each in parts):
+        return Rows(X, None)
+    weights = [np.ones(len(each.X)) if each.weights is None else each.weights for each in parts]
+    return Rows(X, np.concatenate(weights))
 
 
 def _random_rows(source: ArraySource, size: int, every: int | None, seed: int) -> ArraySource:
