@@ -32,11 +32,6 @@ class Selection:
     weight_column: str | None = None
     filter: Any = None
 
-    @property
-    def is_everything(self) -> bool:
-        """Whether all columns are features."""
-        return self.columns is None and self.weight_column is None
-
     def named_columns(self, named: bool) -> tuple[str, ...] | None:
         """Return the columns that were asked for, or None if it is all of them.
 

@@ -1,4 +1,4 @@
-"""Arrays that give rows by slices: memory maps and arrays of other types than are computed with."""
+"""Memory maps, and arrays of other types than are computed with, used by slices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from fastgmm.data.array import ArraySource
 from fastgmm.data.table_file import (
     Damage,
     Piece,
@@ -19,11 +21,11 @@ from fastgmm.data.table_file import (
 
 
 class SlicedArray(TableFile):
-    """A matrix of which ``array[first:last]`` gives rows.
+    """A matrix that is converted, or checked, some rows at a time.
 
     Parameters
     ----------
-    array : object with shape, dtype and slices
+    array : ndarray of shape (n_rows, n_columns)
         The matrix.
     origin : str
         What messages call it.
@@ -38,7 +40,7 @@ class SlicedArray(TableFile):
 
     named = False
 
-    def __init__(self, array: Any, origin: str, kind: str) -> None:
+    def __init__(self, array: npt.NDArray[Any], origin: str, kind: str) -> None:
         check_matrix(origin, array.shape, array.dtype)
         self._array = array
         self.origin = origin
@@ -47,8 +49,8 @@ class SlicedArray(TableFile):
         self.columns = unnamed_columns(array.dtype, int(array.shape[1]))
 
     def identity(self) -> dict[str, Any]:
-        """Return shape and type."""
-        return {"shape": list(self._array.shape), "dtype": str(self._array.dtype)}
+        """Return shape, type and a digest."""
+        return ArraySource(self._array).fingerprint()
 
     def pieces(
         self,
