@@ -23,9 +23,9 @@ _PIECE_ROWS = 64
 _PIECES_IN_BATCH = 64
 """The fewest pieces that a batch is made of, so that rows in order of component are mixed."""
 
-_OPERATIONS_IN_BATCH = 10**8
+_OPERATIONS_IN_BATCH = 2 * 10**8
 _EXPONENTIAL = 40
-_SMALLEST_BATCH = 2**14
+_SMALLEST_BATCH = 2**15
 _LARGEST_BATCH = 2**18
 _BATCHES_IN_EPOCH = 40
 

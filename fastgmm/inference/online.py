@@ -496,7 +496,7 @@ def online_step(
     _require_finite(found)
     length = weight / state.unit
     step = schedule.step(state.time, length)
-    blend = state.statistics.blended(found.scaled(1.0 / weight), step)
+    blend = state.statistics.scaled(1.0 - step) + found.scaled(step / weight)
     statistics = blend.about(blend.means())
     averaged = None
     if averaging:
