@@ -82,7 +82,7 @@ class Source(ABC):
         A block may be overwritten once the next one is asked for.
         """
 
-    def note_size(self, n_samples: int, total_weight: float) -> None:
+    def note_size(self, n_samples: int, total_weight: float) -> None:  # noqa: B027  # most know
         """Take over what an earlier reading of the same rows found, where that is not known.
 
         Parameters

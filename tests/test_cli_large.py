@@ -1,0 +1,247 @@
+"""The commands on data as it comes: many files, standard input, budgets, checkpoints."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+import fastgmm
+from fastgmm.cli.progress import FitProgress
+from tests.cli_process import COMMAND, in_here, in_process, refuse, succeed
+from tests.written_data import NAMES, arrow_table, rows, write_csv, write_parquet
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The same rows in one file, in parts and as CSV; and a model of them."""
+    folder = tmp_path_factory.mktemp("large")
+    X = rows(6000)
+    write_parquet(folder / "whole.parquet", X)
+    (folder / "parts").mkdir()
+    write_parquet(folder / "parts" / "1.parquet", X[:2500])
+    write_parquet(folder / "parts" / "2.parquet", X[2500:])
+    write_csv(folder / "rows.csv", X)
+    fit(folder, "whole.parquet", "-o", "model.fgm")
+    return folder
+
+
+def fit(folder, *arguments, run=in_here):
+    return succeed("fit", *arguments, "-k", 2, "--random-state", 0, "-q", cwd=folder, run=run)
+
+
+def assert_same_model(folder, one, other):
+    first, second = (fastgmm.load(folder / name) for name in (one, other))
+    np.testing.assert_array_equal(first.means_, second.means_)
+    np.testing.assert_array_equal(first.covariances_, second.covariances_)
+    np.testing.assert_array_equal(first.trace_, second.trace_)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [["parts"], ["parts/*.parquet"], ["parts/1.parquet", "parts/2.parquet"], ["rows.csv"]],
+)
+def test_paths_patterns_and_folders(folder, data):
+    text = fit(folder, *data, "-o", "other.fgm", "--memory", "300kB")
+    assert "6000 rows, 3 columns" in text
+    assert_same_model(folder, "model.fgm", "other.fgm")
+
+
+def pipe(folder, source, *arguments):
+    with (folder / source).open("rb") as stream:
+        return subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            cwd=folder,
+            stdin=stream,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+
+
+def test_standard_input(folder):
+    arguments = ("fit", "-", "-k", 2, "--random-state", 0, "-q", "-o", "piped.fgm")
+    done = pipe(folder, "rows.csv", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert_same_model(folder, "model.fgm", "piped.fgm")
+    done = pipe(folder, "rows.csv", "predict", "-", "-m", "model.fgm")
+    assert done.stdout.decode() == succeed(
+        "predict", "whole.parquet", "-m", "model.fgm", cwd=folder
+    )
+
+
+def test_standard_input_that_is_no_table(tmp_path):
+    (tmp_path / "text").write_text("a,b\n1,x\n")
+    done = pipe(tmp_path, "text", "fit", "-", "-k", 1)
+    assert done.returncode == 2
+    assert b"standard input" in done.stderr
+    assert b"'b' (string)" in done.stderr
+
+
+def test_online(folder):
+    text = fit(folder, "whole.parquet", "--online", "-o", "online.fgm")
+    assert "6000 rows, 3 columns" in text
+    online, batch = fastgmm.load(folder / "online.fgm"), fastgmm.load(folder / "model.fgm")
+    assert type(online).__name__ == "MiniBatchGaussianMixture"
+    order = [np.argsort(model.means_[:, 0]) for model in (online, batch)]
+    np.testing.assert_allclose(online.means_[order[0]], batch.means_[order[1]], atol=0.1)
+    done = pipe(
+        folder, "rows.csv", "fit", "-", "-k", 2, "--online", "--random-state", 0, "-q", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_samples"] == 6000
+
+
+def test_predict_from_many_files_into_one(folder):
+    succeed("predict", "parts", "-m", "model.fgm", "-o", "labels.parquet", cwd=folder)
+    labels = parquet.read_table(folder / "labels.parquet")["component"].to_numpy()
+    model = fastgmm.load(folder / "model.fgm")
+    np.testing.assert_array_equal(labels, model.predict(arrow_table(rows(6000))))
+
+
+def test_rows_with_missing_values_may_be_left_out(tmp_path):
+    X = rows(500)
+    holes = X.copy()
+    holes[7, 1] = np.nan
+    write_parquet(tmp_path / "holes.parquet", holes)
+    assert "column 'b' at row 8" in refuse("fit", "holes.parquet", "-k", 2, cwd=tmp_path)
+    text = fit(tmp_path, "holes.parquet", "--missing", "drop")
+    assert "499 rows" in text
+
+
+def test_damaged_files_may_be_left_out(tmp_path):
+    write_parquet(tmp_path / "1.parquet", rows(500))
+    (tmp_path / "2.parquet").write_bytes((tmp_path / "1.parquet").read_bytes()[:-50])
+    data = ("1.parquet", "2.parquet")
+    assert "'2.parquet'" in refuse("fit", *data, "-k", 2, cwd=tmp_path)
+    done = in_here("fit", *data, "-k", 2, "-q", "--on-error", "skip", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: left out because it is damaged:")
+    assert "500 rows" in done.stdout
+
+
+def test_weights_and_columns_by_name(tmp_path):
+    X = rows(800)
+    table = arrow_table(X).append_column("w", pa.array(np.ones(800)))
+    table = table.append_column("kind", pa.array(["x"] * 800))
+    parquet.write_table(table, tmp_path / "x.parquet")
+    write_parquet(tmp_path / "plain.parquet", X)
+    columns = ",".join(NAMES)
+    fit(tmp_path, "x.parquet", "--columns", columns, "--weight-column", "w", "-o", "w.fgm")
+    fit(tmp_path, "plain.parquet", "-o", "plain.fgm")
+    one, other = (fastgmm.load(tmp_path / name) for name in ("w.fgm", "plain.fgm"))
+    np.testing.assert_allclose(one.means_, other.means_, rtol=1e-12)
+
+
+def test_info_of_several_files(folder):
+    document = json.loads(succeed("info", "parts", "--json", cwd=folder))
+    assert document["n_samples"] == 6000
+    assert [column["name"] for column in document["columns"]] == list(NAMES)
+    X = rows(6000)
+    assert document["columns"][0]["minimum"] == X[:, 0].min()
+    assert document["columns"][0]["n_missing"] == 0
+
+
+# -- checkpoints ----------------------------------------------------------------------------------
+
+LONG = ("fit", "whole.parquet", "-k", 4, "--tol", 0, "--max-iter", 1000, "--random-state", 1)
+KEPT = ("--checkpoint", "run.fgm", "--checkpoint-interval", 0)
+
+
+@posix_only
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_the_checkpoint_and_resume_goes_on(tmp_path, number, status):
+    write_parquet(tmp_path / "whole.parquet", rows(30_000))
+    command = [*COMMAND, *map(str, (*LONG, *KEPT[:2], "-o", "end.fgm"))]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while not process.stderr.readline().startswith("pass 1:"):
+            pass
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert stderr.splitlines()[-1] == (
+        "interrupted: the state of the fit is in 'run.fgm', and --resume goes on from it"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.fgm", "whole.parquet"]
+    succeed(*LONG, "-q", *KEPT[:2], "--resume", "-o", "end.fgm", cwd=tmp_path)
+    succeed(*LONG, "-q", "-o", "alone.fgm", cwd=tmp_path)
+    assert_same_model(tmp_path, "end.fgm", "alone.fgm")
+
+
+def test_a_checkpoint_that_is_there_is_not_overwritten(tmp_path):
+    write_parquet(tmp_path / "whole.parquet", rows(500))
+    arguments = ("fit", "whole.parquet", "-k", 2, *KEPT, "--random-state", 0)
+    succeed(*arguments, "-q", cwd=tmp_path)
+    assert "resume=True" in refuse(*arguments, cwd=tmp_path)
+    assert "n_components: 2 then, 3 now" in refuse(
+        *arguments[:2], "-k", 3, *arguments[4:], "--resume", cwd=tmp_path
+    )
+    succeed(*arguments, "--resume", "-q", cwd=tmp_path)
+
+
+QUOTA = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+from fastgmm.cli.application import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@posix_only
+@pytest.mark.parametrize("name", ["run.fgm", "model.fgm", "labels.csv"])
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path, name):
+    write_parquet(tmp_path / "whole.parquet", rows(2000))
+    fit(tmp_path, "whole.parquet", "-o", "model.fgm")
+    command = [*COMMAND, *map(str, (*LONG, "--checkpoint-interval", 0)), "--checkpoint", "run.fgm"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        process.stderr.readline()
+        process.kill()
+    (tmp_path / "labels.csv").write_bytes(b"old")
+    before = (tmp_path / name).read_bytes()
+    arguments = {
+        "run.fgm": (*LONG, *KEPT, "--resume", "-q"),
+        "model.fgm": ("fit", "whole.parquet", "-k", 4, "-q", "-o", name),
+        "labels.csv": ("predict", "whole.parquet", "-m", "model.fgm", "-o", name),
+    }[name]
+    done = subprocess.run(
+        [sys.executable, "-c", QUOTA, *map(str, arguments)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "File too large" in done.stderr
+    assert (tmp_path / name).read_bytes() == before
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(f".{name}")]
+
+
+# -- progress -------------------------------------------------------------------------------------
+
+
+def test_rates_of_reading(capsys, monkeypatch):
+    clock = iter([0.0, 0.0, 1.0, 2.0, 4.0, 10.0, 20.0, 21.0])
+    monkeypatch.setattr("fastgmm.cli.progress.time.monotonic", lambda: next(clock))
+    progress = FitProgress(tolerance=1e-3, max_passes=10, n_starts=1, quiet=False)
+    progress._lines = True
+    for done in (1_000_000, 2_000_000, 3_000_000):
+        progress.add_rows(done, expected=5_000_000, bytes_per_row=32)
+    shown = capsys.readouterr().err.splitlines()
+    assert "M rows of 5.0M" in shown[-1]
+    assert "rows/s" in shown[-1]
+    assert "MB/s" in shown[-1]
+    assert "left of this pass" in shown[-1]
+
+
+def test_lines_tell_rates(folder):
+    done = in_process("fit", "whole.parquet", "-k", 2, cwd=folder)
+    first = done.stderr.splitlines()[0]
+    assert first.startswith("pass 1: log-likelihood ")
