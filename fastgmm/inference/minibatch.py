@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from fastgmm.data.source import Rows, Source
 from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.online import OnlineState, StepSchedule, online_step
 from fastgmm.inference.passes import log_likelihood
+from fastgmm.kernels.threads import effective_threads
 from fastgmm.model.structures import CovarianceStructure
 
 _PIECE_ROWS = 64
@@ -23,7 +25,12 @@ _PIECE_ROWS = 64
 _PIECES_IN_BATCH = 64
 """The fewest pieces that a batch is made of, so that rows in order of component are mixed."""
 
-_OPERATIONS_IN_BATCH = 2 * 10**8
+_MOST_GATHERING = 4
+"""Threads that fill the way to memory."""
+
+_BYTES_FOR_THREADS = 2**18
+
+_OPERATIONS_IN_BATCH = 4 * 10**8
 _EXPONENTIAL = 40
 _SMALLEST_BATCH = 2**15
 _LARGEST_BATCH = 2**18
@@ -224,7 +231,7 @@ def fit_minibatch(
             return state, "callback"
         reason = _end(state, plan, max_epochs)
         while reason is None:
-            for rows, numbers in _batches(source, blocks, plan.batch_size, state, every):
+            for rows, numbers in _batches(source, blocks, plan.batch_size, state, every, n_jobs):
                 state = _learn(state, rows, numbers, every, plan, schedule, structure, n_jobs)
                 if observe is not None and observe(state):
                     return state, "callback"
@@ -303,11 +310,12 @@ def _batches(
     size: int,
     state: MinibatchState,
     every: int | None,
+    n_jobs: int | None,
 ) -> Iterator[tuple[Rows, npt.NDArray[np.int64] | None]]:
     """Yield the batches of an epoch that are to come, and the numbers of their rows if needed."""
     if isinstance(source, ArraySource):
         order = np.random.default_rng([state.seed, state.epoch])
-        yield from _shuffled(source, size, state.n_rows, order, every is not None)
+        yield from _shuffled(source, size, state.n_rows, order, every is not None, n_jobs)
         return
     first = state.n_rows
     with closing(source.blocks() if blocks is None else blocks) as read:  # type: ignore[type-var]
@@ -318,7 +326,12 @@ def _batches(
 
 
 def _shuffled(
-    source: ArraySource, size: int, skipped: int, order: np.random.Generator, numbered: bool
+    source: ArraySource,
+    size: int,
+    skipped: int,
+    order: np.random.Generator,
+    numbered: bool,
+    n_jobs: int | None,
 ) -> Iterator[tuple[Rows, npt.NDArray[np.int64] | None]]:
     """Yield batches of pieces in random order; the rows after the last whole piece come last.
 
@@ -333,24 +346,50 @@ def _shuffled(
     most = -(-size // piece) + 1
     X_room = np.empty((most, piece, source.n_features), source.dtype)
     weight_room = np.empty((most, piece))
-    for first in range(skipped, source.n_samples, size):
-        last = min(first + size, source.n_samples)
-        chosen = shuffled[first // piece : -(-last // piece)]
-        part = slice(first % piece, first % piece + min(last, whole) - first)
-        np.take(pieces, chosen, axis=0, out=X_room[: len(chosen)], mode="clip")
-        X, w = X_room.reshape(-1, source.n_features)[part], None
-        if weights is not None:
-            np.take(weights, chosen, axis=0, out=weight_room[: len(chosen)], mode="clip")
-            w = weight_room.reshape(-1)[part]
-        numbers = None
-        if numbered:
-            numbers = (chosen[:, None] * piece + np.arange(piece)).reshape(-1)[part]
-        if last > whole:
-            rest = slice(max(first, whole), last)
-            X = np.concatenate([X, source.X[rest]])
-            w = None if w is None or source.weights is None else np.append(w, source.weights[rest])
-            numbers = None if numbers is None else np.append(numbers, np.arange(rest.start, last))
-        yield Rows(X, w), numbers
+    n_threads = min(effective_threads(n_jobs), _MOST_GATHERING)
+    with ThreadPoolExecutor(n_threads) as pool:
+        for first in range(skipped, source.n_samples, size):
+            last = min(first + size, source.n_samples)
+            chosen = shuffled[first // piece : -(-last // piece)]
+            part = slice(first % piece, first % piece + min(last, whole) - first)
+            _gather(pieces, chosen, X_room, pool, n_threads)
+            X, w = X_room.reshape(-1, source.n_features)[part], None
+            if weights is not None:
+                _gather(weights, chosen, weight_room, pool, n_threads)
+                w = weight_room.reshape(-1)[part]
+            numbers = None
+            if numbered:
+                numbers = (chosen[:, None] * piece + np.arange(piece)).reshape(-1)[part]
+            batch = Rows(X, w)
+            if last > whole:
+                rest = max(first, whole)
+                batch = joined([batch, source.slice(rest, last)])
+                if numbers is not None:
+                    numbers = np.append(numbers, np.arange(rest, last))
+            yield batch, numbers
+
+
+def _gather(
+    pieces: npt.NDArray[Any],
+    chosen: npt.NDArray[np.int64],
+    room: npt.NDArray[Any],
+    pool: ThreadPoolExecutor,
+    n_threads: int,
+) -> None:
+    """Copy pieces that lie apart, on several threads, since each of them waits for memory."""
+
+    def copy(first: int, last: int) -> None:
+        if pieces.flags.c_contiguous:
+            np.take(pieces, chosen[first:last], axis=0, out=room[first:last], mode="clip")
+        else:  # of which take would copy the whole first
+            room[first:last] = pieces[chosen[first:last]]
+
+    if room.nbytes < _BYTES_FOR_THREADS:
+        copy(0, len(chosen))
+        return
+    edges = np.linspace(0, len(chosen), n_threads + 1).astype(int).tolist()
+    for _ in pool.map(copy, edges[:-1], edges[1:]):
+        pass
 
 
 def recut(blocks: Iterable[Rows], size: int, skipped: int = 0) -> Iterator[Rows]:

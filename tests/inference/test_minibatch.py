@@ -175,6 +175,26 @@ def test_rows_of_an_array_in_order_of_group_are_mixed():
     assert_allclose(np.sort(state.online.parameters.means, axis=0), means, atol=0.15)
 
 
+def test_neither_the_layout_of_an_array_nor_threads_matter(monkeypatch):
+    X = groups(3001)
+    weights = np.random.default_rng(1).integers(0, 3, 3001) * 1.0
+    plan = MinibatchPlan(640)
+    expected, _ = fit(ArraySource(X, weights), plan)
+    wide = np.empty((6002, 4))
+    wide[::2, 1:3] = X
+    monkeypatch.setattr(minibatch, "_BYTES_FOR_THREADS", 0)
+    for each in (X, np.asfortranarray(X), wide[::2, 1:3]):
+        assert_same(fit(ArraySource(each, weights), plan)[0], expected)
+
+
+def test_batches_are_large_enough_to_be_worth_their_step_and_small_enough_for_an_epoch():
+    assert minibatch.batch_rows(8, 2, None) == 2**18
+    assert minibatch.batch_rows(8, 2, 10_000_000) == 250_000
+    assert minibatch.batch_rows(64, 32, 10_000_000) == 2**15
+    assert minibatch.batch_rows(4, 512, None) > 2**15 - 1
+    assert minibatch.batch_rows(2, 2, 30) == 1
+
+
 def test_one_row_in_so_many_is_held_out():
     n_rows = 1000
     X = np.column_stack([np.arange(n_rows), np.random.default_rng(0).normal(size=n_rows)])
