@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,7 +136,7 @@ def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> Arra
     Returns
     -------
     ArraySource
-        The rows, copied.
+        The rows, copied unless the frame holds them as one matrix.
 
     Raises
     ------
@@ -145,9 +146,11 @@ def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> Arra
         As `frame_columns`.
     """
     names, columns, weights, dtype = frame_columns(frame, _ORIGIN, selection)
-    X = np.empty((len(columns[0]), len(columns)), dtype, order="F")
-    for j, column in enumerate(columns):
-        X[:, j] = column
+    X = _one_matrix(columns, dtype)
+    if X is None:
+        X = np.empty((len(columns[0]), len(columns)), dtype, order="F")
+        for j, column in enumerate(columns):
+            X[:, j] = column
     return checked_array(_ORIGIN, X, weights, names, missing)
 
 
@@ -191,6 +194,32 @@ def checked_array(
     if batch.weights is not None:
         check_total_weight(origin, sum_of_weights(batch.weights.astype(np.float64)))
     return ArraySource(batch.values, batch.weights, names)
+
+
+def _one_matrix(
+    columns: Sequence[npt.NDArray[Any]] | npt.NDArray[Any], dtype: np.dtype[Any]
+) -> npt.NDArray[Any] | None:
+    """Return columns that lie side by side in one array as a view of it; None for others."""
+    first = columns[0]
+    places = [column.__array_interface__["data"][0] for column in columns]
+    steps = set(np.diff(places).tolist())
+    held_together = (
+        all(column.dtype == dtype and column.strides == first.strides for column in columns)
+        and len(steps) <= 1
+        and len({id(_owner(column)) for column in columns}) == 1
+        and first.base is not None
+    )
+    if not held_together:
+        return None
+    shape, strides = (len(first), len(columns)), (first.strides[0], *(steps or {0}))
+    return np.lib.stride_tricks.as_strided(first, shape, strides, writeable=False)
+
+
+def _owner(array: npt.NDArray[Any]) -> Any:
+    """Return the array that holds the memory of a view."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _numbers(series: Any) -> npt.NDArray[Any] | None:

@@ -122,11 +122,22 @@ def test_repeated_names():
         open_data(table)
 
 
-def test_rows_are_a_copy():
-    frame = pd.DataFrame({"a": [1.0, 2.0]})
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_frame_that_is_one_matrix_is_used_where_it_is(order, dtype):
+    matrix = np.arange(12, dtype=dtype).reshape(4, 3).copy(order=order)
+    frame = pd.DataFrame(matrix, columns=["a", "b", "c"])
     source = open_data(frame)
-    frame.loc[0, "a"] = 9.0
-    np.testing.assert_array_equal(all_rows(source), [[1.0], [2.0]])
+    assert np.shares_memory(source.X, frame.to_numpy())
+    np.testing.assert_array_equal(source.X, matrix)
+    np.testing.assert_array_equal(open_data(frame, columns=["c", "a"]).X, matrix[:, [2, 0]])
+
+
+def test_a_frame_of_several_arrays_is_copied():
+    frame = pl.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    source = open_data(frame)
+    del frame
+    np.testing.assert_array_equal(source.X, [[1.0, 3.0], [2.0, 4.0]])
 
 
 def test_lazy_frames_are_refused():
