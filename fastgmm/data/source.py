@@ -115,9 +115,10 @@ class Source(ABC):
         first: FloatArray | None = None
         for X, weights in self.blocks():
             if first is None:
-                first = X[:1].astype(np.float64)
+                first = X[:1].astype(np.float64, order="C")
             present = slice(missing) if weights is None else np.flatnonzero(weights > 0)[:missing]
-            found.append(X[present].astype(np.float64))
+            # In one order whatever that of the block: sums over the rows are to have the same bits.
+            found.append(X[present].astype(np.float64, order="C"))
             missing -= len(found[-1])
             if not missing:
                 break

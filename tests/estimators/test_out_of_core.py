@@ -37,6 +37,17 @@ def test_a_fit_is_the_same_from_every_form(tmp_path, name):
     assert found.fit_info_.initialisation == expected.fit_info_.initialisation
 
 
+@pytest.mark.parametrize("form", ["array in column order", "pandas", "Parquet", "npy"])
+@pytest.mark.parametrize("method", ["kmeans", "random", "random_from_data", "labels"])
+def test_the_layout_of_few_rows_does_not_matter(tmp_path, form, method):
+    X = rows(3500)
+    how = {"labels_init": np.arange(3500) % 2} if method == "labels" else {"init_params": method}
+    expected = mixture(**how).fit(X)
+    found = mixture(**how).fit(FORMS[form](tmp_path, X))
+    for attribute in ATTRIBUTES:
+        assert_array_equal(getattr(found, attribute), getattr(expected, attribute))
+
+
 @pytest.mark.usefixtures("small_sample")
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "tied_spherical"])
 @pytest.mark.parametrize("block_rows", [1, 3000, None])
