@@ -31,6 +31,8 @@ class SpooledSource(StreamSource):
         If the folder for temporary files is full.
     """
 
+    _stays_the_same = True
+
     def __init__(self, source: Source, options: ReadingOptions) -> None:
         super().__init__(
             dtype=source.dtype,

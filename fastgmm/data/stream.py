@@ -110,9 +110,9 @@ class StreamSource(Source):
         self._started = False
         self._sound = self._dropped = False
         self._kept: list[Rows] | None = None
-        bytes_per_row = n_features * self.dtype.itemsize + 8 * has_weights
+        self._bytes_per_row = n_features * self.dtype.itemsize + 8 * has_weights
         self.block_rows = (
-            rows_of_block(bytes_per_row, options.memory_budget)
+            rows_of_block(self._bytes_per_row, options.memory_budget)
             if options.block_rows is None
             else _whole_blocks(options.block_rows)
         )
@@ -207,8 +207,9 @@ class StreamSource(Source):
     def _read(self) -> Generator[Rows, None, None]:
         """Yield the blocks as they are read, and keep them if all are few."""
         self.skipped = []
-        kept: list[Rows] | None = [] if self._stays_the_same else None
         room = self.options.memory_budget // _SHARE_KEPT
+        expected = (self.expected_samples or 0) * self._bytes_per_row
+        kept: list[Rows] | None = [] if self._stays_the_same and expected <= room else None
         with closing(prefetched(self._cut(), PREFETCH_DEPTH)) as blocks:  # type: ignore[type-var]
             for block in blocks:
                 if kept is not None:

@@ -151,3 +151,40 @@ def test_stamps_of_folders_see_every_file(tmp_path):
     (tmp_path / "a" / "b").write_text("22")
     with pytest.raises(DataError, match="changed since it was opened"):
         stamp.check()
+
+
+# -- blocks that are kept -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("budget", "n_readings"), [(10**9, 1), (2 * 5000 * 24, 1), (200_000, 3)])
+def test_files_within_half_the_budget_are_read_once(tmp_path, monkeypatch, budget, n_readings):
+    X = rows()
+    source = open_data(write_parquet(tmp_path / "x.parquet", X), memory_budget=budget)
+    readings = []
+    read = source._batches
+    monkeypatch.setattr(source, "_batches", lambda: (readings.append(1), read())[1])
+    for _ in range(3):
+        np.testing.assert_array_equal(all_rows(source), X)
+    assert len(readings) == n_readings
+    assert source.reads_ahead is (n_readings > 1)
+
+
+def test_a_reading_that_was_given_up_is_not_kept(tmp_path):
+    X = rows()
+    source = open_data(write_parquet(tmp_path / "x.parquet", X), block_rows=1024)
+    for _ in source.blocks():
+        break
+    assert source.reads_ahead
+    np.testing.assert_array_equal(all_rows(source), X)
+
+
+@pytest.mark.parametrize("vanish", [False, True])
+def test_a_change_is_noticed_where_blocks_are_kept(tmp_path, vanish):
+    path = write_parquet(tmp_path / "x.parquet", rows())
+    source = open_data(path)
+    all_rows(source)
+    path.unlink()
+    if not vanish:
+        write_parquet(path, rows(seed=1))
+    with pytest.raises(DataError, match="vanished since" if vanish else "changed since it was"):
+        all_rows(source)
