@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -42,6 +43,7 @@ class SpooledSource(StreamSource):
             options=options,
         )
         self._file = tempfile.TemporaryFile(prefix="fastgmm-")  # noqa: SIM115 - kept open
+        weakref.finalize(self, self._file.close)
         self._sizes: list[int] = []
         digest = hashlib.blake2b(digest_size=16)
         with closing(source.blocks()) as blocks:  # type: ignore[type-var]

@@ -51,6 +51,7 @@ def test_other_rows_have_another_fingerprint():
 def test_a_full_disk_is_told(monkeypatch):
     class Full:
         def __init__(self, **_): ...
+        def close(self): ...
         def write(self, _):
             raise OSError(errno.ENOSPC, "No space left on device")
 
