@@ -137,6 +137,8 @@ class OnlineLearning(MixtureEvaluation):
         with one_blas_thread():
             try:
                 for batch in self._batches(source):
+                    if batch.total_weight == 0.0:
+                        continue
                     state = state or self._state_before(batch)
                     if state is None:
                         start = self._begin(batch)

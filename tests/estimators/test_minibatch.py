@@ -135,6 +135,21 @@ def test_a_new_fit_or_new_attributes_take_the_place_of_what_was_learnt():
     assert_same(by_hand, fresh)
 
 
+def test_rows_of_a_stream_that_have_no_weight_are_passed_over(monkeypatch):
+    monkeypatch.setattr("fastgmm.estimators.online.batch_rows", lambda *_: 100)
+    X = rows(500)
+
+    def parts():
+        yield X[:200], np.zeros(200)
+        yield X[200:], np.ones(300)
+
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    streamed = clone(mixture).fit(X).partial_fit(parts)
+    for first in (200, 300, 400):
+        mixture.partial_fit(X[first : first + 100], sample_weight=np.ones(100))
+    assert_same(streamed, mixture)
+
+
 def test_a_mixture_put_together_by_hand_learns():
     mixture = GaussianMixture(2)
     mixture.weights_ = np.array([0.5, 0.5])

@@ -347,6 +347,17 @@ def test_a_mixture_from_elsewhere_counts_as_one_unit():
 
 
 @every_structure
+def test_a_mixture_from_elsewhere_is_itself_until_rows_come(name):
+    X = two_groups(500)
+    parameters = begin(X, name=name).parameters
+    state = begin_from_mixture(parameters, ArraySource(X), reg_covar=1e-6, scale="auto")
+    again = structure(name).solve(state.statistics, state.regularisation)
+    assert_allclose(again.means, parameters.means, rtol=1e-12)
+    assert_allclose(again.covariances(), parameters.covariances(), rtol=1e-12, atol=1e-14)
+    assert_allclose(again.weights, parameters.weights, rtol=1e-12)
+
+
+@every_structure
 @pytest.mark.parametrize("averaging", [False, True])
 def test_a_state_goes_through_json_to_the_last_bit(name, averaging):
     X = two_groups(900)
