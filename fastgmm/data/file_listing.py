@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,12 +64,14 @@ def find_files(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     FileNotFoundError
         If there is no such file or folder.
     DataError
-        If a pattern matches nothing, a folder holds no data, or files are of different kinds.
+        If a pattern matches nothing, a folder holds no data, files are of different kinds, or a
+        list names a file twice.
     """
     given = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not given:
         raise DataError("there are no files in an empty list")
-    found = [file for each in given for file in _files_of(os.fspath(each))]
+    found = [file for each in given for file in _once(_files_of(os.fspath(each)))]
+    _refuse_repeated(found)
     kinds = Counter(file.kind for file in found)
     if len(kinds) > 1:
         counts = [f"{count} {kind}" for kind, count in kinds.items()]
@@ -101,7 +104,13 @@ def natural_key(path: str | Path) -> tuple[list[str | tuple[int, str]], str]:
 
 def _files_of(name: str) -> list[FoundFile]:
     """Return the files that one name stands for."""
+    if not name:
+        raise FileNotFoundError("there is no file of the name ''")
     path, part = Path(name), ""
+    if name.startswith("~") and not path.exists():
+        with suppress(RuntimeError):  # there is no such user
+            path = path.expanduser()
+        name = str(path)
     if not path.exists() and PART in name:
         before, part = name.rsplit(PART, 1)
         path = Path(before)
@@ -124,6 +133,11 @@ def _files_of(name: str) -> list[FoundFile]:
 
 def _files_in(path: Path, part: str) -> list[FoundFile]:
     """Return a file, or the files in a folder."""
+    if not path.is_dir() and not path.is_file():
+        raise DataError(
+            f"{str(path)!r} is a pipe or a device, which can only be read alone: give one of them, "
+            "or files"
+        )
     kind = file_kind(path)
     if path.is_dir() and kind is None:
         return _files_in_folder(path)
@@ -150,11 +164,38 @@ def _files_in_folder(folder: Path) -> list[FoundFile]:
 
 def _visible_files(folder: Path) -> list[Path]:
     """Return all files below a folder, without those that programs keep for themselves."""
-    found = []
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] not in "._"]
-        found += [Path(where, name) for name in names if name[0] not in "._"]
+    found: list[Path] = []
+    entered = {folder.resolve()}
+    for where, folders, names in os.walk(folder, followlinks=True):
+        below = {name: Path(where, name).resolve() for name in sorted(folders, key=natural_key)}
+        folders[:] = []
+        for name, path in below.items():
+            if name[0] not in "._" and path not in entered:  # links may lead in circles
+                entered.add(path)
+                folders.append(name)
+        files = [Path(where, name) for name in names if name[0] not in "._"]
+        # A link that leads nowhere is kept: it stands for data that are missing.
+        found += [path for path in files if path.is_file() or not path.exists()]
     return found
+
+
+def _once(files: list[FoundFile]) -> list[FoundFile]:
+    """Return files that one name stands for, those found in several ways where they come first."""
+    found: dict[tuple[Path, str], FoundFile] = {}
+    for file in files:
+        found.setdefault((file.path.resolve(), file.part), file)
+    return list(found.values())
+
+
+def _refuse_repeated(files: list[FoundFile]) -> None:
+    """Raise if two names in a list stand for one file."""
+    counts = Counter((file.path.resolve(), file.part) for file in files)
+    repeated = [str(path) for (path, _), count in counts.items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"the list names {name_list(repeated)} twice: name each file once, and give rows that "
+            "count twice a weight of 2"
+        )
 
 
 def _partitions(folders: Path) -> dict[str, int | float | str | None]:

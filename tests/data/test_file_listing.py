@@ -1,5 +1,6 @@
 """Which files a path, a folder, a pattern or a list stands for, and in which order."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,46 @@ def test_patterns_are_ordered_and_lists_are_not(tmp_path):
     assert names(find_files(str(tmp_path / "*.csv"))) == ["1.csv", "9.csv", "10.csv"]
     assert names(find_files([tmp_path / "9.csv", tmp_path / "1.csv"])) == ["9.csv", "1.csv"]
     assert names(find_files(str(tmp_path / "**" / "1*.csv"))) == ["1.csv", "10.csv"]
+
+
+def test_no_file_is_found_twice(tmp_path):
+    (tmp_path / "b").mkdir()
+    write_csv(tmp_path / "a.csv", rows(2))
+    write_csv(tmp_path / "b" / "c.csv", rows(2))
+    (tmp_path / "b" / "latest.csv").symlink_to(tmp_path / "b" / "c.csv")
+    for data in (tmp_path, str(tmp_path / "**"), str(tmp_path / "*")):
+        assert names(find_files(data)) == ["a.csv", "c.csv"]
+    with pytest.raises(DataError, match=r"names '.*a\.csv' twice: name each file once"):
+        find_files([tmp_path, tmp_path / "a.csv"])
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    (tmp_path / "disk").mkdir()
+    write_csv(tmp_path / "disk" / "a.csv", rows(2))
+    data = tmp_path / "data"
+    data.mkdir()
+    write_csv(data / "b.csv", rows(2))
+    (data / "linked").symlink_to(tmp_path / "disk", target_is_directory=True)
+    (tmp_path / "disk" / "back").symlink_to(data, target_is_directory=True)
+    assert names(find_files(data)) == ["b.csv", "a.csv"]
+
+
+def test_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_csv(tmp_path / "a.csv", rows(2))
+    assert names(find_files("~/a.csv")) == names(find_files("~/*.csv")) == ["a.csv"]
+    with pytest.raises(FileNotFoundError, match=r"no file .~nobody-of-that-name/a\.csv"):
+        find_files("~nobody-of-that-name/a.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_pipes_are_not_opened_among_files(tmp_path):
+    path = write_csv(tmp_path / "a.csv", rows(2))
+    os.mkfifo(tmp_path / "b.csv")
+    assert names(find_files(tmp_path)) == ["a.csv"]
+    with pytest.raises(DataError, match=r"b\.csv' is a pipe or a device, which can only"):
+        find_files([path, tmp_path / "b.csv"])
 
 
 def test_names_may_have_wildcards_in_them(tmp_path):
@@ -113,6 +154,11 @@ def test_what_cannot_be_found(tmp_path, data, error, message):
 def test_addresses_are_no_files():
     with pytest.raises(DataError, match="'s3://bucket/x' is an address, not a file: open it with"):
         open_data("s3://bucket/x")
+
+
+def test_empty_names():
+    with pytest.raises(FileNotFoundError, match="no file of the name ''"):
+        open_data("")
 
 
 def test_empty_lists():
