@@ -50,9 +50,11 @@ class CsvFile(TableFile):
         self.replayable = stream.replayable
         try:
             head = stream.head()
-            self._form = CsvForm.of(head)
             if len(head) == HEAD_BYTES:
                 head = head[: head.rfind(b"\n") + 1]
+                if not head:
+                    raise DataError(f"its first line has more than {HEAD_BYTES} bytes")
+            self._form = CsvForm.of(head)
             text = head[self._form.header_length(head) :]
             self._schema = self._guessed_schema(text)
         except (pyarrow.ArrowException, ValueError, csv.Error, *DAMAGED) as error:
@@ -183,7 +185,7 @@ def _whole_lines(file: IO[bytes]) -> Iterator[Any]:
             else:
                 filled += count
                 ended = not count
-        end = filled if ended is True else bytes(view[:filled]).rfind(b"\n") + 1
+        end = filled if ended is True else _end_of_rows(bytes(view[:filled]))
         rest = bytes(view[end:filled])
         if len(rest) > _LONGEST_LINE:
             raise pyarrow.ArrowInvalid(f"there is a line of more than {_LONGEST_LINE} bytes")
@@ -191,6 +193,20 @@ def _whole_lines(file: IO[bytes]) -> Iterator[Any]:
             yield buffer.slice(0, end)
         if isinstance(ended, BaseException):
             raise ended
+
+
+def _end_of_rows(text: bytes) -> int:
+    """Return where the last whole row ends: behind the last line end that is not in quotes.
+
+    Where a quotation mark belongs to no pair, behind the last line end.
+    """
+    end = last = text.rfind(b"\n") + 1
+    quoted = text.count(b'"', 0, end) % 2
+    while quoted and end:
+        before = text.rfind(b"\n", 0, end - 1) + 1
+        quoted ^= text.count(b'"', before, end) % 2
+        end = before
+    return end or last
 
 
 def _utf8(text: Any) -> Any:

@@ -11,8 +11,26 @@ from fastgmm.data.errors import DataError
 _DELIMITERS = "\t;|,"
 """Tried in this order: where one of the first parts fields, commas may belong to numbers."""
 
-_LINE_LENGTH = 2**18
-"""How much of the text is looked at for its first lines."""
+_LINE_LENGTH = 2**16
+"""How much of the text is looked at for its first lines, if they are no longer."""
+
+_MISSING = frozenset(
+    [
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "1.#IND",
+        "1.#QNAN",
+        "N/A",
+        "NA",
+        "NULL",
+        "n/a",
+        "null",
+    ]
+)
+"""What Arrow takes for a missing value, beside nothing and what Python reads as NaN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +55,9 @@ class CsvForm:
     def of(cls, head: bytes) -> CsvForm:
         """Find out how a file is written.
 
-        There is a header unless each field of the first line is empty or a number. Fields end with
-        a comma, or with a tab, a semicolon or a bar if these cut the first two lines into equally
-        many fields.
+        There is a header unless each field of the first line is a number, missing or empty. Fields
+        end with a comma, or with a tab, a semicolon or a bar if these cut the first two lines into
+        equally many fields.
 
         Parameters
         ----------
@@ -58,14 +76,20 @@ class CsvForm:
         """
         if b"\0" in head:
             raise DataError("it is no text")
-        text = head[:_LINE_LENGTH].decode("utf-8-sig", errors="replace")
-        lines = [line for line in text.splitlines() if line.strip()][:2]
+        lines = _first_lines(head[:_LINE_LENGTH])
+        if len(lines) < 3:  # the last may have been cut
+            lines = _first_lines(head)
         if not lines:
             raise DataError("it is empty")
+        lines = lines[:2]
         delimiter = _delimiter_of(lines)
         fields = _fields(lines[0], delimiter)
         has_header = not all(map(_is_number, filter(None, fields))) or not any(fields)
-        names = fields if has_header else [f"x{j}" for j in range(len(fields))]
+        names = (
+            [field.strip() for field in fields]
+            if has_header
+            else [f"x{j}" for j in range(len(fields))]
+        )
         return cls(delimiter, tuple(names), has_header)
 
     def header_length(self, text: bytes) -> int:
@@ -88,8 +112,15 @@ class CsvForm:
         return len(text) if end < 0 else end + 1
 
 
+def _first_lines(text: bytes) -> list[str]:
+    lines = text.decode("utf-8-sig", errors="replace").splitlines()
+    return [line for line in lines if line.strip()]
+
+
 def _fields(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
+    if delimiter not in line and '"' not in line:
+        return [line]  # which may be longer than fields may be
+    return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
 
 
 def _delimiter_of(lines: Sequence[str]) -> str:
@@ -104,5 +135,5 @@ def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        return False
+        return text in _MISSING
     return True

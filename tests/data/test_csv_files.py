@@ -33,6 +33,8 @@ def write(path, text):
         (",a\n0,1\n", ",", ("", "a"), True),
         ("a,b", ",", ("a", "b"), True),
         ("\ufeffa,b\r\n1,2\r\n", ",", ("a", "b"), True),
+        ("NA,1\n2,3\n", ",", ("x0", "x1"), False),
+        ('a, b, "c, d"\n1, 2, 3\n', ",", ("a", "b", "c, d"), True),
     ],
 )
 def test_form(text, delimiter, names, has_header):
@@ -60,6 +62,30 @@ def test_header_is_found_behind_empty_lines():
 )
 def test_texts(tmp_path, text, expected):
     np.testing.assert_array_equal(all_rows(open_data(write(tmp_path / "a.csv", text))), expected)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_long_lines(tmp_path, header):
+    X = np.random.default_rng(0).normal(size=(3, 20_000))
+    names = ",".join(f"column_{j}" for j in range(20_000)) + "\n"
+    text = "".join(",".join(map(repr, row)) + "\n" for row in X.tolist())
+    source = open_data(write(tmp_path / "a.csv", header * names + text))
+    np.testing.assert_array_equal(all_rows(source), X)
+    assert (source.feature_names or [None])[-1] == ("column_19999" if header else None)
+
+
+def test_rows_may_have_line_ends_in_quotes(tmp_path):
+    X = np.arange(100_000.0)
+    text = "".join(f'"one ""x""\n2,3\n{i}",{i}\n' for i in range(len(X)))
+    source = open_data(write(tmp_path / "a.csv", "text,a\n" + text), columns=["a"])
+    np.testing.assert_array_equal(all_rows(source)[:, 0], X)
+
+
+def test_quotation_marks_without_a_pair(tmp_path):
+    n_rows = 300_000
+    lines = [f'{i},5" pipe\n' if i % 70_000 == 1 else f"{i},x\n" for i in range(n_rows)]
+    source = open_data(write(tmp_path / "a.csv", "a,b\n" + "".join(lines)), columns=["a"])
+    np.testing.assert_array_equal(all_rows(source)[:, 0], np.arange(n_rows))
 
 
 def test_later_rows_may_be_of_other_types(tmp_path):
@@ -156,6 +182,7 @@ def test_gzip_is_known_by_its_content(tmp_path):
         (b"\n\n", "it is empty"),
         (b"a,b\n\x00\x01", "it is no text"),
         (gzip.compress(b"a\n1\n")[:11], "it is empty"),
+        (b"1," * 2**20, "its first line has more than 1048576 bytes"),
     ],
 )
 def test_no_csv(tmp_path, content, message):
