@@ -17,7 +17,13 @@ from fastgmm.data.selection import Selection
 from fastgmm.data.source import Source
 from fastgmm.data.stream import ErrorPolicy, ReadingOptions
 from fastgmm.data.table_file import check_matrix, chosen_columns, column_numbers, unnamed_columns
-from fastgmm.data.table_opening import is_list_of_paths, is_path, is_stored, open_tables
+from fastgmm.data.table_opening import (
+    is_arrow_stream,
+    is_list_of_paths,
+    is_path,
+    is_stored,
+    open_tables,
+)
 
 
 def open_data(
@@ -149,7 +155,7 @@ def is_data_reference(data: Any) -> bool:
         or is_list_of_paths(data)
         or is_stored(data)
         or (callable(data) and not hasattr(data, "__array__"))
-        or hasattr(data, "__arrow_c_stream__")
+        or is_arrow_stream(data)
         or is_frame(data)
     )
 

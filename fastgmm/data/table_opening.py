@@ -70,6 +70,24 @@ def is_list_of_paths(data: Any) -> bool:
     return isinstance(data, list | tuple) and bool(data) and all(map(is_path, data))
 
 
+def is_arrow_stream(data: Any) -> bool:
+    """Say whether something hands over a stream of Arrow batches, as tables do.
+
+    Parameters
+    ----------
+    data : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it does; a single column hands over a stream, too, but not of batches.
+    """
+    from narwhals.dependencies import is_into_series
+
+    return hasattr(data, "__arrow_c_stream__") and not is_into_series(data)
+
+
 def is_stored(data: Any) -> bool:
     """Say whether something is an array or a group in a file of HDF5 or Zarr.
 
@@ -115,7 +133,7 @@ def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
         return _open_paths([data] if is_path(data) else list(data), options)
     if hasattr(data, "read") and hasattr(data, "readinto"):
         return OpenedTables([_open_stream(data, "the open file")], [])
-    if hasattr(data, "__arrow_c_stream__"):
+    if is_arrow_stream(data):
         return OpenedTables([_open_arrow_batches(data)], [])
     if is_stored(data):
         from fastgmm.data.array_stores import open_stored

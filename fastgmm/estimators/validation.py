@@ -101,6 +101,11 @@ def check_source(
         return _check_frame(estimator, X, sample_weight, reset, ensure_min_samples)
     if is_data_reference(X):
         return _check_reference(estimator, X, sample_weight, reset)
+    if isinstance(sample_weight, str):
+        raise ValueError(
+            f"sample_weight={sample_weight!r} names a column, and X has no names: give an array of "
+            "weights, one for each row"
+        )
     return check_array_source(
         estimator, X, sample_weight, reset=reset, ensure_min_samples=ensure_min_samples
     )

@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from scipy import sparse
@@ -263,6 +264,10 @@ def test_references_are_told_from_arrays(tmp_path):
         assert is_data_reference(make(folder, rows(10))) == expected, form
     assert is_data_reference(ArraySource(rows(3)))
     assert not is_data_reference(None)
+    for column in (pd.Series([1.0]), pl.Series([1.0]), pa.chunked_array([[1.0]])):
+        assert not is_data_reference(column)
+        with pytest.raises(DataError, match=r"shape \(1,\), which is not a table"):
+            open_data(column)
 
 
 def test_standard_input(tmp_path):

@@ -255,6 +255,11 @@ def test_wrong_weights(estimator, weights, error, words):
         estimator(2).fit(rows(), sample_weight=weights)
 
 
+def test_a_column_of_weights_needs_columns_with_names():
+    with pytest.raises(ValueError, match="sample_weight='w' names a column, and X has no names"):
+        GaussianMixture(2).fit(rows(), sample_weight="w")
+
+
 @pytest.mark.parametrize("estimator", [GaussianMixture, KMeans])
 def test_rows_of_no_weight_do_not_count(estimator):
     weights = np.zeros(60)
