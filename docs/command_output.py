@@ -19,7 +19,10 @@ _folder = tempfile.TemporaryDirectory(prefix="fastgmm-docs-")
 
 
 class CommandOutput(Directive):
-    """``.. command-output:: fastgmm ...`` shows the command and what it prints."""
+    """``.. command-output:: fastgmm ...`` shows the command and what it prints.
+
+    ``cat FILE | fastgmm ...`` gives it a file as its standard input.
+    """
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -27,12 +30,15 @@ class CommandOutput(Directive):
     def run(self):
         """Return the literal block."""
         command = self.arguments[0]
-        program, *arguments = shlex.split(command)
-        if program != "fastgmm":
+        feeding, _, fed = command.rpartition(" | ")
+        program, *arguments = shlex.split(fed)
+        feeder, *names = shlex.split(feeding) or ("cat",)
+        if program != "fastgmm" or feeder != "cat":
             raise ExtensionError(f"command-output runs fastgmm only; got {command!r}")
         process = subprocess.run(
             [sys.executable, "-m", "fastgmm", *arguments],
             cwd=_folder.name,
+            input="".join(Path(_folder.name, name).read_text("utf-8") for name in names),
             capture_output=True,
             encoding="utf-8",
             check=False,
@@ -50,6 +56,10 @@ def _make_tables(folder):
     iris.columns = ["sepal_length", "sepal_width", "petal_length", "petal_width", "species"]
     iris["species"] = load_iris().target_names[iris["species"]]
     iris.to_csv(folder / "iris.csv", index=False)
+    (folder / "flowers").mkdir()
+    for number in range(3):
+        part = iris.drop(columns="species").iloc[number::3]
+        part.to_parquet(folder / "flowers" / f"part-{number}.parquet", index=False)
 
 
 def setup(app):
