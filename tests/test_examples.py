@@ -22,7 +22,7 @@ def run(name, *arguments):
     )
 
 
-@pytest.mark.parametrize("name", ["plot_own_structure.py", "plot_wine.py"])
+@pytest.mark.parametrize("name", ["plot_own_structure.py", "plot_stream.py", "plot_wine.py"])
 def test_runs(name):
     process = run(name)
     assert process.returncode == 0, process.stderr
@@ -43,5 +43,10 @@ def test_photograph_leaves_pictures_and_a_model(tmp_path):
 
 
 def test_every_example_is_tested():
-    tested = {"plot_own_structure.py", "plot_wine.py", "plot_photograph.py"}
+    tested = {
+        "plot_own_structure.py",
+        "plot_photograph.py",
+        "plot_stream.py",
+        "plot_wine.py",
+    }
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
