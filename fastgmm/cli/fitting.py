@@ -11,7 +11,7 @@ import typer
 from fastgmm.cli import options
 from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.models import check_model_path
-from fastgmm.cli.output import print_json, print_pairs
+from fastgmm.cli.output import check_not_read, print_json, print_pairs
 
 if TYPE_CHECKING:
     from fastgmm.data.source import Source
@@ -81,6 +81,11 @@ def fit(
     from fastgmm.data.opening import open_data
 
     check_model_path(output)
+    check_not_read(output, data)
+    if checkpoint is not None and output is not None and checkpoint.resolve() == output.resolve():
+        raise ValueError(
+            f"--checkpoint and --output are both {str(output)!r}: give the model another name"
+        )
     if resume and checkpoint is None:
         raise ValueError("--resume goes on from a checkpoint: name its file with --checkpoint")
     if not online and (epochs != 1 or batch_size is not None):
@@ -180,8 +185,10 @@ def _summarise(
         }
         print_json(document)
         return
+    # A finished fit that is resumed need not look at the rows.
+    rows = "" if source.n_samples is None else f"{source.n_samples} rows, "
     pairs: dict[str, object] = {
-        "data": f"{source.n_samples} rows, {source.n_features} columns",
+        "data": f"{rows}{source.n_features} columns",
         "mixture": f"{model.n_components} components, {model.covariance_type}",
         "end": end_of_fit(model, interruption),
         "log-likelihood": f"{model.lower_bound_:.6f} nats a row",

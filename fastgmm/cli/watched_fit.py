@@ -75,12 +75,19 @@ def end_of_fit(model: GaussianMixture, interruption: Interruption) -> str:
     str
         Part of a sentence.
     """
+    info = model.fit_info_
+    n_epochs = getattr(model, "n_epochs_", None)
+    if n_epochs is None:
+        took = f"{info.n_passes} passes"
+    else:
+        took = "1 epoch" if n_epochs == 1 else f"{n_epochs} epochs"
     if interruption.signal_number is not None:
         end = "interrupted"
+    elif n_epochs == 1:
+        end = "ended"  # one epoch tells nothing of convergence, and is not meant to
     else:
         end = "converged" if model.converged_ else "not converged"
-    info = model.fit_info_
-    return f"{end} after {info.n_passes} passes, {info.seconds:.2f} s"
+    return f"{end} after {took}, {info.seconds:.2f} s"
 
 
 def status_of_fit(interruption: Interruption, kept: str) -> int:

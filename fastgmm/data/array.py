@@ -66,7 +66,13 @@ class ArraySource(Source):
         return self.weights is not None
 
     def blocks(self) -> Iterator[Rows]:
-        """Return all rows as one block, or a memory map's in some of a moderate size."""
+        """Yield all rows as one block, or a memory map's in some of a moderate size.
+
+        Yields
+        ------
+        Rows
+            The rows, where they are.
+        """
         if not _is_mapped(self.X):
             yield Rows(self.X, self.weights)
             return

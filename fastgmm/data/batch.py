@@ -117,7 +117,10 @@ def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch
 def _advice(value: float) -> str:
     """Return what to say of a value that cannot be used."""
     if np.isnan(value):
-        return "missing: remove such rows, fill them in, or leave them out with missing='drop'"
+        return (
+            "missing: remove such rows, fill them in, or leave them out with missing='drop' "
+            "(--missing drop)"
+        )
     if np.isinf(value):
         return f"{value}: remove such rows or replace them"
     return f"{value:g}: weights must be at least 0"

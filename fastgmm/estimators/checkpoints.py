@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.atomic_file import remove_abandoned
+from fastgmm.atomic_file import check_destination, remove_abandoned
 from fastgmm.data.source import Source
 from fastgmm.model import persistence
 from fastgmm.model.persistence import StoredModel
@@ -60,6 +60,8 @@ class Checkpoint:
         If there is a file and `resume` is False, or if it belongs to another fit.
     ModelFileError
         If the file is damaged or no checkpoint.
+    OSError
+        If the file cannot be written there.
     """
 
     def __init__(
@@ -71,21 +73,17 @@ class Checkpoint:
         self._newest: Callable[[], State] | None = None
         self._written_at = -np.inf
         self.found: StoredModel | None = None
+        check_destination(self._path)
         remove_abandoned(self._path)
         if self._path.exists():
             if not resume:
                 raise CheckpointError(
-                    f"there is a checkpoint {str(self._path)!r} already: go on from it with "
-                    "resume=True, or remove it"
+                    f"there is a file {str(self._path)!r} already: go on from it with "
+                    "resume=True (--resume), or remove it if it is a checkpoint of no more use"
                 )
             self.found = persistence.load(self._path, _CLASS)
             _compare(self._path, self.found, made_of)
             self._written_at = time.monotonic()
-        elif not self._path.parent.is_dir():
-            raise FileNotFoundError(
-                f"cannot write the checkpoint {str(self._path)!r}: there is no folder "
-                f"{str(self._path.parent)!r}"
-            )
 
     def observe(self, state: Callable[[], State]) -> None:
         """Take note of a state, and write it if the last writing was long enough ago.

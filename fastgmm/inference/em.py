@@ -279,10 +279,12 @@ def fit_best(
         The structure of the covariances.
     regularisation : Regularisation
         Amounts added to the variances.
-    tol, max_iter, previous_log_likelihood, n_jobs, callback
+    tol, max_iter, previous_log_likelihood, n_jobs
         As for `fit_em`.
     begin : callable or None
         Called with its number, parameters and origin when EM begins from a start, or goes on.
+    callback
+        As for `fit_em`.
     observe : callable or None
         Called with the state when a start was drawn, after each iteration, and at the end.
     resumed : FitState or None

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.errors import DataError
 from fastgmm.data.source import Rows, Source
 from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.online import OnlineState, StepSchedule, online_step
@@ -408,6 +409,11 @@ def recut(blocks: Iterable[Rows], size: int, skipped: int = 0) -> Iterator[Rows]
     ------
     Rows
         A batch, which may be overwritten once the next one is asked for.
+
+    Raises
+    ------
+    DataError
+        If there are fewer rows than to leave out.
     """
     parts: list[Rows] = []
     missing = size
@@ -428,6 +434,11 @@ def recut(blocks: Iterable[Rows], size: int, skipped: int = 0) -> Iterator[Rows]
             if not missing:
                 yield joined(parts)
                 parts, missing = [], size
+    if skipped:
+        raise DataError(
+            f"the data end {skipped} rows before the place that the fit had come to: give the data "
+            "that it was begun with, from the first row on"
+        )
     if parts:
         yield joined(parts)
 

@@ -302,10 +302,12 @@ def begin_online(
     unit : float or None
         Weight of the rows that make a unit of time; None for that of `rows`. They count as one
         unit at least.
-    method, weights, means, precisions
+    method
         As for `initialise`.
     n_init : int
         Number of starts.
+    weights, means, precisions
+        As for `initialise`.
     n_jobs : int or None
         Number of threads.
 

@@ -150,7 +150,7 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path):
     path = tmp_path / "run.fgm"
     mixture(path).fit(X)
     before = path.read_bytes()
-    with pytest.raises(CheckpointError, match=r"already: go on from it with resume=True, or rem"):
+    with pytest.raises(CheckpointError, match=r"already: go on from it with resume=True .--resume., or rem"):
         mixture(path, resume=False).fit(X)
     assert path.read_bytes() == before
 
