@@ -60,6 +60,38 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def check_destination(path: str | Path) -> None:
+    """Make sure before long work that `atomic_file` can write its result.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the file is to be.
+
+    Raises
+    ------
+    OSError
+        If it is a folder, or its folder does not exist or takes no new files: the message names it.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {str(path)!r}: there is no folder {_shown_folder(path)!r}"
+        )
+    if not (target.exists() and not target.is_file()) and not os.access(target.parent, os.W_OK):
+        raise PermissionError(
+            f"cannot write {str(path)!r}: the folder {_shown_folder(path)!r} takes no new files"
+        )
+
+
+def _shown_folder(path: str | Path) -> str:
+    """Return the folder of a file as the user named it, or where a link leads."""
+    parent = Path(path).parent
+    return str(Path(os.path.realpath(path)).parent if Path(path).is_symlink() else parent)
+
+
 def remove_abandoned(path: str | Path) -> None:
     """Remove what was left of writing a file by processes that were killed over it.
 

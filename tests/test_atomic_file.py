@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgmm.atomic_file import atomic_file
+from fastgmm.atomic_file import atomic_file, check_destination
 
 
 def test_takes_its_place_when_complete(tmp_path):
@@ -104,3 +104,14 @@ def test_a_link_that_leads_nowhere_is_replaced(tmp_path):
     with atomic_file(loop) as file:
         file.write(b"x")
     assert loop.read_bytes() == b"x"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_takes_no_files_is_told_before_the_work(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match="takes no new files"):
+        check_destination(tmp_path / "result")
+
+
+def test_a_device_is_a_destination():
+    check_destination(os.devnull)

@@ -245,3 +245,13 @@ def test_lines_tell_rates(folder):
     done = in_process("fit", "whole.parquet", "-k", 2, cwd=folder)
     first = done.stderr.splitlines()[0]
     assert first.startswith("pass 1: log-likelihood ")
+
+
+def test_closed_standard_input(tmp_path):
+    code = "import sys; sys.stdin = None; from fastgmm.cli import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", code, "fit", "-", "-k", "2"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert run.stderr == "error: standard input is closed\n"

@@ -22,9 +22,15 @@ def folder(tmp_path_factory):
     np.save(folder / "holes.npy", holes)
     (folder / "text.csv").write_text("a,b,kind\n1,2,x\n3,4,y\n")
     (folder / "empty").mkdir()
+    (folder / "pair").mkdir()
+    for name in ("pair/1.npy", "pair/2.npy"):
+        np.save(folder / name, ROWS)
+    (folder / "folder.fgm").mkdir()
+    (folder / "link.fgm").symlink_to("nowhere/model.fgm")
     (folder / "notes.txt").write_text("1 2\n")
     (folder / "cut.parquet").write_bytes(b"PAR1 cut")
     (folder / "none.fgm").write_bytes(b"no model")
+    (folder / "table.fgm").write_text("1,2\n3,4\n")
     (folder / "picture.png").write_bytes(b"no picture")
     succeed("fit", "data.npy", "-k", 2, "-o", "model.fgm", "-q", cwd=folder)
     whole = (folder / "model.fgm").read_bytes()
@@ -56,6 +62,15 @@ def folder(tmp_path_factory):
         ("fit data.npy -k 2 --memory lots", "'lots' is no amount of memory: give a number"),
         ("fit data.npy -k 2 --checkpoint no/run.fgm", "there is no folder 'no'"),
         ("fit data.npy -k 2 --checkpoint model.fgm", "already: go on from it with resume=True"),
+        ("fit data.npy -k 2 --checkpoint empty", "cannot write 'empty': it is a folder"),
+        ("fit data.npy -k 2 --checkpoint a.fgm -o ./a.fgm", "are both 'a.fgm': give the model"),
+        ("fit table.fgm -k 2 -o table.fgm", "'table.fgm' holds the data that are read"),
+        ("fit data.npy -k 2 -o folder.fgm", "cannot write 'folder.fgm': it is a folder"),
+        ("fit data.npy -k 2 -o link.fgm", "cannot write 'link.fgm': there is no folder '"),
+        ("fit - data.npy -k 2", "standard input (-) can only be read alone"),
+        ("predict *.npy -m model.fgm -o data.npy", "'data.npy' holds the data that are read"),
+        ("predict pair -m model.fgm -o pair/1.npy", "'pair/1.npy' holds the data that are read"),
+        ("segment picture.png -k 2 -o picture.png", "'picture.png' holds the data that are read"),
         ("fit data.npy -k 2 -o model.npz", "a model's name must end in .fgm"),
         ("fit data.npy -k 2 -o nowhere/model.fgm", "there is no folder 'nowhere'"),
         ("predict data.npy -m missing.fgm", "there is no file 'missing.fgm'"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastgmm.cli import options
 from fastgmm.cli.models import component_columns, load_model, open_rows
-from fastgmm.cli.output import check_output, print_json, print_pairs, write_columns
+from fastgmm.cli.output import check_not_read, check_output, print_json, print_pairs, write_columns
 
 TableOutput = Annotated[
     Path | None,
@@ -37,6 +37,7 @@ def predict(
 ) -> None:
     """Tell which component each row belongs to."""
     check_output(output)
+    check_not_read(output, data)
     stored = load_model(model, n_jobs=n_jobs)
     mixture, rows = stored.mixture, open_rows(data, stored, memory=memory)
     blocks = (
@@ -64,6 +65,7 @@ def score(
     if output is not None and not samples:
         raise ValueError("--output is for the table that --samples writes")
     check_output(output)
+    check_not_read(output, data)
     stored = load_model(model, n_jobs=n_jobs)
     mixture, rows = stored.mixture, open_rows(data, stored, memory=memory)
     if samples:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgmm.atomic_file import check_destination
+
 if TYPE_CHECKING:
     from fastgmm.data.source import Source
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -68,8 +70,7 @@ def check_model_path(path: Path | None) -> None:
         return
     if path.suffix != MODEL_SUFFIX:
         raise ValueError(f"cannot write {str(path)!r}: a model's name must end in {MODEL_SUFFIX}")
-    if not path.parent.is_dir():
-        raise ValueError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    check_destination(path)
 
 
 def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:

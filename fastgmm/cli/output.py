@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from fastgmm.data.errors import DataError
+from fastgmm.data.file_listing import find_files
 from fastgmm.data.table_output import csv_blocks, table_writer, writable_suffix
 
 STANDARD_OUTPUT = Path("-")
@@ -86,6 +88,29 @@ def check_output(path: Path | None) -> None:
     """
     if path is not None and path != STANDARD_OUTPUT:
         writable_suffix(path)
+
+
+def check_not_read(output: Path | None, data: Sequence[str]) -> None:
+    """Make sure that a result does not take the place of data that it is made of.
+
+    Parameters
+    ----------
+    output : Path or None
+        Where the result is to go, if to a file.
+    data : sequence of str
+        The files, folders and patterns that are read.
+    """
+    if output is None or not output.is_file():
+        return
+    try:
+        read = any(found.path.samefile(output) for found in find_files(data))
+    except (OSError, DataError):
+        return  # a stream is no file; and what is wrong with files is told when they are opened
+    if read:
+        raise ValueError(
+            f"{str(output)!r} holds the data that are read, and would be overwritten: give another "
+            "name"
+        )
 
 
 def write_columns(path: Path | None, blocks: Iterable[Mapping[str, Any]]) -> None:

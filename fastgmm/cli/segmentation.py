@@ -10,7 +10,7 @@ import typer
 from fastgmm.cli import options
 from fastgmm.cli.interruption import Interruption
 from fastgmm.cli.models import check_model_path
-from fastgmm.cli.output import print_json, print_pairs
+from fastgmm.cli.output import check_not_read, print_json, print_pairs
 
 
 def segment(
@@ -52,6 +52,7 @@ def segment(
 
     image_format(output)
     check_model_path(model)
+    check_not_read(output, [str(image)])
     pixels = read_image(image)
     height, width = pixels.shape[:2]
     if height * width < n_components:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.atomic_file import atomic_file
+from fastgmm.atomic_file import atomic_file, check_destination
 from fastgmm.extras import import_from_extra
 
 
@@ -110,7 +110,9 @@ def image_format(path: Path) -> str:
     ImportError
         If Pillow is not installed.
     ValueError
-        If the suffix stands for no format that Pillow writes, or the folder does not exist.
+        If the suffix stands for no format that Pillow writes.
+    OSError
+        If the file cannot be written there.
     """
     pillow = _import_pillow("Image")
     format_name = pillow.registered_extensions().get(path.suffix.lower())
@@ -118,8 +120,7 @@ def image_format(path: Path) -> str:
         raise ValueError(
             f"cannot write {str(path)!r}: its name must end in that of an image format, as .png"
         )
-    if not path.parent.is_dir():
-        raise ValueError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    check_destination(path)
     return str(format_name)
 
 

@@ -153,7 +153,11 @@ def _is_to_be_sliced(array: np.ndarray[Any, Any]) -> bool:
 
 def _open_paths(data: list[str | os.PathLike[str]], options: ReadingOptions) -> OpenedTables:
     if len(data) == 1 and os.fspath(data[0]) == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise DataError("standard input is closed")
         return OpenedTables([_open_stream(sys.stdin.buffer, "standard input")], [])
+    if any(os.fspath(each) == STANDARD_INPUT for each in data):
+        raise DataError(f"standard input ({STANDARD_INPUT}) can only be read alone")
     if len(data) == 1 and _is_pipe(Path(data[0])):
         file = Path(data[0]).open("rb")  # noqa: SIM115  # closed when it has been read
         return OpenedTables([_open_stream(file, repr(os.fspath(data[0])), closes=True)], [])

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.atomic_file import atomic_file
+from fastgmm.atomic_file import atomic_file, check_destination
 from fastgmm.data.arrow_columns import import_pyarrow
 
 WRITABLE = (".npy", ".csv", ".parquet")
@@ -179,15 +179,16 @@ def writable_suffix(path: Path) -> str:
     ImportError
         If the file is to be Parquet and pyarrow is not installed.
     ValueError
-        If the suffix is none of these, or the folder does not exist.
+        If the suffix is none of these.
+    OSError
+        If the file cannot be written there.
     """
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         raise ValueError(
             f"cannot write {str(path)!r}: its name must end in one of {', '.join(WRITABLE)}"
         )
-    if not path.parent.is_dir():
-        raise ValueError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    check_destination(path)
     if suffix == ".parquet":
         import_pyarrow("writing Parquet")
     return suffix

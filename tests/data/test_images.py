@@ -58,7 +58,7 @@ def test_unknown_format(tmp_path):
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(ValueError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
         image_format(tmp_path / "b" / "a.png")
 
 

@@ -104,7 +104,7 @@ def test_unknown_suffix(tmp_path):
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(ValueError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
         write_table(tmp_path / "b" / "a.csv", {"a": np.arange(3)})
 
 
