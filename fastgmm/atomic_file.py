@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -48,13 +50,14 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
     path = Path(os.path.realpath(path))
     descriptor, name = tempfile.mkstemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            # Without this a crash of the machine could leave the new name on an empty file.
-            os.fsync(file.fileno())
-        Path(name).chmod(_mode(path))
-        Path(name).replace(path)
+        with _marked_as_used(Path(name)):
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                # Without this a crash of the machine could leave the new name on an empty file.
+                os.fsync(file.fileno())
+            Path(name).chmod(_mode(path))
+            Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -98,11 +101,30 @@ def remove_abandoned(path: str | Path) -> None:
     Parameters
     ----------
     path : str or Path
-        Where the file is, or is to be. Nobody else may be writing it.
+        Where the file is, or is to be. What a living process is writing stays.
     """
     path = Path(os.path.realpath(path))
-    for abandoned in path.parent.glob(f"{glob.escape(_prefix(path))}*{_SUFFIX}"):
-        abandoned.unlink(missing_ok=True)
+    for found in path.parent.glob(f"{glob.escape(_prefix(path))}*{_SUFFIX}"):
+        with suppress(OSError), _marked_as_used(found):
+            found.unlink()
+
+
+@contextmanager
+def _marked_as_used(path: Path) -> Iterator[None]:
+    """Hold a lock on a file, which ends with this process; raise if another process holds it."""
+    if sys.platform == "win32":  # files that are open cannot be removed there
+        yield
+        return
+    import fcntl
+
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            # The file system knows no locks.
+        yield
 
 
 def _prefix(path: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgmm.atomic_file import atomic_file, check_destination
+from fastgmm.atomic_file import atomic_file, check_destination, remove_abandoned
 
 
 def test_takes_its_place_when_complete(tmp_path):
@@ -115,3 +115,17 @@ def test_a_folder_that_takes_no_files_is_told_before_the_work(tmp_path):
 
 def test_a_device_is_a_destination():
     check_destination(os.devnull)
+
+
+def test_what_others_are_writing_is_not_abandoned(tmp_path):
+    path = tmp_path / "run.fgm"
+    left = tmp_path / ".run.fgm.abc.part"
+    left.write_bytes(b"half")
+    # A name may begin as another ends, and two long names may begin alike.
+    with atomic_file(path) as one, atomic_file(tmp_path / "run.fgm.old") as other:
+        remove_abandoned(path)
+        assert not left.exists()
+        one.write(b"one")
+        other.write(b"other")
+    assert path.read_bytes() == b"one"
+    assert (tmp_path / "run.fgm.old").read_bytes() == b"other"

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.atomic_file import check_destination, remove_abandoned
+from fastgmm.data.file_stamps import FileStamp
 from fastgmm.data.source import Source
 from fastgmm.model import persistence
 from fastgmm.model.persistence import StoredModel
@@ -72,6 +73,7 @@ class Checkpoint:
         self._made_of = made_of
         self._newest: Callable[[], State] | None = None
         self._written_at = -np.inf
+        self._present: FileStamp | None = None
         self.found: StoredModel | None = None
         check_destination(self._path)
         remove_abandoned(self._path)
@@ -81,6 +83,7 @@ class Checkpoint:
                     f"there is a file {str(self._path)!r} already: go on from it with "
                     "resume=True (--resume), or remove it if it is a checkpoint of no more use"
                 )
+            self._present = FileStamp.of(self._path)
             self.found = persistence.load(self._path, _CLASS)
             _compare(self._path, self.found, made_of)
             self._written_at = time.monotonic()
@@ -98,12 +101,25 @@ class Checkpoint:
             self.write()
 
     def write(self) -> None:
-        """Write the newest state, if it is newer than the file."""
+        """Write the newest state, if it is newer than the file.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is there, but is not the one that was written or read last.
+        """
         if self._newest is None:
             return
+        if self._path.exists() and FileStamp.of(self._path) != self._present:
+            self._newest = None
+            raise CheckpointError(
+                f"another fit has written the checkpoint {str(self._path)!r}, and this one leaves "
+                "it alone: give each a file of its own"
+            )
         values, arrays = self._newest()
         persistence.save(self._path, _CLASS, {"made_of": self._made_of, "state": values}, arrays)
         self._newest = None
+        self._present = FileStamp.of(self._path)
         self._written_at = time.monotonic()
 
     def __enter__(self) -> Self:

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from fastgmm import GaussianMixture, ModelFileError
 from fastgmm.data.array import ArraySource
 from fastgmm.estimators import fit_checkpoints
-from fastgmm.estimators.checkpoints import CheckpointError
+from fastgmm.estimators.checkpoints import Checkpoint, CheckpointError
 from fastgmm.inference import ascent
 from tests.problems import problem
 
@@ -150,7 +150,9 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path):
     path = tmp_path / "run.fgm"
     mixture(path).fit(X)
     before = path.read_bytes()
-    with pytest.raises(CheckpointError, match=r"already: go on from it with resume=True .--resume., or rem"):
+    with pytest.raises(
+        CheckpointError, match=r"already: go on from it with resume=True .--resume., or rem"
+    ):
         mixture(path, resume=False).fit(X)
     assert path.read_bytes() == before
 
@@ -268,6 +270,21 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     mixture(path).fit(problem("overlapping").X)
     assert not abandoned.exists()
     assert other.exists()
+
+
+def test_two_fits_do_not_share_a_checkpoint(tmp_path):
+    path = tmp_path / "run.fgm"
+    one, other = (Checkpoint(path, 0.0, {}, resume=False) for _ in range(2))
+    one.observe(lambda: ({"of": "one"}, {}))
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match="another fit has written"), other:
+        other.observe(lambda: ({"of": "other"}, {}))
+    assert path.read_bytes() == before
+    one.observe(lambda: ({"of": "one again"}, {}))
+    assert path.read_bytes() != before
+    path.unlink()
+    one.observe(lambda: ({"of": "one"}, {}))
+    assert path.exists()
 
 
 def test_large_arrays_are_told_apart_by_rows_spread_over_them(monkeypatch):
