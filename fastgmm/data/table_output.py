@@ -16,7 +16,8 @@ from fastgmm.data.arrow_columns import import_pyarrow
 
 WRITABLE = (".npy", ".csv", ".parquet")
 
-_BLOCK_ROWS = 1 << 16
+_BLOCK_CELLS = 1 << 17
+"""Cells that are made text at a time: each is an object of Python's on the way."""
 
 
 Block = Mapping[str, NDArray[Any]]
@@ -212,8 +213,9 @@ def csv_blocks(columns: Block, *, header: bool = True) -> Iterator[str]:
     if header:
         yield ",".join(_quoted(name) for name in columns) + "\n"
     arrays = list(columns.values())
-    for start in range(0, len(arrays[0]), _BLOCK_ROWS):
-        cells = [_texts(array[start : start + _BLOCK_ROWS]) for array in arrays]
+    step = max(1, _BLOCK_CELLS // len(arrays))
+    for start in range(0, len(arrays[0]), step):
+        cells = [_texts(array[start : start + step]) for array in arrays]
         yield "".join(",".join(row) + "\n" for row in zip(*cells, strict=True))
 
 
