@@ -11,7 +11,7 @@ DEFAULT_BUDGET = 10**9
 PREFETCH_DEPTH = 2
 """Blocks that wait to be worked on."""
 
-_LARGEST_BLOCK = 2**25
+_LARGEST_BLOCK = 2**24
 """Larger blocks leave the caches and gain nothing."""
 
 _SHARE_OF_BLOCK = 16

@@ -42,6 +42,9 @@ _FEWEST_BLOCKS = 16
 _PARTS_PER_THREAD = 16
 """Parts of a pass that a pool's threads take one after the other, so that all end together."""
 
+_OPERATIONS_PER_PART = 20_000_000
+"""The fewest of a part: handing one out costs a lock of Python's, which readers want, too."""
+
 _forked_after_start = False
 
 
@@ -184,8 +187,10 @@ def run_slots(
         Whether other threads read the next rows meanwhile.
     """
     threads = min(effective_threads(n_jobs), n_slots, 1 + operations // _OPERATIONS_PER_THREAD)
+    most = min(n_slots, _PARTS_PER_THREAD * threads)
+    n_parts = max(threads, min(most, operations // _OPERATIONS_PER_PART))
     for stretch in _stretches(task, operations):
-        _run_stretch(slot_kernel, stretch, n_slots, threads, beside_readers)
+        _run_stretch(slot_kernel, stretch, n_slots, threads, n_parts, beside_readers)
 
 
 _entries: dict[Any, Any] = {}
@@ -201,9 +206,9 @@ def _entry(driver: Any, slot_types: tuple[Any, ...], n_integers: int) -> Any:
 
 
 def _run_stretch(
-    slot_kernel: Any, task: Any, n_slots: int, threads: int, beside_readers: bool
+    slot_kernel: Any, task: Any, n_slots: int, threads: int, n_parts: int, beside_readers: bool
 ) -> None:
-    """Run a slot kernel for all slots without a pause."""
+    """Run a slot kernel for all slots without a pause, in so many parts if not by numba."""
     if numba.config.DISABLE_JIT:
         for slot in range(n_slots):
             slot_kernel(task, slot)
@@ -219,7 +224,7 @@ def _run_stretch(
     if threads == 1:
         run(compiled.function, task, 0, n_slots, n_slots, stride)
         return
-    edges = np.linspace(0, n_slots, min(n_slots, _PARTS_PER_THREAD * threads) + 1).astype(int)
+    edges = np.linspace(0, n_slots, n_parts + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         parts = [
             pool.submit(run, compiled.function, task, first, last, n_slots, stride)
