@@ -19,8 +19,14 @@ from fastgmm.data.table_file import Column, Damage, Piece, TableFile
 _BATCH_BYTES = 2**21
 """Bytes that are decoded at once: they are still in the cache when they are copied."""
 
+_FEWEST_ROWS = 2**10
+"""Rows that are decoded at once at least: each column of them is an object of its own."""
+
 _BUFFER_BYTES = 2**20
 """Read at a time of each column: without it a row group's columns are read whole."""
+
+_BUFFERS_BYTES = 2**25
+"""Read at a time of all columns together, if they are many."""
 
 
 class ParquetFile(TableFile):
@@ -80,8 +86,8 @@ class ParquetFile(TableFile):
             conditions = filter_columns(self.origin, self._whole_schema(), rows_wanted)
             wanted = list(dict.fromkeys([*wanted, *conditions]))
         own = [name for name in wanted if name not in self._partitions]
-        at_once = min(n_rows, max(1, _BATCH_BYTES // (8 * max(len(own), 1))))
-        with self._opened() as file:
+        at_once = min(n_rows, max(_FEWEST_ROWS, _BATCH_BYTES // (8 * max(len(own), 1))))
+        with self._opened(len(own)) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist()
             for group in self._groups(rows_wanted, len(sizes)):
@@ -104,14 +110,15 @@ class ParquetFile(TableFile):
                     damage.report(where, reason_of(error))
 
     @contextmanager
-    def _opened(self) -> Iterator[Any]:
+    def _opened(self, n_columns: int = 1) -> Iterator[Any]:
+        """Open the file to read so many columns."""
         import_pyarrow("reading Parquet")
         from pyarrow import parquet
 
         with parquet.ParquetFile(
             self._path,
             pre_buffer=False,
-            buffer_size=_BUFFER_BYTES,
+            buffer_size=min(_BUFFER_BYTES, _BUFFERS_BYTES // max(n_columns, 1) + 1),
             page_checksum_verification=True,
         ) as file:
             yield file

@@ -10,6 +10,8 @@ from pyarrow import compute, parquet
 
 from fastgmm.data.errors import DataError, SkippedDataWarning
 from fastgmm.data.opening import open_data
+from fastgmm.data.parquet_files import ParquetFile
+from fastgmm.data.table_file import Damage
 from tests.written_data import all_rows, rows, write_parquet
 
 
@@ -236,3 +238,13 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r'reading Parquet needs pyarrow: .*"fastgmm\[parquet\]"'):
         open_data(path)
+
+
+def test_many_columns_are_decoded_in_arrays_of_some_length(tmp_path):
+    X = rows(3000)
+    names = [f"c{j}" for j in range(600)]
+    path = tmp_path / "x.parquet"
+    parquet.write_table(pa.table({name: X[:, j % 3] for j, name in enumerate(names)}), path)
+    file = ParquetFile(path)
+    pieces = file.pieces(names, 10_000, None, Damage(file, None))
+    assert [len(piece.values[0]) for piece in pieces] == [1024, 1024, 952]
