@@ -135,9 +135,16 @@ def check_array_source(
 
     Raises
     ------
-    ValueError, TypeError
+    ValueError
         As `check_source`.
+    TypeError
+        If `X` is sparse, or is not in memory.
     """
+    if is_data_reference(X) and not is_frame(X):
+        raise TypeError(
+            f"{type(estimator).__name__} takes rows that are in memory, but got an object of type "
+            f"{type(X).__name__!r}: read them first"
+        )
     with config_context(array_api_dispatch=False):
         X = validate_data(
             estimator, X, dtype=_FLOATS, reset=reset, ensure_min_samples=ensure_min_samples

@@ -185,3 +185,9 @@ def test_rows_without_weight_may_hold_anything():
     assert np.isfinite(ours.inertia_)
     assert ours.score(filled, sample_weight=weights) == pytest.approx(-ours.inertia_)
     assert ours.inertia_ == pytest.approx(KMeans(2, random_state=0, tol=0).fit(X).inertia_)
+
+
+@pytest.mark.parametrize("X", ["rows.npy", iter([np.ones((3, 2))])])
+def test_rows_that_are_not_in_memory_are_refused(X):
+    with pytest.raises(TypeError, match=r"KMeans takes rows that are in memory, but got an object"):
+        KMeans(2).fit(X)
