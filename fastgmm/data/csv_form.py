@@ -57,7 +57,8 @@ class CsvForm:
 
         There is a header unless each field of the first line is a number, missing or empty. Fields
         end with a comma, or with a tab, a semicolon or a bar if these cut the first two lines into
-        equally many fields.
+        equally many fields. Numbers from 0 on are a header above a line of others than integers:
+        they are what pandas calls columns that have no names.
 
         Parameters
         ----------
@@ -84,7 +85,11 @@ class CsvForm:
         lines = lines[:2]
         delimiter = _delimiter_of(lines)
         fields = _fields(lines[0], delimiter)
-        has_header = not all(map(_is_number, filter(None, fields))) or not any(fields)
+        has_header = (
+            not all(map(_is_number, filter(None, fields)))
+            or not any(fields)
+            or (_is_count(fields) and not _is_integers(_fields(lines[-1], delimiter)))
+        )
         names = (
             [field.strip() for field in fields]
             if has_header
@@ -129,6 +134,17 @@ def _delimiter_of(lines: Sequence[str]) -> str:
         if len(counts) == 1 and counts != {1}:
             return delimiter
     return ","
+
+
+def _is_count(fields: Sequence[str]) -> bool:
+    """Say whether several fields count from 0, behind an empty one for an index or not."""
+    return len(fields) > 1 and list(fields[not fields[0] :]) == [
+        str(j) for j in range(len(fields) - (not fields[0]))
+    ]
+
+
+def _is_integers(fields: Sequence[str]) -> bool:
+    return all(field.strip().lstrip("+-").isdigit() for field in filter(None, fields))
 
 
 def _is_number(text: str) -> bool:
