@@ -11,7 +11,7 @@ import pytest
 
 import fastgmm
 from fastgmm.cli.interruption import Interrupted, Interruption
-from fastgmm.cli.progress import passes_left
+from fastgmm.cli.progress import FitProgress, passes_left
 from tests.cli_process import COMMAND
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
@@ -136,6 +136,14 @@ def test_estimate_of_passes_left(trace, tolerance, expected):
 
 
 @posix_only
+def test_the_bar_is_not_full_before_the_pass_that_measures_the_result():
+    progress = FitProgress(tolerance=1.0, max_passes=3, n_starts=2, quiet=True)
+    for log_likelihood in (-3.0, -2.5, -2.4):
+        progress.add_pass(0, log_likelihood)
+    (task,) = progress._bar.tasks
+    assert (task.completed, task.total, task.finished) == (3, 4, False)
+
+
 def test_interrupted_while_modules_are_loaded():
     code = (
         "import sys, fastgmm.cli\n"

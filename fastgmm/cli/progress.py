@@ -116,6 +116,7 @@ class FitProgress:
         left = passes_left(self._trace, self.tolerance, self.max_passes)
         now = time.monotonic()
         if left is not None:
+            left += 1  # the last pass measures what is returned
             # Starts to come are taken to be as long as this one.
             passes = left + (self.n_starts - start - 1) * (done + left)
             status += f", about {_duration(passes * (now - self._began) / done)} left"
