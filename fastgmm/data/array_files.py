@@ -6,6 +6,7 @@ is mapped ends the process.
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from abc import abstractmethod
@@ -35,7 +36,9 @@ _DAMAGED = (
     KeyError,
     NotImplementedError,
     OSError,
+    SyntaxError,
     ValueError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

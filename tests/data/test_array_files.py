@@ -70,6 +70,14 @@ def test_unknown_version(tmp_path):
         open_data(path)
 
 
+@pytest.mark.parametrize("wrong", [b" ", b"(", b"\0"])
+def test_damaged_header(tmp_path, wrong):
+    path = save(tmp_path / "a.npy", rows(3))
+    path.write_bytes(path.read_bytes().replace(b"}", wrong))
+    with pytest.raises(DataError, match=r"cannot read '.*a\.npy' as a NumPy file"):
+        open_data(path)
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_file_that_ends_early(tmp_path, order):
     X = rows(3000)
