@@ -21,5 +21,13 @@ def test_the_bars_are_measured(capsys, monkeypatch):
     monkeypatch.setattr(out_of_core, "_ROUNDS", 1)
     out_of_core.main(["--gigabytes", "0.002", "--scale", "0.002"])
     text = capsys.readouterr().out
-    for words in ("peak memory", ".npy", "files / memory", "read_table", "iter_batches", "MB"):
+    for words in (
+        "peak memory",
+        ".npy",
+        "decoded again / memory",
+        "kept decoded",
+        "read_table",
+        "iter_batches",
+        "MB",
+    ):
         assert words in text

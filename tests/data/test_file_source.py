@@ -1,6 +1,7 @@
 """Files that change, vanish or are damaged while they are in use."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,9 @@ def test_files_that_are_rewritten_with_the_same_size(path):
 
 
 def test_files_that_are_cut_short_during_a_pass(path):
-    source = open_data([path, path], block_rows=1024)
+    other = path.with_name(f"other{path.name}")
+    shutil.copyfile(path, other)
+    source = open_data([path, other], block_rows=1024)
     blocks = source.blocks()
     next(blocks)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
