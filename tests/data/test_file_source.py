@@ -74,7 +74,7 @@ def test_files_that_are_cut_short_during_a_pass(path):
     source = open_data([path, other], block_rows=1024)
     blocks = source.blocks()
     next(blocks)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    other.write_bytes(other.read_bytes()[: other.stat().st_size // 3])
     with pytest.raises(DataError, match="changed since it was opened"):
         for _ in blocks:
             pass
