@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -247,11 +248,20 @@ def test_lines_tell_rates(folder):
     assert first.startswith("pass 1: log-likelihood ")
 
 
-def test_closed_standard_input(tmp_path):
-    code = "import sys; sys.stdin = None; from fastgmm.cli import main; main()"
-    run = subprocess.run(
-        [sys.executable, "-c", code, "fit", "-", "-k", "2"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 2
-    assert run.stderr == "error: standard input is closed\n"
+@posix_only
+def test_streams_that_are_closed(folder, tmp_path):
+    data = folder / "whole.parquet"
+    fit = f"fit {data} -k 2 --max-iter 2 -o {tmp_path / 'model.fgm'}"
+    for command, status, output in (
+        ("fit - -k 2 <&-", 2, "error: standard input is closed\n"),
+        (f"{fit} -q >&-", 2, "error: standard output is closed\n"),
+        (f"{fit} --json 2>&-", 0, ""),
+    ):
+        run = subprocess.run(
+            f"{shlex.join(COMMAND)} {command}",
+            shell=True, cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (run.returncode, run.stderr.splitlines(True)[-1:]) == (
+            status,
+            [output] * bool(output),
+        )

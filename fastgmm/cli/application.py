@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -68,6 +70,8 @@ def run(arguments: Sequence[str]) -> int:
         Errors in what was given are told in one sentence on standard error. All others are raised:
         they are mistakes in this package.
     """
+    if sys.stderr is None:  # it is closed: nobody listens
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
     warnings.showwarning = _show_warning
     command = typer.main.get_command(application)
     with Interruption() as interruption:

@@ -27,6 +27,8 @@ def write(texts: Iterable[str]) -> None:
     texts : iterable of str
         What to write. It ends quietly if whoever reads it closes the pipe.
     """
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
     try:
         for text in texts:
             sys.stdout.write(text)
