@@ -75,9 +75,8 @@ def file_kind(path: Path) -> str | None:
         return "Zarr" if any((path / marker).exists() for marker in _ZARR_MARKERS) else None
     with path.open("rb") as file:
         head = file.read(2 * _HDF5_BLOCK)
-    for signature, kind in _SIGNATURES.items():
-        if head.startswith(signature):
-            return kind
+    if (kind := kind_of_head(head)) is not None:
+        return kind
     names = [suffix.lower() for suffix in path.suffixes]
     if names[-1:] == [".gz"]:
         names.pop()
@@ -85,6 +84,23 @@ def file_kind(path: Path) -> str | None:
     if head.startswith(_ZIP):
         return "NumPy archive" if suffix == ".npz" else None
     return _SUFFIXES.get(suffix)
+
+
+def kind_of_head(head: bytes) -> str | None:
+    """Return what begins with some bytes.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes.
+
+    Returns
+    -------
+    str or None
+        The name of a format; None if the bytes are those of none that has a signature.
+    """
+    kinds = (kind for signature, kind in _SIGNATURES.items() if head.startswith(signature))
+    return next(kinds, None)
 
 
 def looks_like_text(path: Path) -> bool:

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastgmm.data.byte_streams import ByteStream
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_kinds import ARROW_STREAM
+from fastgmm.data.file_kinds import ARROW_STREAM, kind_of_head
 from fastgmm.data.file_listing import FoundFile, find_files
 from fastgmm.data.sliced_arrays import SlicedArray
 from fastgmm.data.stream import ReadingOptions
@@ -128,9 +129,13 @@ def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
         If there is no such file.
     ImportError
         If a format needs a package that is not installed.
+    TypeError
+        If `data` is a file opened as text.
     """
     if is_path(data) or is_list_of_paths(data):
         return _open_paths([data] if is_path(data) else list(data), options)
+    if isinstance(data, TextIOBase):
+        raise TypeError("the open file gives text, not bytes: open it in binary mode, 'rb'")
     if hasattr(data, "read") and hasattr(data, "readinto"):
         return OpenedTables([_open_stream(data, "the open file")], [])
     if is_arrow_stream(data):
@@ -228,6 +233,11 @@ def _open_stream(file: Any, origin: str, *, closes: bool = False) -> TableFile:
         from fastgmm.data.arrow_files import ArrowStream
 
         return ArrowStream(stream)
+    if (kind := kind_of_head(stream.head())) is not None:
+        raise DataError(
+            f"{origin} holds a file of the kind {kind}, which cannot be read from beginning to "
+            "end: give its path"
+        )
     from fastgmm.data.csv_files import CsvFile
 
     return CsvFile(stream)

@@ -270,6 +270,17 @@ def test_references_are_told_from_arrays(tmp_path):
             open_data(column)
 
 
+def test_open_files_that_are_no_streams_of_rows(tmp_path):
+    with (
+        write_csv(tmp_path / "x.csv", rows(3)).open() as text,
+        write_parquet(tmp_path / "x.parquet", rows(3)).open("rb") as table,
+    ):
+        with pytest.raises(TypeError, match="gives text, not bytes: open it in binary mode"):
+            open_data(text)
+        with pytest.raises(DataError, match="the open file holds a file of the kind Parquet, whi"):
+            open_data(table)
+
+
 def test_standard_input(tmp_path):
     code = "import fastgmm; print(sum(len(X) for X, _ in fastgmm.open_data('-').blocks()))"
     X = rows(3000)
@@ -341,8 +352,3 @@ def test_memory_budget_bounds_blocks(tmp_path):
         source = open_data(form, memory_budget="1MB")
         assert max(block.nbytes for block, _ in source.blocks()) <= 2**20 / 16
     assert open_data(path, memory_budget=1).block_rows == 1024
-
-
-def test_open_files_in_text_mode_are_no_data():
-    with pytest.raises(DataError, match="batch 1"):
-        open_data(io.StringIO("1,2\n"))
