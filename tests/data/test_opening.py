@@ -1,6 +1,5 @@
 """The same rows, whatever holds them: the same blocks, and the same statistics to the bit."""
 
-import io
 import os
 import subprocess
 import sys
