@@ -57,11 +57,12 @@ class _NumpyFile(TableFile):
 
     kind = "NumPy"
     named = False
+    stamp: FileStamp
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.origin = repr(str(path))
-        self._stamp = FileStamp.of(path)
+        self.stamp = FileStamp.of(path)
         try:
             with self._opened() as file:
                 version = np.lib.format.read_magic(file)
@@ -76,14 +77,6 @@ class _NumpyFile(TableFile):
         self._row_bytes = self._n_columns * self._dtype.itemsize
         self.columns = unnamed_columns(self._dtype, self._n_columns)
         self.by_columns = self._fortran
-
-    def identity(self) -> dict[str, Any]:
-        """Return name, size and time of change."""
-        return self._stamp.identity()
-
-    def check_unchanged(self) -> None:
-        """Make sure that the file is what it was when it was opened."""
-        self._stamp.check()
 
     @abstractmethod
     def _opened(self) -> AbstractContextManager[IO[bytes]]:
@@ -143,7 +136,7 @@ class NpyFile(_NumpyFile):
     def _rows_present(self) -> int:
         """Return how many rows are in the file, whatever its header says."""
         assert self.n_rows is not None
-        entries = max(0, self._stamp.size - self._offset) // self._dtype.itemsize
+        entries = max(0, self.stamp.size - self._offset) // self._dtype.itemsize
         if self._fortran:
             entries -= (self._n_columns - 1) * self.n_rows
             return min(self.n_rows, max(0, entries))

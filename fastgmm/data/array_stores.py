@@ -88,7 +88,7 @@ class ArrayStore(TableFile):
         self.kind = kind
         self.origin = origin
         self._part = part
-        self._stamp = stamp
+        self.stamp = stamp
         try:
             with open_root() as root:
                 table = self._table_in(root)
@@ -101,12 +101,7 @@ class ArrayStore(TableFile):
     def identity(self) -> dict[str, Any]:
         """Return name, size and time of change, or the shape of what is no file."""
         own = {"part": self._part, "n_rows": self.n_rows, "columns": len(self.columns)}
-        return own if self._stamp is None else {**self._stamp.identity(), **own}
-
-    def check_unchanged(self) -> None:
-        """Make sure that the files are what they were when they were opened."""
-        if self._stamp is not None:
-            self._stamp.check()
+        return own if self.stamp is None else {**super().identity(), **own}
 
     def pieces(
         self,

@@ -71,7 +71,7 @@ class ArrowFile(_ArrowTable):
 
         self._path = path
         self.origin = repr(str(path))
-        self._stamp = FileStamp.of(path)
+        self.stamp = FileStamp.of(path)
         self._cut_short = ""
         try:
             with self._opened(None) as reader:
@@ -86,14 +86,6 @@ class ArrowFile(_ArrowTable):
                 raise DataError(
                     f"cannot read {self.origin} as an Arrow file: {self._cut_short}"
                 ) from error
-
-    def identity(self) -> dict[str, Any]:
-        """Return name, size and time of change."""
-        return self._stamp.identity()
-
-    def check_unchanged(self) -> None:
-        """Make sure that the file is what it was when it was opened."""
-        self._stamp.check()
 
     def pieces(
         self,
@@ -163,6 +155,7 @@ class ArrowStream(_ArrowTable):
         self._stream = stream
         self.origin = stream.origin
         self.replayable = stream.replayable
+        self.stamp = stream.stamp
         try:
             with pyarrow.ipc.open_stream(pyarrow.py_buffer(stream.head())) as reader:
                 self._note_schema(reader.schema)
@@ -170,14 +163,6 @@ class ArrowStream(_ArrowTable):
             raise DataError(
                 f"cannot read {self.origin} as an Arrow stream: {reason_of(error)}"
             ) from error
-
-    def identity(self) -> dict[str, Any]:
-        """Return name, size and time of change."""
-        return self._stream.identity()
-
-    def check_unchanged(self) -> None:
-        """Make sure that the file is what it was when it was opened."""
-        self._stream.check_unchanged()
 
     def pieces(
         self,

@@ -35,6 +35,11 @@ class ByteStream:
         What it is called in messages; for a path the path if empty.
     closes : bool
         Whether to close an open file when it has been read.
+
+    Attributes
+    ----------
+    stamp : FileStamp or None
+        What a path's file was when it was opened; None for an open file.
     """
 
     def __init__(self, source: Path | IO[bytes], origin: str = "", *, closes: bool = False) -> None:
@@ -42,7 +47,7 @@ class ByteStream:
         self._closes = closes
         self.origin = origin or repr(str(source))
         self.replayable = isinstance(source, Path)
-        self._stamp = FileStamp.of(source) if isinstance(source, Path) else None
+        self.stamp = FileStamp.of(source) if isinstance(source, Path) else None
         self._raw_head = b"" if isinstance(source, Path) else source.read(HEAD_BYTES)
 
     def head(self) -> bytes:
@@ -74,15 +79,6 @@ class ByteStream:
             finally:
                 if self._closes:
                     self._source.close()
-
-    def check_unchanged(self) -> None:
-        """Make sure that a file is what it was when it was opened."""
-        if self._stamp is not None:
-            self._stamp.check()
-
-    def identity(self) -> dict[str, Any]:
-        """Return what tells the bytes from others, in values that JSON knows."""
-        return {"name": self.origin} if self._stamp is None else self._stamp.identity()
 
 
 class _Joined(io.RawIOBase):

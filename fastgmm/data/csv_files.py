@@ -48,6 +48,7 @@ class CsvFile(TableFile):
         self._stream = stream
         self.origin = stream.origin
         self.replayable = stream.replayable
+        self.stamp = stream.stamp
         try:
             head = stream.head()
             if len(head) == HEAD_BYTES:
@@ -64,14 +65,6 @@ class CsvFile(TableFile):
             column._replace(dtype=None if column.dtype is None else np.dtype(np.float64))
             for column in schema_columns(self.origin, self._schema)
         )
-
-    def identity(self) -> dict[str, Any]:
-        """Return name, size and time of change."""
-        return self._stream.identity()
-
-    def check_unchanged(self) -> None:
-        """Make sure that the file is what it was when it was opened."""
-        self._stream.check_unchanged()
 
     def check_filter(self, rows_wanted: Any) -> None:
         """Make sure that the file has the columns of a condition."""

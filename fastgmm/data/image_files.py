@@ -44,19 +44,11 @@ class ImageFile(TableFile):
     def __init__(self, path: Path) -> None:
         self._path = path
         self.origin = repr(str(path))
-        self._stamp = FileStamp.of(path)
+        self.stamp = FileStamp.of(path)
         try:
             self.n_rows = pixel_count(path)
         except ValueError as error:
             raise DataError(str(error)) from error
-
-    def identity(self) -> dict[str, Any]:
-        """Return name, size and time of change."""
-        return self._stamp.identity()
-
-    def check_unchanged(self) -> None:
-        """Make sure that the file is what it was when it was opened."""
-        self._stamp.check()
 
     def pieces(
         self,

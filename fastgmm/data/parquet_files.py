@@ -52,7 +52,7 @@ class ParquetFile(TableFile):
         self._path = path
         self.origin = repr(str(path))
         self._partitions = dict(partitions or {})
-        self._stamp = FileStamp.of(path)
+        self.stamp = FileStamp.of(path)
         try:
             with self._opened() as file:
                 self._schema = file.schema_arrow.remove_metadata()
@@ -63,14 +63,6 @@ class ParquetFile(TableFile):
         names = {column.name for column in own}
         self._partitions = {n: v for n, v in self._partitions.items() if n not in names}
         self.columns = (*own, *(_partition_column(*each) for each in self._partitions.items()))
-
-    def identity(self) -> dict[str, Any]:
-        """Return name, size and time of change."""
-        return self._stamp.identity()
-
-    def check_unchanged(self) -> None:
-        """Make sure that the file is what it was when it was opened."""
-        self._stamp.check()
 
     def check_filter(self, rows_wanted: Any) -> None:
         """Make sure that the file has the columns of a condition."""
@@ -94,7 +86,9 @@ class ParquetFile(TableFile):
                 first, last = starts[group], starts[group + 1]
                 done = first
                 try:
-                    for batch in file.iter_batches(at_once, row_groups=[group], columns=own):
+                    for batch in file.iter_batches(
+                        at_once, row_groups=[group], columns=own, use_threads=False
+                    ):
                         batch.validate()
                         whole = self._with_partitions(batch)
                         yield from pieces_of(whole, names, done, rows_wanted)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
+from fastgmm.data.file_stamps import FileStamp
 
 
 class Damage:
@@ -115,6 +116,8 @@ class TableFile(ABC):
         Whether it can be read more than once.
     by_columns : bool
         Whether values lie together column by column rather than row by row.
+    stamp : FileStamp or None
+        What it was when it was opened; None for what is no file, and may change unnoticed.
     """
 
     kind: str
@@ -124,11 +127,12 @@ class TableFile(ABC):
     n_rows: int | None = None
     replayable: bool = True
     by_columns: bool = False
+    stamp: FileStamp | None = None
 
     @property
     def notices_changes(self) -> bool:
         """Whether `check_unchanged` can tell."""
-        return type(self).check_unchanged is not TableFile.check_unchanged
+        return self.stamp is not None
 
     @abstractmethod
     def pieces(
@@ -153,9 +157,9 @@ class TableFile(ABC):
             The rows.
         """
 
-    @abstractmethod
     def identity(self) -> dict[str, Any]:
         """Return what tells the file from others, in values that JSON knows."""
+        return {"name": self.origin} if self.stamp is None else self.stamp.identity()
 
     def check_filter(self, rows_wanted: Any) -> None:  # noqa: ARG002
         """Make sure that the file's rows can be filtered by a condition.
@@ -174,14 +178,16 @@ class TableFile(ABC):
             f"{self.origin} cannot be filtered: filter works on Parquet, Arrow and CSV files"
         )
 
-    def check_unchanged(self) -> None:  # noqa: B027  # most things that are no files cannot tell
-        """Make sure that the file is what it was when it was opened.
+    def check_unchanged(self) -> None:
+        """Make sure that the file is what it was when it was opened, if it has a stamp.
 
         Raises
         ------
         DataError
             If it is not.
         """
+        if self.stamp is not None:
+            self.stamp.check()
 
 
 def unnamed_columns(dtype: np.dtype[Any], count: int) -> tuple[Column, ...]:

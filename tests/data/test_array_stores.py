@@ -178,6 +178,32 @@ def test_zarr_chunks_that_change_or_vanish(tmp_path):
         all_rows(source)
 
 
+@pytest.fixture(params=["HDF5", "Zarr"])
+def opened(request, tmp_path):
+    """Return an array that the user has opened, and may write to."""
+    X = rows(3000)
+    if request.param == "HDF5":
+        with h5py.File(write_hdf5(tmp_path / "x.h5", X), "r+") as file:
+            yield file["X"]
+    else:
+        yield zarr.open(write_zarr(tmp_path / "x", X, 3), mode="r+")["X"]
+
+
+def test_open_arrays_are_read_again_in_every_pass(opened):
+    source = open_data(opened)
+    np.testing.assert_array_equal(all_rows(source), rows(3000))
+    opened[:] = rows(3000, seed=1)
+    np.testing.assert_array_equal(all_rows(source), rows(3000, seed=1))
+
+
+def test_open_arrays_are_checked_in_every_pass(opened):
+    source = open_data(opened, block_rows=1024, memory_budget=1)
+    all_rows(source)
+    opened[2000, 1] = np.inf
+    with pytest.raises(DataError, match=r"value in column 'x1' at row 2001 is inf: remove"):
+        all_rows(source)
+
+
 @pytest.mark.parametrize(("package", "extra"), [("h5py", "hdf5"), ("zarr", "zarr")])
 def test_missing_package_names_the_extra(tmp_path, monkeypatch, package, extra):
     if package == "h5py":
