@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgmm.data.arrow_columns import import_pyarrow, reason_of, schema_columns
-from fastgmm.data.arrow_filters import filter_columns
+from fastgmm.data.arrow_filters import columns_to_read, filter_columns
 from fastgmm.data.arrow_rows import pieces_of
 from fastgmm.data.byte_streams import DAMAGED, ByteStream
 from fastgmm.data.errors import DataError
@@ -29,13 +29,6 @@ class _ArrowTable(TableFile):
     def check_filter(self, rows_wanted: Any) -> None:
         """Make sure that there are the columns of a condition."""
         filter_columns(self.origin, self._schema, rows_wanted)
-
-    def _wanted(self, names: Sequence[str], rows_wanted: Any) -> list[str]:
-        """Return the columns to read, those of a condition with them."""
-        conditions = (
-            [] if rows_wanted is None else filter_columns(self.origin, self._schema, rows_wanted)
-        )
-        return list(dict.fromkeys([*names, *conditions]))
 
     def _options(self, names: Sequence[str] | None) -> Any:
         """Return what tells Arrow to read some columns, or all."""
@@ -96,7 +89,7 @@ class ArrowFile(_ArrowTable):
     ) -> Iterator[Piece]:
         """Return the rows, batch by batch; of a file cut short, those before its end."""
         pyarrow = import_pyarrow("reading Arrow files")
-        wanted = self._wanted(names, rows_wanted)
+        wanted = columns_to_read(self.origin, self._schema, names, rows_wanted)
         if self._cut_short:
             if damage.is_error:
                 damage.report(self.origin, self._cut_short)
@@ -173,7 +166,8 @@ class ArrowStream(_ArrowTable):
     ) -> Iterator[Piece]:
         """Return the rows, as far as the stream is sound."""
         ipc = import_pyarrow("reading Arrow streams").ipc
-        options = self._options(self._wanted(names, rows_wanted))
+        wanted = columns_to_read(self.origin, self._schema, names, rows_wanted)
+        options = self._options(wanted)
         with self._stream.opened() as file, ipc.open_stream(file, options=options) as reader:
             yield from _stream_pieces(self.origin, reader, names, rows_wanted, damage)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,34 @@ def filter_columns(origin: str, schema: Any, condition: Any) -> list[str]:
 
     # Expressions do not say what they are about; those that no column satisfies do.
     return [name for name in schema.names if not without(name)]
+
+
+def columns_to_read(origin: str, schema: Any, names: Sequence[str], condition: Any) -> list[str]:
+    """Return the columns that are wanted, and those that a condition on the rows is about.
+
+    Parameters
+    ----------
+    origin : str
+        What is read, as messages name it.
+    schema : pyarrow.Schema
+        Its columns.
+    names : sequence of str
+        The columns that are wanted.
+    condition : pyarrow.compute.Expression or None
+        Which rows are wanted; None for all.
+
+    Returns
+    -------
+    list of str
+        Their names, each once.
+
+    Raises
+    ------
+    ValueError
+        As `filter_columns`.
+    """
+    conditions = [] if condition is None else filter_columns(origin, schema, condition)
+    return list(dict.fromkeys([*names, *conditions]))
 
 
 def rows_satisfying(batch: Any, condition: Any) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from fastgmm.data.arrow_columns import arrow_dtype, import_pyarrow, reason_of, schema_columns
-from fastgmm.data.arrow_filters import filter_columns
+from fastgmm.data.arrow_filters import columns_to_read, filter_columns
 from fastgmm.data.arrow_rows import pieces_of
 from fastgmm.data.byte_streams import DAMAGED, HEAD_BYTES, ByteStream
 from fastgmm.data.csv_form import CsvForm
@@ -79,10 +79,7 @@ class CsvFile(TableFile):
     ) -> Iterator[Piece]:
         """Return the rows, as far as the text can be read."""
         pyarrow = import_pyarrow("reading CSV")
-        wanted = list(dict.fromkeys(names))
-        if rows_wanted is not None:
-            conditions = filter_columns(self.origin, self._schema, rows_wanted)
-            wanted = list(dict.fromkeys([*wanted, *conditions]))
+        wanted = columns_to_read(self.origin, self._schema, names, rows_wanted)
         done = 0
         malformed: list[int] = []
 

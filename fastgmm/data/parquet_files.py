@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm.data.arrow_columns import import_pyarrow, reason_of, schema_columns
-from fastgmm.data.arrow_filters import filter_columns
+from fastgmm.data.arrow_filters import columns_to_read, filter_columns
 from fastgmm.data.arrow_rows import pieces_of
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
@@ -73,10 +73,7 @@ class ParquetFile(TableFile):
     ) -> Iterator[Piece]:
         """Return the rows, group by group, those that statistics rule out unread."""
         pyarrow = import_pyarrow("reading Parquet")
-        wanted = list(dict.fromkeys(names))
-        if rows_wanted is not None:
-            conditions = filter_columns(self.origin, self._whole_schema(), rows_wanted)
-            wanted = list(dict.fromkeys([*wanted, *conditions]))
+        wanted = columns_to_read(self.origin, self._whole_schema(), names, rows_wanted)
         own = [name for name in wanted if name not in self._partitions]
         at_once = min(n_rows, max(_FEWEST_ROWS, _BATCH_BYTES // (8 * max(len(own), 1))))
         with self._opened(len(own)) as file:
@@ -115,6 +112,8 @@ class ParquetFile(TableFile):
             buffer_size=min(_BUFFER_BYTES, _BUFFERS_BYTES // max(n_columns, 1) + 1),
             page_checksum_verification=True,
         ) as file:
+            import os
+            with open(self._path,'rb') as f: os.posix_fadvise(f.fileno(),0,0,os.POSIX_FADV_WILLNEED)
             yield file
 
     def _groups(self, rows_wanted: Any, count: int) -> list[int]:
