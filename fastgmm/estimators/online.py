@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.recutting import joined, recut
 from fastgmm.data.source import Rows as SourceRows
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import attributes_from_parameters, check_attribute_shape
@@ -24,7 +25,7 @@ from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.degeneracy import Degeneracy, find_degeneracies, warn_of_degeneracies
 from fastgmm.inference.em import FitInfo
 from fastgmm.inference.initialisation import InitMethod
-from fastgmm.inference.minibatch import batch_rows, joined, recut
+from fastgmm.inference.minibatch import batch_rows
 from fastgmm.inference.online import (
     OnlineState,
     StepSchedule,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
-from fastgmm.data.errors import DataError
+from fastgmm.data.recutting import joined, recut
 from fastgmm.data.source import Rows, Source
 from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.online import OnlineState, StepSchedule, online_step
@@ -391,76 +391,6 @@ def _gather(
     edges = np.linspace(0, len(chosen), n_threads + 1).astype(int).tolist()
     for _ in pool.map(copy, edges[:-1], edges[1:]):
         pass
-
-
-def recut(blocks: Iterable[Rows], size: int, skipped: int = 0) -> Iterator[Rows]:
-    """Yield rows in batches that do not depend on the blocks they come in.
-
-    Parameters
-    ----------
-    blocks : iterable of Rows
-        The rows; a block may be overwritten once the next one is asked for.
-    size : int
-        Rows of a batch; the last may be shorter.
-    skipped : int
-        How many rows to leave out first.
-
-    Yields
-    ------
-    Rows
-        A batch, which may be overwritten once the next one is asked for.
-
-    Raises
-    ------
-    DataError
-        If there are fewer rows than to leave out.
-    """
-    parts: list[Rows] = []
-    missing = size
-    for X, weights in blocks:
-        used = min(skipped, len(X))
-        skipped -= used
-        while used < len(X):
-            taken = min(missing, len(X) - used)
-            part = slice(used, used + taken)
-            rows = Rows(X[part], None if weights is None else weights[part])
-            used += taken
-            if taken == size:
-                yield rows
-                continue
-            # The block may be overwritten before the batch is complete.
-            parts.append(Rows(rows.X.copy(), None if rows.weights is None else rows.weights.copy()))
-            missing -= taken
-            if not missing:
-                yield joined(parts)
-                parts, missing = [], size
-    if skipped:
-        raise DataError(
-            f"the data end {skipped} rows before the place that the fit had come to: give the data "
-            "that it was begun with, from the first row on"
-        )
-    if parts:
-        yield joined(parts)
-
-
-def joined(parts: list[Rows]) -> Rows:
-    """Return several pieces of rows as one.
-
-    Parameters
-    ----------
-    parts : list of Rows
-        The pieces. Rows without weights beside others that have some have a weight of 1.
-
-    Returns
-    -------
-    Rows
-        The rows, as an array of its own.
-    """
-    X = np.concatenate([each.X for each in parts])
-    if all(each.weights is None for each in parts):
-        return Rows(X, None)
-    weights = [np.ones(len(each.X)) if each.weights is None else each.weights for each in parts]
-    return Rows(X, np.concatenate(weights))
 
 
 def _random_rows(source: ArraySource, size: int, every: int | None, seed: int) -> ArraySource:

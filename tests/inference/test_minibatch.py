@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.array import ArraySource
-from fastgmm.data.errors import DataError
 from fastgmm.data.source import Rows, Source
 from fastgmm.inference import minibatch
 from fastgmm.inference.em import fit_em
-from fastgmm.inference.minibatch import MinibatchPlan, MinibatchState, fit_minibatch, recut
+from fastgmm.inference.minibatch import MinibatchPlan, MinibatchState, fit_minibatch
 from fastgmm.inference.online import StepSchedule, begin_online
 from fastgmm.inference.passes import log_likelihood
 from fastgmm.model.structures import structure
@@ -307,11 +306,3 @@ def test_two_epochs_get_near_the_optimum_of_batch_em():
     _, info = fit_em(source, estimate, FULL, state.online.regularisation, tol=1e-8)
     gap = info.trace[-1] - log_likelihood(source, estimate) / 30_000
     assert 0.0 <= gap < 3e-4 * abs(info.trace[-1])
-
-
-def test_rows_that_end_before_those_to_leave_out_are_told():
-    blocks = [Rows(np.zeros((30, 2)), None), Rows(np.zeros((20, 2)), None)]
-    assert [len(rows.X) for rows in recut(blocks, 40, skipped=5)] == [40, 5]
-    assert list(recut(blocks, 40, skipped=50)) == []
-    with pytest.raises(DataError, match="end 10 rows before the place that the fit had come to"):
-        list(recut(blocks, 40, skipped=60))
