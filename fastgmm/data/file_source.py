@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastgmm.data.batch import Batch
 from fastgmm.data.errors import DataError
+from fastgmm.data.prefetch import prefetched
 from fastgmm.data.selection import Selection
 from fastgmm.data.stream import ReadingOptions, StreamSource
 from fastgmm.data.table_file import Damage, Piece, TableFile, common_dtype
@@ -85,7 +86,16 @@ class FileSource(StreamSource):
             file.check_unchanged()
 
     def _batches(self) -> Iterator[Batch]:
-        """Return the rows of all files, each looked at before and after."""
+        """Return the rows of all files; columns are decoded in a thread of their own.
+
+        Decoding takes longer than all that is done with the columns afterwards, and need not wait
+        for it.
+        """
+        decoded = self._decoded()
+        return prefetched(decoded, 1) if self._by_columns else decoded
+
+    def _decoded(self) -> Generator[Batch, None, None]:
+        """Yield the rows of all files, each looked at before and after."""
         self.skipped += self._unreadable
         for file in self.files:
             file.check_unchanged()
