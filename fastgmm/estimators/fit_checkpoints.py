@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -18,10 +18,9 @@ from fastgmm.inference.em import FitInfo, FitState
 from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.persistence import StoredModel
+from fastgmm.model.plain_arrays import arrays_of, from_arrays
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import SufficientStatistics
-
-_MOMENTS = ("reference", "counts", "first", "second")
 
 
 class FitCheckpoint:
@@ -156,14 +155,14 @@ def _pack_fit(state: FitState) -> State:
             "log_likelihood": None if statistics is None else statistics.log_likelihood,
             "weight": None if statistics is None else statistics.weight,
         }
-        arrays.update(_pack("current", ascent.parameters))
-        arrays.update(_pack("before", ascent.before))
+        arrays.update(arrays_of(ascent.parameters, "current"))
+        arrays.update(arrays_of(ascent.before, "before"))
         if statistics is not None:
-            arrays.update({f"statistics_{name}": getattr(statistics, name) for name in _MOMENTS})
+            arrays.update(arrays_of(statistics, "statistics"))
     if state.best is not None:
         parameters, info = state.best
         values["best"] = asdict(info)
-        arrays.update(_pack("best", parameters))
+        arrays.update(arrays_of(parameters, "best"))
     return values, arrays
 
 
@@ -173,14 +172,16 @@ def _unpack_fit(values: Mapping[str, Any], arrays: Mapping[str, Any]) -> FitStat
         told = values["ascent"]
         statistics = None
         if told["weight"] is not None:
-            statistics = SufficientStatistics(
-                **{name: arrays[f"statistics_{name}"] for name in _MOMENTS},
+            statistics = from_arrays(
+                SufficientStatistics,
+                "statistics",
+                arrays,
                 log_likelihood=told["log_likelihood"],
                 weight=told["weight"],
             )
         ascent = AscentState(
-            _unpack("current", arrays),
-            _unpack("before", arrays),
+            from_arrays(MixtureParameters, "current", arrays),
+            from_arrays(MixtureParameters, "before", arrays),
             statistics,
             told["holding"],
             tuple(told["trace"]),
@@ -188,21 +189,14 @@ def _unpack_fit(values: Mapping[str, Any], arrays: Mapping[str, Any]) -> FitStat
             told["reason"],
         )
     found = values["initialisation"]
-    best = values["best"]
+    best: tuple[MixtureParameters, FitInfo] | None = None
+    if values["best"] is not None:
+        info = FitInfo.from_plain(values["best"])
+        best = from_arrays(MixtureParameters, "best", arrays), info
     return FitState(
         values["start"],
         None if found is None else InitialisationInfo(**found),
         ascent,
-        None if best is None else (_unpack("best", arrays), FitInfo.from_plain(best)),
+        best,
         values["n_passes"],
-    )
-
-
-def _pack(prefix: str, parameters: MixtureParameters) -> Arrays:
-    return {f"{prefix}_{f.name}": getattr(parameters, f.name) for f in fields(parameters)}
-
-
-def _unpack(prefix: str, arrays: Mapping[str, Any]) -> MixtureParameters:
-    return MixtureParameters(
-        **{f.name: arrays[f"{prefix}_{f.name}"] for f in fields(MixtureParameters)}
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from fastgmm.inference.initialisation import InitialisationInfo, InitMethod, ini
 from fastgmm.inference.passes import mixture_statistics
 from fastgmm.inference.survey import LARGEST_SAMPLE_BYTES, sample_size
 from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.plain_arrays import arrays_of, from_arrays
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure
@@ -40,8 +41,6 @@ _START_ROWS_PER_PARAMETER = 20
 _TRIAL_ITERATIONS = 5
 _START_ITERATIONS = 25
 _START_TOL = 1e-4
-
-_MOMENTS = ("reference", "counts", "first", "second")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,19 +169,13 @@ class OnlineState:
             The rest.
         """
         values: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
-        arrays: dict[str, npt.NDArray[Any]] = {
-            f"online_{each.name}": getattr(self.parameters, each.name)
-            for each in fields(MixtureParameters)
-        }
-        arrays["online_amounts"] = self.regularisation.amounts
-        arrays["online_constant"] = self.regularisation.constant
+        arrays = arrays_of(self.parameters, "online") | arrays_of(self.regularisation, "online")
         for name in ("statistics", "averaged"):
             statistics: SufficientStatistics | None = getattr(self, name)
             values[name] = None
             if statistics is not None:
                 values[name] = [statistics.log_likelihood, statistics.weight]
-                for moment in _MOMENTS:
-                    arrays[f"online_{name}_{moment}"] = getattr(statistics, moment)
+                arrays |= arrays_of(statistics, f"online_{name}")
         return values, arrays
 
     @classmethod
@@ -206,19 +199,20 @@ class OnlineState:
             statistics[name] = None
             if values[name] is not None:
                 log_likelihood, weight = map(float, values[name])
-                moments = {each: arrays[f"online_{name}_{each}"] for each in _MOMENTS}
-                statistics[name] = SufficientStatistics(
-                    **moments, log_likelihood=log_likelihood, weight=weight
+                statistics[name] = from_arrays(
+                    SufficientStatistics,
+                    f"online_{name}",
+                    arrays,
+                    log_likelihood=log_likelihood,
+                    weight=weight,
                 )
         blend = statistics["statistics"]
         assert blend is not None
         return cls(
             statistics=blend,
             averaged=statistics["averaged"],
-            parameters=MixtureParameters(
-                **{each.name: arrays[f"online_{each.name}"] for each in fields(MixtureParameters)}
-            ),
-            regularisation=Regularisation(arrays["online_amounts"], arrays["online_constant"]),
+            parameters=from_arrays(MixtureParameters, "online", arrays),
+            regularisation=from_arrays(Regularisation, "online", arrays),
             unit=float(values["unit"]),
             time=float(values["time"]),
             weight=float(values["weight"]),
