@@ -23,14 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.source import Source
-from fastgmm.inference.passes import Observer, mixture_statistics
+from fastgmm.inference.passes import source_moments
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure, smallest_raised
-
-_ROWS_TO_BEGIN_WITH = 256
-"""Rows whose mean is near enough to the data for variances to be taken about it."""
 
 
 class DegenerateComponentWarning(UserWarning):
@@ -184,7 +181,6 @@ def regularisation_for(
     reg_covar: float,
     scale: str,
     *,
-    observe: Observer | None = None,
     n_jobs: int | None = None,
 ) -> Regularisation:
     """Return the regularisation that suits the rows of a source.
@@ -197,8 +193,6 @@ def regularisation_for(
         The regularisation, at least 0.
     scale : {"auto", "absolute", "relative"}
         See `Regularisation.from_variances`.
-    observe : callable or None
-        Called with the rows and weights of each block of the pass.
     n_jobs : int or None
         Number of threads.
 
@@ -212,26 +206,9 @@ def regularisation_for(
     ValueError
         If the squares of the rows, times their weights, overflow.
     """
-    near = source.some_rows(_ROWS_TO_BEGIN_WITH).mean(axis=0)
-    # One component so wide that its density is the same at every row, whatever their scale: each
-    # responsibility is 1.
-    flat = MixtureParameters(
-        log_weights=np.zeros(1),
-        means=near[None],
-        whiteners=np.full((1, source.n_features), 1e-200),
-        log_normalisers=np.zeros(1),
-    )
-    with np.errstate(over="ignore", invalid="ignore"):
-        statistics = mixture_statistics(source, flat, observe=observe, n_jobs=n_jobs)
-    overflowing = ~np.isfinite(statistics.second[0])
-    if overflowing.any():
-        j = int(overflowing.argmax())
-        raise ValueError(
-            f"the values of feature {j} are too large: their squares, times the sample weights, "
-            "overflow; divide the feature or the weights by a constant"
-        )
+    moments = source_moments(source, diagonal=True, n_jobs=n_jobs)
     return Regularisation.from_variances(
-        reg_covar, scale, statistics.means()[0], statistics.covariances()[0]
+        reg_covar, scale, moments.means()[0], moments.variances()[0]
     )
 
 

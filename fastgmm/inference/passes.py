@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,8 @@ from fastgmm.kernels.packing import (
 )
 from fastgmm.kernels.threads import run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
-from fastgmm.model.statistics import SufficientStatistics
-
-if TYPE_CHECKING:
-    from fastgmm.model.parameters import MixtureParameters
-
-FloatArray = npt.NDArray[np.float64]
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.statistics import FloatArray, SufficientStatistics
 
 _FARTHEST_SHARED = {np.dtype(np.float64): 30.0, np.dtype(np.float32): 16.0}
 """How many standard deviations means may lie from a centre that all components share.
@@ -46,6 +42,10 @@ _EXPONENTIAL = 40
 
 _SINGLE_RANGE = (1e-12, 1e12)
 """Spreads of single-precision data whose squares single precision holds with room to spare."""
+
+
+_ROWS_TO_BEGIN_WITH = 256
+"""Rows whose mean is near enough to the data for moments to be taken about it."""
 
 
 Observer = Callable[[npt.NDArray[Any], FloatArray | None], None]
@@ -243,6 +243,60 @@ def mixture_statistics(
 def _total(sums: PassTask) -> float:
     """Return the log-likelihood: slots added in order, then lanes."""
     return float(sums.likelihood.sum(axis=0).sum())
+
+
+def source_moments(
+    source: Source,
+    *,
+    diagonal: bool,
+    observe: Observer | None = None,
+    n_jobs: int | None = None,
+) -> SufficientStatistics:
+    """Return the moments of all rows, as if they were of one component.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    diagonal : bool
+        Whether only the diagonal of the second moments is wanted.
+    observe : callable, default=None
+        Called with the rows and weights of each block.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    SufficientStatistics
+        The moments, of a single component.
+
+    Raises
+    ------
+    ValueError
+        If the squares of the rows, times their weights, overflow.
+    """
+    n_features = source.n_features
+    near = source.some_rows(_ROWS_TO_BEGIN_WITH).mean(axis=0)
+    # One component so wide that its density is the same at every row, whatever their scale: each
+    # responsibility is 1.
+    narrowness = np.full((1, n_features), 1e-200)
+    flat = MixtureParameters(
+        log_weights=np.zeros(1),
+        means=near[None],
+        whiteners=narrowness if diagonal else narrowness[:, :, None] * np.eye(n_features),
+        log_normalisers=np.zeros(1),
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        moments = mixture_statistics(source, flat, observe=observe, n_jobs=n_jobs)
+    second = moments.second[0] if diagonal else np.diagonal(moments.second[0])
+    overflowing = ~np.isfinite(second)
+    if overflowing.any():
+        j = int(overflowing.argmax())
+        raise ValueError(
+            f"the values of feature {j} are too large: their squares, times the sample weights, "
+            "overflow; divide the feature or the weights by a constant"
+        )
+    return moments
 
 
 def _given_statistics(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
-from fastgmm.inference.degeneracy import regularisation_for
+from fastgmm.inference.passes import source_moments
 from fastgmm.inference.reservoir import Reservoir
 from fastgmm.model.regularisation import Regularisation
+from fastgmm.model.statistics import SufficientStatistics
 
 SMALLEST_SAMPLE = 25_000
 ROWS_PER_PARAMETER = 50
@@ -22,6 +22,8 @@ class Survey:
 
     Attributes
     ----------
+    moments : SufficientStatistics
+        The moments of all rows, as if they were of one component.
     regularisation : Regularisation
         The amounts that suit the variances of the features.
     sample : ArraySource
@@ -30,6 +32,7 @@ class Survey:
         Whether it is a sample.
     """
 
+    moments: SufficientStatistics
     regularisation: Regularisation
     sample: ArraySource
     subsampled: bool
@@ -42,6 +45,7 @@ def survey(
     scale: str,
     *,
     seed: int,
+    diagonal: bool = True,
     n_jobs: int | None = None,
 ) -> Survey:
     """Go through the data once: measure the features' variances and sample the rows.
@@ -56,6 +60,8 @@ def survey(
         As for `Regularisation.from_variances`.
     seed : int
         Seed of the sample.
+    diagonal : bool
+        Whether the features' variances are enough, without their covariances.
     n_jobs : int or None
         Number of threads.
 
@@ -70,14 +76,22 @@ def survey(
         If the squares of the rows, times their weights, overflow.
     """
     size = sample_size(n_components, source.n_features, source.dtype.itemsize)
-    if _is_own_sample(source, size):
-        regularisation = regularisation_for(source, reg_covar, scale, n_jobs=n_jobs)
-        return Survey(regularisation, source, subsampled=False)
-    reservoir = Reservoir(size, source.n_features, source.dtype, source.has_weights, seed)
-    regularisation = regularisation_for(
-        source, reg_covar, scale, observe=reservoir.add, n_jobs=n_jobs
+    reservoir: Reservoir | None = None
+    if not _is_own_sample(source, size):
+        reservoir = Reservoir(size, source.n_features, source.dtype, source.has_weights, seed)
+    moments = source_moments(
+        source,
+        diagonal=diagonal,
+        observe=None if reservoir is None else reservoir.add,
+        n_jobs=n_jobs,
     )
-    return Survey(regularisation, reservoir.source(), subsampled=reservoir.n_seen > size)
+    regularisation = Regularisation.from_variances(
+        reg_covar, scale, moments.means()[0], moments.variances()[0]
+    )
+    if reservoir is None:
+        assert isinstance(source, ArraySource)
+        return Survey(moments, regularisation, source, subsampled=False)
+    return Survey(moments, regularisation, reservoir.source(), reservoir.n_seen > size)
 
 
 def sample_size(n_components: int, n_features: int, itemsize: int) -> int:
@@ -100,7 +114,7 @@ def sample_size(n_components: int, n_features: int, itemsize: int) -> int:
     return max(min(wanted, affordable), ROWS_PER_PARAMETER * n_components)
 
 
-def _is_own_sample(source: Source, size: int) -> TypeGuard[ArraySource]:
+def _is_own_sample(source: Source, size: int) -> bool:
     """Say whether rows are so few, and in memory, that they need not be copied."""
     return (
         isinstance(source, ArraySource)

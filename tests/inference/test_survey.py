@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.array import ArraySource
 from fastgmm.inference import survey as module
@@ -64,3 +64,18 @@ def test_the_regularisation_is_that_of_all_rows():
 )
 def test_the_size_of_a_sample(n_components, n_features, itemsize, expected):
     assert sample_size(n_components, n_features, itemsize) == expected
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_the_moments_are_those_of_all_rows(diagonal):
+    X = np.random.default_rng(1).normal(size=(60_000, 3)) * [1.0, 1e-3, 1e4] + 1e6
+    weights = np.random.default_rng(2).integers(0, 3, size=len(X)).astype(np.float64)
+    found = survey(ArraySource(X, weights), 4, 1e-6, "auto", seed=0, diagonal=diagonal)
+    assert found.subsampled
+    expected = np.cov(X.T, aweights=weights, ddof=0)
+    deviations = np.sqrt(np.diag(expected))
+    scales = np.outer(deviations, deviations)
+    covariance = found.moments.covariances()[0]
+    correlation = np.diag(covariance) / scales if diagonal else covariance / scales
+    assert_allclose(found.moments.means()[0], np.average(X, axis=0, weights=weights), rtol=1e-12)
+    assert_allclose(correlation, np.eye(3) if diagonal else expected / scales, atol=1e-9)
