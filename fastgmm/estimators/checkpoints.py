@@ -88,6 +88,37 @@ class Checkpoint:
             _compare(self._path, self.found, made_of)
             self._written_at = time.monotonic()
 
+    @classmethod
+    def of(cls, estimator: Any, source: Source) -> Self | None:
+        """Return the checkpoint of a fit.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Whose `checkpoint`, `checkpoint_interval` and `resume` say where, how often, and
+            whether to go on from what is there.
+        source : Source
+            The data.
+
+        Returns
+        -------
+        Checkpoint or None
+            None if the estimator shall keep none.
+
+        Raises
+        ------
+        CheckpointError, ModelFileError, OSError
+            As for the class.
+        """
+        if estimator.checkpoint is None:
+            return None
+        return cls(
+            estimator.checkpoint,
+            estimator.checkpoint_interval,
+            ingredients(estimator, source),
+            estimator.resume,
+        )
+
     def observe(self, state: Callable[[], State]) -> None:
         """Take note of a state, and write it if the last writing was long enough ago.
 

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fastgmm.data.source import Source
-from fastgmm.estimators.checkpoints import Arrays, Checkpoint, State, ingredients
+from fastgmm.estimators.checkpoints import Arrays, Checkpoint, State
 from fastgmm.inference.ascent import AscentState
 from fastgmm.inference.em import FitInfo, FitState
 from fastgmm.inference.initialisation import InitialisationInfo
@@ -57,16 +57,8 @@ class FitCheckpoint:
         self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
         self.resumed: FitState | None = None
         self._source = source
-        self._stored: StoredModel | None = None
-        self._checkpoint: Checkpoint | None = None
-        if estimator.checkpoint is not None:
-            self._checkpoint = Checkpoint(
-                estimator.checkpoint,
-                estimator.checkpoint_interval,
-                ingredients(estimator, source),
-                estimator.resume,
-            )
-            self._stored = self._checkpoint.found
+        self._checkpoint = Checkpoint.of(estimator, source)
+        self._stored: StoredModel | None = self._checkpoint and self._checkpoint.found
         if self._stored is None:
             self.seed = int(self.random_state.randint(np.iinfo(np.int32).max))
             return

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import attributes_from_parameters
-from fastgmm.estimators.checkpoints import Checkpoint, State, ingredients
+from fastgmm.estimators.checkpoints import Checkpoint, State
 from fastgmm.estimators.evaluation import Rows, Weights
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.progress import FitProgress
@@ -251,16 +251,9 @@ class MiniBatchGaussianMixture(GaussianMixture):
         )
         random_state = check_random_state(self.random_state)
         with ExitStack() as stack:
-            checkpoint: Checkpoint | None = None
-            if self.checkpoint is not None:
-                checkpoint = stack.enter_context(
-                    Checkpoint(
-                        self.checkpoint,
-                        self.checkpoint_interval,
-                        ingredients(self, source),
-                        self.resume,
-                    )
-                )
+            checkpoint = Checkpoint.of(self, source)
+            if checkpoint is not None:
+                stack.enter_context(checkpoint)
             batch_size, resumed = self._resumed(checkpoint)
             if batch_size is None:
                 batch_size = self._rows_of_batch(source)
