@@ -58,7 +58,9 @@ class FitCheckpoint:
         self.resumed: FitState | None = None
         self._source = source
         self._checkpoint = Checkpoint.of(estimator, source)
-        self._stored: StoredModel | None = self._checkpoint and self._checkpoint.found
+        self._stored: StoredModel | None = None
+        if self._checkpoint is not None:
+            self._stored = self._checkpoint.found
         if self._stored is None:
             self.seed = int(self.random_state.randint(np.iinfo(np.int32).max))
             return
