@@ -257,7 +257,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
             batch_size, resumed = self._resumed(checkpoint)
             if batch_size is None:
                 batch_size = self._rows_of_batch(source)
-            plan = self._plan(batch_size)
+            plan = self._plan(batch_size).suited_to(source)
 
             def begin(sample: ArraySource) -> OnlineState:
                 # A unit is a batch of rows of average weight.
@@ -295,7 +295,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
             ),
         )
         self._told = frozenset((each.component, each.kind) for each in info.degeneracies)
-        held_out = plan.held_out_every is not None and plan.max_epochs > 1 and source.replayable
+        held_out = plan.held_out_every is not None
         fitted: dict[str, Any] = {
             "converged_": converged,
             "n_iter_": state.epoch,

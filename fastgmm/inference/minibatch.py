@@ -49,11 +49,11 @@ class MinibatchPlan:
     batch_size : int
         Rows of a batch.
     max_epochs : int
-        Most times to go through the rows; only once where they cannot be gone through again.
+        Most times to go through the rows.
     held_out_every : int or None
         One row in so many is never learnt, and judges the fit instead: each epoch's estimate is
         the mean log-likelihood of these rows, each under the parameters at the time it went by.
-        None to learn all, which a fit of a single epoch does in any case.
+        None to learn all.
     tol : float
         Smallest rise of the estimate, in nats, that is worth another epoch.
     patience : int
@@ -68,6 +68,23 @@ class MinibatchPlan:
     tol: float = 1e-3
     patience: int = 1
     averaging: bool = False
+
+    def suited_to(self, source: Source) -> MinibatchPlan:
+        """Return the plan as far as it can be followed, and is of use, with a source.
+
+        Parameters
+        ----------
+        source : Source
+            The rows. There is only one epoch where they cannot be gone through again.
+
+        Returns
+        -------
+        MinibatchPlan
+            The plan, in which a single epoch holds no rows out: there is nothing to end early.
+        """
+        max_epochs = self.max_epochs if source.replayable else 1
+        held_out_every = self.held_out_every if max_epochs > 1 else None
+        return replace(self, max_epochs=max_epochs, held_out_every=held_out_every)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +211,7 @@ def fit_minibatch(
     sample_rows : int
         Most rows of that sample.
     plan : MinibatchPlan
-        How to go through the rows.
+        How to go through the rows, as far as it suits them.
     schedule : StepSchedule
         How much a batch counts.
     structure : CovarianceStructure
@@ -215,8 +232,8 @@ def fit_minibatch(
         Why it ended: all epochs are over, the estimate has not risen any more, or `observe` asked
         for it.
     """
-    max_epochs = plan.max_epochs if source.replayable else 1
-    every = plan.held_out_every if max_epochs > 1 else None
+    plan = plan.suited_to(source)
+    every = plan.held_out_every
     with one_blas_thread():
         blocks: Iterator[Rows] | None = None
         if isinstance(begin, MinibatchState):
@@ -230,17 +247,17 @@ def fit_minibatch(
             state = MinibatchState(online, seed, scores=(online.statistics.mean_log_likelihood,))
         if observe is not None and observe(state):
             return state, "callback"
-        reason = _end(state, plan, max_epochs)
+        reason = _end(state, plan)
         while reason is None:
             for rows, numbers in _batches(source, blocks, plan.batch_size, state, every, n_jobs):
-                state = _learn(state, rows, numbers, every, plan, schedule, structure, n_jobs)
+                state = _learn(state, rows, numbers, plan, schedule, structure, n_jobs)
                 if observe is not None and observe(state):
                     return state, "callback"
             blocks = None
             state = _close_epoch(state)
             if observe is not None and observe(state):
                 return state, "callback"
-            reason = _end(state, plan, max_epochs)
+            reason = _end(state, plan)
     return state, reason
 
 
@@ -248,7 +265,6 @@ def _learn(
     state: MinibatchState,
     rows: Rows,
     numbers: npt.NDArray[np.int64] | None,
-    every: int | None,
     plan: MinibatchPlan,
     schedule: StepSchedule,
     structure: CovarianceStructure,
@@ -257,9 +273,9 @@ def _learn(
     """Judge the parameters by the rows of a batch that are held out, and learn the others."""
     X, weights = rows
     held_out = state.held_out
-    if every is not None:
+    if plan.held_out_every is not None:
         assert numbers is not None
-        held = _is_held_out(numbers, every)
+        held = _is_held_out(numbers, plan.held_out_every)
         judges = ArraySource(X[held], None if weights is None else weights[held])
         if judges.total_weight > 0.0:
             total = log_likelihood(judges, state.online.parameters, n_jobs=n_jobs)
@@ -289,7 +305,7 @@ def _close_epoch(state: MinibatchState) -> MinibatchState:
     )
 
 
-def _end(state: MinibatchState, plan: MinibatchPlan, max_epochs: int) -> EndReason | None:
+def _end(state: MinibatchState, plan: MinibatchPlan) -> EndReason | None:
     """Say why the fit is over, if it is."""
     best, since = -np.inf, 0
     for score in state.scores[1:] if plan.held_out_every is not None else ():
@@ -297,7 +313,7 @@ def _end(state: MinibatchState, plan: MinibatchPlan, max_epochs: int) -> EndReas
         best = max(best, score)
     if since >= plan.patience:
         return "held_out"
-    return "max_epochs" if state.epoch >= max_epochs else None
+    return "max_epochs" if state.epoch >= plan.max_epochs else None
 
 
 def _is_held_out(numbers: npt.NDArray[np.int64], every: int) -> npt.NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """Epochs of batches: every row once, rows held out, stopping, and going on to the last bit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -231,6 +232,17 @@ def test_a_single_epoch_learns_all_rows():
     source = ArraySource(groups(2000))
     plan = MinibatchPlan(100, max_epochs=1, held_out_every=10)
     assert_same(fit(source, plan)[0], fit(source, MinibatchPlan(100))[0])
+
+
+def test_a_plan_is_followed_as_far_as_it_suits_the_rows():
+    plan = MinibatchPlan(100, max_epochs=5, held_out_every=10, tol=0.5, patience=3, averaging=True)
+    X = groups(50)
+    assert plan.suited_to(ArraySource(X)) == plan
+    once = MinibatchPlan(
+        100, max_epochs=1, held_out_every=None, tol=0.5, patience=3, averaging=True
+    )
+    assert plan.suited_to(Blocks(X, replayable=False)) == once
+    assert replace(plan, max_epochs=1).suited_to(ArraySource(X)) == once
 
 
 def test_the_fit_ends_when_the_rows_held_out_no_longer_improve():
