@@ -21,6 +21,7 @@ import numpy as np
 from fastgmm.benchmark.bars import Bar
 from fastgmm.benchmark.grid import Case
 from fastgmm.benchmark.mixture_problem import MixtureProblem, make_problem
+from fastgmm.benchmark.report import bars_table, make_console
 from fastgmm.data.array import ArraySource
 from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
 from fastgmm.inference.em import fit_em
@@ -240,9 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
             flush=True,
         )
         bars += found.bars(f"D={case.n_features} K={case.n_components} {case.overlap}")
-    for bar in bars:
-        verdict = "met" if bar.met else "MISSED"
-        print(f"{bar.subject}: {bar.measured:.3g} {bar.unit}, at most {bar.limit:g}: {verdict}")
+    make_console().print(bars_table(bars))
     return int(not all(bar.met for bar in bars))
 
 

@@ -178,12 +178,14 @@ def test_bars():
         Bar("share", 70.0, "%", True, 69.0),
         Bar("memory", 100.0, "MB", False, None),
         Bar("start", 0.6, "s", False, 0.31),
+        Bar("gap", 0.1, "%", False, 0.0253),
     ]
     lines = [line.split() for line in text_of(bars_table(bars)).splitlines()]
     assert ["speed", "≥", "2.0×", "3.0×", "met"] in lines
     assert ["share", "≥", "70", "%", "69", "%", "missed"] in lines
     assert ["memory", "≤", "100", "MB", "–", "not", "measured"] in lines
     assert ["start", "≤", "0.60", "s", "0.31", "s", "met"] in lines
+    assert ["gap", "≤", "0.100", "%", "0.025", "%", "met"] in lines
 
 
 def test_console_for_a_file_is_wide_enough(capsys):
