@@ -3,7 +3,7 @@ Adding a covariance structure of your own
 =========================================
 
 A structure says what the components' covariances have in common, and so how they follow from the
-sufficient statistics of a pass over the data. It is one class with one method, ``solve``: the
+spread of the components' points. It is one class with one method, ``whiten``: its part of the
 M-step. Passes, starts, the loop, and the rules for degenerate components are the same for all.
 
 Here is one that is not in the package. Suppose that an instrument's noise has a known shape
@@ -28,7 +28,6 @@ from fastgmm.inference import passes
 from fastgmm.inference.degeneracy import regularisation_for
 from fastgmm.inference.em import fit_em
 from fastgmm.inference.initialisation import initialise
-from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.structures import CovarianceStructure, structure
 
 # %%
@@ -41,24 +40,22 @@ from fastgmm.model.structures import CovarianceStructure, structure
 class ScaledShape(CovarianceStructure):
     """Multiples of one known covariance."""
 
-    name = "scaled_shape"
-
     def __init__(self, shape):
+        super().__init__("scaled_shape")
         factor = np.linalg.cholesky(shape)
         self.whitener = solve_triangular(factor, np.eye(len(shape)), lower=True)
 
-    def solve(self, statistics, regularisation):
-        """Return weights, means and one strength for each component."""
-        covariances = statistics.covariances() + np.diag(regularisation.amounts)
-        strengths = np.einsum("ij,kjl,il->k", self.whitener, covariances, self.whitener) / len(
-            self.whitener
+    def whiten(self, spread):
+        """Return the whitener of each component: the common one, divided by its strength."""
+        n_features = len(self.whitener)
+        strengths = (
+            np.einsum("ij,kjl,il->k", self.whitener, spread.covariances, self.whitener) / n_features
         )
-        whiteners = self.whitener / np.sqrt(strengths)[:, None, None]
-        return MixtureParameters.from_whiteners(statistics.weights(), statistics.means(), whiteners)
+        return self.whitener / np.sqrt(strengths)[:, None, None]
 
-    def n_parameters(self, n_components, n_features):
-        """Return the number of free parameters: strengths, means and weights."""
-        return n_components + n_components * n_features + n_components - 1
+    def n_covariance_parameters(self, n_components, n_features):  # noqa: ARG002
+        """Return the number of free parameters of the covariances: one strength for each."""
+        return n_components
 
 
 # %%
@@ -117,6 +114,6 @@ ax.set_aspect("equal")
 
 # %%
 # In the package itself, ``GaussianMixture(covariance_type="scaled_shape")`` would take one more
-# line: an instance in the table in ``fastgmm/model/structures.py``.
+# line: an instance in the table in ``fastgmm/model/structures/registry.py``.
 
 plt.show()

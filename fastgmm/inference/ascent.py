@@ -66,7 +66,7 @@ def em_step(
     """
     statistics = mixture_statistics(source, parameters, n_jobs=n_jobs)
     _require_finite(statistics.log_likelihood)
-    proposal = structure.solve(statistics, regularisation)
+    proposal = structure.solve(statistics, regularisation, parameters)
     empty = statistics.empty()
     if empty.any():
         # The passes choose the reference, which is where the solve leaves such a component.

@@ -1,0 +1,79 @@
+"""Structures whose M-step is a formula (Celeux and Govaert, 1995, section 3)."""
+
+from __future__ import annotations
+
+from fastgmm.model.statistics import FloatArray
+from fastgmm.model.structures.covariance_structure import CovarianceStructure, Spread
+from fastgmm.model.structures.whitening import whiten_matrices, whiten_variances
+
+
+class Full(CovarianceStructure):
+    """Each component has a covariance matrix of its own."""
+
+    letters = "VVV"
+
+    def whiten(self, spread: Spread) -> FloatArray:
+        """Return the whiteners of the components' covariances."""
+        return whiten_matrices(spread.covariances, spread.regularisation)
+
+
+class Tied(CovarianceStructure):
+    """All components share one covariance matrix."""
+
+    letters = "EEE"
+
+    def whiten(self, spread: Spread) -> FloatArray:
+        """Return the whitener of the pooled covariance."""
+        return whiten_matrices(spread.pooled()[None], spread.regularisation)
+
+
+class Diagonal(CovarianceStructure):
+    """Each component has a variance of its own for each feature."""
+
+    letters = "VVI"
+
+    def whiten(self, spread: Spread) -> FloatArray:
+        """Return the inverse standard deviations of each component."""
+        return whiten_variances(spread.covariances)
+
+
+class Spherical(CovarianceStructure):
+    """Each component has one variance for all features."""
+
+    letters = "VII"
+
+    def whiten(self, spread: Spread) -> FloatArray:
+        """Return the inverse standard deviation of each component."""
+        return whiten_variances(spread.covariances.mean(axis=1, keepdims=True))
+
+
+class TiedDiagonal(CovarianceStructure):
+    """All components share one variance for each feature."""
+
+    letters = "EEI"
+
+    def whiten(self, spread: Spread) -> FloatArray:
+        """Return the inverse standard deviations of the pooled variances."""
+        return whiten_variances(spread.pooled()[None])
+
+
+class TiedSpherical(CovarianceStructure):
+    """All components and features share one variance."""
+
+    letters = "EII"
+
+    def whiten(self, spread: Spread) -> FloatArray:
+        """Return the inverse standard deviation of the mean variance."""
+        return whiten_variances(spread.pooled().mean().reshape(1, 1))
+
+
+class OneVariance(TiedSpherical):
+    """All components share the variance of the only feature."""
+
+    needs_single_feature = True
+
+
+class OwnVariances(Spherical):
+    """Each component has its own variance of the only feature."""
+
+    needs_single_feature = True
