@@ -259,7 +259,7 @@ class StreamSource(Source):
         """Yield batches as blocks, checked."""
         # The first blocks are small, so that work on them begins soon.
         size = _whole_blocks(self.block_rows // _FIRST_PART)
-        X, weights = self._new_block(size)
+        block: Rows | None = None  # one that batches are copied to, and not full yet
         filled = 0
         self._dropped = False
         names = self.feature_names or [f"x{j}" for j in range(self.n_features)]
@@ -271,30 +271,31 @@ class StreamSource(Source):
             values, n_rows, used = batch.values, batch.n_rows, 0
             while used < n_rows:
                 whole = min(size, (n_rows - used) // BLOCK_ROWS * BLOCK_ROWS)
-                if not filled and 2 * whole >= size and self._fits(values):
+                if block is None and 2 * whole >= size and self._fits(values):
                     part = slice(used, used + whole)
                     yield Rows(values[part], _as_weights(batch.weights, part))
                     used += whole
                     size = min(2 * size, self.block_rows)
-                    X, weights = self._new_block(size)
                     continue
+                if block is None:
+                    block = self._new_block(size)
                 taken = min(size - filled, n_rows - used)
                 part, place = slice(used, used + taken), slice(filled, filled + taken)
-                self._copy(batch, part, X, weights, place)
+                _copy(batch, part, block, place)
                 used += taken
                 filled += taken
                 if filled == size:
-                    yield Rows(X, weights)
+                    yield block
                     size = min(2 * size, self.block_rows)
-                    X, weights = self._new_block(size)
-                    filled = 0
-        if filled:
-            yield Rows(X[:filled], None if weights is None else weights[:filled])
+                    block, filled = None, 0
+        if block is not None:
+            part = slice(filled)
+            yield Rows(block.X[part], _as_weights(block.weights, part))
 
-    def _new_block(self, size: int) -> tuple[npt.NDArray[Any], FloatArray | None]:
+    def _new_block(self, size: int) -> Rows:
         order: Literal["C", "F"] = "F" if self._by_columns else "C"
         X = np.empty((size, self.n_features), self.dtype, order=order)
-        return X, np.empty(size) if self._has_weights else None
+        return Rows(X, np.empty(size) if self._has_weights else None)
 
     def _fits(
         self, values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
@@ -302,27 +303,22 @@ class StreamSource(Source):
         """Say whether rows can be used where they are."""
         return isinstance(values, np.ndarray) and values.dtype == self.dtype and not self._borrowed
 
-    def _copy(
-        self,
-        batch: Batch,
-        part: slice,
-        X: npt.NDArray[Any],
-        weights: FloatArray | None,
-        place: slice,
-    ) -> None:
-        if isinstance(batch.values, np.ndarray):
-            X[place] = batch.values[part]
-        else:
-            for j, column in enumerate(batch.values):
-                X[place, j] = column[part]
-        if weights is not None:
-            assert batch.weights is not None
-            weights[place] = batch.weights[part]
-
 
 def _whole_blocks(n_rows: int) -> int:
     """Return the number of rows rounded up to whole blocks of `BLOCK_ROWS`, one at least."""
     return BLOCK_ROWS * max(1, -(-n_rows // BLOCK_ROWS))
+
+
+def _copy(batch: Batch, part: slice, block: Rows, place: slice) -> None:
+    """Copy a part of a batch to a place in a block."""
+    if isinstance(batch.values, np.ndarray):
+        block.X[place] = batch.values[part]
+    else:
+        for j, column in enumerate(batch.values):
+            block.X[place, j] = column[part]
+    if block.weights is not None:
+        assert batch.weights is not None
+        block.weights[place] = batch.weights[part]
 
 
 def _as_weights(weights: npt.NDArray[Any] | None, part: slice) -> FloatArray | None:

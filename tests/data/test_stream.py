@@ -1,5 +1,7 @@
 """Batches of any size cut into blocks of whole numbers of 1024 rows."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,18 @@ def test_large_batches_are_not_copied():
     assert all(np.shares_memory(block, X) for block, _ in source.blocks())
     source._borrowed = True
     assert not any(np.shares_memory(block, X) for block, _ in source.blocks())
+
+
+def test_no_memory_is_taken_for_batches_that_are_not_copied():
+    block_rows = 8192
+    X = rows(1024 + 2048 + 4096 + 9 * block_rows)  # the first blocks are smaller
+    source = GivenBatches(X, [len(X)], block_rows=block_rows)
+    tracemalloc.start()
+    for _ in source.blocks():
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X[:block_rows].nbytes / 2
 
 
 def test_size_is_unknown_until_all_rows_went_by():
