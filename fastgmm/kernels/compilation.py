@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
+import numpy as np
 from numba import njit, types
 from numba.core.caching import IndexDataCacheFile
 from numba.core.types.function_type import CompileResultWAP
@@ -144,7 +145,7 @@ def compiled_slot(slot_kernel: Any, task: Any) -> CompiledSlot:
     CompiledSlot
         The kernel, ready to run.
     """
-    key = (slot_kernel, task.X.dtype, task.constants.dtype)
+    key = (slot_kernel, *(each.dtype for each in task if isinstance(each, np.ndarray)))
     found = _compiled.get(key)
     if found is None:
         with _compile_lock:

@@ -1,0 +1,185 @@
+"""Which values of rows are missing, and rows with the same ones side by side.
+
+Symbols: N rows, D features, W words of 64 bits for the marks of a row, G groups.
+
+A missing value is NaN.  The *pattern* of a row is the set of its missing features; a *group* is
+all rows of one pattern.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.tiles import BLOCK_ROWS
+
+WORD_BITS = 64
+"""Features whose marks fill a word."""
+
+COMPLETE, LARGE, SMALL = 0, 1, 2
+"""Kinds of groups: no value is missing, many rows, few rows."""
+
+
+class MarkTask(NamedTuple):
+    """Rows to look at.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        The rows, float64 or float32, of any strides.
+    n_slots : int
+        Number of slots.
+    marks : ndarray of uint64 of shape (N, W)
+        Receives the patterns: bit j of a row is set where feature j is missing.
+    """
+
+    X: np.ndarray
+    n_slots: int
+    marks: np.ndarray
+
+
+class GatherTask(NamedTuple):
+    """Rows to copy what is observed of.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        The rows, float64 or float32, of any strides.
+    n_slots : int
+        Number of slots.
+    order : ndarray of int64 of shape (n,)
+        Numbers of the rows to copy.
+    places : ndarray of int64 of shape (n,)
+        Where the values of each start.
+    values : ndarray
+        Receives the values that are not missing, one after the other.
+    """
+
+    X: np.ndarray
+    n_slots: int
+    order: np.ndarray
+    places: np.ndarray
+    values: np.ndarray
+
+
+@kernel()
+def mark_slot(task, slot):
+    """Mark what is missing in the blocks of one slot."""
+    X, marks = task.X, task.marks
+    N, D = X.shape
+    n_words = marks.shape[1]
+    n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
+    for block in range(slot, n_blocks, task.n_slots):
+        for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N)):
+            for word in range(n_words):
+                first = word * WORD_BITS
+                mark = np.uint64(0)
+                for j in range(first, min(first + WORD_BITS, D)):
+                    missing = np.isnan(X[row, j])
+                    mark |= np.uint64(missing) << np.uint64(j - first)
+                marks[row, word] = mark
+
+
+@kernel()
+def gather_slot(task, slot):
+    """Copy what is observed in the rows of one slot's blocks."""
+    X, order, places, values = task.X, task.order, task.places, task.values
+    n, D = len(order), X.shape[1]
+    n_blocks = (n + BLOCK_ROWS - 1) // BLOCK_ROWS
+    for block in range(slot, n_blocks, task.n_slots):
+        for i in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, n)):
+            row, at = order[i], places[i]
+            for j in range(D):
+                value = X[row, j]
+                if not np.isnan(value):
+                    values[at] = value
+                    at += 1
+
+
+@kernel()
+def _same(marks, i, j):
+    """Say whether two rows have the same pattern."""
+    same = True
+    for word in range(marks.shape[1]):
+        same = same and marks[i, word] == marks[j, word]
+    return same
+
+
+@kernel()
+def _hashed(marks, i):
+    """Return a number that rows of other patterns hardly ever have, too (Fibonacci hashing)."""
+    mixed = np.uint64(0)
+    for word in range(marks.shape[1]):
+        mixed = (mixed ^ marks[i, word]) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(32)
+    return mixed
+
+
+@kernel()
+def find_groups(marks, table, groups, firsts, counts):
+    """Give each pattern a number, in the order in which they appear.
+
+    Parameters
+    ----------
+    marks : ndarray of uint64 of shape (N, W)
+        The patterns.
+    table : ndarray of int64
+        −1 everywhere; a power of two, at least 2 N, in length.
+    groups : ndarray of int64 of shape (N,)
+        Receives the group of each row.
+    firsts, counts : ndarray of int64 of shape (N,)
+        Receive the first row and the number of rows of each group.
+
+    Returns
+    -------
+    int
+        Number of groups, G.
+    """
+    last = np.uint64(len(table) - 1)
+    n_groups = 0
+    for i in range(len(marks)):
+        if i > 0 and _same(marks, i, i - 1):
+            group = groups[i - 1]
+        else:
+            place = _hashed(marks, i) & last
+            while table[place] >= 0 and not _same(marks, i, firsts[table[place]]):
+                place = (place + np.uint64(1)) & last
+            if table[place] < 0:
+                table[place] = n_groups
+                firsts[n_groups] = i
+                counts[n_groups] = 0
+                n_groups += 1
+            group = table[place]
+        groups[i] = group
+        counts[group] += 1
+    return n_groups
+
+
+@kernel()
+def order_groups(groups, kinds, counts, starts, order):
+    """Put rows of one group side by side, in their order: complete, large groups, small ones.
+
+    Parameters
+    ----------
+    groups : ndarray of int64 of shape (N,)
+        The group of each row.
+    kinds, counts : ndarray of int64 of shape (G,)
+        ``COMPLETE``, ``LARGE`` or ``SMALL``, and the number of rows of each group.
+    starts : ndarray of int64 of shape (G,)
+        Receives where each group starts in the order.
+    order : ndarray of int64 of shape (N,)
+        Receives the numbers of the rows.
+    """
+    at = 0
+    for kind in (COMPLETE, LARGE, SMALL):
+        for group in range(len(kinds)):
+            if kinds[group] == kind:
+                starts[group] = at
+                at += counts[group]
+    next_place = starts.copy()
+    for i in range(len(groups)):
+        group = groups[i]
+        order[next_place[group]] = i
+        next_place[group] += 1
