@@ -63,31 +63,17 @@ def initialise(
 
     Parameters
     ----------
-    source : Source
-        The rows and their weights: those of all data, or a sample of them held in memory. With
-        `labels` they may be of any kind, and must be those that the labels belong to.
-    n_components : int
-        Number of components.
+    source, n_components, random_state, labels, subsampled, n_jobs
+        As for `initial_statistics`.
     structure : CovarianceStructure
         The structure of the covariances.
     regularisation : Regularisation
         Amounts added to the variances.
-    random_state : RandomState
-        Draws the start.
     method : {"kmeans", "k-means++", "random", "random_from_data"}
-        "kmeans" takes one M-step from the clusters of k-means; "random" one from
-        responsibilities drawn uniformly and normalised. "k-means++" and "random_from_data" take
-        rows as means, drawn by greedy D² sampling and uniformly, with weights and covariances
-        from the rows nearest to each.
-    labels : ndarray of int of shape (n_samples,) or None
-        Takes one M-step from these instead of `method`; rows labelled -1 do not count.
+        As for `initial_statistics`, of which one M-step is taken.
     weights, means, precisions : ndarray or None
         What is given replaces what was found. If all three are, the data are not looked at.
         Precisions have the shape in which users see covariances of the structure.
-    subsampled : bool
-        Whether the rows are a sample, which is only noted.
-    n_jobs : int or None
-        Number of threads.
 
     Returns
     -------
@@ -99,29 +85,22 @@ def initialise(
     Raises
     ------
     ValueError
-        If there are fewer rows with a positive weight than components, if no row has a label, or
-        if given precisions are not positive definite.
+        As `initial_statistics`, or if given precisions are not positive definite.
     """
     if weights is not None and means is not None and precisions is not None:
         given = structure.from_precisions(weights, means, precisions)
         return given, InitialisationInfo("given", 0, subsampled=False)
-    if labels is not None:
-        described = "labels"
-        statistics = labelled_statistics(
-            source, labels, n_components, diagonal=structure.is_diagonal, n_jobs=n_jobs
-        )
-        if not statistics.counts.any():
-            raise ValueError(
-                "the labels to start from are -1 for every row that counts; label at least one row"
-            )
-        found = structure.solve(_filled(statistics, source), regularisation)
-    else:
-        assert isinstance(source, ArraySource)
-        _require_rows(source, n_components)
-        described = method
-        found = _METHODS[method](
-            source, n_components, structure, regularisation, random_state, n_jobs
-        )
+    statistics, info = initial_statistics(
+        source,
+        n_components,
+        diagonal=structure.is_diagonal,
+        random_state=random_state,
+        method=method,
+        labels=labels,
+        subsampled=subsampled,
+        n_jobs=n_jobs,
+    )
+    found = structure.solve(statistics, regularisation)
     if precisions is not None:
         found = structure.from_precisions(found.weights, found.means, precisions)
     if means is not None:
@@ -129,8 +108,74 @@ def initialise(
     if weights is not None:
         with np.errstate(divide="ignore"):  # a weight of 0 is allowed
             found = replace(found, log_weights=np.log(weights))
+    return found, info
+
+
+def initial_statistics(
+    source: Source,
+    n_components: int,
+    *,
+    diagonal: bool,
+    random_state: np.random.RandomState,
+    method: InitMethod = "kmeans",
+    labels: npt.NDArray[np.int64] | None = None,
+    subsampled: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[SufficientStatistics, InitialisationInfo]:
+    """Return statistics whose M-step is a start.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights: those of all data, or a sample of them held in memory. With
+        `labels` they may be of any kind, and must be those that the labels belong to.
+    n_components : int
+        Number of components.
+    diagonal : bool
+        Whether only the diagonals of the second moments are wanted.
+    random_state : RandomState
+        Draws the start.
+    method : {"kmeans", "k-means++", "random", "random_from_data"}
+        "kmeans" assigns rows to the clusters of k-means; "random" has responsibilities drawn
+        uniformly and normalised. "k-means++" and "random_from_data" take rows as means, drawn by
+        greedy D² sampling and uniformly, with counts and covariances from the rows nearest to
+        each.
+    labels : ndarray of int of shape (n_samples,) or None
+        Components to assign rows to instead; rows labelled -1 do not count.
+    subsampled : bool
+        Whether the rows are a sample, which is only noted.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    statistics : SufficientStatistics
+        The statistics. Every component has some weight and, if any has, some spread.
+    info : InitialisationInfo
+        How they were found.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows with a positive weight than components, or if no row has a label.
+    """
+    if labels is not None:
+        described = "labels"
+        statistics = labelled_statistics(
+            source, labels, n_components, diagonal=diagonal, n_jobs=n_jobs
+        )
+        if not statistics.counts.any():
+            raise ValueError(
+                "the labels to start from are -1 for every row that counts; label at least one row"
+            )
+        statistics = _filled(statistics, source)
+    else:
+        assert isinstance(source, ArraySource)
+        _require_rows(source, n_components)
+        described = method
+        statistics = _METHODS[method](source, n_components, diagonal, random_state, n_jobs)
     assert source.n_samples is not None  # it has been gone through
-    return found, InitialisationInfo(described, source.n_samples, subsampled)
+    return statistics, InitialisationInfo(described, source.n_samples, subsampled)
 
 
 def _require_rows(source: ArraySource, n_components: int) -> None:
@@ -148,63 +193,57 @@ def _require_rows(source: ArraySource, n_components: int) -> None:
 def _from_kmeans(
     rows: ArraySource,
     n_components: int,
-    structure: CovarianceStructure,
-    regularisation: Regularisation,
+    diagonal: bool,
     random_state: np.random.RandomState,
     n_jobs: int | None,
-) -> MixtureParameters:
+) -> SufficientStatistics:
     clusters = fit_kmeans(rows, n_components, random_state=random_state, n_jobs=n_jobs)
     statistics = labelled_statistics(
-        rows, clusters.labels, n_components, diagonal=structure.is_diagonal, n_jobs=n_jobs
+        rows, clusters.labels, n_components, diagonal=diagonal, n_jobs=n_jobs
     )
-    return structure.solve(_filled(statistics, rows, clusters.centres), regularisation)
+    return _filled(statistics, rows, clusters.centres)
 
 
 def _from_random_responsibilities(
     rows: ArraySource,
     n_components: int,
-    structure: CovarianceStructure,
-    regularisation: Regularisation,
+    diagonal: bool,
     random_state: np.random.RandomState,
     n_jobs: int | None,
-) -> MixtureParameters:
+) -> SufficientStatistics:
     statistics: SufficientStatistics | None = None
     step = max(1, RESPONSIBILITIES_AT_ONCE // n_components)
     for first in range(0, rows.n_samples, step):
         piece = rows if rows.n_samples <= step else ArraySource(*rows.slice(first, first + step))
         responsibilities = random_state.uniform(size=(piece.n_samples, n_components))
         responsibilities /= responsibilities.sum(axis=1, keepdims=True)
-        added = responsibility_statistics(
-            piece, responsibilities, diagonal=structure.is_diagonal, n_jobs=n_jobs
-        )
+        added = responsibility_statistics(piece, responsibilities, diagonal=diagonal, n_jobs=n_jobs)
         statistics = added if statistics is None else statistics + added
     assert statistics is not None
-    return structure.solve(statistics, regularisation)
+    return statistics
 
 
 def _from_seeding(
     rows: ArraySource,
     n_components: int,
-    structure: CovarianceStructure,
-    regularisation: Regularisation,
+    diagonal: bool,
     random_state: np.random.RandomState,
     n_jobs: int | None,
-) -> MixtureParameters:
+) -> SufficientStatistics:
     chosen = kmeans_plus_plus(rows, n_components, random_state, n_jobs=n_jobs)
-    return _around(rows, chosen, structure, regularisation, n_jobs)
+    return _around(rows, chosen, diagonal, n_jobs)
 
 
 def _from_rows(
     rows: ArraySource,
     n_components: int,
-    structure: CovarianceStructure,
-    regularisation: Regularisation,
+    diagonal: bool,
     random_state: np.random.RandomState,
     n_jobs: int | None,
-) -> MixtureParameters:
+) -> SufficientStatistics:
     chances = None if rows.weights is None else rows.weights / rows.weights.sum()
     chosen = random_state.choice(rows.n_samples, size=n_components, replace=False, p=chances)
-    return _around(rows, chosen, structure, regularisation, n_jobs)
+    return _around(rows, chosen, diagonal, n_jobs)
 
 
 _METHODS = {
@@ -218,10 +257,9 @@ _METHODS = {
 def _around(
     rows: ArraySource,
     chosen: npt.NDArray[np.int64],
-    structure: CovarianceStructure,
-    regularisation: Regularisation,
+    diagonal: bool,
     n_jobs: int | None,
-) -> MixtureParameters:
+) -> SufficientStatistics:
     """Return components at the chosen rows, each as wide as the rows nearest to it.
 
     A component with too few rows for a covariance of its own gets the pooled one: it would be
@@ -230,12 +268,12 @@ def _around(
     centres = rows.rows(chosen).astype(np.float64)
     labels, _ = nearest_centres(rows, centres, n_jobs=n_jobs)
     statistics = labelled_statistics(
-        rows, labels, len(centres), diagonal=structure.is_diagonal, n_jobs=n_jobs
+        rows, labels, len(centres), diagonal=diagonal, n_jobs=n_jobs
     ).about(centres)
     about_centres = replace(statistics, first=np.zeros_like(statistics.first))
     sizes = np.bincount(labels, minlength=len(centres))
-    enough = 2 if structure.is_diagonal else rows.n_features + 1
-    return structure.solve(_filled(about_centres, rows, few=sizes < enough), regularisation)
+    enough = 2 if diagonal else rows.n_features + 1
+    return _filled(about_centres, rows, few=sizes < enough)
 
 
 def _filled(
