@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -416,19 +417,9 @@ class GaussianMixture(OnlineLearning, CallbackSupportMixin, DensityMixin, BaseEs
         self._check_enough_rows(source)
         kind = self._structure()
         going_on = self.warm_start and hasattr(self, "converged_")
-
-        def attributes(parameters: MixtureParameters) -> dict[str, Any]:
-            return dict(attributes_from_parameters(parameters, kind, source.dtype))
-
+        attributes = partial(attributes_from_parameters, structure=kind, dtype=source.dtype)
         progress = FitProgress(
-            self,
-            1 if going_on else self.n_init,
-            {
-                "X": source.X if isinstance(source, ArraySource) else source,
-                "y": y,
-                "metadata": {} if sample_weight is None else {"sample_weight": sample_weight},
-            },
-            attributes,
+            self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
         )
         with FitCheckpoint(self, source) as checkpoint:
             starts = (

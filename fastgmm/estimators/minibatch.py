@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Literal
@@ -35,7 +36,6 @@ from fastgmm.inference.minibatch import (
 )
 from fastgmm.inference.online import OnlineState, rows_of_start
 from fastgmm.kernels.threads import effective_threads
-from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray
 
 _NOT_TAKEN = ("max_iter", "labels_init", "warm_start")
@@ -235,20 +235,8 @@ class MiniBatchGaussianMixture(GaussianMixture):
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         self._check_enough_rows(source)
         kind = self._structure()
-
-        def attributes(parameters: MixtureParameters) -> dict[str, Any]:
-            return dict(attributes_from_parameters(parameters, kind, source.dtype))
-
-        progress = FitProgress(
-            self,
-            1,
-            {
-                "X": source.X if isinstance(source, ArraySource) else source,
-                "y": y,
-                "metadata": {} if sample_weight is None else {"sample_weight": sample_weight},
-            },
-            attributes,
-        )
+        attributes = partial(attributes_from_parameters, structure=kind, dtype=source.dtype)
+        progress = FitProgress(self, 1, source, y, sample_weight, attributes)
         random_state = check_random_state(self.random_state)
         with ExitStack() as stack:
             checkpoint = Checkpoint.of(self, source)

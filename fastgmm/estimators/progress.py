@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
+from fastgmm.estimators.evaluation import Weights
 from fastgmm.inference.em import Progress
 from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.model.parameters import MixtureParameters
@@ -28,8 +31,10 @@ class FitProgress:
         What is being fitted. Its `verbose` and `verbose_interval` say what is printed.
     n_starts : int
         Most starts there can be.
-    data : dict
-        `X`, `y` and `metadata` for the callbacks.
+    source : Source
+        The rows. Callbacks see them as `X`, those in memory as a plain array.
+    y, sample_weight
+        What `fit` was given beside them, for the callbacks.
     attributes : callable
         Returns the fitted attributes that go with parameters, for callbacks that want an
         estimator as it would be if the fit ended now.
@@ -39,9 +44,16 @@ class FitProgress:
         self,
         estimator: Any,
         n_starts: int,
-        data: dict[str, Any],
-        attributes: Callable[[MixtureParameters], dict[str, Any]],
+        source: Source,
+        y: Any,
+        sample_weight: Weights,
+        attributes: Callable[[MixtureParameters], Mapping[str, Any]],
     ) -> None:
+        data = {
+            "X": source.X if isinstance(source, ArraySource) else source,
+            "y": y,
+            "metadata": {} if sample_weight is None else {"sample_weight": sample_weight},
+        }
         self._max_iter: int = estimator.max_iter
         self._printer = _Printer(estimator.verbose, estimator.verbose_interval)
         self._tasks = _Tasks(estimator, n_starts, data, attributes)
@@ -150,7 +162,7 @@ class _Tasks:
         estimator: Any,
         n_starts: int,
         data: dict[str, Any],
-        attributes: Callable[[MixtureParameters], dict[str, Any]],
+        attributes: Callable[[MixtureParameters], Mapping[str, Any]],
     ) -> None:
         self._estimator = estimator
         self._data = {"estimator": estimator, **data}
