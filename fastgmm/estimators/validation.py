@@ -180,7 +180,11 @@ def _check_frame(
             skip_check_array=True,
         )
         check_array(
-            source.X, dtype=None, estimator=estimator, ensure_min_samples=ensure_min_samples
+            source.X,
+            dtype=None,
+            ensure_all_finite=False,  # open_data has looked at them
+            estimator=estimator,
+            ensure_min_samples=ensure_min_samples,
         )
     if sample_weight is None or weight_column is not None:
         return source
