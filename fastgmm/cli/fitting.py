@@ -91,7 +91,7 @@ def fit(
     if not online and (epochs != 1 or batch_size is not None):
         raise ValueError("--epochs and --batch-size are for --online")
     source = open_data(
-        data[0] if len(data) == 1 else data,
+        data,
         columns=options.split_columns(columns),
         weight_column=weight_column,
         memory_budget=memory,

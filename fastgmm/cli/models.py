@@ -93,11 +93,7 @@ def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
     """
     from fastgmm.data.opening import open_data  # which takes a while
 
-    source = open_data(
-        paths[0] if len(paths) == 1 else paths,
-        columns_if_named=model.feature_names,
-        memory_budget=memory,
-    )
+    source = open_data(paths, columns_if_named=model.feature_names, memory_budget=memory)
     n_features = model.mixture.n_features_in_
     if source.n_features != n_features:
         raise ValueError(
