@@ -1,4 +1,4 @@
-"""Between a mixture's parameters and the attributes in which scikit-learn's users see them."""
+"""Between a mixture or its fit and the attributes in which scikit-learn's users see them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.inference.em import FitInfo
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import CovarianceStructure
@@ -40,6 +41,28 @@ def attributes_from_parameters(
     }
     # Copies, because users may write into attributes and parameters are shared values.
     return {name: np.array(value, dtype=dtype) for name, value in attributes.items()}
+
+
+def attributes_from_info(info: FitInfo) -> dict[str, Any]:
+    """Return the fitted attributes that tell how a fit went, by name.
+
+    Parameters
+    ----------
+    info : FitInfo
+        How it went.
+
+    Returns
+    -------
+    dict
+        `converged_`, `n_iter_`, `lower_bounds_`, `trace_` and `fit_info_`.
+    """
+    return {
+        "converged_": info.converged,
+        "n_iter_": info.n_iter,
+        "lower_bounds_": list(info.trace[1:]),
+        "trace_": np.array(info.trace),
+        "fit_info_": info,
+    }
 
 
 def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -> MixtureParameters:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,48 +13,29 @@ import sklearn.mixture
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
-from fastgmm.estimators.attributes import attributes_from_parameters
+from fastgmm.estimators.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
 from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
 from fastgmm.estimators.fit_checkpoints import FitCheckpoint
+from fastgmm.estimators.fit_warnings import warn_of_fit
 from fastgmm.estimators.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.progress import FitProgress
+from fastgmm.estimators.starts import check_enough_rows, drawn_starts, result_before
 from fastgmm.estimators.validation import (
     N_JOBS_CONSTRAINTS,
-    check_labels,
     check_source,
     check_start,
     validated_fit,
 )
 from fastgmm.inference import passes
-from fastgmm.inference.degeneracy import regularisation_for, warn_of_degeneracies
 from fastgmm.inference.em import FitInfo, fit_best
-from fastgmm.inference.initialisation import INIT_METHODS, InitialisationInfo, initialise
-from fastgmm.inference.survey import survey
-from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.regularisation import REGULARISATION_SCALES, Regularisation
+from fastgmm.inference.initialisation import INIT_METHODS
+from fastgmm.model.regularisation import REGULARISATION_SCALES
 from fastgmm.model.statistics import FloatArray
-from fastgmm.model.structures import STRUCTURE_NAMES, CovarianceStructure
-
-_Draw = Callable[[int], tuple[MixtureParameters, InitialisationInfo | None]]
-
-
-class _Starts(NamedTuple):
-    """Where EM begins."""
-
-    draw: _Draw
-    number: int
-    regularisation: Regularisation
-    previous_log_likelihood: float = -np.inf
-
-
-def _draw_none(number: int) -> tuple[MixtureParameters, None]:
-    raise AssertionError(f"start {number} of a fit that needs no more")
+from fastgmm.model.structures import STRUCTURE_NAMES
 
 
 class GaussianMixture(OnlineLearning, CallbackSupportMixin, DensityMixin, BaseEstimator):
@@ -414,7 +393,7 @@ class GaussianMixture(OnlineLearning, CallbackSupportMixin, DensityMixin, BaseEs
                 "can be gone through only once: give a function that returns a new one each "
                 "time, or use partial_fit or MiniBatchGaussianMixture"
             )
-        self._check_enough_rows(source)
+        check_enough_rows(source, self.n_components)
         kind = self._structure()
         going_on = self.warm_start and hasattr(self, "converged_")
         attributes = partial(attributes_from_parameters, structure=kind, dtype=source.dtype)
@@ -422,11 +401,18 @@ class GaussianMixture(OnlineLearning, CallbackSupportMixin, DensityMixin, BaseEs
             self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
         )
         with FitCheckpoint(self, source) as checkpoint:
-            starts = (
-                self._going_on(source, checkpoint)
-                if going_on
-                else self._starts(source, kind, checkpoint)
-            )
+            if going_on:
+                starts = result_before(self, source, checkpoint)
+            else:
+                given = check_start(
+                    self.weights_init,
+                    self.means_init,
+                    self.precisions_init,
+                    kind,
+                    self.n_components,
+                    source.n_features,
+                )
+                starts = drawn_starts(self, source, kind, checkpoint, given)
             parameters, info = fit_best(
                 source,
                 starts.draw,
@@ -444,99 +430,19 @@ class GaussianMixture(OnlineLearning, CallbackSupportMixin, DensityMixin, BaseEs
             )
         fitted = {
             **attributes(parameters),
-            "converged_": info.converged,
-            "n_iter_": info.n_iter,
+            **attributes_from_info(info),
             "lower_bound_": info.trace[-1],
-            "lower_bounds_": list(info.trace[1:]),
-            "trace_": np.array(info.trace),
-            "fit_info_": info,
         }
         self._forget_online()
         self.__dict__.update(fitted)
         progress.finish(fitted)
         # The caller of fit is three frames up: this one, fit and its decorator lie between.
-        warn_of_degeneracies(info.degeneracies, stacklevel=4)
-        if info.reason == "max_iter" and self.max_iter > 0:
-            warnings.warn(
-                f"EM did not converge: after max_iter={self.max_iter} iterations the mean "
-                f"log-likelihood still changed by tol={self.tol:g} or more. Increase max_iter or "
-                "tol, or try other starts (init_params, n_init).",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        warn_of_fit(
+            info,
+            algorithm="EM",
+            objective="mean log-likelihood",
+            max_iter=self.max_iter,
+            tol=self.tol,
+            stacklevel=4,
+        )
         return source
-
-    def _starts(
-        self, source: Source, kind: CovarianceStructure, checkpoint: FitCheckpoint
-    ) -> _Starts:
-        """Return how the `n_init` starts are found."""
-        given = check_start(
-            self.weights_init,
-            self.means_init,
-            self.precisions_init,
-            kind,
-            self.n_components,
-            source.n_features,
-        )
-        resumed, regularisation = checkpoint.resumed, checkpoint.regularisation
-        if resumed is not None and regularisation is not None and resumed.start >= self.n_init - 1:
-            return _Starts(_draw_none, self.n_init, regularisation)
-        surveyed = survey(
-            source,
-            self.n_components,
-            self.reg_covar,
-            self.reg_covar_scale,
-            seed=checkpoint.seed,
-            n_jobs=self.n_jobs,
-        )
-        self._check_enough_rows(source)
-        assert source.n_samples is not None  # the survey went through all of them
-        labels = check_labels(self.labels_init, source.n_samples, self.n_components)
-
-        def draw(_number: int) -> tuple[MixtureParameters, InitialisationInfo]:
-            return initialise(
-                surveyed.sample if labels is None else source,
-                self.n_components,
-                kind,
-                surveyed.regularisation,
-                random_state=checkpoint.random_state,
-                method=self.init_params,
-                labels=labels,
-                weights=given.weights,
-                means=given.means,
-                precisions=given.precisions,
-                subsampled=surveyed.subsampled and labels is None,
-                n_jobs=self.n_jobs,
-            )
-
-        return _Starts(draw, self.n_init, surveyed.regularisation)
-
-    def _going_on(self, source: Source, checkpoint: FitCheckpoint) -> _Starts:
-        """Return the result of the fit before as the only start."""
-        regularisation = checkpoint.regularisation or regularisation_for(
-            source, self.reg_covar, self.reg_covar_scale, n_jobs=self.n_jobs
-        )
-        parameters = self._parameters()
-        shape = (self.n_components, source.n_features)
-        if parameters.means.shape != shape:
-            raise ValueError(
-                f"warm_start=True goes on from means_ of shape {parameters.means.shape}, but "
-                f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use "
-                "warm_start=False for a fit of another size"
-            )
-        # EM compares with the pass before the last, as if the fit before had not been
-        # interrupted; scikit-learn's lower_bound_ is already that of the pass before.
-        trace = getattr(self, "trace_", (self.lower_bound_, np.nan))
-        previous = float(trace[-2]) if len(trace) > 1 else -np.inf
-        return _Starts(lambda _number: (parameters, None), 1, regularisation, previous)
-
-    def _check_enough_rows(self, source: Source) -> None:
-        """Raise if there are known to be fewer rows that count than components."""
-        rows, what = source.n_samples, "n_samples"
-        if isinstance(source, ArraySource) and source.weights is not None:
-            rows, what = int(np.count_nonzero(source.weights)), "rows of positive weight"
-        if rows is not None and rows < self.n_components:
-            raise ValueError(
-                f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
-                f"{what} = {rows}"
-            )

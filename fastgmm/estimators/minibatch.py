@@ -20,11 +20,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
-from fastgmm.estimators.attributes import attributes_from_parameters
+from fastgmm.estimators.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.checkpoints import Checkpoint, State
 from fastgmm.estimators.evaluation import Rows, Weights
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.progress import FitProgress
+from fastgmm.estimators.starts import check_enough_rows
 from fastgmm.estimators.validation import check_source
 from fastgmm.inference.degeneracy import find_degeneracies, warn_of_degeneracies
 from fastgmm.inference.em import FitInfo, Progress
@@ -233,7 +234,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         """Fit the mixture, set the attributes, and return the checked rows."""
         began = time.perf_counter()
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
-        self._check_enough_rows(source)
+        check_enough_rows(source, self.n_components)
         kind = self._structure()
         attributes = partial(attributes_from_parameters, structure=kind, dtype=source.dtype)
         progress = FitProgress(self, 1, source, y, sample_weight, attributes)
@@ -250,7 +251,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
             def begin(sample: ArraySource) -> OnlineState:
                 # A unit is a batch of rows of average weight.
                 unit = batch_size * sample.total_weight / sample.n_samples
-                self._check_enough_rows(sample)
+                check_enough_rows(sample, self.n_components)
                 start, _ = self._start_from(sample, unit)
                 # The rows of the sample are yet to be learnt, with all others.
                 return replace(start, n_rows=0, weight=0.0)
@@ -285,13 +286,9 @@ class MiniBatchGaussianMixture(GaussianMixture):
         self._told = frozenset((each.component, each.kind) for each in info.degeneracies)
         held_out = plan.held_out_every is not None
         fitted: dict[str, Any] = {
-            "converged_": converged,
-            "n_iter_": state.epoch,
+            **attributes_from_info(info),
             "n_epochs_": state.epoch,
-            "trace_": np.array(state.scores),
-            "lower_bounds_": list(state.scores[1:]),
             "validation_scores_": np.array(state.scores[1:] if held_out else ()),
-            "fit_info_": info,
         }
         self.__dict__.update(fitted)
         progress.finish({**attributes(state.online.estimate(kind)), **fitted})

@@ -1,0 +1,226 @@
+"""Where a batch fit begins: at starts that are drawn, or at the result of the fit before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
+from fastgmm.estimators.fit_checkpoints import FitCheckpoint
+from fastgmm.estimators.validation import GivenStart, check_labels
+from fastgmm.inference.degeneracy import regularisation_for
+from fastgmm.inference.initialisation import InitialisationInfo, initialise
+from fastgmm.inference.survey import Survey, survey
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.regularisation import Regularisation
+from fastgmm.model.structures import CovarianceStructure
+
+Draw = Callable[[int], tuple[MixtureParameters, InitialisationInfo | None]]
+"""Returns the start of a number, and how it was found; None for the result of an earlier fit."""
+
+
+class Starts(NamedTuple):
+    """Where a fit begins.
+
+    Attributes
+    ----------
+    draw : callable
+        Returns the start of each number from 0.
+    number : int
+        Number of starts.
+    regularisation : Regularisation
+        The amounts added to variances.
+    previous_log_likelihood : float
+        Mean log-likelihood, in nats, one iteration before the first start; minus infinity if
+        there was none.
+    """
+
+    draw: Draw
+    number: int
+    regularisation: Regularisation
+    previous_log_likelihood: float = -np.inf
+
+
+def drawn_starts(
+    estimator: Any,
+    source: Source,
+    structure: CovarianceStructure,
+    checkpoint: FitCheckpoint,
+    given: GivenStart,
+) -> Starts:
+    """Return the `n_init` starts of a fit from the beginning, after a first look at the data.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose `n_components`, `n_init`, `init_params`, `labels_init`, `reg_covar`,
+        `reg_covar_scale` and `n_jobs` say what to draw.
+    source : Source
+        The rows.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    checkpoint : FitCheckpoint
+        Has the seeds; and the regularisation where the last start was begun already, which needs
+        no look at the data.
+    given : GivenStart
+        What the starts are to have.
+
+    Returns
+    -------
+    Starts
+        The starts, which are drawn as they are asked for.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows than components, the labels do not go with the rows, or the
+        squares of the rows overflow.
+    """
+    resumed, regularisation = checkpoint.resumed, checkpoint.regularisation
+    if resumed is not None and regularisation is not None and resumed.start >= estimator.n_init - 1:
+        return Starts(_draw_none, estimator.n_init, regularisation)
+    surveyed = survey(
+        source,
+        estimator.n_components,
+        estimator.reg_covar,
+        estimator.reg_covar_scale,
+        seed=checkpoint.seed,
+        n_jobs=estimator.n_jobs,
+    )
+    check_enough_rows(source, estimator.n_components)
+    draw = surveyed_draw(
+        estimator, source, structure, surveyed, given, random_state=checkpoint.random_state
+    )
+    return Starts(draw, estimator.n_init, surveyed.regularisation)
+
+
+def surveyed_draw(
+    estimator: Any,
+    source: Source,
+    structure: CovarianceStructure,
+    surveyed: Survey,
+    given: GivenStart,
+    *,
+    random_state: np.random.RandomState,
+) -> Draw:
+    """Return what draws starts from the rows that a survey kept.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose `n_components`, `init_params`, `labels_init` and `n_jobs` say what to draw.
+    source : Source
+        The rows.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    surveyed : Survey
+        What the survey of the rows found. Its sample serves unless there are labels, which are
+        those of all rows.
+    given : GivenStart
+        What the starts are to have.
+    random_state : RandomState
+        Draws them.
+
+    Returns
+    -------
+    callable
+        Returns a start, and how it was found.
+
+    Raises
+    ------
+    ValueError
+        If the labels do not go with the rows.
+    """
+    assert source.n_samples is not None  # the survey went through all of them
+    labels = check_labels(estimator.labels_init, source.n_samples, estimator.n_components)
+
+    def draw(_number: int) -> tuple[MixtureParameters, InitialisationInfo]:
+        return initialise(
+            surveyed.sample if labels is None else source,
+            estimator.n_components,
+            structure,
+            surveyed.regularisation,
+            random_state=random_state,
+            method=estimator.init_params,
+            labels=labels,
+            weights=given.weights,
+            means=given.means,
+            precisions=given.precisions,
+            subsampled=surveyed.subsampled and labels is None,
+            n_jobs=estimator.n_jobs,
+        )
+
+    return draw
+
+
+def result_before(estimator: Any, source: Source, checkpoint: FitCheckpoint) -> Starts:
+    """Return the result of the fit before as the only start.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The fitted estimator, whose `n_components`, `reg_covar`, `reg_covar_scale` and `n_jobs`
+        are those of the fit that begins.
+    source : Source
+        The rows.
+    checkpoint : FitCheckpoint
+        Has the regularisation, if that fit was cut off.
+
+    Returns
+    -------
+    Starts
+        The start.
+
+    Raises
+    ------
+    ValueError
+        If the result is of another size, or the squares of the rows overflow.
+    """
+    regularisation = checkpoint.regularisation or regularisation_for(
+        source, estimator.reg_covar, estimator.reg_covar_scale, n_jobs=estimator.n_jobs
+    )
+    parameters: MixtureParameters = estimator._parameters()
+    shape = (estimator.n_components, source.n_features)
+    if parameters.means.shape != shape:
+        raise ValueError(
+            f"warm_start=True goes on from means_ of shape {parameters.means.shape}, but "
+            f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use "
+            "warm_start=False for a fit of another size"
+        )
+    # EM compares with the pass before the last, as if the fit before had not been interrupted;
+    # scikit-learn's lower_bound_ is already that of the pass before.
+    trace = getattr(estimator, "trace_", (estimator.lower_bound_, np.nan))
+    previous = float(trace[-2]) if len(trace) > 1 else -np.inf
+    return Starts(lambda _number: (parameters, None), 1, regularisation, previous)
+
+
+def check_enough_rows(source: Source, n_components: int) -> None:
+    """Raise if there are known to be fewer rows that count than components.
+
+    Parameters
+    ----------
+    source : Source
+        The rows. Those of weight 0 do not count.
+    n_components : int
+        Number of components.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    rows, what = source.n_samples, "n_samples"
+    if isinstance(source, ArraySource) and source.weights is not None:
+        rows, what = int(np.count_nonzero(source.weights)), "rows of positive weight"
+    if rows is not None and rows < n_components:
+        raise ValueError(
+            f"Expected n_samples >= n_components but got n_components = {n_components}, "
+            f"{what} = {rows}"
+        )
+
+
+def _draw_none(number: int) -> tuple[MixtureParameters, None]:
+    raise AssertionError(f"start {number} of a fit that needs no more")
