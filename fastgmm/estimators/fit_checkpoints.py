@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from fastgmm.data.source import Source
 from fastgmm.estimators.checkpoints import Arrays, Checkpoint, State
 from fastgmm.inference.ascent import AscentState
-from fastgmm.inference.em import FitInfo, FitState
+from fastgmm.inference.em import EMState, FitInfo, FitState
 from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.persistence import StoredModel
@@ -55,7 +55,7 @@ class FitCheckpoint:
 
     def __init__(self, estimator: Any, source: Source) -> None:
         self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
-        self.resumed: FitState | None = None
+        self.resumed: EMState | None = None
         self._source = source
         self._checkpoint = Checkpoint.of(estimator, source)
         self._stored: StoredModel | None = None
@@ -81,7 +81,7 @@ class FitCheckpoint:
         arrays = self._stored.arrays
         return Regularisation(arrays["regularisation"], arrays["constant"])
 
-    def observer(self, regularisation: Regularisation) -> Callable[[FitState], None] | None:
+    def observer(self, regularisation: Regularisation) -> Callable[[EMState], None] | None:
         """Return what is to be called with each state of the fit.
 
         Parameters
@@ -98,7 +98,7 @@ class FitCheckpoint:
         if checkpoint is None:
             return None
 
-        def observe(state: FitState) -> None:
+        def observe(state: EMState) -> None:
             # Taken now: the generator has moved on by the time that the state is written.
             random: Any = self.random_state.get_state(legacy=True)
             checkpoint.observe(partial(self._pack, state, regularisation, random))
@@ -117,7 +117,7 @@ class FitCheckpoint:
         if self._checkpoint is not None:
             self._checkpoint.write()
 
-    def _pack(self, state: FitState, regularisation: Regularisation, random: Any) -> State:
+    def _pack(self, state: EMState, regularisation: Regularisation, random: Any) -> State:
         values, arrays = _pack_fit(state)
         _, key, position, has_gauss, gauss = random
         values["random_state"] = [int(position), int(has_gauss), float(gauss)]
@@ -129,7 +129,7 @@ class FitCheckpoint:
         return values, arrays
 
 
-def _pack_fit(state: FitState) -> State:
+def _pack_fit(state: EMState) -> State:
     values: dict[str, Any] = {
         "start": state.start,
         "n_passes": state.n_passes,
@@ -160,7 +160,7 @@ def _pack_fit(state: FitState) -> State:
     return values, arrays
 
 
-def _unpack_fit(values: Mapping[str, Any], arrays: Mapping[str, Any]) -> FitState:
+def _unpack_fit(values: Mapping[str, Any], arrays: Mapping[str, Any]) -> EMState:
     ascent: AscentState | None = None
     if values["ascent"] is not None:
         told = values["ascent"]

@@ -57,7 +57,7 @@ class FitProgress:
         self._max_iter: int = estimator.max_iter
         self._printer = _Printer(estimator.verbose, estimator.verbose_interval)
         self._tasks = _Tasks(estimator, n_starts, data, attributes)
-        self._last: Progress | None = None
+        self._last: Progress[Any] | None = None
         self._stopped = False
 
     def begin(
@@ -78,7 +78,7 @@ class FitProgress:
         self._printer.begin(number, found)
         self._tasks.begin(parameters)
 
-    def iterate(self, progress: Progress) -> bool:
+    def iterate(self, progress: Progress[Any]) -> bool:
         """Tell that an iteration is over, and return whether the fit shall stop.
 
         Parameters
@@ -129,7 +129,7 @@ class _Printer:
             print(f"  found from a random subsample of {found.n_rows} rows")
         self._began = self._previous = time.perf_counter()
 
-    def iterate(self, progress: Progress) -> None:
+    def iterate(self, progress: Progress[Any]) -> None:
         if not self._verbose or progress.iteration % self._interval:
             return
         line = f"  Iteration {progress.iteration}"
@@ -182,7 +182,7 @@ class _Tasks:
         if self._estimator.max_iter:
             self._begin_iteration(parameters)
 
-    def iterate(self, progress: Progress, is_last: bool) -> bool:
+    def iterate(self, progress: Progress[Any], is_last: bool) -> bool:
         self._trace.append(progress.log_likelihood)
         stop = bool(self._iteration.call_on_fit_task_end(**self._at(progress.parameters)))
         self._iteration = None

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgmm.data.source import Source
 from fastgmm.inference.ascent import Ascent, AscentState, StopReason
@@ -16,13 +17,17 @@ from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.degeneracy import Degeneracy
 from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.kernels.threads import effective_threads
+from fastgmm.model.m_step import NO_TERMS, ModelTerms
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.structures import CovarianceStructure
 
+_Fitted = TypeVar("_Fitted")
+_State = TypeVar("_State")
+
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Generic[_Fitted]):
     """What a callback sees after each iteration.
 
     Attributes
@@ -31,11 +36,12 @@ class Progress:
         Which of the starts is being fitted, from 0.
     iteration : int
         Number of M-steps taken from this start.
-    parameters : MixtureParameters
-        The current parameters.
+    parameters : MixtureParameters or VariationalPosterior
+        The current parameters, or what is known of them.
     log_likelihood : float
         Mean log-likelihood of the parameters *before* this iteration's M-step, in nats: that of
-        the current ones is known only after the next pass.
+        the current ones is known only after the next pass. Of variational Bayes, the lower bound
+        after the iteration.
     change : float
         How much that is above the value one iteration earlier; infinite in the first iteration.
     converged : bool
@@ -44,13 +50,13 @@ class Progress:
 
     start: int
     iteration: int
-    parameters: MixtureParameters
+    parameters: _Fitted
     log_likelihood: float
     change: float
     converged: bool
 
 
-Callback = Callable[[Progress], bool | None]
+Callback = Callable[[Progress[_Fitted]], bool | None]
 """Called after each iteration; a true value asks to stop."""
 
 
@@ -62,7 +68,8 @@ class FitInfo:
     ----------
     trace : tuple of float
         Mean log-likelihood of the start and after each iteration, in nats: ``n_iter + 1``
-        values, of which the last belongs to the returned parameters. It does not fall.
+        values, of which the last belongs to the returned parameters. It does not fall. Of
+        variational Bayes, the lower bound, summed over the rows.
     n_iter : int
         Number of M-steps.
     n_passes : int
@@ -110,7 +117,7 @@ class FitInfo:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FitState:
+class FitState(Generic[_State, _Fitted]):
     """Where a fit stands between two passes; enough to go on from as if it had never been left.
 
     Attributes
@@ -119,9 +126,9 @@ class FitState:
         Which of the starts is being fitted, from 0; their number when all are done.
     initialisation : InitialisationInfo or None
         How that start was found.
-    ascent : AscentState or None
+    ascent : AscentState or the like, or None
         Where that start stands; None when all are done.
-    best : tuple of MixtureParameters and FitInfo, or None
+    best : tuple of MixtureParameters or the like and FitInfo, or None
         The best of the starts before.
     n_passes : int
         Number of passes of the starts before.
@@ -129,9 +136,12 @@ class FitState:
 
     start: int
     initialisation: InitialisationInfo | None
-    ascent: AscentState | None
-    best: tuple[MixtureParameters, FitInfo] | None
+    ascent: _State | None
+    best: tuple[_Fitted, FitInfo] | None
     n_passes: int
+
+
+EMState = FitState[AscentState, MixtureParameters]
 
 
 def fit_em(
@@ -143,8 +153,10 @@ def fit_em(
     tol: float = 1e-3,
     max_iter: int = 100,
     previous_log_likelihood: float = -np.inf,
+    terms: ModelTerms = NO_TERMS,
+    known: npt.NDArray[np.int64] | None = None,
     n_jobs: int | None = None,
-    callback: Callback | None = None,
+    callback: Callback[MixtureParameters] | None = None,
     observe: Callable[[AscentState], None] | None = None,
     number: int = 0,
 ) -> tuple[MixtureParameters, FitInfo]:
@@ -171,6 +183,11 @@ def fit_em(
     previous_log_likelihood : float
         The value the first pass is compared with; a warm start gives that of the last pass but
         one of the earlier fit.
+    terms : ModelTerms
+        Prior and noise. With noise, the start has it as its last component. With a prior, what
+        the trace holds and what rises is the log-likelihood plus that of the prior.
+    known : ndarray of shape (n_samples,) or None
+        Component that each row is known to come from, −1 where that is not known.
     n_jobs : int or None
         Number of threads.
     callback : callable or None
@@ -196,7 +213,7 @@ def fit_em(
     """
     began = time.perf_counter()
     state = start if isinstance(start, AscentState) else AscentState.at(start)
-    ascent = Ascent(source, state, structure, regularisation, n_jobs)
+    ascent = Ascent(source, state, structure, regularisation, n_jobs, terms, known)
     with one_blas_thread():
         reason = state.reason or _climb(
             ascent, tol, max_iter, previous_log_likelihood, callback, observe, number
@@ -221,7 +238,7 @@ def _climb(
     tol: float,
     max_iter: int,
     previous: float,
-    callback: Callback | None,
+    callback: Callback[MixtureParameters] | None,
     observe: Callable[[AscentState], None] | None,
     number: int,
 ) -> StopReason:
@@ -259,11 +276,13 @@ def fit_best(
     tol: float = 1e-3,
     max_iter: int = 100,
     previous_log_likelihood: float = -np.inf,
+    terms: ModelTerms = NO_TERMS,
+    known: npt.NDArray[np.int64] | None = None,
     n_jobs: int | None = None,
     begin: Callable[[int, MixtureParameters, InitialisationInfo | None], None] | None = None,
-    callback: Callback | None = None,
-    observe: Callable[[FitState], None] | None = None,
-    resumed: FitState | None = None,
+    callback: Callback[MixtureParameters] | None = None,
+    observe: Callable[[EMState], None] | None = None,
+    resumed: EMState | None = None,
 ) -> tuple[MixtureParameters, FitInfo]:
     """Fit a mixture from several starts and keep the one with the highest log-likelihood.
 
@@ -279,7 +298,7 @@ def fit_best(
         The structure of the covariances.
     regularisation : Regularisation
         Amounts added to the variances.
-    tol, max_iter, previous_log_likelihood, n_jobs
+    tol, max_iter, previous_log_likelihood, terms, known, n_jobs
         As for `fit_em`.
     begin : callable or None
         Called with its number, parameters and origin when EM begins from a start, or goes on.
@@ -298,45 +317,102 @@ def fit_best(
     info : FitInfo
         How that fit went; seconds and passes are those of all starts.
     """
+
+    def climb(
+        start: AscentState,
+        watch: Callback[MixtureParameters],
+        note: Callable[[AscentState], None] | None,
+        number: int,
+    ) -> tuple[MixtureParameters, FitInfo]:
+        return fit_em(
+            source,
+            start,
+            structure,
+            regularisation,
+            tol=tol,
+            max_iter=max_iter,
+            previous_log_likelihood=previous_log_likelihood,
+            terms=terms,
+            known=known,
+            n_jobs=n_jobs,
+            callback=watch,
+            observe=note,
+            number=number,
+        )
+
+    def draw_state(number: int) -> tuple[AscentState, InitialisationInfo | None]:
+        parameters, found = draw_start(number)
+        return AscentState.at(parameters), found
+
+    def begin_from(number: int, start: AscentState, found: InitialisationInfo | None) -> None:
+        if begin is not None:
+            begin(number, start.parameters, found)
+
+    return keep_best(climb, draw_state, n_init, begin_from, callback, observe, resumed)
+
+
+def keep_best(
+    climb: Callable[
+        [_State, Callback[_Fitted], Callable[[_State], None] | None, int], tuple[_Fitted, FitInfo]
+    ],
+    draw_start: Callable[[int], tuple[_State, InitialisationInfo | None]],
+    n_init: int,
+    begin: Callable[[int, _State, InitialisationInfo | None], None],
+    callback: Callback[_Fitted] | None = None,
+    observe: Callable[[FitState[_State, _Fitted]], None] | None = None,
+    resumed: FitState[_State, _Fitted] | None = None,
+) -> tuple[_Fitted, FitInfo]:
+    """Fit from several starts by any method and keep the result whose trace ends highest.
+
+    Parameters
+    ----------
+    climb : callable
+        Fits from a start. Its arguments are that start, or where it was left; what to call after
+        each iteration, once with a `Progress` and once with the state; and the start's number.
+    draw_start : callable
+        Returns the start of the given number, counted from 0, and how it was found.
+    n_init : int
+        Number of starts. No further ones are tried after the callback asked to stop.
+    begin : callable
+        Called with its number, state and origin when a start is begun from, or gone on with.
+    callback : callable or None
+        Called with a `Progress` after each iteration; a true value ends the fit.
+    observe : callable or None
+        Called with the state when a start was drawn, after each iteration, and at the end.
+    resumed : FitState or None
+        Where an earlier call was left.
+
+    Returns
+    -------
+    fitted : MixtureParameters or the like
+        The best of what `climb` returned.
+    info : FitInfo
+        How that fit went; seconds and passes are those of all starts.
+    """
     began = time.perf_counter()
-    state = FitState(0, None, None, None, 0) if resumed is None else resumed
+    state: FitState[_State, _Fitted] = resumed or FitState(0, None, None, None, 0)
     best, n_passes, first = state.best, state.n_passes, state.start
     stopped = False
 
-    def watch(progress: Progress) -> bool:
+    def watch(progress: Progress[_Fitted]) -> bool:
         # The very iteration that converges may be the one that is asked to be the last of all.
         nonlocal stopped
         stopped = callback is not None and bool(callback(progress))
         return stopped
 
     for number in range(first, n_init):
-        ascent = state.ascent if number == first else None
-        if ascent is None:
-            initial, initialisation = draw_start(number)
-            ascent = AscentState.at(initial)
-        else:
-            initialisation = state.initialisation
-        if begin is not None:
-            begin(number, ascent.parameters, initialisation)
-        here = FitState(number, initialisation, ascent, best, n_passes)
+        start, initialisation = state.ascent if number == first else None, state.initialisation
+        if start is None:
+            start, initialisation = draw_start(number)
+        begin(number, start, initialisation)
+        here = FitState(number, initialisation, start, best, n_passes)
         if observe is not None:
             observe(here)
-        parameters, info = fit_em(
-            source,
-            ascent,
-            structure,
-            regularisation,
-            tol=tol,
-            max_iter=max_iter,
-            previous_log_likelihood=previous_log_likelihood,
-            n_jobs=n_jobs,
-            callback=watch,
-            observe=None if observe is None else partial(_observe_ascent, observe, here),
-            number=number,
-        )
+        note = None if observe is None else partial(_observe_ascent, observe, here)
+        fitted, info = climb(start, watch, note, number)
         n_passes += info.n_passes
         if best is None or info.trace[-1] > best[1].trace[-1]:
-            best = parameters, replace(info, initialisation=initialisation)
+            best = fitted, replace(info, initialisation=initialisation)
         if stopped:
             break
     if best is None:
@@ -348,6 +424,8 @@ def fit_best(
 
 
 def _observe_ascent(
-    observe: Callable[[FitState], None], fit: FitState, ascent: AscentState
+    observe: Callable[[FitState[_State, _Fitted]], None],
+    fit: FitState[_State, _Fitted],
+    ascent: _State,
 ) -> None:
     observe(replace(fit, ascent=ascent))
