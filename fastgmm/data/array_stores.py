@@ -186,54 +186,14 @@ class ArrayStore(TableFile):
 
 
 def open_hdf5(path: Path, part: str) -> ArrayStore:
-    """Open an HDF5 file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    part : str
-        Path of the array or group within it; empty for the whole.
-
-    Returns
-    -------
-    ArrayStore
-        The table in it.
-
-    Raises
-    ------
-    DataError
-        As `ArrayStore`.
-    ImportError
-        If h5py is not installed.
-    """
+    """Open an array or group in an HDF5 file; `ArrayStore` says which, and what it raises."""
     h5py = import_from_extra("h5py", package="h5py", extra="hdf5", purpose="reading HDF5")
     stamp = FileStamp.of(path)
     return ArrayStore(lambda: h5py.File(path, "r"), "HDF5", repr(str(path)), part, stamp)
 
 
 def open_zarr(path: Path, part: str) -> ArrayStore:
-    """Open a Zarr store in a folder, of version 2 or 3.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-    part : str
-        Path of the array or group within it; empty for the whole.
-
-    Returns
-    -------
-    ArrayStore
-        The table in it.
-
-    Raises
-    ------
-    DataError
-        As `ArrayStore`.
-    ImportError
-        If zarr is not installed.
-    """
+    """Open an array or group in a folder of Zarr, version 2 or 3, as `open_hdf5` does."""
     zarr = import_from_extra("zarr", package="zarr", extra="zarr", purpose="reading Zarr")
 
     @contextmanager
@@ -244,23 +204,7 @@ def open_zarr(path: Path, part: str) -> ArrayStore:
 
 
 def open_stored(node: Any) -> ArrayStore:
-    """Return an array or group that the user has opened as a table.
-
-    Parameters
-    ----------
-    node : h5py.Dataset, h5py.Group, zarr.Array or zarr.Group
-        The array or group.
-
-    Returns
-    -------
-    ArrayStore
-        The table in it.
-
-    Raises
-    ------
-    DataError
-        As `ArrayStore`.
-    """
+    """Return an array or group of h5py or zarr, which the user has opened, as a table."""
     kind = "HDF5" if type(node).__module__.startswith("h5py") else "Zarr"
     return ArrayStore(lambda: nullcontext(node), kind, f"the {kind} data {node.name!r}")
 
