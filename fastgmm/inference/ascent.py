@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgmm.data.source import Source
 from fastgmm.inference.degeneracy import Degeneracy, find_degeneracies, hold_covariances
 from fastgmm.inference.passes import log_likelihood, mixture_statistics
+from fastgmm.model.m_step import NO_TERMS, ModelTerms, m_step
+from fastgmm.model.noise import statistics_without_noise, without_noise
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import SufficientStatistics
@@ -33,6 +36,8 @@ def em_step(
     structure: CovarianceStructure,
     regularisation: Regularisation,
     *,
+    terms: ModelTerms = NO_TERMS,
+    known: npt.NDArray[np.int64] | None = None,
     n_jobs: int | None = None,
 ) -> tuple[MixtureParameters, SufficientStatistics]:
     """Take one step of EM: one pass over the data and one solve.
@@ -47,6 +52,10 @@ def em_step(
         The structure of the covariances.
     regularisation : Regularisation
         Amounts added to the variances.
+    terms : ModelTerms
+        Prior and noise.
+    known : ndarray of shape (n_samples,) or None
+        Component that each row is known to come from, −1 where that is not known.
     n_jobs : int or None
         Number of threads.
 
@@ -64,15 +73,9 @@ def em_step(
     IllDefinedCovarianceError
         If a component collapsed and the regularisation is 0.
     """
-    statistics = mixture_statistics(source, parameters, n_jobs=n_jobs)
+    statistics = mixture_statistics(source, parameters, known=known, n_jobs=n_jobs)
     _require_finite(statistics.log_likelihood)
-    proposal = structure.solve(statistics, regularisation, parameters)
-    empty = statistics.empty()
-    if empty.any():
-        # The passes choose the reference, which is where the solve leaves such a component.
-        means = np.where(empty[:, None], parameters.means, proposal.means)
-        proposal = replace(proposal, means=means)
-    return proposal, statistics
+    return m_step(statistics, parameters, structure, regularisation, terms), statistics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +129,10 @@ class Ascent:
         Amounts added to the variances.
     n_jobs : int or None
         Number of threads.
+    terms : ModelTerms
+        Prior and noise. With a prior, what rises is the log-likelihood plus that of the prior.
+    known : ndarray of shape (n_samples,) or None
+        Component that each row is known to come from, −1 where that is not known.
     """
 
     def __init__(
@@ -135,11 +142,15 @@ class Ascent:
         structure: CovarianceStructure,
         regularisation: Regularisation,
         n_jobs: int | None,
+        terms: ModelTerms = NO_TERMS,
+        known: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self.source = source
         self.structure = structure
         self.regularisation = regularisation
         self.n_jobs = n_jobs
+        self.terms = terms
+        self.known = known
         self.parameters = state.parameters
         self.trace = list(state.trace)
         self.n_passes = state.n_passes
@@ -166,7 +177,7 @@ class Ascent:
             return False
         proposal, self._statistics = measured
         if self._holding:
-            proposal = hold_covariances(self.structure, self._statistics, self.parameters, proposal)
+            proposal = self._hold(self._statistics, self.parameters, proposal)
         self._before, self.parameters = self.parameters, proposal
         return True
 
@@ -178,7 +189,8 @@ class Ascent:
         """Return what is degenerate in the parameters."""
         if self._statistics is None:
             return ()  # no M-step was taken: the start is as it was given
-        return find_degeneracies(self.parameters, self.structure, self.regularisation)
+        gaussians = self.terms.gaussians(self.parameters)
+        return find_degeneracies(gaussians, self.structure, self.regularisation)
 
     def _measure(self, measure: Callable[[], tuple[float, _Result]]) -> _Result | None:
         """Measure the parameters and add to the trace, or go back one step and return None.
@@ -190,9 +202,7 @@ class Ascent:
         self.n_passes += 1
         if self._falls(value) and not self._holding and self._statistics is not None:
             self._holding = True
-            self.parameters = hold_covariances(
-                self.structure, self._statistics, self._before, self.parameters
-            )
+            self.parameters = self._hold(self._statistics, self._before, self.parameters)
             value, result = measure()
             self.n_passes += 1
         if self._falls(value):
@@ -203,14 +213,40 @@ class Ascent:
 
     def _em_step(self) -> tuple[float, tuple[MixtureParameters, SufficientStatistics]]:
         proposal, statistics = em_step(
-            self.source, self.parameters, self.structure, self.regularisation, n_jobs=self.n_jobs
+            self.source,
+            self.parameters,
+            self.structure,
+            self.regularisation,
+            terms=self.terms,
+            known=self.known,
+            n_jobs=self.n_jobs,
         )
-        return statistics.mean_log_likelihood, (proposal, statistics)
+        return self._objective(statistics.log_likelihood), (proposal, statistics)
 
     def _score(self) -> tuple[float, bool]:
-        total = log_likelihood(self.source, self.parameters, n_jobs=self.n_jobs)
+        total = log_likelihood(self.source, self.parameters, known=self.known, n_jobs=self.n_jobs)
         _require_finite(total)
-        return total / self.source.total_weight, True
+        return self._objective(total), True
+
+    def _objective(self, log_likelihood: float) -> float:
+        """Return what EM makes rise, divided by the total weight of the rows."""
+        log_prior = self.terms.log_prior(self.parameters, self.structure)
+        return (log_likelihood + log_prior) / self.source.total_weight
+
+    def _hold(
+        self,
+        statistics: SufficientStatistics,
+        before: MixtureParameters,
+        proposal: MixtureParameters,
+    ) -> MixtureParameters:
+        """Return the proposal with the covariances held that would lower the likelihood."""
+        if self.terms.noise is None:
+            return hold_covariances(self.structure, statistics, before, proposal)
+        others, share = statistics_without_noise(statistics)
+        held = hold_covariances(
+            self.structure, others, without_noise(before), without_noise(proposal)
+        )
+        return self.terms.noise.added(held, share)
 
     def _falls(self, value: float) -> bool:
         """Say whether a log-likelihood is lower than the last one beyond rounding."""

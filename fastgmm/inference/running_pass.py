@@ -96,7 +96,8 @@ def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> Pass
     centre = weights @ means / weights.sum()
     offsets = means - centre
     diagonals = whiteners if parameters.is_diagonal else np.einsum("kii->ki", whiteners)
-    computed = compute_type(dtype, 1.0 / diagonals)
+    # Uniform noise is a component whose whitener is zero.
+    computed = compute_type(dtype, 1.0 / diagonals[diagonals > 0.0])
     if parameters.is_diagonal:
         farthest = np.abs(whiteners * offsets).max()
         shifts = -whiteners * offsets
@@ -187,8 +188,6 @@ class RunningPass:
         The mixture; in the latter form rows are completed.
     mode : int
         What the pass is for, of the modes of `mixture_pass`.
-    n_features : int
-        Number of features.
     diagonal : bool
         Whether covariances are diagonal.
     n_rows : int or None
@@ -203,7 +202,6 @@ class RunningPass:
         self,
         parameters: PassParameters | CompletionParameters,
         mode: int,
-        n_features: int,
         *,
         diagonal: bool,
         n_rows: int | None = None,
@@ -211,10 +209,9 @@ class RunningPass:
         beside_readers: bool = False,
     ) -> None:
         self.parameters = parameters
-        self.n_features = n_features
-        self.diagonal = diagonal
         self.n_blocks = 0
         n_components = len(parameters.constants)
+        n_features = len(parameters.references) // n_components
         itemsize = parameters.constants.dtype.itemsize
         completing = isinstance(parameters, CompletionParameters)
         if diagonal:
@@ -302,45 +299,55 @@ class RunningPass:
         )
         return PassSums(counts, first, second, likelihood)
 
-    def statistics(
-        self, sums: PassSums, weight: float, log_likelihood: float | None = None
-    ) -> SufficientStatistics:
-        """Return sums as statistics.
 
-        Parameters
-        ----------
-        sums : PassSums
-            Those of this pass, or several of passes at the same parameters.
-        weight : float
-            Weight of the rows.
-        log_likelihood : float or None
-            What to take for the log-likelihood, if not the sum over the rows.
+def statistics_of(
+    sums: PassSums,
+    parameters: PassParameters | CompletionParameters,
+    *,
+    diagonal: bool,
+    weight: float,
+    log_likelihood: float | None = None,
+) -> SufficientStatistics:
+    """Return the sums of passes as statistics.
 
-        Returns
-        -------
-        SufficientStatistics
-            The statistics, about what the kernels subtracted.
-        """
-        parameters, n_features = self.parameters, self.n_features
-        n_components = len(parameters.constants)
-        if isinstance(parameters, CompletionParameters):
-            reference = parameters.references.reshape(n_components, n_features)
-        elif parameters.shared:
-            centre = parameters.centre.astype(np.float64) + parameters.centre_low
-            reference = np.repeat(centre[None], n_components, axis=0)
-        else:
-            means = parameters.references.astype(np.float64) + parameters.references_low
-            reference = means.reshape(n_components, n_features)
-        if self.diagonal:
-            first, second = unpack_products(sums.first, n_components, n_features)
-        else:
-            first = sums.first.reshape(n_components, n_features)
-            second = unpack_blocks(sums.second.reshape(n_components, -1), n_features)
-        return SufficientStatistics(
-            reference=reference,
-            counts=sums.counts,
-            first=first,
-            second=second,
-            log_likelihood=sums.log_likelihood if log_likelihood is None else log_likelihood,
-            weight=weight,
-        )
+    Parameters
+    ----------
+    sums : PassSums
+        Those of a pass, or of several at the same parameters.
+    parameters : PassParameters or CompletionParameters
+        Those of the passes.
+    diagonal : bool
+        Whether covariances are diagonal.
+    weight : float
+        Weight of the rows.
+    log_likelihood : float or None
+        What to take for the log-likelihood, if not the sum over the rows.
+
+    Returns
+    -------
+    SufficientStatistics
+        The statistics, about what the kernels subtracted.
+    """
+    n_components = len(parameters.constants)
+    n_features = len(parameters.references) // n_components
+    if isinstance(parameters, CompletionParameters):
+        reference = parameters.references.reshape(n_components, n_features)
+    elif parameters.shared:
+        centre = parameters.centre.astype(np.float64) + parameters.centre_low
+        reference = np.repeat(centre[None], n_components, axis=0)
+    else:
+        means = parameters.references.astype(np.float64) + parameters.references_low
+        reference = means.reshape(n_components, n_features)
+    if diagonal:
+        first, second = unpack_products(sums.first, n_components, n_features)
+    else:
+        first = sums.first.reshape(n_components, n_features)
+        second = unpack_blocks(sums.second.reshape(n_components, -1), n_features)
+    return SufficientStatistics(
+        reference=reference,
+        counts=sums.counts,
+        first=first,
+        second=second,
+        log_likelihood=sums.log_likelihood if log_likelihood is None else log_likelihood,
+        weight=weight,
+    )

@@ -116,7 +116,9 @@ class PassTask(NamedTuple):
     log_density : ndarray of shape (N,)
         Log-density of the mixture, in nats; this and what follows is empty unless asked for.
     labels : ndarray of shape (N,)
-        Most probable component; where given, −1 leaves a row out.
+        Most probable component. Read where they are given: −1 leaves a row out then; and, if
+        there are any, for moments and likelihoods, where they say which component a row is known
+        to come from, or −1.
     responsibilities : ndarray of shape (N, K)
         Posterior probabilities of the components.
     """
@@ -194,6 +196,18 @@ def weigh_responsibilities(joint, total, tile_weights, T, K, active, factor):
 
 
 @kernel()
+def keep_known(labels, row, n, T, K, joint, largest):
+    """Rule out all components but the one that a row is known to come from."""
+    for lane in range(n):
+        known = labels[row + lane]
+        if known >= 0:
+            largest[lane] = joint[known * T + lane]
+            for k in range(K):
+                if k != known:
+                    joint[k * T + lane] = -np.inf
+
+
+@kernel()
 def load_given(
     labels, given, by_label, row, n, tile_weights, T, K, responsibilities, active
 ):  # fmt: skip
@@ -252,6 +266,7 @@ def mixture_slot(task, slot):
     density = np.empty(T)
     active = np.empty(K, np.int64)
     best = np.empty(T, np.int64)
+    some_known = labels.shape[0] > 0 and (mode == MOMENTS or mode == LOG_LIKELIHOOD)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
@@ -279,6 +294,8 @@ def mixture_slot(task, slot):
                     for lane in range(n):
                         labels[row + lane] = best[lane]
                     continue
+                if some_known:
+                    keep_known(labels, row, n, T, K, joint, largest)
                 exponentiate(joint, largest, T, K, total, active)
                 add_log_likelihood(
                     largest, total, factor, offset, tile_weights, T, density, likelihood

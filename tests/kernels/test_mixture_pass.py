@@ -213,3 +213,29 @@ def test_rows_without_weight_are_absent_whatever_they_hold(dtype, fill, diagonal
     shares = oracle.one_hot(labels, 3)
     tolerance = 1e-12 if dtype is np.float64 else 2e-5
     assert_statistics(found, X, shares, None, diagonal, tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_rows_of_known_component_keep_it(diagonal, dtype):
+    D, K = 3, 5
+    generator = np.random.default_rng(0)
+    weights, means, covariances = mixture(D, K, diagonal=diagonal)
+    parameters = parameters_of(weights, means, covariances, diagonal=diagonal)
+    X = rows_of(means, 3000, dtype)
+    sample_weight = generator.uniform(size=len(X))
+    known = generator.integers(-1, K, size=len(X))
+    joint = oracle.joint_log_density(X, weights, means, covariances)
+    joint[(known[:, None] >= 0) & (known[:, None] != np.arange(K))] = -np.inf
+    densities = np.logaddexp.reduce(joint, axis=1)
+    source = ArraySource(X, sample_weight)
+    tolerance = 1e-10 if dtype == np.float64 else 1e-4
+
+    found = passes.mixture_statistics(source, parameters, known=known)
+
+    shares = np.exp(joint - densities[:, None])
+    assert_statistics(found, X, shares, sample_weight, diagonal, tolerance)
+    expected = sample_weight @ densities
+    assert found.log_likelihood == pytest.approx(expected, rel=tolerance)
+    measured = passes.log_likelihood(source, parameters, known=known)
+    assert measured == pytest.approx(expected, rel=tolerance)

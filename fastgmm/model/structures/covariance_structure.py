@@ -144,7 +144,7 @@ class CovarianceStructure(ABC):
         variances += regularisation.amounts
         weights = statistics.weights()
         whiteners = self.whiten(Spread(covariances, weights, regularisation, before))
-        return self._assemble(weights, statistics.means(), whiteners)
+        return self.assemble(weights, statistics.means(), whiteners)
 
     @abstractmethod
     def whiten(self, spread: Spread) -> FloatArray:
@@ -258,7 +258,7 @@ class CovarianceStructure(ABC):
         weights = parameters.weights
         none = Regularisation.none(parameters.n_features)
         whiteners = self.whiten(Spread(parameters.covariances(), weights, none, parameters))
-        return self._assemble(weights, parameters.means, whiteners)
+        return self.assemble(weights, parameters.means, whiteners)
 
     def reduce(self, covariances: FloatArray) -> FloatArray:
         """Return the user's shape of one covariance for each component, as an array of its own."""
@@ -283,7 +283,7 @@ class CovarianceStructure(ABC):
         features = (n_features,) * (1 if self.is_diagonal else 2)
         return np.broadcast_to(expanded, (n_components, *features))
 
-    def _assemble(
+    def assemble(
         self, weights: FloatArray, means: FloatArray, whiteners: FloatArray
     ) -> MixtureParameters:
         """Return the parameters; whiteners common to all components are repeated."""

@@ -1,0 +1,89 @@
+"""Uniform noise: points that come from no component, spread evenly over a region.
+
+A component of the density 1 / V everywhere, with V the hypervolume of the region (Banfield and
+Raftery, 1993; Fraley and Raftery, 1998, "How many clusters?", section 3.3). For the passes it is a
+component like the others, the last one, whose whitener is zero: each row has the same distance
+from it, none, and its normaliser is -log V.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.statistics import SufficientStatistics
+
+INITIAL_SHARE = 0.05
+"""Weight of the noise that EM starts with, where nothing is known of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class UniformNoise:
+    """Noise of constant density.
+
+    Attributes
+    ----------
+    log_volume : float
+        Logarithm of the hypervolume of the region it is spread over, in the product of the
+        features' units.
+    """
+
+    log_volume: float
+
+    def added(self, parameters: MixtureParameters, share: float) -> MixtureParameters:
+        """Return a mixture with the noise as its last component.
+
+        Parameters
+        ----------
+        parameters : MixtureParameters
+            The mixture, whose weights sum to 1.
+        share : float
+            Weight of the noise, from 0 to 1.
+
+        Returns
+        -------
+        MixtureParameters
+            One component more; the other weights are scaled to leave room for it.
+        """
+        with np.errstate(divide="ignore"):
+            others, own = np.log1p(-share), np.log(share)
+        middle = parameters.weights @ parameters.means / parameters.weights.sum()
+        zero = np.zeros((1, *parameters.whiteners.shape[1:]))
+        return MixtureParameters(
+            log_weights=np.append(parameters.log_weights + others, own),
+            means=np.concatenate([parameters.means, middle[None]]),
+            whiteners=np.concatenate([parameters.whiteners, zero]),
+            log_normalisers=np.append(parameters.log_normalisers, -self.log_volume),
+        )
+
+
+def without_noise(parameters: MixtureParameters) -> MixtureParameters:
+    """Return a mixture without its last component, the noise; the weights sum to 1 again."""
+    kept = slice(-1)
+    weights = parameters.weights[kept]
+    return MixtureParameters(
+        log_weights=parameters.log_weights[kept] - math.log(weights.sum()),
+        means=parameters.means[kept],
+        whiteners=parameters.whiteners[kept],
+        log_normalisers=parameters.log_normalisers[kept],
+    )
+
+
+def statistics_without_noise(
+    statistics: SufficientStatistics,
+) -> tuple[SufficientStatistics, float]:
+    """Return the statistics of all components but the last, the noise, and its share of all."""
+    kept = slice(-1)
+    total = statistics.counts.sum()
+    share = float(statistics.counts[-1] / total) if total > 0.0 else 0.0
+    others = replace(
+        statistics,
+        reference=statistics.reference[kept],
+        counts=statistics.counts[kept],
+        first=statistics.first[kept],
+        second=statistics.second[kept],
+    )
+    return others, share
