@@ -266,7 +266,7 @@ def mixture_slot(task, slot):
     density = np.empty(T)
     active = np.empty(K, np.int64)
     best = np.empty(T, np.int64)
-    some_known = labels.shape[0] > 0 and (mode == MOMENTS or mode == LOG_LIKELIHOOD)
+    some_known = labels.shape[0] > 0 and mode & (MOMENTS | LOG_LIKELIHOOD) != 0
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
