@@ -17,6 +17,7 @@ from fastgmm.data.source import Rows, Source
 from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.online import OnlineState, StepSchedule, online_step
 from fastgmm.inference.passes import log_likelihood
+from fastgmm.inference.random_rows import is_held_out, random_rows
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.model.structures import CovarianceStructure
 
@@ -240,7 +241,7 @@ def fit_minibatch(
             state = begin
         else:
             if isinstance(source, ArraySource):
-                sample = _random_rows(source, sample_rows, every, seed)
+                sample = random_rows(source, sample_rows, seed, held_out_every=every)
             else:
                 sample, blocks = _first_rows(source, sample_rows, every)
             online = begin(sample)
@@ -275,7 +276,7 @@ def _learn(
     held_out = state.held_out
     if plan.held_out_every is not None:
         assert numbers is not None
-        held = _is_held_out(numbers, plan.held_out_every)
+        held = is_held_out(numbers, plan.held_out_every)
         judges = ArraySource(X[held], None if weights is None else weights[held])
         if judges.total_weight > 0.0:
             total = log_likelihood(judges, state.online.parameters, n_jobs=n_jobs)
@@ -314,11 +315,6 @@ def _end(state: MinibatchState, plan: MinibatchPlan) -> EndReason | None:
     if since >= plan.patience:
         return "held_out"
     return "max_epochs" if state.epoch >= plan.max_epochs else None
-
-
-def _is_held_out(numbers: npt.NDArray[np.int64], every: int) -> npt.NDArray[np.bool_]:
-    held_out: npt.NDArray[np.bool_] = numbers % every == every - 1
-    return held_out
 
 
 def _batches(
@@ -409,23 +405,6 @@ def _gather(
         pass
 
 
-def _random_rows(source: ArraySource, size: int, every: int | None, seed: int) -> ArraySource:
-    """Return a random sample of the rows that are to be learnt, in their order."""
-    n_held_out = 0 if every is None else source.n_samples // every
-    n_learnt = source.n_samples - n_held_out
-    generator = np.random.default_rng(seed)
-    if source.weights is None:
-        chosen = np.sort(generator.choice(n_learnt, min(size, n_learnt), replace=False))
-        if every is not None:
-            chosen += chosen // (every - 1)
-        return ArraySource(source.rows(chosen))
-    present = np.flatnonzero(source.weights)
-    if every is not None:
-        present = present[~_is_held_out(present, every)]
-    chosen = np.sort(generator.choice(present, min(size, len(present)), replace=False))
-    return ArraySource(source.rows(chosen), source.weights[chosen])
-
-
 def _first_rows(source: Source, size: int, every: int | None) -> tuple[ArraySource, Iterator[Rows]]:
     """Return the first rows that are to be learnt, and all blocks, with those read for that."""
     blocks = source.blocks()
@@ -438,7 +417,7 @@ def _first_rows(source: Source, size: int, every: int | None) -> tuple[ArraySour
         read.append(Rows(X, weights))
         learnt = np.ones(len(X), dtype=bool) if weights is None else weights > 0.0
         if every is not None:
-            learnt &= ~_is_held_out(np.arange(n_read, n_read + len(X)), every)
+            learnt &= ~is_held_out(np.arange(n_read, n_read + len(X)), every)
         chosen = np.flatnonzero(learnt)[: size - n_sampled]
         sample.append(Rows(X[chosen], None if weights is None else weights[chosen]))
         n_read += len(X)

@@ -21,6 +21,7 @@ from fastgmm.inference.degeneracy import regularisation_for
 from fastgmm.inference.em import FitInfo, fit_best, fit_em
 from fastgmm.inference.initialisation import InitialisationInfo, InitMethod, initialise
 from fastgmm.inference.passes import mixture_statistics
+from fastgmm.inference.random_rows import random_rows
 from fastgmm.inference.survey import LARGEST_SAMPLE_BYTES, sample_size
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.plain_arrays import arrays_of, from_arrays
@@ -519,19 +520,10 @@ def _n_present(rows: ArraySource) -> int:
 
 def _sampled(rows: ArraySource, size: int, random_state: np.random.RandomState) -> ArraySource:
     """Return the rows of positive weight, or a random sample of them if they are many."""
-    if rows.weights is None:
-        present, n_present = None, rows.n_samples
-    else:
-        present = np.flatnonzero(rows.weights)
-        n_present = len(present)
+    n_present = _n_present(rows)
     if n_present <= size and n_present == rows.n_samples:
         return rows
-    generator = np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
-    chosen = np.sort(generator.choice(n_present, min(size, n_present), replace=False))
-    if present is not None:
-        chosen = present[chosen]
-    weights = None if rows.weights is None else rows.weights[chosen]
-    return ArraySource(rows.rows(chosen), weights)
+    return random_rows(rows, size, random_state.randint(np.iinfo(np.int32).max))
 
 
 def _require_finite(statistics: SufficientStatistics) -> None:
