@@ -59,56 +59,10 @@ def schema_columns(origin: str, schema: Any) -> tuple[Column, ...]:
     repeated = sorted(name for name, count in Counter(schema.names).items() if count > 1)
     if repeated:
         raise DataError(f"{origin} has several columns of the name {name_list(repeated)}")
-    return tuple(Column(field.name, str(field.type), arrow_dtype(field.type)) for field in schema)
-
-
-def arrow_dtype(kind: Any) -> np.dtype[Any] | None:
-    """Return the type in which `numbers` gives the values of an Arrow type.
-
-    Parameters
-    ----------
-    kind : pyarrow.DataType
-        The type.
-
-    Returns
-    -------
-    dtype or None
-        float32 for Arrow's, float64 for all other real numbers; None for other things.
-    """
-    types = import_pyarrow("reading columns").types
-    if types.is_float32(kind):
-        return np.dtype(np.float32)
-    is_number = (
-        types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_decimal(kind)
-        or types.is_boolean(kind)
-        or types.is_null(kind)
-    )
-    return np.dtype(np.float64) if is_number else None
-
-
-def numbers(column: Any) -> npt.NDArray[Any]:
-    """Return the values of a column.
-
-    Parameters
-    ----------
-    column : pyarrow.Array
-        The column.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-        float32 or float64, NaN for what is missing; 0 for values that are no numbers.
-    """
     pyarrow = import_pyarrow("reading columns")
-    dtype = arrow_dtype(column.type)
-    if dtype is None:
-        missing = column.is_null().to_numpy(zero_copy_only=False)
-        return np.where(missing, np.nan, 0.0)
-    cast = column.cast(pyarrow.from_numpy_dtype(dtype), safe=False)
-    values: npt.NDArray[Any] = cast.to_numpy(zero_copy_only=False)
-    return values
+    return tuple(
+        Column(field.name, str(field.type), _dtype(pyarrow.types, field.type)) for field in schema
+    )
 
 
 def batch_numbers(batch: Any, names: Sequence[str]) -> list[npt.NDArray[Any]]:
@@ -124,9 +78,35 @@ def batch_numbers(batch: Any, names: Sequence[str]) -> list[npt.NDArray[Any]]:
     Returns
     -------
     list of ndarray of shape (n_rows,)
-        Their values, as `numbers` gives them.
+        Their values, float32 where Arrow's are, else float64; NaN for what is missing, 0 for values
+        that are no numbers.
     """
-    return [numbers(batch.column(name)) for name in names]
+    pyarrow = import_pyarrow("reading columns")
+    return [_numbers(pyarrow, batch.column(name)) for name in names]
+
+
+def _dtype(types: Any, kind: Any) -> np.dtype[Any] | None:
+    """Return the type to give an Arrow type's numbers in; None if they are other things."""
+    if types.is_float32(kind):
+        return np.dtype(np.float32)
+    is_number = (
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_decimal(kind)
+        or types.is_boolean(kind)
+        or types.is_null(kind)
+    )
+    return np.dtype(np.float64) if is_number else None
+
+
+def _numbers(pyarrow: Any, column: Any) -> npt.NDArray[Any]:
+    dtype = _dtype(pyarrow.types, column.type)
+    if dtype is None:
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        return np.where(missing, np.nan, 0.0)
+    cast = column.cast(pyarrow.from_numpy_dtype(dtype), safe=False)
+    values: npt.NDArray[Any] = cast.to_numpy(zero_copy_only=False)
+    return values
 
 
 def reason_of(error: BaseException) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
 
-from fastgmm.data.arrow_columns import arrow_dtype, import_pyarrow, reason_of, schema_columns
+from fastgmm.data.arrow_columns import import_pyarrow, reason_of, schema_columns
 from fastgmm.data.arrow_filters import columns_to_read, filter_columns
 from fastgmm.data.arrow_rows import pieces_of
 from fastgmm.data.byte_streams import DAMAGED, HEAD_BYTES, ByteStream
@@ -79,7 +79,7 @@ class CsvFile(TableFile):
     ) -> Iterator[Piece]:
         """Return the rows, as far as the text can be read."""
         pyarrow = import_pyarrow("reading CSV")
-        wanted = columns_to_read(self.origin, self._schema, names, rows_wanted)
+        types = self._types(columns_to_read(self.origin, self._schema, names, rows_wanted))
         done = 0
         malformed: list[int] = []
 
@@ -90,7 +90,7 @@ class CsvFile(TableFile):
         try:
             for text in self._texts():
                 before = len(malformed)
-                table = self._table(text, wanted, on_malformed)
+                table = self._table(text, types, on_malformed)
                 for batch in table.to_batches():
                     yield from pieces_of(batch, names, done, rows_wanted)
                 done += table.num_rows + len(malformed) - before
@@ -119,18 +119,24 @@ class CsvFile(TableFile):
         pyarrow = import_pyarrow("reading CSV")
         if not text.strip():
             return pyarrow.schema([(name, pyarrow.null()) for name in self._form.names])
-        return self._table(_utf8(pyarrow.py_buffer(text)), None, lambda _: "skip").schema
+        return self._table(_utf8(pyarrow.py_buffer(text)), {}, lambda _: "skip").schema
 
-    def _table(self, text: Any, wanted: Sequence[str] | None, on_malformed: Any) -> Any:
+    def _types(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the types that columns are read as: the first lines tell whether of numbers."""
+        pyarrow = import_pyarrow("reading CSV")
+        numeric = {column.name for column in self.columns if column.dtype is not None}
+        types = {}
+        for name in names:
+            kind = self._schema.field(name).type
+            is_number = name in numeric and not pyarrow.types.is_boolean(kind)
+            types[name] = pyarrow.float64() if is_number else kind
+        return types
+
+    def _table(self, text: Any, types: Mapping[str, Any], on_malformed: Any) -> Any:
         """Return columns of some lines; all, with their types guessed, if none are named."""
         pyarrow = import_pyarrow("reading CSV")
         from pyarrow import csv as arrow_csv
 
-        kinds = {}
-        for name in wanted or ():
-            kind = self._schema.field(name).type
-            is_number = arrow_dtype(kind) is not None and not pyarrow.types.is_boolean(kind)
-            kinds[name] = pyarrow.float64() if is_number else kind
         return arrow_csv.read_csv(
             pyarrow.BufferReader(text),
             # Threads parse hardly faster, and do not know the numbers of the rows.
@@ -140,7 +146,7 @@ class CsvFile(TableFile):
             arrow_csv.ParseOptions(
                 delimiter=self._form.delimiter, invalid_row_handler=on_malformed
             ),
-            arrow_csv.ConvertOptions(column_types=kinds, include_columns=wanted),
+            arrow_csv.ConvertOptions(column_types=types, include_columns=list(types)),
         )
 
     def _explained(self, error: BaseException) -> tuple[int, str]:
