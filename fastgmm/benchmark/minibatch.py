@@ -26,7 +26,8 @@ from fastgmm.data.array import ArraySource
 from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
 from fastgmm.inference.em import fit_em
 from fastgmm.inference.minibatch import MinibatchPlan, batch_rows, fit_minibatch
-from fastgmm.inference.online import OnlineState, StepSchedule, begin_online, rows_of_start
+from fastgmm.inference.online import OnlineState, StepSchedule
+from fastgmm.inference.online_start import begin_online, rows_of_start
 from fastgmm.inference.passes import log_likelihood, mixture_statistics
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.structures import structure

@@ -35,7 +35,8 @@ from fastgmm.inference.minibatch import (
     batch_rows,
     fit_minibatch,
 )
-from fastgmm.inference.online import OnlineState, rows_of_start
+from fastgmm.inference.online import OnlineState
+from fastgmm.inference.online_start import rows_of_start
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.model.statistics import FloatArray
 

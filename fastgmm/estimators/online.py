@@ -26,14 +26,8 @@ from fastgmm.inference.degeneracy import Degeneracy, find_degeneracies, warn_of_
 from fastgmm.inference.em import FitInfo
 from fastgmm.inference.initialisation import InitMethod
 from fastgmm.inference.minibatch import batch_rows
-from fastgmm.inference.online import (
-    OnlineState,
-    StepSchedule,
-    begin_from_mixture,
-    begin_online,
-    online_step,
-    rows_to_begin,
-)
+from fastgmm.inference.online import OnlineState, StepSchedule, online_step
+from fastgmm.inference.online_start import begin_from_mixture, begin_online, rows_to_begin
 from fastgmm.model.parameters import MixtureParameters
 
 #: What the parameters of the steps may be, in the form scikit-learn's parameter validation takes.

@@ -17,7 +17,8 @@ from fastgmm.estimators import minibatch
 from fastgmm.estimators.checkpoints import CheckpointError
 from fastgmm.inference.em import Progress
 from fastgmm.inference.minibatch import MinibatchPlan, batch_rows, fit_minibatch
-from fastgmm.inference.online import StepSchedule, begin_online
+from fastgmm.inference.online import StepSchedule
+from fastgmm.inference.online_start import begin_online
 from fastgmm.model import persistence
 from fastgmm.model.structures import structure
 

@@ -14,7 +14,8 @@ from fastgmm.data.source import Rows, Source
 from fastgmm.inference import minibatch
 from fastgmm.inference.em import fit_em
 from fastgmm.inference.minibatch import MinibatchPlan, MinibatchState, fit_minibatch
-from fastgmm.inference.online import StepSchedule, begin_online
+from fastgmm.inference.online import StepSchedule
+from fastgmm.inference.online_start import begin_online
 from fastgmm.inference.passes import log_likelihood
 from fastgmm.model.structures import structure
 

@@ -9,47 +9,18 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.array import ArraySource
-from fastgmm.inference import online
 from fastgmm.inference.ascent import em_step
 from fastgmm.inference.em import fit_em
-from fastgmm.inference.online import (
-    OnlineState,
-    StepSchedule,
-    begin_from_mixture,
-    begin_online,
-    online_step,
-    rows_of_start,
-    rows_to_begin,
-)
-from fastgmm.inference.passes import log_likelihood, mixture_statistics
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.inference.online import OnlineState, StepSchedule, online_step
+from fastgmm.inference.passes import log_likelihood
 from fastgmm.model.regularisation import IllDefinedCovarianceError
 from fastgmm.model.structures import STRUCTURE_NAMES, structure
 from tests import oracle
+from tests.inference.online_states import begin, two_groups
 from tests.problems import problem
 
 FULL = structure("full")
 every_structure = pytest.mark.parametrize("name", STRUCTURE_NAMES)
-
-
-def two_groups(n_rows, seed=0, distance=6.0):
-    """Return rows of two groups in two dimensions, a third of them in the first, shuffled."""
-    rng = np.random.default_rng(seed)
-    labels = rng.random(n_rows) > 1 / 3
-    return rng.normal(size=(n_rows, 2)) + distance * labels[:, None]
-
-
-def begin(X, n_components=2, *, weights=None, name="full", unit=None, seed=0, **options):
-    options = {"reg_covar": 1e-6, "scale": "auto"} | options
-    state, _ = begin_online(
-        ArraySource(X, weights),
-        n_components,
-        structure(name),
-        random_state=np.random.RandomState(seed),
-        unit=unit,
-        **options,
-    )
-    return state
 
 
 def learn(state, X, size, schedule, *, kind=FULL, averaging=False):
@@ -294,69 +265,6 @@ def test_whatever_the_scale_the_fit_is_that_of_the_groups(name):
         assert_allclose(variances / scale**2, 1.0, atol=0.3)
 
 
-def test_the_start_is_fitted_to_a_sample_of_many_rows(monkeypatch):
-    monkeypatch.setattr(online, "sample_size", lambda *_: 500)
-    monkeypatch.setattr(online, "LARGEST_SAMPLE_BYTES", 0)
-    X = two_groups(4_000)
-    weights = np.ones(4_000)
-    weights[::2] = 0.0
-    X[::2] = 1e300
-    state, info = begin_online(
-        ArraySource(X, weights),
-        2,
-        FULL,
-        reg_covar=1e-6,
-        scale="auto",
-        random_state=np.random.RandomState(0),
-    )
-    assert info.trace[-1] < 0
-    assert state.weight == 2_000
-    assert_allclose(np.sort(state.parameters.means[:, 0]), [0.0, 6.0], atol=0.2)
-
-
-def test_rows_to_begin_and_of_the_start():
-    assert rows_to_begin(4, 3) == 160
-    assert rows_of_start(4, 3, FULL, 8) == 25_000
-    assert rows_of_start(32, 16, FULL, 8) == 20 * FULL.n_parameters(32, 16)
-    assert rows_of_start(8, 200, FULL, 8) == 64 * 2**20 // 1600
-
-
-def test_a_mixture_from_elsewhere_counts_as_one_unit():
-    X = two_groups(5_000)
-    parameters = MixtureParameters.from_covariances(
-        np.array([1 / 3, 2 / 3]), np.array([[0.0, 0.0], [6.0, 6.0]]), np.array([np.eye(2)] * 2)
-    )
-    batch = ArraySource(X[:1000])
-    state = begin_from_mixture(parameters, batch, reg_covar=1e-6, scale="auto")
-    assert state.unit == 1000
-    assert_allclose(FULL.solve(state.statistics, state.regularisation).means, parameters.means)
-    assert_allclose(
-        FULL.solve(state.statistics, state.regularisation).covariances(),
-        parameters.covariances(),
-        rtol=1e-12,
-    )
-    few = begin_from_mixture(parameters, ArraySource(X[:10]), reg_covar=1e-6, scale="auto")
-    assert few.unit == rows_to_begin(2, 2)
-    after, step = online_step(state, batch, StepSchedule(1.0, 0.0), FULL)
-    assert_allclose(step, 0.5)
-    expected = 0.5 * (parameters.means + mixture_statistics(batch, parameters).means())
-    assert_allclose(after.parameters.means, expected, atol=0.05)
-    assert_allclose(
-        state.statistics.log_likelihood, log_likelihood(batch, parameters) / 1000, rtol=1e-12
-    )
-
-
-@every_structure
-def test_a_mixture_from_elsewhere_is_itself_until_rows_come(name):
-    X = two_groups(500)
-    parameters = begin(X, name=name).parameters
-    state = begin_from_mixture(parameters, ArraySource(X), reg_covar=1e-6, scale="auto")
-    again = structure(name).solve(state.statistics, state.regularisation)
-    assert_allclose(again.means, parameters.means, rtol=1e-12)
-    assert_allclose(again.covariances(), parameters.covariances(), rtol=1e-12, atol=1e-14)
-    assert_allclose(again.weights, parameters.weights, rtol=1e-12)
-
-
 @every_structure
 @pytest.mark.parametrize("averaging", [False, True])
 def test_a_state_goes_through_json_to_the_last_bit(name, averaging):
@@ -389,11 +297,6 @@ def test_a_collapse_without_regularisation_is_an_error():
     flat = np.column_stack([np.ones(100), X[:100, 1]])
     with pytest.raises(IllDefinedCovarianceError, match="reg_covar"):
         learn(state, np.tile(flat, (2000, 1)), 20_000, StepSchedule(forgetting=0.01))
-
-
-def test_fewer_rows_than_components():
-    with pytest.raises(ValueError, match="n_components=3 needs at least as many rows; got 2"):
-        begin(np.eye(2), 3)
 
 
 def test_one_pass_of_small_batches_gets_near_the_optimum_of_batch_em():
