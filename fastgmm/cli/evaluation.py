@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastgmm.cli import options
 from fastgmm.cli.models import component_columns, load_model, open_rows
 from fastgmm.cli.output import check_not_read, check_output, print_json, print_pairs, write_columns
+from fastgmm.data.column_names import default_names
 
 TableOutput = Annotated[
     Path | None,
@@ -107,7 +108,7 @@ def sample(
     check_output(output)
     stored = load_model(model, random_state=random_state)
     rows, components = stored.mixture.sample(n_samples)
-    names = stored.feature_names or [f"x{j}" for j in range(rows.shape[1])]
+    names = stored.feature_names or default_names(rows.shape[1])
     columns: dict[str, NDArray[Any]] = {name: rows[:, j] for j, name in enumerate(names)}
     if labels:
         columns["component"] = components

@@ -11,6 +11,7 @@ import typer
 from fastgmm.cli import options
 from fastgmm.cli.models import MODEL_SUFFIX, LoadedModel, load_model
 from fastgmm.cli.output import print_columns, print_json, print_pairs, write
+from fastgmm.data.column_names import default_names
 
 if TYPE_CHECKING:
     from fastgmm.data.summary import ColumnSummary
@@ -69,7 +70,7 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
             "end": f"{end} after {model.n_iter_} iterations",
         }
     )
-    titles = names or tuple(f"x{j}" for j in range(model.n_features_in_))
+    titles = names or default_names(model.n_features_in_)
     shown = titles if len(titles) <= _MOST_MEANS else ()
     write(["\n"])
     print_columns(

@@ -40,6 +40,22 @@ def choose_columns(
     return list(columns) if columns else [name for name in names if name != weight_column]
 
 
+def default_names(count: int) -> tuple[str, ...]:
+    """Return what columns without names of their own are called.
+
+    Parameters
+    ----------
+    count : int
+        Number of columns.
+
+    Returns
+    -------
+    tuple of str
+        ``x0``, ``x1``, and so on.
+    """
+    return tuple(f"x{j}" for j in range(count))
+
+
 def name_list(names: Sequence[str], limit: int = 8, *, quoted: bool = True) -> str:
     """Return names as a message lists them, no more than a few.
 

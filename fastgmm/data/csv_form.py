@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fastgmm.data.column_names import default_names
 from fastgmm.data.errors import DataError
 
 _DELIMITERS = "\t;|,"
@@ -91,11 +92,9 @@ class CsvForm:
             or (_is_count(fields) and not _is_integers(_fields(lines[-1], delimiter)))
         )
         names = (
-            [field.strip() for field in fields]
-            if has_header
-            else [f"x{j}" for j in range(len(fields))]
+            tuple(field.strip() for field in fields) if has_header else default_names(len(fields))
         )
-        return cls(delimiter, tuple(names), has_header)
+        return cls(delimiter, names, has_header)
 
     def header_length(self, text: bytes) -> int:
         """Return how many of a text's first bytes are its header.

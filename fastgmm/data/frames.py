@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.batch import Batch, MissingPolicy, check_total_weight, checked
-from fastgmm.data.column_names import name_list
+from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.selection import Selection
 from fastgmm.data.source import sum_of_weights
@@ -186,7 +186,7 @@ def checked_array(
     DataError
         If a value is missing or infinite, there is no row, or none has weight.
     """
-    shown = names or [f"x{j}" for j in range(X.shape[1])]
+    shown = names or default_names(X.shape[1])
     batch = checked(Batch(X, weights, origin, 0), shown, missing)
     assert isinstance(batch.values, np.ndarray)
     if not batch.n_rows:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.batch import Batch, MissingPolicy, check_total_weight, checked
+from fastgmm.data.column_names import default_names
 from fastgmm.data.errors import DataError, SkippedDataWarning
 from fastgmm.data.memory_budget import DEFAULT_BUDGET, PREFETCH_DEPTH, rows_of_block
 from fastgmm.data.prefetch import prefetched
@@ -262,7 +263,7 @@ class StreamSource(Source):
         block: Rows | None = None  # one that batches are copied to, and not full yet
         filled = 0
         self._dropped = False
-        names = self.feature_names or [f"x{j}" for j in range(self.n_features)]
+        names = self.feature_names or default_names(self.n_features)
         for unchecked in self._batches():
             batch = unchecked
             if not self._sound:

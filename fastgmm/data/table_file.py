@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.column_names import name_list
+from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
 
@@ -205,7 +205,7 @@ def unnamed_columns(dtype: np.dtype[Any], count: int) -> tuple[Column, ...]:
     tuple of Column
         Columns ``x0``, ``x1``, and so on.
     """
-    return tuple(Column(f"x{j}", str(dtype), numeric_dtype(dtype)) for j in range(count))
+    return tuple(Column(name, str(dtype), numeric_dtype(dtype)) for name in default_names(count))
 
 
 def numeric_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
