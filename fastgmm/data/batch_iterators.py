@@ -11,16 +11,9 @@ import numpy as np
 from fastgmm.data.batch import Batch
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.frames import FrameColumns, frame_columns, is_frame
-from fastgmm.data.selection import Selection
+from fastgmm.data.frames import frame_columns, is_frame
+from fastgmm.data.selection import SelectedColumns, Selection
 from fastgmm.data.stream import ReadingOptions, StreamSource
-from fastgmm.data.table_file import (
-    check_matrix,
-    chosen_columns,
-    column_numbers,
-    common_dtype,
-    unnamed_columns,
-)
 
 
 class BatchSource(StreamSource):
@@ -93,7 +86,7 @@ class BatchSource(StreamSource):
             self._compare(columns, number)
             yield Batch(columns.values, columns.weights, f"batch {number}", 0)
 
-    def _columns(self, given: Any, number: int) -> FrameColumns:
+    def _columns(self, given: Any, number: int) -> SelectedColumns:
         """Return what is wanted of a batch."""
         origin = f"batch {number}"
         weights = None
@@ -107,7 +100,11 @@ class BatchSource(StreamSource):
         if is_frame(given):
             columns = frame_columns(given, origin, self._selection)
         else:
-            columns = self._matrix_columns(given, origin)
+            try:
+                matrix = np.asarray(given)
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{origin} is no array: {error}") from error
+            columns = self._selection.of_matrix(origin, matrix)
         if weights is None:
             return columns
         weights = np.asarray(weights, dtype=np.float64)
@@ -119,23 +116,7 @@ class BatchSource(StreamSource):
             )
         return columns._replace(weights=weights)
 
-    def _matrix_columns(self, given: Any, origin: str) -> FrameColumns:
-        try:
-            matrix = np.asarray(given)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{origin} is no array: {error}") from error
-        check_matrix(origin, matrix.shape, matrix.dtype)
-        columns = unnamed_columns(matrix.dtype, matrix.shape[1])
-        names = self._selection.features(origin, columns, named=False)
-        weight = self._selection.weight_column
-        return FrameColumns(
-            names if self._selection.columns else None,
-            chosen_columns(matrix, column_numbers(columns, names)),
-            None if weight is None else matrix[:, column_numbers(columns, [weight])[0]],
-            common_dtype(origin, columns),
-        )
-
-    def _compare(self, columns: FrameColumns, number: int) -> None:
+    def _compare(self, columns: SelectedColumns, number: int) -> None:
         """Make sure that a batch is like the first."""
         if _width(columns) != self.n_features:
             raise DataError(
@@ -161,7 +142,7 @@ class BatchSource(StreamSource):
         return {"kind": "batches"}
 
 
-def _width(columns: FrameColumns) -> int:
+def _width(columns: SelectedColumns) -> int:
     values = columns.values
     return values.shape[1] if isinstance(values, np.ndarray) else len(values)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,32 +14,11 @@ from fastgmm.data.array import ArraySource
 from fastgmm.data.batch import Batch, MissingPolicy, check_total_weight, checked
 from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.selection import Selection
+from fastgmm.data.selection import SelectedColumns, Selection
 from fastgmm.data.source import sum_of_weights
 from fastgmm.data.table_file import Column, common_dtype
 
 _ORIGIN = "the data frame"
-
-
-class FrameColumns(NamedTuple):
-    """Columns of a data frame.
-
-    Attributes
-    ----------
-    names : tuple of str or None
-        Names of the features, if all names of the frame are text.
-    values : list of ndarray of shape (n_rows,), or ndarray of shape (n_rows, n_features)
-        The features.
-    weights : ndarray of shape (n_rows,) or None
-        Weights of the rows.
-    dtype : dtype
-        float32 if all features are, else float64.
-    """
-
-    names: tuple[str, ...] | None
-    values: list[npt.NDArray[Any]] | npt.NDArray[Any]
-    weights: npt.NDArray[Any] | None
-    dtype: np.dtype[Any]
 
 
 def is_frame(data: Any) -> bool:
@@ -55,15 +34,12 @@ def is_frame(data: Any) -> bool:
     bool
         Whether it is; lazy ones are.
     """
-    pyarrow = sys.modules.get("pyarrow")
-    if pyarrow is not None and isinstance(data, pyarrow.RecordBatch):
-        return True
     from narwhals.dependencies import is_into_dataframe, is_polars_lazyframe
 
-    return is_into_dataframe(data) or is_polars_lazyframe(data)
+    return _is_record_batch(data) or is_into_dataframe(data) or is_polars_lazyframe(data)
 
 
-def frame_columns(frame: Any, origin: str, selection: Selection) -> FrameColumns:
+def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColumns:
     """Return the columns of a data frame that are wanted, as numbers.
 
     Parameters
@@ -77,8 +53,8 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> FrameColumns
 
     Returns
     -------
-    FrameColumns
-        The columns.
+    SelectedColumns
+        The columns; they have names if all names of the frame are text.
 
     Raises
     ------
@@ -89,9 +65,10 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> FrameColumns
     """
     import narwhals
 
-    pyarrow = sys.modules.get("pyarrow")
-    if pyarrow is not None and isinstance(frame, pyarrow.RecordBatch):
-        frame = pyarrow.Table.from_batches([frame])
+    if _is_record_batch(frame):
+        from pyarrow import Table
+
+        frame = Table.from_batches([frame])
     try:
         wrapped = narwhals.from_native(frame, pass_through=True)
     except narwhals.exceptions.DuplicateError:
@@ -118,7 +95,7 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> FrameColumns
         found = None if weights is None else weights.dtype
         common_dtype(origin, [Column(weight, str(series[weight].dtype), found)])
     values = [column for column in columns.values() if column is not None]
-    return FrameColumns(features if named else None, values, weights, dtype)
+    return SelectedColumns(features if named else None, values, weights, dtype)
 
 
 def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> ArraySource:
@@ -194,6 +171,12 @@ def checked_array(
     if batch.weights is not None:
         check_total_weight(origin, sum_of_weights(batch.weights.astype(np.float64)))
     return ArraySource(batch.values, batch.weights, names)
+
+
+def _is_record_batch(data: Any) -> bool:
+    """Say whether something is Arrow's record batch, of which narwhals knows nothing."""
+    pyarrow = sys.modules.get("pyarrow")
+    return pyarrow is not None and isinstance(data, pyarrow.RecordBatch)
 
 
 def _one_matrix(

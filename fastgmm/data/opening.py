@@ -16,7 +16,6 @@ from fastgmm.data.memory_budget import DEFAULT_BUDGET, bytes_of_memory
 from fastgmm.data.selection import Selection
 from fastgmm.data.source import Source
 from fastgmm.data.stream import ErrorPolicy, ReadingOptions
-from fastgmm.data.table_file import check_matrix, chosen_columns, column_numbers, unnamed_columns
 from fastgmm.data.table_opening import (
     is_arrow_stream,
     is_list_of_paths,
@@ -201,13 +200,6 @@ def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Sou
     array = np.asarray(data)
     if array.dtype.kind in "OSUT":
         raise TypeError(f"cannot read data from an object of type {type(data).__name__}")
-    origin = "the array"
-    check_matrix(origin, array.shape, array.dtype)
-    columns = unnamed_columns(array.dtype, array.shape[1])
-    features = selection.features(origin, columns, named=False)
-    weights = None
-    if selection.weight_column is not None:
-        weights = array[:, column_numbers(columns, [selection.weight_column])[0]]
-    X = chosen_columns(array, column_numbers(columns, features))
-    names = features if selection.columns else None
-    return checked_array(origin, X, weights, names, options.missing)
+    names, values, weights, dtype = selection.of_matrix("the array", array)
+    X = np.asarray(values, dtype)
+    return checked_array("the array", X, weights, names, options.missing)

@@ -4,11 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from fastgmm.data.column_names import choose_columns
 from fastgmm.data.errors import DataError
-from fastgmm.data.table_file import Column
+from fastgmm.data.table_file import (
+    Column,
+    check_matrix,
+    chosen_columns,
+    column_numbers,
+    common_dtype,
+    unnamed_columns,
+)
+
+
+class SelectedColumns(NamedTuple):
+    """What is wanted of a data frame or a matrix.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        Names of the features, if they have any.
+    values : list of ndarray of shape (n_rows,), or ndarray of shape (n_rows, n_features)
+        The features.
+    weights : ndarray of shape (n_rows,) or None
+        Weights of the rows.
+    dtype : dtype
+        float32 if all features are, else float64.
+    """
+
+    names: tuple[str, ...] | None
+    values: list[npt.NDArray[Any]] | npt.NDArray[Any]
+    weights: npt.NDArray[Any] | None
+    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +111,35 @@ class Selection:
         if not chosen:
             raise DataError(f"{origin} has no columns to use as features")
         return tuple(chosen)
+
+    def of_matrix(self, origin: str, matrix: npt.NDArray[Any]) -> SelectedColumns:
+        """Return what is wanted of a matrix.
+
+        Parameters
+        ----------
+        origin : str
+            What messages call it.
+        matrix : ndarray of shape (n_rows, n_columns)
+            The matrix.
+
+        Returns
+        -------
+        SelectedColumns
+            The columns; they have names if they were chosen by them.
+
+        Raises
+        ------
+        DataError
+            If it is no matrix of real numbers, or has no column to use.
+        ValueError
+            If a column that is wanted is not there.
+        """
+        check_matrix(origin, matrix.shape, matrix.dtype)
+        columns = unnamed_columns(matrix.dtype, matrix.shape[1])
+        names = self.features(origin, columns, named=False)
+        weights = None
+        if self.weight_column is not None:
+            weights = matrix[:, column_numbers(columns, [self.weight_column])[0]]
+        values = chosen_columns(matrix, column_numbers(columns, names))
+        dtype = common_dtype(origin, columns)
+        return SelectedColumns(names if self.columns else None, values, weights, dtype)

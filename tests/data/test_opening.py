@@ -95,6 +95,14 @@ def test_arrays_of_other_types_become_double_precision(tmp_path, dtype, order):
         assert_same_statistics(source, ArraySource(X.astype(np.float64)))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, bool])
+def test_lists_of_other_numbers_become_double_precision(dtype):
+    X = np.abs(rows(2000) * 3).astype(dtype)
+    source = open_data(X.tolist())
+    assert source.dtype == np.float64
+    assert_same_statistics(source, ArraySource(X.astype(np.float64)))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_names_are_known_where_there_are_any(tmp_path, form):
     source = open_data(FORMS[form](tmp_path, rows(100)))
