@@ -49,7 +49,7 @@ _SUFFIXES = {
 }
 
 _ZIP = b"PK"
-_HDF5_BLOCK = 512
+_HEAD_BYTES = 2**10
 _ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -73,8 +73,7 @@ def file_kind(path: Path) -> str | None:
     """
     if path.is_dir():
         return "Zarr" if any((path / marker).exists() for marker in _ZARR_MARKERS) else None
-    with path.open("rb") as file:
-        head = file.read(2 * _HDF5_BLOCK)
+    head = _head(path)
     if (kind := kind_of_head(head)) is not None:
         return kind
     names = [suffix.lower() for suffix in path.suffixes]
@@ -116,8 +115,13 @@ def looks_like_text(path: Path) -> bool:
     bool
         Whether it does not begin with bytes that no text has.
     """
-    with path.open("rb") as file:
-        head = file.read(2 * _HDF5_BLOCK)
+    head = _head(path)
     if head.startswith(GZIP):
         return True
     return bool(head) and b"\0" not in head and not head.startswith(_ZIP)
+
+
+def _head(path: Path) -> bytes:
+    """Return as many of a file's first bytes as tell its kind."""
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
