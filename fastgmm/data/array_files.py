@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
+from fastgmm.data.byte_streams import read_array
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
@@ -89,7 +89,7 @@ class _NumpyFile(TableFile):
         indices = column_numbers(self.columns, names)
         for first in range(0, end, n_rows):
             rows = np.empty((min(n_rows, end - first), self._n_columns), self._dtype)
-            _fill(file, rows)
+            read_array(file, rows)
             yield Piece(chosen_columns(rows, indices), first)
 
 
@@ -152,7 +152,7 @@ class NpyFile(_NumpyFile):
             columns = np.empty((len(indices), min(n_rows, end - first)), self._dtype)
             for column, j in zip(columns, indices, strict=True):
                 file.seek(self._offset + (j * self.n_rows + first) * self._dtype.itemsize)
-                _fill(file, column)
+                read_array(file, column)
             yield Piece(columns.T, first)
 
 
@@ -206,7 +206,7 @@ class NpzFile(_NumpyFile):
                 file.read(self._offset)
                 if self._fortran:
                     columns = np.empty((self._n_columns, self.n_rows), self._dtype)
-                    _fill(file, columns)
+                    read_array(file, columns)
                     chosen = chosen_columns(columns.T, column_numbers(self.columns, names))
                     yield Piece(chosen, 0)
                     return
@@ -237,13 +237,3 @@ class NpzFile(_NumpyFile):
                 raise ValueError(f"it holds no array {member!r}, but {name_list(names)}")
             with archive.open(archive.namelist()[names.index(member)]) as file:
                 yield file
-
-
-def _fill(file: IO[bytes], array: npt.NDArray[Any]) -> None:
-    """Read an array's bytes."""
-    rest = array.reshape(-1).view(np.uint8).data
-    while rest:
-        count = file.readinto(rest)  # type: ignore[attr-defined]
-        if not count:
-            raise EOFError("the file ends early")
-        rest = rest[count:]

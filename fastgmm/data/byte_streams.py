@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from fastgmm.data.file_stamps import FileStamp
 
 DAMAGED = (OSError, EOFError, zlib.error)
@@ -79,6 +82,29 @@ class ByteStream:
             finally:
                 if self._closes:
                     self._source.close()
+
+
+def read_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
+    """Fill an array with a file's next bytes.
+
+    Parameters
+    ----------
+    file : binary file object
+        The file.
+    array : ndarray, C-contiguous
+        What is filled.
+
+    Raises
+    ------
+    EOFError
+        If there are too few.
+    """
+    rest = array.reshape(-1).view(np.uint8).data
+    while rest:
+        count = file.readinto(rest)  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError("the file ends early")
+        rest = rest[count:]
 
 
 class _Joined(io.RawIOBase):

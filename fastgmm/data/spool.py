@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm.data.batch import Batch
+from fastgmm.data.byte_streams import read_array
 from fastgmm.data.source import Source
 from fastgmm.data.stream import ReadingOptions, StreamSource
 
@@ -68,19 +69,14 @@ class SpooledSource(StreamSource):
         for n_rows in self._sizes:
             X = np.empty((n_rows, self.n_features), self.dtype)
             weights = np.empty(n_rows) if self.has_weights else None
-            for part in (X, weights):
-                if part is not None:
-                    self._fill(part)
+            try:
+                for part in (X, weights):
+                    if part is not None:
+                        read_array(self._file, part)
+            except EOFError as error:
+                raise OSError(f"{self.description()} was cut short") from error
             yield Batch(X, weights, self.description(), row)
             row += n_rows
-
-    def _fill(self, part: np.ndarray[Any, Any]) -> None:
-        content = part.data.cast("B")
-        while content:
-            n_read = self._file.readinto(content)
-            if not n_read:
-                raise OSError(f"{self.description()} was cut short")
-            content = content[n_read:]
 
     def _identity(self) -> dict[str, Any]:
         return {"kind": "spooled", "rows": self.expected_samples, "digest": self._digest}

@@ -48,6 +48,13 @@ def test_other_rows_have_another_fingerprint():
     assert one != other
 
 
+def test_a_copy_that_is_cut_short_is_told():
+    source = SpooledSource(open_data(batches(rows(3000))), SMALL)
+    source._file.truncate(1000)
+    with pytest.raises(OSError, match="the copy of the rows in a temporary file was cut short"):
+        all_rows(source)
+
+
 def test_a_full_disk_is_told(monkeypatch):
     class Full:
         def __init__(self, **_): ...
