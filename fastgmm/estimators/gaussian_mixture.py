@@ -26,6 +26,7 @@ from fastgmm.estimators.progress import FitProgress
 from fastgmm.estimators.starts import check_enough_rows, drawn_starts, result_before
 from fastgmm.estimators.validation import (
     N_JOBS_CONSTRAINTS,
+    check_replayable,
     check_source,
     check_start,
     validated_fit,
@@ -387,12 +388,7 @@ class GaussianMixture(OnlineLearning, CallbackSupportMixin, DensityMixin, BaseEs
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
-        if not source.replayable:
-            raise ValueError(
-                f"{type(self).__name__}.fit goes through the rows many times, and an iterator "
-                "can be gone through only once: give a function that returns a new one each "
-                "time, or use partial_fit or MiniBatchGaussianMixture"
-            )
+        check_replayable(self, source)
         check_enough_rows(source, self.n_components)
         kind = self._structure()
         going_on = self.warm_start and hasattr(self, "converged_")

@@ -111,6 +111,29 @@ def check_source(
     )
 
 
+def check_replayable(estimator: BaseEstimator, source: Source) -> None:
+    """Raise if rows can be gone through only once, before a fit that does so many times.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What is fitted.
+    source : Source
+        The rows.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    if not source.replayable:
+        raise ValueError(
+            f"{type(estimator).__name__}.fit goes through the rows many times, and an iterator "
+            "can be gone through only once: give a function that returns a new one each "
+            "time, or use partial_fit or MiniBatchGaussianMixture"
+        )
+
+
 def check_array_source(
     estimator: BaseEstimator,
     X: Any,
