@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ AVERAGING_POWER = 2
 
 _MOST_PIECES = 2**16
 """A batch of more units than this is weighted by fewer, longer pieces."""
+
+_State = TypeVar("_State", bound="OnlineState")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +170,16 @@ class OnlineState:
 
     @classmethod
     def from_plain(
-        cls, values: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> OnlineState:
+        cls, values: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], **others: Any
+    ) -> Self:
         """Return the state that `plain` made plain.
 
         Parameters
         ----------
         values, arrays : mapping
             What `plain` returned; other entries are left alone.
+        **others
+            What a subclass has besides.
 
         Returns
         -------
@@ -206,6 +210,7 @@ class OnlineState:
             weight=float(values["weight"]),
             n_rows=int(values["n_rows"]),
             n_steps=int(values["n_steps"]),
+            **others,
         )
 
 
@@ -253,6 +258,41 @@ def online_step(
     IllDefinedCovarianceError
         If a component collapsed and the regularisation is 0.
     """
+    after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
+    if step == 0.0:
+        return state, 0.0
+    parameters = structure.solve(after.statistics, after.regularisation)
+    return replace(after, parameters=parameters), step
+
+
+def blend_batch(
+    state: _State,
+    batch: ArraySource,
+    schedule: StepSchedule,
+    *,
+    averaging: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[_State, float]:
+    """Make a pass over a batch of rows and blend what it finds with the statistics so far.
+
+    Parameters
+    ----------
+    state, batch, schedule, averaging, n_jobs
+        As for `online_step`.
+
+    Returns
+    -------
+    state : OnlineState
+        The state after the batch, but for the parameters, which are those of before; the state
+        itself if the batch has no weight.
+    step : float
+        The share that the batch got in the blend.
+
+    Raises
+    ------
+    ValueError
+        If the log-likelihood of the batch is not finite.
+    """
     weight = batch.total_weight
     if weight == 0.0:
         return state, 0.0
@@ -271,7 +311,6 @@ def online_step(
         state,
         statistics=statistics,
         averaged=averaged,
-        parameters=structure.solve(statistics, state.regularisation),
         time=state.time + length,
         weight=state.weight + weight,
         n_rows=state.n_rows + count_present(batch),

@@ -123,8 +123,8 @@ def begin_online(
     """
     itemsize = rows.dtype.itemsize
     most = rows_of_start(n_components, rows.n_features, structure, itemsize)
-    larger = _sampled(rows, most, random_state)
-    smaller = _sampled(larger, sample_size(n_components, rows.n_features, itemsize), random_state)
+    larger = sampled(rows, most, random_state)
+    smaller = sampled(larger, sample_size(n_components, rows.n_features, itemsize), random_state)
     regularisation = regularisation_for(larger, reg_covar, scale, n_jobs=n_jobs)
 
     def draw_start(number: int) -> tuple[MixtureParameters, InitialisationInfo]:
@@ -162,21 +162,17 @@ def begin_online(
         max_iter=_START_ITERATIONS,
         n_jobs=n_jobs,
     )
-    found = mixture_statistics(rows, parameters, n_jobs=n_jobs)
-    require_finite(found)
-    scaled = found.scaled(1.0 / found.weight)
-    # The passes choose the reference, which is where empty components would be put.
-    empty = scaled.empty()[:, None]
-    statistics = scaled.about(np.where(empty, parameters.means, scaled.means()))
-    unit = found.weight if unit is None else unit
+    statistics = mean_statistics(rows, parameters, n_jobs=n_jobs)
+    weight = rows.total_weight
+    unit = weight if unit is None else unit
     state = OnlineState(
         statistics=statistics,
         averaged=None,
         parameters=structure.solve(statistics, regularisation),
         regularisation=regularisation,
         unit=unit,
-        time=max(1.0, found.weight / unit),
-        weight=found.weight,
+        time=max(1.0, weight / unit),
+        weight=weight,
         n_rows=count_present(rows),
         n_steps=0,
     )
@@ -212,13 +208,9 @@ def begin_from_mixture(
     OnlineState
         The state before the batch.
     """
-    weights, means = parameters.weights, parameters.means
-    middle = weights @ means
-    offsets = means - middle
-    covariances = parameters.covariances()
+    weights, means, covariances = parameters.weights, parameters.means, parameters.covariances()
+    regularisation = mixture_regularisation(parameters, reg_covar, scale)
     diagonals = covariances if parameters.is_diagonal else np.einsum("kii->ki", covariances)
-    variances = weights @ (diagonals + offsets * offsets)
-    regularisation = Regularisation.from_variances(reg_covar, scale, middle, variances)
     # The M-step adds the regularisation again.
     diagonals -= np.minimum(regularisation.amounts, diagonals)
     counts = weights.reshape(-1, *[1] * (covariances.ndim - 1))
@@ -246,8 +238,66 @@ def begin_from_mixture(
     )
 
 
-def _sampled(rows: ArraySource, size: int, random_state: np.random.RandomState) -> ArraySource:
-    """Return the rows of positive weight, or a random sample of them if they are many."""
+def mean_statistics(
+    rows: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> SufficientStatistics:
+    """Return the statistics of rows scaled to a weight of 1, about their own means.
+
+    Parameters
+    ----------
+    rows : ArraySource
+        The rows.
+    parameters : MixtureParameters
+        The mixture. Components without points keep its means.
+    n_jobs : int or None
+        Number of threads.
+
+    Raises
+    ------
+    ValueError
+        If the log-likelihood of the rows is not finite.
+    """
+    found = mixture_statistics(rows, parameters, n_jobs=n_jobs)
+    require_finite(found)
+    scaled = found.scaled(1.0 / found.weight)
+    # The passes choose the reference, which is where empty components would be put.
+    empty = scaled.empty()[:, None]
+    return scaled.about(np.where(empty, parameters.means, scaled.means()))
+
+
+def mixture_regularisation(
+    parameters: MixtureParameters, reg_covar: float, scale: str
+) -> Regularisation:
+    """Return the regularisation that suits rows of a mixture.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        The mixture.
+    reg_covar, scale
+        As for `Regularisation.from_variances`.
+    """
+    weights, means = parameters.weights, parameters.means
+    middle = weights @ means
+    offsets = means - middle
+    covariances = parameters.covariances()
+    diagonals = covariances if parameters.is_diagonal else np.einsum("kii->ki", covariances)
+    variances = weights @ (diagonals + offsets * offsets)
+    return Regularisation.from_variances(reg_covar, scale, middle, variances)
+
+
+def sampled(rows: ArraySource, size: int, random_state: np.random.RandomState) -> ArraySource:
+    """Return the rows of positive weight, or a random sample of them if they are many.
+
+    Parameters
+    ----------
+    rows : ArraySource
+        The rows.
+    size : int
+        Most rows of the sample.
+    random_state : RandomState
+        Draws it.
+    """
     n_present = count_present(rows)
     if n_present <= size and n_present == rows.n_samples:
         return rows
