@@ -22,7 +22,7 @@ from scipy.special import digamma, gammaln
 
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import IllDefinedCovarianceError, Regularisation
-from fastgmm.model.statistics import FloatArray, SufficientStatistics
+from fastgmm.model.statistics import EMPTY_SHARE, FloatArray, SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure, Spread
 from fastgmm.model.structures.whitening import make_regular, require_variances
 from fastgmm.model.weight_priors import WeightPrior
@@ -223,6 +223,56 @@ class VariationalPosterior:
     def is_diagonal(self) -> bool:
         """Whether the scale matrices are diagonal."""
         return self.whiteners.ndim == 2
+
+    def statistics(
+        self, structure: CovarianceStructure, regularisation: Regularisation
+    ) -> SufficientStatistics:
+        """Return statistics that this posterior follows from, as `solve` has it.
+
+        Where components or features share a variance, each has the spread of all.
+
+        Parameters
+        ----------
+        structure : CovarianceStructure
+            The structure of the scale matrices.
+        regularisation : Regularisation
+            Amounts that `solve` adds to the variances.
+
+        Returns
+        -------
+        SufficientStatistics
+            The statistics, about the means of the points; their log-likelihood is nan.
+        """
+        prior = self.prior
+        counts = np.maximum(prior.weights.counts(self.concentrations), 0.0)
+        present = counts > EMPTY_SHARE * counts.sum()
+        offsets = (self.mean_precisions / np.where(present, counts, np.inf))[:, None] * (
+            self.means - prior.mean
+        )
+        shrunk = (counts * (prior.mean_precision / self.mean_precisions))[:, None] * offsets
+        covariances = self.mean_parameters().covariances()
+        axes = (slice(None),) + (None,) * (covariances.ndim - 1)
+        scatter = (prior.degrees_of_freedom + counts)[axes] * covariances - prior.scatter
+        if structure.is_diagonal:
+            scatter -= shrunk * offsets
+        else:
+            scatter -= shrunk[:, :, None] * offsets[:, None, :]
+        variances = scatter if structure.is_diagonal else np.einsum("kii->ki", scatter)
+        variances -= counts[:, None] * regularisation.amounts
+        if structure.is_tied:
+            scatter = (counts / counts.sum())[axes] * scatter.sum(axis=0)
+        if structure.is_spherical:
+            scatter[:] = scatter.mean(axis=1, keepdims=True)
+        variances = scatter if structure.is_diagonal else np.einsum("kii->ki", scatter)
+        np.maximum(variances, 0.0, out=variances)
+        return SufficientStatistics(
+            reference=prior.mean + offsets,
+            counts=counts,
+            first=np.zeros_like(self.means),
+            second=scatter,
+            log_likelihood=math.nan,
+            weight=float(counts.sum()),
+        )
 
     def mean_parameters(self) -> MixtureParameters:
         """Return the mixture with the expected weights, means and precisions."""

@@ -206,6 +206,24 @@ def test_a_component_without_points_has_the_prior_for_its_posterior(name, weight
 
 @every_six
 @every_prior
+def test_the_statistics_come_back_from_the_posterior(name, weights):
+    X = rows() + 1e5
+    shares = np.column_stack([shares_of(X, 3), np.zeros(len(X))])
+    posterior = solve(name, weights, X, shares)
+    statistics = posterior.statistics(structure(name), regularisation())
+    expected = statistics_of(name, X, shares)
+    assert_allclose(statistics.counts, expected.counts, atol=1e-12)
+    assert_allclose(statistics.means()[:3], expected.means()[:3], rtol=1e-12)
+    if name in ("full", "diag"):
+        assert_allclose(statistics.covariances()[:3], expected.covariances()[:3], atol=1e-6)
+    again = VariationalPosterior.solve(
+        posterior.prior, statistics, structure(name), regularisation()
+    )
+    assert_same(again, as_oracle(posterior)[0], rtol=1e-8)
+
+
+@every_six
+@every_prior
 def test_weights_count_as_copies(name, weights):
     X = rows()
     copies = np.random.default_rng(5).integers(0, 4, size=len(X))
