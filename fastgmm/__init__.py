@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastgmm.data.errors import DataError, SkippedDataWarning
     from fastgmm.data.opening import open_data
+    from fastgmm.estimators.bootstrap import bootstrap_parameters
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
@@ -28,6 +29,7 @@ __all__ = [
     "ModelFileError",
     "SkippedDataWarning",
     "__version__",
+    "bootstrap_parameters",
     "load",
     "open_data",
 ]
@@ -40,6 +42,7 @@ _HOMES = {
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
     "ModelFileError": "fastgmm.model.persistence",
     "SkippedDataWarning": "fastgmm.data.errors",
+    "bootstrap_parameters": "fastgmm.estimators.bootstrap",
     "load": "fastgmm.estimators.storage",
     "open_data": "fastgmm.data.opening",
 }

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastgmm.data.array import ArraySource
@@ -53,6 +53,25 @@ def validated_fit(method: _Method) -> _Method:
         The decorated method.
     """
     return cast(_Method, _fit_context(prefer_skip_nested_validation=True)(method))
+
+
+def validated_arguments(constraints: dict[str, list[Any]]) -> Callable[[_Method], _Method]:
+    """Make a function check its arguments first.
+
+    This is scikit-learn's own decorator, with a type.
+
+    Parameters
+    ----------
+    constraints : dict
+        What each argument may be.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+    decorate = validate_params(constraints, prefer_skip_nested_validation=True)
+    return cast(Callable[[_Method], _Method], decorate)
 
 
 def check_source(

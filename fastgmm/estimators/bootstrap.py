@@ -1,0 +1,281 @@
+"""How sure the parameters of a fitted mixture are, by resampling."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastgmm.estimators.evaluation import Rows, Weights
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, validated_arguments
+from fastgmm.inference.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, Replicates, bootstrap
+from fastgmm.inference.degeneracy import DegenerateComponentWarning, regularisation_for
+from fastgmm.inference.many_fits import EMSettings
+from fastgmm.model.statistics import FloatArray
+from fastgmm.model.structures import CovarianceStructure
+
+#: What the functions that resample allow, in the form scikit-learn's parameter validation takes.
+RESAMPLING_CONSTRAINTS: dict[str, list[Any]] = {
+    "mixture": [GaussianMixture],
+    "n_resamples": [Interval(Integral, 2, None, closed="left")],
+    "tol": [Interval(Real, 0.0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "random_state": ["random_state"],
+    "n_jobs": N_JOBS_CONSTRAINTS,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterUncertainty:
+    """How sure one kind of parameters is: weights, means or covariances.
+
+    Attributes
+    ----------
+    estimate : ndarray of shape (...)
+        The parameters of the mixture, in the shape of its attribute.
+    standard_error : ndarray of shape (...)
+        Standard error of each.
+    low, high : ndarray of shape (...)
+        Ends of the confidence interval of each.
+    replicates : ndarray of shape (n_resamples, ...)
+        The parameters fitted to each resample.
+    """
+
+    estimate: FloatArray
+    standard_error: FloatArray
+    low: FloatArray
+    high: FloatArray
+    replicates: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MixtureBootstrap:
+    """How sure the parameters of a mixture are, as `bootstrap_parameters` found.
+
+    Attributes
+    ----------
+    weights : ParameterUncertainty
+        Of shape (n_components,).
+    means : ParameterUncertainty
+        Of shape (n_components, n_features).
+    covariances : ParameterUncertainty
+        Of the shape that `covariances_` has.
+    kind : str
+        How resamples were made.
+    confidence_level : float
+        The level of the intervals.
+    n_resamples : int
+        Number of resamples that the figures are from.
+    n_failed : int
+        Number of resamples that were left out because a component collapsed; 0 unless
+        `reg_covar` is.
+    n_unconverged : int
+        Number of resamples whose fit was stopped by `max_iter`.
+    """
+
+    weights: ParameterUncertainty
+    means: ParameterUncertainty
+    covariances: ParameterUncertainty
+    kind: BootstrapKind
+    confidence_level: float
+    n_resamples: int
+    n_failed: int
+    n_unconverged: int
+
+
+@validated_arguments(
+    {
+        **RESAMPLING_CONSTRAINTS,
+        "kind": [StrOptions(set(BOOTSTRAP_KINDS))],
+        "confidence_level": [Interval(Real, 0.0, 1.0, closed="neither")],
+    }
+)
+def bootstrap_parameters(
+    mixture: GaussianMixture,
+    X: Rows,
+    sample_weight: Weights = None,
+    *,
+    n_resamples: int = 999,
+    kind: BootstrapKind = "nonparametric",
+    confidence_level: float = 0.95,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    random_state: int | np.random.RandomState | None = None,
+    n_jobs: int | None = None,
+) -> MixtureBootstrap:
+    """Return standard errors and confidence intervals of a mixture's parameters.
+
+    The mixture is fitted anew to many resamples of the rows. Each fit starts from the mixture
+    itself, so that its components keep their numbers.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+        A mixture that was fitted to the rows, best with a small `tol`.
+    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+        The rows that it was fitted to. They are never copied: a row that is drawn three times is
+        one of weight 3.
+    sample_weight : array-like of shape (n_samples,) or str, default=None
+        The weights that it was fitted with. A weight of w means w copies of the row, as many of
+        which are drawn as there are in all.
+    n_resamples : int, default=999
+        Number of resamples. The jackknife has one for each row.
+    kind : {"nonparametric", "weighted", "parametric", "jackknife"}, default="nonparametric"
+        How a resample is made:
+
+        - "nonparametric": rows are drawn with replacement (Efron, 1979);
+        - "weighted": each row has a random weight, and all sum to their number; this is the
+          weighted likelihood bootstrap (Newton and Raftery, 1994), under which no component loses
+          its last rows;
+        - "parametric": rows are drawn from the mixture;
+        - "jackknife": one row is left out.
+    confidence_level : float, default=0.95
+        Level of the intervals. Their ends are quantiles of the fitted values, or, for the
+        jackknife, as many standard errors from the estimate as a normal distribution asks for.
+    tol : float, default=1e-6
+        A fit ends when the mean log-likelihood of a row changes by less than this, in nats. A
+        fit that ends early stays near the mixture it started from, and errors come out too small.
+    max_iter : int, default=1000
+        Most iterations of a fit.
+    random_state : int, RandomState instance or None, default=None
+        Source of the randomness. The result does not depend on the number of threads.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one.
+
+    Returns
+    -------
+    MixtureBootstrap
+        Standard errors, intervals, and the fitted values.
+
+    Raises
+    ------
+    ValueError
+        If the weights sum to less than 2, or fewer than two fits are left because components
+        collapsed.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a fit has not come to rest after `max_iter` iterations.
+    DegenerateComponentWarning
+        If resamples were left out because a component collapsed and `reg_covar` is 0.
+
+    See Also
+    --------
+    bootstrap_likelihood_ratio_test : Tests how many components there are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import GaussianMixture, bootstrap_parameters
+    >>> X = np.random.default_rng(0).normal(3.0, 2.0, size=(400, 1))
+    >>> mixture = GaussianMixture().fit(X)
+    >>> result = bootstrap_parameters(mixture, X, random_state=0)
+    >>> print(f"{result.means.estimate[0, 0]:.2f} ± {result.means.standard_error[0, 0]:.2f}")
+    3.06 ± 0.10
+    >>> result.means.replicates.shape
+    (999, 1, 1)
+    """
+    source, parameters = mixture._evaluated(X, sample_weight)
+    structure = mixture._structure()
+    regularisation = regularisation_for(
+        source, mixture.reg_covar, mixture.reg_covar_scale, n_jobs=n_jobs
+    )
+    replicates = bootstrap(
+        source,
+        parameters,
+        EMSettings(structure, regularisation, tol, max_iter, n_jobs),
+        kind=kind,
+        n_resamples=n_resamples,
+        seed=int(check_random_state(random_state).randint(np.iinfo(np.int32).max)),
+    )
+    failed = np.concatenate([fits.failed for fits in replicates.fits])
+    converged = np.concatenate([fits.converged for fits in replicates.fits])
+    _warn(failed, converged | failed, max_iter)
+    multiplicities = replicates.multiplicities[~failed]
+    estimates = (parameters.weights, parameters.means, structure.covariances(parameters))
+    weights, means, covariances = (
+        _uncertainty(estimate, values[~failed], multiplicities, kind, confidence_level)
+        for estimate, values in zip(
+            estimates, _values(replicates, structure, parameters.n_components), strict=True
+        )
+    )
+    return MixtureBootstrap(
+        weights,
+        means,
+        covariances,
+        kind,
+        confidence_level,
+        n_resamples=int((~failed).sum()),
+        n_failed=int(failed.sum()),
+        n_unconverged=int((~(converged | failed)).sum()),
+    )
+
+
+def _values(
+    replicates: Replicates, structure: CovarianceStructure, n_components: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return weights, means and covariances of all fits, in the shapes that users see."""
+    weights, means, covariances = [], [], []
+    for fits in replicates.fits:
+        parameters = fits.parameters
+        weights.append(parameters.weights.reshape(-1, n_components))
+        means.append(parameters.means.reshape(-1, n_components, parameters.n_features))
+        expanded = parameters.covariances()
+        each = expanded.reshape(-1, n_components, *expanded.shape[1:])
+        covariances.append(np.array([structure.reduce(one) for one in each]))
+    return np.concatenate(weights), np.concatenate(means), np.concatenate(covariances)
+
+
+def _uncertainty(
+    estimate: FloatArray,
+    replicates: FloatArray,
+    multiplicities: FloatArray,
+    kind: BootstrapKind,
+    confidence_level: float,
+) -> ParameterUncertainty:
+    tail = 0.5 * (1.0 - confidence_level)
+    if kind == "jackknife":
+        n = multiplicities.sum()
+        middle = np.average(replicates, axis=0, weights=multiplicities)
+        squares = np.average((replicates - middle) ** 2, axis=0, weights=multiplicities)
+        error = np.sqrt((n - 1.0) * squares)
+        reach = norm.isf(tail) * error
+        low, high = estimate - reach, estimate + reach
+    else:
+        error = replicates.std(axis=0, ddof=1)
+        low, high = np.quantile(replicates, [tail, 1.0 - tail], axis=0)
+    return ParameterUncertainty(estimate, error, low, high, replicates)
+
+
+def _warn(failed: np.ndarray, done: np.ndarray, max_iter: int) -> None:
+    """Tell what happened to some of the fits, if anything did."""
+    if failed.sum() > len(failed) - 2:
+        raise ValueError(
+            f"a component collapsed in {failed.sum()} of {len(failed)} resamples, so that nothing "
+            "can be said: use reg_covar > 0 (it is 0), fewer components, or kind='weighted'"
+        )
+    # The caller of the public function is four frames up, for that has a decorator.
+    if failed.any():
+        warnings.warn(
+            f"{failed.sum()} of {len(failed)} resamples are left out, in which a component "
+            "collapsed: use reg_covar > 0 (it is 0), fewer components, or kind='weighted'",
+            DegenerateComponentWarning,
+            stacklevel=4,
+        )
+    if not done.all():
+        warnings.warn(
+            f"EM did not converge in {(~done).sum()} of {len(done)} resamples: after "
+            f"max_iter={max_iter} iterations the mean log-likelihood still changed by tol or "
+            "more. Increase max_iter or tol.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
