@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -14,19 +15,26 @@ from sklearn.utils import check_random_state
 from fastgmm.data.source import Source
 from fastgmm.estimators.checkpoints import Arrays, Checkpoint, State
 from fastgmm.inference.ascent import AscentState
-from fastgmm.inference.em import EMState, FitInfo, FitState
+from fastgmm.inference.em import FitInfo, FitState
 from fastgmm.inference.initialisation import InitialisationInfo
+from fastgmm.inference.variational import VariationalState
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.persistence import StoredModel
 from fastgmm.model.plain_arrays import arrays_of, from_arrays
+from fastgmm.model.plain_posteriors import plain_posterior, posterior_from_plain
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import SufficientStatistics
+from fastgmm.model.variational import VariationalPosterior, VariationalPrior
+
+_State = TypeVar("_State")
+_Fitted = TypeVar("_Fitted")
 
 
-class FitCheckpoint:
+class FitCheckpoint(ABC, Generic[_State, _Fitted]):
     """Keeps the checkpoint of a batch fit, if the estimator has one.
 
-    As a context manager it writes the newest state at the end, whatever the fit ended with.
+    As a context manager it writes the newest state at the end, whatever the fit ended with. Each
+    way of fitting has its own subclass, which takes apart what its starts stand at and result in.
 
     Parameters
     ----------
@@ -55,7 +63,7 @@ class FitCheckpoint:
 
     def __init__(self, estimator: Any, source: Source) -> None:
         self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
-        self.resumed: EMState | None = None
+        self.resumed: FitState[_State, _Fitted] | None = None
         self._source = source
         self._checkpoint = Checkpoint.of(estimator, source)
         self._stored: StoredModel | None = None
@@ -71,7 +79,7 @@ class FitCheckpoint:
         self.random_state.set_state(("MT19937", key, *state))
         self.seed = values["seed"]
         source.note_size(*values["size"])
-        self.resumed = _unpack_fit(values, arrays)
+        self.resumed = self._unpack_fit(values, arrays)
 
     @property
     def regularisation(self) -> Regularisation | None:
@@ -81,7 +89,9 @@ class FitCheckpoint:
         arrays = self._stored.arrays
         return Regularisation(arrays["regularisation"], arrays["constant"])
 
-    def observer(self, regularisation: Regularisation) -> Callable[[EMState], None] | None:
+    def observer(
+        self, regularisation: Regularisation
+    ) -> Callable[[FitState[_State, _Fitted]], None] | None:
         """Return what is to be called with each state of the fit.
 
         Parameters
@@ -98,7 +108,7 @@ class FitCheckpoint:
         if checkpoint is None:
             return None
 
-        def observe(state: EMState) -> None:
+        def observe(state: FitState[_State, _Fitted]) -> None:
             # Taken now: the generator has moved on by the time that the state is written.
             random: Any = self.random_state.get_state(legacy=True)
             checkpoint.observe(partial(self._pack, state, regularisation, random))
@@ -117,8 +127,26 @@ class FitCheckpoint:
         if self._checkpoint is not None:
             self._checkpoint.write()
 
-    def _pack(self, state: EMState, regularisation: Regularisation, random: Any) -> State:
-        values, arrays = _pack_fit(state)
+    @abstractmethod
+    def _pack_state(self, state: _State) -> State:
+        """Return values and arrays of a start's state."""
+
+    @abstractmethod
+    def _unpack_state(self, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> _State:
+        """Return the state that `_pack_state` took apart."""
+
+    @abstractmethod
+    def _pack_best(self, fitted: _Fitted) -> State:
+        """Return values and arrays of the best result so far."""
+
+    @abstractmethod
+    def _unpack_best(self, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> _Fitted:
+        """Return the result that `_pack_best` took apart."""
+
+    def _pack(
+        self, state: FitState[_State, _Fitted], regularisation: Regularisation, random: Any
+    ) -> State:
+        values, arrays = self._pack_fit(state)
         _, key, position, has_gauss, gauss = random
         values["random_state"] = [int(position), int(has_gauss), float(gauss)]
         values["seed"] = self.seed
@@ -128,69 +156,129 @@ class FitCheckpoint:
         arrays["constant"] = regularisation.constant
         return values, arrays
 
+    def _pack_fit(self, state: FitState[_State, _Fitted]) -> State:
+        found = state.initialisation
+        values: dict[str, Any] = {
+            "start": state.start,
+            "n_passes": state.n_passes,
+            "initialisation": None if found is None else asdict(found),
+            "ascent": None,
+            "best": None,
+        }
+        arrays: Arrays = {}
+        if state.ascent is not None:
+            values["ascent"], added = self._pack_state(state.ascent)
+            arrays.update(added)
+        if state.best is not None:
+            fitted, info = state.best
+            told, added = self._pack_best(fitted)
+            values["best"] = {"info": asdict(info), "fitted": told}
+            arrays.update(added)
+        return values, arrays
 
-def _pack_fit(state: EMState) -> State:
-    values: dict[str, Any] = {
-        "start": state.start,
-        "n_passes": state.n_passes,
-        "initialisation": None if state.initialisation is None else asdict(state.initialisation),
-        "ascent": None,
-        "best": None,
-    }
-    arrays: Arrays = {}
-    ascent = state.ascent
-    if ascent is not None:
-        statistics = ascent.statistics
-        values["ascent"] = {
-            "holding": ascent.holding,
-            "trace": list(ascent.trace),
-            "n_passes": ascent.n_passes,
-            "reason": ascent.reason,
+    def _unpack_fit(
+        self, values: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> FitState[_State, _Fitted]:
+        found, best = values["initialisation"], None
+        if values["best"] is not None:
+            info = FitInfo.from_plain(values["best"]["info"])
+            best = self._unpack_best(values["best"]["fitted"], arrays), info
+        return FitState(
+            values["start"],
+            None if found is None else InitialisationInfo(**found),
+            None if values["ascent"] is None else self._unpack_state(values["ascent"], arrays),
+            best,
+            values["n_passes"],
+        )
+
+
+class EMCheckpoint(FitCheckpoint[AscentState, MixtureParameters]):
+    """Keeps the checkpoint of a fit by EM."""
+
+    def _pack_state(self, state: AscentState) -> State:
+        statistics = state.statistics
+        values = {
+            "holding": state.holding,
+            "trace": list(state.trace),
+            "n_passes": state.n_passes,
+            "reason": state.reason,
             "log_likelihood": None if statistics is None else statistics.log_likelihood,
             "weight": None if statistics is None else statistics.weight,
         }
-        arrays.update(arrays_of(ascent.parameters, "current"))
-        arrays.update(arrays_of(ascent.before, "before"))
+        arrays = arrays_of(state.parameters, "current") | arrays_of(state.before, "before")
         if statistics is not None:
-            arrays.update(arrays_of(statistics, "statistics"))
-    if state.best is not None:
-        parameters, info = state.best
-        values["best"] = asdict(info)
-        arrays.update(arrays_of(parameters, "best"))
-    return values, arrays
+            arrays |= arrays_of(statistics, "statistics")
+        return values, arrays
 
-
-def _unpack_fit(values: Mapping[str, Any], arrays: Mapping[str, Any]) -> EMState:
-    ascent: AscentState | None = None
-    if values["ascent"] is not None:
-        told = values["ascent"]
+    def _unpack_state(self, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> AscentState:
         statistics = None
-        if told["weight"] is not None:
+        if values["weight"] is not None:
             statistics = from_arrays(
                 SufficientStatistics,
                 "statistics",
                 arrays,
-                log_likelihood=told["log_likelihood"],
-                weight=told["weight"],
+                log_likelihood=values["log_likelihood"],
+                weight=values["weight"],
             )
-        ascent = AscentState(
+        return AscentState(
             from_arrays(MixtureParameters, "current", arrays),
             from_arrays(MixtureParameters, "before", arrays),
             statistics,
-            told["holding"],
-            tuple(told["trace"]),
-            told["n_passes"],
-            told["reason"],
+            values["holding"],
+            tuple(values["trace"]),
+            values["n_passes"],
+            values["reason"],
         )
-    found = values["initialisation"]
-    best: tuple[MixtureParameters, FitInfo] | None = None
-    if values["best"] is not None:
-        info = FitInfo.from_plain(values["best"])
-        best = from_arrays(MixtureParameters, "best", arrays), info
-    return FitState(
-        values["start"],
-        None if found is None else InitialisationInfo(**found),
-        ascent,
-        best,
-        values["n_passes"],
-    )
+
+    def _pack_best(self, fitted: MixtureParameters) -> State:
+        return {}, arrays_of(fitted, "best")
+
+    def _unpack_best(
+        self,
+        values: Mapping[str, Any],  # noqa: ARG002 - there are arrays only
+        arrays: Mapping[str, Any],
+    ) -> MixtureParameters:
+        return from_arrays(MixtureParameters, "best", arrays)
+
+
+class VariationalCheckpoint(FitCheckpoint[VariationalState, VariationalPosterior]):
+    """Keeps the checkpoint of a fit by variational Bayes."""
+
+    @property
+    def prior(self) -> VariationalPrior | None:
+        """The prior, where a checkpoint has it."""
+        if self.resumed is None:
+            return None
+        if self.resumed.ascent is not None:
+            return self.resumed.ascent.posterior.prior
+        return None if self.resumed.best is None else self.resumed.best[0].prior
+
+    def _pack_state(self, state: VariationalState) -> State:
+        posterior, arrays = plain_posterior(state.posterior, "current")
+        values = {
+            "posterior": posterior,
+            "exact": state.exact,
+            "trace": list(state.trace),
+            "n_passes": state.n_passes,
+            "reason": state.reason,
+        }
+        return values, arrays
+
+    def _unpack_state(
+        self, values: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> VariationalState:
+        return VariationalState(
+            posterior_from_plain("current", values["posterior"], arrays),
+            values["exact"],
+            tuple(values["trace"]),
+            values["n_passes"],
+            values["reason"],
+        )
+
+    def _pack_best(self, fitted: VariationalPosterior) -> State:
+        return plain_posterior(fitted, "best")
+
+    def _unpack_best(
+        self, values: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> VariationalPosterior:
+        return posterior_from_plain("best", values, arrays)

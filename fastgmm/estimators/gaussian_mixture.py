@@ -19,7 +19,7 @@ from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
 from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
-from fastgmm.estimators.fit_checkpoints import FitCheckpoint
+from fastgmm.estimators.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.fit_warnings import warn_of_fit
 from fastgmm.estimators.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.progress import FitProgress
@@ -396,7 +396,7 @@ class GaussianMixture(OnlineLearning, CallbackSupportMixin, DensityMixin, BaseEs
         progress = FitProgress(
             self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
         )
-        with FitCheckpoint(self, source) as checkpoint:
+        with EMCheckpoint(self, source) as checkpoint:
             if going_on:
                 starts = result_before(self, source, checkpoint)
             else:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
-from fastgmm.estimators.fit_checkpoints import FitCheckpoint
+from fastgmm.estimators.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.validation import GivenStart, check_labels
 from fastgmm.inference.degeneracy import regularisation_for
 from fastgmm.inference.initialisation import InitialisationInfo, initialise
@@ -48,7 +48,7 @@ def drawn_starts(
     estimator: Any,
     source: Source,
     structure: CovarianceStructure,
-    checkpoint: FitCheckpoint,
+    checkpoint: EMCheckpoint,
     given: GivenStart,
 ) -> Starts:
     """Return the `n_init` starts of a fit from the beginning, after a first look at the data.
@@ -62,7 +62,7 @@ def drawn_starts(
         The rows.
     structure : CovarianceStructure
         The structure of the covariances.
-    checkpoint : FitCheckpoint
+    checkpoint : EMCheckpoint
         Has the seeds; and the regularisation where the last start was begun already, which needs
         no look at the data.
     given : GivenStart
@@ -156,7 +156,7 @@ def surveyed_draw(
     return draw
 
 
-def result_before(estimator: Any, source: Source, checkpoint: FitCheckpoint) -> Starts:
+def result_before(estimator: Any, source: Source, checkpoint: EMCheckpoint) -> Starts:
     """Return the result of the fit before as the only start.
 
     Parameters
@@ -166,7 +166,7 @@ def result_before(estimator: Any, source: Source, checkpoint: FitCheckpoint) -> 
         are those of the fit that begins.
     source : Source
         The rows.
-    checkpoint : FitCheckpoint
+    checkpoint : EMCheckpoint
         Has the regularisation, if that fit was cut off.
 
     Returns
