@@ -21,6 +21,7 @@ from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
 from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
 from fastgmm.estimators.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.fit_warnings import warn_of_fit
+from fastgmm.estimators.information_criteria import InformationCriteria
 from fastgmm.estimators.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.progress import FitProgress
 from fastgmm.estimators.starts import check_enough_rows, drawn_starts, result_before
@@ -39,7 +40,9 @@ from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import STRUCTURE_NAMES
 
 
-class GaussianMixture(OnlineLearning, CallbackSupportMixin, DensityMixin, BaseEstimator):
+class GaussianMixture(
+    OnlineLearning, InformationCriteria, CallbackSupportMixin, DensityMixin, BaseEstimator
+):
     """Gaussian mixture fitted by expectation-maximisation.
 
     Takes the place of :class:`sklearn.mixture.GaussianMixture`: the same parameters, fitted
