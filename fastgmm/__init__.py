@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from fastgmm.estimators.bootstrap import bootstrap_parameters
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
+    from fastgmm.estimators.likelihood_ratio import bootstrap_likelihood_ratio_test
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
+    from fastgmm.estimators.mixture_search import MixtureSearch
     from fastgmm.estimators.storage import load
     from fastgmm.inference.degeneracy import DegenerateComponentWarning
     from fastgmm.model.persistence import ModelFileError
@@ -26,9 +28,11 @@ __all__ = [
     "GaussianMixture",
     "KMeans",
     "MiniBatchGaussianMixture",
+    "MixtureSearch",
     "ModelFileError",
     "SkippedDataWarning",
     "__version__",
+    "bootstrap_likelihood_ratio_test",
     "bootstrap_parameters",
     "load",
     "open_data",
@@ -40,8 +44,10 @@ _HOMES = {
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
     "KMeans": "fastgmm.estimators.kmeans",
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
+    "MixtureSearch": "fastgmm.estimators.mixture_search",
     "ModelFileError": "fastgmm.model.persistence",
     "SkippedDataWarning": "fastgmm.data.errors",
+    "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",
     "load": "fastgmm.estimators.storage",
     "open_data": "fastgmm.data.opening",

@@ -24,7 +24,7 @@ class Bar:
     limit : float
         The figure promised.
     unit : str
-        ``"x"`` for ratios, ``"%"`` for shares, ``"s"`` or ``"MB"``.
+        ``"x"`` for ratios, ``"%"`` for shares, ``"s"`` or ``"MB"``; empty for plain numbers.
     at_least : bool
         Whether more is better.
     measured : float or None

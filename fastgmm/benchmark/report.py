@@ -205,5 +205,5 @@ def bars_table(bars: Sequence[Bar]) -> Table:
 
 def _amount(value: float, unit: str) -> str:
     percent_digits = 0 if abs(value) >= 1.0 else 3
-    digits = {"%": percent_digits, "MB": 0, "x": 1 if value >= 2.0 else 2, "s": 2}[unit]
+    digits = {"%": percent_digits, "MB": 0, "x": 1 if value >= 2.0 else 2, "s": 2, "": 3}[unit]
     return f"{value:.{digits}f}{'×' if unit == 'x' else ' ' + unit}"

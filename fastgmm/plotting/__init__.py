@@ -4,5 +4,6 @@ They need matplotlib, from the extra ``plot``, which is imported when the first 
 """
 
 from fastgmm.plotting.convergence import ConvergenceDisplay
+from fastgmm.plotting.criterion import CriterionDisplay
 
-__all__ = ["ConvergenceDisplay"]
+__all__ = ["ConvergenceDisplay", "CriterionDisplay"]

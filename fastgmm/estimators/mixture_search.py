@@ -1,0 +1,504 @@
+"""`MixtureSearch`: the structure and the number of components that suit the data best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.model_selection import KFold, check_cv
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
+from fastgmm.estimators.attributes import attributes_from_info, attributes_from_parameters
+from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.starts import check_enough_rows
+from fastgmm.estimators.validation import (
+    N_JOBS_CONSTRAINTS,
+    check_replayable,
+    check_source,
+    validated_fit,
+)
+from fastgmm.extras import import_from_extra
+from fastgmm.inference.criteria import assignment_entropy
+from fastgmm.inference.em import FitInfo, fit_em
+from fastgmm.inference.partitions import (
+    MOST_AGGLOMERATED,
+    PARTITION_METHODS,
+    PartitionMethod,
+    partitions,
+)
+from fastgmm.inference.random_rows import random_rows
+from fastgmm.inference.search import (
+    Candidate,
+    SearchPlan,
+    Split,
+    fit_candidates,
+    held_out_likelihoods,
+)
+from fastgmm.inference.survey import survey
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.regularisation import IllDefinedCovarianceError
+from fastgmm.model.structures import STRUCTURE_NAMES, CovarianceStructure, structure
+
+Criterion = Literal["bic", "aic", "icl", "log_likelihood"]
+
+PARSIMONIOUS = (
+    "EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE",
+    "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV",
+)  # fmt: skip
+"""The fourteen structures, in mclust's order."""
+
+_OF_ONE_FEATURE = ("E", "V")
+
+_FINAL_SHARE = 1e-3
+"""The tolerance of the last fit, as a share of that of the search."""
+
+
+class MixtureSearch(DensityMixin, BaseEstimator):
+    """Fits mixtures of several structures and sizes, and keeps the best.
+
+    What ``Mclust`` of R's mclust does: every covariance structure is fitted with every number of
+    components, all from the same hierarchical partition of the rows, and an information
+    criterion chooses.
+
+    Parameters
+    ----------
+    n_components : int or iterable of int, default=(1, 2, ..., 9)
+        Numbers of components to try.
+    structures : "all" or iterable of str, default="all"
+        Covariance structures to try, by the names that `covariance_type` of
+        :class:`GaussianMixture` takes. "all" are the fourteen parsimonious ones, or "E" and "V"
+        for a single feature.
+    criterion : {"bic", "aic", "icl", "log_likelihood"}, default="bic"
+        What is to be lowest; or, for the mean log-likelihood of rows held out in
+        cross-validation, highest.
+    cv : int, cross-validation generator or iterable, default=5
+        How rows are held out for "log_likelihood", which takes rows in memory only. Read as
+        scikit-learn does; an int means that many folds of shuffled rows.
+    init_params : {"hierarchical", "kmeans"}, default="hierarchical"
+        Where fits begin: from clusters of model-based agglomeration or of k-means. On more than
+        2000 rows they are those of a random subsample.
+    tol : float, default=1e-5
+        A fit ends when the log-likelihood l rises by less than ``tol * (1 + abs(l))``. The best
+        mixture is then fitted on to a thousandth of that.
+    reg_covar : float, default=0.0
+        As for :class:`GaussianMixture`. With 0, mixtures of which a covariance becomes singular
+        are out of the question, as in mclust: their likelihood has no maximum.
+    max_iter : int, default=1000
+        Most iterations of a fit.
+    random_state : int, RandomState instance or None, default=None
+        Draws subsamples, seeds of k-means, and folds.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all.
+    verbose : int, default=0
+        1 prints what each mixture came to.
+
+    Attributes
+    ----------
+    best_estimator_ : GaussianMixture
+        The best mixture, fitted.
+    best_params_ : dict
+        Its `n_components` and `covariance_type`.
+    best_score_ : float
+        The criterion's value for it.
+    best_index_ : int
+        Its row in `results_`.
+    results_ : dict of str to ndarray
+        A table with a row for each mixture, which ``pandas.DataFrame(search.results_)`` or
+        `results_frame` show: `covariance_type`, `n_components`, `n_parameters`,
+        `log_likelihood`, `bic`, `aic`, `icl`, `held_out_log_likelihood` (of cross-validation
+        only), `n_iter`, `converged`, and `failure`: empty, or why there are no figures.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if `X` was a table that has them.
+
+    See Also
+    --------
+    GaussianMixture : A mixture of one structure and size.
+    fastgmm.plotting.CriterionDisplay : Draws the table.
+
+    References
+    ----------
+    Scrucca, Fop, Murphy and Raftery (2016), "mclust 5: clustering, classification and density
+    estimation using Gaussian finite mixture models", The R Journal 8.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastgmm import MixtureSearch
+    >>> search = MixtureSearch(range(1, 5)).fit(load_iris().data)
+    >>> search.best_params_
+    {'n_components': 2, 'covariance_type': 'VEV'}
+    >>> round(search.best_score_, 2)
+    561.73
+    """
+
+    best_estimator_: GaussianMixture
+    best_params_: dict[str, Any]
+    best_score_: float
+    best_index_: int
+    results_: dict[str, npt.NDArray[Any]]
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), HasMethods("__iter__")],
+        "structures": [StrOptions({"all"}), HasMethods("__iter__")],
+        "criterion": [StrOptions({"bic", "aic", "icl", "log_likelihood"})],
+        "cv": ["cv_object"],
+        "init_params": [StrOptions(set(PARTITION_METHODS))],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_jobs": N_JOBS_CONSTRAINTS,
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components: int | Iterable[int] = tuple(range(1, 10)),
+        *,
+        structures: Literal["all"] | Iterable[str] = "all",
+        criterion: Criterion = "bic",
+        cv: Any = 5,
+        init_params: PartitionMethod = "hierarchical",
+        tol: float = 1e-5,
+        reg_covar: float = 0.0,
+        max_iter: int = 1000,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.structures = structures
+        self.criterion = criterion
+        self.cv = cv
+        self.init_params = init_params
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @validated_fit
+    def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:  # noqa: ARG002
+        """Fit all mixtures to rows, and keep the best.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        y : Ignored
+            Taken so that the search can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        MixtureSearch
+            The search itself.
+
+        Raises
+        ------
+        ValueError
+            If no mixture could be fitted, or the rows, weights, structures or numbers are not
+            possible.
+        """
+        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        check_replayable(self, source)
+        numbers = self._numbers()
+        check_enough_rows(source, numbers[0])
+        random_state = check_random_state(self.random_state)
+        surveyed = survey(
+            source,
+            numbers[-1],
+            self.reg_covar,
+            "auto",
+            seed=random_state.randint(np.iinfo(np.int32).max),
+            n_jobs=self.n_jobs,
+        )
+        kinds = self._structures(source.n_features)
+        plan = SearchPlan(
+            tuple((kind, number) for number in numbers for kind in kinds),
+            surveyed.regularisation,
+            self.tol,
+            self.max_iter,
+        )
+        sample = surveyed.sample
+        if self.init_params == "hierarchical" and sample.n_samples > MOST_AGGLOMERATED:
+            seed = random_state.randint(np.iinfo(np.int32).max)
+            sample = random_rows(sample, MOST_AGGLOMERATED, seed)
+
+        def partition(rows: ArraySource) -> dict[int, npt.NDArray[np.int64]]:
+            return partitions(
+                rows, numbers, self.init_params, random_state=random_state, n_jobs=self.n_jobs
+            )
+
+        candidates = fit_candidates(
+            source, sample, partition(sample), plan, n_jobs=self.n_jobs, observe=self._tell
+        )
+        if self.criterion == "log_likelihood":
+            rows, splits = self._splits(source, random_state)
+            held_out = held_out_likelihoods(rows, partition, plan, splits, n_jobs=self.n_jobs)
+            candidates = [
+                replace(each, held_out=value)
+                for each, value in zip(candidates, held_out, strict=True)
+            ]
+        self._keep_best(source, candidates, plan)
+        return self
+
+    def _numbers(self) -> list[int]:
+        """Return the numbers of components to try, ascending."""
+        given: Any = self.n_components
+        numbers = [given] if isinstance(given, Integral) else list(given)
+        if not numbers or not all(
+            isinstance(each, Integral) and not isinstance(each, bool) and int(each) >= 1
+            for each in numbers
+        ):
+            raise ValueError(
+                f"n_components must be a positive integer or several of them; got {given!r}"
+            )
+        return sorted({int(each) for each in numbers})
+
+    def _structures(self, n_features: int) -> list[CovarianceStructure]:
+        """Return the structures to try."""
+        if isinstance(self.structures, str):
+            names: Iterable[str] = PARSIMONIOUS if n_features > 1 else _OF_ONE_FEATURE
+        else:
+            names = list(self.structures)
+        unknown = [name for name in names if name not in STRUCTURE_NAMES]
+        if unknown or not names:
+            raise ValueError(
+                f"structures must be 'all' or some of {', '.join(STRUCTURE_NAMES)}; got "
+                f"{unknown[0] if unknown else names!r}"
+            )
+        kinds = [structure(name) for name in dict.fromkeys(names)]
+        for kind in kinds:
+            kind.check_features(n_features)
+        return kinds
+
+    def _splits(
+        self, source: Source, random_state: np.random.RandomState
+    ) -> tuple[ArraySource, list[Split]]:
+        """Return the rows, which must be in memory, and the folds of a cross-validation."""
+        if not isinstance(source, ArraySource):
+            raise ValueError(
+                "criterion='log_likelihood' holds rows out, which takes rows in memory: read them "
+                "into an array, or choose 'bic', 'aic' or 'icl'"
+            )
+        cv = self.cv
+        if isinstance(cv, Integral):
+            cv = KFold(int(cv), shuffle=True, random_state=random_state)
+        return source, list(check_cv(cv).split(source.X))
+
+    def _tell(self, candidate: Candidate) -> None:
+        """Print what a mixture came to, if that is wanted."""
+        if not self.verbose:
+            return
+        value = candidate.failure or f"BIC {candidate.bic:.2f}, {candidate.n_iter} iterations"
+        print(f"{candidate.structure.name}, {candidate.n_components} components: {value}")
+
+    def _keep_best(self, source: Source, candidates: list[Candidate], plan: SearchPlan) -> None:
+        """Choose the best mixture, fit it to the end, and set the attributes."""
+        index, parameters, info = self._refined(source, candidates, plan)
+        best = candidates[index]
+        mixture = GaussianMixture(
+            best.n_components,
+            covariance_type=cast(Any, best.structure.name),
+            tol=self.tol,
+            reg_covar=self.reg_covar,
+            max_iter=self.max_iter,
+            random_state=self.random_state,
+            n_jobs=self.n_jobs,
+        )
+        fitted = attributes_from_parameters(parameters, best.structure, source.dtype)
+        mixture.__dict__.update(
+            {**fitted, **attributes_from_info(info), "lower_bound_": info.trace[-1]}
+        )
+        mixture.n_features_in_ = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            mixture.feature_names_in_ = self.feature_names_in_
+        self.best_estimator_ = mixture
+        self.best_params_ = {
+            "n_components": best.n_components,
+            "covariance_type": best.structure.name,
+        }
+        self.best_index_ = index
+        self.best_score_ = _value(best, self.criterion)
+        self.results_ = _table(candidates, held_out=self.criterion == "log_likelihood")
+
+    def _refined(
+        self, source: Source, candidates: list[Candidate], plan: SearchPlan
+    ) -> tuple[int, MixtureParameters, FitInfo]:
+        """Return the number of the best mixture, and that mixture fitted to the end.
+
+        One that turns out to have no end, because a covariance becomes singular, is out of the
+        question.
+        """
+        sign = -1.0 if self.criterion == "log_likelihood" else 1.0
+        while True:
+            values = np.array([sign * _value(each, self.criterion) for each in candidates])
+            if np.isnan(values).all():
+                raise ValueError(
+                    "none of the mixtures could be fitted; the first of them failed because "
+                    f"{candidates[0].failure}: try fewer components, or reg_covar above 0"
+                )
+            index = int(np.nanargmin(values))
+            best = candidates[index]
+            assert best.mixture is not None
+            level = 1.0 / source.total_weight + abs(best.log_likelihood) / source.total_weight
+            try:
+                parameters, info = fit_em(
+                    source,
+                    best.mixture(),
+                    best.structure,
+                    plan.regularisation,
+                    tol=_FINAL_SHARE * self.tol * level,
+                    max_iter=self.max_iter,
+                    n_jobs=self.n_jobs,
+                )
+            except IllDefinedCovarianceError as error:
+                candidates[index] = replace(
+                    best, failure=str(error), bic=np.nan, aic=np.nan, icl=np.nan, held_out=np.nan
+                )
+                continue
+            entropy = assignment_entropy(source, parameters, n_jobs=self.n_jobs)
+            weight = source.total_weight
+            candidates[index] = replace(
+                best.measured(weight, weight * info.trace[-1], entropy),
+                n_iter=best.n_iter + info.n_iter,
+                converged=info.converged,
+            )
+            return index, parameters, info
+
+    def results_frame(self) -> Any:
+        """Return the table of all mixtures as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            `results_`.
+
+        Raises
+        ------
+        NotFittedError
+            If the search is not fitted.
+        ImportError
+            If pandas is not installed.
+        """
+        check_is_fitted(self)
+        pandas = import_from_extra(
+            "pandas", package="pandas", extra="frames", purpose="a table of the results"
+        )
+        return pandas.DataFrame(self.results_)
+
+    def predict(self, X: Rows) -> npt.NDArray[np.int64]:
+        """Return the component of the best mixture that each row most likely comes from.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            Components.
+        """
+        return self._best().predict(X)
+
+    def predict_proba(self, X: Rows) -> FloatingArray:
+        """Return the responsibility of each component of the best mixture for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Probabilities that sum to 1 for each row.
+        """
+        return self._best().predict_proba(X)
+
+    def score_samples(self, X: Rows) -> FloatingArray:
+        """Return the log-density of each row under the best mixture.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Log-densities in nats.
+        """
+        return self._best().score_samples(X)
+
+    def score(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> float:  # noqa: ARG002
+        """Return the mean log-likelihood of rows under the best mixture.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        y : Ignored
+            Taken so that the search can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        float
+            In nats.
+        """
+        return self._best().score(X, sample_weight=sample_weight)
+
+    def _best(self) -> GaussianMixture:
+        check_is_fitted(self)
+        return self.best_estimator_
+
+
+def _value(candidate: Candidate, criterion: Criterion) -> float:
+    """Return the value of a criterion; nan for a mixture that could not be fitted."""
+    if candidate.failure is not None:
+        return np.nan
+    values = {
+        "bic": candidate.bic,
+        "aic": candidate.aic,
+        "icl": candidate.icl,
+        "log_likelihood": candidate.held_out,
+    }
+    return values[criterion]
+
+
+def _table(candidates: list[Candidate], *, held_out: bool) -> dict[str, npt.NDArray[Any]]:
+    """Return the candidates as columns."""
+    columns: dict[str, list[Any]] = {
+        "covariance_type": [each.structure.name for each in candidates],
+        "n_components": [each.n_components for each in candidates],
+        "n_parameters": [each.n_parameters for each in candidates],
+        "log_likelihood": [each.log_likelihood for each in candidates],
+        "bic": [each.bic for each in candidates],
+        "aic": [each.aic for each in candidates],
+        "icl": [each.icl for each in candidates],
+        "held_out_log_likelihood": [each.held_out for each in candidates],
+        "n_iter": [each.n_iter for each in candidates],
+        "converged": [each.converged for each in candidates],
+        "failure": [each.failure or "" for each in candidates],
+    }
+    if not held_out:
+        del columns["held_out_log_likelihood"]
+    return {name: np.array(values) for name, values in columns.items()}

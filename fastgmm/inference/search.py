@@ -1,0 +1,294 @@
+"""Choosing among mixtures: fits of every structure with every number of components, compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
+from fastgmm.inference.criteria import assignment_entropy
+from fastgmm.inference.em import fit_em
+from fastgmm.inference.initialisation import initialise
+from fastgmm.inference.passes import log_likelihood
+from fastgmm.inference.small_fits import fit_small, is_small
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.regularisation import IllDefinedCovarianceError, Regularisation
+from fastgmm.model.structures import CovarianceStructure
+
+Partitions = dict[int, npt.NDArray[np.int64]]
+"""For each number of components, clusters of the rows that fits begin from."""
+
+Split = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Numbers of the rows to learn, and of those held out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One mixture of a search.
+
+    Attributes
+    ----------
+    structure : CovarianceStructure
+        The structure of its covariances.
+    n_components : int
+        Its number of components.
+    n_parameters : int
+        Its number of free parameters.
+    mixture : callable or None
+        Returns the parameters of the fitted mixture; None if the fit failed.
+    log_likelihood : float
+        Weighted sum of the rows' log-densities, in nats; nan if the fit failed.
+    bic, aic, icl : float
+        Information criteria; lower is better, and nan if the fit failed.
+    held_out : float
+        Mean log-likelihood, in nats, of rows that were held out; nan if none were, or a fit failed.
+    n_iter : int
+        Number of iterations.
+    converged : bool
+        Whether EM came to rest.
+    failure : str or None
+        Why the fit failed.
+    """
+
+    structure: CovarianceStructure
+    n_components: int
+    n_parameters: int
+    mixture: Callable[[], MixtureParameters] | None = None
+    log_likelihood: float = math.nan
+    bic: float = math.nan
+    aic: float = math.nan
+    icl: float = math.nan
+    held_out: float = math.nan
+    n_iter: int = 0
+    converged: bool = False
+    failure: str | None = None
+
+    def measured(self, weight: float, log_likelihood: float, entropy: float) -> Candidate:
+        """Return the candidate with its criteria.
+
+        Parameters
+        ----------
+        weight : float
+            Number of rows, n.
+        log_likelihood : float
+            Sum of their log-densities, in nats.
+        entropy : float
+            Entropy of their responsibilities, in nats.
+
+        Returns
+        -------
+        Candidate
+            With BIC = -2 log L + p log n, AIC = -2 log L + 2 p, and ICL = BIC + 2 entropy.
+        """
+        bic = -2.0 * log_likelihood + self.n_parameters * math.log(weight)
+        return replace(
+            self,
+            log_likelihood=log_likelihood,
+            bic=bic,
+            aic=-2.0 * log_likelihood + 2.0 * self.n_parameters,
+            icl=bic + 2.0 * entropy,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchPlan:
+    """How the mixtures of a search are fitted.
+
+    Attributes
+    ----------
+    grid : tuple of (CovarianceStructure, int)
+        Structure and number of components of each.
+    regularisation : Regularisation
+        Amounts added to variances.
+    tol : float
+        A fit ends when the log-likelihood l rises by less than ``tol * (1 + abs(l))``.
+    max_iter : int
+        Most iterations of a fit.
+    """
+
+    grid: tuple[tuple[CovarianceStructure, int], ...]
+    regularisation: Regularisation
+    tol: float
+    max_iter: int
+
+
+def fit_candidates(
+    source: Source,
+    sample: ArraySource,
+    partitions: Partitions,
+    plan: SearchPlan,
+    *,
+    n_jobs: int | None = None,
+    observe: Callable[[Candidate], None] | None = None,
+) -> list[Candidate]:
+    """Fit every mixture of a plan.
+
+    Few rows without regularisation are fitted in compiled code, many mixtures at a time; others
+    one after the other, each pass on all threads.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    sample : ArraySource
+        Those that the partitions are of: all, or a sample of them.
+    partitions : dict of int to ndarray of shape (n_sample_rows,)
+        For each number of components the clusters that all structures begin from.
+    plan : SearchPlan
+        What to fit.
+    n_jobs : int or None
+        Number of threads.
+    observe : callable or None
+        Called with each candidate that is ready.
+
+    Returns
+    -------
+    list of Candidate
+        In the order of the grid. Fits that failed say why, and have no parameters.
+    """
+    n_features = source.n_features
+    few = "there are not so many distinct rows"
+    blank = [
+        Candidate(
+            kind,
+            n_components,
+            kind.n_parameters(n_components, n_features),
+            failure=None if n_components in partitions else few,
+        )
+        for kind, n_components in plan.grid
+    ]
+    if sample is source and plan.regularisation.is_zero and is_small(sample.n_samples, n_features):
+        found = _fit_together(sample, partitions, plan, blank, n_jobs)
+        if observe is not None:
+            for candidate in found:
+                observe(candidate)
+        return found
+    found = []
+    for candidate in blank:
+        found.append(_fit_alone(source, sample, partitions, plan, candidate, n_jobs))
+        if observe is not None:
+            observe(found[-1])
+    return found
+
+
+def _fit_together(
+    source: ArraySource,
+    partitions: Partitions,
+    plan: SearchPlan,
+    blank: Sequence[Candidate],
+    n_jobs: int | None,
+) -> list[Candidate]:
+    possible = [(each.structure, each.n_components) for each in blank if each.failure is None]
+    fits = iter(
+        fit_small(source, possible, partitions, tol=plan.tol, max_iter=plan.max_iter, n_jobs=n_jobs)
+    )
+    found = []
+    for candidate in blank:
+        if candidate.failure is not None:
+            found.append(candidate)
+            continue
+        fit = next(fits)
+        ended = replace(candidate, n_iter=fit.n_iter, converged=fit.converged, failure=fit.failure)
+        if fit.failure is None:
+            ended = replace(ended, mixture=fit.parameters).measured(
+                source.total_weight, fit.log_likelihood, fit.entropy
+            )
+        found.append(ended)
+    return found
+
+
+def _fit_alone(
+    source: Source,
+    sample: ArraySource,
+    partitions: Partitions,
+    plan: SearchPlan,
+    candidate: Candidate,
+    n_jobs: int | None,
+) -> Candidate:
+    if candidate.failure is not None:
+        return candidate
+    kind, n_components = candidate.structure, candidate.n_components
+    try:
+        start, _ = initialise(
+            sample,
+            n_components,
+            kind,
+            plan.regularisation,
+            random_state=np.random.RandomState(0),  # labels leave nothing to chance
+            labels=partitions[n_components],
+            n_jobs=n_jobs,
+        )
+        level = log_likelihood(sample, start, n_jobs=n_jobs) / sample.total_weight
+        parameters, info = fit_em(
+            source,
+            start,
+            kind,
+            plan.regularisation,
+            tol=plan.tol * (1.0 / source.total_weight + abs(level)),
+            max_iter=plan.max_iter,
+            n_jobs=n_jobs,
+        )
+    except (IllDefinedCovarianceError, ValueError) as error:
+        return replace(candidate, failure=str(error))
+    ended = replace(candidate, n_iter=info.n_iter, converged=info.converged)
+    if info.degeneracies:
+        return replace(ended, failure=info.degeneracies[0].description)
+    entropy = assignment_entropy(source, parameters, n_jobs=n_jobs)
+    weight = source.total_weight
+    measured = ended.measured(weight, weight * info.trace[-1], entropy)
+    return replace(measured, mixture=lambda: parameters)
+
+
+def held_out_likelihoods(
+    source: ArraySource,
+    partition: Callable[[ArraySource], Partitions],
+    plan: SearchPlan,
+    splits: Sequence[Split],
+    *,
+    n_jobs: int | None = None,
+) -> list[float]:
+    """Return how likely rows are under mixtures fitted without them.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows and their weights.
+    partition : callable
+        Returns the clusters of rows that fits to them begin from.
+    plan : SearchPlan
+        What to fit.
+    splits : sequence of (ndarray, ndarray)
+        For each fold the numbers of the rows to fit, and of those to hold out.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    list of float
+        For each mixture of the grid the mean log-density of held-out rows, in nats, over all
+        folds; nan where the fit to one of them failed.
+    """
+    totals = np.zeros(len(plan.grid))
+    weight = 0.0
+    for learnt, held_out in splits:
+        training, test = _chosen(source, learnt), _chosen(source, held_out)
+        partitions = partition(training)
+        candidates = fit_candidates(training, training, partitions, plan, n_jobs=n_jobs)
+        totals += [
+            math.nan
+            if candidate.mixture is None
+            else log_likelihood(test, candidate.mixture(), n_jobs=n_jobs)
+            for candidate in candidates
+        ]
+        weight += test.total_weight
+    return [float(total) / weight for total in totals]
+
+
+def _chosen(source: ArraySource, numbers: npt.NDArray[np.int64]) -> ArraySource:
+    weights = None if source.weights is None else source.weights[numbers]
+    return ArraySource(source.rows(numbers), weights)

@@ -1,0 +1,50 @@
+"""The picture of a search."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from fastgmm import MixtureSearch
+from fastgmm.plotting import CriterionDisplay
+from tests import mclust
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_a_line_for_each_structure_and_the_best_marked():
+    search = MixtureSearch(range(1, 5)).fit(mclust.rows("iris"))
+    display = CriterionDisplay.from_estimator(search)
+    assert [line.get_label() for line in display.lines_] == list(
+        dict.fromkeys(search.results_["covariance_type"])
+    )
+    for line in display.lines_:
+        own = search.results_["covariance_type"] == line.get_label()
+        np.testing.assert_array_equal(line.get_ydata(), -search.results_["bic"][own])
+    assert display.ax_.get_ylabel() == "−BIC"
+    assert any("VEV, 2" in text.get_text() for text in display.ax_.texts)
+    assert display.figure_ is display.ax_.figure
+
+
+def test_held_out_likelihood_keeps_its_sign_and_axes_can_be_given():
+    search = MixtureSearch(
+        [1, 2], structures=["VVV"], criterion="log_likelihood", cv=3, random_state=0
+    ).fit(mclust.rows("faithful"))
+    _, ax = plt.subplots()
+    display = CriterionDisplay.from_estimator(search, ax=ax)
+    assert display.ax_ is ax
+    np.testing.assert_array_equal(
+        display.lines_[0].get_ydata(), search.results_["held_out_log_likelihood"]
+    )
+
+
+def test_what_is_not_there_is_refused():
+    with pytest.raises(NotFittedError):
+        CriterionDisplay.from_estimator(MixtureSearch())
+    search = MixtureSearch([1], structures=["VVV"]).fit(mclust.rows("iris"))
+    with pytest.raises(ValueError, match=r"criterion must be one of \['bic', 'aic', 'icl'\]"):
+        CriterionDisplay.from_estimator(search, criterion="held_out_log_likelihood")
