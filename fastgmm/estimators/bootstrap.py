@@ -106,7 +106,7 @@ def bootstrap_parameters(
     n_resamples: int = 999,
     kind: BootstrapKind = "nonparametric",
     confidence_level: float = 0.95,
-    tol: float = 1e-6,
+    tol: float = 1e-4,
     max_iter: int = 1000,
     random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
@@ -119,7 +119,7 @@ def bootstrap_parameters(
     Parameters
     ----------
     mixture : GaussianMixture
-        A mixture that was fitted to the rows, best with a small `tol`.
+        A mixture that was fitted to the rows, best with a small `tol` of its own.
     X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
         The rows that it was fitted to. They are never copied: a row that is drawn three times is
         one of weight 3.
@@ -140,9 +140,10 @@ def bootstrap_parameters(
     confidence_level : float, default=0.95
         Level of the intervals. Their ends are quantiles of the fitted values, or, for the
         jackknife, as many standard errors from the estimate as a normal distribution asks for.
-    tol : float, default=1e-6
-        A fit ends when the mean log-likelihood of a row changes by less than this, in nats. A
-        fit that ends early stays near the mixture it started from, and errors come out too small.
+    tol : float, default=1e-4
+        A fit ends when the log-likelihood of all rows changes by less than this, in nats: errors
+        of parameters are where it changes by about one half, however many rows there are. A fit
+        that ends early stays near the mixture it started from, and errors come out too small.
     max_iter : int, default=1000
         Most iterations of a fit.
     random_state : int, RandomState instance or None, default=None
@@ -192,7 +193,7 @@ def bootstrap_parameters(
     replicates = bootstrap(
         source,
         parameters,
-        EMSettings(structure, regularisation, tol, max_iter, n_jobs),
+        EMSettings(structure, regularisation, tol / source.total_weight, max_iter, n_jobs),
         kind=kind,
         n_resamples=n_resamples,
         seed=int(check_random_state(random_state).randint(np.iinfo(np.int32).max)),
@@ -274,7 +275,7 @@ def _warn(failed: np.ndarray, done: np.ndarray, max_iter: int) -> None:
     if not done.all():
         warnings.warn(
             f"EM did not converge in {(~done).sum()} of {len(done)} resamples: after "
-            f"max_iter={max_iter} iterations the mean log-likelihood still changed by tol or "
+            f"max_iter={max_iter} iterations the log-likelihood still changed by tol or "
             "more. Increase max_iter or tol.",
             ConvergenceWarning,
             stacklevel=4,

@@ -235,7 +235,8 @@ def solve_stack(
     structure : CovarianceStructure
         The structure of the covariances.
     statistics : SufficientStatistics
-        Those of all components, stacked; none of the components is empty.
+        Those of all components, stacked. Components without points get weight 0 and the
+        covariance that the others of all mixtures have together.
     n_components : int
         Number of components of each mixture.
     regularisation : Regularisation
@@ -254,7 +255,8 @@ def solve_stack(
         If a covariance is singular and the regularisation is 0.
     """
     counts = statistics.counts.reshape(-1, n_components)
-    log_weights = np.log(counts / counts.sum(axis=1, keepdims=True)).ravel()
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(counts / counts.sum(axis=1, keepdims=True)).ravel()
     if not structure.is_coupled:
         solved = structure.solve(statistics, regularisation)
         return replace(solved, log_weights=log_weights)
