@@ -29,7 +29,7 @@ Data = Annotated[
     ),
 ]
 InitParams = Annotated[
-    Literal["kmeans", "k-means++", "random", "random_from_data"],
+    Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"],
     typer.Option(help="Where the components start."),
 ]
 ErrorPolicy = Annotated[

@@ -34,7 +34,7 @@ from fastgmm.estimators.validation import (
 )
 from fastgmm.inference import passes
 from fastgmm.inference.em import FitInfo, fit_best
-from fastgmm.inference.initialisation import INIT_METHODS
+from fastgmm.inference.initialisation import INIT_METHODS, InitMethod
 from fastgmm.model.regularisation import REGULARISATION_SCALES
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import STRUCTURE_NAMES
@@ -66,10 +66,12 @@ class GaussianMixture(
         Most iterations of EM. With 0 the start itself is the result.
     n_init : int, default=1
         Number of starts, of which the one that ends with the highest log-likelihood is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
+            default="kmeans"
         How a start is found: from clusters of k-means, from rows chosen by its seeding, from
-        random responsibilities, or from rows chosen at random. On large data this is done on a
-        random subsample.
+        random responsibilities, from rows chosen at random, or from clusters of model-based
+        agglomeration, as in mclust. On large data this is done on a random subsample, which for
+        agglomeration has 2000 rows; up to so many, all starts of agglomeration are the same.
     weights_init : array-like of shape (n_components,), default=None
         Weights to start from.
     means_init : array-like of shape (n_components, n_features), default=None
@@ -233,7 +235,7 @@ class GaussianMixture(
         reg_covar: float = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
-        init_params: Literal["kmeans", "k-means++", "random", "random_from_data"] = "kmeans",
+        init_params: InitMethod = "kmeans",
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | float | None = None,

@@ -29,6 +29,7 @@ from fastgmm.estimators.starts import check_enough_rows
 from fastgmm.estimators.validation import check_source
 from fastgmm.inference.degeneracy import find_degeneracies, warn_of_degeneracies
 from fastgmm.inference.em import FitInfo, Progress
+from fastgmm.inference.initialisation import InitMethod
 from fastgmm.inference.minibatch import (
     MinibatchPlan,
     MinibatchState,
@@ -77,7 +78,8 @@ class MiniBatchGaussianMixture(GaussianMixture):
         Added to the diagonals of the covariances; see `reg_covar_scale`.
     n_init : int, default=3
         Number of starts that are tried on a sample of the rows, of which the best goes on.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="k-means++"
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
+            default="k-means++"
         How a start is found.
     weights_init, means_init, precisions_init
         As for `GaussianMixture`.
@@ -186,7 +188,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         forgetting: float = 1.0,
         reg_covar: float = 1e-6,
         n_init: int = 3,
-        init_params: Literal["kmeans", "k-means++", "random", "random_from_data"] = "k-means++",
+        init_params: InitMethod = "k-means++",
         weights_init: ArrayLike | None = None,
         means_init: ArrayLike | None = None,
         precisions_init: ArrayLike | float | None = None,

@@ -16,6 +16,9 @@ HierarchicalStructure = Literal["VVV", "EEE", "VII", "EII"]
 
 HIERARCHICAL_STRUCTURES: tuple[HierarchicalStructure, ...] = ("VVV", "EEE", "VII", "EII")
 
+MOST_AGGLOMERATED = 2000
+"""Rows that a start agglomerates at most: the time grows with the square of their number."""
+
 MOST_ELLIPSOID_FEATURES = 100
 """Coordinates up to which "VVV" keeps a matrix for each group: for 2000 rows, 80 MB of them."""
 

@@ -10,17 +10,25 @@ import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
+from fastgmm.inference import hierarchical
 from fastgmm.inference.kmeans import fit_kmeans
 from fastgmm.inference.kmeans_passes import kmeans_plus_plus, nearest_centres
 from fastgmm.inference.passes import labelled_statistics, responsibility_statistics
+from fastgmm.inference.random_rows import random_rows
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics, pool
 from fastgmm.model.structures import CovarianceStructure
 
-InitMethod = Literal["kmeans", "k-means++", "random", "random_from_data"]
+InitMethod = Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"]
 
-INIT_METHODS: tuple[InitMethod, ...] = ("kmeans", "k-means++", "random", "random_from_data")
+INIT_METHODS: tuple[InitMethod, ...] = (
+    "kmeans",
+    "k-means++",
+    "random",
+    "random_from_data",
+    "hierarchical",
+)
 
 RESPONSIBILITIES_AT_ONCE = 2**20
 
@@ -32,7 +40,7 @@ class InitialisationInfo:
     Attributes
     ----------
     method : str
-        "kmeans", "k-means++", "random", "random_from_data", "labels" or "given".
+        One of `INIT_METHODS`, "labels" or "given".
     n_rows : int
         Number of rows they were found from; 0 if all parameters were given.
     subsampled : bool
@@ -69,7 +77,7 @@ def initialise(
         The structure of the covariances.
     regularisation : Regularisation
         Amounts added to the variances.
-    method : {"kmeans", "k-means++", "random", "random_from_data"}
+    method : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}
         As for `initial_statistics`, of which one M-step is taken.
     weights, means, precisions : ndarray or None
         What is given replaces what was found. If all three are, the data are not looked at.
@@ -135,11 +143,12 @@ def initial_statistics(
         Whether only the diagonals of the second moments are wanted.
     random_state : RandomState
         Draws the start.
-    method : {"kmeans", "k-means++", "random", "random_from_data"}
-        "kmeans" assigns rows to the clusters of k-means; "random" has responsibilities drawn
-        uniformly and normalised. "k-means++" and "random_from_data" take rows as means, drawn by
-        greedy D² sampling and uniformly, with counts and covariances from the rows nearest to
-        each.
+    method : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}
+        "kmeans" assigns rows to the clusters of k-means; "hierarchical" to those of model-based
+        agglomeration (`agglomerate`), of more than 2000 rows in a random sample of so many;
+        "random" has responsibilities drawn uniformly and normalised. "k-means++" and
+        "random_from_data" take rows as means, drawn by greedy D² sampling and uniformly, with
+        counts and covariances from the rows nearest to each.
     labels : ndarray of int of shape (n_samples,) or None
         Components to assign rows to instead; rows labelled -1 do not count.
     subsampled : bool
@@ -173,6 +182,10 @@ def initial_statistics(
         assert isinstance(source, ArraySource)
         _require_rows(source, n_components)
         described = method
+        most = max(hierarchical.MOST_AGGLOMERATED, n_components)
+        if method == "hierarchical" and source.n_samples > most:
+            seed = random_state.randint(np.iinfo(np.int32).max)
+            source, subsampled = random_rows(source, most, seed), True
         statistics = _METHODS[method](source, n_components, diagonal, random_state, n_jobs)
     assert source.n_samples is not None  # it has been gone through
     return statistics, InitialisationInfo(described, source.n_samples, subsampled)
@@ -202,6 +215,23 @@ def _from_kmeans(
         rows, clusters.labels, n_components, diagonal=diagonal, n_jobs=n_jobs
     )
     return _filled(statistics, rows, clusters.centres)
+
+
+def _from_hierarchy(
+    rows: ArraySource,
+    n_components: int,
+    diagonal: bool,
+    random_state: np.random.RandomState,  # noqa: ARG001 - nothing is drawn
+    n_jobs: int | None,
+) -> SufficientStatistics:
+    merges = hierarchical.agglomerate(rows.X, weights=rows.weights)
+    clusters = hierarchical.labels(merges, min(n_components, merges.n_groups))
+    statistics = labelled_statistics(rows, clusters, n_components, diagonal=diagonal, n_jobs=n_jobs)
+    # Rows that repeat others add nothing to the rank of a covariance.
+    _, first = np.unique(merges.groups, return_index=True)
+    members = clusters[first]
+    sizes = np.bincount(members[members >= 0], minlength=n_components)
+    return _filled(statistics, rows, few=sizes < _fewest(rows, diagonal))
 
 
 def _from_random_responsibilities(
@@ -251,6 +281,7 @@ _METHODS = {
     "k-means++": _from_seeding,
     "random": _from_random_responsibilities,
     "random_from_data": _from_rows,
+    "hierarchical": _from_hierarchy,
 }
 
 
@@ -260,11 +291,7 @@ def _around(
     diagonal: bool,
     n_jobs: int | None,
 ) -> SufficientStatistics:
-    """Return components at the chosen rows, each as wide as the rows nearest to it.
-
-    A component with too few rows for a covariance of its own gets the pooled one: it would be
-    stuck on them otherwise.
-    """
+    """Return components at the chosen rows, each as wide as the rows nearest to it."""
     centres = rows.rows(chosen).astype(np.float64)
     labels, _ = nearest_centres(rows, centres, n_jobs=n_jobs)
     statistics = labelled_statistics(
@@ -272,8 +299,15 @@ def _around(
     ).about(centres)
     about_centres = replace(statistics, first=np.zeros_like(statistics.first))
     sizes = np.bincount(labels, minlength=len(centres))
-    enough = 2 if diagonal else rows.n_features + 1
-    return _filled(about_centres, rows, few=sizes < enough)
+    return _filled(about_centres, rows, few=sizes < _fewest(rows, diagonal))
+
+
+def _fewest(rows: ArraySource, diagonal: bool) -> int:
+    """Return how many rows it takes for a covariance of a component's own.
+
+    One with fewer gets the pooled covariance: it would be stuck on them otherwise.
+    """
+    return 2 if diagonal else rows.n_features + 1
 
 
 def _filled(

@@ -1,4 +1,4 @@
-"""Compiling every pass ahead of its first use."""
+"""Compiling every kernel ahead of its first use."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from fastgmm.data.array import ArraySource
 from fastgmm.inference import passes
+from fastgmm.inference.hierarchical import agglomerate
 from fastgmm.inference.kmeans import fit_kmeans
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.structures import STRUCTURE_NAMES, structure
@@ -20,7 +21,8 @@ _SPREADS = {np.float64: (1.0,), np.float32: (1.0, 1e-20)}
 def compile_kernels(*, n_jobs: int | None = None) -> int:
     """Run each pass once on a handful of rows of each type, so that numba compiles and caches it.
 
-    Later processes load what was compiled from numba's cache.
+    So is agglomeration, which is no pass. Later processes load what was compiled from numba's
+    cache.
 
     Parameters
     ----------
@@ -42,6 +44,9 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
             n_run += 1
             for diagonal in (False, True):
                 n_run += _run_passes(source, diagonal, n_jobs)
+    rows = random.standard_normal((_N_ROWS, 2))
+    agglomerate(rows, structure="VVV")
+    agglomerate(rows, structure="EEE")  # which has a kernel of its own
     return n_run
 
 

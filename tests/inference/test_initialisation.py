@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.mixture import GaussianMixture
 
 from fastgmm.data.array import ArraySource
-from fastgmm.inference import initialisation
+from fastgmm.inference import hierarchical, initialisation
 from fastgmm.inference.em import fit_em
 from fastgmm.inference.initialisation import (
     INIT_METHODS,
@@ -16,7 +16,7 @@ from fastgmm.inference.initialisation import (
 from fastgmm.inference.kmeans import fit_kmeans
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.structures import STRUCTURE_NAMES, structure
-from tests import oracle
+from tests import mclust, oracle
 from tests.problems import problem
 
 every_structure = pytest.mark.parametrize("name", STRUCTURE_NAMES)
@@ -59,6 +59,67 @@ def test_kmeans_starts_from_its_clusters(name):
     expected = oracle.m_step(X, oracle.one_hot(labels, 3), name, SMALL.amounts)
     assert_mixture(name, parameters, expected, rtol=1e-10, atol=1e-12)
     assert info == InitialisationInfo("kmeans", len(X), subsampled=False)
+
+
+@every_structure
+@pytest.mark.parametrize("weighted", [False, True])
+def test_hierarchical_starts_from_the_clusters_of_agglomeration(name, weighted):
+    X = problem("overlapping").X
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, size=len(X)) if weighted else None
+    labels = hierarchical.labels(hierarchical.agglomerate(X, weights=weights), 3)
+    assert np.bincount(labels).min() > 3
+    parameters, info = start(X, name, weights=weights, method="hierarchical")
+    responsibilities = oracle.one_hot(labels, 3)
+    expected = oracle.m_step(X, responsibilities, name, SMALL.amounts, weights)
+    assert_mixture(name, parameters, expected, rtol=1e-10, atol=1e-12)
+    assert info == InitialisationInfo("hierarchical", len(X), subsampled=False)
+
+
+def test_many_rows_are_agglomerated_in_a_sample(monkeypatch):
+    monkeypatch.setattr(hierarchical, "MOST_AGGLOMERATED", 100)
+    X = problem("separated").X
+    weights = np.where(np.arange(len(X)) < 20, 0.0, 1.0)
+    draws = [start(X, method="hierarchical", weights=weights, seed=seed) for seed in (0, 0, 1)]
+    assert draws[0][1] == InitialisationInfo("hierarchical", 100, subsampled=True)
+    assert_array_equal(draws[0][0].means, draws[1][0].means)
+    assert (draws[0][0].means != draws[2][0].means).all()
+    # 20 rows or more of unit variance stand for each of the groups, wherever they are
+    groups = problem("separated").labels
+    expected = np.array([X[groups == k].mean(axis=0) for k in range(3)])
+    assert_allclose(np.sort(draws[0][0].means, axis=0), expected, atol=1.0)
+
+
+def test_as_many_rows_as_components_are_agglomerated_at_least(monkeypatch):
+    monkeypatch.setattr(hierarchical, "MOST_AGGLOMERATED", 10)
+    X = problem("separated").X
+    parameters, info = start(X, n_components=40, method="hierarchical")
+    assert info.n_rows == 40
+    assert len(np.unique(parameters.means, axis=0)) == 40
+
+
+def test_a_cluster_of_few_distinct_rows_borrows_the_spread_of_the_others():
+    X = problem("overlapping").X
+    X = np.vstack([X, np.full((5, 3), 500.0)])
+    parameters, _ = start(X, method="hierarchical", n_components=2)
+    lonely = int(np.argmax(parameters.means[:, 0]))
+    assert_allclose(parameters.means[lonely], 500.0)
+    covariances = parameters.covariances()
+    assert_allclose(covariances[lonely], covariances[1 - lonely], rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 3])
+@pytest.mark.parametrize("data_set", mclust.DATA_SETS)
+def test_em_from_agglomeration_ends_where_mclust_does_or_higher(data_set, n_components):
+    X = mclust.rows(data_set)
+    n, D = X.shape
+    source, none = ArraySource(X), Regularisation.none(D)
+    parameters, _ = start(X, n_components=n_components, method="hierarchical", regularisation=none)
+    _, info = fit_em(source, parameters, structure("full"), none, tol=1e-9, max_iter=2000)
+    n_parameters = n_components * (1 + D + D * (D + 1) // 2) - 1
+    bic = 2.0 * n * info.trace[-1] - n_parameters * np.log(n)
+    theirs = mclust.results(data_set)
+    expected = theirs["bic"][n_components - 1][theirs["models"].index("VVV")]
+    assert bic > expected - 1e-6 * abs(expected)
 
 
 @every_structure

@@ -10,6 +10,7 @@ USE_EVERYTHING = """
 import warnings
 import numpy as np
 from fastgmm import GaussianMixture, KMeans
+from fastgmm.inference.initialisation import INIT_METHODS
 from fastgmm.model.structures import STRUCTURE_NAMES
 
 warnings.simplefilter("ignore")
@@ -17,7 +18,7 @@ for dtype in (np.float32, np.float64):
     for order in "CF":
         X = np.asarray(np.random.default_rng(0).normal(size=(500, 5)), dtype=dtype, order=order)
         for name in STRUCTURE_NAMES:
-            for init in ("kmeans", "k-means++", "random", "random_from_data"):
+            for init in INIT_METHODS:
                 mixture = GaussianMixture(3, covariance_type=name, init_params=init, max_iter=2)
                 mixture.fit(X, sample_weight=np.ones(len(X)))
             mixture.predict(X), mixture.predict_proba(X), mixture.score_samples(X), mixture.icl(X)
