@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import sklearn.mixture
+from sklearn.base import BaseEstimator
 
-if TYPE_CHECKING:
-    from fastgmm.estimators.gaussian_mixture import GaussianMixture
-
-_Mixture = TypeVar("_Mixture", bound="GaussianMixture")
+_Ours = TypeVar("_Ours", bound=BaseEstimator)
 
 _NEAREST = {"tied_diag": "diag", "tied_spherical": "spherical"}
 """The structure of scikit-learn's that can hold the covariances of one that it lacks."""
 
-_SHAPED = ("covariances_", "precisions_", "precisions_cholesky_")
+_SHAPED = ("covariances_", "precisions_", "precisions_cholesky_", "degrees_of_freedom_")
+"""Attributes that tied components share, and others have one of each."""
 _ATTRIBUTES = (
     "weights_",
     "means_",
     *_SHAPED,
+    "weight_concentration_",
+    "weight_concentration_prior_",
+    "mean_precision_",
+    "mean_precision_prior_",
+    "mean_prior_",
+    "degrees_of_freedom_prior_",
+    "covariance_prior_",
     "converged_",
     "n_iter_",
     "lower_bound_",
@@ -30,48 +36,54 @@ _ATTRIBUTES = (
 )
 
 
-def to_scikit_learn(mixture: GaussianMixture) -> sklearn.mixture.GaussianMixture:
+def to_scikit_learn(mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture) -> Any:
     """Return a mixture as scikit-learn's estimator.
 
     Parameters
     ----------
-    mixture : GaussianMixture
+    mixture : GaussianMixture or BayesianGaussianMixture
         The mixture, fitted or not.
+    theirs : type
+        The class of scikit-learn's of that name.
 
     Returns
     -------
-    sklearn.mixture.GaussianMixture
+    estimator
         With copies of all parameters and fitted attributes it knows.
     """
-    known = sklearn.mixture.GaussianMixture().get_params()
+    known = theirs().get_params()
     parameters = {name: value for name, value in mixture.get_params().items() if name in known}
     attributes = _fitted(mixture)
     if mixture.covariance_type in _NEAREST:
         parameters["covariance_type"] = _NEAREST[mixture.covariance_type]
         n_components = mixture.n_components
-        if parameters["precisions_init"] is not None:
+        if parameters.get("precisions_init") is not None:
             parameters["precisions_init"] = _untied(parameters["precisions_init"], n_components)
         for name in _SHAPED:
             if name in attributes:
                 attributes[name] = _untied(attributes[name], n_components)
-    converted = sklearn.mixture.GaussianMixture(**copy.deepcopy(parameters))
+    converted = theirs(**copy.deepcopy(parameters))
     converted.__dict__.update(copy.deepcopy(attributes))
     return converted
 
 
-def from_scikit_learn(cls: type[_Mixture], mixture: sklearn.mixture.GaussianMixture) -> _Mixture:
+def from_scikit_learn(
+    ours: type[_Ours], mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture
+) -> _Ours:
     """Return one of scikit-learn's mixtures as an estimator of the class given.
 
     Parameters
     ----------
-    cls : type
-        `GaussianMixture` or a subclass.
-    mixture : sklearn.mixture.GaussianMixture
+    ours : type
+        `GaussianMixture`, `BayesianGaussianMixture` or a subclass.
+    mixture : estimator
         The mixture, fitted or not.
+    theirs : type
+        What it should be an instance of.
 
     Returns
     -------
-    GaussianMixture
+    estimator
         With copies of all parameters and fitted attributes.
 
     Raises
@@ -79,16 +91,21 @@ def from_scikit_learn(cls: type[_Mixture], mixture: sklearn.mixture.GaussianMixt
     TypeError
         If `mixture` is something else.
     """
-    if not isinstance(mixture, sklearn.mixture.GaussianMixture):
+    if not isinstance(mixture, theirs):
         raise TypeError(
-            "from_sklearn takes a sklearn.mixture.GaussianMixture, but got an object of type "
+            f"from_sklearn takes a sklearn.mixture.{theirs.__name__}, but got an object of type "
             f"{type(mixture).__name__!r}"
         )
-    known = sklearn.mixture.GaussianMixture().get_params()
-    taken = known.keys() & set(cls._get_param_names())
+    taken = theirs().get_params().keys() & set(ours._get_param_names())
     parameters = {name: getattr(mixture, name) for name in taken}
-    converted = cls(**copy.deepcopy(parameters))
-    converted.__dict__.update(copy.deepcopy(_fitted(mixture)))
+    converted = cast(_Ours, ours(**copy.deepcopy(parameters)))
+    attributes = copy.deepcopy(_fitted(mixture))
+    # Under tied covariances, scikit-learn's lower bounds of variational Bayes are arrays.
+    if "lower_bound_" in attributes:
+        attributes["lower_bound_"] = np.asarray(attributes["lower_bound_"]).item()
+    if "lower_bounds_" in attributes:
+        attributes["lower_bounds_"] = np.ravel(attributes["lower_bounds_"]).tolist()
+    converted.__dict__.update(attributes)
     return converted
 
 

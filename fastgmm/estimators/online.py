@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,6 @@ _OF_BATCH_FITS = (
     "n_epochs_",
     "validation_scores_",
 )
-_DESCRIBING = ("weights_", "means_", "precisions_cholesky_")
 
 
 class OnlineLearning(MixtureEvaluation):
@@ -69,6 +68,10 @@ class OnlineLearning(MixtureEvaluation):
     n_samples_seen_: int
     n_steps_: int
 
+    _state_class: ClassVar[type[OnlineState]] = OnlineState
+    """What `partial_fit` goes on from."""
+    _describing: ClassVar[tuple[str, ...]] = ("weights_", "means_", "precisions_cholesky_")
+    """The attributes that the state is known by; with others in their place it is of no use."""
     _waiting: list[SourceRows] | None = None
     """Rows that are too few to begin with."""
     _next_look: int = 0
@@ -126,7 +129,6 @@ class OnlineLearning(MixtureEvaluation):
         features_known = hasattr(self, "n_features_in_")
         reset = not features_known or not (begun or self._waiting)
         source = check_source(self, X, sample_weight, reset=reset)
-        kind = self._structure()
         found: list[Degeneracy] = []
         state: OnlineState | None = None
         with one_blas_thread():
@@ -141,23 +143,32 @@ class OnlineLearning(MixtureEvaluation):
                             state, info = start
                             found += info.degeneracies
                         continue
-                    state, _ = online_step(
-                        state,
-                        batch,
-                        self._schedule(),
-                        kind,
-                        averaging=self.averaging,
-                        n_jobs=self.n_jobs,
-                    )
+                    state = self._learn(state, batch)
             finally:
                 if state is not None:
                     self._keep(state, source.dtype)
             if state is not None:
-                found += find_degeneracies(state.parameters, kind, state.regularisation)
+                found += self._degeneracies(state)
         new = [each for each in found if (each.component, each.kind) not in self._told]
         self._told = frozenset((each.component, each.kind) for each in found)
         warn_of_degeneracies(new, stacklevel=3)
         return self
+
+    def _learn(self, state: OnlineState, batch: ArraySource) -> OnlineState:
+        """Return the state after a batch."""
+        after, _ = online_step(
+            state,
+            batch,
+            self._schedule(),
+            self._structure(),
+            averaging=self.averaging,
+            n_jobs=self.n_jobs,
+        )
+        return after
+
+    def _degeneracies(self, state: OnlineState) -> tuple[Degeneracy, ...]:
+        """Return what is degenerate in a state."""
+        return find_degeneracies(state.parameters, self._structure(), state.regularisation)
 
     def _schedule(self) -> StepSchedule:
         return StepSchedule(self.step_exponent, self.step_offset, self.forgetting)
@@ -186,6 +197,10 @@ class OnlineLearning(MixtureEvaluation):
             factors = np.asarray(vars(self)["precisions_cholesky_"])
             check_attribute_shape("precisions_cholesky_", factors, kind.covariance_shape(*shape))
             return state
+        return self._state_from_mixture(batch)
+
+    def _state_from_mixture(self, batch: ArraySource) -> OnlineState:
+        """Return a state that goes on from the attributes, wherever they came from."""
         return begin_from_mixture(
             self._parameters(),
             batch,
@@ -199,7 +214,7 @@ class OnlineLearning(MixtureEvaluation):
         if self._learnt is None:
             return None
         state, made = self._learnt
-        now = (vars(self).get(name) for name in _DESCRIBING)
+        now = (vars(self).get(name) for name in self._describing)
         return state if all(a is b for a, b in zip(made, now, strict=True)) else None
 
     def _begin(self, batch: ArraySource) -> tuple[OnlineState, FitInfo] | None:
@@ -255,19 +270,25 @@ class OnlineLearning(MixtureEvaluation):
 
     def _keep(self, state: OnlineState, dtype: npt.DTypeLike) -> None:
         """Set the attributes that describe a state."""
-        kind = self._structure()
-        self.__dict__.update(attributes_from_parameters(state.estimate(kind), kind, dtype))
+        self.__dict__.update(self._online_attributes(state, dtype))
         self.converged_ = False
         self.n_iter_ = self.n_steps_ = state.n_steps
         self.n_samples_seen_ = state.n_rows
-        self.lower_bound_ = state.statistics.mean_log_likelihood
         for name in _OF_BATCH_FITS:
             self.__dict__.pop(name, None)
         self._go_on_from(state)
 
+    def _online_attributes(self, state: OnlineState, dtype: npt.DTypeLike) -> dict[str, Any]:
+        """Return the attributes that tell what was learnt."""
+        kind = self._structure()
+        return {
+            **attributes_from_parameters(state.estimate(kind), kind, dtype),
+            "lower_bound_": state.statistics.mean_log_likelihood,
+        }
+
     def _go_on_from(self, state: OnlineState) -> None:
         """Take a state for the one that the attributes describe."""
-        self._learnt = state, tuple(vars(self)[name] for name in _DESCRIBING)
+        self._learnt = state, tuple(vars(self)[name] for name in self._describing)
 
     def _forget_online(self) -> None:
         """Drop what `partial_fit` left: a fit from the beginning takes its place."""

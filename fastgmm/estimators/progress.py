@@ -13,7 +13,6 @@ from fastgmm.data.source import Source
 from fastgmm.estimators.evaluation import Weights
 from fastgmm.inference.em import Progress
 from fastgmm.inference.initialisation import InitialisationInfo
-from fastgmm.model.parameters import MixtureParameters
 
 
 class FitProgress:
@@ -47,7 +46,7 @@ class FitProgress:
         source: Source,
         y: Any,
         sample_weight: Weights,
-        attributes: Callable[[MixtureParameters], Mapping[str, Any]],
+        attributes: Callable[[Any], Mapping[str, Any]],
     ) -> None:
         data = {
             "X": source.X if isinstance(source, ArraySource) else source,
@@ -60,16 +59,14 @@ class FitProgress:
         self._last: Progress[Any] | None = None
         self._stopped = False
 
-    def begin(
-        self, number: int, parameters: MixtureParameters, found: InitialisationInfo | None = None
-    ) -> None:
+    def begin(self, number: int, parameters: Any, found: InitialisationInfo | None = None) -> None:
         """Tell that EM begins from a start; the one before is over.
 
         Parameters
         ----------
         number : int
             Which start it is, from 0.
-        parameters : MixtureParameters
+        parameters : MixtureParameters or VariationalPosterior
             Where it begins.
         found : InitialisationInfo or None
             How the start was found; None for the result of an earlier fit.
@@ -162,7 +159,7 @@ class _Tasks:
         estimator: Any,
         n_starts: int,
         data: dict[str, Any],
-        attributes: Callable[[MixtureParameters], Mapping[str, Any]],
+        attributes: Callable[[Any], Mapping[str, Any]],
     ) -> None:
         self._estimator = estimator
         self._data = {"estimator": estimator, **data}
@@ -173,7 +170,7 @@ class _Tasks:
         self._trace: list[float] = []
         self._fit.call_on_fit_task_begin(**self._data)
 
-    def begin(self, parameters: MixtureParameters) -> None:
+    def begin(self, parameters: Any) -> None:
         self._trace = []
         self._start = self._fit.subcontext(
             task_name="initialization", max_subtasks=self._estimator.max_iter
@@ -190,7 +187,7 @@ class _Tasks:
             self._begin_iteration(progress.parameters)
         return stop
 
-    def end(self, parameters: MixtureParameters | None) -> None:
+    def end(self, parameters: Any) -> None:
         if self._iteration is not None:
             self._iteration.call_on_fit_task_end(estimator=self._estimator)
             self._iteration = None
@@ -202,11 +199,11 @@ class _Tasks:
     def finish(self, attributes: dict[str, Any]) -> None:
         self._fit.call_on_fit_task_end(**self._data, reconstruction_attributes=attributes)
 
-    def _begin_iteration(self, parameters: MixtureParameters) -> None:
+    def _begin_iteration(self, parameters: Any) -> None:
         self._iteration = self._start.subcontext(task_name="iteration")
         self._iteration.call_on_fit_task_begin(**self._at(parameters))
 
-    def _at(self, parameters: MixtureParameters) -> dict[str, Any]:
+    def _at(self, parameters: Any) -> dict[str, Any]:
         # A function, so that attributes are worked out only for callbacks that look at them.
         def attributes() -> dict[str, Any]:
             return {**self._attributes(parameters), "trace_": np.array(self._trace)}

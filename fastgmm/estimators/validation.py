@@ -331,7 +331,9 @@ def check_start(
     """
     return GivenStart(
         weights=None if weights is None else _check_weights(weights, n_components),
-        means=None if means is None else _check(means, (n_components, n_features), "means_init"),
+        means=None
+        if means is None
+        else check_values(means, (n_components, n_features), "means_init"),
         precisions=None
         if precisions is None
         else _check_precisions(precisions, structure, n_components, n_features),
@@ -362,7 +364,7 @@ def check_labels(
     """
     if labels is None:
         return None
-    checked = _check(labels, (n_samples,), "labels_init")
+    checked = check_values(labels, (n_samples,), "labels_init")
     integers = checked.astype(np.int64)
     wrong = (integers != checked) | (integers < -1) | (integers >= n_components)
     if wrong.any():
@@ -373,7 +375,28 @@ def check_labels(
     return integers
 
 
-def _check(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
+def check_values(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
+    """Return the values of a constructor parameter as an array of float64.
+
+    Parameters
+    ----------
+    values : array-like
+        The values.
+    shape : tuple of int
+        The shape that they should have.
+    name : str
+        What the parameter is called.
+
+    Returns
+    -------
+    ndarray of shape `shape`
+        The values.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape or are not finite numbers.
+    """
     with config_context(array_api_dispatch=False):
         checked = check_array(
             values,
@@ -392,7 +415,7 @@ def _check(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
 
 
 def _check_weights(weights: ArrayLike, n_components: int) -> FloatArray:
-    checked = _check(weights, (n_components,), "weights_init")
+    checked = check_values(weights, (n_components,), "weights_init")
     if checked.min() < 0.0 or checked.max() > 1.0:
         raise ValueError(
             "The parameter 'weights_init' should be in the range [0, 1], but got max value "
@@ -412,7 +435,7 @@ def _check_precisions(
     precisions: ArrayLike, structure: CovarianceStructure, n_components: int, n_features: int
 ) -> FloatArray:
     shape = structure.covariance_shape(n_components, n_features)
-    checked = _check(precisions, shape, "precisions_init")
+    checked = check_values(precisions, shape, "precisions_init")
     if structure.is_diagonal:
         if checked.min() <= 0.0:
             raise ValueError(
@@ -420,13 +443,31 @@ def _check_precisions(
                 f"{structure.name!r}, but got min value {checked.min():.6g}"
             )
         return checked
-    mirrored = checked.swapaxes(-1, -2)
-    rounding = 1e-8 * np.abs(checked).max(axis=(-2, -1), keepdims=True)
-    symmetric = np.abs(checked - mirrored) <= 1e-5 * np.abs(mirrored) + rounding
+    check_symmetric(checked, "precisions_init")
+    return checked
+
+
+def check_symmetric(matrices: FloatArray, name: str) -> None:
+    """Raise if matrices that a constructor parameter holds are not symmetric but for rounding.
+
+    Parameters
+    ----------
+    matrices : ndarray of shape (..., n_features, n_features)
+        The matrices.
+    name : str
+        What the parameter is called.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    mirrored = matrices.swapaxes(-1, -2)
+    rounding = 1e-8 * np.abs(matrices).max(axis=(-2, -1), keepdims=True)
+    symmetric = np.abs(matrices - mirrored) <= 1e-5 * np.abs(mirrored) + rounding
     if not symmetric.all():
         raise ValueError(
-            "The parameter 'precisions_init' should hold symmetric, positive-definite matrices, "
+            f"The parameter '{name}' should hold symmetric, positive-definite matrices, "
             f"but its entry {tuple(map(int, np.argwhere(~symmetric)[0]))} differs from the one "
             "mirrored on the diagonal"
         )
-    return checked

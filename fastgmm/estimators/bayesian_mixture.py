@@ -1,0 +1,515 @@
+"""`BayesianGaussianMixture`: the estimator that takes the place of scikit-learn's."""
+
+from __future__ import annotations
+
+from functools import partial
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import sklearn.mixture
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastgmm.data.source import Source
+from fastgmm.estimators.attributes import attributes_from_info
+from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
+from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.fit_checkpoints import VariationalCheckpoint
+from fastgmm.estimators.fit_warnings import warn_of_fit
+from fastgmm.estimators.online import STEP_CONSTRAINTS
+from fastgmm.estimators.progress import FitProgress
+from fastgmm.estimators.starts import check_enough_rows
+from fastgmm.estimators.validation import (
+    N_JOBS_CONSTRAINTS,
+    check_replayable,
+    check_source,
+    validated_fit,
+)
+from fastgmm.estimators.variational_attributes import attributes_from_posterior
+from fastgmm.estimators.variational_learning import VariationalLearning
+from fastgmm.estimators.variational_starts import drawn_posteriors, posterior_before
+from fastgmm.inference import passes
+from fastgmm.inference.em import FitInfo
+from fastgmm.inference.initialisation import INIT_METHODS, InitMethod
+from fastgmm.inference.variational import fit_best_variational
+from fastgmm.model.regularisation import REGULARISATION_SCALES
+from fastgmm.model.statistics import FloatArray
+from fastgmm.model.structures import STRUCTURE_NAMES
+from fastgmm.model.weight_priors import WEIGHT_PRIOR_NAMES
+
+
+class BayesianGaussianMixture(
+    VariationalLearning, CallbackSupportMixin, DensityMixin, BaseEstimator
+):
+    """Gaussian mixture fitted by variational Bayes.
+
+    Takes the place of :class:`sklearn.mixture.BayesianGaussianMixture`: the same parameters,
+    fitted attributes and methods, and more of each. A row of weight w counts as w copies of it.
+
+    Components that the data do not need end with next to no weight, all the sooner the smaller
+    `weight_concentration_prior` is: `n_components` need only be large enough.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Most components.
+    covariance_type : str, default="full"
+        Which covariances the components have, by a name that :class:`GaussianMixture` takes.
+    tol : float, default=1e-3
+        The fit ends when the lower bound, which is a sum over the rows, changes by less than
+        this, in nats.
+    reg_covar : float, default=1e-6
+        Added to the variances of each component's rows; see `reg_covar_scale`.
+    max_iter : int, default=100
+        Most iterations. With 0 the start itself is the result.
+    n_init : int, default=1
+        Number of starts, of which the one that ends with the highest lower bound is kept.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+        How a start is found: from clusters of k-means, from rows chosen by its seeding, from
+        random responsibilities, or from rows chosen at random. On large data this is done on a
+        random subsample.
+    weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}, \
+            default="dirichlet_process"
+        Prior of the weights: a stick that one component after the other breaks a share off, or
+        the same concentration for each component.
+    weight_concentration_prior : float, default=None
+        Its concentration, above 0; None for ``1 / n_components``. The smaller, the fewer
+        components have weight.
+    mean_precision_prior : float, default=None
+        How many rows the prior mean counts as for each component; None for 1.
+    mean_prior : array-like of shape (n_features,), default=None
+        Prior mean of the components; None for the mean of `X`.
+    degrees_of_freedom_prior : float, default=None
+        How many rows the prior covariance counts as for each component, above
+        ``n_features - 1``; None for `n_features`.
+    covariance_prior : float or array-like, default=None
+        As much scatter as `degrees_of_freedom_prior` rows of a component would have; None for the
+        covariance of `X`. It has the shape of `covariances_`, without the axis of the
+        components.
+    random_state : int, RandomState instance or None, default=None
+        Source of the randomness of starts and of `sample`. An int makes them reproducible.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the result of the fit before.
+    verbose : int, default=0
+        1 prints starts and iterations, 2 also times and changes of the lower bound.
+    verbose_interval : int, default=10
+        Number of iterations from one line to the next.
+    labels_init : array-like of int of shape (n_samples,), default=None
+        Components of the rows of `X` to start from, instead of `init_params`; -1 for rows that
+        have none.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
+        bit, whatever the number.
+    reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
+        What `reg_covar` is measured in; see :class:`GaussianMixture`.
+    checkpoint : str or path, default=None
+        File that `fit` writes its state to, so that a fit which was cut off can go on.
+    checkpoint_interval : float, default=60.0
+        Seconds between two writings of the checkpoint, which happen between passes. With 0 it is
+        written after every pass.
+    resume : bool, default=False
+        Whether `fit` goes on from the checkpoint, if the file is there. It ends with the same
+        result, bit for bit, as a fit that was not cut off.
+    step_exponent : float, default=0.6
+        α in the step (t + t₀)^-α by which `partial_fit` moves the posterior at the t-th unit of
+        rows; a unit is as many as the mixture was begun from. Above 0.5 and at most 1, where all
+        rows count alike for ever.
+    step_offset : float, default=1.0
+        t₀ in that step; delays the first ones, which are the largest.
+    averaging : bool, default=False
+        Whether `partial_fit` averages the statistics over the past (Polyak and Ruppert), which
+        takes out their fluctuation.
+    forgetting : float, default=1.0
+        Below 1, the rows of each unit count at most this many times those of the next, so that
+        `partial_fit` follows a stream that drifts. The posterior is then as certain as the rows
+        that still count make it.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        Expected weights.
+    means_ : ndarray of shape (n_components, n_features)
+        Expected means.
+    covariances_ : ndarray
+        Inverses of the expected precisions, of a shape that depends on `covariance_type`; see
+        :class:`GaussianMixture`.
+    precisions_ : ndarray
+        Expected precisions, in the same shape.
+    precisions_cholesky_ : ndarray
+        Upper triangular U with U U^T the precision, or square roots of the precisions where
+        these are diagonal, in the same shape.
+    weight_concentration_ : tuple of two ndarrays, or ndarray, of shape (n_components,)
+        Posterior of the weights: for each component the two parameters of the beta distribution
+        of its share of the stick or, for "dirichlet_distribution", the concentration.
+    mean_precision_ : ndarray of shape (n_components,)
+        The precision of each mean is so many times that of its component.
+    degrees_of_freedom_ : ndarray of shape (n_components,), or float for tied covariances
+        Degrees of freedom of the Wishart distributions of the precisions.
+    weight_concentration_prior_, mean_precision_prior_, degrees_of_freedom_prior_ : float
+        The prior, as given or by default.
+    mean_prior_ : ndarray of shape (n_features,)
+        Its mean.
+    covariance_prior_ : float or ndarray
+        Its covariance. Where the rows' own is singular, it has been made regular.
+    converged_ : bool
+        Whether the fit came to rest before `max_iter`.
+    n_iter_ : int
+        Number of iterations of the start that was kept.
+    lower_bound_ : float
+        Lower bound of the log-evidence after the last iteration, in nats, up to the same constant
+        as scikit-learn's.
+    lower_bounds_ : list of float
+        The same after each of the `n_iter_` iterations.
+    trace_ : ndarray of shape (`n_iter_` + 1,)
+        The same again, with that of the start before them. It never falls beyond rounding.
+    fit_info_ : FitInfo
+        How the fit went: passes over the data, seconds, threads, why it ended.
+    n_samples_seen_ : int
+        Number of rows that `partial_fit` learnt since the last `fit`. After it, `n_iter_` is
+        the number of its batches, `n_steps_`; `lower_bound_` is that of as many rows as the
+        posterior stands for if all were like the recent ones; and `lower_bounds_`, `trace_` and
+        `fit_info_` are missing.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if `X` was a table that has them.
+
+    See Also
+    --------
+    GaussianMixture : Maximum likelihood instead of a posterior.
+
+    Notes
+    -----
+    An iteration is a pass over the data and a solve, as in EM, by the same compiled code. Rows
+    are evaluated under expected logarithms of weights and densities, as in scikit-learn:
+    `score_samples` is no normalised density.
+
+    Attributes have the dtype of the data, float32 or float64; sums are float64 always.
+
+    References
+    ----------
+    Bishop (2006), *Pattern Recognition and Machine Learning*, section 10.2. Blei and Jordan
+    (2006), "Variational inference for Dirichlet process mixtures", Bayesian Analysis 1. Hoffman,
+    Blei, Wang and Paisley (2013), "Stochastic variational inference", Journal of Machine Learning
+    Research 14.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import BayesianGaussianMixture
+    >>> random = np.random.default_rng(0)
+    >>> X = np.concatenate([random.normal(size=(200, 2)), random.normal(size=(100, 2)) + 9])
+    >>> mixture = BayesianGaussianMixture(
+    ...     n_components=6, weight_concentration_prior=1e-3, max_iter=500, random_state=0
+    ... ).fit(X)
+    >>> np.sort(mixture.weights_.round(1))[::-1]
+    array([0.7, 0.3, 0. , 0. , 0. , 0. ])
+    """
+
+    weights_: FloatingArray
+    means_: FloatingArray
+    covariances_: FloatingArray
+    precisions_: FloatingArray
+    precisions_cholesky_: FloatingArray
+    weight_concentration_: tuple[FloatingArray, FloatingArray] | FloatingArray
+    mean_precision_: FloatingArray
+    degrees_of_freedom_: FloatingArray | float
+    weight_concentration_prior_: float
+    mean_precision_prior_: float
+    mean_prior_: FloatingArray
+    degrees_of_freedom_prior_: float
+    covariance_prior_: FloatingArray | float
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    trace_: FloatArray
+    fit_info_: FitInfo
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "covariance_type": [StrOptions(set(STRUCTURE_NAMES))],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions(set(INIT_METHODS))],
+        "weight_concentration_prior_type": [StrOptions(set(WEIGHT_PRIOR_NAMES))],
+        "weight_concentration_prior": [Interval(Real, 0.0, None, closed="neither"), None],
+        "mean_precision_prior": [Interval(Real, 0.0, None, closed="neither"), None],
+        "mean_prior": ["array-like", None],
+        "degrees_of_freedom_prior": [Interval(Real, 0.0, None, closed="neither"), None],
+        "covariance_prior": ["array-like", Interval(Real, 0.0, None, closed="neither"), None],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "labels_init": ["array-like", None],
+        "n_jobs": N_JOBS_CONSTRAINTS,
+        "reg_covar_scale": [StrOptions(set(REGULARISATION_SCALES))],
+        "checkpoint": [str, PathLike, None],
+        "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
+        "resume": ["boolean"],
+        **STEP_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitMethod = "kmeans",
+        weight_concentration_prior_type: Literal[
+            "dirichlet_process", "dirichlet_distribution"
+        ] = "dirichlet_process",
+        weight_concentration_prior: float | None = None,
+        mean_precision_prior: float | None = None,
+        mean_prior: ArrayLike | None = None,
+        degrees_of_freedom_prior: float | None = None,
+        covariance_prior: ArrayLike | float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        labels_init: ArrayLike | None = None,
+        n_jobs: int | None = None,
+        reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+        step_exponent: float = 0.6,
+        step_offset: float = 1.0,
+        averaging: bool = False,
+        forgetting: float = 1.0,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weight_concentration_prior_type = weight_concentration_prior_type
+        self.weight_concentration_prior = weight_concentration_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.mean_prior = mean_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
+        self.covariance_prior = covariance_prior
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.labels_init = labels_init
+        self.n_jobs = n_jobs
+        self.reg_covar_scale = reg_covar_scale
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.resume = resume
+        self.step_exponent = step_exponent
+        self.step_offset = step_offset
+        self.averaging = averaging
+        self.forgetting = forgetting
+
+    @validated_fit
+    def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:
+        """Fit the mixture to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Files are read again in every pass and never held in memory as a whole.
+        y : Ignored
+            Taken so that the mixture can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row: the larger the weights, the more certain
+            the posterior.
+
+        Returns
+        -------
+        BayesianGaussianMixture
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the weights, the prior or the labels are not possible.
+        IllDefinedCovarianceError
+            If the covariance of the rows is to be the prior, but is singular, and `reg_covar`
+            is 0.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit has not come to rest after `max_iter` iterations.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    @validated_fit
+    def fit_predict(
+        self, X: Rows, y: Any = None, sample_weight: Weights = None
+    ) -> npt.NDArray[np.int64]:
+        """Fit the mixture and return the component that each row most likely comes from.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            The same as ``fit(X).predict(X)``.
+        """
+        source = self._fit(X, y, sample_weight)
+        return self._evaluate(passes.labels, source, self._parameters())
+
+    @validated_fit
+    def partial_fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:
+        """Learn rows in addition to those before, by stochastic variational inference.
+
+        The first rows are kept until there are ten for each mean and weight; the mixture is then
+        begun from them, and is not fitted until then. What the prior takes from the data, it
+        takes from these. A mixture that was fitted is gone on from, and counts as many rows as it
+        was fitted to.
+
+        How the rows are cut into batches hardly matters, as every row counts by itself. Many at
+        a time are faster.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Those of an array are one batch. Those of files and streams are learnt in
+            batches, in their order, and not held in memory as a whole.
+        y : Ignored
+            Taken so that the mixture can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        BayesianGaussianMixture
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows or the weights are not possible, or not those of the mixture so far; what
+            was learnt before the batch stays.
+        """
+        return super().partial_fit(X, y, sample_weight)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted mixture to a file, which `fastgmm.load` reads.
+
+        The file holds plain arrays and a JSON header, nothing that can run code. It appears
+        under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to write; by custom the name ends in ".fgm".
+
+        Raises
+        ------
+        NotFittedError
+            If the mixture is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        from fastgmm.estimators.storage import save_mixture  # which imports this module
+
+        save_mixture(self, path)
+
+    def to_sklearn(self) -> sklearn.mixture.BayesianGaussianMixture:
+        """Return the same mixture as scikit-learn's estimator, fitted if this one is.
+
+        The structures that scikit-learn does not have become the next one that it has:
+        "tied_diag" becomes "diag", "tied_spherical" becomes "spherical".
+
+        Returns
+        -------
+        sklearn.mixture.BayesianGaussianMixture
+            With copies of all parameters and fitted attributes it knows.
+        """
+        return to_scikit_learn(self, sklearn.mixture.BayesianGaussianMixture)
+
+    @classmethod
+    def from_sklearn(cls, mixture: sklearn.mixture.BayesianGaussianMixture) -> Self:
+        """Return the same mixture as one of scikit-learn's, fitted if that one is.
+
+        Parameters
+        ----------
+        mixture : sklearn.mixture.BayesianGaussianMixture
+            The mixture.
+
+        Returns
+        -------
+        BayesianGaussianMixture
+            With copies of all parameters and fitted attributes; `trace_` and `fit_info_` are
+            missing, because scikit-learn does not record them.
+
+        Raises
+        ------
+        TypeError
+            If `mixture` is something else.
+        """
+        return from_scikit_learn(cls, mixture, sklearn.mixture.BayesianGaussianMixture)
+
+    def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
+        """Fit the mixture, set the attributes, and return the checked rows."""
+        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        check_replayable(self, source)
+        check_enough_rows(source, self.n_components)
+        kind = self._structure()
+        going_on = self.warm_start and hasattr(self, "converged_")
+        attributes = partial(attributes_from_posterior, structure=kind, dtype=source.dtype)
+        progress = FitProgress(
+            self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
+        )
+        with VariationalCheckpoint(self, source) as checkpoint:
+            begin = posterior_before if going_on else drawn_posteriors
+            starts = begin(self, source, kind, checkpoint)
+            posterior, info = fit_best_variational(
+                source,
+                starts.draw,
+                starts.number,
+                kind,
+                starts.regularisation,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                previous_bound=starts.previous_bound,
+                n_jobs=self.n_jobs,
+                begin=progress.begin,
+                callback=progress.iterate,
+                observe=checkpoint.observer(starts.regularisation),
+                resumed=checkpoint.resumed,
+            )
+        fitted = {
+            **attributes(posterior),
+            **attributes_from_info(info),
+            "lower_bound_": info.trace[-1],
+        }
+        self._forget_online()
+        self.__dict__.update(fitted)
+        progress.finish(fitted)
+        # The caller of fit is three frames up: this one, fit and its decorator lie between.
+        warn_of_fit(
+            info,
+            algorithm="Variational Bayes",
+            objective="lower bound",
+            max_iter=self.max_iter,
+            tol=self.tol,
+            stacklevel=4,
+        )
+        return source
