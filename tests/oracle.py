@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mpmath
 import numpy as np
+import scipy.stats
 
 
 def joint_log_density(X, weights, means, covariances):
@@ -83,6 +84,44 @@ def em(X, weights, means, covariances, structure, n_iter, reg_covar=0.0, sample_
         shares = responsibilities(X, weights, means, covariances)
         weights, means, covariances = m_step(X, shares, structure, reg_covar, sample_weight)
     return (weights, means, covariances), trace
+
+
+def observed_joint_log_density(X, weights, means, covariances):
+    """Return log(weight_k p_k(what is observed of x_n)) for rows with NaN, shape (N, K)."""
+    joint = np.empty((len(X), len(means)))
+    with np.errstate(divide="ignore"):
+        joint[:] = np.log(weights)
+    for n, x in enumerate(np.asarray(X, dtype=np.float64)):
+        seen = ~np.isnan(x)
+        if not seen.any():
+            continue
+        for k, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
+            marginal = scipy.stats.multivariate_normal(mean[seen], covariance[seen][:, seen])
+            joint[n, k] += marginal.logpdf(x[seen])
+    return joint
+
+
+def conditional(x, mean, covariance):
+    """Return the mean of a row given what is observed of it, and its covariance, 0 there."""
+    seen = ~np.isnan(x)
+    filled, rest = x.astype(np.float64), np.zeros_like(covariance)
+    gain = covariance[~seen][:, seen] @ np.linalg.pinv(covariance[seen][:, seen])
+    filled[~seen] = mean[~seen] + gain @ (x[seen] - mean[seen])
+    rest[np.ix_(~seen, ~seen)] = covariance[~seen][:, ~seen] - gain @ covariance[seen][:, ~seen]
+    return filled, rest
+
+
+def expected_moments(X, shares, reference, means, covariances, sample_weight=None):
+    """Return counts and expected moments about the reference points, row by row."""
+    shares = shares * _column(sample_weight, len(X))
+    first, second = np.zeros_like(reference), np.zeros((*reference.shape, reference.shape[1]))
+    for n, x in enumerate(X):
+        for k in range(len(means)):
+            filled, rest = conditional(x, means[k], covariances[k])
+            offset = filled - reference[k]
+            first[k] += shares[n, k] * offset
+            second[k] += shares[n, k] * (np.outer(offset, offset) + rest)
+    return shares.sum(axis=0), first, second
 
 
 def nearest_centres(X, centres):

@@ -32,6 +32,8 @@ class ArraySource(Source):
         Weights of the rows, at least 0; a weight of w means w copies of the row.
     feature_names : tuple of str, default=None
         Names of the columns.
+    incomplete : bool, default=False
+        Whether rows may lack values, which are NaN then.
     """
 
     replayable = True
@@ -41,6 +43,8 @@ class ArraySource(Source):
         X: npt.NDArray[Any],
         sample_weight: npt.ArrayLike | None = None,
         feature_names: tuple[str, ...] | None = None,
+        *,
+        incomplete: bool = False,
     ) -> None:
         self.X = X
         self.weights: FloatArray | None = (
@@ -49,6 +53,7 @@ class ArraySource(Source):
         self.n_features = int(X.shape[1])
         self.feature_names = feature_names
         self.dtype = X.dtype
+        self.incomplete = incomplete
 
     @property
     def n_samples(self) -> int:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fastgmm.data.errors import DataError
 
-MissingPolicy = Literal["error", "drop"]
+MissingPolicy = Literal["error", "drop", "model"]
 
 
 class Batch(NamedTuple):
@@ -74,8 +74,9 @@ def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch
         The rows.
     names : sequence of str
         Names of the columns, for messages.
-    missing : {"error", "drop"}
-        What becomes of rows in which a value or the weight is missing.
+    missing : {"error", "drop", "model"}
+        What becomes of rows in which a value or the weight is missing. To be modelled, only values
+        may be missing.
 
     Returns
     -------
@@ -85,10 +86,10 @@ def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch
     Raises
     ------
     DataError
-        If a value is infinite, or missing where that is an error; if a weight is negative. The
-        message names the first such row and the column.
+        If a value is infinite, or a value or weight missing where that is an error; if a weight
+        is negative. The message names the first such row and the column.
     """
-    if _all_finite(batch.values) and _sound_weights(batch.weights):
+    if all_finite(batch.values) and _sound_weights(batch.weights):
         return batch
     columns = [(batch.column(j), f"the value in column {name!r}") for j, name in enumerate(names)]
     if batch.weights is not None:
@@ -99,9 +100,10 @@ def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch
         if column.dtype.kind != "f" and column is not batch.weights:
             continue
         absent = np.isnan(column)
-        dropped |= absent
         found = np.isinf(column)
-        if missing == "error":
+        if missing == "drop":
+            dropped |= absent
+        elif missing == "error" or column is batch.weights:
             found |= absent
         if column is batch.weights:
             found |= column < 0
@@ -118,8 +120,8 @@ def _advice(value: float) -> str:
     """Return what to say of a value that cannot be used."""
     if np.isnan(value):
         return (
-            "missing: remove such rows, fill them in, or leave them out with missing='drop' "
-            "(--missing drop)"
+            "missing: remove such rows, fill them in, leave them out with missing='drop' "
+            "(--missing drop), or fit what is there with missing='model' (--missing model)"
         )
     if np.isinf(value):
         return f"{value}: remove such rows or replace them"
@@ -150,10 +152,21 @@ def check_total_weight(origin: str, total_weight: float) -> None:
         raise DataError(f"{origin}: every row has weight 0")
 
 
-def _all_finite(values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> bool:
-    """Say whether all values are finite; mostly by their sum, which takes one look at each."""
+def all_finite(values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> bool:
+    """Say whether all values are finite; mostly by their sum, which takes one look at each.
+
+    Parameters
+    ----------
+    values : ndarray, or sequence of ndarray
+        Numbers.
+
+    Returns
+    -------
+    bool
+        Whether none is NaN or infinite.
+    """
     if not isinstance(values, np.ndarray):
-        return all(map(_all_finite, values))
+        return all(map(all_finite, values))
     if values.dtype.kind != "f":
         return True
     with np.errstate(over="ignore", invalid="ignore"):
@@ -162,4 +175,4 @@ def _all_finite(values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> bool:
 
 
 def _sound_weights(weights: npt.NDArray[Any] | None) -> bool:
-    return weights is None or bool(_all_finite(weights) and not (weights < 0).any())
+    return weights is None or bool(all_finite(weights) and not (weights < 0).any())

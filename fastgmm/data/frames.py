@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
-from fastgmm.data.batch import Batch, MissingPolicy, check_total_weight, checked
+from fastgmm.data.batch import Batch, MissingPolicy, all_finite, check_total_weight, checked
 from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.selection import SelectedColumns, Selection
@@ -107,7 +107,7 @@ def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> Arra
         The frame.
     selection : Selection
         Which columns are wanted.
-    missing : {"error", "drop"}
+    missing : {"error", "drop", "model"}
         What becomes of rows in which a value is missing.
 
     Returns
@@ -150,7 +150,7 @@ def checked_array(
         Their weights.
     names : tuple of str or None
         Names of the columns.
-    missing : {"error", "drop"}
+    missing : {"error", "drop", "model"}
         What becomes of rows in which a value is missing.
 
     Returns
@@ -170,7 +170,8 @@ def checked_array(
         raise DataError(f"{origin} has no rows")
     if batch.weights is not None:
         check_total_weight(origin, sum_of_weights(batch.weights.astype(np.float64)))
-    return ArraySource(batch.values, batch.weights, names)
+    incomplete = missing == "model" and not all_finite(batch.values)
+    return ArraySource(batch.values, batch.weights, names, incomplete=incomplete)
 
 
 def _is_record_batch(data: Any) -> bool:

@@ -74,9 +74,10 @@ def open_data(
         memory budget. The result does not depend on it.
     memory_budget : int or str, default=10**9
         How much memory the reading may take, about: bytes, or text such as ``"2GB"``.
-    missing : {"error", "drop"}, default="error"
+    missing : {"error", "drop", "model"}, default="error"
         What becomes of rows in which a value is missing: an error that names file, column and
-        row, or the row is left out.
+        row; or the row is left out; or it is kept, with NaN for what is missing, for a mixture
+        with ``missing="model"``.
     on_error : {"raise", "skip"}, default="raise"
         What becomes of damaged files: an error that says where, or the damaged part is left out
         with a `SkippedDataWarning`.
@@ -176,11 +177,12 @@ def _reading_options(
     block_rows: int | None, memory_budget: int | str, missing: str, on_error: str
 ) -> ReadingOptions:
     for name, value, known in (
-        ("missing", missing, ("error", "drop")),
+        ("missing", missing, ("error", "drop", "model")),
         ("on_error", on_error, ("raise", "skip")),
     ):
         if value not in known:
-            raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}; got {value!r}")
+            allowed = " or ".join(map(repr, known))
+            raise ValueError(f"{name} must be {allowed}; got {value!r}")
     if block_rows is not None and block_rows < 1:
         raise ValueError(f"block_rows must be at least 1; got {block_rows}")
     return ReadingOptions(bytes_of_memory(memory_budget), block_rows, missing, on_error)  # type: ignore[arg-type]

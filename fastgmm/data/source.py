@@ -45,12 +45,15 @@ class Source(ABC):
         float32 or float64.
     replayable : bool
         Whether `blocks` can be called more than once.
+    incomplete : bool
+        Whether rows may lack values, which are NaN then.
     """
 
     n_features: int
     feature_names: tuple[str, ...] | None
     dtype: np.dtype[Any]
     replayable: bool
+    incomplete: bool = False
 
     @property
     @abstractmethod

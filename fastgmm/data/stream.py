@@ -41,8 +41,9 @@ class ReadingOptions:
     block_rows : int or None
         Rows of a block, rounded up to whole multiples of `BLOCK_ROWS`; None for as many as suit
         the memory budget.
-    missing : {"error", "drop"}
-        What becomes of rows in which a value is missing.
+    missing : {"error", "drop", "model"}
+        What becomes of rows in which a value is missing; where it is to be modelled, they are
+        kept, and NaN stands for it.
     on_error : {"raise", "skip"}
         What becomes of damaged files: the rest of one, from the damage on, may be left out.
     """
@@ -99,6 +100,7 @@ class StreamSource(Source):
         self.n_features = n_features
         self.feature_names = feature_names
         self.options = options
+        self.incomplete = options.missing == "model"
         self.expected_samples = expected_samples
         self.on_rows: Callable[[int], None] | None = None
         """Called with the number of rows handed out so far in the present pass."""

@@ -1,4 +1,7 @@
-"""One pass over a data source: parameters in, statistics or values of single rows out."""
+"""One pass over a data source: parameters in, statistics or values of single rows out.
+
+Of rows that lack values, what is missing is integrated out (`incomplete`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
+from fastgmm.inference.incomplete import run_incomplete
+from fastgmm.inference.observed_moments import observed_moments
 from fastgmm.inference.running_pass import (
     FARTHEST_SHARED,
     PassSums,
@@ -112,13 +117,36 @@ def mixture_statistics(
     Returns
     -------
     SufficientStatistics
-        Counts, first and second moments, and the log-likelihood of ``parameters``.
+        Counts, first and second moments, and the log-likelihood of ``parameters``. For rows that
+        lack values these are expected moments, under ``parameters``.
     """
+    mode = mixture_pass.MOMENTS
+    if source.incomplete:
+        done = run_incomplete(
+            source, parameters, mode, n_jobs=n_jobs, labels=known, observe=observe
+        )
+        return done.statistics(source.total_weight)
     p = pass_parameters(source.dtype, parameters)
     diagonal = parameters.is_diagonal
-    mode = mixture_pass.MOMENTS
     sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, labels=known, observe=observe)
     return statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)
+
+
+def _evaluate(
+    source: Source,
+    parameters: MixtureParameters,
+    mode: int,
+    n_jobs: int | None,
+    **rows: npt.NDArray[Any] | None,
+) -> float:
+    """Run a pass that takes no moments, and return the log-likelihood that it finds."""
+    if source.incomplete:
+        done = run_incomplete(source, parameters, mode, n_jobs=n_jobs, observe=None, **rows)
+        return done.log_likelihood()
+    p = pass_parameters(source.dtype, parameters)
+    diagonal = parameters.is_diagonal
+    sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, observe=None, **rows)
+    return sums.log_likelihood
 
 
 def source_moments(
@@ -133,7 +161,7 @@ def source_moments(
     Parameters
     ----------
     source : Source
-        The rows.
+        The rows. Of those that lack values, moments are estimated from what is there.
     diagonal : bool
         Whether only the diagonal of the second moments is wanted.
     observe : callable, default=None
@@ -149,8 +177,10 @@ def source_moments(
     Raises
     ------
     ValueError
-        If the squares of the rows, times their weights, overflow.
+        If the squares of the rows, times their weights, overflow, or a feature has no value.
     """
+    if source.incomplete:
+        return observed_moments(source, diagonal=diagonal, observe=observe, n_jobs=n_jobs)
     n_features = source.n_features
     near = source.some_rows(_ROWS_TO_BEGIN_WITH).mean(axis=0)
     # One component so wide that its density is the same at every row, whatever their scale: each
@@ -306,11 +336,7 @@ def log_likelihood(
     float
         The log-likelihood.
     """
-    p = pass_parameters(source.dtype, parameters)
-    mode = mixture_pass.LOG_LIKELIHOOD
-    diagonal = parameters.is_diagonal
-    sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, labels=known)
-    return sums.log_likelihood
+    return _evaluate(source, parameters, mixture_pass.LOG_LIKELIHOOD, n_jobs, labels=known)
 
 
 def log_density(
@@ -332,10 +358,8 @@ def log_density(
     ndarray of shape (n_samples,)
         Log-densities in nats, in the type of the rows.
     """
-    p = pass_parameters(source.dtype, parameters)
     out = np.empty(source.n_samples, source.dtype)
-    mode = mixture_pass.LOG_DENSITY
-    _run(source, p, mode, diagonal=parameters.is_diagonal, n_jobs=n_jobs, log_density=out)
+    _evaluate(source, parameters, mixture_pass.LOG_DENSITY, n_jobs, log_density=out)
     return out
 
 
@@ -358,10 +382,8 @@ def responsibilities(
     ndarray of shape (n_samples, n_components)
         Responsibilities, in the type of the rows.
     """
-    p = pass_parameters(source.dtype, parameters)
     out = np.empty((source.n_samples, parameters.n_components), source.dtype)
-    mode = mixture_pass.RESPONSIBILITIES
-    _run(source, p, mode, diagonal=parameters.is_diagonal, n_jobs=n_jobs, responsibilities=out)
+    _evaluate(source, parameters, mixture_pass.RESPONSIBILITIES, n_jobs, responsibilities=out)
     return out
 
 
@@ -384,8 +406,6 @@ def labels(
     ndarray of shape (n_samples,)
         Component indices.
     """
-    p = pass_parameters(source.dtype, parameters)
     out = np.empty(source.n_samples, np.int64)
-    mode = mixture_pass.LABELS
-    _run(source, p, mode, diagonal=parameters.is_diagonal, n_jobs=n_jobs, labels=out)
+    _evaluate(source, parameters, mixture_pass.LABELS, n_jobs, labels=out)
     return out

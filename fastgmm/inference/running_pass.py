@@ -13,6 +13,7 @@ from fastgmm.kernels.incomplete_pass import (
     IncompleteTask,
     incomplete_slot,
 )
+from fastgmm.kernels.lane_microkernels import VECTOR
 from fastgmm.kernels.mixture_pass import PassParameters, PassTask, mixture_slot
 from fastgmm.kernels.packing import (
     block_count,
@@ -39,10 +40,8 @@ _EXPONENTIAL = 40
 _SINGLE_RANGE = (1e-12, 1e12)
 """Spreads of single-precision data whose squares single precision holds with room to spare."""
 
-_FILLED_BYTES = 2**20
-"""Bytes of what is filled in a tile under all components, which are to stay in the caches."""
-
-_FEWEST_LANES, _MOST_LANES = 64, 128
+_COMPLETED_LANES = 64
+"""Lanes of a tile whose rows are completed: few, for what is filled in stays in the caches."""
 
 
 def compute_type(dtype: npt.DTypeLike, scales: FloatArray) -> np.dtype[Any]:
@@ -135,17 +134,28 @@ def completion_parameters(parameters: MixtureParameters) -> CompletionParameters
     """
     constants = parameters.log_weights + parameters.log_normalisers
     offset = float(constants.max())
-    packed = parameters.whiteners if parameters.is_diagonal else pack_lower(parameters.whiteners)
+    whiteners = parameters.whiteners
+    diagonal = parameters.is_diagonal
+    precisions, covariances = np.empty(0), parameters.covariances()
+    if not diagonal:
+        precisions, covariances = _padded(parameters.precisions()), _padded(covariances)
     return CompletionParameters(
         constants=constants - offset,
         offset=offset,
         log_normalisers=parameters.log_normalisers,
-        whiteners=packed.ravel(),
-        precisions=parameters.precisions().ravel(),
-        covariances=parameters.covariances().ravel(),
+        whiteners=(whiteners if diagonal else pack_lower(whiteners)).ravel(),
+        precisions=precisions.ravel(),
+        covariances=covariances.ravel(),
+        centres=_padded(parameters.means).ravel(),
         references=parameters.means.ravel(),
         nothing=np.zeros(parameters.means.size),
     )
+
+
+def _padded(rows: FloatArray) -> FloatArray:
+    """Return rows of numbers followed by zeros, as many as fill vectors."""
+    lacking = -rows.shape[-1] % VECTOR
+    return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, lacking)])
 
 
 class PassSums(NamedTuple):
@@ -222,11 +232,9 @@ class RunningPass:
         n_slots = slot_count(8 * (first + second + n_components))
         self.n_used = n_slots if n_rows is None else min(n_slots, -(-n_rows // BLOCK_ROWS))
         moments = bool(mode & (mixture_pass.MOMENTS | mixture_pass.GIVEN))
+        lanes = lane_count(n_features, n_components, itemsize)
         if completing:
-            affordable = _FILLED_BYTES // (itemsize * n_components * n_features)
-            lanes = _MOST_LANES if affordable >= _MOST_LANES else _FEWEST_LANES
-        else:
-            lanes = lane_count(n_features, n_components, itemsize)
+            lanes = _COMPLETED_LANES
         self._sums: dict[str, Any] = {
             "counts": np.zeros((self.n_used, n_components)),
             "first": np.zeros((self.n_used, first if moments else 0)),

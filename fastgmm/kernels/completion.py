@@ -1,19 +1,23 @@
-"""What is missing in a row, given what is observed: its conditional mean and covariance.
+"""What is missing in rows, given what is observed: conditional means and covariances.
 
-Symbols: D features of which m are missing (set M) and the rest observed (set O), component k with
-covariance Σ and precision Λ = Σ⁻¹.
+Symbols: D features, T lanes of a tile, each a row of which m features are missing (set M) and o
+observed (set O); component k with covariance Σ and precision Λ = Σ⁻¹.
 
 About the component's mean, the conditional mean of the missing values is (Bishop, PRML, eqs. 2.73,
 2.75, 2.81, 2.82)
 
     −Λ_MM⁻¹ Λ_MO x_O = Σ_MO Σ_OO⁻¹ x_O,
 
-their conditional covariance Λ_MM⁻¹ = Σ_MM − Σ_MO Σ_OO⁻¹ Σ_OM.  The smaller of the two matrices is
-factorised.  The row completed by that mean has the same squared distance from the component's mean
-as what is observed has under the marginal distribution; so the log-density of what is observed is
-that of the completed row plus a term that depends on the pattern only,
+their conditional covariance Λ_MM⁻¹ = Σ_MM − Σ_MO Σ_OO⁻¹ Σ_OM.  A row completed by that mean has the
+same squared distance from the component's mean as what is observed has under the marginal
+distribution; so the log-density of what is observed is that of the completed row plus
 
-    ½ m log 2π − ½ log det Λ_MM.
+    ½ m log 2π − ½ log det Λ_MM = −½ o log 2π − ½ log det Σ_OO − (log-density at the mean).
+
+In each tile the smaller of the two matrices is factorised, of all lanes at once, padded to the
+same order with ones on the diagonal: rows of like numbers of missing values should follow each
+other.  Matrices of lanes are laid out as in ``lane_microkernels``; of factors, the diagonal is
+inverted.  Rows of features are padded with zeros to P, a multiple of ``VECTOR``.
 """
 
 from __future__ import annotations
@@ -21,179 +25,249 @@ from __future__ import annotations
 import math
 
 from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.lane_microkernels import offsets_of_row, row_product, subtract_products
+from fastgmm.kernels.vector_math import log
 
 _LOG_TWO_PI = math.log(2.0 * math.pi)
-_LARGEST_PRODUCT = 1e100
+
 _SMALLEST_PIVOT = 2.0**-52
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def dot(left, l_at, right, r_at, n):
-    """Return the sum of n products.  ``reassoc`` lets it be kept in vector lanes."""
-    total = 0.0
-    for i in range(n):
-        total += left[l_at + i] * right[r_at + i]
-    return total
+"""Rounding can leave nothing, or less, of a pivot where features nearly depend on each other."""
 
 
 @kernel()
-def factorise(matrices, at, D, chosen, c_at, n, factor):
-    """Write the Cholesky factor of chosen rows and columns of a matrix, and return log det.
+def load_matrices(matrices, first, P, chosen, counts, order, D, T, lower):
+    """Write chosen rows and columns of a matrix for each lane, ones on the diagonal beyond.
 
     Parameters
     ----------
-    matrices, at : ndarray, int
-        Positive definite D × D matrices, row by row, and where the one to use starts.
-    D : int
-        Their order.
-    chosen, c_at, n : ndarray of int64, int, int
-        The n rows and columns, from place ``c_at`` on.
-    factor : ndarray of shape (D * D,)
-        Receives the lower factor, n numbers a row; its diagonal is inverted.
-
-    Returns
-    -------
-    float
-        The logarithm of the determinant of what was factorised.
+    matrices, first, P : ndarray, int, int
+        Symmetric matrices, the first row of the one to use, and how far from one to the next.
+    chosen, counts : ndarray of int64 of shape (T * D,) and (T,)
+        Which rows and columns each lane chooses, and how many.
+    order : int
+        Order of the matrices to write, the largest of the counts.
+    D, T : int
+        Numbers of features and of lanes.
+    lower : ndarray of shape (D * D * T,)
+        Receives their lower triangles.
     """
-    log_determinant, product = 0.0, 1.0
-    for i in range(n):
-        row = at + chosen[c_at + i] * D
+    for lane in range(T):
+        n = counts[lane]
+        for i in range(order):
+            place = i * order * T + lane
+            if i < n:
+                row = (first + chosen[lane * D + i]) * P
+                for j in range(i + 1):
+                    lower[place + j * T] = matrices[row + chosen[lane * D + j]]
+            else:
+                for j in range(i):
+                    lower[place + j * T] = 0.0
+                lower[place + i * T] = 1.0
+
+
+@kernel()
+def factorise(lower, order, T, ones, pivots, whole, log_determinants):
+    """Replace the lower triangles of all lanes by their Cholesky factors.
+
+    Parameters
+    ----------
+    lower : ndarray of shape (D * D * T,)
+        Positive definite matrices.
+    order, T : int
+        Their order, and the number of lanes.
+    ones, pivots, whole : ndarray of shape (T,)
+        Ones, and scratch.
+    log_determinants : ndarray of shape (T,)
+        Receives the logarithms of their determinants.
+    """
+    row_step = order * T
+    for lane in range(T):
+        log_determinants[lane] = 0.0
+    for i in range(order):
+        row = i * row_step
         for j in range(i):
-            value = matrices[row + chosen[c_at + j]] - dot(factor, i * n, factor, j * n, j)
-            factor[i * n + j] = value * factor[j * n + j]
-        whole = matrices[row + chosen[c_at + i]]
-        # Rounding can leave nothing, or less, of a pivot where features nearly depend on others.
-        pivot = max(whole - dot(factor, i * n, factor, i * n, i), _SMALLEST_PIVOT * whole)
-        factor[i * n + i] = 1.0 / math.sqrt(pivot)
-        product *= pivot
-        if not 1.0 / _LARGEST_PRODUCT < product < _LARGEST_PRODUCT:
-            log_determinant += math.log(product)
-            product = 1.0
-    return log_determinant + math.log(product)
+            column = j * row_step
+            subtract_products(
+                lower, row, T, lower, column, T, j, T, lower, column + j * T, lower, row + j * T
+            )
+        diagonal = row + i * T
+        for lane in range(T):
+            whole[lane] = lower[diagonal + lane]
+            pivots[lane] = whole[lane]
+        subtract_products(lower, row, T, lower, row, T, i, T, ones, 0, pivots, 0)
+        for lane in range(T):
+            pivot = max(pivots[lane], _SMALLEST_PIVOT * whole[lane])
+            log_determinants[lane] += log(pivot)
+            pivots[lane] = 1.0 / math.sqrt(pivot)
+        for lane in range(T):
+            lower[diagonal + lane] = pivots[lane]
 
 
 @kernel()
-def solve_lower(factor, n, values):
-    """Replace n values b by those that solve L y = b."""
-    for i in range(n):
-        values[i] = (values[i] - dot(factor, i * n, values, 0, i)) * factor[i * n + i]
+def solve_lower(factors, order, T, values, at, begin):
+    """Replace b, from place ``at`` on, by the solution of L y = b in all lanes.
+
+    What comes before number ``begin`` is zero, and not looked at.
+    """
+    start = at + begin * T
+    for i in range(begin, order):
+        row = i * order * T
+        subtract_products(
+            factors, row + begin * T, T, values, start, T, i - begin, T, factors, row + i * T,
+            values, at + i * T,
+        )  # fmt: skip
 
 
 @kernel()
-def solve_upper(factor, n, values):
-    """Replace n values b by those that solve Lᵀ y = b."""
-    for i in range(n - 1, -1, -1):
-        value = values[i] * factor[i * n + i]
-        values[i] = value
-        for j in range(i):
-            values[j] -= factor[i * n + j] * value
+def solve_upper(factors, order, T, values, at):
+    """Replace b, from place ``at`` on, by the solution of Lᵀ y = b in all lanes."""
+    row_step = order * T
+    for i in range(order - 1, -1, -1):
+        diagonal = i * row_step + i * T
+        subtract_products(
+            factors, diagonal + row_step, row_step, values, at + (i + 1) * T, T, order - 1 - i, T,
+            factors, diagonal, values, at + i * T,
+        )  # fmt: skip
 
 
 @kernel()
-def prepare(
-    precisions, covariances, log_normalisers, k, D, missing, observed, at, m, factor
+def by_missing(most_missing, most_observed):
+    """Say whether the matrix to factorise is that of the missing features."""
+    return most_missing <= most_observed
+
+
+@kernel()
+def complete_lanes(
+    precisions, covariances, log_normaliser, centres, k, D, T, rows, present, missing, observed,
+    n_missing, n_observed, most_missing, most_observed, factors, values, offsets, ones, pivots,
+    whole, terms,
 ):  # fmt: skip
-    """Factorise the smaller matrix of a pattern under component k.
+    """Write the conditional means of what is missing in the rows of a tile.
 
     Parameters
     ----------
-    precisions, covariances : ndarray of shape (K * D * D,)
-        Λ and Σ of every component, row by row.
-    log_normalisers : ndarray of shape (K,)
-        Log-density of each component at its mean.
-    k, D : int
-        The component, and the number of features.
-    missing, observed : ndarray of int64
-        The m features in M and the D − m in O, from place ``at`` on.
-    at, m : int
-        See there.
-    factor : ndarray of shape (D * D,)
-        Receives the factor.
-
-    Returns
-    -------
-    float
-        What is added to the log-density of a completed row.
+    precisions, covariances : ndarray of shape (K * D * P,)
+        Λ and Σ of every component, one after the other.
+    log_normaliser : float
+        Log-density of component k at its mean.
+    centres : ndarray of shape (K * P,)
+        The means.
+    k, D, T : int
+        The component, and the numbers of features and of lanes.
+    rows, present : ndarray of shape (T * P,)
+        Values, 0 where missing; and 1 where there is one, else 0.
+    missing, observed : ndarray of int64 of shape (T * D,)
+        The features in M and in O of each row.
+    n_missing, n_observed : ndarray of int64 of shape (T,)
+        m and o; both 0 in lanes without a row.
+    most_missing, most_observed : int
+        The largest of them.
+    factors : ndarray of shape (D * D * T,)
+        Receives the factors.
+    values : ndarray of shape (D * T,)
+        Receives the conditional means less the component's mean.
+    offsets, ones, pivots, whole : ndarray of shape (P,) and (T,)
+        Scratch, and ones.
+    terms : ndarray of shape (T,)
+        Receives what is to be added to the log-densities of the completed rows.
     """
-    o = D - m
-    if m <= o:
-        determinant = factorise(precisions, k * D * D, D, missing, at, m, factor)
-        return 0.5 * (m * _LOG_TWO_PI - determinant)
-    determinant = factorise(covariances, k * D * D, D, observed, at, o, factor)
-    return -0.5 * (o * _LOG_TWO_PI + determinant) - log_normalisers[k]
-
-
-@kernel()
-def complete(
-    precisions, covariances, k, D, missing, observed, at, m, factor, offsets, work, completed
-):  # fmt: skip
-    """Write the conditional mean of what is missing in a row.
-
-    Parameters
-    ----------
-    precisions, covariances, k, D, missing, observed, at, m
-        As for ``prepare``.
-    factor : ndarray of shape (D * D,)
-        What ``prepare`` wrote.
-    offsets : ndarray of shape (D,)
-        The row less the component's mean; 0 where it is missing.
-    work : ndarray of shape (D,)
-        Scratch.
-    completed : ndarray of shape (D,)
-        Receives the m conditional means, less the component's mean.
-    """
-    o = D - m
-    first = k * D * D
-    if m <= o:
-        for i in range(m):
-            completed[i] = -dot(precisions, first + missing[at + i] * D, offsets, 0, D)
-        solve_lower(factor, m, completed)
-        solve_upper(factor, m, completed)
+    P = len(offsets)
+    first = k * D
+    if by_missing(most_missing, most_observed):
+        order = most_missing
+        load_matrices(precisions, first, P, missing, n_missing, order, D, T, factors)
+        factorise(factors, order, T, ones, pivots, whole, terms)
+        for lane in range(T):
+            m = n_missing[lane]
+            offsets_of_row(rows, present, lane * P, centres, k * P, P, offsets)
+            for i in range(m):
+                row = (first + missing[lane * D + i]) * P
+                values[i * T + lane] = -row_product(precisions, row, offsets, P)
+            for i in range(m, order):
+                values[i * T + lane] = 0.0
+            terms[lane] = 0.5 * (m * _LOG_TWO_PI - terms[lane])
+        solve_lower(factors, order, T, values, 0, 0)
+        solve_upper(factors, order, T, values, 0)
         return
-    for j in range(o):
-        work[j] = offsets[observed[at + j]]
-    solve_lower(factor, o, work)
-    solve_upper(factor, o, work)
-    for i in range(m):
-        row = first + missing[at + i] * D
-        total = 0.0
-        for j in range(o):
-            total += covariances[row + observed[at + j]] * work[j]
-        completed[i] = total
+    order = most_observed
+    load_matrices(covariances, first, P, observed, n_observed, order, D, T, factors)
+    factorise(factors, order, T, ones, pivots, whole, terms)
+    for lane in range(T):
+        o = n_observed[lane]
+        for i in range(o):
+            j = observed[lane * D + i]
+            values[i * T + lane] = rows[lane * P + j] - centres[k * P + j]
+        for i in range(o, order):
+            values[i * T + lane] = 0.0
+        terms[lane] = -0.5 * (o * _LOG_TWO_PI + terms[lane]) - log_normaliser
+    solve_lower(factors, order, T, values, 0, 0)
+    solve_upper(factors, order, T, values, 0)
+    for lane in range(T):
+        offsets[:] = 0.0
+        for i in range(n_observed[lane]):
+            offsets[observed[lane * D + i]] = values[i * T + lane]
+        for i in range(n_missing[lane]):
+            row = (first + missing[lane * D + i]) * P
+            values[i * T + lane] = row_product(covariances, row, offsets, P)
 
 
 @kernel()
-def conditional_covariance(
-    covariances, k, D, missing, observed, at, m, factor, work, covariance
+def covariance_lanes(
+    precisions, covariances, k, D, P, T, missing, observed, n_missing, n_observed, most_missing,
+    most_observed, factors, solved, conditional, ones, pivots, whole, unused,
 ):  # fmt: skip
-    """Write the conditional covariance of what is missing under component k.
+    """Write the conditional covariances of what is missing in the rows of a tile.
 
     Parameters
     ----------
-    covariances, k, D, missing, observed, at, m, factor
-        As for ``complete``.
-    work : ndarray of shape (D * D,)
+    precisions, covariances, k, D, T, missing, observed, n_missing, n_observed, most_missing, \
+            most_observed, ones, pivots, whole
+        As for ``complete_lanes``.
+    P : int
+        Length of a padded row.
+    factors, solved : ndarray of shape (D * D * T,)
         Scratch.
-    covariance : ndarray of shape (D * D,)
-        Receives the covariance, m numbers a row; only its lower triangle is written.
+    conditional : ndarray of shape (D * D * T,)
+        Receives the lower triangles.
+    unused : ndarray of shape (T,)
+        Scratch.
     """
-    o = D - m
-    if m <= o:
-        # the columns of L⁻¹, as rows
-        for i in range(m):
-            for j in range(m):
-                work[i * m + j] = 1.0 if i == j else 0.0
-            solve_lower(factor, m, work[i * m : (i + 1) * m])
-        for i in range(m):
-            for j in range(i + 1):
-                covariance[i * m + j] = dot(work, i * m + i, work, j * m + i, m - i)
-        return
-    for i in range(m):
-        row = k * D * D + missing[at + i] * D
-        for j in range(o):
-            work[i * o + j] = covariances[row + observed[at + j]]
-        solve_lower(factor, o, work[i * o : (i + 1) * o])
+    first = k * D
+    order = most_missing
+    # of the matrix of the missing features alone, the inverse is what is sought
+    inverting = by_missing(most_missing, most_observed)
+    inner = order if inverting else most_observed
+    if inverting:
+        load_matrices(precisions, first, P, missing, n_missing, inner, D, T, factors)
+        for i in range(order):
+            for lane in range(T):
+                solved[(i * inner + i) * T + lane] = 1.0
+            for place in range((i * inner + i + 1) * T, (i + 1) * inner * T):
+                solved[place] = 0.0
+            for place in range(i * order * T, (i * order + i + 1) * T):
+                conditional[place] = 0.0
+    else:
+        load_matrices(covariances, first, P, observed, n_observed, inner, D, T, factors)
+        load_matrices(covariances, first, P, missing, n_missing, order, D, T, conditional)
+        for lane in range(T):
+            m, o = n_missing[lane], n_observed[lane]
+            for i in range(order):
+                for j in range(inner):
+                    place = (i * inner + j) * T + lane
+                    if i < m and j < o:
+                        row = (first + missing[lane * D + i]) * P
+                        solved[place] = covariances[row + observed[lane * D + j]]
+                    else:
+                        solved[place] = 0.0
+    factorise(factors, inner, T, ones, pivots, whole, unused)
+    signs = whole
+    signs[:] = -1.0 if inverting else 1.0
+    for i in range(order):
+        begin = i if inverting else 0
+        row = i * inner * T
+        solve_lower(factors, inner, T, solved, row, begin)
         for j in range(i + 1):
-            value = covariances[row + missing[at + j]] - dot(work, i * o, work, j * o, o)
-            covariance[i * m + j] = value
+            subtract_products(
+                solved, row + begin * T, T, solved, (j * inner + begin) * T, T, inner - begin, T,
+                signs, 0, conditional, (i * order + j) * T,
+            )  # fmt: skip

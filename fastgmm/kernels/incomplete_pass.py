@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.completion import complete, conditional_covariance, prepare
+from fastgmm.kernels.completion import complete_lanes, covariance_lanes
 from fastgmm.kernels.densities import reset_largest
 from fastgmm.kernels.density_microkernels import (
     find_labels,
@@ -31,10 +31,12 @@ from fastgmm.kernels.density_microkernels import (
 from fastgmm.kernels.mixture_pass import (
     LABELS,
     LOG_DENSITY,
+    LOG_LIKELIHOOD,
     MOMENTS,
     RESPONSIBILITIES,
     add_log_likelihood,
     exponentiate,
+    keep_known,
     weigh_responsibilities,
     write_responsibilities,
 )
@@ -44,7 +46,6 @@ from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.tile_microkernels import subtract_reference
 from fastgmm.kernels.tiles import BLOCK_ROWS, aligned_scratch, load_weights
 
-_NEGLIGIBLE = 1e-26
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -61,8 +62,11 @@ class CompletionParameters(NamedTuple):
         Log-density of each component at its mean.
     whiteners : ndarray of shape (K * packed length,) or (K * D,)
         Packed lower triangles, or inverse standard deviations.
-    precisions, covariances : ndarray of shape (K * D * D,) or (K * D,)
-        Λ and Σ, row by row, or inverse variances and variances.
+    precisions, covariances : ndarray of shape (K * D * P,)
+        Λ and Σ of every component, row by row, each padded with zeros to P numbers. For diagonal
+        covariances, nothing and the K * D variances.
+    centres : ndarray of shape (K * P,)
+        The means, padded likewise.
     references : ndarray of shape (K * D,)
         The means.
     nothing : ndarray of shape (K * D,)
@@ -75,6 +79,7 @@ class CompletionParameters(NamedTuple):
     whiteners: np.ndarray
     precisions: np.ndarray
     covariances: np.ndarray
+    centres: np.ndarray
     references: np.ndarray
     nothing: np.ndarray
 
@@ -98,6 +103,7 @@ class IncompleteTask(NamedTuple):
     whiteners: np.ndarray
     precisions: np.ndarray
     covariances: np.ndarray
+    centres: np.ndarray
     references: np.ndarray
     nothing: np.ndarray
     counts: np.ndarray
@@ -110,171 +116,132 @@ class IncompleteTask(NamedTuple):
 
 
 @kernel()
-def load_pattern(X, row, at, rows, present, missing, observed):
-    """Write the values of a row, 0 where missing, and which features are missing and observed.
-
-    Parameters
-    ----------
-    X, row : ndarray of shape (N, D), int
-        The rows, and the number of the one to load.
-    at : int
-        Where its D entries start in what is written.
-    rows, present : ndarray
-        Receive the values, and 1 where there is one, else 0.
-    missing, observed : ndarray of int64
-        Receive the features.
-
-    Returns
-    -------
-    int
-        How many are missing.
-    """
-    m = o = 0
-    for j in range(X.shape[1]):
-        value = np.float64(X[row, j])
-        if np.isnan(value):
-            rows[at + j] = 0.0
-            present[at + j] = 0.0
-            missing[at + m] = j
-            m += 1
-        else:
-            rows[at + j] = value
-            present[at + j] = 1.0
-            observed[at + o] = j
-            o += 1
-    return m
-
-
-@kernel()
-def same_pattern(present, lane, D):
-    """Say whether a row has the pattern of the row before it."""
-    same = lane > 0
-    if same:
-        for j in range(lane * D, (lane + 1) * D):
-            same = same and present[j] == present[j - D]
-    return same
-
-
-@kernel()
 def load_patterns(
-    X, row, n, T, references, tile, rows, present, missing, observed, n_missing, fresh
+    X, row, n, T, P, references, tile, rows, present, missing, observed, n_missing, n_observed
 ):  # fmt: skip
     """Fill a tile, feature by feature, and what is known of the patterns of its rows.
 
-    Lanes from ``n`` on hold the first component's mean.
+    Lanes from ``n`` on hold the first component's mean, and neither miss nor have a value.
+
+    Parameters
+    ----------
+    X, row, n : ndarray of shape (N, D), int, int
+        Rows, the first one to load, and how many.
+    T, P : int
+        Number of lanes, and length of a padded row.
+    references : ndarray of shape (K * D,)
+        The means.
+    tile : ndarray of shape (D * T,)
+        Receives the values, 0 where missing.
+    rows, present, missing, observed, n_missing, n_observed : ndarray
+        Receive what ``completion.complete_lanes`` reads.
     """
     D = X.shape[1]
     for lane in range(n):
-        at = lane * D
-        n_missing[lane] = load_pattern(X, row + lane, at, rows, present, missing, observed)
-        fresh[lane] = not same_pattern(present, lane, D)
+        m = o = 0
         for j in range(D):
-            tile[j * T + lane] = rows[at + j]
-    for j in range(D):
-        for lane in range(n, T):
+            value = np.float64(X[row + lane, j])
+            absent = np.isnan(value)
+            value = 0.0 if absent else value
+            rows[lane * P + j] = value
+            tile[j * T + lane] = value
+            present[lane * P + j] = 0.0 if absent else 1.0
+            if absent:
+                missing[lane * D + m] = j
+                m += 1
+            else:
+                observed[lane * D + o] = j
+                o += 1
+        n_missing[lane], n_observed[lane] = m, o
+    for lane in range(n, T):
+        n_missing[lane] = n_observed[lane] = 0
+        for j in range(D):
             tile[j * T + lane] = references[j]
 
 
 @kernel()
-def complete_tile(
-    precisions, covariances, log_normalisers, references, k, n, T, D, rows, present, missing,
-    observed, n_missing, fresh, factor, work, offsets, completed, about_mean, filled, terms,
-):  # fmt: skip
-    """Fill in what is missing in a tile under component k, and keep it.
-
-    ``terms`` receives what is added to the log-densities of the completed rows.
-    """
-    term = 0.0
-    for lane in range(n):
-        at, m = lane * D, n_missing[lane]
-        if fresh[lane]:
-            term = prepare(
-                precisions, covariances, log_normalisers, k, D, missing, observed, at, m, factor
-            )
-        for j in range(D):
-            offsets[j] = (rows[at + j] - references[k * D + j]) * present[at + j]
-        complete(
-            precisions, covariances, k, D, missing, observed, at, m, factor, offsets, work,
-            completed,
-        )  # fmt: skip
-        for i in range(m):
-            place = missing[at + i] * T + lane
-            about_mean[place] = completed[i]
-            filled[k * D * T + place] = completed[i]
-        terms[lane] = term
-
-
-@kernel()
-def complete_diagonal_tile(whiteners, k, n, T, D, missing, n_missing, about_mean, terms):
-    """Fill in the mean for what is missing in a tile, where features are independent."""
-    for lane in range(n):
-        at = lane * D
-        term = 0.0
-        for i in range(n_missing[lane]):
-            j = missing[at + i]
-            about_mean[j * T + lane] = 0.0
-            term += _HALF_LOG_TWO_PI - math.log(whiteners[k * D + j])
-        terms[lane] = term
-
-
-@kernel()
-def refill_tile(k, n, T, D, missing, n_missing, filled, about_mean):
-    """Fill in once more what was kept."""
-    for lane in range(n):
+def fill_tile(values, missing, n_missing, D, T, kept, at, about_mean):
+    """Write what is missing in a tile, and keep it from place ``at`` on."""
+    for lane in range(T):
         for i in range(n_missing[lane]):
             place = missing[lane * D + i] * T + lane
-            about_mean[place] = filled[k * D * T + place]
+            about_mean[place] = values[i * T + lane]
+            kept[at + place] = values[i * T + lane]
 
 
 @kernel()
-def add_terms(joint, at, terms, largest, T):
-    """Add what the completed rows' log-densities lack, and raise the running maximum."""
+def refill_tile(missing, n_missing, D, T, kept, at, about_mean):
+    """Write what was kept where it is missing in a tile."""
     for lane in range(T):
+        for i in range(n_missing[lane]):
+            place = missing[lane * D + i] * T + lane
+            about_mean[place] = kept[at + place]
+
+
+@kernel()
+def clear_missing(missing, n_missing, D, T, about_mean):
+    """Write the mean where a value is missing in a tile."""
+    for lane in range(T):
+        for i in range(n_missing[lane]):
+            about_mean[missing[lane * D + i] * T + lane] = 0.0
+
+
+@kernel()
+def diagonal_terms(log_scales, k, D, missing, n_missing, terms):
+    """Write what is added to the log-densities of rows, where features are independent."""
+    for lane in range(len(terms)):
+        term = 0.0
+        for i in range(n_missing[lane]):
+            term += _HALF_LOG_TWO_PI - log_scales[k * D + missing[lane * D + i]]
+        terms[lane] = term
+
+
+@kernel()
+def add_terms(joint, at, terms, largest):
+    """Add what the completed rows' log-densities lack, and raise the running maximum."""
+    for lane in range(len(terms)):
         value = joint[at + lane] + terms[lane]
         joint[at + lane] = value
         largest[lane] = value if value > largest[lane] else largest[lane]
 
 
 @kernel()
-def add_conditional_covariances(
-    precisions, covariances, log_normalisers, k, n, T, D, missing, observed, n_missing, fresh,
-    responsibilities, factor, work, covariance, blocks, b_at,
-):  # fmt: skip
-    """Add the conditional covariance of what is missing, for each row by its responsibility.
+def find_places(missing, n_missing, D, T, row_places, column_places):
+    """Write where the rows and columns of what is missing are in ``packing.unpack_blocks``.
 
-    ``blocks`` are those of ``packing.unpack_blocks``, from place ``b_at`` on.
+    Entry (i, j) of the lower triangle is at the sum of the place of row i and that of column j.
     """
-    lane = 0
-    while lane < n:
-        mass = responsibilities[k * T + lane]
-        end = lane + 1
-        while end < n and not fresh[end]:
-            mass += responsibilities[k * T + end]
-            end += 1
-        if mass > _NEGLIGIBLE:
-            at, m = lane * D, n_missing[lane]
-            prepare(
-                precisions, covariances, log_normalisers, k, D, missing, observed, at, m, factor
-            )
-            conditional_covariance(
-                covariances, k, D, missing, observed, at, m, factor, work, covariance
-            )
-            for i in range(m):
-                row = missing[at + i]
-                panel = row // ROWS
-                start = b_at + panel * (panel + 1) // 2 * ROWS * ROWS + row % ROWS * ROWS
-                for j in range(i + 1):
-                    column = missing[at + j]
-                    place = start + column // ROWS * ROWS * ROWS + column % ROWS
-                    blocks[place] += mass * covariance[i * m + j]
-        lane = end
+    for lane in range(T):
+        for i in range(lane * D, lane * D + n_missing[lane]):
+            panel, within = divmod(missing[i], ROWS)
+            row_places[i] = (panel * (panel + 1) // 2 * ROWS + within) * ROWS
+            column_places[i] = panel * ROWS * ROWS + within
 
 
 @kernel()
-def add_variances(variances, k, n, T, D, n_columns, missing, n_missing, responsibilities, products):
-    """Add the variances of what is missing, where features are independent."""
-    for lane in range(n):
-        share = responsibilities[k * T + lane]
+def add_conditional(
+    conditional, row_places, column_places, n_missing, order, k, D, T, shares, blocks, n_second
+):  # fmt: skip
+    """Add the conditional covariances of what is missing, weighted by responsibility.
+
+    The blocks of ``packing.unpack_blocks`` are ``n_second`` numbers for each component.
+    """
+    for lane in range(T):
+        share = shares[k * T + lane]
+        at = lane * D
+        for i in range(n_missing[lane]):
+            start = k * n_second + row_places[at + i]
+            entry = i * order * T + lane
+            for j in range(i + 1):
+                place = start + column_places[at + j]
+                blocks[place] += share * conditional[entry + j * T]
+
+
+@kernel()
+def add_variances(variances, missing, n_missing, k, D, T, shares, products, n_columns):
+    """Add the variances of what is missing, weighted, where features are independent."""
+    for lane in range(T):
+        share = shares[k * T + lane]
         for i in range(n_missing[lane]):
             j = missing[lane * D + i]
             products[diagonal_place(k, D + j, n_columns)] += share * variances[k * D + j]
@@ -286,7 +253,8 @@ def incomplete_slot(task, slot):
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
     constants, offset, diagonal = task.constants, task.offset, task.diagonal
     log_normalisers, whiteners, nothing = task.log_normalisers, task.whiteners, task.nothing
-    precisions, covariances, references = task.precisions, task.covariances, task.references
+    precisions, covariances = task.precisions, task.covariances
+    centres, references = task.centres, task.references
     counts, likelihood = task.counts[slot], task.likelihood[slot]
     first, second = task.first[slot], task.second[slot]
     log_density, labels, responsibilities = task.log_density, task.labels, task.responsibilities
@@ -298,57 +266,67 @@ def incomplete_slot(task, slot):
     tile = aligned_scratch(D * T, constants)
     about_mean = aligned_scratch(D * T, constants)
     joint = aligned_scratch(K * T, constants)
-    filled = np.empty(0 if diagonal else K * D * T)
     panel = aligned_scratch(ROWS * T, constants)
     largest = aligned_scratch(T, constants)
     unused = aligned_scratch(T, constants)
     total = aligned_scratch(T, constants)
     share = aligned_scratch(T, constants)
-    rows, present = np.empty(T * D), np.empty(T * D)
+    P = centres.shape[0] // K
+    rows, present = np.zeros(T * P), np.zeros(T * P)
     missing, observed = np.empty(T * D, np.int64), np.empty(T * D, np.int64)
-    n_missing, fresh = np.empty(T, np.int64), np.empty(T, np.bool_)
-    square = 0 if diagonal else D * D
-    factor, work, covariance = np.empty(square), np.empty(square), np.empty(square)
-    offsets, completed = np.empty(D), np.empty(D)
-    terms = np.zeros(T)
+    n_missing, n_observed = np.empty(T, np.int64), np.empty(T, np.int64)
+    row_places, column_places = np.empty(T * D, np.int64), np.empty(T * D, np.int64)
+    # of no use where features are independent
+    square = 0 if diagonal else D * D * T
+    factors, solved, conditional = np.empty(square), np.empty(square), np.empty(square)
+    kept, values = np.empty(0 if diagonal else K * D * T), np.empty(D * T)
+    offsets, ones = np.zeros(P), np.ones(T)
+    pivots, whole = np.empty(T), np.empty(T)
+    log_scales = np.log(whiteners) if diagonal else whiteners
+    terms = np.empty(T)
     tile_weights, density = np.empty(T), np.empty(T)
     active, best = np.empty(K, np.int64), np.empty(T, np.int64)
+    some_known = labels.shape[0] > 0 and mode in (MOMENTS, LOG_LIKELIHOOD)
     reset_largest(unused, T)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
             n = min(T, N - row)
             load_patterns(
-                X, row, n, T, references, tile, rows, present, missing, observed, n_missing, fresh
-            )
+                X, row, n, T, P, references, tile, rows, present, missing, observed, n_missing,
+                n_observed,
+            )  # fmt: skip
+            most_missing, most_observed = n_missing.max(), n_observed.max()
             load_weights(weights, row, n, tile_weights, T)
             reset_largest(largest, T)
             for k in range(K):
                 subtract_reference(tile, T, D, references, nothing, k * D, about_mean)
                 if diagonal:
-                    complete_diagonal_tile(
-                        whiteners, k, n, T, D, missing, n_missing, about_mean, terms
-                    )
+                    clear_missing(missing, n_missing, D, T, about_mean)
+                    diagonal_terms(log_scales, k, D, missing, n_missing, terms)
                     joint_log_density_diagonal(
                         about_mean, T, whiteners, k * D, nothing, 0, D, constants[k], joint,
                         k * T, unused,
                     )  # fmt: skip
                 else:
-                    complete_tile(
-                        precisions, covariances, log_normalisers, references, k, n, T, D, rows,
-                        present, missing, observed, n_missing, fresh, factor, work, offsets,
-                        completed, about_mean, filled, terms,
+                    complete_lanes(
+                        precisions, covariances, log_normalisers[k], centres, k, D, T, rows,
+                        present, missing, observed, n_missing, n_observed, most_missing,
+                        most_observed, factors, values, offsets, ones, pivots, whole, terms,
                     )  # fmt: skip
+                    fill_tile(values, missing, n_missing, D, T, kept, k * D * T, about_mean)
                     joint_log_density(
                         about_mean, T, whiteners, k * packed, nothing, 0, D, constants[k], joint,
                         k * T, unused,
                     )  # fmt: skip
-                add_terms(joint, k * T, terms, largest, T)
+                add_terms(joint, k * T, terms, largest)
             if mode == LABELS:
                 find_labels(joint, largest, T, K, best)
                 for lane in range(n):
                     labels[row + lane] = best[lane]
                 continue
+            if some_known:
+                keep_known(labels, row, n, T, K, joint, largest)
             exponentiate(joint, largest, T, K, total, active)
             add_log_likelihood(largest, total, share, offset, tile_weights, T, density, likelihood)
             if mode == LOG_DENSITY:
@@ -359,27 +337,29 @@ def incomplete_slot(task, slot):
             if mode != MOMENTS:
                 continue
             weigh_responsibilities(joint, total, tile_weights, T, K, active, share)
+            find_places(missing, n_missing, D, T, row_places, column_places)
             for k in range(K):
                 if active[k] == 0:
                     continue
                 counts[k] += lane_sum(joint, k * T, T)
                 subtract_reference(tile, T, D, references, nothing, k * D, about_mean)
                 if diagonal:
-                    for lane in range(n):
-                        for i in range(n_missing[lane]):
-                            about_mean[missing[lane * D + i] * T + lane] = 0.0
+                    clear_missing(missing, n_missing, D, T, about_mean)
                     add_diagonal_moments(
                         about_mean, T, D, joint, k * T, first, diagonal_place(k, 0, n_columns)
                     )
-                    add_variances(
-                        covariances, k, n, T, D, n_columns, missing, n_missing, joint, first
-                    )
-                else:
-                    refill_tile(k, n, T, D, missing, n_missing, filled, about_mean)
-                    add_moments(
-                        about_mean, T, D, joint, k * T, panel, first, k * D, second, k * n_second
-                    )
-                    add_conditional_covariances(
-                        precisions, covariances, log_normalisers, k, n, T, D, missing, observed,
-                        n_missing, fresh, joint, factor, work, covariance, second, k * n_second,
-                    )  # fmt: skip
+                    add_variances(covariances, missing, n_missing, k, D, T, joint, first, n_columns)
+                    continue
+                refill_tile(missing, n_missing, D, T, kept, k * D * T, about_mean)
+                add_moments(
+                    about_mean, T, D, joint, k * T, panel, first, k * D, second, k * n_second
+                )
+                covariance_lanes(
+                    precisions, covariances, k, D, P, T, missing, observed, n_missing, n_observed,
+                    most_missing, most_observed, factors, solved, conditional, ones, pivots, whole,
+                    terms,
+                )  # fmt: skip
+                add_conditional(
+                    conditional, row_places, column_places, n_missing, most_missing, k, D, T,
+                    joint, second, n_second,
+                )  # fmt: skip

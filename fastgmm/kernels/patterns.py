@@ -18,9 +18,6 @@ from fastgmm.kernels.tiles import BLOCK_ROWS
 WORD_BITS = 64
 """Features whose marks fill a word."""
 
-COMPLETE, LARGE, SMALL = 0, 1, 2
-"""Kinds of groups: no value is missing, many rows, few rows."""
-
 
 class MarkTask(NamedTuple):
     """Rows to look at.
@@ -109,11 +106,15 @@ def _same(marks, i, j):
 
 @kernel()
 def _hashed(marks, i):
-    """Return a number that rows of other patterns hardly ever have, too (Fibonacci hashing)."""
+    """Return a number that rows of other patterns hardly ever have, too (Fibonacci hashing).
+
+    In halves of words, whose products with the golden ratio do not overflow.
+    """
     mixed = np.uint64(0)
     for word in range(marks.shape[1]):
-        mixed = (mixed ^ marks[i, word]) * np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(32)
+        for half in (marks[i, word], marks[i, word] >> np.uint64(32)):
+            mixed = ((mixed ^ half) & np.uint64(0xFFFFFFFF)) * np.uint64(0x9E3779B1)
+            mixed ^= mixed >> np.uint64(32)
     return mixed
 
 
@@ -158,28 +159,36 @@ def find_groups(marks, table, groups, firsts, counts):
 
 
 @kernel()
-def order_groups(groups, kinds, counts, starts, order):
-    """Put rows of one group side by side, in their order: complete, large groups, small ones.
+def order_rows(groups, sequence, counts, widths, starts, order, places):
+    """Put the rows of each group side by side, in their order.
 
     Parameters
     ----------
     groups : ndarray of int64 of shape (N,)
         The group of each row.
-    kinds, counts : ndarray of int64 of shape (G,)
-        ``COMPLETE``, ``LARGE`` or ``SMALL``, and the number of rows of each group.
+    sequence : ndarray of int64 of shape (G,)
+        The groups in the order in which they are to come.
+    counts, widths : ndarray of int64 of shape (G,)
+        The number of rows of each group, and how many values of each row are observed.
     starts : ndarray of int64 of shape (G,)
         Receives where each group starts in the order.
     order : ndarray of int64 of shape (N,)
         Receives the numbers of the rows.
+    places : ndarray of int64 of shape (N,)
+        Receives where the observed values of each row in that order start, laid one after the
+        other.
     """
-    at = 0
-    for kind in (COMPLETE, LARGE, SMALL):
-        for group in range(len(kinds)):
-            if kinds[group] == kind:
-                starts[group] = at
-                at += counts[group]
-    next_place = starts.copy()
+    next_place, next_value = np.empty_like(starts), np.empty_like(starts)
+    place = value = 0
+    for group in sequence:
+        starts[group] = next_place[group] = place
+        next_value[group] = value
+        place += counts[group]
+        value += counts[group] * widths[group]
     for i in range(len(groups)):
         group = groups[i]
-        order[next_place[group]] = i
-        next_place[group] += 1
+        at = next_place[group]
+        order[at] = i
+        places[at] = next_value[group]
+        next_place[group] = at + 1
+        next_value[group] += widths[group]

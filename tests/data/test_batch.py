@@ -45,6 +45,20 @@ def test_rows_are_dropped_with_their_weights(layout):
     assert checked(kept, NAMES, "error") is kept
 
 
+@pytest.mark.parametrize("layout", [np.asarray, columns])
+def test_values_to_be_modelled_may_be_missing_but_not_weights_nor_infinite(layout):
+    X = np.arange(10.0).reshape(5, 2)
+    X[3, 0] = np.nan
+    batch = Batch(layout(X), np.ones(5), "here", 0)
+    assert checked(batch, NAMES, "model") is batch
+    weights = np.array([1.0, 1.0, np.nan, 1.0, 1.0])
+    with pytest.raises(DataError, match="the weight at row 3 is missing"):
+        checked(batch._replace(weights=weights), NAMES, "model")
+    X[1, 1] = np.inf
+    with pytest.raises(DataError, match="column 'b' at row 2 is inf"):
+        checked(Batch(layout(X), None, "here", 0), NAMES, "model")
+
+
 def test_rows_keep_their_numbers_through_filters():
     batch = Batch(np.array([[1.0, 2.0], [np.inf, 1.0]]), None, "here", 100, np.array([5, 9]))
     with pytest.raises(DataError, match="column 'a' at row 110 is inf: remove such rows or repl"):

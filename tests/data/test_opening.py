@@ -167,7 +167,7 @@ def test_a_source_is_returned_as_it_is():
         ({"columns": ["a", "a"]}, ValueError, r"names a column twice; got \['a', 'a'\]"),
         ({"columns": ["x7"]}, ValueError, "the array has no column 'x7': its columns are 'x0'"),
         ({"weight_column": "w"}, ValueError, "the array has no column 'w'"),
-        ({"missing": "ignore"}, ValueError, "missing must be 'error' or 'drop'; got 'ignore'"),
+        ({"missing": "ignore"}, ValueError, "must be 'error' or 'drop' or 'model'; got 'ignore'"),
         ({"on_error": "stop"}, ValueError, "on_error must be 'raise' or 'skip'; got 'stop'"),
         ({"block_rows": 0}, ValueError, "block_rows must be at least 1; got 0"),
         ({"memory_budget": "much"}, ValueError, "'much' is no amount of memory"),
