@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
     from fastgmm.estimators.likelihood_ratio import bootstrap_likelihood_ratio_test
+    from fastgmm.estimators.merging import merge_components
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
     from fastgmm.estimators.mixture_search import MixtureSearch
     from fastgmm.estimators.storage import load
@@ -35,6 +36,7 @@ __all__ = [
     "bootstrap_likelihood_ratio_test",
     "bootstrap_parameters",
     "load",
+    "merge_components",
     "open_data",
 ]
 
@@ -50,6 +52,7 @@ _HOMES = {
     "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",
     "load": "fastgmm.estimators.storage",
+    "merge_components": "fastgmm.estimators.merging",
     "open_data": "fastgmm.data.opening",
 }
 

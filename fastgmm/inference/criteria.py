@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import entr
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.inference.passes import log_likelihood, responsibilities
 from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import CovarianceStructure
 
 _BLOCK_BYTES = 2**25
-"""Responsibilities held at once while their entropy is taken."""
+"""Responsibilities held at once."""
 
 
 class Scores(NamedTuple):
@@ -90,11 +93,36 @@ def assignment_entropy(
         Number of threads.
     """
     total = 0.0
+    for shares, weights in responsibility_blocks(source, parameters, n_jobs=n_jobs):
+        entropies = entr(shares).sum(axis=1, dtype=np.float64)
+        total += float(entropies.sum() if weights is None else weights @ entropies)
+    return total
+
+
+def responsibility_blocks(
+    source: Source, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> Iterator[tuple[npt.NDArray[Any], FloatArray | None]]:
+    """Yield the responsibilities of the rows, so many at once that they take little memory.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    parameters : MixtureParameters
+        The mixture.
+    n_jobs : int or None
+        Number of threads.
+
+    Yields
+    ------
+    responsibilities : ndarray of shape (n_rows, n_components)
+        Those of the next rows, in the type of the rows.
+    weights : ndarray of shape (n_rows,) or None
+        Weights of these rows.
+    """
     n_rows = max(1, _BLOCK_BYTES // (8 * parameters.n_components))
     for X, weights in source.blocks():
         for begin in range(0, len(X), n_rows):
             some = slice(begin, begin + n_rows)
             shares = responsibilities(ArraySource(X[some]), parameters, n_jobs=n_jobs)
-            entropies = entr(shares).sum(axis=1, dtype=np.float64)
-            total += float(entropies.sum() if weights is None else weights[some] @ entropies)
-    return total
+            yield shares, None if weights is None else weights[some]

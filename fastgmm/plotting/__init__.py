@@ -5,5 +5,6 @@ They need matplotlib, from the extra ``plot``, which is imported when the first 
 
 from fastgmm.plotting.convergence import ConvergenceDisplay
 from fastgmm.plotting.criterion import CriterionDisplay
+from fastgmm.plotting.entropy import EntropyDisplay
 
-__all__ = ["ConvergenceDisplay", "CriterionDisplay"]
+__all__ = ["ConvergenceDisplay", "CriterionDisplay", "EntropyDisplay"]

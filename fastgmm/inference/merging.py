@@ -1,0 +1,212 @@
+"""Clusters of several components: merged step by step, so that assignments become surest.
+
+A mixture has as many components as it takes to fit the density, which may be more than there are
+clusters. Baudry, Raftery, Celeux, Lo and Gottardo (2010), "Combining mixture components for
+clustering", Journal of Computational and Graphical Statistics 19, merge in each step those two
+whose union lowers the entropy of the assignments most. The responsibility of a cluster is the sum
+of those of its components, so that the density stays what it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import entr
+
+from fastgmm.data.source import Source
+from fastgmm.inference.criteria import responsibility_blocks
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.statistics import FloatArray
+
+IndexArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergeHistory:
+    """Which components were merged, step by step, from all of them to a single cluster.
+
+    Attributes
+    ----------
+    clusters : ndarray of int of shape (n_components, n_components)
+        Row i has the cluster of each component after i merges, when there are
+        ``n_components - i`` of them, numbered in the order of their first components.
+    merges : ndarray of int of shape (n_components - 1, 2)
+        The two clusters that each step merges, by their numbers before it.
+    entropies : ndarray of shape (n_components,)
+        Entropy of the assignment to the clusters after i merges, summed over the rows by weight,
+        in nats.
+    n_merged : ndarray of shape (n_components,)
+        Weight of the rows in the clusters that were merged, expected and summed over the first i
+        steps.
+    """
+
+    clusters: IndexArray
+    merges: IndexArray
+    entropies: FloatArray
+    n_merged: FloatArray
+
+
+def merge_by_entropy(
+    source: Source, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> MergeHistory:
+    """Merge the components of a mixture, two clusters in each step.
+
+    Each step merges those two clusters whose union lowers the entropy most (Baudry et al., 2010,
+    section 2.2). One pass over the rows finds this for all pairs, and one after each merge for
+    those of the new cluster. Responsibilities are held for a block of rows at a time.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights; they are gone through once less than there are components.
+    parameters : MixtureParameters
+        The mixture.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    MergeHistory
+        The steps.
+    """
+    K = parameters.n_components
+    members = np.arange(K)
+    sums = _pair_entropies(source, parameters, members, np.arange(K), n_jobs)
+    pairs, entropies, counts = sums.pairs, sums.single, sums.counts
+    clusters, merges = [members], []
+    totals, n_merged = [float(entropies.sum())], [0.0]
+    while len(entropies) > 1:
+        gains = entropies[:, None] + entropies - pairs
+        gains[np.tril_indices(len(gains))] = -np.inf
+        a, b = divmod(int(gains.argmax()), len(gains))
+        merges.append((a, b))
+        n_merged.append(n_merged[-1] + float(counts[a] + counts[b]))
+        members = np.where(members == b, a, members - (members > b))
+        clusters.append(members)
+        entropies[a] = pairs[a, b]
+        counts[a] += counts[b]
+        entropies, counts = np.delete(entropies, b), np.delete(counts, b)
+        pairs = np.delete(np.delete(pairs, b, axis=0), b, axis=1)
+        totals.append(float(entropies.sum()))
+        if len(entropies) > 1:
+            new = _pair_entropies(source, parameters, members, np.array([a]), n_jobs).pairs
+            pairs[a, :] = pairs[:, a] = new[a]
+    return MergeHistory(
+        np.array(clusters),
+        np.array(merges, dtype=np.int64).reshape(-1, 2),
+        np.array(totals),
+        np.array(n_merged),
+    )
+
+
+def merged_responsibilities(shares: npt.NDArray[np.floating], clusters: IndexArray) -> FloatArray:
+    """Return the responsibilities of clusters from those of their components.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (n_rows, n_components)
+        Responsibilities of the components.
+    clusters : ndarray of int of shape (n_components,)
+        The cluster of each component.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_clusters)
+        Their sums, in double precision.
+    """
+    indicators = (clusters[:, None] == np.arange(clusters.max() + 1)).astype(np.float64)
+    merged: FloatArray = shares @ indicators
+    return merged
+
+
+def change_point(values: FloatArray) -> int:
+    """Return where equally spaced values bend most: the knot of the best two lines.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        The values, at least three of them.
+
+    Returns
+    -------
+    int
+        Index of the value at which a line fitted to the values up to it and one fitted to those
+        from it on leave the smallest sum of squares. Lines need not meet there.
+    """
+    squares = [
+        sum(float(((part - line) ** 2).sum()) for part, line in two_lines(values, knot))
+        for knot in range(1, len(values) - 1)
+    ]
+    return 1 + int(np.argmin(squares))
+
+
+def two_lines(
+    values: FloatArray, knot: int
+) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+    """Return the lines that fit equally spaced values best on either side of a knot.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        The values.
+    knot : int
+        Index of the value that both lines are fitted to, neither the first nor the last.
+
+    Returns
+    -------
+    tuple of two tuples of ndarray
+        The values up to the knot and the line there, and the same from the knot on.
+    """
+    left, right = values[: knot + 1], values[knot:]
+    return (left, _line(left)), (right, _line(right))
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums over the rows, by weight.
+
+    Attributes
+    ----------
+    pairs : ndarray of shape (n_clusters, n_clusters)
+        Entropy of the union of each two clusters; rows that were not asked for are 0.
+    single : ndarray of shape (n_clusters,)
+        Entropy of each cluster.
+    counts : ndarray of shape (n_clusters,)
+        Responsibilities of each cluster.
+    """
+
+    pairs: FloatArray
+    single: FloatArray
+    counts: FloatArray
+
+
+def _pair_entropies(
+    source: Source,
+    parameters: MixtureParameters,
+    members: IndexArray,
+    asked: IndexArray,
+    n_jobs: int | None,
+) -> _Sums:
+    """Add up, in one pass, the entropies of the unions of some clusters with those after them."""
+    n = int(members.max()) + 1
+    sums = _Sums(np.zeros((n, n)), np.zeros(n), np.zeros(n))
+    whole = len(asked) == n
+    for shares, weights in responsibility_blocks(source, parameters, n_jobs=n_jobs):
+        merged = merged_responsibilities(shares, members)
+        w = np.ones(len(merged)) if weights is None else weights
+        if whole:
+            sums.counts += w @ merged
+            sums.single += w @ entr(merged)
+        for a in asked:
+            others = merged[:, a + 1 :] if whole else merged
+            sums.pairs[a, a + 1 if whole else 0 :] += w @ entr(others + merged[:, [a]])
+    return sums
+
+
+def _line(values: FloatArray) -> FloatArray:
+    """Return the line of least squares through equally spaced values."""
+    x = np.arange(len(values)) - 0.5 * (len(values) - 1)
+    line: FloatArray = values.mean() + x * (x @ values) / (x @ x)
+    return line

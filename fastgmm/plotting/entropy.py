@@ -1,0 +1,259 @@
+"""The entropy of the assignment as components are merged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from fastgmm.extras import import_from_extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
+    from numpy.typing import ArrayLike
+
+    from fastgmm.estimators.evaluation import MixtureEvaluation, Rows, Weights
+    from fastgmm.estimators.merging import MergedComponents
+
+_LABELS = {
+    "n_clusters": "Number of clusters",
+    "n_merged": "Rows in merged clusters, summed over the merges",
+}
+
+
+class EntropyDisplay:
+    """The entropy of the assignment to clusters, for each number of clusters.
+
+    It is made by `from_merging` or `from_estimator`, or from the numbers themselves.
+
+    Parameters
+    ----------
+    n_clusters : array-like of int of shape (n,)
+        Numbers of clusters, each one less than the one before.
+    entropies : array-like of shape (n,)
+        Entropy of the assignment to so many clusters, in nats.
+    n_merged : array-like of shape (n,), optional
+        Number of rows in merged clusters, summed over the merges.
+    elbow : int, optional
+        The number of clusters to mark, as the knot of two lines fitted to the entropies.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes drawn in.
+    figure_ : matplotlib Figure
+        The figure that holds them.
+    line_ : matplotlib Line2D
+        The entropies.
+    fitted_lines_ : tuple of matplotlib Line2D
+        The two lines of the elbow, if they are drawn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastgmm import GaussianMixture
+    >>> from fastgmm.plotting import EntropyDisplay
+    >>> X = load_iris().data
+    >>> mixture = GaussianMixture(5, covariance_type="diag", random_state=0).fit(X)
+    >>> display = EntropyDisplay.from_estimator(mixture, X)
+    >>> display.ax_.get_ylabel()
+    'Entropy of the assignment [nats]'
+    """
+
+    ax_: Axes
+    figure_: Figure | SubFigure
+    line_: Line2D
+    fitted_lines_: tuple[Line2D, ...]
+
+    def __init__(
+        self,
+        n_clusters: ArrayLike,
+        entropies: ArrayLike,
+        *,
+        n_merged: ArrayLike | None = None,
+        elbow: int | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.entropies = entropies
+        self.n_merged = n_merged
+        self.elbow = elbow
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: MixtureEvaluation,
+        X: Rows,
+        sample_weight: Weights = None,
+        *,
+        against: Literal["n_clusters", "n_merged"] = "n_clusters",
+        ax: Axes | None = None,
+        **line_kwargs: Any,
+    ) -> Self:
+        """Merge the components of a fitted mixture and draw the entropies.
+
+        Parameters
+        ----------
+        estimator : GaussianMixture
+            A fitted mixture.
+        X, sample_weight
+            As for `fastgmm.merge_components`.
+        against, ax, **line_kwargs
+            As for `plot`.
+
+        Returns
+        -------
+        EntropyDisplay
+            The display, drawn.
+        """
+        from fastgmm.estimators.merging import merge_components
+
+        merging = merge_components(estimator, X, sample_weight)
+        return cls.from_merging(merging, against=against, ax=ax, **line_kwargs)
+
+    @classmethod
+    def from_merging(
+        cls,
+        merging: MergedComponents,
+        *,
+        against: Literal["n_clusters", "n_merged"] = "n_clusters",
+        ax: Axes | None = None,
+        **line_kwargs: Any,
+    ) -> Self:
+        """Draw the entropies of clusterings.
+
+        Parameters
+        ----------
+        merging : MergedComponents
+            What `fastgmm.merge_components` returned.
+        against, ax, **line_kwargs
+            As for `plot`.
+
+        Returns
+        -------
+        EntropyDisplay
+            The display, drawn.
+        """
+        display = cls(
+            merging.n_clusters,
+            merging.entropies,
+            n_merged=merging.n_merged,
+            elbow=merging.elbow,
+        )
+        return display.plot(against=against, ax=ax, **line_kwargs)
+
+    def plot(
+        self,
+        *,
+        against: Literal["n_clusters", "n_merged"] = "n_clusters",
+        ax: Axes | None = None,
+        **line_kwargs: Any,
+    ) -> Self:
+        """Draw the entropies.
+
+        Parameters
+        ----------
+        against : {"n_clusters", "n_merged"}, default="n_clusters"
+            What the entropies are drawn against. With "n_merged", a merge that lowers the entropy
+            more because it is of more rows makes the line no steeper. The lines of the elbow are
+            drawn against the number of clusters only.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if not given.
+        **line_kwargs : dict
+            Passed on to matplotlib's ``plot`` of the entropies.
+
+        Returns
+        -------
+        EntropyDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If `against` is neither of the two, or is "n_merged" without these numbers.
+        """
+        if against not in _LABELS:
+            raise ValueError(f"against must be one of {', '.join(_LABELS)}; got {against!r}")
+        if against == "n_merged" and self.n_merged is None:
+            raise ValueError("against='n_merged' needs the numbers: give n_merged to the display")
+        pyplot = import_from_extra(
+            "matplotlib.pyplot", package="matplotlib", extra="plot", purpose="drawing"
+        )
+        if ax is None:
+            _, ax = pyplot.subplots(layout="constrained")
+        numbers = np.asarray(self.n_clusters)
+        entropies = np.asarray(self.entropies, dtype=np.float64)
+        x = np.asarray(self.n_clusters if against == "n_clusters" else self.n_merged)
+        style = {"marker": "o", "markersize": 4.5, "linewidth": 1.0, **line_kwargs}
+        (self.line_,) = ax.plot(x, entropies, **style)
+        self.fitted_lines_ = ()
+        marked = np.flatnonzero(numbers == self.elbow)
+        if len(marked):
+            self._mark(ax, int(marked[0]), x, entropies, with_lines=against == "n_clusters")
+        if against == "n_clusters":
+            ax.locator_params(axis="x", integer=True)
+        else:
+            self._number(ax, numbers, x, entropies)
+        ax.set(xlabel=_LABELS[against], ylabel="Entropy of the assignment [nats]")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(axis="y", alpha=0.3)
+        self.ax_ = ax
+        self.figure_ = ax.figure
+        return self
+
+    def _mark(
+        self,
+        ax: Axes,
+        place: int,
+        x: np.ndarray[Any, Any],
+        entropies: np.ndarray[Any, Any],
+        *,
+        with_lines: bool,
+    ) -> None:
+        """Circle the elbow, and draw the two lines that meet there or nearly so."""
+        if with_lines and 0 < place < len(x) - 1:
+            from fastgmm.inference.merging import two_lines
+
+            (_, left), (_, right) = two_lines(entropies, place)
+            self.fitted_lines_ = (
+                *ax.plot(x[: place + 1], left, "--", color="grey", linewidth=1.0, zorder=1),
+                *ax.plot(x[place:], right, "--", color="grey", linewidth=1.0, zorder=1),
+            )
+        ax.plot(
+            x[place],
+            entropies[place],
+            "o",
+            markersize=12,
+            fillstyle="none",
+            color="black",
+            zorder=3,
+        )
+        ax.annotate(
+            f"{self.elbow} clusters",
+            (x[place], entropies[place]),
+            # Below the line, which rises to the right, or above one that falls to it.
+            xytext=(12, -3) if with_lines else (8, 8),
+            textcoords="offset points",
+            va="center" if with_lines else "bottom",
+        )
+
+    def _number(
+        self,
+        ax: Axes,
+        numbers: np.ndarray[Any, Any],
+        x: np.ndarray[Any, Any],
+        entropies: np.ndarray[Any, Any],
+    ) -> None:
+        """Write the numbers of clusters beside the points, except at the elbow."""
+        for number, at, entropy in zip(numbers, x, entropies, strict=True):
+            if number != self.elbow:
+                ax.annotate(
+                    str(number),
+                    (at, entropy),
+                    xytext=(5, 5),
+                    textcoords="offset points",
+                    color="grey",
+                )
