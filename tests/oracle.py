@@ -64,15 +64,90 @@ def m_step(X, responsibilities, structure, reg_covar=0.0, sample_weight=None):
     origin = X.mean(axis=0)
     means = origin + (shares.T @ (X - origin)) / counts[:, None]
     _, _, second = moments(X, responsibilities, means, sample_weight)
-    covariances = second / counts[:, None, None]
-    if structure.startswith("tied"):
-        covariances = np.repeat((second.sum(axis=0) / counts.sum())[None], len(counts), axis=0)
-    covariances = covariances + np.diag(np.broadcast_to(reg_covar, D))
-    if structure.endswith("diag"):
-        covariances = np.array([np.diag(np.diag(each)) for each in covariances])
-    if structure.endswith("spherical"):
-        covariances = np.array([np.eye(D) * np.diag(each).mean() for each in covariances])
+    covariances = second / counts[:, None, None] + np.diag(np.broadcast_to(reg_covar, D))
+    covariances = best_covariances(structure, covariances, counts)
     return counts / counts.sum(), means, covariances
+
+
+LETTERS = {
+    "full": "VVV",
+    "tied": "EEE",
+    "diag": "VVI",
+    "spherical": "VII",
+    "tied_diag": "EEI",
+    "tied_spherical": "EII",
+    "E": "EII",
+    "V": "VII",
+}
+"""Volume, shape and orientation of the structures that have other names, too."""
+
+
+def best_covariances(structure, covariances, counts):
+    """Return the covariances of a structure that fit best: Celeux and Govaert (1995), section 3."""
+    volume, shape, orientation = LETTERS.get(structure, structure)
+    K, D = covariances.shape[:2]
+    shares = counts / counts.sum()
+    if shape == "I":
+        covariances = np.array([np.eye(D) * np.trace(each) / D for each in covariances])
+        shape, orientation = volume, volume
+    if orientation == "I":  # a diagonal covariance has the orientation of all others
+        covariances = np.array([np.diag(np.diag(each)) for each in covariances])
+        orientation = shape
+    if orientation == "E" and shape == "V":
+        return _of_common_orientation(covariances, shares, equal=volume == "E")
+    axes = np.repeat(np.eye(D)[None], K, axis=0)
+    if orientation == "V" and shape == "E":
+        variances, axes = np.linalg.eigh(covariances)
+        covariances = np.array([np.diag(each) for each in variances])
+    if shape == "E" and volume == "E":
+        covariances = np.repeat(np.tensordot(shares, covariances, 1)[None], K, axis=0)
+    elif shape == "E":
+        volumes = np.ones(K)
+        for _ in range(1000):
+            common = np.tensordot(shares / volumes, covariances, 1)
+            before = volumes
+            volumes = np.trace(np.linalg.solve(common, covariances), axis1=1, axis2=2) / D
+            if np.abs(volumes / before - 1.0).max() < 1e-15:
+                break
+        covariances = volumes[:, None, None] * common
+    elif volume == "E":
+        covariances = _of_volume(covariances, shares)
+    return axes @ covariances @ axes.transpose(0, 2, 1)
+
+
+def criterion(covariances, observed, shares):
+    """Return sum_k w_k (log|covariance_k| + tr(covariance_k^-1 observed_k))."""
+    traces = np.trace(np.linalg.solve(covariances, observed), axis1=1, axis2=2)
+    return shares @ (np.linalg.slogdet(covariances)[1] + traces)
+
+
+def _of_volume(covariances, shares):
+    volumes = np.linalg.det(covariances) ** (1.0 / covariances.shape[1])
+    return covariances * (shares @ volumes / volumes)[:, None, None]
+
+
+def _of_common_orientation(covariances, shares, equal):
+    """Return what Flury and Gautschi (1986) find, by rotations in one plane after another."""
+    D = covariances.shape[1]
+    axes = np.linalg.eigh(np.tensordot(shares, covariances, 1))[1]
+    for _ in range(1000):
+        before = axes.copy()
+        for plane in [(i, j) for j in range(D) for i in range(j)]:
+            turned = axes.T @ covariances @ axes
+            t = np.diagonal(turned, axis1=1, axis2=2)
+            weights = shares * np.prod(t, axis=1) ** (1.0 / D) if equal else shares
+            i, j = plane
+            slopes = weights / weights.sum() * (1.0 / t[:, j] - 1.0 / t[:, i])
+            pair = np.tensordot(slopes, turned[:, plane][:, :, plane], 1)
+            angle = 0.5 * np.arctan2(2.0 * pair[0, 1], pair[0, 0] - pair[1, 1])
+            rotation = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+            axes[:, plane] = axes[:, plane] @ rotation
+        if np.abs(axes - before).max() < 1e-15:
+            break
+    turned = axes.T @ covariances @ axes
+    shaped = np.array([np.diag(np.diag(each)) for each in turned])
+    shaped = _of_volume(shaped, shares) if equal else shaped
+    return axes @ shaped @ axes.T
 
 
 def em(X, weights, means, covariances, structure, n_iter, reg_covar=0.0, sample_weight=None):
@@ -139,10 +214,11 @@ def lloyd_moments(X, centres, sample_weight=None):
 
 def covariance_matrices(structure, covariances, n_components, n_features):
     """Return one matrix for each component from covariances in the user's shape."""
+    letters = LETTERS.get(structure, structure)
     covariances = np.asarray(covariances)
-    if structure in ("full", "tied"):
+    if letters[2] != "I":
         return np.broadcast_to(covariances, (n_components, n_features, n_features)).copy()
-    if structure == "spherical":
+    if letters == "VII":
         covariances = covariances[:, None]
     variances = np.broadcast_to(covariances, (n_components, n_features))
     return np.array([np.diag(each) for each in variances])

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
+from fastgmm.model import covariance_types
+
 CovarianceType = Annotated[
-    Literal["full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"],
-    typer.Option(help="What the components' covariances have in common."),
+    covariance_types.CovarianceType,
+    typer.Option(
+        metavar="NAME",
+        help="What the components' covariances have in common: "
+        f"{', '.join(get_args(covariance_types.CovarianceType))}.",
+    ),
 ]
 Columns = Annotated[
     str | None,

@@ -472,6 +472,7 @@ class BayesianGaussianMixture(
         check_replayable(self, source)
         check_enough_rows(source, self.n_components)
         kind = self._structure()
+        kind.check_features(source.n_features)
         going_on = self.warm_start and hasattr(self, "converged_")
         attributes = partial(attributes_from_posterior, structure=kind, dtype=source.dtype)
         progress = FitProgress(

@@ -9,10 +9,9 @@ import numpy as np
 import sklearn.mixture
 from sklearn.base import BaseEstimator
 
-_Ours = TypeVar("_Ours", bound=BaseEstimator)
+from fastgmm.model.structures import CovarianceStructure, structure
 
-_NEAREST = {"tied_diag": "diag", "tied_spherical": "spherical"}
-"""The structure of scikit-learn's that can hold the covariances of one that it lacks."""
+_Ours = TypeVar("_Ours", bound=BaseEstimator)
 
 _SHAPED = ("covariances_", "precisions_", "precisions_cholesky_", "degrees_of_freedom_")
 """Attributes that tied components share, and others have one of each."""
@@ -54,8 +53,9 @@ def to_scikit_learn(mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture)
     known = theirs().get_params()
     parameters = {name: value for name, value in mixture.get_params().items() if name in known}
     attributes = _fitted(mixture)
-    if mixture.covariance_type in _NEAREST:
-        parameters["covariance_type"] = _NEAREST[mixture.covariance_type]
+    kind = structure(mixture.covariance_type)
+    parameters["covariance_type"] = _nearest(kind)
+    if kind.is_tied and kind.is_diagonal:  # scikit-learn has none that are both
         n_components = mixture.n_components
         if parameters.get("precisions_init") is not None:
             parameters["precisions_init"] = _untied(parameters["precisions_init"], n_components)
@@ -107,6 +107,15 @@ def from_scikit_learn(
         attributes["lower_bounds_"] = np.ravel(attributes["lower_bounds_"]).tolist()
     converted.__dict__.update(attributes)
     return converted
+
+
+def _nearest(structure: CovarianceStructure) -> str:
+    """Return the structure of scikit-learn's that can hold the covariances of any other."""
+    if structure.is_spherical:
+        return "spherical"
+    if structure.is_diagonal:
+        return "diag"
+    return "tied" if structure.is_tied else "full"
 
 
 def _fitted(mixture: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from fastgmm.estimators.validation import (
 from fastgmm.inference import passes
 from fastgmm.inference.em import FitInfo, fit_best
 from fastgmm.inference.initialisation import INIT_METHODS, InitMethod
+from fastgmm.model.covariance_types import CovarianceType
 from fastgmm.model.regularisation import REGULARISATION_SCALES
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import STRUCTURE_NAMES
@@ -52,11 +53,11 @@ class GaussianMixture(
     ----------
     n_components : int, default=1
         Number of components.
-    covariance_type : {"full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"}, \
-            default="full"
-        Which covariances the components have: each a matrix of its own, all the same matrix,
-        each its own diagonal matrix, each its own multiple of the identity, all the same
-        diagonal matrix, all the same multiple of the identity.
+    covariance_type : str, default="full"
+        Which covariances the components have. With "full", each has a matrix of its own; with
+        "tied", all have the same matrix; with "diag" and "tied_diag" the same of diagonal
+        matrices; with "spherical" and "tied_spherical" of multiples of the identity. Or one of
+        mclust's fourteen names of three letters, "E" and "V", which the Notes explain.
     tol : float, default=1e-3
         EM ends when the mean log-likelihood of a row changes by less than this, in nats.
     reg_covar : float, default=1e-6
@@ -127,12 +128,12 @@ class GaussianMixture(
     covariances_ : ndarray
         Covariances, of a shape that depends on `covariance_type`::
 
-            (n_components, n_features, n_features)  for "full"
-            (n_features, n_features)                for "tied"
-            (n_components, n_features)              for "diag"
-            (n_components,)                         for "spherical"
-            (n_features,)                           for "tied_diag"
-            ()                                      for "tied_spherical"
+            (n_components, n_features, n_features)  for "full", VVV and all not named here
+            (n_features, n_features)                for "tied", EEE
+            (n_components, n_features)              for "diag", VVI, VEI, EVI
+            (n_components,)                         for "spherical", VII, V
+            (n_features,)                           for "tied_diag", EEI
+            ()                                      for "tied_spherical", EII, E
 
     precisions_ : ndarray
         Inverses of the covariances, in the same shape.
@@ -173,6 +174,29 @@ class GaussianMixture(
     `weights_`, `means_` and `precisions_cholesky_` (and, for `sample`, `covariances_`).
 
     Callbacks set with `set_callbacks` see one task for each start and each iteration.
+
+    The names of three letters are mclust's (Banfield and Raftery, 1993; Celeux and Govaert,
+    1995). A covariance is taken apart as Σ_k = λ_k D_k A_k D_k^T: its volume λ_k, its shape A_k,
+    diagonal and of determinant 1, and its orientation D_k, orthogonal. For K components and D
+    features::
+
+        name  also                volume   shape   orientation  parameters of the covariances
+        EII   "tied_spherical"    equal    sphere               1
+        VII   "spherical"         varying  sphere               K
+        EEI   "tied_diag"         equal    equal   axes         D
+        VEI                       varying  equal   axes         D + K - 1
+        EVI                       equal    varying axes         K D - K + 1
+        VVI   "diag"              varying  varying axes         K D
+        EEE   "tied"              equal    equal   equal        D (D + 1) / 2
+        VEE                       varying  equal   equal        D (D + 1) / 2 + K - 1
+        EVE                       equal    varying equal        D (D + 1) / 2 + (K - 1) (D - 1)
+        VVE                       varying  varying equal        D (D + 1) / 2 + (K - 1) D
+        EEV                       equal    equal   varying      K D (D + 1) / 2 - (K - 1) D
+        VEV                       varying  equal   varying      K D (D + 1) / 2 - (K - 1) (D - 1)
+        EVV                       equal    varying varying      K D (D + 1) / 2 - (K - 1)
+        VVV   "full"              varying  varying varying      K D (D + 1) / 2
+
+    "E" and "V" are EII and VII for data with a single feature.
 
     Examples
     --------
@@ -228,9 +252,7 @@ class GaussianMixture(
         self,
         n_components: int = 1,
         *,
-        covariance_type: Literal[
-            "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
-        ] = "full",
+        covariance_type: CovarianceType = "full",
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
@@ -358,8 +380,8 @@ class GaussianMixture(
     def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
         """Return the same mixture as scikit-learn's estimator, fitted if this one is.
 
-        The structures that scikit-learn does not have become the next one that it has:
-        "tied_diag" becomes "diag", "tied_spherical" becomes "spherical".
+        The structures that scikit-learn does not have become the next one that it has: "spherical"
+        for spheres, "diag" for other diagonal matrices, "full" for all others.
 
         Returns
         -------
@@ -396,6 +418,7 @@ class GaussianMixture(
         check_replayable(self, source)
         check_enough_rows(source, self.n_components)
         kind = self._structure()
+        kind.check_features(source.n_features)
         going_on = self.warm_start and hasattr(self, "converged_")
         attributes = partial(attributes_from_parameters, structure=kind, dtype=source.dtype)
         progress = FitProgress(

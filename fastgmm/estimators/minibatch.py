@@ -39,6 +39,7 @@ from fastgmm.inference.minibatch import (
 from fastgmm.inference.online import OnlineState
 from fastgmm.inference.online_start import rows_of_start
 from fastgmm.kernels.threads import effective_threads
+from fastgmm.model.covariance_types import CovarianceType
 from fastgmm.model.statistics import FloatArray
 
 _NOT_TAKEN = ("max_iter", "labels_init", "warm_start")
@@ -54,8 +55,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
     ----------
     n_components : int, default=1
         Number of components.
-    covariance_type : {"full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"}, \
-            default="full"
+    covariance_type : str, default="full"
         As for `GaussianMixture`.
     batch_size : int or "auto", default="auto"
         Number of rows in a batch. "auto" takes so many that the M-step costs little beside the
@@ -173,9 +173,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         self,
         n_components: int = 1,
         *,
-        covariance_type: Literal[
-            "full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"
-        ] = "full",
+        covariance_type: CovarianceType = "full",
         batch_size: int | Literal["auto"] = "auto",
         max_epochs: int = 10,
         tol: float = 1e-3,
@@ -239,6 +237,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         check_enough_rows(source, self.n_components)
         kind = self._structure()
+        kind.check_features(source.n_features)
         attributes = partial(attributes_from_parameters, structure=kind, dtype=source.dtype)
         progress = FitProgress(self, 1, source, y, sample_weight, attributes)
         random_state = check_random_state(self.random_state)

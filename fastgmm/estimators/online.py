@@ -129,6 +129,7 @@ class OnlineLearning(MixtureEvaluation):
         features_known = hasattr(self, "n_features_in_")
         reset = not features_known or not (begun or self._waiting)
         source = check_source(self, X, sample_weight, reset=reset)
+        self._structure().check_features(source.n_features)
         found: list[Degeneracy] = []
         state: OnlineState | None = None
         with one_blas_thread():

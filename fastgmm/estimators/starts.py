@@ -182,7 +182,7 @@ def result_before(estimator: Any, source: Source, checkpoint: EMCheckpoint) -> S
     regularisation = checkpoint.regularisation or regularisation_for(
         source, estimator.reg_covar, estimator.reg_covar_scale, n_jobs=estimator.n_jobs
     )
-    parameters: MixtureParameters = estimator._parameters()
+    parameters: MixtureParameters = estimator._structure().nearest(estimator._parameters())
     shape = (estimator.n_components, source.n_features)
     if parameters.means.shape != shape:
         raise ValueError(

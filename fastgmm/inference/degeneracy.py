@@ -142,8 +142,9 @@ def hold_covariances(
 
     The regularised covariance does not maximise the expected log-likelihood: where the
     regularisation is as large as the covariance itself, the one before can be better. Taking
-    the better of the two for each component makes the step one of generalised EM (Dempster,
-    Laird and Rubin, 1977), under which the log-likelihood cannot fall.
+    the better of the two for each component, or for all together where the structure couples
+    them, makes the step one of generalised EM (Dempster, Laird and Rubin, 1977), under which the
+    log-likelihood cannot fall.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def hold_covariances(
     """
     covariances = statistics.covariances()
     gains = _expected_fit(proposal, covariances) - _expected_fit(before, covariances)
-    if structure.is_tied:
+    if structure.is_coupled:
         gains = np.full_like(gains, statistics.weights() @ gains)
     worse = gains < 0.0
     if not worse.any():

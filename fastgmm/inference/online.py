@@ -146,7 +146,7 @@ class OnlineState:
         """Return the fitted mixture: the M-step of the average, if there is one."""
         if self.averaged is None:
             return self.parameters
-        return structure.solve(self.averaged, self.regularisation)
+        return structure.solve(self.averaged, self.regularisation, self.parameters)
 
     def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return the state as values that JSON knows and arrays, exactly.
@@ -261,7 +261,7 @@ def online_step(
     after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
     if step == 0.0:
         return state, 0.0
-    parameters = structure.solve(after.statistics, after.regularisation)
+    parameters = structure.solve(after.statistics, after.regularisation, after.parameters)
     return replace(after, parameters=parameters), step
 
 

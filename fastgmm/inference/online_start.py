@@ -168,7 +168,7 @@ def begin_online(
     state = OnlineState(
         statistics=statistics,
         averaged=None,
-        parameters=structure.solve(statistics, regularisation),
+        parameters=structure.solve(statistics, regularisation, parameters),
         regularisation=regularisation,
         unit=unit,
         time=max(1.0, weight / unit),

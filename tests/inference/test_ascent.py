@@ -13,12 +13,12 @@ from fastgmm.inference.em import fit_em
 from fastgmm.inference.initialisation import INIT_METHODS
 from fastgmm.inference.passes import log_likelihood, mixture_statistics
 from fastgmm.model.regularisation import Regularisation
-from fastgmm.model.structures import STRUCTURE_NAMES, structure
+from fastgmm.model.structures import structure
 from tests import oracle
 from tests.inference.batch_fits import fit, matrices, start_of
 from tests.problems import PROBLEMS, problem
+from tests.structures import every_structure
 
-every_structure = pytest.mark.parametrize("name", STRUCTURE_NAMES)
 every_problem = pytest.mark.parametrize("hard", PROBLEMS, ids=str)
 
 

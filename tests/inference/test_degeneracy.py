@@ -21,10 +21,9 @@ from fastgmm.inference.initialisation import initialise
 from fastgmm.inference.passes import log_likelihood, mixture_statistics
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
-from fastgmm.model.structures import STRUCTURE_NAMES, structure
+from fastgmm.model.structures import structure
 from tests.problems import PROBLEMS, problem
-
-every_structure = pytest.mark.parametrize("name", STRUCTURE_NAMES)
+from tests.structures import every_structure
 
 
 def fitted(hard, name):

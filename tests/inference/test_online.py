@@ -14,13 +14,13 @@ from fastgmm.inference.em import fit_em
 from fastgmm.inference.online import OnlineState, StepSchedule, online_step
 from fastgmm.inference.passes import log_likelihood
 from fastgmm.model.regularisation import IllDefinedCovarianceError
-from fastgmm.model.structures import STRUCTURE_NAMES, structure
+from fastgmm.model.structures import structure
 from tests import oracle
 from tests.inference.online_states import begin, two_groups
 from tests.problems import problem
+from tests.structures import every_structure
 
 FULL = structure("full")
-every_structure = pytest.mark.parametrize("name", STRUCTURE_NAMES)
 
 
 def learn(state, X, size, schedule, *, kind=FULL, averaging=False):

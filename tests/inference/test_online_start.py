@@ -15,11 +15,11 @@ from fastgmm.inference.online_start import (
 )
 from fastgmm.inference.passes import log_likelihood, mixture_statistics
 from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.structures import STRUCTURE_NAMES, structure
+from fastgmm.model.structures import structure
 from tests.inference.online_states import begin, two_groups
+from tests.structures import every_structure
 
 FULL = structure("full")
-every_structure = pytest.mark.parametrize("name", STRUCTURE_NAMES)
 
 
 def test_the_start_is_fitted_to_a_sample_of_many_rows(monkeypatch):

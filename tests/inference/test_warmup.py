@@ -11,13 +11,13 @@ import warnings
 import numpy as np
 from fastgmm import GaussianMixture, KMeans
 from fastgmm.inference.initialisation import INIT_METHODS
-from fastgmm.model.structures import STRUCTURE_NAMES
+from tests.structures import ANY_FEATURES
 
 warnings.simplefilter("ignore")
 for dtype in (np.float32, np.float64):
     for order in "CF":
         X = np.asarray(np.random.default_rng(0).normal(size=(500, 5)), dtype=dtype, order=order)
-        for name in STRUCTURE_NAMES:
+        for name in ANY_FEATURES:
             for init in INIT_METHODS:
                 mixture = GaussianMixture(3, covariance_type=name, init_params=init, max_iter=2)
                 mixture.fit(X, sample_weight=np.ones(len(X)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures.covariance_structure import CovarianceStructure, Spread
+from fastgmm.model.structures.principal_axes import compose, principal_axes
+from fastgmm.model.structures.volumes import equalise_volumes
 from fastgmm.model.structures.whitening import whiten_matrices, whiten_variances
 
 
@@ -77,3 +79,35 @@ class OwnVariances(Spherical):
     """Each component has its own variance of the only feature."""
 
     needs_single_feature = True
+
+
+class EqualVolumeDiagonal(CovarianceStructure):
+    """Each component has a diagonal shape of its own, and all the same volume."""
+
+    letters = "EVI"
+
+    def whiten(self, spread: Spread) -> FloatArray:
+        """Return the inverse standard deviations of the components, brought to one volume."""
+        return equalise_volumes(whiten_variances(spread.covariances), spread.shares)
+
+
+class EqualVolume(CovarianceStructure):
+    """Each component has a shape and an orientation of its own, and all the same volume."""
+
+    letters = "EVV"
+
+    def whiten(self, spread: Spread) -> FloatArray:
+        """Return the whiteners of the components' covariances, brought to one volume."""
+        whiteners = whiten_matrices(spread.covariances, spread.regularisation)
+        return equalise_volumes(whiteners, spread.shares)
+
+
+class OwnOrientations(CovarianceStructure):
+    """Each component has an orientation of its own, and all the same volume and shape."""
+
+    letters = "EEV"
+
+    def whiten(self, spread: Spread) -> FloatArray:
+        """Return the whiteners of the mean variances along each component's principal axes."""
+        variances, axes = principal_axes(spread.covariances)
+        return whiten_matrices(compose(spread.shares @ variances, axes), spread.regularisation)

@@ -256,8 +256,11 @@ class CovarianceStructure(ABC):
         if self.is_tied or not self.is_coupled:
             return parameters  # the shape in which covariances are given allows no others
         weights = parameters.weights
-        none = Regularisation.none(parameters.n_features)
-        whiteners = self.whiten(Spread(parameters.covariances(), weights, none, parameters))
+        # Not 0: covariances at the edge of float64's digits are raised a little, and no error.
+        n_features = parameters.n_features
+        tiny = np.full(n_features, np.finfo(np.float64).tiny)
+        edge = Regularisation(tiny, np.zeros(n_features, dtype=bool))
+        whiteners = self.whiten(Spread(parameters.covariances(), weights, edge, parameters))
         return self.assemble(weights, parameters.means, whiteners)
 
     def reduce(self, covariances: FloatArray) -> FloatArray:

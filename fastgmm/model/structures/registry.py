@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from fastgmm.model.structures.closed_forms import (
     Diagonal,
+    EqualVolume,
+    EqualVolumeDiagonal,
     Full,
+    OneVariance,
+    OwnOrientations,
+    OwnVariances,
     Spherical,
     Tied,
     TiedDiagonal,
     TiedSpherical,
+)
+from fastgmm.model.structures.common_orientations import (
+    CommonOrientation,
+    CommonOrientationEqualVolume,
+)
+from fastgmm.model.structures.common_shapes import (
+    VaryingVolumes,
+    VaryingVolumesDiagonal,
+    VaryingVolumesOwnOrientations,
 )
 from fastgmm.model.structures.covariance_structure import CovarianceStructure
 
@@ -21,6 +35,22 @@ _STRUCTURES: dict[str, CovarianceStructure] = {
         Spherical("spherical"),
         TiedDiagonal("tied_diag"),
         TiedSpherical("tied_spherical"),
+        TiedSpherical(),
+        Spherical(),
+        TiedDiagonal(),
+        VaryingVolumesDiagonal(),
+        EqualVolumeDiagonal(),
+        Diagonal(),
+        Tied(),
+        VaryingVolumes(),
+        CommonOrientationEqualVolume(),
+        CommonOrientation(),
+        OwnOrientations(),
+        VaryingVolumesOwnOrientations(),
+        EqualVolume(),
+        Full(),
+        OneVariance("E"),
+        OwnVariances("V"),
     )
 }
 

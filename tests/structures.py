@@ -1,0 +1,17 @@
+"""The covariance structures as parameters of tests."""
+
+import pytest
+
+from fastgmm.model.structures import STRUCTURE_NAMES, structure
+
+ANY_FEATURES = [name for name in STRUCTURE_NAMES if not structure(name).needs_single_feature]
+"""All names but those for a single feature."""
+
+DISTINCT = [
+    *("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"),
+    *("VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV"),
+]
+"""One name of each structure."""
+
+every_name = pytest.mark.parametrize("name", ANY_FEATURES)
+every_structure = pytest.mark.parametrize("name", DISTINCT)
