@@ -30,12 +30,8 @@ from fastgmm.estimators.validation import (
 from fastgmm.extras import import_from_extra
 from fastgmm.inference.criteria import assignment_entropy
 from fastgmm.inference.em import FitInfo, fit_em
-from fastgmm.inference.partitions import (
-    MOST_AGGLOMERATED,
-    PARTITION_METHODS,
-    PartitionMethod,
-    partitions,
-)
+from fastgmm.inference.hierarchical import MOST_AGGLOMERATED
+from fastgmm.inference.partitions import PARTITION_METHODS, PartitionMethod, partitions
 from fastgmm.inference.random_rows import random_rows
 from fastgmm.inference.search import (
     Candidate,

@@ -16,9 +16,6 @@ PartitionMethod = Literal["hierarchical", "kmeans"]
 
 PARTITION_METHODS: tuple[PartitionMethod, ...] = ("hierarchical", "kmeans")
 
-MOST_AGGLOMERATED = 2000
-"""Rows that are agglomerated at most: the time grows with the square of their number."""
-
 
 def partitions(
     rows: ArraySource,
