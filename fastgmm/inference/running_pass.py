@@ -40,7 +40,7 @@ _EXPONENTIAL = 40
 _SINGLE_RANGE = (1e-12, 1e12)
 """Spreads of single-precision data whose squares single precision holds with room to spare."""
 
-_COMPLETED_LANES = 64
+COMPLETED_LANES = 64
 """Lanes of a tile whose rows are completed: few, for what is filled in stays in the caches."""
 
 
@@ -234,7 +234,7 @@ class RunningPass:
         moments = bool(mode & (mixture_pass.MOMENTS | mixture_pass.GIVEN))
         lanes = lane_count(n_features, n_components, itemsize)
         if completing:
-            lanes = _COMPLETED_LANES
+            lanes = COMPLETED_LANES
         self._sums: dict[str, Any] = {
             "counts": np.zeros((self.n_used, n_components)),
             "first": np.zeros((self.n_used, first if moments else 0)),
