@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastgmm.data.errors import DataError, SkippedDataWarning
     from fastgmm.data.opening import open_data
+    from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
     from fastgmm.estimators.bootstrap import bootstrap_parameters
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "BayesianGaussianMixture",
     "DataError",
     "DegenerateComponentWarning",
     "GaussianMixture",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BayesianGaussianMixture": "fastgmm.estimators.bayesian_mixture",
     "DataError": "fastgmm.data.errors",
     "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
