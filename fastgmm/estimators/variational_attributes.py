@@ -85,6 +85,8 @@ def check_prior(estimator: Any, structure: CovarianceStructure, n_features: int)
     ------
     ValueError
         If a shape or a value is not possible; the message names the parameter.
+    TypeError
+        If the covariance prior is a number, but not of a spherical structure.
     """
     mean, scatter = estimator.mean_prior, estimator.covariance_prior
     degrees = estimator.degrees_of_freedom_prior
@@ -217,6 +219,11 @@ def _positive(estimator: Any, name: str, shape: tuple[int, ...]) -> FloatArray:
 def _check_scatter(scatter: Any, structure: CovarianceStructure, n_features: int) -> FloatArray:
     """Return a covariance prior of the structure's shape, for all features."""
     shape = (n_features,) * (0 if structure.is_spherical else 1 if structure.is_diagonal else 2)
+    if shape and np.ndim(scatter) == 0:
+        raise TypeError(
+            f"The parameter 'covariance_prior' should have the shape of {shape} for "
+            f"covariance_type={structure.name!r}, but got a number"
+        )
     checked = check_values(scatter, shape, "covariance_prior")
     if structure.is_diagonal:
         if checked.min() <= 0.0:

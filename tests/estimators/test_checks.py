@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastgmm import GaussianMixture, KMeans, MiniBatchGaussianMixture
+from fastgmm import (
+    BayesianGaussianMixture,
+    GaussianMixture,
+    GaussianMixtureOutlierDetector,
+    KMeans,
+    MiniBatchGaussianMixture,
+)
 from fastgmm.inference.degeneracy import DegenerateComponentWarning
 
 
@@ -27,8 +33,15 @@ def evenly_spread(X, n_clusters, random_state):
     [
         GaussianMixture(),
         GaussianMixture(covariance_type="tied_diag", init_params="random_from_data"),
+        BayesianGaussianMixture(),
+        BayesianGaussianMixture(
+            covariance_type="tied_diag",
+            weight_concentration_prior_type="dirichlet_distribution",
+        ),
         MiniBatchGaussianMixture(),
         MiniBatchGaussianMixture(covariance_type="diag", batch_size=7, averaging=True),
+        GaussianMixtureOutlierDetector(),
+        GaussianMixtureOutlierDetector(2, contamination=0.1, covariance_type="diag"),
         KMeans(n_clusters=1),
         KMeans(n_clusters=3, init=evenly_spread),
     ]
