@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastgmm.estimators.merging import merge_components
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
     from fastgmm.estimators.mixture_search import MixtureSearch
+    from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
     from fastgmm.estimators.storage import load
     from fastgmm.inference.degeneracy import DegenerateComponentWarning
     from fastgmm.model.persistence import ModelFileError
@@ -29,6 +30,7 @@ __all__ = [
     "DataError",
     "DegenerateComponentWarning",
     "GaussianMixture",
+    "GaussianMixtureOutlierDetector",
     "KMeans",
     "MiniBatchGaussianMixture",
     "MixtureSearch",
@@ -47,6 +49,7 @@ _HOMES = {
     "DataError": "fastgmm.data.errors",
     "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
+    "GaussianMixtureOutlierDetector": "fastgmm.estimators.outlier_detector",
     "KMeans": "fastgmm.estimators.kmeans",
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
     "MixtureSearch": "fastgmm.estimators.mixture_search",

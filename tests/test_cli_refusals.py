@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from fastgmm import GaussianMixtureOutlierDetector
 from tests.cli_process import in_process, refuse, succeed
 
 ROWS = np.random.default_rng(0).standard_normal((50, 2))
@@ -32,6 +33,7 @@ def folder(tmp_path_factory):
     (folder / "none.fgm").write_bytes(b"no model")
     (folder / "table.fgm").write_text("1,2\n3,4\n")
     (folder / "picture.png").write_bytes(b"no picture")
+    GaussianMixtureOutlierDetector().fit(ROWS).save(folder / "detector.fgm")
     succeed("fit", "data.npy", "-k", 2, "-o", "model.fgm", "-q", cwd=folder)
     whole = (folder / "model.fgm").read_bytes()
     (folder / "cut.fgm").write_bytes(whole[: len(whole) // 2])
@@ -76,6 +78,7 @@ def folder(tmp_path_factory):
         ("predict data.npy -m missing.fgm", "there is no file 'missing.fgm'"),
         ("predict data.npy -m none.fgm", "none.fgm"),
         ("predict data.npy -m cut.fgm", "cut.fgm"),
+        ("predict data.npy -m detector.fgm", "'detector.fgm' holds a GaussianMixtureOutlierDet"),
         ("predict wide.npy -m model.fgm", "there are 4 columns, and the model was fitted to 2"),
         ("predict holes.npy -m model.fgm", "column 'x1' at row 8 is missing: remove such rows"),
         ("predict data.npy -m model.fgm -o labels.txt", "must end in one of .npy, .csv, .parquet"),

@@ -53,7 +53,13 @@ def load_model(path: Path, **parameters: Any) -> LoadedModel:
 
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
-    mixture = load(path).set_params(**parameters)
+    mixture = load(path)
+    if not hasattr(mixture, "predict_proba"):
+        raise ValueError(
+            f"{str(path)!r} holds a {type(mixture).__name__}, and the commands use mixtures: open "
+            "it in Python with fastgmm.load"
+        )
+    mixture.set_params(**parameters)
     names = vars(mixture).pop("feature_names_in_", None)
     return LoadedModel(mixture, None if names is None else tuple(map(str, names)))
 

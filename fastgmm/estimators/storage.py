@@ -8,6 +8,7 @@ from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
@@ -22,6 +23,7 @@ from fastgmm.model.structures import structure
 _CLASSES: dict[str, type[GaussianMixture]] = {
     each.__name__: each for each in (MiniBatchGaussianMixture, GaussianMixture)
 }
+_DETECTOR = "GaussianMixtureOutlierDetector"
 _START_PARAMETERS = ("weights_init", "means_init", "precisions_init", "labels_init")
 _OF_ONE_RUN: dict[str, Any] = {"checkpoint": None, "resume": False}
 """Parameters that belong to the run that made the model, not to the model."""
@@ -76,6 +78,33 @@ def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     """
+    persistence.save(fspath(path), *plain_mixture(mixture))
+
+
+def plain_mixture(
+    mixture: GaussianMixture,
+) -> tuple[str, dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Return what a model file holds of a fitted mixture.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+        The mixture.
+
+    Returns
+    -------
+    name_of_class : str
+        Name of its class.
+    values : dict
+        Parameters and attributes that JSON can say.
+    arrays : dict of str to ndarray
+        The others.
+
+    Raises
+    ------
+    NotFittedError
+        If the mixture is not fitted.
+    """
     check_is_fitted(mixture, ["weights_", "means_", "precisions_cholesky_"])
     state = vars(mixture)
     name_of_class = next(name for name, each in _CLASSES.items() if isinstance(mixture, each))
@@ -100,10 +129,10 @@ def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
     if learnt is not None:
         values["online"], online_arrays = learnt.plain()
         arrays.update(online_arrays)
-    persistence.save(fspath(path), name_of_class, values, arrays)
+    return name_of_class, values, arrays
 
 
-def load(path: str | PathLike[str]) -> GaussianMixture:
+def load(path: str | PathLike[str]) -> Any:
     """Return the fitted model in a model file, as `save` wrote it.
 
     Nothing in the file can run code.
@@ -115,8 +144,8 @@ def load(path: str | PathLike[str]) -> GaussianMixture:
 
     Returns
     -------
-    GaussianMixture
-        With the parameters and fitted attributes of the one saved.
+    estimator
+        Of the class of the one saved, with its parameters and fitted attributes.
 
     Raises
     ------
@@ -126,13 +155,16 @@ def load(path: str | PathLike[str]) -> GaussianMixture:
         If the file cannot be read.
     """
     stored = persistence.load(fspath(path))
-    if stored.model_class not in _CLASSES:
+    if stored.model_class not in (*_CLASSES, _DETECTOR):
         raise ModelFileError(
             f"{fspath(path)} holds a {stored.model_class}, and fastgmm.load reads mixtures: "
-            f"{', '.join(sorted(_CLASSES))}"
+            f"{', '.join(sorted((*_CLASSES, _DETECTOR)))}"
         )
+    restore = restored_mixture
+    if stored.model_class == _DETECTOR:
+        from fastgmm.estimators.detector_storage import restored_detector as restore
     try:
-        return _restore(stored)
+        return restore(stored)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(
@@ -141,8 +173,24 @@ def load(path: str | PathLike[str]) -> GaussianMixture:
         ) from error
 
 
-def _restore(stored: StoredModel) -> GaussianMixture:
-    """Return the mixture that a file holds, after checking that its parts belong together."""
+def restored_mixture(stored: StoredModel) -> GaussianMixture:
+    """Return the mixture that a file holds, after checking that its parts belong together.
+
+    Parameters
+    ----------
+    stored : StoredModel
+        What the file holds.
+
+    Returns
+    -------
+    GaussianMixture
+        The mixture.
+
+    Raises
+    ------
+    KeyError, TypeError or ValueError
+        If they do not.
+    """
     arrays = dict(stored.arrays)
     parameters = dict(stored.values["parameters"])
     parameters.update({name: arrays.pop(name) for name in _START_PARAMETERS if name in arrays})

@@ -41,7 +41,7 @@ def evenly_spread(X, n_clusters, random_state):
         MiniBatchGaussianMixture(),
         MiniBatchGaussianMixture(covariance_type="diag", batch_size=7, averaging=True),
         GaussianMixtureOutlierDetector(),
-        GaussianMixtureOutlierDetector(2, contamination=0.1, covariance_type="diag"),
+        GaussianMixtureOutlierDetector(contamination=0.1, covariance_type="diag"),
         KMeans(n_clusters=1),
         KMeans(n_clusters=3, init=evenly_spread),
     ]

@@ -1,0 +1,305 @@
+"""What a threshold on scores does to labelled rows, and which threshold does what is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn.metrics import auc, average_precision_score, confusion_matrix_at_thresholds
+from sklearn.utils.validation import column_or_1d
+
+from fastgmm.inference.quantiles import halfway
+from fastgmm.model.statistics import FloatArray
+
+Target = Literal["f1", "precision", "false_positive_rate"]
+
+_LOWEST = float(np.finfo(np.float64).min)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OperatingPoint:
+    """What a threshold does to labelled rows, beside what any other would.
+
+    A row is called an outlier if its score is below the threshold, and outliers are what is looked
+    for: a true positive is an outlier that is called one. Rows count by their weights.
+
+    Attributes
+    ----------
+    offset : float
+        The threshold, in the units of the scores: nats for log-densities.
+    precision : float
+        The share of outliers among the rows called so; 1 if there are none.
+    recall : float
+        The share of the outliers that are called so: the true positive rate.
+    false_positive_rate : float
+        The share of the inliers that are called outliers.
+    f1 : float
+        The harmonic mean of precision and recall; 0 if no outlier is called so.
+    offsets : ndarray of shape (n_points,)
+        Thresholds of the curves, from the one below which there is no row to the one below which
+        are all. Those at which only inliers are added, next to others of that kind, are left out:
+        both curves are straight there.
+    precisions, recalls, false_positive_rates : ndarray of shape (n_points,)
+        What each of them does. The receiver operating characteristic (ROC) has the recalls over
+        the false positive rates, the precision-recall curve the precisions over the recalls.
+    roc_auc : float
+        Area under the receiver operating characteristic: the probability that an outlier scores
+        lower than an inlier.
+    average_precision : float
+        Area under the precision-recall curve, in steps: each gain of recall times the precision
+        after it.
+    outlier_share : float
+        The share of outliers among the rows: the precision of calling all of them so.
+    target : {"f1", "precision", "false_positive_rate"} or None
+        What the threshold was chosen for; None if it was given.
+    value : float or None
+        The precision or false positive rate that was asked for.
+    """
+
+    offset: float
+    precision: float
+    recall: float
+    false_positive_rate: float
+    f1: float
+    offsets: FloatArray
+    precisions: FloatArray
+    recalls: FloatArray
+    false_positive_rates: FloatArray
+    roc_auc: float
+    average_precision: float
+    outlier_share: float
+    target: Target | None = None
+    value: float | None = None
+
+
+def outlier_labels(y: ArrayLike, n_samples: int) -> npt.NDArray[np.bool_]:
+    """Return which rows are outliers.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        -1 for outliers and 1 for inliers, or True (1) for outliers and False (0) for inliers.
+    n_samples : int
+        Number of rows.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_samples,)
+        Whether each row is an outlier.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label for each row, the labels are others, or all are the same.
+    """
+    labels = np.asarray(column_or_1d(y))
+    if len(labels) != n_samples:
+        raise ValueError(f"y has {len(labels)} labels for the {n_samples} rows of X: give one each")
+    found = np.unique(labels).tolist()
+    if found == [-1, 1]:
+        return np.asarray(labels == -1)
+    if found in ([0, 1], [False, True]):
+        return np.asarray(labels == 1)
+    if found in ([-1], [0], [1], [False], [True]):
+        raise ValueError(
+            f"y should hold labels of outliers and of inliers, but all are {found[0]!r}: a "
+            "threshold cannot be judged on rows of one kind"
+        )
+    shown = ", ".join(map(repr, found[:5])) + (", ..." if len(found) > 5 else "")
+    raise ValueError(
+        "y should hold -1 for outliers and 1 for inliers, or True (1) for outliers and False (0) "
+        f"for inliers, but got the labels {shown}"
+    )
+
+
+def point_at(
+    offset: float,
+    is_outlier: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.floating],
+    weights: FloatArray | None = None,
+) -> OperatingPoint:
+    """Return what a threshold does to labelled rows.
+
+    Parameters
+    ----------
+    offset : float
+        The threshold.
+    is_outlier : ndarray of bool of shape (n_samples,)
+        Which rows are outliers.
+    scores : ndarray of shape (n_samples,)
+        Their scores, low for outliers.
+    weights : ndarray of shape (n_samples,) or None
+        Their weights.
+
+    Returns
+    -------
+    OperatingPoint
+        What it does.
+
+    Raises
+    ------
+    ValueError
+        If the outliers or the inliers have no weight.
+    """
+    curve = _curve(is_outlier, scores, weights)
+    chosen = int(np.searchsorted(curve.scores, offset))
+    return _point(curve, chosen, offset, None, None)
+
+
+def choose_point(
+    is_outlier: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.floating],
+    weights: FloatArray | None = None,
+    *,
+    target: Target,
+    value: float | None = None,
+) -> OperatingPoint:
+    """Return the threshold that does best what is wanted, on labelled rows.
+
+    Of several that do it equally well, it is the one that calls the fewest rows outliers.
+
+    Parameters
+    ----------
+    is_outlier, scores, weights
+        As for `point_at`.
+    target : {"f1", "precision", "false_positive_rate"}
+        What is wanted: the highest F1 score; the highest recall with at least a precision of
+        `value`; or the highest recall with at most a false positive rate of `value`.
+    value : float or None
+        The precision or the rate, from 0 to 1.
+
+    Returns
+    -------
+    OperatingPoint
+        What the threshold does. It lies halfway between the scores next to it.
+
+    Raises
+    ------
+    ValueError
+        If the target or the value is not possible, no threshold has the precision, or the outliers
+        or the inliers have no weight.
+    """
+    _check_target(target, value)
+    curve = _curve(is_outlier, scores, weights)
+    if target == "f1":
+        chosen = int(np.argmax(curve.f1))
+    else:
+        assert value is not None  # checked above
+        if target == "precision":
+            allowed = curve.precisions >= value
+            allowed[0] = False  # which calls nothing an outlier, and has a precision by convention
+            if not allowed.any():
+                best = 1 + int(np.argmax(curve.precisions[1:]))
+                raise ValueError(
+                    f"no threshold has a precision of {value:g} on these rows: the highest is "
+                    f"{curve.precisions[best]:.4g}, with a recall of {curve.recalls[best]:.4g}; "
+                    "ask for less"
+                )
+        else:
+            allowed = curve.false_positive_rates <= value
+        chosen = int(np.argmax(np.where(allowed, curve.recalls, -1.0)))
+    return _point(curve, chosen, float(curve.offsets[chosen]), target, value)
+
+
+class _Curve(NamedTuple):
+    """What each threshold does.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_scores,)
+        The different scores, in ascending order.
+    offsets : ndarray of shape (n_scores + 1,)
+        Thresholds. Number i, from 0, has the first i scores below it.
+    precisions, recalls, false_positive_rates, f1 : ndarray of shape (n_scores + 1,)
+        What the thresholds do.
+    corners : ndarray of bool of shape (n_scores + 1,)
+        Which of them are not between two others on straight parts of both curves.
+    roc_auc, average_precision, outlier_share : float
+        As for `OperatingPoint`.
+    """
+
+    scores: FloatArray
+    offsets: FloatArray
+    precisions: FloatArray
+    recalls: FloatArray
+    false_positive_rates: FloatArray
+    f1: FloatArray
+    corners: npt.NDArray[np.bool_]
+    roc_auc: float
+    average_precision: float
+    outlier_share: float
+
+
+def _curve(
+    is_outlier: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.floating],
+    weights: FloatArray | None,
+) -> _Curve:
+    for kind, these in (("outliers", is_outlier), ("inliers", ~is_outlier)):
+        if weights is not None and not weights[these].sum() > 0.0:
+            raise ValueError(f"the {kind} in y have no weight: give some of them a weight above 0")
+    # Rows beyond all bounds score minus infinity, which scikit-learn's metrics do not take.
+    outlyingness = -np.maximum(np.asarray(scores, dtype=np.float64), _LOWEST)
+    _, false, _, true, thresholds = confusion_matrix_at_thresholds(
+        is_outlier, outlyingness, sample_weight=weights
+    )
+    false, true = (np.concatenate([[0.0], each]) for each in (false, true))
+    n_outliers, n_inliers = true[-1], false[-1]
+    called = true + false
+    precisions = np.divide(true, called, out=np.ones_like(true), where=called > 0.0)
+    recalls, rates = true / n_outliers, false / n_inliers
+    found = -thresholds
+    least, most = found[:1], np.nextafter(found[-1:], np.inf)
+    gains = np.diff(true, prepend=-1.0, append=np.inf) > 0.0
+    return _Curve(
+        scores=found,
+        offsets=np.concatenate([least, halfway(found[:-1], found[1:]), most]),
+        precisions=precisions,
+        recalls=recalls,
+        false_positive_rates=rates,
+        f1=2.0 * true / (called + n_outliers),
+        corners=gains[:-1] | gains[1:],
+        roc_auc=float(auc(rates, recalls)),
+        average_precision=float(
+            average_precision_score(is_outlier, outlyingness, sample_weight=weights)
+        ),
+        outlier_share=float(n_outliers / (n_outliers + n_inliers)),
+    )
+
+
+def _point(
+    curve: _Curve, chosen: int, offset: float, target: Target | None, value: float | None
+) -> OperatingPoint:
+    return OperatingPoint(
+        offset=offset,
+        precision=float(curve.precisions[chosen]),
+        recall=float(curve.recalls[chosen]),
+        false_positive_rate=float(curve.false_positive_rates[chosen]),
+        f1=float(curve.f1[chosen]),
+        offsets=curve.offsets[curve.corners],
+        precisions=curve.precisions[curve.corners],
+        recalls=curve.recalls[curve.corners],
+        false_positive_rates=curve.false_positive_rates[curve.corners],
+        roc_auc=curve.roc_auc,
+        average_precision=curve.average_precision,
+        outlier_share=curve.outlier_share,
+        target=target,
+        value=value,
+    )
+
+
+def _check_target(target: str, value: float | None) -> None:
+    known = ("f1", "precision", "false_positive_rate")
+    if target not in known:
+        raise ValueError(f"target should be one of {', '.join(map(repr, known))}; got {target!r}")
+    if target == "f1":
+        if value is not None:
+            raise ValueError(f"target='f1' takes no value, but got value={value!r}: leave it out")
+    elif value is None or not 0.0 <= value <= 1.0:
+        raise ValueError(
+            f"target={target!r} needs the {target.replace('_', ' ')} that is wanted as value, from "
+            f"0 to 1; got value={value!r}"
+        )

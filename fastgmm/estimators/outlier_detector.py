@@ -1,0 +1,513 @@
+"""`GaussianMixtureOutlierDetector`: rows where a mixture's density is low."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Real
+from os import PathLike
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from fastgmm.data.array import ArraySource
+from fastgmm.data.source import Source
+from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.operating_point import (
+    OperatingPoint,
+    Target,
+    choose_point,
+    outlier_labels,
+    point_at,
+)
+from fastgmm.estimators.score_thresholds import learn_scored, scored, training_cut
+from fastgmm.estimators.validation import check_replayable, check_source, validated_fit
+from fastgmm.inference.density_levels import density_level
+from fastgmm.inference.recent_scores import RecentScores
+from fastgmm.model.covariance_types import CovarianceType
+from fastgmm.model.statistics import FloatArray
+
+AUTOMATIC_SHARE = 0.05
+"""The share of its own rows that a mixture calls outliers with ``contamination="auto"``."""
+
+_OF_THE_MIXTURE = (
+    "n_components",
+    "covariance_type",
+    "tol",
+    "reg_covar",
+    "max_iter",
+    "n_init",
+    "random_state",
+    "n_jobs",
+    "forgetting",
+)
+
+
+class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
+    """Outlier detection by the density of a Gaussian mixture.
+
+    A row is an outlier if its log-density under the mixture is below a threshold, `offset_`. This
+    is a share of the training rows, a level of the mixture itself, or chosen from labelled rows
+    by `choose_threshold`.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components of the mixture.
+    covariance_type : str, default="full"
+        Which covariances the components have, as for `GaussianMixture`.
+    contamination : "auto" or float, default="auto"
+        The share of outliers among the training rows, above 0 and at most 0.5: `offset_` has this
+        share of their weight below it. "auto" takes the level below which the mixture has at most
+        a twentieth of its own probability, whatever the training rows are.
+    tol : float, default=1e-3
+        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+    reg_covar : float, default=1e-6
+        Added to the variances, as for `GaussianMixture`.
+    max_iter : int, default=100
+        Most iterations of EM.
+    n_init : int, default=1
+        Number of starts, of which the one that ends with the highest log-likelihood is kept.
+    random_state : int, RandomState instance or None, default=None
+        Source of the randomness of starts. An int makes them reproducible.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one.
+    forgetting : float, default=1.0
+        Below 1, the rows of each unit that `partial_fit` learns count at most this many times
+        those of the next, for the mixture and the threshold alike, so that both follow a stream
+        that drifts.
+
+    Attributes
+    ----------
+    mixture_ : GaussianMixture
+        The fitted mixture.
+    offset_ : float
+        The threshold, in nats.
+    operating_point_ : OperatingPoint
+        What the threshold does to the labelled rows that it was chosen from, and the curves of all
+        others; only after `choose_threshold`.
+    n_iter_ : int
+        Number of iterations of the mixture, as its own `n_iter_`.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if `X` was a table that has them.
+
+    See Also
+    --------
+    GaussianMixture : The density itself, and more parameters for it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import GaussianMixtureOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> detector = GaussianMixtureOutlierDetector(contamination=0.02).fit(X)
+    >>> int((detector.predict(X) == -1).sum())
+    4
+    >>> detector.predict([[0.0, 0.0], [8.0, 8.0]])
+    array([ 1, -1])
+    """
+
+    mixture_: GaussianMixture
+    offset_: float
+    operating_point_: OperatingPoint
+    n_features_in_: int
+
+    _recent: RecentScores | None = None
+    """The distribution of the scores of recent rows, which `partial_fit` goes on from."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **{name: GaussianMixture._parameter_constraints[name] for name in _OF_THE_MIXTURE},
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0.0, 0.5, closed="right")],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: CovarianceType = "full",
+        contamination: Literal["auto"] | float = "auto",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        forgetting: float = 1.0,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.contamination = contamination
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.forgetting = forgetting
+
+    @validated_fit
+    def fit(
+        self,
+        X: Rows,
+        y: Any = None,  # noqa: ARG002 - taken so that the detector can be part of a pipeline
+        sample_weight: Weights = None,
+    ) -> Self:
+        """Fit the mixture to rows and set the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Files are read again in every pass and never held in memory as a whole.
+        y : Ignored
+            Taken so that the detector can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row.
+
+        Returns
+        -------
+        GaussianMixtureOutlierDetector
+            The detector itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows or the weights are not possible, or if a component collapses and
+            `reg_covar` is 0.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not come to rest after `max_iter` iterations.
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        self._fit(X, sample_weight)
+        return self
+
+    def fit_predict(
+        self, X: Rows, y: Any = None, sample_weight: Weights = None
+    ) -> npt.NDArray[np.int64]:
+        """Fit the detector to rows and tell which of them are outliers.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            The same as ``fit(X).predict(X)``.
+        """
+        return self.fit(X, y, sample_weight=sample_weight).predict(X)
+
+    @validated_fit
+    def partial_fit(
+        self,
+        X: Rows,
+        y: Any = None,  # noqa: ARG002 - taken so that the detector can be part of a pipeline
+        sample_weight: Weights = None,
+    ) -> Self:
+        """Learn rows in addition to those before, and let the threshold follow.
+
+        The mixture learns them as `GaussianMixture.partial_fit` does, and like it waits for enough
+        rows to begin with. With ``contamination="auto"`` the threshold is always that of the
+        mixture. With a number, each batch is scored before it is learnt, and the distribution of
+        the scores is blended with those of the past by the steps of the mixture itself, so that
+        both remember the same rows: `offset_` is its quantile. A threshold that was chosen by
+        `choose_threshold` stays as it is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Those of an array are one batch. Those of files and streams are learnt in
+            batches, in their order, and not held in memory as a whole.
+        y : Ignored
+            Taken so that the detector can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        GaussianMixtureOutlierDetector
+            The detector itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows or the weights are not possible, or not those of the mixture so far; what
+            was learnt before the batch stays.
+        IllDefinedCovarianceError
+            If a component collapses and `reg_covar` is 0.
+
+        Warns
+        -----
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        source = check_source(self, X, sample_weight, reset=not hasattr(self, "mixture_"))
+        if not hasattr(self, "mixture_"):
+            self.mixture_ = GaussianMixture()
+        self.mixture_.set_params(**self._mixture_parameters())
+        try:
+            for rows in self.mixture_._batches(source):
+                batch = ArraySource(rows.X, rows.weights, source.feature_names)
+                if isinstance(self.contamination, str):
+                    self.mixture_.partial_fit(batch)
+                else:
+                    self._recent = learn_scored(
+                        self.mixture_, batch, self._recent, self.contamination
+                    )
+        finally:
+            if hasattr(self.mixture_, "means_") and not hasattr(self, "operating_point_"):
+                if isinstance(self.contamination, str):
+                    self.offset_ = density_level(self.mixture_._parameters(), AUTOMATIC_SHARE)
+                elif self._recent is not None:
+                    self.offset_ = self._recent.cut(self.contamination)
+        return self
+
+    def score_samples(self, X: Rows) -> FloatingArray:
+        """Return the log-density of each row: the lower, the more of an outlier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Log-densities in nats, in the dtype of the rows.
+        """
+        source = self._checked(X)
+        return self.mixture_.score_samples(source)
+
+    def decision_function(self, X: Rows) -> FloatArray:
+        """Return how far above the threshold the log-density of each row is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples,)
+            ``score_samples(X) - offset_``, negative for outliers.
+        """
+        return self._decisions(self.score_samples(X))
+
+    def predict(self, X: Rows) -> npt.NDArray[np.int64]:
+        """Tell which rows are outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            -1 for outliers, 1 for others.
+        """
+        return _labels(self.decision_function(X))
+
+    def score_samples_blocks(self, X: Rows) -> Iterator[FloatingArray]:
+        """Yield what `score_samples` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of shape (n_rows,)
+            The log-densities of the next rows, in nats.
+        """
+        source = self._checked(X)
+        return self.mixture_.score_samples_blocks(source)
+
+    def decision_function_blocks(self, X: Rows) -> Iterator[FloatArray]:
+        """Yield what `decision_function` returns, block by block.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of float64 of shape (n_rows,)
+            How far above the threshold the next rows are.
+        """
+        return map(self._decisions, self.score_samples_blocks(X))
+
+    def predict_blocks(self, X: Rows) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of int64 of shape (n_rows,)
+            -1 for outliers among the next rows, 1 for others.
+        """
+        return map(_labels, self.decision_function_blocks(X))
+
+    def choose_threshold(
+        self,
+        X: Rows,
+        y: ArrayLike,
+        target: Target = "f1",
+        value: float | None = None,
+        *,
+        sample_weight: Weights = None,
+    ) -> OperatingPoint:
+        """Set the threshold to the one that does best what is wanted on labelled rows.
+
+        The rows need not be, and better are not, those that the mixture was fitted to.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        y : array-like of shape (n_samples,)
+            -1 for outliers and 1 for inliers, or True (1) for outliers and False (0) for inliers.
+        target : {"f1", "precision", "false_positive_rate"}, default="f1"
+            What is wanted: the highest F1 score for outliers; the highest recall with at least a
+            precision of `value`; or the highest recall with at most a false positive rate of
+            `value`. Of several thresholds that do it equally well, it is the one that calls the
+            fewest rows outliers.
+        value : float, default=None
+            The precision or the rate, from 0 to 1; not for "f1".
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        OperatingPoint
+            What the threshold does to the rows, and the curves of all others: also in
+            `operating_point_`.
+
+        Raises
+        ------
+        ValueError
+            If the labels, the target or the value are not possible, or no threshold has the
+            precision.
+        """
+        labelled = self._labelled(X, y, sample_weight)
+        self.operating_point_ = choose_point(*labelled, target=target, value=value)
+        self.offset_ = self.operating_point_.offset
+        return self.operating_point_
+
+    def operating_point(
+        self, X: Rows, y: ArrayLike, *, sample_weight: Weights = None
+    ) -> OperatingPoint:
+        """Return what the threshold does to labelled rows, and the curves of all others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        y : array-like of shape (n_samples,)
+            As for `choose_threshold`.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        OperatingPoint
+            What it does.
+
+        Raises
+        ------
+        ValueError
+            If the labels are not possible.
+        """
+        labelled = self._labelled(X, y, sample_weight)
+        return point_at(float(self.offset_), *labelled)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted detector to a file, which `fastgmm.load` reads.
+
+        The file holds plain arrays and a JSON header, nothing that can run code. It appears
+        under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to write; by custom the name ends in ".fgm".
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        from fastgmm.estimators.detector_storage import save_detector  # which imports this module
+
+        save_detector(self, path)
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of iterations of the mixture."""
+        return self.mixture_.n_iter_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "offset_")
+
+    def _fit(self, X: Rows, sample_weight: Weights) -> None:
+        """Fit the mixture and set the threshold."""
+        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        check_replayable(self, source)
+        mixture = GaussianMixture(**self._mixture_parameters()).fit(source)
+        recent = None
+        if isinstance(self.contamination, str):
+            offset = density_level(mixture._parameters(), AUTOMATIC_SHARE)
+        else:
+            offset, recent = training_cut(mixture, source, self.contamination)
+        self.__dict__.pop("operating_point_", None)
+        self.mixture_, self.offset_, self._recent = mixture, offset, recent
+
+    def _mixture_parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _OF_THE_MIXTURE}
+
+    def _checked(self, X: Rows, sample_weight: Weights = None) -> Source:
+        """Return checked rows."""
+        check_is_fitted(self, "mixture_")
+        return check_source(self, X, sample_weight)
+
+    def _decisions(self, scores: FloatingArray) -> FloatArray:
+        # In double precision: the threshold lies between numbers of the scores' precision.
+        return np.subtract(scores, self.offset_, dtype=np.float64)
+
+    def _labelled(
+        self, X: Rows, y: ArrayLike, sample_weight: Weights
+    ) -> tuple[npt.NDArray[np.bool_], FloatArray, FloatArray | None]:
+        """Return which rows are outliers, their scores and their weights."""
+        source = self._checked(X, sample_weight)
+        # The weights of a block may be overwritten once the next one is asked for.
+        pieces = [
+            (scores, None if weights is None else weights.copy())
+            for scores, weights in scored(self.mixture_, source)
+        ]
+        scores = np.concatenate([each for each, _ in pieces]).astype(np.float64)
+        found = [weights for _, weights in pieces if weights is not None]
+        return outlier_labels(y, len(scores)), scores, np.concatenate(found) if found else None
+
+
+def _labels(decisions: FloatArray) -> npt.NDArray[np.int64]:
+    return np.where(decisions < 0.0, -1, 1)
