@@ -291,4 +291,4 @@ def held_out_likelihoods(
 
 def _chosen(source: ArraySource, numbers: npt.NDArray[np.int64]) -> ArraySource:
     weights = None if source.weights is None else source.weights[numbers]
-    return ArraySource(source.rows(numbers), weights)
+    return ArraySource(source.rows(numbers), weights, incomplete=source.incomplete)

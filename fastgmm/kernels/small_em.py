@@ -25,6 +25,7 @@ from fastgmm.kernels.vector_math import exp, log
 # How a candidate's fit ended.
 CONVERGED, MAX_ITER, EMPTY, SINGULAR = 0, 1, 2, 3
 
+_LANES = 16
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
@@ -108,18 +109,19 @@ class Memory(NamedTuple):
     whitener: np.ndarray
 
 
+# Rows of matrices are named by their number and never taken as views: each view counts a reference.
 @kernel(fastmath={"contract"})
-def _whitened_squares(offsets, whitener, diagonal, row, squares, N, D):
+def _whitened_squares(offsets, whiteners, k, diagonal, row, squares, N, D):
     """Fill the squared distances of rows whose offsets from the mean are given."""
     for j in range(D):
         first = j if diagonal else 0
-        column, factor = offsets[first], whitener[j, first]
+        factor = whiteners[k, j, first]
         for n in range(N):
-            row[n] = factor * column[n]
+            row[n] = factor * offsets[first, n]
         for i in range(first + 1, j + 1):
-            column, factor = offsets[i], whitener[j, i]
+            factor = whiteners[k, j, i]
             for n in range(N):
-                row[n] += factor * column[n]
+                row[n] += factor * offsets[i, n]
         if j == 0:
             for n in range(N):
                 squares[n] = row[n] * row[n]
@@ -128,21 +130,22 @@ def _whitened_squares(offsets, whitener, diagonal, row, squares, N, D):
                 squares[n] += row[n] * row[n]
 
 
-@kernel(fastmath={"reassoc", "contract"})
-def _dot(left, right, N):
-    total = 0.0
-    for n in range(N):
-        total += left[n] * right[n]
-    return total
-
-
 @kernel(fastmath={"contract"})
-def _add_exponentials(joint, largest, total, N):
+def _add_exponentials(joint, k, largest, total, N):
     """Replace a component's log-densities by exponentials about the largest, and add them up."""
     for n in range(N):
-        value = exp(joint[n] - largest[n])
-        joint[n] = value
+        value = exp(joint[k, n] - largest[n])
+        joint[k, n] = value
         total[n] += value
+
+
+@kernel()
+def _offsets_from(XT, means, k, offsets, N, D):
+    """Fill the rows' offsets from a mean."""
+    for j in range(D):
+        mean = means[k, j]
+        for n in range(N):
+            offsets[j, n] = XT[j, n] - mean
 
 
 @kernel(fastmath={"contract"})
@@ -153,44 +156,22 @@ def _e_step(XT, weights, joint, largest, total, offsets, row, squares, log_weigh
         largest[n] = -np.inf
         total[n] = 0.0
     for k in range(K):
-        _offsets_from(XT, means[k], offsets, N, D)
-        _whitened_squares(offsets, whiteners[k], diagonal, row, squares, N, D)
+        _offsets_from(XT, means, k, offsets, N, D)
+        _whitened_squares(offsets, whiteners, k, diagonal, row, squares, N, D)
         constant = log_weights[k] - 0.5 * (log_determinants[k] + D * _LOG_TWO_PI)
-        densities = joint[k]
         for n in range(N):
             value = constant - 0.5 * squares[n]
-            densities[n] = value
+            joint[k, n] = value
             largest[n] = value if value > largest[n] else largest[n]
     for k in range(K):
-        _add_exponentials(joint[k], largest, total, N)
+        _add_exponentials(joint, k, largest, total, N)
     for n in range(N):
-        row[n] = largest[n] + log(total[n])
+        row[n] = weights[n] * (largest[n] + log(total[n]))
         total[n] = weights[n] / total[n]
     for k in range(K):
-        shares = joint[k]
         for n in range(N):
-            shares[n] *= total[n]
-    return _dot(row, weights, N)
-
-
-@kernel()
-def _offsets_from(XT, mean, offsets, N, D):
-    """Fill the rows' offsets from a mean."""
-    for j in range(D):
-        column, out, subtracted = XT[j], offsets[j], mean[j]
-        for n in range(N):
-            out[n] = column[n] - subtracted
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _weigh(shares, column, out, N):
-    """Fill the products of two columns, and return their sum."""
-    total = 0.0
-    for n in range(N):
-        value = shares[n] * column[n]
-        out[n] = value
-        total += value
-    return total
+            joint[k, n] *= total[n]
+    return _sum(row, N)
 
 
 @kernel(fastmath={"reassoc", "contract"})
@@ -201,6 +182,34 @@ def _sum(column, N):
     return total
 
 
+@kernel(fastmath={"reassoc", "contract"})
+def _dot(column, offsets, j, N):
+    """Return the product of a column with one of a matrix."""
+    total = 0.0
+    for n in range(N):
+        total += column[n] * offsets[j, n]
+    return total
+
+
+@kernel(fastmath={"reassoc", "contract"})
+def _weigh(joint, k, offsets, i, out, N):
+    """Fill the products of responsibilities and offsets, and return their sum."""
+    total = 0.0
+    for n in range(N):
+        value = joint[k, n] * offsets[i, n]
+        out[n] = value
+        total += value
+    return total
+
+
+@kernel(fastmath={"reassoc", "contract"})
+def _count(joint, k, N):
+    total = 0.0
+    for n in range(N):
+        total += joint[k, n]
+    return total
+
+
 @kernel(fastmath={"contract"})
 def _moments(XT, joint, offsets, row, firsts, counts, means, scatter, diagonal, K, N, D):
     """Fill counts, means and scatter matrices; the means are read first, as references.
@@ -208,16 +217,15 @@ def _moments(XT, joint, offsets, row, firsts, counts, means, scatter, diagonal, 
     Where the structure is diagonal, only the diagonals.
     """
     for k in range(K):
-        shares = joint[k]
-        count = _sum(shares, N)
+        count = _count(joint, k, N)
         counts[k] = count
         if not count > 0.0:
             continue
-        _offsets_from(XT, means[k], offsets, N, D)
+        _offsets_from(XT, means, k, offsets, N, D)
         for i in range(D):
-            firsts[i] = _weigh(shares, offsets[i], row, N)
+            firsts[i] = _weigh(joint, k, offsets, i, row, N)
             for j in range(i if diagonal else 0, i + 1):
-                scatter[k, i, j] = _dot(row, offsets[j], N)
+                scatter[k, i, j] = _dot(row, offsets, j, N)
         for i in range(D):
             means[k, i] += firsts[i] / count
             for j in range(i if diagonal else 0, i + 1):
@@ -242,21 +250,19 @@ def _entropy(joint, weights, K, N):
 def small_fit_slot(task, slot):
     """Fit the candidate of a slot."""
     X, weights = task.X, task.weights
-    N, D = X.shape
+    n_rows, D = X.shape
+    # Rows of weight 0 fill the last vectors, so that no loop ends in single lanes.
+    N = (n_rows + _LANES - 1) // _LANES * _LANES
     K = task.n_components[slot]
     volume, shape, orientation = task.letters[slot]
     diagonal = orientation == IDENTITY
     means, covariances = task.means[slot], task.covariances[slot]
     labels = task.labels[K - 1]
-    XT = np.empty((D, N))
-    for n in range(N):
+    XT, weight, joint = np.zeros((D, N)), np.zeros(N), np.zeros((K, N))
+    for n in range(n_rows):
+        weight[n] = weights[n]
         for j in range(D):
             XT[j, n] = X[n, j]
-    weight = np.empty(N)
-    for n in range(N):
-        weight[n] = weights[n]
-    joint = np.zeros((K, N))
-    for n in range(N):
         if labels[n] >= 0:
             joint[labels[n], n] = weight[n]
     largest, total, row, squares = np.empty(N), np.empty(N), np.empty(N), np.empty(N)
