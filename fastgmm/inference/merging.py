@@ -10,17 +10,24 @@ of those of its components, so that the density stays what it was.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import entr
 
 from fastgmm.data.source import Source
+from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.criteria import responsibility_blocks
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray
 
 IndexArray = npt.NDArray[np.int64]
+
+_NEGLIGIBLE = 1e-15
+"""A responsibility that is no more than this has less than 1e-13 nats of entropy, and a row with no
+more outside its likeliest cluster has none to lose.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,26 +80,24 @@ def merge_by_entropy(
     """
     K = parameters.n_components
     members = np.arange(K)
-    sums = _pair_entropies(source, parameters, members, np.arange(K), n_jobs)
-    pairs, entropies, counts = sums.pairs, sums.single, sums.counts
+    sums = _sum_up(source, parameters, members, None, n_jobs)
+    gains, entropies, counts = sums.gains, sums.entropies, sums.counts
     clusters, merges = [members], []
     totals, n_merged = [float(entropies.sum())], [0.0]
     while len(entropies) > 1:
-        gains = entropies[:, None] + entropies - pairs
-        gains[np.tril_indices(len(gains))] = -np.inf
-        a, b = divmod(int(gains.argmax()), len(gains))
+        above = np.where(np.triu(np.ones(gains.shape, dtype=bool), 1), gains, -np.inf)
+        a, b = divmod(int(above.argmax()), len(gains))
         merges.append((a, b))
         n_merged.append(n_merged[-1] + float(counts[a] + counts[b]))
         members = np.where(members == b, a, members - (members > b))
         clusters.append(members)
-        entropies[a] = pairs[a, b]
+        entropies[a] += entropies[b] - gains[a, b]
         counts[a] += counts[b]
         entropies, counts = np.delete(entropies, b), np.delete(counts, b)
-        pairs = np.delete(np.delete(pairs, b, axis=0), b, axis=1)
+        gains = np.delete(np.delete(gains, b, axis=0), b, axis=1)
         totals.append(float(entropies.sum()))
         if len(entropies) > 1:
-            new = _pair_entropies(source, parameters, members, np.array([a]), n_jobs).pairs
-            pairs[a, :] = pairs[:, a] = new[a]
+            gains[a, :] = gains[:, a] = _sum_up(source, parameters, members, a, n_jobs).gains[a]
     return MergeHistory(
         np.array(clusters),
         np.array(merges, dtype=np.int64).reshape(-1, 2),
@@ -117,7 +122,8 @@ def merged_responsibilities(shares: npt.NDArray[np.floating], clusters: IndexArr
         Their sums, in double precision.
     """
     indicators = (clusters[:, None] == np.arange(clusters.max() + 1)).astype(np.float64)
-    merged: FloatArray = shares @ indicators
+    with one_blas_thread():
+        merged: FloatArray = shares @ indicators
     return merged
 
 
@@ -163,46 +169,54 @@ def two_lines(
     return (left, _line(left)), (right, _line(right))
 
 
-@dataclass(slots=True)
-class _Sums:
+class _Sums(NamedTuple):
     """Sums over the rows, by weight.
 
     Attributes
     ----------
-    pairs : ndarray of shape (n_clusters, n_clusters)
-        Entropy of the union of each two clusters; rows that were not asked for are 0.
-    single : ndarray of shape (n_clusters,)
-        Entropy of each cluster.
+    gains : ndarray of shape (n_clusters, n_clusters)
+        How much lower the entropy is if two clusters are one; symmetric, apart from rows and
+        columns that were not asked for, which are 0.
+    entropies : ndarray of shape (n_clusters,)
+        The part of the entropy that is each cluster's.
     counts : ndarray of shape (n_clusters,)
         Responsibilities of each cluster.
     """
 
-    pairs: FloatArray
-    single: FloatArray
+    gains: FloatArray
+    entropies: FloatArray
     counts: FloatArray
 
 
-def _pair_entropies(
+def _sum_up(
     source: Source,
     parameters: MixtureParameters,
     members: IndexArray,
-    asked: IndexArray,
+    cluster: int | None,
     n_jobs: int | None,
 ) -> _Sums:
-    """Add up, in one pass, the entropies of the unions of some clusters with those after them."""
+    """Sum up in one pass what merging two clusters gains: all pairs, or those of one cluster."""
     n = int(members.max()) + 1
     sums = _Sums(np.zeros((n, n)), np.zeros(n), np.zeros(n))
-    whole = len(asked) == n
     for shares, weights in responsibility_blocks(source, parameters, n_jobs=n_jobs):
         merged = merged_responsibilities(shares, members)
         w = np.ones(len(merged)) if weights is None else weights
-        if whole:
-            sums.counts += w @ merged
-            sums.single += w @ entr(merged)
-        for a in asked:
-            others = merged[:, a + 1 :] if whole else merged
-            sums.pairs[a, a + 1 if whole else 0 :] += w @ entr(others + merged[:, [a]])
-    return sums
+        sums.counts[...] += w @ merged
+        uncertain = merged.sum(axis=1) - merged.max(axis=1) > _NEGLIGIBLE
+        if cluster is not None:
+            uncertain &= merged[:, cluster] > _NEGLIGIBLE
+        merged, w = merged[uncertain], w[uncertain]
+        each = entr(merged)
+        sums.entropies[...] += w @ each
+        for a in range(n) if cluster is None else (cluster,):
+            others = slice(a + 1, None) if cluster is None else slice(None)
+            rows = np.flatnonzero(merged[:, a] > _NEGLIGIBLE)
+            own = merged[rows, a, None]
+            unions = entr(own + merged[rows, others])
+            sums.gains[a, others] += w[rows] @ (each[rows, a, None] + each[rows, others] - unions)
+    return sums._replace(
+        gains=sums.gains + np.tril(sums.gains.T, -1) if cluster is None else sums.gains
+    )
 
 
 def _line(values: FloatArray) -> FloatArray:
