@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from fastgmm.estimators.storage import load
     from fastgmm.inference.degeneracy import DegenerateComponentWarning
     from fastgmm.model.persistence import ModelFileError
+    from fastgmm.model.priors import ConjugatePriors
 
     __version__: str
 
 __all__ = [
     "BayesianGaussianMixture",
+    "ConjugatePriors",
     "DataError",
     "DegenerateComponentWarning",
     "GaussianMixture",
@@ -46,6 +48,7 @@ __all__ = [
 
 _HOMES = {
     "BayesianGaussianMixture": "fastgmm.estimators.bayesian_mixture",
+    "ConjugatePriors": "fastgmm.model.priors",
     "DataError": "fastgmm.data.errors",
     "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgmm.inference.em import FitInfo
+from fastgmm.model.noise import UniformNoise, without_noise
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import CovarianceStructure
 
+NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_volume_")
+"""The attributes that only mixtures with noise have."""
+
 
 def attributes_from_parameters(
-    parameters: MixtureParameters, structure: CovarianceStructure, dtype: npt.DTypeLike
-) -> dict[str, npt.NDArray[np.floating]]:
+    parameters: MixtureParameters,
+    structure: CovarianceStructure,
+    dtype: npt.DTypeLike,
+    noise: UniformNoise | None = None,
+) -> dict[str, Any]:
     """Return the fitted attributes of a mixture by name.
 
     Parameters
@@ -26,21 +34,31 @@ def attributes_from_parameters(
         Says in which shape users see covariances.
     dtype : dtype
         The attributes' dtype: that of the data.
+    noise : UniformNoise or None
+        The noise that is the last component of the mixture, if there is any.
 
     Returns
     -------
     dict
-        `weights_`, `means_`, `covariances_`, `precisions_` and `precisions_cholesky_`.
+        `weights_`, `means_`, `covariances_`, `precisions_` and `precisions_cholesky_`; with noise
+        also `noise_weight_` and `noise_log_volume_`.
     """
-    attributes = {
-        "weights_": parameters.weights,
-        "means_": parameters.means,
-        "covariances_": structure.covariances(parameters),
-        "precisions_": structure.precisions(parameters),
-        "precisions_cholesky_": structure.precisions_cholesky(parameters),
+    gaussians = parameters if noise is None else without_noise(parameters)
+    arrays = {
+        "weights_": parameters.weights[: gaussians.n_components],
+        "means_": gaussians.means,
+        "covariances_": structure.covariances(gaussians),
+        "precisions_": structure.precisions(gaussians),
+        "precisions_cholesky_": structure.precisions_cholesky(gaussians),
     }
     # Copies, because users may write into attributes and parameters are shared values.
-    return {name: np.array(value, dtype=dtype) for name, value in attributes.items()}
+    attributes: dict[str, Any] = {
+        name: np.array(value, dtype=dtype) for name, value in arrays.items()
+    }
+    if noise is not None:
+        share = float(parameters.weights[-1])
+        attributes.update(noise_weight_=share, noise_log_volume_=noise.log_volume)
+    return attributes
 
 
 def attributes_from_info(info: FitInfo) -> dict[str, Any]:
@@ -82,7 +100,7 @@ def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -
     Returns
     -------
     MixtureParameters
-        The mixture.
+        The mixture, with noise as its last component if it has `noise_weight_`.
 
     Raises
     ------
@@ -113,7 +131,20 @@ def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -
             f"got min value {factors.min():.6g}"
         )
     whiteners = structure.expand(factors, *means.shape)
-    return MixtureParameters.from_whiteners(weights, means, whiteners)
+    gaussians = MixtureParameters.from_whiteners(weights, means, whiteners)
+    return _with_noise(gaussians, estimator) if hasattr(estimator, "noise_weight_") else gaussians
+
+
+def _with_noise(gaussians: MixtureParameters, estimator: Any) -> MixtureParameters:
+    """Return a mixture with the noise that the attributes describe, the weights as they are."""
+    share, log_volume = estimator.noise_weight_, estimator.noise_log_volume_
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"noise_weight_ should be from 0 to 1, but got {share:.6g}")
+    if not np.isfinite(log_volume):
+        raise ValueError(f"noise_log_volume_ should be finite, but got {log_volume}")
+    noisy = UniformNoise(float(log_volume)).added(gaussians, float(share))
+    own = noisy.log_weights[-1:]
+    return replace(noisy, log_weights=np.concatenate([gaussians.log_weights, own]))
 
 
 def check_attribute_shape(name: str, values: FloatArray, shape: tuple[int, ...]) -> None:

@@ -22,6 +22,7 @@ from fastgmm.data.file_stamps import FileStamp
 from fastgmm.data.source import Source
 from fastgmm.model import persistence
 from fastgmm.model.persistence import StoredModel
+from fastgmm.model.priors import ConjugatePriors
 
 _CLASS = "Checkpoint"
 
@@ -200,6 +201,8 @@ def _told(value: Any) -> Any:
         return value.item()
     if isinstance(value, np.random.RandomState):
         return "RandomState"
+    if isinstance(value, ConjugatePriors):
+        return value.plain()
     array = np.asarray(value, dtype=np.float64)
     digest = hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()
     return {"shape": list(array.shape), "digest": digest}

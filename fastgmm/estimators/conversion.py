@@ -49,7 +49,17 @@ def to_scikit_learn(mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture)
     -------
     estimator
         With copies of all parameters and fitted attributes it knows.
+
+    Raises
+    ------
+    ValueError
+        If the mixture has noise, or is to have it.
     """
+    if hasattr(mixture, "noise_weight_") or getattr(mixture, "noise_volume", None) is not None:
+        raise ValueError(
+            "to_sklearn cannot convert a mixture with noise, which scikit-learn's has not: fit "
+            "without noise_volume"
+        )
     known = theirs().get_params()
     parameters = {name: value for name, value in mixture.get_params().items() if name in known}
     attributes = _fitted(mixture)

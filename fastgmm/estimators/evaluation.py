@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
+from fastgmm.estimators.terms import check_complete
 from fastgmm.estimators.validation import check_source
 from fastgmm.inference import criteria, passes
 from fastgmm.model.parameters import MixtureParameters
@@ -64,9 +65,9 @@ class MixtureEvaluation:
         Returns
         -------
         ndarray of int64 of shape (n_samples,)
-            The component of the highest responsibility.
+            The component of the highest responsibility; -1 for noise.
         """
-        return self._evaluate(passes.labels, *self._evaluated(X))
+        return self._evaluate(self._label, *self._evaluated(X))
 
     def predict_proba(self, X: Rows) -> FloatingArray:
         """Return the responsibility of each component for each row.
@@ -79,7 +80,8 @@ class MixtureEvaluation:
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            Probabilities that sum to 1 for each row, in the dtype of the rows.
+            Probabilities that sum to 1 for each row, in the dtype of the rows. A mixture with
+            noise has one column more, the last, for the noise.
         """
         return self._evaluate(passes.responsibilities, *self._evaluated(X))
 
@@ -111,7 +113,7 @@ class MixtureEvaluation:
         ndarray of int64 of shape (n_rows,)
             The components of the next rows.
         """
-        return self._evaluate_blocks(passes.labels, *self._evaluated(X))
+        return self._evaluate_blocks(self._label, *self._evaluated(X))
 
     def predict_proba_blocks(self, X: Rows) -> Iterator[FloatingArray]:
         """Yield what `predict_proba` returns, block by block, for rows that do not fit in memory.
@@ -188,7 +190,7 @@ class MixtureEvaluation:
         return criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-        """Draw rows from the mixture.
+        """Draw rows from the components of the mixture; of noise, if it has any, there are none.
 
         Parameters
         ----------
@@ -205,7 +207,7 @@ class MixtureEvaluation:
         Raises
         ------
         ValueError
-            If `n_samples` is less than 1.
+            If `n_samples` is less than 1, or the components have no weight.
         """
         check_is_fitted(self, "means_")
         if n_samples < 1:
@@ -216,6 +218,8 @@ class MixtureEvaluation:
         covariances = np.asarray(self.covariances_, dtype=np.float64)
         check_attribute_shape("covariances_", covariances, kind.covariance_shape(*means.shape))
         weights = np.asarray(self.weights_, dtype=np.float64)
+        if not weights.any():
+            raise ValueError("the mixture is all noise, and rows are drawn from components only")
         counts = random_state.multinomial(n_samples, weights / weights.sum())
         blocks = []
         for mean, covariance, count in zip(
@@ -235,6 +239,8 @@ class MixtureEvaluation:
         check_is_fitted(self, "means_")
         source = check_source(self, X, sample_weight)
         parameters = self._parameters()
+        if hasattr(self, "noise_weight_"):
+            check_complete(source)
         if source.n_features != parameters.n_features:
             raise ValueError(
                 f"X has {source.n_features} features, but means_ has {parameters.n_features}"
@@ -244,7 +250,16 @@ class MixtureEvaluation:
     def _scores(self, X: Rows, sample_weight: Weights = None) -> criteria.Scores:
         """Return the likelihood of rows and all criteria, from one pass."""
         source, parameters = self._evaluated(X, sample_weight)
-        return criteria.score(source, parameters, self._structure(), n_jobs=self.n_jobs)
+        return criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs)
+
+    def _label(
+        self, source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None
+    ) -> npt.NDArray[np.int64]:
+        """Return the components of rows in memory, -1 for noise."""
+        labels = passes.labels(source, parameters, n_jobs=n_jobs)
+        if hasattr(self, "noise_weight_"):
+            labels[labels == parameters.n_components - 1] = -1
+        return labels
 
     def _evaluate(
         self, evaluate: _RowPass[_Values], source: Source, parameters: MixtureParameters
@@ -270,3 +285,11 @@ class MixtureEvaluation:
 
     def _structure(self) -> CovarianceStructure:
         return structure(self.covariance_type)
+
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters, under the name scikit-learn has for it."""
+        noise = 0
+        if hasattr(self, "noise_weight_"):
+            # The weight and, unless it is given, the volume.
+            noise = 2 if getattr(self, "noise_volume", "auto") == "auto" else 1
+        return self._structure().n_parameters(*np.shape(self.means_)) + noise

@@ -16,7 +16,11 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
-from fastgmm.estimators.attributes import attributes_from_info, attributes_from_parameters
+from fastgmm.estimators.attributes import (
+    NOISE_ATTRIBUTES,
+    attributes_from_info,
+    attributes_from_parameters,
+)
 from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
 from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
 from fastgmm.estimators.fit_checkpoints import EMCheckpoint
@@ -25,6 +29,7 @@ from fastgmm.estimators.information_criteria import InformationCriteria
 from fastgmm.estimators.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.progress import FitProgress
 from fastgmm.estimators.starts import check_enough_rows, drawn_starts, result_before
+from fastgmm.estimators.terms import model_terms
 from fastgmm.estimators.validation import (
     N_JOBS_CONSTRAINTS,
     check_replayable,
@@ -32,10 +37,10 @@ from fastgmm.estimators.validation import (
     check_start,
     validated_fit,
 )
-from fastgmm.inference import passes
 from fastgmm.inference.em import FitInfo, fit_best
 from fastgmm.inference.initialisation import INIT_METHODS, InitMethod
 from fastgmm.model.covariance_types import CovarianceType
+from fastgmm.model.priors import PRIORS_NAMES, ConjugatePriors
 from fastgmm.model.regularisation import REGULARISATION_SCALES
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import STRUCTURE_NAMES
@@ -106,6 +111,15 @@ class GaussianMixture(
     resume : bool, default=False
         Whether `fit` goes on from the checkpoint, if the file is there. It ends with the same
         result, bit for bit, as a fit that was not cut off.
+    priors : None, "mclust" or ConjugatePriors, default=None
+        Prior distributions of means, covariances and weights, under which `fit` finds the most
+        probable parameters instead of those of maximum likelihood. "mclust" is
+        ``ConjugatePriors()``, the weak priors that Fraley and Raftery (2007) propose and mclust
+        has. They keep covariances positive definite, so that `reg_covar` is not added.
+    noise_volume : None, "auto" or float, default=None
+        Not None for uniform noise beside the components: rows that come from none of them. The
+        number is the hypervolume of the region that the noise is spread over; "auto" is that of
+        the smaller of two boxes around the rows, along the features or the principal axes.
     step_exponent : float, default=0.6
         α in the step (t + t₀)^-α by which `partial_fit` moves the mixture at the t-th unit of
         rows; a unit is as many as the mixture was begun from. Above 0.5 and at most 1, where all
@@ -145,13 +159,21 @@ class GaussianMixture(
     n_iter_ : int
         Number of iterations of the start that was kept.
     lower_bound_ : float
-        Mean log-likelihood of a row under the fitted mixture, in nats.
+        Mean log-likelihood of a row under the fitted mixture, in nats. With `priors`, the
+        logarithm of the prior's density, up to a constant, is part of it, divided by the number
+        of rows.
     lower_bounds_ : list of float
         The same after each of the `n_iter_` iterations.
     trace_ : ndarray of shape (`n_iter_` + 1,)
         The same again, with that of the start before them. It never falls beyond rounding.
     fit_info_ : FitInfo
         How the fit went: passes over the data, seconds, threads, why it ended.
+    noise_weight_ : float
+        Weight of the noise, where there is any; `weights_` then sum to 1 less this.
+    noise_log_volume_ : float
+        Natural logarithm of the hypervolume that the noise is spread over.
+    noise_volume_ : float
+        The hypervolume itself; infinite or 0 where no float64 is as large or small.
     n_samples_seen_ : int
         Number of rows that `partial_fit` learnt since the last `fit`. After it, `n_iter_` is
         the number of its batches, `n_steps_`; `lower_bound_` is the mean log-likelihood of the
@@ -223,6 +245,8 @@ class GaussianMixture(
     lower_bounds_: list[float]
     trace_: FloatArray
     fit_info_: FitInfo
+    noise_weight_: float
+    noise_log_volume_: float
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -245,6 +269,8 @@ class GaussianMixture(
         "checkpoint": [str, PathLike, None],
         "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
         "resume": ["boolean"],
+        "priors": [StrOptions(set(PRIORS_NAMES)), ConjugatePriors, None],
+        "noise_volume": [StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
         **STEP_CONSTRAINTS,
     }
 
@@ -271,6 +297,8 @@ class GaussianMixture(
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
         resume: bool = False,
+        priors: Literal["mclust"] | ConjugatePriors | None = None,
+        noise_volume: Literal["auto"] | float | None = None,
         step_exponent: float = 0.6,
         step_offset: float = 1.0,
         averaging: bool = False,
@@ -296,6 +324,8 @@ class GaussianMixture(
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
+        self.priors = priors
+        self.noise_volume = noise_volume
         self.step_exponent = step_exponent
         self.step_offset = step_offset
         self.averaging = averaging
@@ -353,7 +383,13 @@ class GaussianMixture(
             The same as ``fit(X).predict(X)``.
         """
         source = self._fit(X, y, sample_weight)
-        return self._evaluate(passes.labels, source, self._parameters())
+        return self._evaluate(self._label, source, self._parameters())
+
+    @property
+    def noise_volume_(self) -> float:
+        """Hypervolume that the noise is spread over."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.noise_log_volume_))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted mixture to a file, which `fastgmm.load` reads.
@@ -420,13 +456,16 @@ class GaussianMixture(
         kind = self._structure()
         kind.check_features(source.n_features)
         going_on = self.warm_start and hasattr(self, "converged_")
-        attributes = partial(attributes_from_parameters, structure=kind, dtype=source.dtype)
-        progress = FitProgress(
-            self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
-        )
         with EMCheckpoint(self, source) as checkpoint:
+            terms = model_terms(self, source, kind)
+            attributes = partial(
+                attributes_from_parameters, structure=kind, dtype=source.dtype, noise=terms.noise
+            )
+            progress = FitProgress(
+                self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
+            )
             if going_on:
-                starts = result_before(self, source, checkpoint)
+                starts = result_before(self, source, checkpoint, terms)
             else:
                 given = check_start(
                     self.weights_init,
@@ -436,7 +475,7 @@ class GaussianMixture(
                     self.n_components,
                     source.n_features,
                 )
-                starts = drawn_starts(self, source, kind, checkpoint, given)
+                starts = drawn_starts(self, source, kind, checkpoint, given, terms)
             parameters, info = fit_best(
                 source,
                 starts.draw,
@@ -446,6 +485,7 @@ class GaussianMixture(
                 tol=self.tol,
                 max_iter=self.max_iter,
                 previous_log_likelihood=starts.previous_log_likelihood,
+                terms=terms,
                 n_jobs=self.n_jobs,
                 begin=progress.begin,
                 callback=progress.iterate,
@@ -458,6 +498,8 @@ class GaussianMixture(
             "lower_bound_": info.trace[-1],
         }
         self._forget_online()
+        for name in NOISE_ATTRIBUTES:
+            self.__dict__.pop(name, None)
         self.__dict__.update(fitted)
         progress.finish(fitted)
         # The caller of fit is three frames up: this one, fit and its decorator lie between.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastgmm.estimators.evaluation import MixtureEvaluation, Rows, Weights
 from fastgmm.inference import criteria
 
@@ -67,9 +65,5 @@ class InformationCriteria(MixtureEvaluation):
             ``bic(X) + 2 * entropy(X)``.
         """
         source, parameters = self._evaluated(X, sample_weight)
-        bic = criteria.score(source, parameters, self._structure(), n_jobs=self.n_jobs).bic
+        bic = criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs).bic
         return bic + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
-
-    def _n_parameters(self) -> int:
-        """Return the number of free parameters, under the name scikit-learn has for it."""
-        return self._structure().n_parameters(*np.shape(self.means_))

@@ -20,7 +20,12 @@ from fastgmm.data.source import Rows as SourceRows
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import attributes_from_parameters, check_attribute_shape
 from fastgmm.estimators.evaluation import MixtureEvaluation, Rows, Weights
-from fastgmm.estimators.validation import check_source, check_start, validated_fit
+from fastgmm.estimators.validation import (
+    available_where,
+    check_source,
+    check_start,
+    validated_fit,
+)
 from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.degeneracy import Degeneracy, find_degeneracies, warn_of_degeneracies
 from fastgmm.inference.em import FitInfo
@@ -45,6 +50,20 @@ _OF_BATCH_FITS = (
     "n_epochs_",
     "validation_scores_",
 )
+
+
+def _can_learn(mixture: Any) -> bool:
+    """Say whether there is nothing about a mixture that only a batch fit can find."""
+    for name, verb in (("priors", "they are"), ("noise_volume", "it is")):
+        if (value := getattr(mixture, name, None)) is not None:
+            raise AttributeError(
+                f"partial_fit knows no {name}, and {verb} {value!r}: use fit, or {name}=None"
+            )
+    if hasattr(mixture, "noise_weight_"):
+        raise AttributeError(
+            "partial_fit cannot go on from a mixture with noise: use fit, or a new estimator"
+        )
+    return True
 
 
 class OnlineLearning(MixtureEvaluation):
@@ -81,6 +100,7 @@ class OnlineLearning(MixtureEvaluation):
     _told: frozenset[tuple[int | None, str]] = frozenset()
     """Degenerate components that a warning named."""
 
+    @available_where(_can_learn)
     @validated_fit
     def partial_fit(
         self,

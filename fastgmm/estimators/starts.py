@@ -14,6 +14,8 @@ from fastgmm.estimators.validation import GivenStart, check_labels
 from fastgmm.inference.degeneracy import regularisation_for
 from fastgmm.inference.initialisation import InitialisationInfo, initialise
 from fastgmm.inference.survey import Survey, survey
+from fastgmm.model.m_step import NO_TERMS, ModelTerms
+from fastgmm.model.noise import INITIAL_SHARE
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.structures import CovarianceStructure
@@ -50,6 +52,7 @@ def drawn_starts(
     structure: CovarianceStructure,
     checkpoint: EMCheckpoint,
     given: GivenStart,
+    terms: ModelTerms = NO_TERMS,
 ) -> Starts:
     """Return the `n_init` starts of a fit from the beginning, after a first look at the data.
 
@@ -67,6 +70,8 @@ def drawn_starts(
         no look at the data.
     given : GivenStart
         What the starts are to have.
+    terms : ModelTerms
+        Prior and noise, which the starts are given.
 
     Returns
     -------
@@ -92,7 +97,7 @@ def drawn_starts(
     )
     check_enough_rows(source, estimator.n_components)
     draw = surveyed_draw(
-        estimator, source, structure, surveyed, given, random_state=checkpoint.random_state
+        estimator, source, structure, surveyed, given, terms, random_state=checkpoint.random_state
     )
     return Starts(draw, estimator.n_init, surveyed.regularisation)
 
@@ -103,6 +108,7 @@ def surveyed_draw(
     structure: CovarianceStructure,
     surveyed: Survey,
     given: GivenStart,
+    terms: ModelTerms = NO_TERMS,
     *,
     random_state: np.random.RandomState,
 ) -> Draw:
@@ -121,6 +127,8 @@ def surveyed_draw(
         those of all rows.
     given : GivenStart
         What the starts are to have.
+    terms : ModelTerms
+        Prior and noise, which the starts are given.
     random_state : RandomState
         Draws them.
 
@@ -138,7 +146,7 @@ def surveyed_draw(
     labels = check_labels(estimator.labels_init, source.n_samples, estimator.n_components)
 
     def draw(_number: int) -> tuple[MixtureParameters, InitialisationInfo]:
-        return initialise(
+        parameters, info = initialise(
             surveyed.sample if labels is None else source,
             estimator.n_components,
             structure,
@@ -149,14 +157,20 @@ def surveyed_draw(
             weights=given.weights,
             means=given.means,
             precisions=given.precisions,
+            prior=terms.prior,
             subsampled=surveyed.subsampled and labels is None,
             n_jobs=estimator.n_jobs,
         )
+        if terms.noise is not None:
+            parameters = terms.noise.added(parameters, INITIAL_SHARE)
+        return parameters, info
 
     return draw
 
 
-def result_before(estimator: Any, source: Source, checkpoint: EMCheckpoint) -> Starts:
+def result_before(
+    estimator: Any, source: Source, checkpoint: EMCheckpoint, terms: ModelTerms = NO_TERMS
+) -> Starts:
     """Return the result of the fit before as the only start.
 
     Parameters
@@ -168,6 +182,8 @@ def result_before(estimator: Any, source: Source, checkpoint: EMCheckpoint) -> S
         The rows.
     checkpoint : EMCheckpoint
         Has the regularisation, if that fit was cut off.
+    terms : ModelTerms
+        The noise says which volume it now has.
 
     Returns
     -------
@@ -177,12 +193,21 @@ def result_before(estimator: Any, source: Source, checkpoint: EMCheckpoint) -> S
     Raises
     ------
     ValueError
-        If the result is of another size, or the squares of the rows overflow.
+        If the result is of another size, has noise where none is asked for or none where there
+        should be, or the squares of the rows overflow.
     """
     regularisation = checkpoint.regularisation or regularisation_for(
         source, estimator.reg_covar, estimator.reg_covar_scale, n_jobs=estimator.n_jobs
     )
-    parameters: MixtureParameters = estimator._structure().nearest(estimator._parameters())
+    had_noise = hasattr(estimator, "noise_weight_")
+    if had_noise != (terms.noise is not None):
+        raise ValueError(
+            f"warm_start=True goes on from a fit {'with' if had_noise else 'without'} noise, but "
+            f"noise_volume is {estimator.noise_volume!r} now: leave it as it was, or use "
+            "warm_start=False"
+        )
+    fitted: MixtureParameters = estimator._parameters()
+    parameters = estimator._structure().nearest(terms.gaussians(fitted))
     shape = (estimator.n_components, source.n_features)
     if parameters.means.shape != shape:
         raise ValueError(
@@ -190,6 +215,8 @@ def result_before(estimator: Any, source: Source, checkpoint: EMCheckpoint) -> S
             f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use "
             "warm_start=False for a fit of another size"
         )
+    if terms.noise is not None:
+        parameters = terms.noise.added(parameters, float(fitted.weights[-1]))
     # EM compares with the pass before the last, as if the fit before had not been interrupted;
     # scikit-learn's lower_bound_ is already that of the pass before.
     trace = getattr(estimator, "trace_", (estimator.lower_bound_, np.nan))

@@ -18,6 +18,7 @@ from fastgmm.inference.em import FitInfo
 from fastgmm.inference.online import OnlineState
 from fastgmm.model import persistence
 from fastgmm.model.persistence import ModelFileError, StoredModel
+from fastgmm.model.priors import ConjugatePriors
 from fastgmm.model.structures import structure
 
 _CLASSES: dict[str, type[GaussianMixture]] = {
@@ -51,6 +52,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "n_features_in_": int,
     "feature_names_in_": lambda value: np.array([str(each) for each in value], dtype=object),
     "fit_info_": FitInfo.from_plain,
+    "noise_weight_": float,
+    "noise_log_volume_": float,
     "n_epochs_": int,
     "n_samples_seen_": int,
     "n_steps_": int,
@@ -116,6 +119,8 @@ def plain_mixture(
             arrays[name] = np.asarray(value)
     if isinstance(parameters["random_state"], np.random.RandomState):
         parameters["random_state"] = None
+    if isinstance(parameters.get("priors"), ConjugatePriors):
+        parameters["priors"] = parameters["priors"].plain()
     parameters.update(_OF_ONE_RUN)
     attributes = {name: state[name] for name in _READERS if name in state}
     if attributes.get("lower_bound_") == -np.inf:
@@ -194,6 +199,8 @@ def restored_mixture(stored: StoredModel) -> GaussianMixture:
     arrays = dict(stored.arrays)
     parameters = dict(stored.values["parameters"])
     parameters.update({name: arrays.pop(name) for name in _START_PARAMETERS if name in arrays})
+    if isinstance(parameters.get("priors"), dict):
+        parameters["priors"] = ConjugatePriors.from_plain(parameters["priors"])
     online = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_ONLINE)}
     mixture = _CLASSES[stored.model_class](**parameters)
     mixture._validate_params()
@@ -205,7 +212,8 @@ def restored_mixture(stored: StoredModel) -> GaussianMixture:
     for name, value in attributes.items():
         setattr(mixture, name, _READERS[name](value))
     kind = structure(mixture.covariance_type)
-    size = parameters_from_attributes(mixture, kind).means.shape
+    parameters_from_attributes(mixture, kind)  # which checks that they belong together
+    size = mixture.means_.shape
     for name in _COVARIANCE_ARRAYS:
         if name in arrays:
             check_attribute_shape(name, arrays[name], kind.covariance_shape(*size))

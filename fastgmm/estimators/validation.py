@@ -15,6 +15,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastgmm.data.array import ArraySource
@@ -72,6 +73,25 @@ def validated_arguments(constraints: dict[str, list[Any]]) -> Callable[[_Method]
     """
     decorate = validate_params(constraints, prefer_skip_nested_validation=True)
     return cast(Callable[[_Method], _Method], decorate)
+
+
+def available_where(condition: Callable[[Any], bool]) -> Callable[[_Method], _Method]:
+    """Make a method missing in estimators that do not meet a condition.
+
+    This is scikit-learn's own decorator, with a type.
+
+    Parameters
+    ----------
+    condition : callable
+        Returns whether an estimator has the method, or raises an `AttributeError` that says why
+        it has not.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+    return cast(Callable[[_Method], _Method], available_if(condition))
 
 
 def check_source(

@@ -190,7 +190,10 @@ class Ascent:
         if self._statistics is None:
             return ()  # no M-step was taken: the start is as it was given
         gaussians = self.terms.gaussians(self.parameters)
-        return find_degeneracies(gaussians, self.structure, self.regularisation)
+        # A prior takes the place of the regularisation.
+        none = Regularisation.none(gaussians.n_features)
+        added = self.regularisation if self.terms.prior is None else none
+        return find_degeneracies(gaussians, self.structure, added)
 
     def _measure(self, measure: Callable[[], tuple[float, _Result]]) -> _Result | None:
         """Measure the parameters and add to the trace, or go back one step and return None.

@@ -15,7 +15,6 @@ from fastgmm.data.source import Source
 from fastgmm.inference.passes import log_likelihood, responsibilities
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray
-from fastgmm.model.structures import CovarianceStructure
 
 _BLOCK_BYTES = 2**25
 """Responsibilities held at once."""
@@ -45,7 +44,7 @@ class Scores(NamedTuple):
 def score(
     source: Source,
     parameters: MixtureParameters,
-    structure: CovarianceStructure,
+    n_parameters: int,
     *,
     n_jobs: int | None = None,
 ) -> Scores:
@@ -57,8 +56,8 @@ def score(
         The rows and their weights.
     parameters : MixtureParameters
         The mixture.
-    structure : CovarianceStructure
-        Says how many free parameters it has.
+    n_parameters : int
+        How many free parameters it has, p.
     n_jobs : int or None
         Number of threads.
 
@@ -69,7 +68,6 @@ def score(
     """
     total = log_likelihood(source, parameters, n_jobs=n_jobs)
     weight = source.total_weight
-    n_parameters = structure.n_parameters(parameters.n_components, parameters.n_features)
     return Scores(
         weight,
         total,

@@ -16,6 +16,7 @@ from fastgmm.inference.kmeans_passes import kmeans_plus_plus, nearest_centres
 from fastgmm.inference.passes import labelled_statistics, responsibility_statistics
 from fastgmm.inference.random_rows import random_rows
 from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.priors import Prior
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics, pool
 from fastgmm.model.structures import CovarianceStructure
@@ -64,6 +65,7 @@ def initialise(
     weights: FloatArray | None = None,
     means: FloatArray | None = None,
     precisions: FloatArray | None = None,
+    prior: Prior | None = None,
     subsampled: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[MixtureParameters, InitialisationInfo]:
@@ -82,6 +84,8 @@ def initialise(
     weights, means, precisions : ndarray or None
         What is given replaces what was found. If all three are, the data are not looked at.
         Precisions have the shape in which users see covariances of the structure.
+    prior : Prior or None
+        The prior under which the M-step is taken.
 
     Returns
     -------
@@ -108,7 +112,10 @@ def initialise(
         subsampled=subsampled,
         n_jobs=n_jobs,
     )
-    found = structure.solve(statistics, regularisation)
+    if prior is None:
+        found = structure.solve(statistics, regularisation)
+    else:
+        found = prior.solve(statistics, structure)
     if precisions is not None:
         found = structure.from_precisions(found.weights, found.means, precisions)
     if means is not None:

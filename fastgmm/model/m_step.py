@@ -78,13 +78,14 @@ def m_step(
     """
     if terms.noise is not None:
         others, share = statistics_without_noise(statistics)
+        gaussians = without_noise(before)
+        if others.empty().all():
+            return terms.noise.added(gaussians, 1.0)
         without = replace(terms, noise=None)
-        solved = m_step(others, without_noise(before), structure, regularisation, without)
+        solved = m_step(others, gaussians, structure, regularisation, without)
         return terms.noise.added(solved, share)
     if terms.prior is not None:
-        weights, means, spread = terms.prior.posterior(statistics, structure)
-        whiteners = structure.whiten(replace(spread, before=before))
-        return structure.assemble(weights, means, whiteners)
+        return terms.prior.solve(statistics, structure, before)
     solved = structure.solve(statistics, regularisation, before)
     empty = statistics.empty()
     if empty.any():

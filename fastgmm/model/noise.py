@@ -39,7 +39,7 @@ class UniformNoise:
         Parameters
         ----------
         parameters : MixtureParameters
-            The mixture, whose weights sum to 1.
+            The mixture, whose weights sum to 1, or are all 0.
         share : float
             Weight of the noise, from 0 to 1.
 
@@ -50,7 +50,8 @@ class UniformNoise:
         """
         with np.errstate(divide="ignore"):
             others, own = np.log1p(-share), np.log(share)
-        middle = parameters.weights @ parameters.means / parameters.weights.sum()
+        weights = parameters.weights if parameters.weights.any() else None
+        middle = np.average(parameters.means, axis=0, weights=weights)
         zero = np.zeros((1, *parameters.whiteners.shape[1:]))
         return MixtureParameters(
             log_weights=np.append(parameters.log_weights + others, own),
@@ -61,11 +62,14 @@ class UniformNoise:
 
 
 def without_noise(parameters: MixtureParameters) -> MixtureParameters:
-    """Return a mixture without its last component, the noise; the weights sum to 1 again."""
+    """Return a mixture without its last component, the noise.
+
+    The weights sum to 1 again, unless all of them are 0.
+    """
     kept = slice(-1)
-    weights = parameters.weights[kept]
+    total = parameters.weights[kept].sum()
     return MixtureParameters(
-        log_weights=parameters.log_weights[kept] - math.log(weights.sum()),
+        log_weights=parameters.log_weights[kept] - (math.log(total) if total > 0.0 else 0.0),
         means=parameters.means[kept],
         whiteners=parameters.whiteners[kept],
         log_normalisers=parameters.log_normalisers[kept],

@@ -9,8 +9,9 @@ Classification 24, section 3 and table 2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from scipy.linalg import lapack
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
-from fastgmm.model.structures import CovarianceStructure, Spread
+from fastgmm.model.structures import CovarianceStructure, Spread, smallest_raised
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,8 @@ class ConjugatePriors:
         ν, above n_features - 1; None for n_features + 2.
     scale : float or array-like of shape (n_features,) or (n_features, n_features), default=None
         Λ, or its diagonal, or its entry on all of the diagonal, in squared units of the features.
-        None for the covariance of the data divided by n_components^(2 / n_features); for
-        diagonal and spherical structures, the mean of its variances.
+        None for the unbiased covariance of the data divided by n_components^(2 / n_features);
+        for diagonal and spherical structures, the mean of its variances.
     weight_concentration : float, default=1.0
         At least 1, the uniform prior, under which weights are those of maximum likelihood; more
         draws them towards each other.
@@ -75,6 +76,24 @@ class ConjugatePriors:
                 f"probable weights; got {self.weight_concentration}"
             )
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConjugatePriors) and self.plain() == other.plain()
+
+    def __hash__(self) -> int:
+        return hash(repr(self.plain()))
+
+    def plain(self) -> dict[str, Any]:
+        """Return the hyperparameters in values that JSON knows."""
+        return {
+            name: None if value is None else np.asarray(value, dtype=np.float64).tolist()
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Self:
+        """Return the priors whose `plain` form is given."""
+        return cls(**values)
+
     def for_data(
         self,
         structure: CovarianceStructure,
@@ -93,7 +112,7 @@ class ConjugatePriors:
         data_mean : ndarray of shape (n_features,)
             Mean of all rows.
         data_covariance : ndarray of shape (n_features, n_features) or (n_features,)
-            Their covariance, or the variances, which suffice for diagonal structures.
+            Their unbiased covariance, or the variances, which suffice for diagonal structures.
 
         Returns
         -------
@@ -119,10 +138,8 @@ class ConjugatePriors:
                 f"got {freedom}"
             )
         if self.scale is None:
-            variances = data_covariance if data_covariance.ndim == 1 else np.diag(data_covariance)
-            scale = (
-                np.full(n_features, variances.mean()) if structure.is_diagonal else data_covariance
-            ) / n_components ** (2.0 / n_features)
+            scale = _data_scale(data_covariance, structure.is_diagonal)
+            scale = scale / n_components ** (2.0 / n_features)
         else:
             scale = _given_scale(self.scale, n_features, structure.is_diagonal)
         return Prior(mean, self.mean_precision, freedom, scale, self.weight_concentration)
@@ -156,6 +173,33 @@ class Prior:
     degrees_of_freedom: float
     scale: FloatArray
     weight_concentration: float
+
+    def solve(
+        self,
+        statistics: SufficientStatistics,
+        structure: CovarianceStructure,
+        before: MixtureParameters | None = None,
+    ) -> MixtureParameters:
+        """Return the most probable parameters (the M-step).
+
+        Parameters
+        ----------
+        statistics : SufficientStatistics
+            Moments; diagonal ones suffice for diagonal structures.
+        structure : CovarianceStructure
+            The structure of the covariances.
+        before : MixtureParameters or None
+            Parameters of this structure that an iterative M-step begins from.
+
+        Returns
+        -------
+        MixtureParameters
+            The parameters.
+        """
+        structure.check_features(statistics.n_features)
+        weights, means, spread = self.posterior(statistics, structure)
+        whiteners = structure.whiten(replace(spread, before=before))
+        return structure.assemble(weights, means, whiteners)
 
     def posterior(
         self, statistics: SufficientStatistics, structure: CovarianceStructure
@@ -263,6 +307,30 @@ class Prior:
         counts = statistics.counts + extra
         weights: FloatArray = counts / counts.sum()
         return weights
+
+
+def _data_scale(covariance: FloatArray, diagonal: bool) -> FloatArray:
+    """Return the scale that follows from the covariance of the data, before it is divided."""
+    variances = covariance if covariance.ndim == 1 else np.diag(covariance)
+    constant = np.flatnonzero(variances == 0.0)
+    if diagonal:
+        if len(constant) == len(variances):
+            raise _singular_scale("no feature varies")
+        return np.full(len(variances), variances.mean())
+    if len(constant):
+        raise _singular_scale(f"feature {constant[0]} has a single value in all rows")
+    deviations = np.sqrt(variances)
+    smallest = np.linalg.eigvalsh(covariance / deviations / deviations[:, None])[0]
+    if smallest <= smallest_raised(len(variances)):
+        raise _singular_scale("features are linearly dependent")
+    return covariance
+
+
+def _singular_scale(why: str) -> ValueError:
+    return ValueError(
+        f"the prior's scale cannot be taken from the covariance of the data, for {why}: leave "
+        "such features out, give the scale (ConjugatePriors), or fit without priors"
+    )
 
 
 def _given_scale(given: npt.ArrayLike, n_features: int, diagonal: bool) -> FloatArray:

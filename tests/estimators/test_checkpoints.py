@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fastgmm import GaussianMixture, ModelFileError
+from fastgmm import ConjugatePriors, GaussianMixture, ModelFileError
 from fastgmm.data.array import ArraySource
 from fastgmm.estimators import fit_checkpoints
 from fastgmm.estimators.checkpoints import Checkpoint, CheckpointError
@@ -73,6 +73,23 @@ def test_a_fit_cut_off_at_any_pass_ends_the_same(tmp_path, monkeypatch, n_passes
     whole = mixture(covariance_type=covariance_type).fit(X)
     again = resumed(X, tmp_path / "run.fgm", monkeypatch, n_passes, covariance_type=covariance_type)
     assert_same_fit(again, whole)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_priors_and_noise_come_out_the_same_again(tmp_path, monkeypatch, covariance_type):
+    X = problem("overlapping").X
+    settings = {"covariance_type": covariance_type, "priors": "mclust", "noise_volume": "auto"}
+    whole = mixture(**settings).fit(X)
+    again = resumed(X, tmp_path / "run.fgm", monkeypatch, 3, **settings)
+    assert_same_fit(again, whole)
+    assert again.noise_weight_ == whole.noise_weight_
+    assert again.noise_log_volume_ == whole.noise_log_volume_
+    settings["priors"] = ConjugatePriors(mean_precision=0.5)
+    with pytest.raises(CheckpointError, match=r"priors: 'mclust' then, .*'mean_precision': 0\.5"):
+        mixture(tmp_path / "run.fgm", **settings).fit(X)
+    settings |= {"priors": "mclust", "noise_volume": 3.0}
+    with pytest.raises(CheckpointError, match=r"noise_volume: 'auto' then, 3\.0 now"):
+        mixture(tmp_path / "run.fgm", **settings).fit(X)
 
 
 def test_held_covariances_are_held_on(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastgmm import (
     BayesianGaussianMixture,
+    ConjugatePriors,
     GaussianMixture,
     GaussianMixtureOutlierDetector,
     KMeans,
@@ -38,6 +39,8 @@ def evenly_spread(X, n_clusters, random_state):
             covariance_type="tied_diag",
             weight_concentration_prior_type="dirichlet_distribution",
         ),
+        GaussianMixture(covariance_type="diag", priors="mclust"),
+        GaussianMixture(priors=ConjugatePriors(scale=1.0), noise_volume="auto"),
         MiniBatchGaussianMixture(),
         MiniBatchGaussianMixture(covariance_type="diag", batch_size=7, averaging=True),
         GaussianMixtureOutlierDetector(),

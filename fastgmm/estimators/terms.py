@@ -1,0 +1,86 @@
+"""What a mixture has beside its components: prior and noise, as the parameters ask for them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastgmm.data.source import Source
+from fastgmm.inference.blas_threads import one_blas_thread
+from fastgmm.inference.hypervolume import log_hypervolume
+from fastgmm.inference.passes import source_moments
+from fastgmm.model.m_step import NO_TERMS, ModelTerms
+from fastgmm.model.noise import UniformNoise
+from fastgmm.model.priors import ConjugatePriors
+from fastgmm.model.structures import CovarianceStructure
+
+
+def model_terms(estimator: Any, source: Source, structure: CovarianceStructure) -> ModelTerms:
+    """Return the prior and the noise of a mixture of some data.
+
+    What follows from the data follows from all of them, and is the same to the bit whenever it is
+    worked out again.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose `priors`, `noise_volume`, `n_components` and `n_jobs` say what to return.
+    source : Source
+        The rows, which are gone through at most twice.
+    structure : CovarianceStructure
+        The structure of the mixture's covariances.
+
+    Returns
+    -------
+    ModelTerms
+        Prior and noise.
+
+    Raises
+    ------
+    ValueError
+        If the prior is not possible or does not follow from the data, or if noise is asked for and
+        the rows have no volume or lack values.
+    """
+    priors, volume = estimator.priors, estimator.noise_volume
+    if priors is None and volume is None:
+        return NO_TERMS
+    if volume is not None:
+        check_complete(source)
+    noise = None if volume is None or volume == "auto" else UniformNoise(math.log(volume))
+    if priors is None and noise is not None:
+        return ModelTerms(noise=noise)
+    prior = None
+    with one_blas_thread():
+        moments = source_moments(
+            source, diagonal=structure.is_diagonal and volume != "auto", n_jobs=estimator.n_jobs
+        )
+        mean, covariance = moments.means()[0], moments.covariances()[0]
+        if priors is not None:
+            given = ConjugatePriors() if isinstance(priors, str) else priors
+            total = source.total_weight
+            # Divided by the weight less one row, but never by less than half the weight.
+            unbiased = covariance * (total / max(total - 1.0, total / 2.0))
+            prior = given.for_data(structure, estimator.n_components, mean, unbiased)
+        if volume == "auto":
+            noise = UniformNoise(log_hypervolume(source, mean, covariance))
+    return ModelTerms(prior, noise)
+
+
+def check_complete(source: Source) -> None:
+    """Raise if rows lack values, whose density under noise is not known.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+
+    Raises
+    ------
+    ValueError
+        If they do.
+    """
+    if source.incomplete:
+        raise ValueError(
+            "a mixture with noise needs complete rows: leave out those that lack values "
+            "(missing='drop'), fill them in, or fit without noise_volume"
+        )
