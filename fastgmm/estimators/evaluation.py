@@ -15,8 +15,9 @@ from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
 from fastgmm.estimators.terms import check_complete
-from fastgmm.estimators.validation import check_source
+from fastgmm.estimators.validation import Missing, check_source
 from fastgmm.inference import criteria, passes
+from fastgmm.inference.incomplete import pieces
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import CovarianceStructure, structure
@@ -48,6 +49,8 @@ class MixtureEvaluation:
     """The methods of a mixture that need nothing but its fitted attributes."""
 
     covariance_type: str
+    missing: Missing = "error"
+    """Of estimators without a parameter of this name."""
     n_jobs: int | None
     random_state: int | np.random.RandomState | None
     weights_: FloatingArray
@@ -233,11 +236,14 @@ class MixtureEvaluation:
         return np.vstack(blocks), np.repeat(np.arange(len(counts)), counts)
 
     def _evaluated(
-        self, X: Rows, sample_weight: Weights = None
+        self, X: Rows, sample_weight: Weights = None, *, missing: Missing | None = None
     ) -> tuple[Source, MixtureParameters]:
-        """Return checked rows and the mixture to evaluate on them."""
+        """Return checked rows and the mixture to evaluate on them.
+
+        Values may be missing as the estimator's own parameter has it, unless `missing` says so.
+        """
         check_is_fitted(self, "means_")
-        source = check_source(self, X, sample_weight)
+        source = check_source(self, X, sample_weight, missing=missing or self.missing)
         parameters = self._parameters()
         if hasattr(self, "noise_weight_"):
             check_complete(source)
@@ -265,7 +271,7 @@ class MixtureEvaluation:
         self, evaluate: _RowPass[_Values], source: Source, parameters: MixtureParameters
     ) -> _Values:
         """Return the values of all rows."""
-        if isinstance(source, ArraySource):
+        if isinstance(source, ArraySource) and not source.incomplete:
             return evaluate(source, parameters, n_jobs=self.n_jobs)
         blocks = list(self._evaluate_blocks(evaluate, source, parameters))
         return cast(_Values, np.concatenate(blocks))
@@ -275,10 +281,8 @@ class MixtureEvaluation:
     ) -> Iterator[_Values]:
         """Yield the values of the rows, block by block."""
         n_rows = max(1, _LARGEST_OUTPUT // (8 * parameters.n_components))
-        for X, _ in source.blocks():
-            for first in range(0, len(X), n_rows):
-                some = ArraySource(X[first : first + n_rows])
-                yield evaluate(some, parameters, n_jobs=self.n_jobs)
+        for some in pieces(source, n_rows):
+            yield evaluate(some, parameters, n_jobs=self.n_jobs)
 
     def _parameters(self) -> MixtureParameters:
         return parameters_from_attributes(self, self._structure())

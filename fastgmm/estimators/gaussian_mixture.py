@@ -13,6 +13,7 @@ import sklearn.mixture
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
@@ -25,6 +26,7 @@ from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
 from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
 from fastgmm.estimators.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.fit_warnings import warn_of_fit
+from fastgmm.estimators.imputation import Imputation
 from fastgmm.estimators.information_criteria import InformationCriteria
 from fastgmm.estimators.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.progress import FitProgress
@@ -32,6 +34,7 @@ from fastgmm.estimators.starts import check_enough_rows, drawn_starts, result_be
 from fastgmm.estimators.terms import model_terms
 from fastgmm.estimators.validation import (
     N_JOBS_CONSTRAINTS,
+    Missing,
     check_replayable,
     check_source,
     check_start,
@@ -47,7 +50,12 @@ from fastgmm.model.structures import STRUCTURE_NAMES
 
 
 class GaussianMixture(
-    OnlineLearning, InformationCriteria, CallbackSupportMixin, DensityMixin, BaseEstimator
+    OnlineLearning,
+    Imputation,
+    InformationCriteria,
+    CallbackSupportMixin,
+    DensityMixin,
+    BaseEstimator,
 ):
     """Gaussian mixture fitted by expectation-maximisation.
 
@@ -103,6 +111,12 @@ class GaussianMixture(
         does. "relative" adds that many times the variance of the feature. "auto" is "absolute"
         for features with a variance of at least 0.01 and goes down in proportion below that, so
         that data of small numbers are not drowned.
+    missing : {"error", "model"}, default="error"
+        What becomes of rows that lack values: NaN in arrays, null in tables. "error" refuses
+        them. "model" takes them for what was seen of whole rows: in the fit and in all methods
+        what is missing is integrated out. That is exact if values are missing at random, which
+        may depend on what is observed. Starts are found from rows that a single Gaussian filled
+        in.
     checkpoint : str or path, default=None
         File that `fit` writes its state to, so that a fit which was cut off can go on.
     checkpoint_interval : float, default=60.0
@@ -266,6 +280,7 @@ class GaussianMixture(
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": N_JOBS_CONSTRAINTS,
         "reg_covar_scale": [StrOptions(set(REGULARISATION_SCALES))],
+        "missing": [StrOptions({"error", "model"})],
         "checkpoint": [str, PathLike, None],
         "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
         "resume": ["boolean"],
@@ -294,6 +309,7 @@ class GaussianMixture(
         verbose_interval: int = 10,
         n_jobs: int | None = None,
         reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+        missing: Missing = "error",
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
         resume: bool = False,
@@ -321,6 +337,7 @@ class GaussianMixture(
         self.verbose_interval = verbose_interval
         self.n_jobs = n_jobs
         self.reg_covar_scale = reg_covar_scale
+        self.missing = missing
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
@@ -448,9 +465,16 @@ class GaussianMixture(
         """
         return from_scikit_learn(cls, mixture)
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "model"
+        return tags
+
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
-        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        source = check_source(
+            self, X, sample_weight, reset=True, ensure_min_samples=2, missing=self.missing
+        )
         check_replayable(self, source)
         check_enough_rows(source, self.n_components)
         kind = self._structure()

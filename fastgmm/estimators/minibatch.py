@@ -26,7 +26,7 @@ from fastgmm.estimators.evaluation import Rows, Weights
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.progress import FitProgress
 from fastgmm.estimators.starts import check_enough_rows
-from fastgmm.estimators.validation import check_source
+from fastgmm.estimators.validation import Missing, check_source
 from fastgmm.inference.degeneracy import find_degeneracies, warn_of_degeneracies
 from fastgmm.inference.em import FitInfo, Progress
 from fastgmm.inference.initialisation import InitMethod
@@ -94,6 +94,8 @@ class MiniBatchGaussianMixture(GaussianMixture):
         bit, whatever the number.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         As for `GaussianMixture`; the variances are those of the sample.
+    missing : {"error", "model"}, default="error"
+        As for `GaussianMixture`.
     checkpoint : str or path, default=None
         File that `fit` writes its state to, so that a fit which was cut off can go on.
     checkpoint_interval : float, default=60.0
@@ -195,6 +197,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         verbose_interval: int = 1,
         n_jobs: int | None = None,
         reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+        missing: Missing = "error",
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
         resume: bool = False,
@@ -222,6 +225,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         self.verbose_interval = verbose_interval
         self.n_jobs = n_jobs
         self.reg_covar_scale = reg_covar_scale
+        self.missing = missing
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
@@ -234,7 +238,9 @@ class MiniBatchGaussianMixture(GaussianMixture):
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
         began = time.perf_counter()
-        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        source = check_source(
+            self, X, sample_weight, reset=True, ensure_min_samples=2, missing=self.missing
+        )
         check_enough_rows(source, self.n_components)
         kind = self._structure()
         kind.check_features(source.n_features)

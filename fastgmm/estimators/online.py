@@ -15,12 +15,14 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.batch import all_finite
 from fastgmm.data.recutting import joined, recut
 from fastgmm.data.source import Rows as SourceRows
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import attributes_from_parameters, check_attribute_shape
 from fastgmm.estimators.evaluation import MixtureEvaluation, Rows, Weights
 from fastgmm.estimators.validation import (
+    Missing,
     available_where,
     check_source,
     check_start,
@@ -148,7 +150,7 @@ class OnlineLearning(MixtureEvaluation):
         begun = hasattr(self, "means_")
         features_known = hasattr(self, "n_features_in_")
         reset = not features_known or not (begun or self._waiting)
-        source = check_source(self, X, sample_weight, reset=reset)
+        source = check_source(self, X, sample_weight, reset=reset, missing=self.missing)
         self._structure().check_features(source.n_features)
         found: list[Degeneracy] = []
         state: OnlineState | None = None
@@ -198,7 +200,10 @@ class OnlineLearning(MixtureEvaluation):
         if isinstance(source, ArraySource):
             return [source]
         size = batch_rows(self.n_components, source.n_features, None)
-        return (ArraySource(*rows) for rows in recut(source.blocks(), size))
+        return (
+            ArraySource(*rows, incomplete=source.incomplete)
+            for rows in recut(source.blocks(), size)
+        )
 
     def _state_before(self, batch: ArraySource) -> OnlineState | None:
         """Return the state to go on from; None if there is none to begin with yet."""
@@ -248,7 +253,8 @@ class OnlineLearning(MixtureEvaluation):
         self._waiting.append(SourceRows(batch.X.copy(), weights))
         if sum(len(each.X) for each in self._waiting) < self._next_look:
             return None
-        rows = ArraySource(*joined(self._waiting))
+        X, weights = joined(self._waiting)
+        rows = ArraySource(X, weights, incomplete=not all_finite(X))
         present = slice(None) if rows.weights is None else rows.weights > 0.0
         weighty = rows.X[present]
         # Looking costs more than keeping: the next time there must be twice as many rows.
@@ -256,6 +262,7 @@ class OnlineLearning(MixtureEvaluation):
         if (
             len(weighty) < rows_to_begin(self.n_components, batch.n_features)
             or len(np.unique(weighty, axis=0)) < self.n_components
+            or np.isnan(weighty).all(axis=0).any()
         ):
             return None
         start = self._start_from(rows, None)
@@ -320,7 +327,7 @@ class OnlineLearning(MixtureEvaluation):
         return hasattr(self, "means_")
 
     def _evaluated(
-        self, X: Rows, sample_weight: Weights = None
+        self, X: Rows, sample_weight: Weights = None, *, missing: Missing | None = None
     ) -> tuple[Source, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""
         if self._waiting and not hasattr(self, "means_"):
@@ -331,4 +338,4 @@ class OnlineLearning(MixtureEvaluation):
                 "different. Call partial_fit with more rows, or fit."
             )
         check_is_fitted(self, "means_")
-        return super()._evaluated(X, sample_weight)
+        return super()._evaluated(X, sample_weight, missing=missing)

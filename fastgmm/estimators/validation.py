@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import narwhals
 import numpy as np
@@ -19,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.batch import all_finite
 from fastgmm.data.column_names import name_list
 from fastgmm.data.frames import is_frame
 from fastgmm.data.opening import is_data_reference, open_data
@@ -27,6 +28,9 @@ from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import CovarianceStructure
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
+
+Missing = Literal["error", "model"]
+"""What estimators do where values are missing: refuse them, or integrate them out."""
 
 _FLOATS = [np.float64, np.float32]
 
@@ -101,6 +105,7 @@ def check_source(
     *,
     reset: bool = False,
     ensure_min_samples: int = 1,
+    missing: Missing = "error",
 ) -> Source:
     """Return the rows and weights given to a method of an estimator as a data source.
 
@@ -121,6 +126,8 @@ def check_source(
         Whether the estimator learns the features of `X`; otherwise they must be those learnt.
     ensure_min_samples : int
         Fewest rows allowed in an array.
+    missing : {"error", "model"}
+        Whether values may be missing: NaN in arrays.
 
     Returns
     -------
@@ -130,23 +137,28 @@ def check_source(
     Raises
     ------
     ValueError
-        If `X` is not a table of finite real numbers or has other features than the estimator
-        was fitted on, or if the weights are negative, all zero or not one for each row, or do not
-        have a finite sum.
+        If `X` is not a table of finite real numbers, except for NaN where `missing` allows it, or
+        has other features than the estimator was fitted on, or if the weights are negative, all
+        zero or not one for each row, or do not have a finite sum.
     TypeError
         If `X` is sparse.
     """
     if is_frame(X):
-        return _check_frame(estimator, X, sample_weight, reset, ensure_min_samples)
+        return _check_frame(estimator, X, sample_weight, reset, ensure_min_samples, missing)
     if is_data_reference(X):
-        return _check_reference(estimator, X, sample_weight, reset)
+        return _check_reference(estimator, X, sample_weight, reset, missing)
     if isinstance(sample_weight, str):
         raise ValueError(
             f"sample_weight={sample_weight!r} names a column, and X has no names: give an array of "
             "weights, one for each row"
         )
     return check_array_source(
-        estimator, X, sample_weight, reset=reset, ensure_min_samples=ensure_min_samples
+        estimator,
+        X,
+        sample_weight,
+        reset=reset,
+        ensure_min_samples=ensure_min_samples,
+        missing=missing,
     )
 
 
@@ -180,12 +192,13 @@ def check_array_source(
     *,
     reset: bool = False,
     ensure_min_samples: int = 1,
+    missing: Missing = "error",
 ) -> ArraySource:
     """Return rows and weights that are held in memory as a data source.
 
     Parameters
     ----------
-    estimator, sample_weight, reset, ensure_min_samples
+    estimator, sample_weight, reset, ensure_min_samples, missing
         As for `check_source`.
     X : array-like of shape (n_samples, n_features)
         The rows.
@@ -209,13 +222,19 @@ def check_array_source(
         )
     with config_context(array_api_dispatch=False):
         X = validate_data(
-            estimator, X, dtype=_FLOATS, reset=reset, ensure_min_samples=ensure_min_samples
+            estimator,
+            X,
+            dtype=_FLOATS,
+            ensure_all_finite="allow-nan" if missing == "model" else True,
+            reset=reset,
+            ensure_min_samples=ensure_min_samples,
         )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-    source = ArraySource(X, sample_weight)
+    incomplete = missing == "model" and not all_finite(X)
+    source = ArraySource(X, sample_weight, incomplete=incomplete)
     with np.errstate(over="ignore"):
         total = source.total_weight
     if not np.isfinite(total):
@@ -227,11 +246,16 @@ def check_array_source(
 
 
 def _check_frame(
-    estimator: BaseEstimator, X: Any, sample_weight: Any, reset: bool, ensure_min_samples: int
+    estimator: BaseEstimator,
+    X: Any,
+    sample_weight: Any,
+    reset: bool,
+    ensure_min_samples: int,
+    missing: Missing,
 ) -> ArraySource:
     """Return the rows of a data frame, with scikit-learn's rules for the names of features."""
     weight_column = sample_weight if isinstance(sample_weight, str) else None
-    source = open_data(X, weight_column=weight_column)
+    source = open_data(X, weight_column=weight_column, missing=missing)
     assert isinstance(source, ArraySource)  # a frame is in memory
     features = X if weight_column is None else narwhals.from_native(X).drop(weight_column)
     with config_context(array_api_dispatch=False):
@@ -253,15 +277,23 @@ def _check_frame(
     return _with_weights(source, sample_weight)
 
 
-def _check_reference(estimator: Any, X: Any, sample_weight: Any, reset: bool) -> Source:
+def _check_reference(
+    estimator: Any, X: Any, sample_weight: Any, reset: bool, missing: Missing
+) -> Source:
     """Open the data that were given, and compare or learn their features."""
     known = None if reset else getattr(estimator, "feature_names_in_", None)
     names = None if known is None else tuple(known)
     weight_column = sample_weight if isinstance(sample_weight, str) else None
     if isinstance(X, Source):
         source = open_data(X, weight_column=weight_column)
+        if source.incomplete and missing != "model":
+            raise ValueError(
+                "the rows of X may lack values, as it was opened with missing='model', and "
+                f"{type(estimator).__name__} does not model them here: set its parameter "
+                "missing='model' if it has one, or open the rows with missing='drop'"
+            )
     else:
-        source = open_data(X, columns_if_named=names, weight_column=weight_column)
+        source = open_data(X, columns_if_named=names, weight_column=weight_column, missing=missing)
     if sample_weight is not None and weight_column is None:
         source = _with_weights(source, sample_weight)
     if reset:
@@ -298,7 +330,7 @@ def _with_weights(source: Source, sample_weight: ArrayLike) -> ArraySource:
         weights = _check_sample_weight(
             sample_weight, source.X, dtype=np.float64, ensure_non_negative=True
         )
-    return ArraySource(source.X, weights, source.feature_names)
+    return ArraySource(source.X, weights, source.feature_names, incomplete=source.incomplete)
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,4 +188,5 @@ def _held(resample: ReweightedSource) -> Source:
     source = resample.source
     if not isinstance(source, ArraySource):
         return resample
-    return ArraySource(source.X, resample.reweighted(0, source.weights, source.n_samples))
+    weights = resample.reweighted(0, source.weights, source.n_samples)
+    return ArraySource(source.X, weights, incomplete=source.incomplete)

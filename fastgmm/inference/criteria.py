@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import entr
 
-from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
+from fastgmm.inference.incomplete import pieces
 from fastgmm.inference.passes import log_likelihood, responsibilities
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray
@@ -119,8 +119,5 @@ def responsibility_blocks(
         Weights of these rows.
     """
     n_rows = max(1, _BLOCK_BYTES // (8 * parameters.n_components))
-    for X, weights in source.blocks():
-        for begin in range(0, len(X), n_rows):
-            some = slice(begin, begin + n_rows)
-            shares = responsibilities(ArraySource(X[some]), parameters, n_jobs=n_jobs)
-            yield shares, None if weights is None else weights[some]
+    for some in pieces(source, n_rows):
+        yield responsibilities(some, parameters, n_jobs=n_jobs), some.weights

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.recutting import recut
-from fastgmm.data.source import Source
+from fastgmm.data.source import Rows, Source
 from fastgmm.inference.passes import responsibilities
 from fastgmm.inference.running_pass import COMPLETED_LANES, completion_parameters
 from fastgmm.kernels.imputation import ImputationTask, imputation_slot
@@ -59,12 +59,36 @@ def impute_blocks(
     ndarray of shape (n_rows, n_features) or (n_draws, n_rows, n_features)
         The next rows, in the type of the source. What is observed stays as it is.
     """
+    for filled, _ in imputed_rows(source, parameters, n_draws=n_draws, seed=seed, n_jobs=n_jobs):
+        yield filled
+
+
+def imputed_rows(
+    source: Source,
+    parameters: MixtureParameters,
+    *,
+    n_draws: int | None = None,
+    seed: int = 0,
+    n_jobs: int | None = None,
+) -> Iterator[Rows]:
+    """Yield rows as `impute_blocks` does, with their weights.
+
+    Parameters
+    ----------
+    source, parameters, n_draws, seed, n_jobs
+        As for `impute_blocks`.
+
+    Yields
+    ------
+    Rows
+        The next rows. The weights may be overwritten once the next ones are asked for.
+    """
     completing = completion_parameters(parameters)
     K, D = parameters.means.shape
     per_row = 8 * max(K, D * (1 + (n_draws or 0)))
     n_rows = BLOCK_ROWS * max(1, _PIECE_BYTES // (BLOCK_ROWS * per_row))
     with closing(source.blocks()) as blocks:  # type: ignore[type-var]
-        for number, (X, _) in enumerate(recut(blocks, n_rows)):
+        for number, (X, weights) in enumerate(recut(blocks, n_rows)):
             lacking = np.isnan(X).sum(axis=1)
             rows = np.flatnonzero(lacking)
             rows = rows[np.argsort(lacking[rows], kind="stable")]
@@ -86,7 +110,7 @@ def impute_blocks(
                     filled[rows] = drawn[:, 0]
                 else:
                     filled[:, rows] = drawn.transpose(1, 0, 2)
-            yield filled
+            yield Rows(filled, weights)
 
 
 def _filled(

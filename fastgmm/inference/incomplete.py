@@ -13,7 +13,7 @@ observed counts with the mixture itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.array import ArraySource
 from fastgmm.data.recutting import recut
 from fastgmm.data.source import Source
 from fastgmm.inference.patterns import Group, IndexArray, group_rows
@@ -116,6 +117,34 @@ def run_incomplete(
             done.add(X, weights, **given)
             n_rows += len(X)
     return done
+
+
+def pieces(source: Source, most: int) -> Iterator[ArraySource]:
+    """Yield the rows of a source in pieces, to be evaluated one by one.
+
+    Parameters
+    ----------
+    source : Source
+        The rows. Where they lack values, the pieces do not depend on the blocks they come in,
+        so that what is found for a row does not either.
+    most : int
+        Most rows of a piece.
+
+    Yields
+    ------
+    ArraySource
+        Some rows and their weights.
+    """
+    with closing(source.blocks()) as blocks:  # type: ignore[type-var]
+        if source.incomplete:
+            whole_blocks = BLOCK_ROWS * max(1, most // BLOCK_ROWS)
+            for rows in recut(blocks, min(stretch_rows(source.n_features), whole_blocks)):
+                yield ArraySource(*rows, incomplete=True)
+            return
+        for X, weights in blocks:
+            for first in range(0, len(X), most):
+                some = slice(first, first + most)
+                yield ArraySource(X[some], None if weights is None else weights[some])
 
 
 class _PatternSums(NamedTuple):

@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.batch import all_finite
 from fastgmm.data.source import Source
 from fastgmm.inference import hierarchical
+from fastgmm.inference.completed_rows import CompletedSource
 from fastgmm.inference.kmeans import fit_kmeans
 from fastgmm.inference.kmeans_passes import kmeans_plus_plus, nearest_centres
 from fastgmm.inference.passes import labelled_statistics, responsibility_statistics
@@ -143,7 +145,8 @@ def initial_statistics(
     ----------
     source : Source
         The rows and their weights: those of all data, or a sample of them held in memory. With
-        `labels` they may be of any kind, and must be those that the labels belong to.
+        `labels` they may be of any kind, and must be those that the labels belong to. Those that
+        lack values are filled in first (`CompletedSource`).
     n_components : int
         Number of components.
     diagonal : bool
@@ -175,6 +178,12 @@ def initial_statistics(
     ValueError
         If there are fewer rows with a positive weight than components, or if no row has a label.
     """
+    # Clusters are found from whole rows.
+    if source.incomplete and not (isinstance(source, ArraySource) and all_finite(source.X)):
+        completed = CompletedSource(
+            source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
+        )
+        source = completed if labels is not None else completed.in_memory()
     if labels is not None:
         described = "labels"
         statistics = labelled_statistics(

@@ -198,8 +198,8 @@ def _joined(fits: list[ManyFits]) -> ManyFits:
 
 
 def _row_sets(sources: Sequence[Source], source_of: IndexArray) -> RowSets | None:
-    """Return sources of few rows, as many each, as the sets of a stack; None for others."""
-    held = [each for each in sources if isinstance(each, ArraySource)]
+    """Return sources of few whole rows, as many each, as the sets of a stack; None for others."""
+    held = [each for each in sources if isinstance(each, ArraySource) and not each.incomplete]
     n_samples = held[0].n_samples if held else 0
     few = all(each.n_samples == n_samples <= MOST_STACKED_ROWS for each in held)
     weighted = {each.weights is not None for each in held}

@@ -251,7 +251,8 @@ def fit_minibatch(
         reason = _end(state, plan)
         while reason is None:
             for rows, numbers in _batches(source, blocks, plan.batch_size, state, every, n_jobs):
-                state = _learn(state, rows, numbers, plan, schedule, structure, n_jobs)
+                batch = ArraySource(*rows, incomplete=source.incomplete)
+                state = _learn(state, batch, numbers, plan, schedule, structure, n_jobs)
                 if observe is not None and observe(state):
                     return state, "callback"
             blocks = None
@@ -264,7 +265,7 @@ def fit_minibatch(
 
 def _learn(
     state: MinibatchState,
-    rows: Rows,
+    batch: ArraySource,
     numbers: npt.NDArray[np.int64] | None,
     plan: MinibatchPlan,
     schedule: StepSchedule,
@@ -272,12 +273,14 @@ def _learn(
     n_jobs: int | None,
 ) -> MinibatchState:
     """Judge the parameters by the rows of a batch that are held out, and learn the others."""
-    X, weights = rows
+    X, weights, incomplete = batch.X, batch.weights, batch.incomplete
     held_out = state.held_out
     if plan.held_out_every is not None:
         assert numbers is not None
         held = is_held_out(numbers, plan.held_out_every)
-        judges = ArraySource(X[held], None if weights is None else weights[held])
+        judges = ArraySource(
+            X[held], None if weights is None else weights[held], incomplete=incomplete
+        )
         if judges.total_weight > 0.0:
             total = log_likelihood(judges, state.online.parameters, n_jobs=n_jobs)
             held_out = held_out[0] + total, held_out[1] + judges.total_weight
@@ -285,7 +288,7 @@ def _learn(
         weights = np.where(held, 0.0, 1.0 if weights is None else weights)
     online, _ = online_step(
         state.online,
-        ArraySource(X, weights),
+        ArraySource(X, weights, incomplete=incomplete),
         schedule,
         structure,
         averaging=plan.averaging,
@@ -424,7 +427,8 @@ def _first_rows(source: Source, size: int, every: int | None) -> tuple[ArraySour
         n_sampled += len(chosen)
         if n_sampled == size:
             break
-    return ArraySource(*joined(sample)), _followed(read, blocks)
+    first = ArraySource(*joined(sample), incomplete=source.incomplete)
+    return first, _followed(read, blocks)
 
 
 def _followed(read: list[Rows], blocks: Iterator[Rows]) -> Iterator[Rows]:

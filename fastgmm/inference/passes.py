@@ -15,7 +15,11 @@ import numpy.typing as npt
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.inference.incomplete import run_incomplete
-from fastgmm.inference.observed_moments import observed_moments
+from fastgmm.inference.observed_moments import (
+    flat_mixture,
+    observed_moments,
+    require_no_overflow,
+)
 from fastgmm.inference.running_pass import (
     FARTHEST_SHARED,
     PassSums,
@@ -31,10 +35,6 @@ from fastgmm.kernels.packing import packed_length
 from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
-
-_ROWS_TO_BEGIN_WITH = 256
-"""Rows whose mean is near enough to the data for moments to be taken about it."""
-
 
 Observer = Callable[[npt.NDArray[Any], FloatArray | None], None]
 """Called with the rows and the weights of each block that a pass goes through."""
@@ -179,29 +179,13 @@ def source_moments(
     ValueError
         If the squares of the rows, times their weights, overflow, or a feature has no value.
     """
-    if source.incomplete:
-        return observed_moments(source, diagonal=diagonal, observe=observe, n_jobs=n_jobs)
-    n_features = source.n_features
-    near = source.some_rows(_ROWS_TO_BEGIN_WITH).mean(axis=0)
-    # One component so wide that its density is the same at every row, whatever their scale: each
-    # responsibility is 1.
-    narrowness = np.full((1, n_features), 1e-200)
-    flat = MixtureParameters(
-        log_weights=np.zeros(1),
-        means=near[None],
-        whiteners=narrowness if diagonal else narrowness[:, :, None] * np.eye(n_features),
-        log_normalisers=np.zeros(1),
-    )
     with np.errstate(over="ignore", invalid="ignore"):
-        moments = mixture_statistics(source, flat, observe=observe, n_jobs=n_jobs)
-    second = moments.second[0] if diagonal else np.diagonal(moments.second[0])
-    overflowing = ~np.isfinite(second)
-    if overflowing.any():
-        j = int(overflowing.argmax())
-        raise ValueError(
-            f"the values of feature {j} are too large: their squares, times the sample weights, "
-            "overflow; divide the feature or the weights by a constant"
-        )
+        if source.incomplete:
+            moments = observed_moments(source, diagonal=diagonal, observe=observe, n_jobs=n_jobs)
+        else:
+            flat = flat_mixture(source, diagonal)
+            moments = mixture_statistics(source, flat, observe=observe, n_jobs=n_jobs)
+    require_no_overflow(moments)
     return moments
 
 

@@ -36,12 +36,12 @@ def random_rows(
         chosen = np.sort(generator.choice(n_learnt, min(size, n_learnt), replace=False))
         if held_out_every is not None:
             chosen += chosen // (held_out_every - 1)
-        return ArraySource(source.rows(chosen))
+        return ArraySource(source.rows(chosen), incomplete=source.incomplete)
     present = np.flatnonzero(source.weights)
     if held_out_every is not None:
         present = present[~is_held_out(present, held_out_every)]
     chosen = np.sort(generator.choice(present, min(size, len(present)), replace=False))
-    return ArraySource(source.rows(chosen), source.weights[chosen])
+    return ArraySource(source.rows(chosen), source.weights[chosen], incomplete=source.incomplete)
 
 
 def is_held_out(numbers: npt.NDArray[np.int64], every: int) -> npt.NDArray[np.bool_]:

@@ -42,6 +42,7 @@ class ReweightedSource(Source):
         self.feature_names = source.feature_names
         self.dtype = source.dtype
         self.replayable = source.replayable
+        self.incomplete = source.incomplete
 
     @property
     def n_samples(self) -> int | None:

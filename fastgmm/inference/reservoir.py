@@ -79,11 +79,17 @@ class Reservoir:
             self._weights[places] = weights[chosen]
         self.n_seen += n_present
 
-    def source(self) -> ArraySource:
-        """Return the rows that are kept, in the order in which they came."""
+    def source(self, *, incomplete: bool = False) -> ArraySource:
+        """Return the rows that are kept, in the order in which they came.
+
+        Parameters
+        ----------
+        incomplete : bool
+            Whether they may lack values.
+        """
         order = np.argsort(self._numbers[: self.n_rows])
         weights = None if self._weights is None else self._weights[order]
-        return ArraySource(self._X[order], weights)
+        return ArraySource(self._X[order], weights, incomplete=incomplete)
 
     def _entries(self, end: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return which of the rows from `n_seen` to `end` enter and stay, and their places."""

@@ -91,7 +91,8 @@ def survey(
     if reservoir is None:
         assert isinstance(source, ArraySource)
         return Survey(moments, regularisation, source, subsampled=False)
-    return Survey(moments, regularisation, reservoir.source(), reservoir.n_seen > size)
+    sample = reservoir.source(incomplete=source.incomplete)
+    return Survey(moments, regularisation, sample, reservoir.n_seen > size)
 
 
 def sample_size(n_components: int, n_features: int, itemsize: int) -> int:
