@@ -11,21 +11,31 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
-from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
+from fastgmm.estimators.attributes import check_attribute_shape
+from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
 from fastgmm.inference.em import FitInfo
-from fastgmm.inference.online import OnlineState
 from fastgmm.model import persistence
 from fastgmm.model.persistence import ModelFileError, StoredModel
 from fastgmm.model.priors import ConjugatePriors
 from fastgmm.model.structures import structure
 
-_CLASSES: dict[str, type[GaussianMixture]] = {
-    each.__name__: each for each in (MiniBatchGaussianMixture, GaussianMixture)
+Mixture = GaussianMixture | BayesianGaussianMixture
+
+_CLASSES: dict[str, type[Mixture]] = {
+    each.__name__: each
+    for each in (MiniBatchGaussianMixture, GaussianMixture, BayesianGaussianMixture)
 }
 _DETECTOR = "GaussianMixtureOutlierDetector"
-_START_PARAMETERS = ("weights_init", "means_init", "precisions_init", "labels_init")
+_ARRAY_PARAMETERS = (
+    "weights_init",
+    "means_init",
+    "precisions_init",
+    "labels_init",
+    "mean_prior",
+    "covariance_prior",
+)
 _OF_ONE_RUN: dict[str, Any] = {"checkpoint": None, "resume": False}
 """Parameters that belong to the run that made the model, not to the model."""
 
@@ -37,7 +47,13 @@ _ARRAYS = (
     *_COVARIANCE_ARRAYS,
     "trace_",
     "validation_scores_",
+    "mean_precision_",
+    "mean_prior_",
 )
+_NUMBERS_OR_ARRAYS = ("degrees_of_freedom_", "covariance_prior_")
+"""Attributes whose form depends on the structure."""
+_CONCENTRATION = "weight_concentration_"
+"""An array, or a tuple of two."""
 _ONLINE = "online_"
 """What the names of the arrays begin with from which `partial_fit` goes on."""
 
@@ -57,15 +73,19 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "n_epochs_": int,
     "n_samples_seen_": int,
     "n_steps_": int,
+    "weight_concentration_prior_": float,
+    "mean_precision_prior_": float,
+    "degrees_of_freedom_prior_": float,
+    **dict.fromkeys(_NUMBERS_OR_ARRAYS, float),
 }
 
 
-def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
+def save_mixture(mixture: Mixture, path: str | PathLike[str]) -> None:
     """Write a fitted mixture to a model file, whole or not at all.
 
     Parameters
     ----------
-    mixture : GaussianMixture
+    mixture : GaussianMixture or BayesianGaussianMixture
         The mixture. A subclass that is not fastgmm's own is written as the class of fastgmm's
         that it is derived from, and a `random_state` that is a generator as None; so is
         `checkpoint`.
@@ -85,13 +105,13 @@ def save_mixture(mixture: GaussianMixture, path: str | PathLike[str]) -> None:
 
 
 def plain_mixture(
-    mixture: GaussianMixture,
+    mixture: Mixture,
 ) -> tuple[str, dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Return what a model file holds of a fitted mixture.
 
     Parameters
     ----------
-    mixture : GaussianMixture
+    mixture : GaussianMixture or BayesianGaussianMixture
         The mixture.
 
     Returns
@@ -112,8 +132,8 @@ def plain_mixture(
     state = vars(mixture)
     name_of_class = next(name for name, each in _CLASSES.items() if isinstance(mixture, each))
     parameters = {name: state[name] for name in _CLASSES[name_of_class]._get_param_names()}
-    arrays = {name: np.asarray(state[name]) for name in _ARRAYS if name in state}
-    for name in _START_PARAMETERS:
+    arrays = {name: np.asarray(state[name]) for name in (*_ARRAYS, _CONCENTRATION) if name in state}
+    for name in _ARRAY_PARAMETERS:
         value = parameters.pop(name, None)
         if value is not None:
             arrays[name] = np.asarray(value)
@@ -123,6 +143,9 @@ def plain_mixture(
         parameters["priors"] = parameters["priors"].plain()
     parameters.update(_OF_ONE_RUN)
     attributes = {name: state[name] for name in _READERS if name in state}
+    for name in _NUMBERS_OR_ARRAYS:
+        if np.ndim(attributes.get(name, 0.0)):
+            arrays[name] = np.asarray(attributes.pop(name))
     if attributes.get("lower_bound_") == -np.inf:
         attributes["lower_bound_"] = None
     if "feature_names_in_" in attributes:
@@ -178,7 +201,7 @@ def load(path: str | PathLike[str]) -> Any:
         ) from error
 
 
-def restored_mixture(stored: StoredModel) -> GaussianMixture:
+def restored_mixture(stored: StoredModel) -> Mixture:
     """Return the mixture that a file holds, after checking that its parts belong together.
 
     Parameters
@@ -188,7 +211,7 @@ def restored_mixture(stored: StoredModel) -> GaussianMixture:
 
     Returns
     -------
-    GaussianMixture
+    GaussianMixture or BayesianGaussianMixture
         The mixture.
 
     Raises
@@ -198,21 +221,24 @@ def restored_mixture(stored: StoredModel) -> GaussianMixture:
     """
     arrays = dict(stored.arrays)
     parameters = dict(stored.values["parameters"])
-    parameters.update({name: arrays.pop(name) for name in _START_PARAMETERS if name in arrays})
+    parameters.update({name: arrays.pop(name) for name in _ARRAY_PARAMETERS if name in arrays})
     if isinstance(parameters.get("priors"), dict):
         parameters["priors"] = ConjugatePriors.from_plain(parameters["priors"])
     online = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_ONLINE)}
     mixture = _CLASSES[stored.model_class](**parameters)
     mixture._validate_params()
     attributes = stored.values["attributes"]
-    unknown = sorted({*attributes, *arrays} - {*_READERS, *_ARRAYS})
+    unknown = sorted({*attributes, *arrays} - {*_READERS, *_ARRAYS, _CONCENTRATION})
     if unknown:
         raise ValueError(f"it has no attribute {unknown[0]!r}")
     mixture.__dict__.update(arrays)
+    concentrations = arrays.get(_CONCENTRATION)
+    if concentrations is not None and concentrations.ndim == 2:
+        mixture.__dict__[_CONCENTRATION] = tuple(each.copy() for each in concentrations)
     for name, value in attributes.items():
         setattr(mixture, name, _READERS[name](value))
     kind = structure(mixture.covariance_type)
-    parameters_from_attributes(mixture, kind)  # which checks that they belong together
+    mixture._parameters()  # which checks that they belong together
     size = mixture.means_.shape
     for name in _COVARIANCE_ARRAYS:
         if name in arrays:
@@ -223,5 +249,5 @@ def restored_mixture(stored: StoredModel) -> GaussianMixture:
     if names is not None and len(names) != size[1]:
         raise ValueError(f"feature_names_in_ has {len(names)} names, but means_ {size[1]} columns")
     if "online" in stored.values:
-        mixture._go_on_from(OnlineState.from_plain(stored.values["online"], online))
+        mixture._go_on_from(mixture._state_class.from_plain(stored.values["online"], online))
     return mixture
