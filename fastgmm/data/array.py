@@ -34,6 +34,8 @@ class ArraySource(Source):
         Names of the columns.
     incomplete : bool, default=False
         Whether rows may lack values, which are NaN then.
+    labels : array-like of shape (n_samples,), default=None
+        Labels of the rows, NaN where there is none.
     """
 
     replayable = True
@@ -45,6 +47,7 @@ class ArraySource(Source):
         feature_names: tuple[str, ...] | None = None,
         *,
         incomplete: bool = False,
+        labels: npt.ArrayLike | None = None,
     ) -> None:
         self.X = X
         self.weights: FloatArray | None = (
@@ -54,6 +57,9 @@ class ArraySource(Source):
         self.feature_names = feature_names
         self.dtype = X.dtype
         self.incomplete = incomplete
+        self._labels: FloatArray | None = (
+            None if labels is None else np.asarray(labels, dtype=np.float64)
+        )
 
     @property
     def n_samples(self) -> int:
@@ -69,6 +75,10 @@ class ArraySource(Source):
     def has_weights(self) -> bool:
         """Whether the rows have weights."""
         return self.weights is not None
+
+    def labels(self) -> FloatArray | None:
+        """Return the labels of the rows, NaN where there is none; None if they have none."""
+        return self._labels
 
     def blocks(self) -> Iterator[Rows]:
         """Yield all rows as one block, or a memory map's in some of a moderate size.

@@ -28,6 +28,8 @@ class Batch(NamedTuple):
         Number of the first row there, from 0.
     numbers : ndarray of shape (n_rows,) or None
         Numbers of the rows after the first's, where some between them were left out.
+    labels : ndarray of shape (n_rows,) or None
+        Labels of the rows, if they were asked for; NaN where there is none.
     """
 
     values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
@@ -35,6 +37,7 @@ class Batch(NamedTuple):
     origin: str
     row: int
     numbers: npt.NDArray[np.int64] | None = None
+    labels: npt.NDArray[Any] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -62,6 +65,7 @@ class Batch(NamedTuple):
             ),
             weights=None if self.weights is None else self.weights[kept],
             numbers=numbers[kept],
+            labels=None if self.labels is None else self.labels[kept],
         )
 
 

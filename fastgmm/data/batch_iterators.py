@@ -72,6 +72,7 @@ class BatchSource(StreamSource):
             feature_names=first.names,
             has_weights=first.weights is not None,
             options=options,
+            has_labels=first.labels is not None,
         )
 
     def description(self) -> str:
@@ -84,7 +85,9 @@ class BatchSource(StreamSource):
         for number, given in enumerate(self._iterate() if batches is None else batches, 1):
             columns = self._columns(given, number)
             self._compare(columns, number)
-            yield Batch(columns.values, columns.weights, f"batch {number}", 0)
+            yield Batch(
+                columns.values, columns.weights, f"batch {number}", 0, labels=columns.labels
+            )
 
     def _columns(self, given: Any, number: int) -> SelectedColumns:
         """Return what is wanted of a batch."""

@@ -9,9 +9,9 @@ def choose_columns(
     origin: str,
     names: Sequence[str],
     columns: Sequence[str] | None,
-    weight_column: str | None,
+    apart: Sequence[str],
 ) -> list[str]:
-    """Return the names of the columns to read, weights apart.
+    """Return the names of the columns to read as features.
 
     Parameters
     ----------
@@ -20,24 +20,24 @@ def choose_columns(
     names : sequence of str
         The columns that there are.
     columns : sequence of str or None
-        Those asked for; None for all but the weights.
-    weight_column : str or None
-        The column that holds weights.
+        Those asked for; None for all but those that are kept apart.
+    apart : sequence of str
+        The columns that hold weights and labels.
 
     Returns
     -------
     list of str
-        The columns to read as features.
+        Their names.
 
     Raises
     ------
     ValueError
         If there is no column of one of the names.
     """
-    for name in (*(columns or ()), *([weight_column] if weight_column is not None else ())):
+    for name in (*(columns or ()), *apart):
         if name not in names:
             raise ValueError(f"{origin} has no column {name!r}: its columns are {name_list(names)}")
-    return list(columns) if columns else [name for name in names if name != weight_column]
+    return list(columns) if columns else [name for name in names if name not in apart]
 
 
 def default_names(count: int) -> tuple[str, ...]:

@@ -6,13 +6,16 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgmm.data.batch import Batch
 from fastgmm.data.errors import DataError
 from fastgmm.data.prefetch import prefetched
-from fastgmm.data.selection import Selection
+from fastgmm.data.selection import Selection, check_label_column
 from fastgmm.data.stream import ReadingOptions, StreamSource
 from fastgmm.data.table_file import Damage, Piece, TableFile, common_dtype
+
+_Columns = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
 
 class FileSource(StreamSource):
@@ -49,12 +52,15 @@ class FileSource(StreamSource):
         features = selection.features(first.origin, first.columns, first.named)
         everything = selection.named_columns(first.named) is None
         weights = () if selection.weight_column is None else (selection.weight_column,)
+        label = selection.label_column
         types = []
         for file in files:
-            check_columns(file, first, (*features, *weights), everything)
+            check_columns(file, first, (*features, *selection.apart), everything)
             found = {column.name: column for column in file.columns}
             types.append(common_dtype(file.origin, [found[name] for name in features]))
             common_dtype(file.origin, [found[name] for name in weights])
+            if label is not None:
+                check_label_column(file.origin, found[label])
             if selection.filter is not None:
                 file.check_filter(selection.filter)
         sizes = [file.n_rows for file in files]
@@ -65,6 +71,7 @@ class FileSource(StreamSource):
             has_weights=bool(weights),
             options=options,
             expected_samples=None if None in sizes else sum(filter(None, sizes)),
+            has_labels=label is not None,
         )
         self.files = tuple(files)
         self.selection = selection
@@ -94,24 +101,30 @@ class FileSource(StreamSource):
         decoded = self._decoded()
         return prefetched(decoded, 1) if self._by_columns else decoded
 
-    def _decoded(self) -> Generator[Batch, None, None]:
-        """Yield the rows of all files, each looked at before and after."""
+    def _labelled_batches(self) -> Iterator[Batch]:
+        """Return the rows of all files with their labels, which no other pass reads."""
+        self.skipped = []
+        return self._decoded(self.selection.label_column)
+
+    def _decoded(self, label: str | None = None) -> Generator[Batch, None, None]:
+        """Yield the rows of all files, each looked at before and after, with labels if named."""
+        names = self._names if label is None else (*self._names, label)
         self.skipped += self._unreadable
         for file in self.files:
             file.check_unchanged()
             damage = Damage(file, self.skipped if self.options.on_error == "skip" else None)
-            for values, row, numbers in self._pieces(file, damage):
-                weights = None
-                if self._has_weights and isinstance(values, np.ndarray):
-                    values, weights = values[:, :-1], values[:, -1]
-                elif self._has_weights:
-                    values, weights = values[:-1], values[-1]
-                yield Batch(values, weights, file.origin, row, numbers)
+            for values, row, numbers in self._pieces(file, names, damage):
+                weights = labels = None
+                if label is not None:
+                    values, labels = _split_off_last(values)
+                if self._has_weights:
+                    values, weights = _split_off_last(values)
+                yield Batch(values, weights, file.origin, row, numbers, labels)
             file.check_unchanged()
 
-    def _pieces(self, file: TableFile, damage: Damage) -> Iterator[Piece]:
+    def _pieces(self, file: TableFile, names: Sequence[str], damage: Damage) -> Iterator[Piece]:
         try:
-            yield from file.pieces(self._names, self.block_rows, self.selection.filter, damage)
+            yield from file.pieces(names, self.block_rows, self.selection.filter, damage)
         except (OSError, EOFError) as error:
             damage.report(file.origin, error)
 
@@ -122,8 +135,16 @@ class FileSource(StreamSource):
             "kind": self.files[0].kind,
             "files": [file.identity() for file in self.files],
             "columns": list(self._names),
+            "labels": self.selection.label_column,
             "filter": None if wanted is None else str(wanted),
         }
+
+
+def _split_off_last(values: _Columns) -> tuple[_Columns, npt.NDArray[Any]]:
+    """Return all columns but the last, and the last."""
+    if isinstance(values, np.ndarray):
+        return values[:, :-1], values[:, -1]
+    return values[:-1], values[-1]
 
 
 def check_columns(

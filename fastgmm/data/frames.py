@@ -14,7 +14,7 @@ from fastgmm.data.array import ArraySource
 from fastgmm.data.batch import Batch, MissingPolicy, all_finite, check_total_weight, checked
 from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.selection import SelectedColumns, Selection
+from fastgmm.data.selection import SelectedColumns, Selection, check_label_column
 from fastgmm.data.source import sum_of_weights
 from fastgmm.data.table_file import Column, common_dtype
 
@@ -94,8 +94,13 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColu
         weights = _numbers(series[weight])
         found = None if weights is None else weights.dtype
         common_dtype(origin, [Column(weight, str(series[weight].dtype), found)])
+    labels = None
+    if (label := selection.label_column) is not None:
+        labels = _numbers(series[label])
+        found = None if labels is None else labels.dtype
+        check_label_column(origin, Column(label, str(series[label].dtype), found))
     values = [column for column in columns.values() if column is not None]
-    return SelectedColumns(features if named else None, values, weights, dtype)
+    return SelectedColumns(features if named else None, values, weights, dtype, labels)
 
 
 def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> ArraySource:
@@ -122,13 +127,13 @@ def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> Arra
     ValueError
         As `frame_columns`.
     """
-    names, columns, weights, dtype = frame_columns(frame, _ORIGIN, selection)
+    names, columns, weights, dtype, labels = frame_columns(frame, _ORIGIN, selection)
     X = _one_matrix(columns, dtype)
     if X is None:
         X = np.empty((len(columns[0]), len(columns)), dtype, order="F")
         for j, column in enumerate(columns):
             X[:, j] = column
-    return checked_array(_ORIGIN, X, weights, names, missing)
+    return checked_array(_ORIGIN, X, weights, names, missing, labels)
 
 
 def checked_array(
@@ -137,6 +142,7 @@ def checked_array(
     weights: npt.NDArray[Any] | None,
     names: tuple[str, ...] | None,
     missing: MissingPolicy,
+    labels: npt.NDArray[Any] | None = None,
 ) -> ArraySource:
     """Return rows in memory as a source.
 
@@ -152,6 +158,8 @@ def checked_array(
         Names of the columns.
     missing : {"error", "drop", "model"}
         What becomes of rows in which a value is missing.
+    labels : ndarray of shape (n_samples,) or None
+        Their labels.
 
     Returns
     -------
@@ -164,14 +172,16 @@ def checked_array(
         If a value is missing or infinite, there is no row, or none has weight.
     """
     shown = names or default_names(X.shape[1])
-    batch = checked(Batch(X, weights, origin, 0), shown, missing)
+    batch = checked(Batch(X, weights, origin, 0, labels=labels), shown, missing)
     assert isinstance(batch.values, np.ndarray)
     if not batch.n_rows:
         raise DataError(f"{origin} has no rows")
     if batch.weights is not None:
         check_total_weight(origin, sum_of_weights(batch.weights.astype(np.float64)))
     incomplete = missing == "model" and not all_finite(batch.values)
-    return ArraySource(batch.values, batch.weights, names, incomplete=incomplete)
+    return ArraySource(
+        batch.values, batch.weights, names, incomplete=incomplete, labels=batch.labels
+    )
 
 
 def _is_record_batch(data: Any) -> bool:

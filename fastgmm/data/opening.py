@@ -32,6 +32,7 @@ def open_data(
     weight_column: str | None = None,
     filter: Any = None,
     columns_if_named: Sequence[str] | None = None,
+    label_column: str | None = None,
     block_rows: int | None = None,
     memory_budget: int | str = DEFAULT_BUDGET,
     missing: MissingPolicy = "error",
@@ -60,8 +61,8 @@ def open_data(
         - a binary file object, read once as standard input is.
         - a `Source`, which is returned as it is.
     columns : sequence of str, default=None
-        The columns to use, in this order; all but `weight_column` if not given. Columns without
-        names of their own are called ``x0``, ``x1``, and so on.
+        The columns to use, in this order; all but `weight_column` and `label_column` if not given.
+        Columns without names of their own are called ``x0``, ``x1``, and so on.
     weight_column : str, default=None
         The column that holds the rows' weights.
     filter : pyarrow.compute.Expression or list of tuples, default=None
@@ -69,6 +70,9 @@ def open_data(
         ``pyarrow.compute.field("a") > 3`` or ``[("a", ">", 3)]``.
     columns_if_named : sequence of str, default=None
         As `columns`, for data whose columns have names of their own.
+    label_column : str, default=None
+        The column that holds the number of each row's component, counted from 0, and -1 or
+        nothing where it is not known: for a mixture with ``semi_supervised=True``.
     block_rows : int, default=None
         Rows of a block, rounded up to whole multiples of 1024; None for as many as suit the
         memory budget. The result does not depend on it.
@@ -114,7 +118,13 @@ def open_data(
         _names("columns_if_named", columns_if_named),
         weight_column,
         None if filter is None else as_expression(filter),
+        label_column,
     )
+    if label_column is not None and label_column in (weight_column, *(columns or ())):
+        raise ValueError(
+            f"label_column is {label_column!r}, which is weight_column or among columns, too: a "
+            "column can be only one of them"
+        )
     options = _reading_options(block_rows, memory_budget, missing, on_error)
     if isinstance(data, Source):
         if selection != Selection() or options != ReadingOptions():
@@ -202,6 +212,6 @@ def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Sou
     array = np.asarray(data)
     if array.dtype.kind in "OSUT":
         raise TypeError(f"cannot read data from an object of type {type(data).__name__}")
-    names, values, weights, dtype = selection.of_matrix("the array", array)
+    names, values, weights, dtype, labels = selection.of_matrix("the array", array)
     X = np.asarray(values, dtype)
-    return checked_array("the array", X, weights, names, options.missing)
+    return checked_array("the array", X, weights, names, options.missing, labels)

@@ -34,12 +34,15 @@ class SelectedColumns(NamedTuple):
         Weights of the rows.
     dtype : dtype
         float32 if all features are, else float64.
+    labels : ndarray of shape (n_rows,) or None
+        Labels of the rows, NaN where there is none.
     """
 
     names: tuple[str, ...] | None
     values: list[npt.NDArray[Any]] | npt.NDArray[Any]
     weights: npt.NDArray[Any] | None
     dtype: np.dtype[Any]
+    labels: npt.NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +52,27 @@ class Selection:
     Attributes
     ----------
     columns : tuple of str or None
-        The columns, in this order; None for all but the weights.
+        The columns, in this order; None for all but weights and labels.
     columns_if_named : tuple of str or None
         The same, for data whose columns have names of their own.
     weight_column : str or None
         The column that holds weights.
     filter : pyarrow.compute.Expression, list of tuples, or None
         Which rows are wanted.
+    label_column : str or None
+        The column that holds labels, numbers of components.
     """
 
     columns: tuple[str, ...] | None = None
     columns_if_named: tuple[str, ...] | None = None
     weight_column: str | None = None
     filter: Any = None
+    label_column: str | None = None
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """The columns that hold weights and labels."""
+        return tuple(name for name in (self.weight_column, self.label_column) if name is not None)
 
     def named_columns(self, named: bool) -> tuple[str, ...] | None:
         """Return the columns that were asked for, or None if it is all of them.
@@ -104,7 +115,7 @@ class Selection:
         """
         names = [column.name for column in columns]
         wanted = self.named_columns(named)
-        chosen = choose_columns(origin, names, wanted, self.weight_column)
+        chosen = choose_columns(origin, names, wanted, self.apart)
         if wanted is None:
             optional = {column.name for column in columns if column.on_request}
             chosen = [name for name in chosen if name not in optional]
@@ -137,9 +148,33 @@ class Selection:
         check_matrix(origin, matrix.shape, matrix.dtype)
         columns = unnamed_columns(matrix.dtype, matrix.shape[1])
         names = self.features(origin, columns, named=False)
-        weights = None
-        if self.weight_column is not None:
-            weights = matrix[:, column_numbers(columns, [self.weight_column])[0]]
+        weights, labels = (
+            None if name is None else matrix[:, column_numbers(columns, [name])[0]]
+            for name in (self.weight_column, self.label_column)
+        )
         values = chosen_columns(matrix, column_numbers(columns, names))
         dtype = common_dtype(origin, columns)
-        return SelectedColumns(names if self.columns else None, values, weights, dtype)
+        return SelectedColumns(names if self.columns else None, values, weights, dtype, labels)
+
+
+def check_label_column(origin: str, column: Column) -> None:
+    """Make sure that a column of labels holds numbers.
+
+    Parameters
+    ----------
+    origin : str
+        What it is in, as messages name it.
+    column : Column
+        The column.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
+    if column.dtype is None:
+        raise DataError(
+            f"the labels in column {column.name!r} of {origin} are no numbers ({column.type}): "
+            "give the number of each row's component, counted from 0, and -1 or nothing where it "
+            "is not known"
+        )

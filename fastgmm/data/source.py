@@ -85,6 +85,13 @@ class Source(ABC):
         A block may be overwritten once the next one is asked for.
         """
 
+    def labels(self) -> FloatArray | None:
+        """Return the labels of the rows, NaN where there is none; None if they have none.
+
+        A source that is no array goes through the rows to find them.
+        """
+        return None
+
     def note_size(self, n_samples: int, total_weight: float) -> None:  # noqa: B027  # most know
         """Take over what an earlier reading of the same rows found, where that is not known.
 

@@ -73,6 +73,8 @@ class StreamSource(Source):
         How to read.
     expected_samples : int or None
         Number of rows that the data say they have, before any is left out.
+    has_labels : bool
+        Whether batches can have labels.
     """
 
     replayable = True
@@ -95,6 +97,7 @@ class StreamSource(Source):
         has_weights: bool,
         options: ReadingOptions,
         expected_samples: int | None = None,
+        has_labels: bool = False,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.n_features = n_features
@@ -108,6 +111,7 @@ class StreamSource(Source):
         """What the last pass left out because it is damaged."""
         self._warned: list[str] = []
         self._has_weights = has_weights
+        self._has_labels = has_labels
         self._n_samples: int | None = None
         self._total_weight = 0.0
         self._started = False
@@ -125,6 +129,10 @@ class StreamSource(Source):
     @abstractmethod
     def _batches(self) -> Iterator[Batch]:
         """Return the rows from the first on; runs in a thread of its own."""
+
+    def _labelled_batches(self) -> Iterator[Batch]:
+        """Return the rows from the first on, with their labels."""
+        return self._batches()
 
     @abstractmethod
     def _identity(self) -> dict[str, Any]:
@@ -152,6 +160,36 @@ class StreamSource(Source):
             for _ in self.blocks():
                 pass
         return self._total_weight
+
+    def labels(self) -> FloatArray | None:
+        """Return the labels of the rows, NaN where there is none; None if they have none.
+
+        Raises
+        ------
+        DataError
+            As `blocks`.
+        ValueError
+            If the rows can be gone through only once, which the labels would leave none of.
+        """
+        if not self._has_labels:
+            return None
+        if not self.replayable:
+            raise ValueError(
+                f"{self.description()} can be gone through only once, and its labels are read "
+                "first: give what can be read again"
+            )
+        names = self._shown_names()
+        found: list[FloatArray] = []
+        with closing(self._labelled_batches()) as batches:  # type: ignore[type-var]
+            for batch in batches:
+                kept = checked(batch, names, self.options.missing)
+                assert kept.labels is not None
+                found.append(np.array(kept.labels, dtype=np.float64))
+        return np.concatenate(found) if found else np.empty(0)
+
+    def _shown_names(self) -> tuple[str, ...]:
+        """Return the names of the features in messages."""
+        return self.feature_names or default_names(self.n_features)
 
     def note_size(self, n_samples: int, total_weight: float) -> None:
         """Take over what an earlier reading of the same rows found.
@@ -265,7 +303,7 @@ class StreamSource(Source):
         block: Rows | None = None  # one that batches are copied to, and not full yet
         filled = 0
         self._dropped = False
-        names = self.feature_names or default_names(self.n_features)
+        names = self._shown_names()
         for unchecked in self._batches():
             batch = unchecked
             if not self._sound:

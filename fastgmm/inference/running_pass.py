@@ -276,7 +276,14 @@ class RunningPass:
             Their weights.
         log_density, labels, responsibilities : ndarray or None
             Receive the values of the rows, or, for passes over given ones, hold them.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer labels than rows, beyond which no kernel must read.
         """
+        if labels is not None and len(labels) < len(X):
+            raise ValueError("there are more rows than labels: give one for each row")
         task = self._task_type(
             X=X,
             weights=np.empty(0) if weights is None else weights,

@@ -359,3 +359,77 @@ def test_memory_budget_bounds_blocks(tmp_path):
         source = open_data(form, memory_budget="1MB")
         assert max(block.nbytes for block, _ in source.blocks()) <= 2**20 / 16
     assert open_data(path, memory_budget=1).block_rows == 1024
+
+
+def labelled(n_samples=3000):
+    """Return rows of which the last column holds labels, NaN for some."""
+    X = rows(n_samples)
+    X[:, 2] = np.arange(n_samples) % 3
+    X[::5, 2] = np.nan
+    return X
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMS) - ONCE - {"list of lists"}))
+def test_labels_are_a_column_apart(tmp_path, form):
+    X = labelled()
+    (tmp_path / "complete").mkdir()
+    complete = open_data(FORMS[form](tmp_path / "complete", rows(3000)))
+    name = "x2" if complete.feature_names is None else "c"
+    assert complete.labels() is None
+    source = open_data(FORMS[form](tmp_path, X), label_column=name, block_rows=1024)
+    np.testing.assert_array_equal(source.labels(), X[:, 2])
+    assert source.labels().dtype == np.float64
+    np.testing.assert_array_equal(all_rows(source), X[:, :2])
+    assert source.n_features == 2
+
+
+@pytest.mark.parametrize("write", [write_parquet, write_csv, write_npy])
+def test_labels_of_rows_that_are_left_out_are_left_out(tmp_path, write):
+    X = labelled()
+    X[3::7, 1] = np.nan
+    path = write(tmp_path / f"rows.{write.__name__[6:]}", X)
+    name = "x2" if write is write_npy else "c"
+    weight = "x0" if write is write_npy else "a"
+    kept = ~np.isnan(X[:, 1]) & ~np.isnan(X[:, 0])
+    source = open_data(path, missing="drop", label_column=name)
+    np.testing.assert_array_equal(source.labels(), X[kept, 2])
+    np.testing.assert_array_equal(all_rows(source), X[kept, :2])
+    X[:, 0] = np.abs(X[:, 0])
+    path = write(tmp_path / f"weighted.{write.__name__[6:]}", X)
+    source = open_data(path, missing="drop", label_column=name, weight_column=weight)
+    np.testing.assert_array_equal(source.labels(), X[kept, 2])
+    np.testing.assert_array_equal(all_rows(source), X[kept, 1:2])
+    assert source.n_samples == kept.sum()
+
+
+def test_labels_of_rows_that_a_filter_leaves(tmp_path):
+    X = labelled()
+    path = write_parquet(tmp_path / "rows.parquet", X)
+    source = open_data(path, filter=[("b", ">", 2.0)], label_column="c")
+    np.testing.assert_array_equal(source.labels(), X[X[:, 1] > 2.0, 2])
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "frame"])
+def test_labels_in_words_are_refused(tmp_path, form):
+    frame = pd.DataFrame({"a": [1.0, 2.0], "kind": ["red", "green"]})
+    if form != "frame":
+        path = tmp_path / f"rows.{form}"
+        frame.to_csv(path, index=False) if form == "csv" else frame.to_parquet(path)
+        frame = path
+    with pytest.raises(DataError, match=r"labels in column 'kind' of .* are no numbers .*from 0"):
+        open_data(frame, label_column="kind")
+
+
+def test_a_column_of_labels_is_nothing_else():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [0, 1]})
+    for other in ({"weight_column": "b"}, {"columns": ["a", "b"]}):
+        with pytest.raises(ValueError, match=r"label_column is 'b'.*only one of them"):
+            open_data(frame, label_column="b", **other)
+    with pytest.raises(ValueError, match="no column 'c'"):
+        open_data(frame, label_column="c")
+
+
+def test_labels_of_what_comes_once_cannot_be_read_first():
+    source = open_data(iter([rows(10)]), label_column="x2")
+    with pytest.raises(ValueError, match="only once, and its labels are read first"):
+        source.labels()
