@@ -372,11 +372,13 @@ def labelled(n_samples=3000):
 @pytest.mark.parametrize("form", sorted(set(FORMS) - ONCE - {"list of lists"}))
 def test_labels_are_a_column_apart(tmp_path, form):
     X = labelled()
-    (tmp_path / "complete").mkdir()
+    for name in ("complete", "labelled"):
+        (tmp_path / name).mkdir()
     complete = open_data(FORMS[form](tmp_path / "complete", rows(3000)))
     name = "x2" if complete.feature_names is None else "c"
     assert complete.labels() is None
-    source = open_data(FORMS[form](tmp_path, X), label_column=name, block_rows=1024)
+    given = FORMS[form](tmp_path / "labelled", X)
+    source = open_data(given, label_column=name, block_rows=1024)
     np.testing.assert_array_equal(source.labels(), X[:, 2])
     assert source.labels().dtype == np.float64
     np.testing.assert_array_equal(all_rows(source), X[:, :2])
