@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skl2onnx import to_onnx
 
 from fastgmm import GaussianMixture
+from tests.structures import ANY_FEATURES
 
 SCIKIT_LEARN_TYPES = ["full", "tied", "diag", "spherical"]
-ALL_TYPES = [*SCIKIT_LEARN_TYPES, "tied_diag", "tied_spherical"]
 FITTED = [
     "weights_",
     "means_",
@@ -52,7 +52,7 @@ def test_there_and_back_nothing_is_lost(covariance_type, dtype):
     assert {name: ours.get_params()[name] for name in known} == known
 
 
-@pytest.mark.parametrize("covariance_type", ALL_TYPES)
+@pytest.mark.parametrize("covariance_type", ANY_FEATURES)
 def test_both_give_the_same_values(covariance_type):
     X = rows()
     ours = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(X)
@@ -65,7 +65,18 @@ def test_both_give_the_same_values(covariance_type):
 
 @pytest.mark.parametrize(
     ("covariance_type", "precisions", "nearest", "shape"),
-    [("tied_diag", [1.0, 2.0, 3.0], "diag", (3, 3)), ("tied_spherical", 2.0, "spherical", (3,))],
+    [
+        ("tied_diag", [1.0, 2.0, 3.0], "diag", (3, 3)),
+        ("EEI", [1.0, 2.0, 3.0], "diag", (3, 3)),
+        ("tied_spherical", 2.0, "spherical", (3,)),
+        ("EII", 2.0, "spherical", (3,)),
+        ("EVI", np.ones((3, 3)), "diag", (3, 3)),
+        ("VVI", np.ones((3, 3)), "diag", (3, 3)),
+        ("VII", np.ones(3), "spherical", (3,)),
+        ("EEE", np.eye(3), "tied", (3, 3)),
+        ("VEV", np.stack(3 * [np.eye(3)]), "full", (3, 3, 3)),
+        ("VVV", np.stack(3 * [np.eye(3)]), "full", (3, 3, 3)),
+    ],
 )
 def test_structures_of_our_own_become_the_nearest(covariance_type, precisions, nearest, shape):
     ours = GaussianMixture(3, covariance_type=covariance_type, precisions_init=precisions)
@@ -142,7 +153,7 @@ def test_something_else_is_refused(other):
         GaussianMixture.from_sklearn(other)
 
 
-@pytest.mark.parametrize("covariance_type", ALL_TYPES)
+@pytest.mark.parametrize("covariance_type", ANY_FEATURES)
 def test_onnx(covariance_type):
     X = rows(np.float32).to_numpy()
     mixture = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(X)

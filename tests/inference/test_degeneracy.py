@@ -110,6 +110,22 @@ def test_held_covariances_never_lower_the_log_likelihood(name, seed):
         parameters = held
 
 
+@every_structure
+def test_held_covariances_are_still_of_the_structure(name):
+    """Where components depend on each other, none is held without the others."""
+    source = ArraySource(problem("overlapping").X)
+    kind = structure(name)
+    start, _ = initialise(
+        source, 3, kind, Regularisation.none(3), random_state=np.random.RandomState(0)
+    )
+    for amounts in ([0.3, 0.0, 0.1], [5.0, 5.0, 5.0]):
+        spoilt = Regularisation(np.array(amounts), np.zeros(3, dtype=bool))
+        proposal, statistics = em_step(source, start, kind, spoilt)
+        held = hold_covariances(kind, statistics, start, proposal)
+        near = kind.nearest(held)
+        assert_allclose(near.whiteners, held.whiteners, rtol=1e-7, atol=1e-9)
+
+
 def test_a_proposal_that_is_better_is_left_alone():
     source = ArraySource(problem("overlapping").X)
     none = Regularisation.none(3)
