@@ -240,7 +240,17 @@ def test_version_and_help(tmp_path):
     version = succeed("--version", cwd=tmp_path, run=in_process)
     assert version == f"fastgmm {fastgmm.__version__}\n"
     text = succeed(cwd=tmp_path, run=in_process)
-    for command in ("fit", "predict", "score", "sample", "info", "segment", "warmup", "bench"):
+    for command in (
+        "fit",
+        "predict",
+        "score",
+        "impute",
+        "sample",
+        "info",
+        "segment",
+        "warmup",
+        "bench",
+    ):
         assert f"\n  {command} " in text
 
 

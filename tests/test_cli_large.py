@@ -117,6 +117,48 @@ def test_rows_with_missing_values_may_be_left_out(tmp_path):
     assert "499 rows" in text
 
 
+def test_missing_values_may_be_modelled(tmp_path):
+    X = rows(3000)
+    holes = X.copy()
+    holes[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+    nulls = {name: pa.array(holes[:, j], from_pandas=True) for j, name in enumerate(NAMES)}
+    parquet.write_table(pa.table(nulls), tmp_path / "holes.parquet", row_group_size=700)
+    text = fit(tmp_path, "holes.parquet", "--missing", "model", "-o", "model.fgm")
+    assert "3000 rows" in text
+    fitted = fastgmm.load(tmp_path / "model.fgm")
+    expected = fastgmm.GaussianMixture(2, missing="model", random_state=0).fit(holes)
+    np.testing.assert_array_equal(fitted.means_, expected.means_)
+    np.testing.assert_array_equal(fitted.trace_, expected.trace_)
+    command = ("holes.parquet", "-m", "model.fgm")
+    document = json.loads(succeed("score", *command, "--json", cwd=tmp_path))
+    assert document["log_likelihood"] == fitted.lower_bound_
+    succeed("predict", *command, "-o", "labels.parquet", cwd=tmp_path)
+    labels = parquet.read_table(tmp_path / "labels.parquet")["component"].to_numpy()
+    np.testing.assert_array_equal(labels, expected.predict(holes))
+    succeed("impute", *command, "-o", "whole.parquet", cwd=tmp_path)
+    table = parquet.read_table(tmp_path / "whole.parquet")
+    assert table.column_names == list(NAMES)
+    whole = np.column_stack([table[name].to_numpy() for name in NAMES])
+    np.testing.assert_array_equal(whole, expected.impute(holes))
+    succeed("impute", *command, "--draw", "-o", "drawn.parquet", cwd=tmp_path)
+    drawn = parquet.read_table(tmp_path / "drawn.parquet")[NAMES[0]].to_numpy()
+    seen = ~np.isnan(holes[:, 0])
+    np.testing.assert_array_equal(drawn[seen], X[seen, 0])
+    assert np.isfinite(drawn).all()
+    assert not np.isin(drawn[~seen], whole[:, 0]).any()
+
+
+def test_missing_values_of_standard_input_may_be_modelled(tmp_path):
+    holes = rows(600)
+    holes[::5, 0] = np.nan
+    write_csv(tmp_path / "holes.csv", holes)
+    options = ("-k", 2, "--random-state", 0, "-q", "--missing", "model", "-o", "piped.fgm")
+    done = pipe(tmp_path, "holes.csv", "fit", "-", *options)
+    assert done.returncode == 0, done.stderr
+    fit(tmp_path, "holes.csv", "--missing", "model", "-o", "file.fgm")
+    assert_same_model(tmp_path, "piped.fgm", "file.fgm")
+
+
 def test_damaged_files_may_be_left_out(tmp_path):
     write_parquet(tmp_path / "1.parquet", rows(500))
     (tmp_path / "2.parquet").write_bytes((tmp_path / "1.parquet").read_bytes()[:-50])

@@ -24,6 +24,7 @@ application = typer.Typer(
 application.command("fit")(fitting.fit)
 application.command("predict")(evaluation.predict)
 application.command("score")(evaluation.score)
+application.command("impute")(evaluation.impute)
 application.command("sample")(evaluation.sample)
 application.command("info")(information.info)
 application.command("segment")(segmentation.segment)

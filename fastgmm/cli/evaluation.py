@@ -1,4 +1,4 @@
-"""The commands ``predict``, ``score`` and ``sample``: using a fitted model."""
+"""The commands ``predict``, ``score``, ``impute`` and ``sample``: using a fitted model."""
 
 from __future__ import annotations
 
@@ -91,6 +91,29 @@ def score(
                 "AIC": f"{scores['aic']:.2f}",
             }
         )
+
+
+def impute(
+    data: options.Data,
+    model: options.ModelFile,
+    output: TableOutput = None,
+    memory: options.Memory = "1GB",
+    draw: Annotated[
+        bool,
+        typer.Option("--draw", help="Draw what is missing, instead of taking its expected value."),
+    ] = False,
+    random_state: options.RandomState = None,
+    n_jobs: options.NJobs = None,
+) -> None:
+    """Fill in what is missing in the rows."""
+    check_output(output)
+    check_not_read(output, data)
+    stored = load_model(model, missing="model", n_jobs=n_jobs, random_state=random_state)
+    rows = open_rows(data, stored, memory=memory)
+    names = stored.feature_names or default_names(rows.n_features)
+    blocks = stored.mixture.impute_blocks(rows, 1 if draw else None)
+    tables = (block[0] if draw else block for block in blocks)
+    write_columns(output, ({name: X[:, j] for j, name in enumerate(names)} for X in tables))
 
 
 def sample(

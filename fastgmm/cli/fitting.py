@@ -104,6 +104,7 @@ def fit(
         "init_params": init_params,
         "reg_covar": reg_covar,
         "reg_covar_scale": reg_covar_scale,
+        "missing": "model" if missing == "model" else "error",
         "random_state": random_state,
         "n_jobs": n_jobs,
         "checkpoint": None if checkpoint is None else str(checkpoint),
@@ -152,7 +153,13 @@ def _replayable(source: Source, memory: str) -> Source:
     from fastgmm.data.spool import SpooledSource
     from fastgmm.data.stream import ReadingOptions
 
-    return SpooledSource(source, ReadingOptions(memory_budget=bytes_of_memory(memory)))
+    return SpooledSource(
+        source,
+        ReadingOptions(
+            memory_budget=bytes_of_memory(memory),
+            missing="model" if source.incomplete else "error",
+        ),
+    )
 
 
 def _summarise(

@@ -86,7 +86,8 @@ def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
     ----------
     paths : list of str
         Tables. If they and the model have names for their columns, those of the model are used,
-        in its order; if not, the columns must be as many as the model's.
+        in its order; if not, the columns must be as many as the model's. Values may be missing
+        if they may for the model.
     model : LoadedModel
         The fitted mixture.
     memory : str
@@ -99,7 +100,12 @@ def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
     """
     from fastgmm.data.opening import open_data  # which takes a while
 
-    source = open_data(paths, columns_if_named=model.feature_names, memory_budget=memory)
+    source = open_data(
+        paths,
+        columns_if_named=model.feature_names,
+        memory_budget=memory,
+        missing=model.mixture.missing,
+    )
     n_features = model.mixture.n_features_in_
     if source.n_features != n_features:
         raise ValueError(

@@ -51,8 +51,11 @@ Memory = Annotated[
     typer.Option(metavar="SIZE", help="What reading the data may take, as 500MB or 2GB."),
 ]
 MissingPolicy = Annotated[
-    Literal["error", "drop"],
-    typer.Option("--missing", help="Rows with missing values: an error, or left out."),
+    Literal["error", "drop", "model"],
+    typer.Option(
+        "--missing",
+        help="Rows with missing values: an error, left out, or fitted by what is there.",
+    ),
 ]
 ModelFile = Annotated[
     Path,
