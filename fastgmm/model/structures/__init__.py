@@ -6,10 +6,6 @@ non-Gaussian clustering", Biometrics 49): a volume λ_k, a shape A_k, diagonal o
 an orientation D_k, orthogonal. Each of the three may be equal or vary.
 """
 
-import numpy as np
-
-from fastgmm.model.regularisation import Regularisation
-from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures.covariance_structure import CovarianceStructure, Spread
 from fastgmm.model.structures.registry import STRUCTURE_NAMES, structure
 from fastgmm.model.structures.whitening import smallest_raised, whiten_matrices
@@ -22,8 +18,3 @@ __all__ = [
     "structure",
     "whiten_matrices",
 ]
-
-
-def _whiten_matrices(covariances: FloatArray, regularisation: Regularisation) -> FloatArray:
-    np.einsum("kii->ki", covariances)[...] += regularisation.amounts
-    return whiten_matrices(covariances, regularisation)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgmm.model.parameters import invert_triangles
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures.covariance_structure import CovarianceStructure, Spread
 from fastgmm.model.structures.principal_axes import compose, principal_axes
@@ -68,6 +69,8 @@ class _Balance(NamedTuple):
     traces: FloatArray
 
 
+_NOWHERE = _Balance(np.inf, np.empty(0), np.empty(0))
+
 _Measure = Callable[[FloatArray], _Balance]
 """Returns the balance for weights w_k e^u_k of the components."""
 
@@ -113,7 +116,7 @@ class VaryingVolumes(CovarianceStructure):
         def measure(factors: FloatArray) -> _Balance:
             weighted = factors[:, None, None] * present
             root = np.linalg.cholesky(weighted.sum(axis=0))
-            inverse = np.linalg.inv(root)
+            (inverse,) = invert_triangles(root[None])
             parts = inverse @ weighted @ inverse.T
             return _Balance(
                 2.0 * float(np.log(np.diagonal(root)).sum()),
@@ -173,11 +176,14 @@ def _balanced_factors(spread: Spread, traces: FloatArray, measure: _Measure) -> 
     if not traces.all():
         lost = int(np.flatnonzero(present)[np.argmin(traces)])
         raise ill_defined(lost, "its variances are all 0", len(present))
-    descent = _Descent(shares, spread.covariances.shape[1], measure)
     if spread.before is None:
-        descent.go(-np.log(traces))
+        start = np.zeros_like(shares)
     else:
-        descent.go(-log_volumes(spread.before.whiteners[present]))
+        start = -log_volumes(spread.before.whiteners[present])
+    descent = _Descent(shares, spread.covariances.shape[1], measure, start)
+    if spread.before is None:
+        # Celeux and Govaert's step, which lands near the optimum from however far away.
+        descent.go(-np.log(traces))
     for _ in range(_MOST_STEPS):
         if not descent.step():
             break
@@ -189,14 +195,20 @@ def _balanced_factors(spread: Spread, traces: FloatArray, measure: _Measure) -> 
 
 
 class _Descent:
-    """Steps of Newton's method towards the best u, from equal volumes."""
+    """Steps of Newton's method towards the best u.
 
-    def __init__(self, shares: FloatArray, n_features: int, measure: _Measure) -> None:
+    Where volumes to begin with are too far apart, it begins with equal ones.
+    """
+
+    def __init__(
+        self, shares: FloatArray, n_features: int, measure: _Measure, start: FloatArray
+    ) -> None:
         self.shares = shares
         self.n_features = n_features
         self.measure = measure
-        self.exponents = np.zeros_like(shares)
-        self.balance = measure(shares)
+        self.exponents, self.balance = np.zeros_like(shares), _NOWHERE
+        if not self.go(start):
+            self.balance = measure(shares)
 
     @property
     def _wanted(self) -> FloatArray:
@@ -238,8 +250,8 @@ class _Descent:
             balance = self.measure(self.shares * np.exp(exponents))
         except np.linalg.LinAlgError:
             return False
-        before = self.balance.log_determinant
-        if balance.log_determinant > before - fall + _ROUNDING * (1.0 + abs(before)):
+        now = balance.log_determinant
+        if now > self.balance.log_determinant - fall + _ROUNDING * (1.0 + abs(now)):
             return False
         self.exponents, self.balance = exponents, balance
         return True
