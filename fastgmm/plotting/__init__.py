@@ -6,5 +6,6 @@ They need matplotlib, from the extra ``plot``, which is imported when the first 
 from fastgmm.plotting.convergence import ConvergenceDisplay
 from fastgmm.plotting.criterion import CriterionDisplay
 from fastgmm.plotting.entropy import EntropyDisplay
+from fastgmm.plotting.operating_point import OperatingPointDisplay
 
-__all__ = ["ConvergenceDisplay", "CriterionDisplay", "EntropyDisplay"]
+__all__ = ["ConvergenceDisplay", "CriterionDisplay", "EntropyDisplay", "OperatingPointDisplay"]
