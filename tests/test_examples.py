@@ -22,7 +22,9 @@ def run(name, *arguments):
     )
 
 
-@pytest.mark.parametrize("name", ["plot_own_structure.py", "plot_stream.py", "plot_wine.py"])
+@pytest.mark.parametrize(
+    "name", ["plot_own_structure.py", "plot_stream.py", "plot_variational.py", "plot_wine.py"]
+)
 def test_runs(name):
     process = run(name)
     assert process.returncode == 0, process.stderr
@@ -47,6 +49,7 @@ def test_every_example_is_tested():
         "plot_own_structure.py",
         "plot_photograph.py",
         "plot_stream.py",
+        "plot_variational.py",
         "plot_wine.py",
     }
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
