@@ -476,6 +476,11 @@ class GaussianMixture(
             self, X, sample_weight, reset=True, ensure_min_samples=2, missing=self.missing
         )
         check_replayable(self, source)
+        if source.incomplete and self.noise_volume is not None:
+            raise ValueError(
+                "noise_volume and missing='model' do not go together: uniform noise has no "
+                "density for part of a row; leave out the noise, or the rows that lack values"
+            )
         check_enough_rows(source, self.n_components)
         kind = self._structure()
         kind.check_features(source.n_features)
