@@ -23,7 +23,14 @@ def run(name, *arguments):
 
 
 @pytest.mark.parametrize(
-    "name", ["plot_own_structure.py", "plot_stream.py", "plot_variational.py", "plot_wine.py"]
+    "name",
+    [
+        "plot_outliers.py",
+        "plot_own_structure.py",
+        "plot_stream.py",
+        "plot_variational.py",
+        "plot_wine.py",
+    ],
 )
 def test_runs(name):
     process = run(name)
@@ -46,6 +53,7 @@ def test_photograph_leaves_pictures_and_a_model(tmp_path):
 
 def test_every_example_is_tested():
     tested = {
+        "plot_outliers.py",
         "plot_own_structure.py",
         "plot_photograph.py",
         "plot_stream.py",
