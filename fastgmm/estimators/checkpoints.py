@@ -90,7 +90,9 @@ class Checkpoint:
             self._written_at = time.monotonic()
 
     @classmethod
-    def of(cls, estimator: Any, source: Source) -> Self | None:
+    def of(
+        cls, estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
+    ) -> Self | None:
         """Return the checkpoint of a fit.
 
         Parameters
@@ -100,6 +102,8 @@ class Checkpoint:
             whether to go on from what is there.
         source : Source
             The data.
+        known : ndarray of shape (n_samples,) or None
+            Components that rows are known to come from.
 
         Returns
         -------
@@ -116,7 +120,7 @@ class Checkpoint:
         return cls(
             estimator.checkpoint,
             estimator.checkpoint_interval,
-            ingredients(estimator, source),
+            ingredients(estimator, source, known),
             estimator.resume,
         )
 
@@ -166,7 +170,9 @@ class Checkpoint:
         self.write()
 
 
-def ingredients(estimator: Any, source: Source) -> dict[str, Any]:
+def ingredients(
+    estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
+) -> dict[str, Any]:
     """Return what the result of a fit depends on, in values that JSON knows.
 
     Parameters
@@ -175,6 +181,8 @@ def ingredients(estimator: Any, source: Source) -> dict[str, Any]:
         Whose class and parameters to tell.
     source : Source
         The data.
+    known : ndarray of shape (n_samples,) or None
+        Components that rows are known to come from.
 
     Returns
     -------
@@ -189,7 +197,7 @@ def ingredients(estimator: Any, source: Source) -> dict[str, Any]:
     return {
         "class": type(estimator).__name__,
         "parameters": parameters,
-        "data": source.fingerprint(),
+        "data": {**source.fingerprint(), "y": _told(known)},
     }
 
 

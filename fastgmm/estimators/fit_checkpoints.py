@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.utils import check_random_state
 
 from fastgmm.data.source import Source
@@ -43,6 +44,8 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         to go on from what is there.
     source : Source
         The data. Its size is taken over from the checkpoint.
+    known : ndarray of shape (n_samples,) or None
+        Components that rows are known to come from.
 
     Attributes
     ----------
@@ -61,11 +64,13 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         If it is damaged.
     """
 
-    def __init__(self, estimator: Any, source: Source) -> None:
+    def __init__(
+        self, estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
+    ) -> None:
         self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
         self.resumed: FitState[_State, _Fitted] | None = None
         self._source = source
-        self._checkpoint = Checkpoint.of(estimator, source)
+        self._checkpoint = Checkpoint.of(estimator, source, known)
         self._stored: StoredModel | None = None
         if self._checkpoint is not None:
             self._stored = self._checkpoint.found

@@ -28,10 +28,11 @@ from fastgmm.estimators.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.fit_warnings import warn_of_fit
 from fastgmm.estimators.imputation import Imputation
 from fastgmm.estimators.information_criteria import InformationCriteria
+from fastgmm.estimators.labels import Labels, known_components, label_column
 from fastgmm.estimators.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.progress import FitProgress
 from fastgmm.estimators.starts import check_enough_rows, drawn_starts, result_before
-from fastgmm.estimators.terms import model_terms
+from fastgmm.estimators.terms import check_complete, model_terms
 from fastgmm.estimators.validation import (
     N_JOBS_CONSTRAINTS,
     Missing,
@@ -134,6 +135,10 @@ class GaussianMixture(
         Not None for uniform noise beside the components: rows that come from none of them. The
         number is the hypervolume of the region that the noise is spread over; "auto" is that of
         the smaller of two boxes around the rows, along the features or the principal axes.
+    semi_supervised : bool, default=False
+        Whether `fit` takes components of rows that are known as its `y`. These rows keep them.
+        A start then has each labelled component where its rows are, and the others where
+        `init_params` finds them. `y` is ignored otherwise, and by all other methods always.
     step_exponent : float, default=0.6
         α in the step (t + t₀)^-α by which `partial_fit` moves the mixture at the t-th unit of
         rows; a unit is as many as the mixture was begun from. Above 0.5 and at most 1, where all
@@ -175,7 +180,7 @@ class GaussianMixture(
     lower_bound_ : float
         Mean log-likelihood of a row under the fitted mixture, in nats. With `priors`, the
         logarithm of the prior's density, up to a constant, is part of it, divided by the number
-        of rows.
+        of rows; and with `semi_supervised`, what is known of rows.
     lower_bounds_ : list of float
         The same after each of the `n_iter_` iterations.
     trace_ : ndarray of shape (`n_iter_` + 1,)
@@ -286,6 +291,7 @@ class GaussianMixture(
         "resume": ["boolean"],
         "priors": [StrOptions(set(PRIORS_NAMES)), ConjugatePriors, None],
         "noise_volume": [StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
+        "semi_supervised": ["boolean"],
         **STEP_CONSTRAINTS,
     }
 
@@ -315,6 +321,7 @@ class GaussianMixture(
         resume: bool = False,
         priors: Literal["mclust"] | ConjugatePriors | None = None,
         noise_volume: Literal["auto"] | float | None = None,
+        semi_supervised: bool = False,
         step_exponent: float = 0.6,
         step_offset: float = 1.0,
         averaging: bool = False,
@@ -343,21 +350,23 @@ class GaussianMixture(
         self.resume = resume
         self.priors = priors
         self.noise_volume = noise_volume
+        self.semi_supervised = semi_supervised
         self.step_exponent = step_exponent
         self.step_offset = step_offset
         self.averaging = averaging
         self.forgetting = forgetting
 
     @validated_fit
-    def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:
+    def fit(self, X: Rows, y: Labels = None, sample_weight: Weights = None) -> Self:
         """Fit the mixture to rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows. Files are read again in every pass and never held in memory as a whole.
-        y : Ignored
-            Taken so that the mixture can be part of a pipeline.
+        y : array-like of int of shape (n_samples,) or str, default=None
+            With `semi_supervised`, the component of each row, counted from 0, and -1 or NaN where
+            it is not known; or the name of the column of `X` that holds them. Ignored otherwise.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
             weight of w counts as w copies of the row.
@@ -370,8 +379,8 @@ class GaussianMixture(
         Raises
         ------
         ValueError
-            If the rows, the weights or the starting values are not possible, or if a component
-            collapses and `reg_covar` is 0.
+            If the rows, the weights, the labels or the starting values are not possible, or if a
+            component collapses and `reg_covar` is 0.
 
         Warns
         -----
@@ -385,7 +394,7 @@ class GaussianMixture(
 
     @validated_fit
     def fit_predict(
-        self, X: Rows, y: Any = None, sample_weight: Weights = None
+        self, X: Rows, y: Labels = None, sample_weight: Weights = None
     ) -> npt.NDArray[np.int64]:
         """Fit the mixture and return the component that each row most likely comes from.
 
@@ -397,7 +406,7 @@ class GaussianMixture(
         Returns
         -------
         ndarray of int64 of shape (n_samples,)
-            The same as ``fit(X).predict(X)``.
+            The same as ``fit(X, y).predict(X)``.
         """
         source = self._fit(X, y, sample_weight)
         return self._evaluate(self._label, source, self._parameters())
@@ -468,24 +477,29 @@ class GaussianMixture(
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing == "model"
+        tags.target_tags.required = getattr(self, "semi_supervised", False)
         return tags
 
-    def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
+    def _fit(self, X: Rows, y: Labels, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
         source = check_source(
-            self, X, sample_weight, reset=True, ensure_min_samples=2, missing=self.missing
+            self,
+            X,
+            sample_weight,
+            reset=True,
+            ensure_min_samples=2,
+            missing=self.missing,
+            label_column=label_column(self, y),
         )
         check_replayable(self, source)
-        if source.incomplete and self.noise_volume is not None:
-            raise ValueError(
-                "noise_volume and missing='model' do not go together: uniform noise has no "
-                "density for part of a row; leave out the noise, or the rows that lack values"
-            )
+        if self.noise_volume is not None:
+            check_complete(source)
         check_enough_rows(source, self.n_components)
         kind = self._structure()
         kind.check_features(source.n_features)
+        known = known_components(self, source, y)
         going_on = self.warm_start and hasattr(self, "converged_")
-        with EMCheckpoint(self, source) as checkpoint:
+        with EMCheckpoint(self, source, known) as checkpoint:
             terms = model_terms(self, source, kind)
             attributes = partial(
                 attributes_from_parameters, structure=kind, dtype=source.dtype, noise=terms.noise
@@ -504,7 +518,7 @@ class GaussianMixture(
                     self.n_components,
                     source.n_features,
                 )
-                starts = drawn_starts(self, source, kind, checkpoint, given, terms)
+                starts = drawn_starts(self, source, kind, checkpoint, given, terms, known)
             parameters, info = fit_best(
                 source,
                 starts.draw,
@@ -515,6 +529,7 @@ class GaussianMixture(
                 max_iter=self.max_iter,
                 previous_log_likelihood=starts.previous_log_likelihood,
                 terms=terms,
+                known=known,
                 n_jobs=self.n_jobs,
                 begin=progress.begin,
                 callback=progress.iterate,

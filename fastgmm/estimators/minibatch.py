@@ -42,7 +42,7 @@ from fastgmm.kernels.threads import effective_threads
 from fastgmm.model.covariance_types import CovarianceType
 from fastgmm.model.statistics import FloatArray
 
-_NOT_TAKEN = ("max_iter", "labels_init", "warm_start", "priors", "noise_volume")
+_NOT_TAKEN = ("max_iter", "labels_init", "warm_start", "priors", "noise_volume", "semi_supervised")
 
 
 class MiniBatchGaussianMixture(GaussianMixture):

@@ -61,6 +61,11 @@ def _can_learn(mixture: Any) -> bool:
             raise AttributeError(
                 f"partial_fit knows no {name}, and {verb} {value!r}: use fit, or {name}=None"
             )
+    if getattr(mixture, "semi_supervised", False):
+        raise AttributeError(
+            "partial_fit takes no labels, and semi_supervised is True: use fit, or "
+            "semi_supervised=False"
+        )
     if hasattr(mixture, "noise_weight_"):
         raise AttributeError(
             "partial_fit cannot go on from a mixture with noise: use fit, or a new estimator"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
@@ -13,6 +14,7 @@ from fastgmm.estimators.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.validation import GivenStart, check_labels
 from fastgmm.inference.degeneracy import regularisation_for
 from fastgmm.inference.initialisation import InitialisationInfo, initialise
+from fastgmm.inference.labelled_start import KnownRows
 from fastgmm.inference.survey import Survey, survey
 from fastgmm.model.m_step import NO_TERMS, ModelTerms
 from fastgmm.model.noise import INITIAL_SHARE
@@ -53,6 +55,7 @@ def drawn_starts(
     checkpoint: EMCheckpoint,
     given: GivenStart,
     terms: ModelTerms = NO_TERMS,
+    known: npt.NDArray[np.int64] | None = None,
 ) -> Starts:
     """Return the `n_init` starts of a fit from the beginning, after a first look at the data.
 
@@ -72,6 +75,8 @@ def drawn_starts(
         What the starts are to have.
     terms : ModelTerms
         Prior and noise, which the starts are given.
+    known : ndarray of shape (n_samples,) or None
+        Component that each row is known to come from, −1 where that is not known.
 
     Returns
     -------
@@ -97,7 +102,14 @@ def drawn_starts(
     )
     check_enough_rows(source, estimator.n_components)
     draw = surveyed_draw(
-        estimator, source, structure, surveyed, given, terms, random_state=checkpoint.random_state
+        estimator,
+        source,
+        structure,
+        surveyed,
+        given,
+        terms,
+        known,
+        random_state=checkpoint.random_state,
     )
     return Starts(draw, estimator.n_init, surveyed.regularisation)
 
@@ -109,6 +121,7 @@ def surveyed_draw(
     surveyed: Survey,
     given: GivenStart,
     terms: ModelTerms = NO_TERMS,
+    known: npt.NDArray[np.int64] | None = None,
     *,
     random_state: np.random.RandomState,
 ) -> Draw:
@@ -129,6 +142,8 @@ def surveyed_draw(
         What the starts are to have.
     terms : ModelTerms
         Prior and noise, which the starts are given.
+    known : ndarray of shape (n_samples,) or None
+        Component that each row is known to come from, −1 where that is not known.
     random_state : RandomState
         Draws them.
 
@@ -158,6 +173,7 @@ def surveyed_draw(
             means=given.means,
             precisions=given.precisions,
             prior=terms.prior,
+            known=None if known is None or labels is not None else KnownRows(source, known),
             subsampled=surveyed.subsampled and labels is None,
             n_jobs=estimator.n_jobs,
         )

@@ -38,14 +38,11 @@ def model_terms(estimator: Any, source: Source, structure: CovarianceStructure) 
     Raises
     ------
     ValueError
-        If the prior is not possible or does not follow from the data, or if noise is asked for and
-        the rows have no volume or lack values.
+        If the prior is not possible or does not follow from the data, or if these have no volume.
     """
     priors, volume = estimator.priors, estimator.noise_volume
     if priors is None and volume is None:
         return NO_TERMS
-    if volume is not None:
-        check_complete(source)
     noise = None if volume is None or volume == "auto" else UniformNoise(math.log(volume))
     if priors is None and noise is not None:
         return ModelTerms(noise=noise)
@@ -67,7 +64,7 @@ def model_terms(estimator: Any, source: Source, structure: CovarianceStructure) 
 
 
 def check_complete(source: Source) -> None:
-    """Raise if rows lack values, whose density under noise is not known.
+    """Raise if rows of a mixture with noise lack values.
 
     Parameters
     ----------
@@ -81,6 +78,6 @@ def check_complete(source: Source) -> None:
     """
     if source.incomplete:
         raise ValueError(
-            "a mixture with noise needs complete rows: leave out those that lack values "
-            "(missing='drop'), fill them in, or fit without noise_volume"
+            "noise_volume and missing='model' do not go together: uniform noise has no density "
+            "for part of a row; leave out the noise, or the rows that lack values"
         )

@@ -106,6 +106,7 @@ def check_source(
     reset: bool = False,
     ensure_min_samples: int = 1,
     missing: Missing = "error",
+    label_column: str | None = None,
 ) -> Source:
     """Return the rows and weights given to a method of an estimator as a data source.
 
@@ -128,6 +129,8 @@ def check_source(
         Fewest rows allowed in an array.
     missing : {"error", "model"}
         Whether values may be missing: NaN in arrays.
+    label_column : str or None
+        The column of `X` that holds labels and is no feature.
 
     Returns
     -------
@@ -144,9 +147,16 @@ def check_source(
         If `X` is sparse.
     """
     if is_frame(X):
-        return _check_frame(estimator, X, sample_weight, reset, ensure_min_samples, missing)
+        return _check_frame(
+            estimator, X, sample_weight, reset, ensure_min_samples, missing, label_column
+        )
     if is_data_reference(X):
-        return _check_reference(estimator, X, sample_weight, reset, missing)
+        return _check_reference(estimator, X, sample_weight, reset, missing, label_column)
+    if label_column is not None:
+        raise ValueError(
+            f"y={label_column!r} names a column, and X has no names: give an array of components, "
+            "one for each row"
+        )
     if isinstance(sample_weight, str):
         raise ValueError(
             f"sample_weight={sample_weight!r} names a column, and X has no names: give an array of "
@@ -252,12 +262,14 @@ def _check_frame(
     reset: bool,
     ensure_min_samples: int,
     missing: Missing,
+    label_column: str | None,
 ) -> ArraySource:
     """Return the rows of a data frame, with scikit-learn's rules for the names of features."""
     weight_column = sample_weight if isinstance(sample_weight, str) else None
-    source = open_data(X, weight_column=weight_column, missing=missing)
+    source = open_data(X, weight_column=weight_column, label_column=label_column, missing=missing)
     assert isinstance(source, ArraySource)  # a frame is in memory
-    features = X if weight_column is None else narwhals.from_native(X).drop(weight_column)
+    apart = [name for name in (weight_column, label_column) if name is not None]
+    features = narwhals.from_native(X).drop(*apart) if apart else X
     with config_context(array_api_dispatch=False):
         validate_data(
             estimator,
@@ -278,14 +290,19 @@ def _check_frame(
 
 
 def _check_reference(
-    estimator: Any, X: Any, sample_weight: Any, reset: bool, missing: Missing
+    estimator: Any,
+    X: Any,
+    sample_weight: Any,
+    reset: bool,
+    missing: Missing,
+    label_column: str | None,
 ) -> Source:
     """Open the data that were given, and compare or learn their features."""
     known = None if reset else getattr(estimator, "feature_names_in_", None)
     names = None if known is None else tuple(known)
     weight_column = sample_weight if isinstance(sample_weight, str) else None
     if isinstance(X, Source):
-        source = open_data(X, weight_column=weight_column)
+        source = open_data(X, weight_column=weight_column, label_column=label_column)
         if source.incomplete and missing != "model":
             raise ValueError(
                 "the rows of X may lack values, as it was opened with missing='model', and "
@@ -293,7 +310,13 @@ def _check_reference(
                 "missing='model' if it has one, or open the rows with missing='drop'"
             )
     else:
-        source = open_data(X, columns_if_named=names, weight_column=weight_column, missing=missing)
+        source = open_data(
+            X,
+            columns_if_named=names,
+            weight_column=weight_column,
+            label_column=label_column,
+            missing=missing,
+        )
     if sample_weight is not None and weight_column is None:
         source = _with_weights(source, sample_weight)
     if reset:
@@ -330,7 +353,13 @@ def _with_weights(source: Source, sample_weight: ArrayLike) -> ArraySource:
         weights = _check_sample_weight(
             sample_weight, source.X, dtype=np.float64, ensure_non_negative=True
         )
-    return ArraySource(source.X, weights, source.feature_names, incomplete=source.incomplete)
+    return ArraySource(
+        source.X,
+        weights,
+        source.feature_names,
+        incomplete=source.incomplete,
+        labels=source.labels(),
+    )
 
 
 @dataclass(frozen=True, slots=True)

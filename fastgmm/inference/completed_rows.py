@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.batch import all_finite
 from fastgmm.data.recutting import joined
 from fastgmm.data.source import Rows, Source
 from fastgmm.inference.imputation import imputed_rows
@@ -17,6 +18,22 @@ from fastgmm.inference.passes import source_moments
 
 _MOST_CORRELATED = 64
 """With more features than this, those of diagonal covariances are taken to be independent."""
+
+
+def lacks_values(source: Source) -> bool:
+    """Say whether rows, as far as that is known, lack values.
+
+    Parameters
+    ----------
+    source : Source
+        The rows. Those of an array are looked at.
+
+    Returns
+    -------
+    bool
+        Whether some may.
+    """
+    return source.incomplete and not (isinstance(source, ArraySource) and all_finite(source.X))
 
 
 class CompletedSource(Source):

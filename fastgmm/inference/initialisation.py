@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
-from fastgmm.data.batch import all_finite
 from fastgmm.data.source import Source
 from fastgmm.inference import hierarchical
-from fastgmm.inference.completed_rows import CompletedSource
+from fastgmm.inference.completed_rows import CompletedSource, lacks_values
 from fastgmm.inference.kmeans import fit_kmeans
 from fastgmm.inference.kmeans_passes import kmeans_plus_plus, nearest_centres
+from fastgmm.inference.labelled_start import KnownRows, LabelledComponents, fewest_rows
 from fastgmm.inference.passes import labelled_statistics, responsibility_statistics
 from fastgmm.inference.random_rows import random_rows
 from fastgmm.model.parameters import MixtureParameters
@@ -68,6 +68,7 @@ def initialise(
     means: FloatArray | None = None,
     precisions: FloatArray | None = None,
     prior: Prior | None = None,
+    known: KnownRows | None = None,
     subsampled: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[MixtureParameters, InitialisationInfo]:
@@ -88,6 +89,9 @@ def initialise(
         Precisions have the shape in which users see covariances of the structure.
     prior : Prior or None
         The prior under which the M-step is taken.
+    known : KnownRows or None
+        All rows, of which some are known to come from a component: it starts from these, and
+        `method` finds the others (`LabelledComponents`). Not to be given with `labels`.
 
     Returns
     -------
@@ -104,16 +108,28 @@ def initialise(
     if weights is not None and means is not None and precisions is not None:
         given = structure.from_precisions(weights, means, precisions)
         return given, InitialisationInfo("given", 0, subsampled=False)
-    statistics, info = initial_statistics(
-        source,
-        n_components,
-        diagonal=structure.is_diagonal,
-        random_state=random_state,
-        method=method,
-        labels=labels,
-        subsampled=subsampled,
-        n_jobs=n_jobs,
-    )
+    diagonal = structure.is_diagonal
+    labelled = None
+    if known is not None:
+        labelled = LabelledComponents.of(
+            known, n_components, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
+        )
+    if labelled is not None and labelled.suffice:
+        statistics = labelled.statistics
+        info = InitialisationInfo("labels", int(labelled.sizes.sum()), subsampled=False)
+    else:
+        statistics, info = initial_statistics(
+            source,
+            n_components,
+            diagonal=diagonal,
+            random_state=random_state,
+            method=method,
+            labels=labels,
+            subsampled=subsampled,
+            n_jobs=n_jobs,
+        )
+        if labelled is not None:
+            statistics = labelled.leading(statistics)
     if prior is None:
         found = structure.solve(statistics, regularisation)
     else:
@@ -179,7 +195,7 @@ def initial_statistics(
         If there are fewer rows with a positive weight than components, or if no row has a label.
     """
     # Clusters are found from whole rows.
-    if source.incomplete and not (isinstance(source, ArraySource) and all_finite(source.X)):
+    if lacks_values(source):
         completed = CompletedSource(
             source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
         )
@@ -247,7 +263,7 @@ def _from_hierarchy(
     _, first = np.unique(merges.groups, return_index=True)
     members = clusters[first]
     sizes = np.bincount(members[members >= 0], minlength=n_components)
-    return _filled(statistics, rows, few=sizes < _fewest(rows, diagonal))
+    return _filled(statistics, rows, few=sizes < fewest_rows(rows.n_features, diagonal))
 
 
 def _from_random_responsibilities(
@@ -315,15 +331,7 @@ def _around(
     ).about(centres)
     about_centres = replace(statistics, first=np.zeros_like(statistics.first))
     sizes = np.bincount(labels, minlength=len(centres))
-    return _filled(about_centres, rows, few=sizes < _fewest(rows, diagonal))
-
-
-def _fewest(rows: ArraySource, diagonal: bool) -> int:
-    """Return how many rows it takes for a covariance of a component's own.
-
-    One with fewer gets the pooled covariance: it would be stuck on them otherwise.
-    """
-    return 2 if diagonal else rows.n_features + 1
+    return _filled(about_centres, rows, few=sizes < fewest_rows(rows.n_features, diagonal))
 
 
 def _filled(

@@ -92,6 +92,21 @@ def test_priors_and_noise_come_out_the_same_again(tmp_path, monkeypatch, covaria
         mixture(tmp_path / "run.fgm", **settings).fit(X)
 
 
+def test_what_is_known_of_rows_is_part_of_a_fit(tmp_path, monkeypatch):
+    X = problem("overlapping").X
+    y = np.where(np.arange(len(X)) % 5, -1, np.arange(len(X)) % 3)
+    settings = {"semi_supervised": True, "n_init": 2}
+    whole = mixture(**settings).fit(X, y)
+    with monkeypatch.context() as patch:
+        cut_off_after(patch, 3)
+        with pytest.raises(CutOffError):
+            mixture(tmp_path / "run.fgm", **settings).fit(X, y)
+    other = np.where(y == 2, 1, y)
+    with pytest.raises(CheckpointError, match=r"fit with other data .*y: .* then, .* now"):
+        mixture(tmp_path / "run.fgm", **settings).fit(X, other)
+    assert_same_fit(mixture(tmp_path / "run.fgm", **settings).fit(X, y), whole)
+
+
 def test_held_covariances_are_held_on(tmp_path, monkeypatch):
     rng = np.random.default_rng(1)
     X = np.concatenate([rng.normal(size=(60, 2)), np.full((30, 2), 3.0)])

@@ -25,6 +25,19 @@ def evenly_spread(X, n_clusters, random_state):
     return np.repeat(np.linspace(0.0, 1.0, n_clusters)[:, None], X.shape[1], axis=1)
 
 
+class LabelledMixture(GaussianMixture):
+    """A semi-supervised mixture that takes classes it has no component for as not known.
+
+    The checks give classes of their own choice as y.
+    """
+
+    def fit(self, X, y, sample_weight=None):
+        if y is not None:
+            classes = np.asarray(y)
+            y = np.where(classes < self.n_components, classes, -1)
+        return super().fit(X, y, sample_weight)
+
+
 # Some checks fit more components or clusters than a handful of rows can fill.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings(
@@ -40,6 +53,7 @@ def evenly_spread(X, n_clusters, random_state):
             weight_concentration_prior_type="dirichlet_distribution",
         ),
         GaussianMixture(covariance_type="diag", priors="mclust"),
+        LabelledMixture(4, covariance_type="diag", semi_supervised=True),
         GaussianMixture(priors=ConjugatePriors(scale=1.0), noise_volume="auto"),
         GaussianMixture(missing="model"),
         MiniBatchGaussianMixture(),
