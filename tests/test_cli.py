@@ -107,6 +107,59 @@ def test_fit_takes_weights_from_a_column(folder):
     assert weighted["log_likelihood"] == pytest.approx(repeated["log_likelihood"], rel=1e-12)
 
 
+def test_fit_under_priors(folder):
+    text = fit(folder, "iris.npy", "priors.fgm", "--priors", "mclust")
+    assert "log-posterior" in text
+    assert "log-likelihood" not in text
+    document = json.loads(fit(folder, "iris.npy", "priors.fgm", "--priors", "mclust", "--json"))
+    model = fastgmm.GaussianMixture(3, priors="mclust", random_state=0).fit(load_iris().data)
+    assert document["log_posterior"] == model.lower_bound_
+    described = succeed("info", "priors.fgm", cwd=folder)
+    assert "log-posterior" in described
+
+
+def test_fit_with_noise(folder):
+    X = load_iris().data
+    model = fastgmm.GaussianMixture(3, noise_volume="auto", random_state=0).fit(X)
+    text = fit(folder, "iris.npy", "noise.fgm", "--noise-volume", "auto")
+    assert f"weight {model.noise_weight_:.4f}" in text
+    options = ("--noise-volume", 20, "--json")
+    document = json.loads(fit(folder, "iris.npy", "noise_20.fgm", *options))
+    assert document["noise_log_volume"] == pytest.approx(np.log(20.0))
+    assert sum(document["weights"]) + document["noise_weight"] == pytest.approx(1.0)
+    labels = succeed("predict", "iris.npy", "-m", "noise.fgm", cwd=folder).split()
+    assert labels == ["component", *map(str, model.predict(X))]
+    shares = succeed("predict", "iris.npy", "-m", "noise.fgm", "--proba", cwd=folder).splitlines()
+    assert shares[0] == "component_0,component_1,component_2,noise"
+    rows = [list(map(float, line.split(","))) for line in shares[1:]]
+    np.testing.assert_allclose(rows, model.predict_proba(X))
+    described = succeed("info", "noise.fgm", cwd=folder).splitlines()
+    assert described[-1].split() == ["noise", f"{model.noise_weight_:.4f}"]
+    document = json.loads(succeed("info", "noise.fgm", "--json", cwd=folder))
+    assert document["noise_weight"] == model.noise_weight_
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_fit_takes_labels_from_a_column(folder, form):
+    X, species = load_iris(return_X_y=True)
+    known = np.arange(150) % 10 == 0
+    kinds = pa.array(species, mask=~known)
+    columns = {name: X[:, j] for j, name in enumerate(COLUMNS)}
+    table = pa.table({"kind": kinds, **columns})
+    name = f"labelled.{form}"
+    csv.write_csv(table, folder / name) if form == "csv" else parquet.write_table(
+        table, folder / name
+    )
+    fit(folder, name, "labelled.fgm", "--label-column", "kind")
+    model = fastgmm.GaussianMixture(3, semi_supervised=True, random_state=0)
+    model.fit(X, np.where(known, species, -1))
+    loaded = fastgmm.load(folder / "labelled.fgm")
+    np.testing.assert_array_equal(loaded.means_, model.means_)
+    assert list(loaded.feature_names_in_) == COLUMNS
+    labels = succeed("predict", name, "-m", "labelled.fgm", cwd=folder).split()
+    assert labels == ["component", *map(str, model.predict(X))]
+
+
 def test_fit_shows_lines_where_there_is_no_terminal(folder):
     process = in_process("fit", "iris.npy", "-k", 3, "--random-state", 0, cwd=folder)
     assert process.stderr.startswith("pass 1: log-likelihood ")

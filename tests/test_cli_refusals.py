@@ -1,5 +1,6 @@
 """The commands on bad input: status 2 and one sentence that says what, where and what to do."""
 
+import io
 import subprocess
 import sys
 
@@ -50,6 +51,17 @@ def folder(tmp_path_factory):
         ("fit text.csv -k 2", "numbers in the columns 'kind' (string)"),
         ("fit text.csv -k 2 --columns a,c", "has no column 'c': its columns are 'a', 'b', 'kind'"),
         ("fit data.npy -k 2 --weight-column w", "has no column 'w'"),
+        ("fit data.npy -k 2 --label-column y", "has no column 'y'"),
+        ("fit text.csv -k 2 --label-column kind", "labels in column 'kind' of 'text.csv' are no n"),
+        ("fit data.npy -k 2 --label-column x1", "y should hold integers from 0"),
+        ("fit data.npy -k 2 --priors flat", "'flat' is not"),
+        ("fit data.npy -k 2 --noise-volume big", "must be auto or a number above 0; got 'big'"),
+        ("fit data.npy -k 2 --noise-volume=-1", "must be auto or a number above 0; got '-1'"),
+        ("fit data.npy -k 2 --noise-volume inf", "must be auto or a number above 0; got 'inf'"),
+        ("fit data.npy -k 2 --online --priors mclust", "--priors is not for --online"),
+        ("fit data.npy -k 2 --online --noise-volume auto", "--noise-volume is not for --online"),
+        ("fit data.npy -k 2 --online --label-column x1", "--label-column is not for --online"),
+        ("fit holes.npy -k 2 --missing model --noise-volume auto", "do not go together"),
         ("fit holes.npy -k 2", "column 'x1' at row 8 is missing: remove such rows"),
         ("fit cut.parquet -k 2", "cannot read 'cut.parquet' as Parquet"),
         ("fit data.npy -k 51", "n_components = 51, n_samples = 50"),
@@ -103,6 +115,12 @@ def test_refused(folder, arguments, words):
 )
 def test_refused_in_a_process_of_its_own(folder, arguments):
     refuse(*arguments.split(), cwd=folder, run=in_process)
+
+
+def test_labels_in_a_stream_are_refused(folder, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a,b\n1,0\n2,1\n")))
+    told = refuse("fit", "-", "-k", 2, "--label-column", "b", cwd=folder)
+    assert "--label-column reads the data once for the labels alone: give files" in told
 
 
 def test_failed_run_leaves_the_old_result(folder):

@@ -9,7 +9,7 @@ import typer
 from numpy.typing import NDArray
 
 from fastgmm.cli import options
-from fastgmm.cli.models import component_columns, load_model, open_rows
+from fastgmm.cli.models import component_columns, load_model, noise_of, open_rows
 from fastgmm.cli.output import check_not_read, check_output, print_json, print_pairs, write_columns
 from fastgmm.data.column_names import default_names
 
@@ -36,13 +36,16 @@ def predict(
     ] = False,
     n_jobs: options.NJobs = None,
 ) -> None:
-    """Tell which component each row belongs to."""
+    """Tell which component each row belongs to; -1 is noise."""
     check_output(output)
     check_not_read(output, data)
     stored = load_model(model, n_jobs=n_jobs)
     mixture, rows = stored.mixture, open_rows(data, stored, memory=memory)
     blocks = (
-        map(component_columns, mixture.predict_proba_blocks(rows))
+        (
+            component_columns(block, bool(noise_of(mixture)))
+            for block in mixture.predict_proba_blocks(rows)
+        )
         if proba
         else ({"component": labels} for labels in mixture.predict_blocks(rows))
     )

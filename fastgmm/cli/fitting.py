@@ -10,7 +10,7 @@ import typer
 
 from fastgmm.cli import options
 from fastgmm.cli.interruption import Interrupted, Interruption
-from fastgmm.cli.models import check_model_path
+from fastgmm.cli.models import check_model_path, noise_of, objective_name
 from fastgmm.cli.output import check_not_read, print_json, print_pairs
 
 if TYPE_CHECKING:
@@ -39,9 +39,12 @@ def fit(
     init_params: options.InitParams = "kmeans",
     reg_covar: options.RegCovar = 1e-6,
     reg_covar_scale: options.RegCovarScale = "auto",
+    priors: options.Priors = None,
+    noise_volume: options.NoiseVolume = None,
     random_state: options.RandomState = None,
     columns: options.Columns = None,
     weight_column: options.WeightColumn = None,
+    label_column: options.LabelColumn = None,
     memory: options.Memory = "1GB",
     missing: options.MissingPolicy = "error",
     on_error: options.ErrorPolicy = "raise",
@@ -90,14 +93,27 @@ def fit(
         raise ValueError("--resume goes on from a checkpoint: name its file with --checkpoint")
     if not online and (epochs != 1 or batch_size is not None):
         raise ValueError("--epochs and --batch-size are for --online")
+    volume = options.volume(noise_volume)
+    for option, value in (
+        ("--priors", priors),
+        ("--noise-volume", volume),
+        ("--label-column", label_column),
+    ):
+        if online and value is not None:
+            raise ValueError(f"{option} is not for --online, which learns without")
     source = open_data(
         data,
         columns=options.split_columns(columns),
         weight_column=weight_column,
+        label_column=label_column,
         memory_budget=memory,
         missing=missing,
         on_error=on_error,
     )
+    if label_column is not None and not source.replayable:
+        raise ValueError(
+            "--label-column reads the data once for the labels alone: give files, not a stream"
+        )
     parameters: dict[str, Any] = {
         "covariance_type": covariance_type,
         "tol": tol,
@@ -124,7 +140,15 @@ def fit(
     else:
         from fastgmm import GaussianMixture
 
-        model = GaussianMixture(n_components, max_iter=max_iter, n_init=n_init, **parameters)
+        model = GaussianMixture(
+            n_components,
+            max_iter=max_iter,
+            n_init=n_init,
+            priors=priors,
+            noise_volume=volume,
+            semi_supervised=label_column is not None,
+            **parameters,
+        )
         source = _replayable(source, memory)
     interruption: Interruption = context.obj
     try:
@@ -173,6 +197,7 @@ def _summarise(
     from fastgmm.cli.watched_fit import end_of_fit
 
     info = model.fit_info_
+    objective, noise = objective_name(model), noise_of(model)
     if as_json:
         document: dict[str, Any] = {
             "data": data,
@@ -180,7 +205,7 @@ def _summarise(
             "n_features": source.n_features,
             "n_components": model.n_components,
             "covariance_type": model.covariance_type,
-            "log_likelihood": model.lower_bound_,
+            objective.replace("-", "_"): model.lower_bound_,
             "converged": model.converged_,
             "interrupted": interruption.signal_number is not None,
             "n_iter": model.n_iter_,
@@ -188,6 +213,7 @@ def _summarise(
             "seconds": info.seconds,
             "trace": model.trace_,
             "weights": model.weights_,
+            **noise,
             "output": output,
         }
         print_json(document)
@@ -198,8 +224,10 @@ def _summarise(
         "data": f"{rows}{source.n_features} columns",
         "mixture": f"{model.n_components} components, {model.covariance_type}",
         "end": end_of_fit(model, interruption),
-        "log-likelihood": f"{model.lower_bound_:.6f} nats a row",
+        objective: f"{model.lower_bound_:.6f} nats a row",
     }
+    if noise:
+        pairs["noise"] = f"weight {noise['noise_weight']:.4f}"
     if output is not None:
         pairs["model"] = output
     print_pairs(pairs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.models import MODEL_SUFFIX, LoadedModel, load_model
+from fastgmm.cli.models import MODEL_SUFFIX, LoadedModel, load_model, noise_of, objective_name
 from fastgmm.cli.output import print_columns, print_json, print_pairs, write
 from fastgmm.data.column_names import default_names
 
@@ -41,6 +41,7 @@ def info(
 
 def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
     model, names = stored.mixture, stored.feature_names
+    objective, noise = objective_name(model), noise_of(model)
     if as_json:
         print_json(
             {
@@ -49,11 +50,12 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
                 "n_components": len(model.weights_),
                 "n_features": model.n_features_in_,
                 "covariance_type": model.covariance_type,
-                "log_likelihood": model.lower_bound_,
+                objective.replace("-", "_"): model.lower_bound_,
                 "n_iter": model.n_iter_,
                 "converged": model.converged_,
                 "feature_names": names,
                 "weights": model.weights_,
+                **noise,
                 "means": model.means_,
                 "covariances": model.covariances_,
             }
@@ -66,7 +68,7 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
             "model": f"{type(model).__name__}, {model.covariance_type}",
             "components": len(model.weights_),
             "features": model.n_features_in_,
-            "log-likelihood": f"{model.lower_bound_:.6f} nats a row",
+            objective: f"{model.lower_bound_:.6f} nats a row",
             "end": f"{end} after {model.n_iter_} iterations",
         }
     )
@@ -80,6 +82,7 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
                 (str(k), f"{weight:.4f}", *(f"{value:.6g}" for value in mean[: len(shown)]))
                 for k, (weight, mean) in enumerate(zip(model.weights_, model.means_, strict=True))
             ),
+            *([("noise", f"{noise['noise_weight']:.4f}", *[""] * len(shown))] if noise else []),
         ]
     )
 

@@ -115,6 +115,29 @@ def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
     return source
 
 
-def component_columns(values: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return the columns of an array with one column for each component, under their names."""
-    return {f"component_{k}": np.ascontiguousarray(values[:, k]) for k in range(values.shape[1])}
+def component_columns(values: NDArray[Any], has_noise: bool) -> dict[str, NDArray[Any]]:
+    """Return the columns of an array with one column for each component, under their names.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_columns)
+        The array.
+    has_noise : bool
+        Whether its last column is for noise.
+    """
+    n_components = values.shape[1] - has_noise
+    names = [f"component_{k}" for k in range(n_components)] + ["noise"] * has_noise
+    return {name: np.ascontiguousarray(values[:, k]) for k, name in enumerate(names)}
+
+
+def noise_of(mixture: GaussianMixture) -> dict[str, float]:
+    """Return the weight of a mixture's noise and its volume's logarithm; nothing without noise."""
+    attributes = vars(mixture)
+    if "noise_weight_" not in attributes:
+        return {}
+    return {name: attributes[f"{name}_"] for name in ("noise_weight", "noise_log_volume")}
+
+
+def objective_name(mixture: GaussianMixture) -> str:
+    """Return what `lower_bound_` is called: with priors, their logarithm is part of it."""
+    return "log-likelihood" if getattr(mixture, "priors", None) is None else "log-posterior"

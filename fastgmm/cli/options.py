@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -45,6 +46,15 @@ ErrorPolicy = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of text.", show_default=False)
 ]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The column that holds the components of rows that are known, from 0; -1 or nothing "
+        "for the others.",
+        show_default=False,
+    ),
+]
 MaxIter = Annotated[int, typer.Option(min=1, help="At most so many passes over the data.")]
 Memory = Annotated[
     str,
@@ -71,6 +81,21 @@ NInit = Annotated[int, typer.Option(min=1, help="Start so many times and keep th
 NJobs = Annotated[
     int | None, typer.Option(help="How many threads; all if not given.", show_default=False)
 ]
+NoiseVolume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|NUMBER",
+        help="Fit uniform noise beside the components, spread over a region of this volume; auto "
+        "is that of a box around the rows.",
+        show_default=False,
+    ),
+]
+Priors = Annotated[
+    Literal["mclust"] | None,
+    typer.Option(
+        help="Fit the most probable parameters under mclust's priors.", show_default=False
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.", show_default=False)]
 RandomState = Annotated[
     int | None,
@@ -93,6 +118,19 @@ Tolerance = Annotated[
     float,
     typer.Option(min=0.0, help="Stop when a pass gains less than this, in nats a row."),
 ]
+
+
+def volume(given: str | None) -> float | Literal["auto"] | None:
+    """Return the volume of noise that was asked for, a number unless it is to be found."""
+    if given is None or given == "auto":
+        return given  # type: ignore[return-value]  # mypy takes the comparison for nothing
+    try:
+        number = float(given)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < math.inf:
+        raise ValueError(f"--noise-volume must be auto or a number above 0; got {given!r}")
+    return number
 
 
 def split_columns(columns: str | None) -> list[str] | None:
