@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.estimators.evaluation import Rows, Weights
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.terms import check_plain
 from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, validated_arguments
 from fastgmm.inference.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, Replicates, bootstrap
 from fastgmm.inference.degeneracy import DegenerateComponentWarning, regularisation_for
@@ -159,8 +160,8 @@ def bootstrap_parameters(
     Raises
     ------
     ValueError
-        If the weights sum to less than 2, or fewer than two fits are left because components
-        collapsed.
+        If the mixture has noise, priors or labels, if the weights sum to less than 2, or if fewer
+        than two fits are left because components collapsed.
 
     Warns
     -----
@@ -185,6 +186,7 @@ def bootstrap_parameters(
     >>> result.means.replicates.shape
     (999, 1, 1)
     """
+    check_plain(mixture, "bootstrap_parameters")
     source, parameters = mixture._evaluated(X, sample_weight)
     structure = mixture._structure()
     regularisation = regularisation_for(

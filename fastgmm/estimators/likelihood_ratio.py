@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval
 from fastgmm.estimators.bootstrap import RESAMPLING_CONSTRAINTS
 from fastgmm.estimators.evaluation import Rows, Weights
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.terms import check_plain
 from fastgmm.estimators.validation import check_source, validated_arguments
 from fastgmm.inference.degeneracy import regularisation_for
 from fastgmm.inference.likelihood_ratio import (
@@ -118,8 +119,9 @@ def bootstrap_likelihood_ratio_test(
     Raises
     ------
     ValueError
-        If `max_components` is no more than the components of `mixture`, or a component of a
-        mixture fitted to the rows collapsed and `reg_covar` is 0.
+        If `mixture` has noise, priors or labels, if `max_components` is no more than its
+        components, or if a component of a mixture fitted to the rows collapsed and `reg_covar`
+        is 0.
 
     See Also
     --------
@@ -137,6 +139,7 @@ def bootstrap_likelihood_ratio_test(
     >>> tests.selected
     2
     """
+    check_plain(mixture, "bootstrap_likelihood_ratio_test")
     first = mixture.n_components
     if max_components <= first:
         raise ValueError(

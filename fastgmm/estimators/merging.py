@@ -130,7 +130,8 @@ def merge_components(
     Raises
     ------
     ValueError
-        If the rows can be gone through only once and the mixture has more than two components.
+        If the mixture has noise, or if the rows can be gone through only once and it has more than
+        two components.
 
     See Also
     --------
@@ -152,6 +153,11 @@ def merge_components(
     >>> sorted(np.bincount(merged.predict(X)).tolist())
     [300, 600]
     """
+    if hasattr(mixture, "noise_weight_"):
+        raise ValueError(
+            "merge_components merges components, and this mixture has noise, which is none: use a "
+            "mixture without noise_volume"
+        )
     source, parameters = mixture._evaluated(X, sample_weight)
     K = parameters.n_components
     if not source.replayable and K > 2:

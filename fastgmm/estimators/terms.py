@@ -63,6 +63,35 @@ def model_terms(estimator: Any, source: Source, structure: CovarianceStructure) 
     return ModelTerms(prior, noise)
 
 
+def check_plain(mixture: Any, purpose: str) -> None:
+    """Raise if a mixture is fitted by more than the likelihood of its rows and its components.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+        The mixture.
+    purpose : str
+        What it is for, as the subject of a sentence.
+
+    Raises
+    ------
+    ValueError
+        If it has noise, priors or rows of known component.
+    """
+    names = [
+        name
+        for name in ("noise_volume", "priors", "semi_supervised")
+        if getattr(mixture, name, None)
+    ]
+    if hasattr(mixture, "noise_weight_") and "noise_volume" not in names:
+        names.append("noise_weight_")
+    if names:
+        raise ValueError(
+            f"{purpose} fits mixtures by maximum likelihood from rows alone, and this one has "
+            f"{' and '.join(names)}: use a mixture without"
+        )
+
+
 def check_complete(source: Source) -> None:
     """Raise if rows of a mixture with noise lack values.
 

@@ -216,3 +216,16 @@ def test_arguments_are_checked():
         bootstrap_parameters(mixture, X, confidence_level=95)
     with pytest.raises(ValueError, match="3 features"):
         bootstrap_parameters(mixture, np.ones((5, 3)))
+
+
+@pytest.mark.parametrize(
+    "more", [{"noise_volume": "auto"}, {"priors": "mclust"}, {"semi_supervised": True}]
+)
+def test_what_is_more_than_maximum_likelihood_is_refused(more):
+    X = features("faithful")
+    mixture = GaussianMixture(2, random_state=0, **more)
+    mixture.fit(X, np.full(len(X), -1) if mixture.semi_supervised else None)
+    with pytest.raises(
+        ValueError, match=f"by maximum likelihood .*this one has {next(iter(more))}"
+    ):
+        bootstrap_parameters(mixture, X)

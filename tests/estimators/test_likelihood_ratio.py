@@ -148,3 +148,13 @@ def test_arguments_are_checked():
         bootstrap_likelihood_ratio_test(KMeans(2), X)
     with pytest.raises(ValueError, match="'level' parameter"):
         bootstrap_likelihood_ratio_test(GaussianMixture(), X, level=5)
+
+
+@pytest.mark.parametrize(
+    "more", [{"noise_volume": 3.0}, {"priors": "mclust"}, {"semi_supervised": True}]
+)
+def test_what_is_more_than_maximum_likelihood_is_refused(more):
+    with pytest.raises(
+        ValueError, match=f"by maximum likelihood .*this one has {next(iter(more))}"
+    ):
+        bootstrap_likelihood_ratio_test(GaussianMixture(**more), features("faithful"))

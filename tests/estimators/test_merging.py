@@ -84,3 +84,10 @@ def test_arguments_are_checked():
         merge_components(GaussianMixture(2), X)
     with pytest.raises(ValueError, match="goes through the rows 2 times, and an iterator"):
         merge_components(mixture, iter([X]))
+
+
+def test_noise_is_not_merged():
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    mixture = GaussianMixture(3, noise_volume="auto", random_state=0).fit(X)
+    with pytest.raises(ValueError, match="has noise, which is none: use a mixture without"):
+        merge_components(mixture, X)
