@@ -30,8 +30,11 @@ from fastgmm.model.structures.whitening import (
 )
 
 _MOST_STEPS = 200
-_CONVERGED = 1e-13
-"""A Newton step that promises to gain less, in nats a row, is the last."""
+_LAST_STEP = 1e-7
+"""A Newton step that changes no logarithm of a volume by more is the last; it squares the error."""
+
+_NO_GAIN = 1e-20
+"""A step that gains less, in nats a row, moves along what is flat but for rounding."""
 
 _ROUNDING = 1e-13
 """So much more, beside its size, does not count as a rise of the criterion."""
@@ -233,10 +236,13 @@ class _Descent:
         newton = np.linalg.solve(curvature, -gradient / scales) / scales
         gain = -float(gradient @ newton)
         longest = np.abs(newton).max()
-        length = min(1.0, _LONGEST_STEP / longest) if longest > 0.0 else 1.0
+        if longest <= _LAST_STEP or gain <= _NO_GAIN:
+            self.exponents = self.exponents + newton
+            return False
+        length = min(1.0, _LONGEST_STEP / longest)
         for _ in range(_MOST_HALVINGS):
             if self.go(length * newton, _SUFFICIENT * length * gain):
-                return gain > _CONVERGED
+                return True
             length *= 0.5
         return False
 
@@ -251,7 +257,8 @@ class _Descent:
         except np.linalg.LinAlgError:
             return False
         now = balance.log_determinant
-        if now > self.balance.log_determinant - fall + _ROUNDING * (1.0 + abs(now)):
+        enough = self.balance.log_determinant - fall + _ROUNDING * (1.0 + abs(now))
+        if not now <= enough:
             return False
         self.exponents, self.balance = exponents, balance
         return True

@@ -38,6 +38,9 @@ _LARGEST_ANGLE = 0.7
 _MOST_HALVINGS = 12
 _SUFFICIENT = 1e-4
 _LEAST_CURVATURE = 1e-3
+_MOST_FEATURES_OF_TENSOR = 128
+"""With more features, a tensor of three times so many dimensions takes too much memory."""
+
 _FOLLOWED = 4
 """So many starts are followed to their optimum, of those that begin best."""
 
@@ -175,11 +178,11 @@ class _Curvature:
         self.point = point
         self.equal_volumes = equal_volumes
         _, turned, variances, shares, _ = point
-        inverses = 1.0 / variances
-        self.weights = shares[:, None] * inverses
+        self.weights = shares[:, None] / variances
         scaled = np.einsum("ki,kij->ij", self.weights, turned)
         self.gradient = scaled.T - scaled
         self._linear = scaled + 0.5 * self.gradient
+        self._tensor = self._own_row_tensor() if len(scaled) <= _MOST_FEATURES_OF_TENSOR else None
         # Where T_k are diagonal, the Hessian is too, with these entries.
         ratios = self.weights.T @ variances
         self._diagonal = ratios + ratios.T - 2.0 * shares.sum() + _LEAST_CURVATURE
@@ -190,18 +193,42 @@ class _Curvature:
         From the derivative of the gradient along X, T_k' = T_k X - X T_k, made symmetric as a
         bilinear form.
         """
-        _, turned, variances, shares, _ = self.point
-        products = turned @ X
-        relative = np.einsum("kii->ki", products) / variances  # half the relative change of t
-        changes = -2.0 * relative
-        if self.equal_volumes:
-            volumes = (2.0 / len(X)) * relative.sum(axis=1)
-            changes += (volumes - shares @ volumes)[:, None]
         half = self._linear @ X
-        half += np.einsum("ki,kji->ij", self.weights, products)
-        half += np.einsum("ki,kij->ij", self.weights * changes, turned)
+        if self._tensor is None:
+            _, turned, variances, _, _ = self.point
+            products = turned @ X
+            half += np.einsum("ki,kji->ij", self.weights, products)
+            # Half the relative changes of t.
+            changes = np.einsum("kii->ki", products) / variances
+            half -= 2.0 * np.einsum("ki,kij->ij", self.weights * changes, turned)
+        else:
+            half += (self._tensor @ X.T[:, :, None])[:, :, 0]
+        if self.equal_volumes:
+            half += self._change_of_shares(X)
         product: FloatArray = half.T - half
         return product
+
+    def _own_row_tensor(self) -> FloatArray:
+        """Return what makes row i of the product from column i of X, for each i.
+
+        Entry ijl is ``sum_k c_ki (T_kjl - 2 T_kij T_kil / t_ki)``. The components are summed up
+        once, and no longer in each product.
+        """
+        _, turned, variances, shares, _ = self.point
+        n_components, n_features = variances.shape
+        tensor = self.weights.T @ turned.reshape(n_components, -1)
+        scaled = turned * (np.sqrt(shares)[:, None] / variances)[:, :, None]
+        own: FloatArray = tensor.reshape((n_features,) * 3)
+        own -= 2.0 * (scaled.transpose(1, 2, 0) @ scaled.transpose(1, 0, 2))
+        return own
+
+    def _change_of_shares(self, X: FloatArray) -> FloatArray:
+        """Return what the change of the volumes, and with them of the shares π_k, adds."""
+        _, turned, variances, shares, _ = self.point
+        flat = (turned / variances[:, :, None]).reshape(len(turned), -1)
+        volumes = flat @ X.T.ravel() * (2.0 / len(X))  # their relative changes
+        added: FloatArray = ((volumes - shares @ volumes) * shares) @ flat
+        return added.reshape(X.shape)
 
     def newton_direction(self) -> FloatArray | None:
         """Return where Newton's step leads, or as far on the way there as the criterion bends up.

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm
 
+from fastgmm.model.structures import orientation_search
 from fastgmm.model.structures.orientation_search import OrientationSearch, _Curvature
 
 equal_or_not = pytest.mark.parametrize("equal_volumes", [False, True])
@@ -50,6 +51,15 @@ def test_gradient_and_hessian_are_those_of_differences(equal_volumes):
         assert_allclose(product, -product.T, atol=1e-12)
         other = skew(seed + 10)
         assert np.vdot(product, other) == pytest.approx(np.vdot(curvature.times(other), X))
+
+
+@equal_or_not
+def test_products_of_many_features_take_another_way_to_the_same_end(equal_volumes, monkeypatch):
+    search, axes = search_for(equal_volumes, 0, 3, 6)
+    few = _Curvature(search._at(axes), equal_volumes).times(skew(0, 6))
+    monkeypatch.setattr(orientation_search, "_MOST_FEATURES_OF_TENSOR", 5)
+    many = _Curvature(search._at(axes), equal_volumes).times(skew(0, 6))
+    assert_allclose(many, few, rtol=1e-12, atol=1e-12)
 
 
 @equal_or_not
