@@ -254,6 +254,22 @@ def test_info_of_a_model(folder):
     assert np.shape(document["covariances"]) == (3, 4, 4)
 
 
+def test_a_variational_mixture_is_told_by_its_lower_bound(folder):
+    X = load_iris().data
+    mixture = fastgmm.BayesianGaussianMixture(3, random_state=0).fit(X)
+    mixture.save(folder / "bayes.fgm")
+    text = succeed("info", "bayes.fgm", cwd=folder)
+    assert "BayesianGaussianMixture, full" in text
+    assert f"lower bound  {mixture.lower_bound_:.6f} nats" in text
+    document = json.loads(succeed("info", "bayes.fgm", "--json", cwd=folder))
+    assert document["lower_bound"] == mixture.lower_bound_
+    assert "log_likelihood" not in document
+    scores = json.loads(succeed("score", "iris.npy", "-m", "bayes.fgm", "--json", cwd=folder))
+    assert scores == {"n_samples": 150, "log_likelihood": pytest.approx(mixture.score(X))}
+    labels = succeed("predict", "iris.npy", "-m", "bayes.fgm", cwd=folder).split()[1:]
+    assert list(map(int, labels)) == mixture.predict(X).tolist()
+
+
 def test_info_of_a_table(folder):
     text = succeed("info", "iris.csv", cwd=folder, run=in_process)
     assert "rows     150" in text

@@ -77,23 +77,14 @@ def score(
         write_columns(output, ({"log_likelihood": block} for block in densities))
         return
     found = mixture._scores(rows)
-    scores = {
-        "n_samples": rows.n_samples,
-        "log_likelihood": found.log_likelihood / found.weight,
-        "bic": found.bic,
-        "aic": found.aic,
-    }
+    mean = found.log_likelihood / found.weight
+    # A mixture that was not fitted by its likelihood has none of its criteria.
+    criteria = {"bic": found.bic, "aic": found.aic} if hasattr(mixture, "bic") else {}
     if as_json:
-        print_json(scores)
+        print_json({"n_samples": rows.n_samples, "log_likelihood": mean, **criteria})
     else:
-        print_pairs(
-            {
-                "rows": scores["n_samples"],
-                "log-likelihood": f"{scores['log_likelihood']:.6f} nats a row",
-                "BIC": f"{scores['bic']:.2f}",
-                "AIC": f"{scores['aic']:.2f}",
-            }
-        )
+        told = {name.upper(): f"{value:.2f}" for name, value in criteria.items()}
+        print_pairs({"rows": rows.n_samples, "log-likelihood": f"{mean:.6f} nats a row", **told})
 
 
 def impute(

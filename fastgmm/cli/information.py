@@ -41,6 +41,7 @@ def info(
 
 def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
     model, names = stored.mixture, stored.feature_names
+    by_likelihood = hasattr(model, "bic")
     objective, noise = objective_name(model), noise_of(model)
     if as_json:
         print_json(
@@ -50,7 +51,7 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
                 "n_components": len(model.weights_),
                 "n_features": model.n_features_in_,
                 "covariance_type": model.covariance_type,
-                objective.replace("-", "_"): model.lower_bound_,
+                objective.replace("-", "_") if by_likelihood else "lower_bound": model.lower_bound_,
                 "n_iter": model.n_iter_,
                 "converged": model.converged_,
                 "feature_names": names,
@@ -61,6 +62,11 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
             }
         )
         return
+    told = (
+        {objective: f"{model.lower_bound_:.6f} nats a row"}
+        if by_likelihood
+        else {"lower bound": f"{model.lower_bound_:.6f} nats"}
+    )
     end = "converged" if model.converged_ else "not converged"
     print_pairs(
         {
@@ -68,7 +74,7 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
             "model": f"{type(model).__name__}, {model.covariance_type}",
             "components": len(model.weights_),
             "features": model.n_features_in_,
-            objective: f"{model.lower_bound_:.6f} nats a row",
+            **told,
             "end": f"{end} after {model.n_iter_} iterations",
         }
     )

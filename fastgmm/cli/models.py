@@ -104,7 +104,7 @@ def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
         paths,
         columns_if_named=model.feature_names,
         memory_budget=memory,
-        missing=model.mixture.missing,
+        missing=getattr(model.mixture, "missing", "error"),
     )
     n_features = model.mixture.n_features_in_
     if source.n_features != n_features:

@@ -508,7 +508,7 @@ class BayesianGaussianMixture(
         warn_of_fit(
             info,
             algorithm="Variational Bayes",
-            objective="lower bound",
+            objective=self._objective,
             max_iter=self.max_iter,
             tol=self.tol,
             stacklevel=4,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,9 @@ class MixtureEvaluation:
     weights_: FloatingArray
     means_: FloatingArray
     covariances_: FloatingArray
+
+    _objective: ClassVar[str] = "mean log-likelihood"
+    """What fits raise, and `lower_bound_` and `trace_` hold."""
 
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Return the component that each row most likely comes from.

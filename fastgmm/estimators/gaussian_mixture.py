@@ -550,7 +550,7 @@ class GaussianMixture(
         warn_of_fit(
             info,
             algorithm="EM",
-            objective="mean log-likelihood",
+            objective=self._objective,
             max_iter=self.max_iter,
             tol=self.tol,
             stacklevel=4,

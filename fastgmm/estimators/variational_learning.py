@@ -39,6 +39,7 @@ class VariationalLearning(OnlineLearning):
     degrees_of_freedom_prior: float | None
     covariance_prior: Any
 
+    _objective: ClassVar[str] = "lower bound"
     _state_class: ClassVar[type[OnlineState]] = VariationalOnlineState
     _describing: ClassVar[tuple[str, ...]] = (
         "weight_concentration_",

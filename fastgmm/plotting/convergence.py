@@ -1,4 +1,4 @@
-"""The log-likelihood from pass to pass."""
+"""What a fit raises, from pass to pass."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ _MOST_MARKERS = 60
 
 
 class ConvergenceDisplay:
-    """The mean log-likelihood after each iteration of a fit.
+    """The mean log-likelihood, or the lower bound, after each iteration of a fit.
 
     It is made by `from_estimator`, or from the numbers themselves.
 
     Parameters
     ----------
     trace : sequence of float
-        Mean log-likelihood of the start and after each iteration, in nats.
+        Mean log-likelihood, or whatever the fit raises, of the start and after each iteration, in
+        nats.
     estimator_name : str, optional
         What the line is called in a legend.
+    objective : str
+        What the fit raises.
 
     Attributes
     ----------
@@ -53,9 +56,16 @@ class ConvergenceDisplay:
     figure_: Figure | SubFigure
     line_: Line2D
 
-    def __init__(self, trace: Sequence[float], *, estimator_name: str | None = None) -> None:
+    def __init__(
+        self,
+        trace: Sequence[float],
+        *,
+        estimator_name: str | None = None,
+        objective: str = "mean log-likelihood",
+    ) -> None:
         self.trace = trace
         self.estimator_name = estimator_name
+        self.objective = objective
 
     @classmethod
     def from_estimator(
@@ -97,7 +107,9 @@ class ConvergenceDisplay:
         check_is_fitted(estimator, "trace_")
         if name is None:
             name = f"{type(estimator).__name__}, {estimator.n_components} components"
-        return cls(estimator.trace_, estimator_name=name).plot(ax=ax, **line_kwargs)
+        objective = getattr(estimator, "_objective", "mean log-likelihood")
+        display = cls(estimator.trace_, estimator_name=name, objective=objective)
+        return display.plot(ax=ax, **line_kwargs)
 
     def plot(self, *, name: str | None = None, ax: Axes | None = None, **line_kwargs: Any) -> Self:
         """Draw the trace.
@@ -135,7 +147,7 @@ class ConvergenceDisplay:
         }
         (self.line_,) = ax.plot(np.arange(len(trace)), trace, **style)
         ax.locator_params(axis="x", integer=True)
-        ax.set(xlabel="Iteration", ylabel="Mean log-likelihood [nats]")
+        ax.set(xlabel="Iteration", ylabel=f"{self.objective.capitalize()} [nats]")
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="y", alpha=0.3)
         ax.annotate(

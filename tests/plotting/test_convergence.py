@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from fastgmm import GaussianMixture
+from fastgmm import BayesianGaussianMixture, GaussianMixture
 from fastgmm.plotting import ConvergenceDisplay
 
 TRACE = [-3.0, -2.5, -2.25]
@@ -56,6 +56,12 @@ def test_draws_the_trace_of_an_estimator():
     other = ConvergenceDisplay.from_estimator(mixture, name="other", ax=display.ax_, color="r")
     assert other.ax_ is display.ax_
     assert (other.line_.get_label(), other.line_.get_color()) == ("other", "r")
+
+
+def test_the_axis_says_what_the_fit_raises():
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    mixture = BayesianGaussianMixture(1).fit(rows)
+    assert ConvergenceDisplay.from_estimator(mixture).ax_.get_ylabel() == "Lower bound [nats]"
 
 
 def test_estimator_must_be_fitted():
