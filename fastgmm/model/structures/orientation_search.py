@@ -24,7 +24,7 @@ import numpy as np
 from fastgmm.model.statistics import FloatArray
 
 _MOST_STEPS = 50
-_MOST_STEPS_AGAIN = 20
+_MOST_STEPS_AGAIN = 10
 """Where there is an orientation to go on from, the next M-step goes on from the result."""
 
 _CONVERGED = 1e-14
