@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from fastgmm.data.array import ArraySource
 from fastgmm.inference import passes
 from fastgmm.inference.hierarchical import agglomerate
+from fastgmm.inference.imputation import impute_blocks
 from fastgmm.inference.kmeans import fit_kmeans
+from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.structures import STRUCTURE_NAMES, structure
 
@@ -43,29 +47,41 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
             fit_kmeans(source, _N_COMPONENTS, random_state=np.random.RandomState(0), n_jobs=n_jobs)
             n_run += 1
             for diagonal in (False, True):
-                n_run += _run_passes(source, diagonal, n_jobs)
+                parameters = _parameters(source, diagonal, n_jobs)
+                shares = passes.responsibilities(source, parameters, n_jobs=n_jobs)
+                passes.responsibility_statistics(source, shares, diagonal=diagonal, n_jobs=n_jobs)
+                n_run += 2 + _run_passes(source, parameters, n_jobs)
+                rows[::3, 0] = np.nan
+                lacking = ArraySource(rows, incomplete=True)
+                n_run += _run_passes(lacking, parameters, n_jobs)
+                for n_draws in (None, 1):
+                    deque(impute_blocks(lacking, parameters, n_draws=n_draws, n_jobs=n_jobs), 0)
+                rows[::3, 0] = 0.0
     rows = random.standard_normal((_N_ROWS, 2))
     agglomerate(rows, structure="VVV")
     agglomerate(rows, structure="EEE")  # which has a kernel of its own
     return n_run
 
 
-def _run_passes(source: ArraySource, diagonal: bool, n_jobs: int | None) -> int:
-    """Run each pass over rows for matrices or for diagonals, and return how many there are."""
+def _parameters(source: ArraySource, diagonal: bool, n_jobs: int | None) -> MixtureParameters:
+    """Return a mixture of some rows, with matrices or with diagonals."""
     name = next(name for name in STRUCTURE_NAMES if structure(name).is_diagonal is diagonal)
     labels = np.arange(source.n_samples) % _N_COMPONENTS
     statistics = passes.labelled_statistics(
         source, labels, _N_COMPONENTS, diagonal=diagonal, n_jobs=n_jobs
     )
-    parameters = structure(name).solve(statistics, Regularisation.none(source.n_features))
-    shares = passes.responsibilities(source, parameters, n_jobs=n_jobs)
-    passes.responsibility_statistics(source, shares, diagonal=diagonal, n_jobs=n_jobs)
+    return structure(name).solve(statistics, Regularisation.none(source.n_features))
+
+
+def _run_passes(source: ArraySource, parameters: MixtureParameters, n_jobs: int | None) -> int:
+    """Run each pass over rows under a mixture, and return how many there are."""
     evaluations = (
         passes.mixture_statistics,
         passes.log_likelihood,
         passes.log_density,
         passes.labels,
+        passes.responsibilities,
     )
     for evaluate in evaluations:
         evaluate(source, parameters, n_jobs=n_jobs)
-    return 3 + len(evaluations)
+    return len(evaluations)

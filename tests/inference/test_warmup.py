@@ -23,6 +23,11 @@ for dtype in (np.float32, np.float64):
                 mixture.fit(X, sample_weight=np.ones(len(X)))
             mixture.predict(X), mixture.predict_proba(X), mixture.score_samples(X), mixture.icl(X)
         GaussianMixture(2, max_iter=1).fit(X * dtype(1e-18))
+        X[::3, 1] = X[::5, 0] = np.nan
+        for name in ("full", "diag"):
+            mixture = GaussianMixture(2, covariance_type=name, missing="model", max_iter=2).fit(X)
+            mixture.predict(X), mixture.icl(X), mixture.impute(X), mixture.impute(X, n_draws=2)
+        X[np.isnan(X)] = 0
         KMeans(3, n_init=1).fit(X).transform(X)
 """
 
