@@ -32,7 +32,8 @@ def merges(X, structure, weights=None):
     if structure == "EEE":
         agglomeration.merge_in_common_ellipsoid(groups, pairs)
     else:
-        ridge = counts @ (offsets**2).sum(axis=1) / counts.sum() / D
+        variance = counts @ (offsets**2).sum(axis=1) / counts.sum() / D
+        ridge = variance if variance > 0.0 else 1.0
         costs = np.empty(n * (n - 1) // 2)
         agglomeration.merge_cheapest(groups, KINDS[structure], ridge, costs, pairs)
     return pairs

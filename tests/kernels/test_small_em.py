@@ -1,0 +1,96 @@
+"""Whole fits in one call: against EM in plain NumPy, step by step."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from fastgmm.kernels import small_em
+from fastgmm.kernels.threads import run_slots
+from tests import oracle
+from tests.kernels.test_small_m_steps import LETTERS
+
+
+def fits(X, partitions, candidates, *, weights=None, tol=0.0, max_iter=4):
+    """Return what became of candidates (structure, K), fitted from partitions of the rows."""
+    n_samples, n_features = X.shape
+    most, n_fits = max(partitions), len(candidates)
+    labels = np.zeros((most, n_samples), dtype=np.int64)
+    for n_components, partition in partitions.items():
+        labels[n_components - 1] = partition
+    task = small_em.SmallFits(
+        X=X,
+        weights=np.ones(n_samples) if weights is None else weights,
+        labels=labels,
+        n_components=np.array([n_components for _, n_components in candidates]),
+        letters=np.array([[LETTERS[each] for each in letters] for letters, _ in candidates]),
+        tol=tol,
+        max_iter=max_iter,
+        smallest=1e-14,
+        mixture_weights=np.zeros((n_fits, most)),
+        means=np.zeros((n_fits, most, n_features)),
+        covariances=np.zeros((n_fits, most, n_features, n_features)),
+        log_likelihood=np.zeros(n_fits),
+        entropy=np.zeros(n_fits),
+        n_iter=np.zeros(n_fits, dtype=np.int64),
+        status=np.zeros(n_fits, dtype=np.int64),
+    )
+    run_slots(small_em.small_fit_slot, task, n_fits, 1, 0)
+    return task
+
+
+def problem(n_features):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(50, n_features)) * np.arange(1.0, n_features + 1.0)
+    X[20:] += 2.5
+    return X - X.mean(axis=0), np.repeat([0, 1], [20, 30]), rng.uniform(0.5, 2.0, size=50)
+
+
+@pytest.mark.parametrize("letters", ["VVV", "EEE", "EVI", "EVV", "VVI", "EEI", "VII", "EII"])
+@pytest.mark.parametrize("n_features", [1, 3])
+def test_steps_are_those_of_em(letters, n_features):
+    X, start, weights = problem(n_features)
+    n_iter = 3
+    task = fits(X, {2: start}, [(letters, 2)], weights=weights, max_iter=n_iter)
+
+    parameters = oracle.m_step(X, oracle.one_hot(start, 2), letters, sample_weight=weights)
+    parameters, _ = oracle.em(X, *parameters, letters, n_iter, sample_weight=weights)
+    assert task.status[0] == small_em.MAX_ITER
+    assert task.n_iter[0] == n_iter
+    assert_allclose(task.mixture_weights[0], parameters[0], rtol=1e-8)
+    assert_allclose(task.means[0], parameters[1], rtol=1e-7, atol=1e-8)
+    assert_allclose(task.covariances[0], parameters[2], rtol=1e-6, atol=1e-8)
+    expected = weights @ oracle.log_density(X, *parameters)
+    assert task.log_likelihood[0] == pytest.approx(expected, rel=1e-9)
+    shares = oracle.responsibilities(X, *parameters)
+    entropy = -weights @ (shares * np.log(shares)).sum(axis=1)
+    assert task.entropy[0] == pytest.approx(entropy, rel=1e-6)
+
+
+def test_rows_without_a_label_do_not_count_in_the_first_step():
+    X, start, _ = problem(2)
+    some = start.copy()
+    some[::3] = -1
+    task = fits(X, {2: some}, [("VVV", 2)], max_iter=0)
+    known = some >= 0
+    expected = oracle.m_step(X[known], oracle.one_hot(some[known], 2), "VVV")
+    assert_allclose(task.means[0], expected[1], rtol=1e-9, atol=1e-12)
+    assert_allclose(task.covariances[0], expected[2], rtol=1e-9, atol=1e-12)
+
+
+def test_every_candidate_has_an_end_of_its_own():
+    X, start, _ = problem(2)
+    X[:20] = X[0]  # a component that is a single point
+    partitions = {1: np.zeros(50, dtype=np.int64), 2: start, 3: start}
+    candidates = [("VVV", 1), ("VVV", 2), ("EVE", 2), ("VVI", 2), ("EEE", 3)]
+    task = fits(X, partitions, candidates, tol=1e-6, max_iter=500)
+    singular = small_em.SINGULAR
+    assert list(task.status) == [small_em.CONVERGED, singular, singular, singular, small_em.EMPTY]
+    assert list(np.isnan(task.log_likelihood)) == [False, True, True, True, True]
+    assert task.n_iter[0] == 1
+
+
+def test_rows_beyond_all_numbers_are_no_fit():
+    X, start, _ = problem(2)
+    with np.errstate(over="ignore", invalid="ignore"):  # heard of only where nothing is compiled
+        task = fits(1e200 * X, {2: start}, [("VVV", 2)])
+    assert task.status[0] == small_em.SINGULAR
