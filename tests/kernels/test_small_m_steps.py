@@ -32,9 +32,8 @@ def memory(K, D):
 
 def scatter_of(counts, D, seed=0):
     rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(len(counts), 4 * D, D)) * rng.uniform(
-        0.3, 3.0, size=(len(counts), 1, D)
-    )
+    K = len(counts)
+    rows = rng.normal(size=(K, 4 * D, D)) * rng.uniform(0.3, 3.0, size=(K, 1, D))
     rows = rows @ rng.normal(size=(K, D, D))
     return counts[:, None, None] * (rows.transpose(0, 2, 1) @ rows) / rows.shape[1]
 
