@@ -28,6 +28,14 @@ def diagonal_place(k, column, n_columns):
 
 
 @kernel()
+def block_place(i, j):
+    """Return where the product of columns i ≥ j is kept: ``packing.unpack_blocks``."""
+    panel = i // ROWS
+    block = panel * (panel + 1) // 2 + j // ROWS
+    return block * ROWS * ROWS + (i % ROWS) * ROWS + j % ROWS
+
+
+@kernel()
 def full_moments(
     tile, T, D, K, shared, references, references_low, about_mean, joint, active, panel, counts,
     first, second,

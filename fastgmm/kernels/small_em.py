@@ -1,8 +1,8 @@
 """Whole fits of small mixtures by EM, many of them in one call.
 
 For data so few that a pass takes less time than a call from Python: every candidate of a search
-over structures and numbers of components has a slot, which runs its EM from first to last. Symbols
-are those of ``mixture_pass``; C candidates.
+over structures and numbers of components has a slot, which runs its EM from first to last, each
+E-step by the pass of ``mixture_pass``. Symbols are those of that module; C candidates.
 """
 
 from __future__ import annotations
@@ -13,6 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.mixture_pass import (
+    GIVEN_LABELS,
+    MOMENTS,
+    RESPONSIBILITIES,
+    PassTask,
+    mixture_slot,
+)
+from fastgmm.kernels.moments import block_place, diagonal_place
+from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.small_m_steps import (
     IDENTITY,
     diagonal_m_step,
@@ -20,12 +29,14 @@ from fastgmm.kernels.small_m_steps import (
     full_m_step,
     invert_cholesky,
 )
-from fastgmm.kernels.vector_math import exp, log
+from fastgmm.kernels.tiles import BLOCK_ROWS
 
 # How a candidate's fit ended.
 CONVERGED, MAX_ITER, EMPTY, SINGULAR = 0, 1, 2, 3
 
-_LANES = 16
+_LANES = 32
+"""Lanes of a tile are a multiple of this, which fills a block of registers of any width."""
+_MOST_LANES = 128
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
@@ -35,7 +46,7 @@ class SmallFits(NamedTuple):
     Parameters
     ----------
     X : ndarray of shape (N, D)
-        Rows about their mean, of any strides.
+        Rows about their mean, contiguous.
     weights : ndarray of shape (N,)
         Weights of the rows.
     labels : ndarray of shape (K_max, N)
@@ -109,140 +120,164 @@ class Memory(NamedTuple):
     whitener: np.ndarray
 
 
-# Rows of matrices are named by their number and never taken as views: each view counts a reference.
-@kernel(fastmath={"contract"})
-def _whitened_squares(offsets, whiteners, k, diagonal, row, squares, N, D):
-    """Fill the squared distances of rows whose offsets from the mean are given."""
-    for j in range(D):
-        first = j if diagonal else 0
-        factor = whiteners[k, j, first]
-        for n in range(N):
-            row[n] = factor * offsets[first, n]
-        for i in range(first + 1, j + 1):
-            factor = whiteners[k, j, i]
-            for n in range(N):
-                row[n] += factor * offsets[i, n]
-        if j == 0:
-            for n in range(N):
-                squares[n] = row[n] * row[n]
-        else:
-            for n in range(N):
-                squares[n] += row[n] * row[n]
+class Sums(NamedTuple):
+    """The mixture that a pass reads, and what it adds up: the members of ``PassTask`` so named.
 
+    Parameters
+    ----------
+    constants, whiteners, references, counts, first, second, likelihood
+        As in ``PassTask``, of a single slot.
+    """
 
-@kernel(fastmath={"contract"})
-def _add_exponentials(joint, k, largest, total, N):
-    """Replace a component's log-densities by exponentials about the largest, and add them up."""
-    for n in range(N):
-        value = exp(joint[k, n] - largest[n])
-        joint[k, n] = value
-        total[n] += value
+    constants: np.ndarray
+    whiteners: np.ndarray
+    references: np.ndarray
+    counts: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    likelihood: np.ndarray
 
 
 @kernel()
-def _offsets_from(XT, means, k, offsets, N, D):
-    """Fill the rows' offsets from a mean."""
-    for j in range(D):
-        mean = means[k, j]
-        for n in range(N):
-            offsets[j, n] = XT[j, n] - mean
+def _lanes_of_tiles(N):
+    """Return lanes that cut few rows into tiles with the fewest lanes left over."""
+    if N > BLOCK_ROWS:
+        return _MOST_LANES
+    n_tiles = (N + _MOST_LANES - 1) // _MOST_LANES
+    return (N + n_tiles * _LANES - 1) // (n_tiles * _LANES) * _LANES
 
 
-@kernel(fastmath={"contract"})
-def _e_step(XT, weights, joint, largest, total, offsets, row, squares, log_weights, means,
-            whiteners, log_determinants, diagonal, K, N, D):  # fmt: skip
-    """Fill the weighted responsibilities, shape (K, N), and return the log-likelihood."""
-    for n in range(N):
-        largest[n] = -np.inf
-        total[n] = 0.0
+@kernel()
+def _sums(K, D, T, diagonal):
+    """Return the arrays of a pass."""
+    n_panels = (D + ROWS - 1) // ROWS
+    if diagonal:
+        packed = D
+        first = (K + ROWS - 1) // ROWS * ROWS * ((2 * D + ROWS - 1) // ROWS * ROWS)
+        second = 0
+    else:
+        packed = 0
+        for i in range(0, D, ROWS):
+            rows = min(ROWS, D - i)
+            packed += (i + rows) * rows
+        first = K * D
+        second = K * ROWS * ROWS * (n_panels * (n_panels + 1) // 2)
+    return Sums(
+        np.zeros(K), np.zeros(K * packed), np.zeros(K * D), np.zeros((1, K)),
+        np.zeros((1, first)), np.zeros((1, second)), np.zeros((1, T)),
+    )  # fmt: skip
+
+
+@kernel()
+def _run_pass(mode, X, weights, sums, T, diagonal, nothing, labels, responsibilities):
+    """Run one pass over all rows, about the mean of each component."""
+    sums.counts[:] = 0.0
+    sums.first[:] = 0.0
+    sums.second[:] = 0.0
+    sums.likelihood[:] = 0.0
+    D = X.shape[1]
+    task = PassTask(
+        X,
+        weights,
+        np.int64(0),
+        np.int64(T),
+        diagonal,
+        np.int64(mode),
+        np.int64(1),
+        sums.constants,
+        0.0,
+        sums.whiteners,
+        nothing,
+        nothing[:D],
+        nothing[:D],
+        sums.references,
+        nothing,
+        False,
+        sums.counts,
+        sums.first,
+        sums.second,
+        sums.likelihood,
+        nothing[:0],
+        labels,
+        responsibilities,
+    )
+    mixture_slot(task, np.int64(0))
+
+
+@kernel()
+def _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sums, K, D):
+    """Lay a mixture out as the pass reads it."""
+    constants, packed, references = sums.constants, sums.whiteners, sums.references
+    at = 0
     for k in range(K):
-        _offsets_from(XT, means, k, offsets, N, D)
-        _whitened_squares(offsets, whiteners, k, diagonal, row, squares, N, D)
-        constant = log_weights[k] - 0.5 * (log_determinants[k] + D * _LOG_TWO_PI)
-        for n in range(N):
-            value = constant - 0.5 * squares[n]
-            joint[k, n] = value
-            largest[n] = value if value > largest[n] else largest[n]
-    for k in range(K):
-        _add_exponentials(joint, k, largest, total, N)
-    for n in range(N):
-        row[n] = weights[n] * (largest[n] + log(total[n]))
-        total[n] = weights[n] / total[n]
-    for k in range(K):
-        for n in range(N):
-            joint[k, n] *= total[n]
-    return _sum(row, N)
+        constants[k] = log_weights[k] - 0.5 * (log_determinants[k] + D * _LOG_TWO_PI)
+        for j in range(D):
+            references[k * D + j] = means[k, j]
+        if diagonal:
+            for j in range(D):
+                packed[k * D + j] = whiteners[k, j, j]
+        else:
+            for first in range(0, D, ROWS):
+                last = min(first + ROWS, D)
+                for column in range(last):
+                    for i in range(first, last):
+                        packed[at] = whiteners[k, i, column]
+                        at += 1
 
 
-@kernel(fastmath={"reassoc", "contract"})
-def _sum(column, N):
-    total = 0.0
-    for n in range(N):
-        total += column[n]
-    return total
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _dot(column, offsets, j, N):
-    """Return the product of a column with one of a matrix."""
-    total = 0.0
-    for n in range(N):
-        total += column[n] * offsets[j, n]
-    return total
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _weigh(joint, k, offsets, i, out, N):
-    """Fill the products of responsibilities and offsets, and return their sum."""
-    total = 0.0
-    for n in range(N):
-        value = joint[k, n] * offsets[i, n]
-        out[n] = value
-        total += value
-    return total
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _count(joint, k, N):
-    total = 0.0
-    for n in range(N):
-        total += joint[k, n]
-    return total
-
-
-@kernel(fastmath={"contract"})
-def _moments(XT, joint, offsets, row, firsts, counts, means, scatter, diagonal, K, N, D):
-    """Fill counts, means and scatter matrices; the means are read first, as references.
+@kernel()
+def _take_moments(sums, diagonal, counts, means, scatter, offset, K, D):
+    """Fill counts, means and scatter matrices from the sums of a pass.
 
     Where the structure is diagonal, only the diagonals.
     """
+    first, second = sums.first[0], sums.second[0]
+    n_columns = (2 * D + ROWS - 1) // ROWS * ROWS
+    size = second.shape[0] // K
     for k in range(K):
-        count = _count(joint, k, N)
+        count = sums.counts[0, k]
         counts[k] = count
         if not count > 0.0:
             continue
-        _offsets_from(XT, means, k, offsets, N, D)
+        for j in range(D):
+            offset[j] = first[diagonal_place(k, j, n_columns) if diagonal else k * D + j]
+            means[k, j] = sums.references[k * D + j] + offset[j] / count
         for i in range(D):
-            firsts[i] = _weigh(joint, k, offsets, i, row, N)
-            for j in range(i if diagonal else 0, i + 1):
-                scatter[k, i, j] = _dot(row, offsets, j, N)
-        for i in range(D):
-            means[k, i] += firsts[i] / count
-            for j in range(i if diagonal else 0, i + 1):
-                scatter[k, i, j] -= firsts[i] * firsts[j] / count
+            if diagonal:
+                square = first[diagonal_place(k, D + i, n_columns)]
+                scatter[k, i, i] = square - offset[i] * offset[i] / count
+                continue
+            for j in range(i + 1):
+                product = second[k * size + block_place(i, j)]
+                scatter[k, i, j] = product - offset[i] * offset[j] / count
                 scatter[k, j, i] = scatter[k, i, j]
 
 
 @kernel()
-def _entropy(joint, weights, K, N):
-    """Return the entropy of the responsibilities, which the weights have multiplied."""
+def _whiten(covariance, whitener, diagonal, D, smallest):
+    """Fill the inverse of the Cholesky factor; return log|covariance|, or nan if singular."""
+    if not diagonal:
+        return invert_cholesky(covariance, whitener, D, smallest)
+    log_determinant = 0.0
+    for j in range(D):
+        variance = covariance[j, j]
+        if not variance > 0.0:
+            return np.nan
+        log_determinant += math.log(variance)
+        whitener[j, j] = 1.0 / math.sqrt(variance)
+    return log_determinant
+
+
+@kernel()
+def _entropy(responsibilities, weights):
+    """Return the entropy of the responsibilities, in nats."""
+    N, K = responsibilities.shape
     total = 0.0
     for n in range(N):
-        if weights[n] > 0.0:
-            for k in range(K):
-                share = joint[k, n] / weights[n]
-                if share > 0.0:
-                    total -= weights[n] * share * math.log(share)
+        for k in range(K):
+            share = responsibilities[n, k]
+            if share > 0.0:
+                total -= weights[n] * share * math.log(share)
     return total
 
 
@@ -250,36 +285,29 @@ def _entropy(joint, weights, K, N):
 def small_fit_slot(task, slot):
     """Fit the candidate of a slot."""
     X, weights = task.X, task.weights
-    n_rows, D = X.shape
-    # Rows of weight 0 fill the last vectors, so that no loop ends in single lanes.
-    N = (n_rows + _LANES - 1) // _LANES * _LANES
+    N, D = X.shape
     K = task.n_components[slot]
     volume, shape, orientation = task.letters[slot]
     diagonal = orientation == IDENTITY
     means, covariances = task.means[slot], task.covariances[slot]
-    labels = task.labels[K - 1]
-    XT, weight, joint = np.zeros((D, N)), np.zeros(N), np.zeros((K, N))
-    for n in range(n_rows):
-        weight[n] = weights[n]
-        for j in range(D):
-            XT[j, n] = X[n, j]
-        if labels[n] >= 0:
-            joint[labels[n], n] = weight[n]
-    largest, total, row, squares = np.empty(N), np.empty(N), np.empty(N), np.empty(N)
-    offsets, firsts = np.empty((D, N)), np.empty(D)
+    T = _lanes_of_tiles(N)
+    sums = _sums(K, D, T, diagonal)
+    nothing, no_labels, none_wanted = np.zeros(K * D), np.empty(0, np.int64), np.empty((0, 0))
+    offset = np.empty(D)
     counts, log_weights, log_determinants = np.empty(K), np.empty(K), np.empty(K)
     scatter, whiteners = np.empty((K, D, D)), np.zeros((K, D, D))
     memory = Memory(
         np.ones(D), np.ones(K), np.eye(D), np.empty((K, D)), np.zeros((K, D, D)),
         np.empty((K, D, D)), np.empty((D, D)), np.empty((D, D)),
     )  # fmt: skip
-    sum_of_weights = weight.sum()
+    sum_of_weights = weights.sum()
     smallest_count = 1e-10 * sum_of_weights
     before = -np.inf
     task.status[slot] = MAX_ITER
     task.log_likelihood[slot] = np.nan
+    _run_pass(GIVEN_LABELS, X, weights, sums, T, diagonal, nothing, task.labels[K - 1], none_wanted)
     for iteration in range(task.max_iter + 1):
-        _moments(XT, joint, offsets, row, firsts, counts, means, scatter, diagonal, K, N, D)
+        _take_moments(sums, diagonal, counts, means, scatter, offset, K, D)
         for k in range(K):
             if not counts[k] > smallest_count:
                 task.status[slot] = EMPTY
@@ -296,17 +324,16 @@ def small_fit_slot(task, slot):
             )  # fmt: skip
         for k in range(K):
             if sound:
-                log_determinants[k] = invert_cholesky(
-                    covariances[k], whiteners[k], D, task.smallest
+                log_determinants[k] = _whiten(
+                    covariances[k], whiteners[k], diagonal, D, task.smallest
                 )
                 sound = not math.isnan(log_determinants[k])
         if not sound:
             task.status[slot] = SINGULAR
             return
-        found = _e_step(
-            XT, weight, joint, largest, total, offsets, row, squares, log_weights, means,
-            whiteners, log_determinants, diagonal, K, N, D,
-        )  # fmt: skip
+        _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sums, K, D)
+        _run_pass(MOMENTS, X, weights, sums, T, diagonal, nothing, no_labels, none_wanted)
+        found = sums.likelihood.sum()
         if not math.isfinite(found):
             task.status[slot] = SINGULAR
             return
@@ -317,8 +344,10 @@ def small_fit_slot(task, slot):
             break
         before = found
     for k in range(K):
-        task.mixture_weights[slot, k] = counts[k] / sum_of_weights
-    task.entropy[slot] = _entropy(joint, weight, K, N)
+        task.mixture_weights[slot, k] = math.exp(log_weights[k])
+    responsibilities = np.empty((N, K))
+    _run_pass(RESPONSIBILITIES, X, weights, sums, T, diagonal, nothing, no_labels, responsibilities)
+    task.entropy[slot] = _entropy(responsibilities, weights)
 
 
 @kernel()
