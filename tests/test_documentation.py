@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import fastgmm
+import fastgmm.plotting
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -31,3 +32,25 @@ def test_page(page):
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name):
     assert not doctest.testmod(importlib.import_module(name), optionflags=OPTIONS).failed
+
+
+@pytest.mark.parametrize("module", [fastgmm, fastgmm.plotting], ids=lambda module: module.__name__)
+def test_the_reference_lists_every_public_name(module):
+    listed, home = set(), ""
+    for line in (ROOT / "docs" / "api.rst").read_text("utf-8").splitlines():
+        home = line.removeprefix(".. currentmodule:: ") if "currentmodule" in line else home
+        if line.startswith("   ") and home == module.__name__:
+            listed.add(line.strip())
+    assert set(module.__all__) - {"__version__"} <= listed
+
+
+def test_the_benchmarks_page_names_every_program():
+    page = (ROOT / "docs" / "benchmarks.rst").read_text("utf-8")
+    # A program that other programs start takes no options.
+    programs = {
+        path.stem
+        for path in (ROOT / "fastgmm" / "benchmark").glob("[!_]*.py")
+        if "argparse.ArgumentParser" in path.read_text("utf-8")
+    }
+    assert "detection" in programs
+    assert not {name for name in programs if f"python -m fastgmm.benchmark.{name}``" not in page}

@@ -25,6 +25,7 @@ def run(name, *arguments):
 @pytest.mark.parametrize(
     "name",
     [
+        "plot_missing_values.py",
         "plot_outliers.py",
         "plot_own_structure.py",
         "plot_stream.py",
@@ -53,6 +54,7 @@ def test_photograph_leaves_pictures_and_a_model(tmp_path):
 
 def test_every_example_is_tested():
     tested = {
+        "plot_missing_values.py",
         "plot_outliers.py",
         "plot_own_structure.py",
         "plot_photograph.py",
