@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self, cast
@@ -28,8 +28,7 @@ from fastgmm.estimators.validation import (
     validated_fit,
 )
 from fastgmm.extras import import_from_extra
-from fastgmm.inference.criteria import assignment_entropy
-from fastgmm.inference.em import FitInfo, fit_em
+from fastgmm.inference.em import FitInfo
 from fastgmm.inference.hierarchical import MOST_AGGLOMERATED
 from fastgmm.inference.partitions import PARTITION_METHODS, PartitionMethod, partitions
 from fastgmm.inference.random_rows import random_rows
@@ -39,6 +38,7 @@ from fastgmm.inference.search import (
     Split,
     fit_candidates,
     held_out_likelihoods,
+    refine,
 )
 from fastgmm.inference.survey import survey
 from fastgmm.model.parameters import MixtureParameters
@@ -54,6 +54,9 @@ PARSIMONIOUS = (
 """The fourteen structures, in mclust's order."""
 
 _OF_ONE_FEATURE = ("E", "V")
+
+FitOn = Callable[[Candidate], tuple[Candidate, MixtureParameters, FitInfo]]
+"""Fits a mixture of the search to the end."""
 
 _FINAL_SHARE = 1e-3
 """The tolerance of the last fit, as a share of that of the search."""
@@ -240,8 +243,9 @@ class MixtureSearch(DensityMixin, BaseEstimator):
                 rows, numbers, self.init_params, random_state=random_state, n_jobs=self.n_jobs
             )
 
+        clusters = partition(sample)
         candidates = fit_candidates(
-            source, sample, partition(sample), plan, n_jobs=self.n_jobs, observe=self._tell
+            source, sample, clusters, plan, n_jobs=self.n_jobs, observe=self._tell
         )
         if self.criterion == "log_likelihood":
             rows, splits = self._splits(source, random_state)
@@ -250,7 +254,12 @@ class MixtureSearch(DensityMixin, BaseEstimator):
                 replace(each, held_out=value)
                 for each, value in zip(candidates, held_out, strict=True)
             ]
-        self._keep_best(source, candidates, plan)
+        final = replace(plan, tol=_FINAL_SHARE * plan.tol)
+        self._keep_best(
+            source,
+            candidates,
+            lambda best: refine(source, sample, clusters, final, best, n_jobs=self.n_jobs),
+        )
         return self
 
     def _numbers(self) -> list[int]:
@@ -304,9 +313,9 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         value = candidate.failure or f"BIC {candidate.bic:.2f}, {candidate.n_iter} iterations"
         print(f"{candidate.structure.name}, {candidate.n_components} components: {value}")
 
-    def _keep_best(self, source: Source, candidates: list[Candidate], plan: SearchPlan) -> None:
+    def _keep_best(self, source: Source, candidates: list[Candidate], fit_on: FitOn) -> None:
         """Choose the best mixture, fit it to the end, and set the attributes."""
-        index, parameters, info = self._refined(source, candidates, plan)
+        index, parameters, info = self._refined(candidates, fit_on)
         best = candidates[index]
         mixture = GaussianMixture(
             best.n_components,
@@ -334,7 +343,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         self.results_ = _table(candidates, held_out=self.criterion == "log_likelihood")
 
     def _refined(
-        self, source: Source, candidates: list[Candidate], plan: SearchPlan
+        self, candidates: list[Candidate], fit_on: FitOn
     ) -> tuple[int, MixtureParameters, FitInfo]:
         """Return the number of the best mixture, and that mixture fitted to the end.
 
@@ -350,31 +359,11 @@ class MixtureSearch(DensityMixin, BaseEstimator):
                     f"{candidates[0].failure}: try fewer components, or reg_covar above 0"
                 )
             index = int(np.nanargmin(values))
-            best = candidates[index]
-            assert best.mixture is not None
-            level = 1.0 / source.total_weight + abs(best.log_likelihood) / source.total_weight
             try:
-                parameters, info = fit_em(
-                    source,
-                    best.mixture(),
-                    best.structure,
-                    plan.regularisation,
-                    tol=_FINAL_SHARE * self.tol * level,
-                    max_iter=self.max_iter,
-                    n_jobs=self.n_jobs,
-                )
+                candidates[index], parameters, info = fit_on(candidates[index])
             except IllDefinedCovarianceError as error:
-                candidates[index] = replace(
-                    best, failure=str(error), bic=np.nan, aic=np.nan, icl=np.nan, held_out=np.nan
-                )
+                candidates[index] = candidates[index].failed(str(error))
                 continue
-            entropy = assignment_entropy(source, parameters, n_jobs=self.n_jobs)
-            weight = source.total_weight
-            candidates[index] = replace(
-                best.measured(weight, weight * info.trace[-1], entropy),
-                n_iter=best.n_iter + info.n_iter,
-                converged=info.converged,
-            )
             return index, parameters, info
 
     def results_frame(self) -> Any:

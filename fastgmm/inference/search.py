@@ -12,10 +12,10 @@ import numpy.typing as npt
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.inference.criteria import assignment_entropy
-from fastgmm.inference.em import fit_em
+from fastgmm.inference.em import FitInfo, fit_em
 from fastgmm.inference.initialisation import initialise
 from fastgmm.inference.passes import log_likelihood
-from fastgmm.inference.small_fits import fit_small, is_small
+from fastgmm.inference.small_fits import SmallFit, fit_small, is_small
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import IllDefinedCovarianceError, Regularisation
 from fastgmm.model.structures import CovarianceStructure
@@ -68,17 +68,32 @@ class Candidate:
     converged: bool = False
     failure: str | None = None
 
-    def measured(self, weight: float, log_likelihood: float, entropy: float) -> Candidate:
-        """Return the candidate with its criteria.
+    def fitted(
+        self,
+        mixture: Callable[[], MixtureParameters],
+        weight: float,
+        log_likelihood: float,
+        entropy: float,
+        *,
+        n_iter: int,
+        converged: bool,
+    ) -> Candidate:
+        """Return the candidate with its fit and the criteria.
 
         Parameters
         ----------
+        mixture : callable
+            Returns the parameters.
         weight : float
             Number of rows, n.
         log_likelihood : float
             Sum of their log-densities, in nats.
         entropy : float
             Entropy of their responsibilities, in nats.
+        n_iter : int
+            Number of iterations.
+        converged : bool
+            Whether EM came to rest.
 
         Returns
         -------
@@ -86,13 +101,34 @@ class Candidate:
             With BIC = -2 log L + p log n, AIC = -2 log L + 2 p, and ICL = BIC + 2 entropy.
         """
         bic = -2.0 * log_likelihood + self.n_parameters * math.log(weight)
-        return replace(
-            self,
-            log_likelihood=log_likelihood,
-            bic=bic,
+        return Candidate(
+            self.structure,
+            self.n_components,
+            self.n_parameters,
+            mixture,
+            log_likelihood,
+            bic,
             aic=-2.0 * log_likelihood + 2.0 * self.n_parameters,
             icl=bic + 2.0 * entropy,
+            held_out=self.held_out,
+            n_iter=n_iter,
+            converged=converged,
         )
+
+    def failed(self, why: str) -> Candidate:
+        """Return the candidate as one that could not be fitted.
+
+        Parameters
+        ----------
+        why : str
+            The reason.
+
+        Returns
+        -------
+        Candidate
+            Without criteria.
+        """
+        return Candidate(self.structure, self.n_components, self.n_parameters, failure=why)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +198,7 @@ def fit_candidates(
         )
         for kind, n_components in plan.grid
     ]
-    if sample is source and plan.regularisation.is_zero and is_small(sample.n_samples, n_features):
+    if _is_small_plan(source, sample, plan):
         found = _fit_together(sample, partitions, plan, blank, n_jobs)
         if observe is not None:
             for candidate in found:
@@ -176,6 +212,11 @@ def fit_candidates(
     return found
 
 
+def _is_small_plan(source: Source, sample: ArraySource, plan: SearchPlan) -> bool:
+    small = sample is source and is_small(sample.n_samples, sample.n_features)
+    return small and plan.regularisation.is_zero
+
+
 def _fit_together(
     source: ArraySource,
     partitions: Partitions,
@@ -187,19 +228,25 @@ def _fit_together(
     fits = iter(
         fit_small(source, possible, partitions, tol=plan.tol, max_iter=plan.max_iter, n_jobs=n_jobs)
     )
-    found = []
-    for candidate in blank:
-        if candidate.failure is not None:
-            found.append(candidate)
-            continue
-        fit = next(fits)
-        ended = replace(candidate, n_iter=fit.n_iter, converged=fit.converged, failure=fit.failure)
-        if fit.failure is None:
-            ended = replace(ended, mixture=fit.parameters).measured(
-                source.total_weight, fit.log_likelihood, fit.entropy
-            )
-        found.append(ended)
-    return found
+    return [
+        candidate
+        if candidate.failure is not None
+        else _small_candidate(candidate, next(fits), source.total_weight)
+        for candidate in blank
+    ]
+
+
+def _small_candidate(candidate: Candidate, fit: SmallFit, weight: float) -> Candidate:
+    if fit.failure is not None:
+        return candidate.failed(fit.failure)
+    return candidate.fitted(
+        fit.parameters,
+        weight,
+        fit.log_likelihood,
+        fit.entropy,
+        n_iter=fit.n_iter,
+        converged=fit.converged,
+    )
 
 
 def _fit_alone(
@@ -234,14 +281,82 @@ def _fit_alone(
             n_jobs=n_jobs,
         )
     except (IllDefinedCovarianceError, ValueError) as error:
-        return replace(candidate, failure=str(error))
-    ended = replace(candidate, n_iter=info.n_iter, converged=info.converged)
+        return candidate.failed(str(error))
     if info.degeneracies:
-        return replace(ended, failure=info.degeneracies[0].description)
-    entropy = assignment_entropy(source, parameters, n_jobs=n_jobs)
+        return candidate.failed(info.degeneracies[0].description)
+    return _ended(source, candidate, parameters, info, n_jobs)
+
+
+def _ended(
+    source: Source,
+    candidate: Candidate,
+    parameters: MixtureParameters,
+    info: FitInfo,
+    n_jobs: int | None,
+    *,
+    n_iter_before: int = 0,
+) -> Candidate:
     weight = source.total_weight
-    measured = ended.measured(weight, weight * info.trace[-1], entropy)
-    return replace(measured, mixture=lambda: parameters)
+    return candidate.fitted(
+        lambda: parameters,
+        weight,
+        weight * info.trace[-1],
+        assignment_entropy(source, parameters, n_jobs=n_jobs),
+        n_iter=n_iter_before + info.n_iter,
+        converged=info.converged,
+    )
+
+
+def refine(
+    source: Source,
+    sample: ArraySource,
+    partitions: Partitions,
+    plan: SearchPlan,
+    candidate: Candidate,
+    *,
+    n_jobs: int | None = None,
+) -> tuple[Candidate, MixtureParameters, FitInfo]:
+    """Fit one mixture of a search to a smaller tolerance.
+
+    Parameters
+    ----------
+    source, sample, partitions, plan, n_jobs
+        As in `fit_candidates`, but that the plan holds the smaller tolerance.
+    candidate : Candidate
+        What the search found, without a failure.
+
+    Returns
+    -------
+    candidate : Candidate
+        The same, as it is at the end.
+    parameters : MixtureParameters
+        The mixture.
+    info : FitInfo
+        About the last fit.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If the fit has no end, because a covariance becomes singular.
+    """
+    if _is_small_plan(source, sample, plan):
+        (refined,) = _fit_together(sample, partitions, plan, [candidate], n_jobs)
+        if refined.failure is not None:
+            raise IllDefinedCovarianceError(refined.failure)
+        candidate = replace(refined, held_out=candidate.held_out)
+    assert candidate.mixture is not None
+    level = (1.0 + abs(candidate.log_likelihood)) / source.total_weight
+    parameters, info = fit_em(
+        source,
+        candidate.mixture(),
+        candidate.structure,
+        plan.regularisation,
+        tol=plan.tol * level,
+        max_iter=plan.max_iter,
+        n_jobs=n_jobs,
+    )
+    ended = _ended(source, candidate, parameters, info, n_jobs, n_iter_before=candidate.n_iter)
+    return ended, parameters, info
 
 
 def held_out_likelihoods(

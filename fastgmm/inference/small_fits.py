@@ -110,8 +110,8 @@ def fit_small(
     X -= centre
     most = max(n_components for _, n_components in candidates)
     labels = np.zeros((most, n_samples), dtype=np.int64)
-    for n_components, partition in partitions.items():
-        labels[n_components - 1] = partition
+    for n_components in {n_components for _, n_components in candidates}:
+        labels[n_components - 1] = partitions[n_components]
     n_fits = len(candidates)
     task = SmallFits(
         X=X,
