@@ -270,6 +270,16 @@ def test_a_variational_mixture_is_told_by_its_lower_bound(folder):
     assert list(map(int, labels)) == mixture.predict(X).tolist()
 
 
+def test_info_of_a_mixture_that_no_fit_made(folder):
+    fastgmm.load(folder / "model.fgm").marginal(COLUMNS[:2]).save(folder / "marginal.fgm")
+    text = succeed("info", "marginal.fgm", cwd=folder, run=in_process)
+    assert "sepal_width" in text
+    assert "converged" not in text
+    document = json.loads(succeed("info", "marginal.fgm", "--json", cwd=folder))
+    assert document["log_likelihood"] is document["n_iter"] is document["converged"] is None
+    assert document["feature_names"] == COLUMNS[:2]
+
+
 def test_info_of_a_table(folder):
     text = succeed("info", "iris.csv", cwd=folder, run=in_process)
     assert "rows     150" in text

@@ -44,6 +44,11 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
     by_likelihood = hasattr(model, "bic")
     objective, noise = objective_name(model), noise_of(model)
     if as_json:
+        fit = {
+            objective.replace("-", "_") if by_likelihood else "lower_bound": "lower_bound_",
+            "n_iter": "n_iter_",
+            "converged": "converged_",
+        }
         print_json(
             {
                 "file": path,
@@ -51,9 +56,7 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
                 "n_components": len(model.weights_),
                 "n_features": model.n_features_in_,
                 "covariance_type": model.covariance_type,
-                objective.replace("-", "_") if by_likelihood else "lower_bound": model.lower_bound_,
-                "n_iter": model.n_iter_,
-                "converged": model.converged_,
+                **{name: getattr(model, attribute, None) for name, attribute in fit.items()},
                 "feature_names": names,
                 "weights": model.weights_,
                 **noise,
@@ -62,12 +65,15 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
             }
         )
         return
-    told = (
-        {objective: f"{model.lower_bound_:.6f} nats a row"}
-        if by_likelihood
-        else {"lower bound": f"{model.lower_bound_:.6f} nats"}
-    )
-    end = "converged" if model.converged_ else "not converged"
+    told = {}
+    if hasattr(model, "lower_bound_"):  # mixtures that were made from others have none
+        end = "converged" if model.converged_ else "not converged"
+        told = (
+            {objective: f"{model.lower_bound_:.6f} nats a row"}
+            if by_likelihood
+            else {"lower bound": f"{model.lower_bound_:.6f} nats"}
+        )
+        told["end"] = f"{end} after {model.n_iter_} iterations"
     print_pairs(
         {
             "file": path,
@@ -75,7 +81,6 @@ def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
             "components": len(model.weights_),
             "features": model.n_features_in_,
             **told,
-            "end": f"{end} after {model.n_iter_} iterations",
         }
     )
     titles = names or default_names(model.n_features_in_)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from fastgmm.inference.incomplete import pieces
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import CovarianceStructure, structure
+
+if TYPE_CHECKING:
+    from fastgmm.estimators.gaussian_mixture import GaussianMixture
 
 FloatingArray = npt.NDArray[np.floating]
 
@@ -237,6 +240,88 @@ class MixtureEvaluation:
             else:
                 blocks.append(random_state.multivariate_normal(mean, covariance, int(count)))
         return np.vstack(blocks), np.repeat(np.arange(len(counts)), counts)
+
+    def marginal(self, columns: Sequence[int | str]) -> GaussianMixture:
+        """Return the mixture of some columns alone, whatever the others are.
+
+        Parameters
+        ----------
+        columns : sequence of int or str
+            The columns, in the order that they are to have, each by its number, counted from 0,
+            or by its name.
+
+        Returns
+        -------
+        GaussianMixture
+            A fitted mixture of these columns, with their names. It is of type "diag" if the
+            covariances are diagonal, and "full" otherwise; `weights_` stay as they are. Of a
+            posterior of variational Bayes, it is that of `weights_`, `means_` and `covariances_`.
+
+        Raises
+        ------
+        TypeError
+            If `columns` is no sequence of numbers and names.
+        ValueError
+            If there is no such column, if one is named twice, or if the mixture has noise.
+
+        Notes
+        -----
+        Bishop, PRML, eq. 2.98.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastgmm import GaussianMixture
+        >>> X = np.random.default_rng(0).normal(size=(100, 3))
+        >>> mixture = GaussianMixture().fit(X)
+        >>> bool(np.allclose(mixture.marginal([2, 0]).means_, X[:, [2, 0]].mean(axis=0)))
+        True
+        """
+        from fastgmm.estimators.marginals import marginal_mixture  # which imports this module
+
+        return marginal_mixture(self, columns)
+
+    def condition(self, values: Mapping[int | str, float]) -> GaussianMixture:
+        """Return the mixture of the other columns, given the values of some.
+
+        Parameters
+        ----------
+        values : mapping of int or str to float
+            The value of each column that is known, by the column's number or name.
+
+        Returns
+        -------
+        GaussianMixture
+            A fitted mixture of the other columns, with their names, of the types that `marginal`
+            has. Its `weights_` are the responsibilities of the components for the given values.
+
+        Raises
+        ------
+        TypeError
+            If `values` is no mapping from numbers and names to numbers.
+        ValueError
+            If there is no such column, if no column or all are given, if a value is not finite,
+            or if the mixture has noise.
+
+        Notes
+        -----
+        Bishop, PRML, eqs. 2.81 and 2.82. With the marginal it makes up the whole:
+        p(x, y) = p(x) p(y | x).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastgmm import GaussianMixture
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=100)
+        >>> y = 3 * x + 1 + rng.normal(scale=0.1, size=100)
+        >>> mixture = GaussianMixture().fit(np.column_stack([x, y]))
+        >>> mixture.condition({0: 2.0}).means_.round()
+        array([[7.]])
+        """
+        from fastgmm.estimators.marginals import conditional_mixture  # which imports this module
+
+        return conditional_mixture(self, values)
 
     def _evaluated(
         self, X: Rows, sample_weight: Weights = None, *, missing: Missing | None = None

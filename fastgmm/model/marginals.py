@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 
 from fastgmm.model.parameters import MixtureParameters, invert_triangles
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
@@ -50,6 +51,66 @@ class Partition:
         return self.factors @ self.factors.transpose(0, 2, 1)
 
 
+def marginal(parameters: MixtureParameters, features: npt.NDArray[np.intp]) -> MixtureParameters:
+    """Return the mixture of some of the features alone.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        The mixture.
+    features : ndarray of int of shape (n_kept,)
+        Which features, in the order that they are to have; none of them twice.
+
+    Returns
+    -------
+    MixtureParameters
+        Their mixture, of as many components.
+    """
+    if parameters.is_diagonal:
+        whiteners: FloatArray = parameters.whiteners[:, features]
+    else:
+        factors = _triangles(invert_triangles(parameters.whiteners)[:, features])
+        whiteners = invert_triangles(factors)
+    return MixtureParameters.from_log_weights(
+        parameters.log_weights, parameters.means[:, features], whiteners
+    )
+
+
+def conditioned(
+    parameters: MixtureParameters, is_given: npt.NDArray[np.bool_], values: FloatArray
+) -> MixtureParameters:
+    """Return the mixture of the other features where some have given values.
+
+    Each component's weight becomes its responsibility for the given values.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        The mixture.
+    is_given : ndarray of bool of shape (n_features,)
+        Which features are given; one at least, and not all.
+    values : ndarray of shape (n_given,)
+        Their values.
+
+    Returns
+    -------
+    MixtureParameters
+        The mixture of the others, in their order, of as many components.
+    """
+    parts = partition(parameters, is_given)
+    offsets = values - parts.marginal.means
+    if parts.coefficients is None:
+        white = parts.marginal.whiteners * offsets
+        means, whiteners = parts.means, 1.0 / parts.factors
+    else:
+        white = _applied(parts.marginal.whiteners, offsets)
+        means = parts.means + _applied(parts.coefficients, offsets)
+        whiteners = invert_triangles(parts.factors)
+    squares = (white * white).sum(axis=1)
+    joint = parameters.log_weights + parts.marginal.log_normalisers - 0.5 * squares
+    return MixtureParameters.from_log_weights(joint - logsumexp(joint), means, whiteners)
+
+
 def partition(parameters: MixtureParameters, is_observed: npt.NDArray[np.bool_]) -> Partition:
     """Part a mixture into the features that are observed and the others.
 
@@ -76,11 +137,7 @@ def partition(parameters: MixtureParameters, is_observed: npt.NDArray[np.bool_])
         coefficients = None
     else:
         order = np.concatenate([observed, others])
-        upper = invert_triangles(parameters.whiteners)[:, order].transpose(0, 2, 1)
-        # F Fᵀ is the covariance in this order for F = Rᵀ, whatever the signs of R's rows
-        R: FloatArray = np.asarray(np.linalg.qr(upper, mode="r"))
-        R *= np.where(np.einsum("kii->ki", R) < 0.0, -1.0, 1.0)[:, :, None]
-        lower = R.transpose(0, 2, 1)
+        lower = _triangles(invert_triangles(parameters.whiteners)[:, order])
         whiteners = invert_triangles(np.ascontiguousarray(lower[:, :n_observed, :n_observed]))
         coefficients = lower[:, n_observed:, :n_observed] @ whiteners
         factors = np.ascontiguousarray(lower[:, n_observed:, n_observed:])
@@ -151,6 +208,13 @@ def completed_statistics(
         log_likelihood=statistics.log_likelihood,
         weight=statistics.weight,
     )
+
+
+def _triangles(factors: FloatArray) -> FloatArray:
+    """Return the lower triangular L with L Lᵀ = F Fᵀ, for each F of shape (n, at least n)."""
+    R: FloatArray = np.asarray(np.linalg.qr(factors.transpose(0, 2, 1), mode="r"))
+    R *= np.where(np.einsum("kii->ki", R) < 0.0, -1.0, 1.0)[:, :, None]
+    return R.transpose(0, 2, 1)
 
 
 def _applied(matrices: FloatArray, vectors: FloatArray) -> FloatArray:

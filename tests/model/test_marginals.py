@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fastgmm.model.marginals import completed_statistics, partition
+from fastgmm.model.marginals import completed_statistics, conditioned, marginal, partition
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import SufficientStatistics
+from tests import oracle
 
 
 def mixture(D, K, seed=0, scales=1.0):
@@ -93,3 +94,42 @@ def test_statistics_are_those_of_completed_rows(diagonal):
     np.testing.assert_allclose(found.second, expected, atol=1e-10)
     if not diagonal:
         np.testing.assert_array_equal(found.second, found.second.transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("scales", [1.0, [1e-9, 1.0, 1e5, 1.0, 1e-3]])
+def test_features_in_any_order(scales):
+    weights, means, covariances = mixture(5, 3, scales=scales)
+    order = np.array([3, 0, 4])
+    found = marginal(MixtureParameters.from_covariances(weights, means, covariances), order)
+    np.testing.assert_array_equal(found.means, means[:, order])
+    unit = np.broadcast_to(scales, 5)[order]
+    expected = (covariances[:, order][:, :, order]) / np.outer(unit, unit)
+    np.testing.assert_allclose(found.covariances() / np.outer(unit, unit), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_given_values_change_weights_and_means(diagonal):
+    weights, means, covariances = mixture(4, 3)
+    if diagonal:
+        covariances = covariances * np.eye(4)
+    given = np.einsum("kii->ki", covariances) if diagonal else covariances
+    parameters = MixtureParameters.from_covariances(weights, means, given)
+    seen = np.array([False, True, False, True])
+    x = np.array([0.4, -0.2])
+    found = conditioned(parameters, seen, x)
+    S = covariances
+    gains = S[:, ~seen][:, :, seen] @ np.linalg.inv(S[:, seen][:, :, seen])
+    expected = means[:, ~seen] + np.einsum("kij,kj->ki", gains, x - means[:, seen])
+    np.testing.assert_allclose(found.means, expected, rtol=1e-9, atol=1e-12)
+    rest = S[:, ~seen][:, :, ~seen] - gains @ S[:, seen][:, :, ~seen]
+    wanted = np.einsum("kii->ki", rest) if diagonal else rest
+    np.testing.assert_allclose(found.covariances(), wanted, rtol=1e-8, atol=1e-12)
+    shares = oracle.responsibilities(x[None], weights, means[:, seen], S[:, seen][:, :, seen])
+    np.testing.assert_allclose(found.weights, shares[0], rtol=1e-9)
+
+
+def test_a_component_without_weight_keeps_none():
+    _, means, covariances = mixture(3, 2)
+    parameters = MixtureParameters.from_covariances(np.array([1.0, 0.0]), means, covariances)
+    found = conditioned(parameters, np.array([True, False, False]), np.array([1e3]))
+    np.testing.assert_array_equal(found.weights, [1.0, 0.0])
