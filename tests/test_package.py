@@ -1,8 +1,11 @@
 """The package as it is imported."""
 
 import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +60,15 @@ def test_the_estimator_loads_nothing_for_tables_plots_or_terminals():
         f"print([name for name in {unneeded} if name in sys.modules and name not in before])"
     )
     assert shown.strip() == "[]"
+
+
+def test_every_extra_that_a_message_names_can_be_installed():
+    root = Path(fastgmm.__file__).parent
+    project = tomllib.loads((root.parent / "pyproject.toml").read_text())["project"]
+    named = {
+        extra
+        for path in root.rglob("*.py")
+        for extra in re.findall(r'extra="(\w+)"', path.read_text())
+    }
+    assert named >= {"frames", "parquet", "plot"}
+    assert named <= project["optional-dependencies"].keys()

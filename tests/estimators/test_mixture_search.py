@@ -1,6 +1,7 @@
 """`MixtureSearch`: what it chooses, its table, and what it does with candidates that fail."""
 
 import pickle
+import sys
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,13 @@ def test_the_table_has_a_row_for_each_mixture():
     assert frame["bic"].min() == search.best_score_
     assert_allclose(frame["aic"], 2.0 * frame["n_parameters"] - 2.0 * frame["log_likelihood"])
     assert (frame["icl"] >= frame["bic"] - 1e-9).all()
+
+
+def test_a_frame_without_pandas_names_the_extra(monkeypatch):
+    search = MixtureSearch([1], structures=["EII"]).fit(mclust.rows("iris"))
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r'needs pandas: .*"fastgmm\[frames\]"'):
+        search.results_frame()
 
 
 @pytest.mark.parametrize("criterion", ["aic", "icl"])
