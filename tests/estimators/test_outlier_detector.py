@@ -424,6 +424,18 @@ def test_streams_of_batches_and_rows_without_weight(monkeypatch):
     assert_allclose(heavy.offset_, alone.offset_, rtol=1e-6)
 
 
+def test_a_batch_without_weight_in_a_stream_changes_nothing(monkeypatch):
+    monkeypatch.setattr("fastgmm.estimators.online.batch_rows", lambda *_: 1024)
+    X, weights = rows(3072), np.ones(3072)
+    X[1024:2048] += 40.0
+    weights[1024:2048] = 0.0
+    found = detector(contamination=0.1).partial_fit(iter([(X, weights)]))
+    expected = detector(contamination=0.1)
+    for first in (0, 2048):
+        expected.partial_fit(X[first : first + 1024])
+    assert found.offset_ == expected.offset_
+
+
 def test_a_batch_that_cannot_be_learnt_leaves_what_was():
     X = rows(2000)
     found = detector(contamination=0.1).partial_fit(X)
