@@ -131,7 +131,7 @@ def fit_small(
         status=np.zeros(n_fits, dtype=np.int64),
     )
     operations = n_fits * most * n_samples * n_features * n_features * _ITERATION_COST
-    run_slots(small_fit_slot, task, n_fits, n_jobs, operations)
+    run_slots(small_fit_slot, task, n_fits, n_jobs, operations, uneven=True)
     return [_fit_of(task, i, kind, centre) for i, (kind, _) in enumerate(candidates)]
 
 

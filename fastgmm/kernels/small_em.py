@@ -36,7 +36,7 @@ CONVERGED, MAX_ITER, EMPTY, SINGULAR = 0, 1, 2, 3
 
 _LANES = 32
 """Lanes of a tile are a multiple of this, which fills a block of registers of any width."""
-_MOST_LANES = 128
+_MOST_LANES = 320
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
@@ -140,11 +140,11 @@ class Sums(NamedTuple):
 
 @kernel()
 def _lanes_of_tiles(N):
-    """Return lanes that cut few rows into tiles with the fewest lanes left over."""
+    """Return the lanes that cut few rows into tiles with the fewest lanes left over."""
     if N > BLOCK_ROWS:
-        return _MOST_LANES
+        return BLOCK_ROWS // 4  # tiles must not reach beyond their block
     n_tiles = (N + _MOST_LANES - 1) // _MOST_LANES
-    return (N + n_tiles * _LANES - 1) // (n_tiles * _LANES) * _LANES
+    return ((N + n_tiles - 1) // n_tiles + _LANES - 1) // _LANES * _LANES
 
 
 @kernel()

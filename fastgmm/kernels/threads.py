@@ -167,6 +167,7 @@ def run_slots(
     operations: int,
     *,
     beside_readers: bool = False,
+    uneven: bool = False,
 ) -> None:
     """Run a pass over all its slots.
 
@@ -185,12 +186,17 @@ def run_slots(
         more threads for, and a long one must not keep Ctrl-C waiting.
     beside_readers : bool
         Whether other threads read the next rows meanwhile.
+    uneven : bool
+        Whether slots take times so different that a thread should take the next one when it has
+        ended the last.
     """
     threads = min(effective_threads(n_jobs), n_slots, 1 + operations // _OPERATIONS_PER_THREAD)
     most = min(n_slots, _PARTS_PER_THREAD * threads)
     n_parts = max(threads, min(most, operations // _OPERATIONS_PER_PART))
+    if uneven and threads > 1:
+        n_parts = n_slots
     for stretch in _stretches(task, operations):
-        _run_stretch(slot_kernel, stretch, n_slots, threads, n_parts, beside_readers)
+        _run_stretch(slot_kernel, stretch, n_slots, threads, n_parts, beside_readers, uneven)
 
 
 _entries: dict[Any, Any] = {}
@@ -206,7 +212,13 @@ def _entry(driver: Any, slot_types: tuple[Any, ...], n_integers: int) -> Any:
 
 
 def _run_stretch(
-    slot_kernel: Any, task: Any, n_slots: int, threads: int, n_parts: int, beside_readers: bool
+    slot_kernel: Any,
+    task: Any,
+    n_slots: int,
+    threads: int,
+    n_parts: int,
+    beside_readers: bool,
+    uneven: bool,
 ) -> None:
     """Run a slot kernel for all slots without a pause, in so many parts if not by numba."""
     if numba.config.DISABLE_JIT:
@@ -217,7 +229,7 @@ def _run_stretch(
     stride = _spreading_stride(n_slots)
     if not (beside_readers or needs_pool()):
         run = _entry(run_in_parallel, compiled.types, 2)
-        with _numba_threads(threads):
+        with _numba_threads(threads), numba.parallel_chunksize(int(uneven)):
             run(compiled.function, task, n_slots, stride)
         return
     run = _entry(run_in_series, compiled.types, 4)

@@ -66,6 +66,19 @@ def test_steps_are_those_of_em(letters, n_features):
     assert task.entropy[0] == pytest.approx(entropy, rel=1e-6)
 
 
+@pytest.mark.parametrize("n_samples", [1, 31, 321, 1024, 1025, 2500])
+def test_any_number_of_rows(n_samples):
+    X = np.random.default_rng(n_samples).normal(size=(n_samples, 2))
+    task = fits(X, {1: np.zeros(n_samples, dtype=np.int64)}, [("EII", 1)], max_iter=1)
+    if n_samples == 1:
+        assert task.status[0] == small_em.SINGULAR
+        return
+    parameters = oracle.m_step(X, np.ones((n_samples, 1)), "EII")
+    expected = oracle.log_density(X, *parameters).sum()
+    assert task.log_likelihood[0] == pytest.approx(expected, rel=1e-10)
+    assert_allclose(task.means[0], parameters[1], atol=1e-13)
+
+
 def test_rows_without_a_label_do_not_count_in_the_first_step():
     X, start, _ = problem(2)
     some = start.copy()
