@@ -112,16 +112,22 @@ def known_components(estimator: Any, source: Source, y: Any) -> npt.NDArray[np.i
 
 
 def _numbers(y: Any) -> npt.NDArray[np.float64]:
-    with config_context(array_api_dispatch=False):
-        checked: npt.NDArray[np.float64] = check_array(
-            y,
-            dtype=np.float64,
-            ensure_2d=False,
-            allow_nd=True,
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=0,
-            input_name="y",
-        )
+    try:
+        with config_context(array_api_dispatch=False):
+            checked: npt.NDArray[np.float64] = check_array(
+                y,
+                dtype=np.float64,
+                ensure_2d=False,
+                allow_nd=True,
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=0,
+                input_name="y",
+            )
+    except ValueError as error:
+        raise ValueError(
+            "y should hold the numbers of components, from 0 on, or -1 where they are not known "
+            f"(names of classes are for GaussianMixtureClassifier): {error}"
+        ) from error
     return checked
 
 

@@ -235,7 +235,7 @@ def check_array_source(
             estimator,
             X,
             dtype=_FLOATS,
-            ensure_all_finite="allow-nan" if missing == "model" else True,
+            ensure_all_finite=False,  # looked at below, to say where
             reset=reset,
             ensure_min_samples=ensure_min_samples,
         )
@@ -243,7 +243,10 @@ def check_array_source(
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-    incomplete = missing == "model" and not all_finite(X)
+    complete = all_finite(X)
+    if not complete:
+        _check_values(estimator, X, missing)
+    incomplete = missing == "model" and not complete
     source = ArraySource(X, sample_weight, incomplete=incomplete)
     with np.errstate(over="ignore"):
         total = source.total_weight
@@ -253,6 +256,28 @@ def check_array_source(
             "smaller ones in the same proportions"
         )
     return source
+
+
+def _check_values(estimator: BaseEstimator, X: npt.NDArray[Any], missing: Missing) -> None:
+    """Raise if a value is infinite or, where that is an error, missing, and say which."""
+    wrong = np.isinf(X) if missing == "model" else ~np.isfinite(X)
+    if not wrong.any():
+        return
+    row, column = np.unravel_index(wrong.argmax(), X.shape)
+    names = getattr(estimator, "feature_names_in_", None)
+    where = f"row {row}, column {column}" + ("" if names is None else f" ({names[column]!r})")
+    if np.isinf(X[row, column]):
+        raise ValueError(
+            f"Input X contains infinity or a value too large for {X.dtype}, first in {where}: "
+            "remove such rows or replace the values"
+        )
+    advice = "GaussianMixture(missing='model') fits what is there"
+    if "missing" in estimator.get_params():
+        advice = "set missing='model' to fit what is there"
+    raise ValueError(
+        f"Input X contains NaN, first in {where}: remove such rows, fill in what is missing, or "
+        f"{advice}"
+    )
 
 
 def _check_frame(

@@ -287,6 +287,7 @@ def test_a_pipeline_passes_labels_on():
 @pytest.mark.parametrize(
     ("y", "words"),
     [
+        (["a", "b"] * 450, "numbers of components, .*names of classes are for GaussianMixtureCla"),
         (np.full(900, 3), "integers from 0 to n_components - 1 = 2, or -1 .* got 3 for row 0"),
         (np.full(900, -2), "got -2 for row 0"),
         (np.r_[np.zeros(5), np.full(895, 0.5)], r"got 0\.5 for row 5"),

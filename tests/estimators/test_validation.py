@@ -255,6 +255,24 @@ def test_wrong_weights(estimator, weights, error, words):
         estimator(2).fit(rows(), sample_weight=weights)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "value", "words"),
+    [
+        (GaussianMixture(2), np.nan, "NaN, first in row 7, column 1: .* set missing='model'"),
+        (KMeans(2), np.nan, r"NaN, first in row 7, column 1: .*GaussianMixture\(missing='model'\)"),
+        (GaussianMixture(2), -np.inf, "infinity .* for float64, first in row 7, column 1: remove"),
+        (GaussianMixture(2, missing="model"), np.inf, "infinity .*, first in row 9, column 2"),
+    ],
+    ids=str,
+)
+def test_values_that_cannot_be_used_are_told_with_their_place(estimator, value, words):
+    X = rows()
+    X[9, 2] = value
+    X[7, 1] = value if "missing='model'" not in str(estimator) else np.nan
+    with pytest.raises(ValueError, match=words):
+        estimator.fit(X)
+
+
 def test_a_column_of_weights_needs_columns_with_names():
     with pytest.raises(ValueError, match="sample_weight='w' names a column, and X has no names"):
         GaussianMixture(2).fit(rows(), sample_weight="w")
