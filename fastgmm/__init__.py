@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastgmm.inference.degeneracy import DegenerateComponentWarning
     from fastgmm.model.persistence import ModelFileError
     from fastgmm.model.priors import ConjugatePriors
+    from fastgmm.segmentation import segment_image
 
     __version__: str
 
@@ -44,6 +45,7 @@ __all__ = [
     "load",
     "merge_components",
     "open_data",
+    "segment_image",
 ]
 
 _HOMES = {
@@ -63,6 +65,7 @@ _HOMES = {
     "load": "fastgmm.estimators.storage",
     "merge_components": "fastgmm.estimators.merging",
     "open_data": "fastgmm.data.opening",
+    "segment_image": "fastgmm.segmentation",
 }
 
 

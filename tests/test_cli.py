@@ -311,6 +311,36 @@ def test_segment(folder):
     assert fastgmm.load(folder / "colours.fgm").n_components == 2
 
 
+def test_segment_in_another_space_with_all_that_can_be_written(folder):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 40, (20, 30, 4), dtype=np.uint8)
+    pixels[:, :15, :3] += 150
+    pixels[..., 3] = 255
+    pixels[:5, :, 3] = 0
+    Image.fromarray(pixels).save(folder / "in.png")
+    options = "-k 2 --random-state 0 --colour-space lab --spatial-weight 0.5 -o out.png"
+    options += " --side-by-side both.png --palette palette.png"
+    arguments = ("segment", "in.png", *options.split())
+    document = json.loads(succeed(*arguments, "--json", cwd=folder))
+    assert (document["colour_space"], document["spatial_weight"]) == ("lab", 0.5)
+    expected = fastgmm.segment_image(
+        pixels, 2, colour_space="lab", spatial_weight=0.5, random_state=0
+    )
+    for name, image in (("out.png", expected.image), ("both.png", expected.side_by_side())):
+        with Image.open(folder / name) as opened:
+            np.testing.assert_array_equal(np.asarray(opened), image)
+    assert document["psnr"] == pytest.approx(expected.psnr())
+    assert document["colours"] == expected.palette.tolist()
+    assert document["palette_bytes"] == (folder / "palette.png").stat().st_size
+    with Image.open(folder / "palette.png") as opened:
+        np.testing.assert_array_equal(
+            np.asarray(opened.convert("RGBA"))[5:], expected.image[5:], strict=True
+        )
+    text = succeed(*arguments, cwd=folder)
+    assert f"psnr          {expected.psnr():.2f} dB" in text
+    assert f"palette.png, {document['palette_bytes']:,} bytes" in text
+
+
 def test_warmup(folder):
     assert "passes" in succeed("warmup", cwd=folder, run=in_process)
 
@@ -324,6 +354,7 @@ def test_version_and_help(tmp_path):
         "predict",
         "score",
         "impute",
+        "detect",
         "sample",
         "info",
         "segment",

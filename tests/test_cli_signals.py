@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import fastgmm
 from fastgmm.cli.interruption import Interrupted, Interruption
@@ -65,6 +66,23 @@ def test_signal_without_an_output_says_that_nothing_is_kept(folder):
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert stderr.splitlines()[-1].endswith("nothing was saved")
+
+
+@posix_only
+def test_signal_leaves_the_picture_reached(folder, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "noise.png")
+    path = tmp_path / "reached.png"
+    options = ("-k", 8, "--tol", 0, "--max-iter", 10**9, "-o", path)
+    with start(folder, "segment", "noise.png", *options) as process:
+        assert process.stderr.readline().startswith("pass 1:")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted after" in stdout
+    assert f"the picture so far is in {str(path)!r}" in stderr
+    with Image.open(path) as opened:
+        assert opened.size == (800, 600)
 
 
 @posix_only

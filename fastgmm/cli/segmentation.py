@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +12,11 @@ from fastgmm.cli import options
 from fastgmm.cli.interruption import Interruption
 from fastgmm.cli.models import check_model_path
 from fastgmm.cli.output import check_not_read, print_json, print_pairs
+
+if TYPE_CHECKING:
+    from fastgmm.data.source import Source
+    from fastgmm.estimators.gaussian_mixture import GaussianMixture
+    from fastgmm.segmentation import Segmentation
 
 
 def segment(
@@ -27,6 +33,22 @@ def segment(
             show_default=False,
         ),
     ],
+    side_by_side: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="Where to write the picture and the new one beside each other.",
+            show_default=False,
+        ),
+    ] = None,
+    palette: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Where to write the new picture as a palette and a number for each pixel.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -37,36 +59,71 @@ def segment(
             show_default=False,
         ),
     ] = None,
+    colour_space: Annotated[
+        Literal["rgb", "lab", "luv"],
+        typer.Option(help="The space of the colours: levels, or CIE L*a*b* or L*u*v*."),
+    ] = "rgb",
+    spatial_weight: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            help="Above 0, line and column count, too; 1 makes the picture as long as the way "
+            "from black to white.",
+        ),
+    ] = 0.0,
     covariance_type: options.CovarianceType = "full",
     tol: options.Tolerance = 1e-3,
     max_iter: options.MaxIter = 100,
     n_init: options.NInit = 1,
     init_params: options.InitParams = "kmeans",
     random_state: options.RandomState = None,
+    memory: options.Memory = "1GB",
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
     """Paint each pixel of a picture in the mean colour of its component."""
-    from fastgmm.data.images import image_format, read_image, write_image
+    from fastgmm.data.images import check_indexed_image, image_format, read_image, write_image
 
-    image_format(output)
+    pictures = [path for path in (output, side_by_side) if path is not None]
+    formats = {image_format(path): path for path in pictures}
+    if palette is not None:
+        check_indexed_image(palette, n_components)
     check_model_path(model)
-    check_not_read(output, [str(image)])
-    pixels = read_image(image)
+    _check_different([*pictures, *(path for path in (palette, model) if path is not None)])
+    for path in (*pictures, palette):
+        check_not_read(path, [str(image)])
+    pixels = read_image(image, with_alpha=True)
     height, width = pixels.shape[:2]
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    if has_alpha and "JPEG" in formats:
+        raise ValueError(
+            f"{str(image)!r} has transparent pixels, which JPEG does not know: write a .png, not "
+            f"{str(formats['JPEG'])!r}"
+        )
+    if has_alpha and palette is not None:
+        check_indexed_image(palette, n_components + 1)
     if height * width < n_components:
         raise ValueError(
             f"{str(image)!r} has {height * width} pixels, too few for {n_components} components: "
             "choose a smaller -k"
         )
     # Loaded only now, so that mistakes are told at once.
-    from fastgmm import GaussianMixture
-    from fastgmm.cli.watched_fit import end_of_fit, fit_watched, status_of_fit
-    from fastgmm.segmentation import segment_image
+    from fastgmm import segment_image
+    from fastgmm.cli.watched_fit import fit_watched, status_of_fit
 
-    mixture = GaussianMixture(
+    interruption: Interruption = context.obj
+
+    def fit(mixture: GaussianMixture, rows: Source) -> None:
+        fit_watched(mixture, rows, interruption, quiet=quiet)
+
+    segmentation = segment_image(
+        pixels,
         n_components,
+        colour_space=colour_space,
+        spatial_weight=spatial_weight,
+        memory_budget=memory,
+        fit=fit,
         covariance_type=covariance_type,
         tol=tol,
         max_iter=max_iter,
@@ -75,15 +132,46 @@ def segment(
         random_state=random_state,
         n_jobs=n_jobs,
     )
-    interruption: Interruption = context.obj
-
-    def fit(mixture: GaussianMixture, rows: Any) -> None:
-        fit_watched(mixture, rows, interruption, quiet=quiet)
-
-    segmentation = segment_image(pixels, mixture, fit=fit)
     write_image(output, segmentation.image)
+    if side_by_side is not None:
+        write_image(side_by_side, segmentation.side_by_side())
+    n_bytes = None if palette is None else segmentation.save_indexed(palette)
     if model is not None:
-        mixture.save(model)
+        segmentation.model.save(model)
+    written = {
+        "output": output,
+        "side_by_side": side_by_side,
+        "palette": palette,
+        "palette_bytes": n_bytes,
+        "model": model,
+    }
+    _summarise(image, segmentation, written, colour_space, spatial_weight, interruption, as_json)
+    return status_of_fit(interruption, f"the picture so far is in {str(output)!r}")
+
+
+def _check_different(paths: Sequence[Path]) -> None:
+    """Raise if two results would be written to the same file."""
+    resolved = [path.resolve() for path in paths]
+    for number, path in enumerate(resolved):
+        if path in resolved[:number]:
+            raise ValueError(f"two results are to be {str(path)!r}: give each a name of its own")
+
+
+def _summarise(
+    image: Path,
+    segmentation: Segmentation,
+    written: dict[str, Any],
+    colour_space: str,
+    spatial_weight: float,
+    interruption: Interruption,
+    as_json: bool,
+) -> None:
+    """Print what was found and written."""
+    from fastgmm.cli.watched_fit import end_of_fit
+
+    mixture = segmentation.model
+    height, width = segmentation.labels.shape
+    psnr = segmentation.psnr()
     if as_json:
         info = mixture.fit_info_
         print_json(
@@ -91,25 +179,30 @@ def segment(
                 "image": image,
                 "width": width,
                 "height": height,
-                "n_components": n_components,
-                "covariance_type": covariance_type,
+                "n_components": mixture.n_components,
+                "covariance_type": mixture.covariance_type,
+                "colour_space": colour_space,
+                "spatial_weight": spatial_weight,
                 "log_likelihood": mixture.lower_bound_,
                 "converged": mixture.converged_,
                 "interrupted": interruption.signal_number is not None,
                 "n_passes": info.n_passes,
                 "seconds": info.seconds,
                 "weights": mixture.weights_,
-                "colours": mixture.means_,
-                "output": output,
-                "model": model,
+                "colours": segmentation.palette,
+                "psnr": psnr,
+                **written,
             }
         )
-    else:
-        print_pairs(
-            {
-                "image": f"{width} × {height} pixels",
-                "end": end_of_fit(mixture, interruption),
-                "output": output,
-            }
-        )
-    return status_of_fit(interruption, f"the picture so far is in {str(output)!r}")
+        return
+    pairs: dict[str, object] = {
+        "image": f"{width} × {height} pixels",
+        "end": end_of_fit(mixture, interruption),
+        "psnr": f"{psnr:.2f} dB",
+        "output": written["output"],
+    }
+    if written["side_by_side"] is not None:
+        pairs["side by side"] = written["side_by_side"]
+    if written["palette"] is not None:
+        pairs["palette"] = f"{written['palette']}, {written['palette_bytes']:,} bytes"
+    print_pairs(pairs)

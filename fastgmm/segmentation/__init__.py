@@ -1,0 +1,5 @@
+"""Cutting a picture into regions of like colour: a mixture over its pixels."""
+
+from fastgmm.segmentation.segmented_picture import Segmentation, segment_image
+
+__all__ = ["Segmentation", "segment_image"]

@@ -1,0 +1,234 @@
+"""The pixels of a picture as rows: their colours, where they are, and how opaque."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.array import ArraySource
+from fastgmm.data.batch import Batch
+from fastgmm.data.stream import ReadingOptions, StreamSource
+from fastgmm.segmentation.colour_spaces import (
+    COLOUR_SPACES,
+    LARGEST,
+    ColourSpace,
+    coordinates,
+    decoded,
+)
+
+_PIXELS_AT_ONCE = 2**18
+
+Image = npt.NDArray[Any]
+
+
+class Strip(NamedTuple):
+    """Some lines of a picture.
+
+    Attributes
+    ----------
+    lines : slice
+        Which lines.
+    levels : ndarray of shape (n_pixels, 1) or (n_pixels, 3)
+        Grey levels, or colours.
+    alpha : ndarray of shape (n_pixels,) or None
+        How opaque the pixels are, if the picture says.
+    """
+
+    lines: slice
+    levels: Image
+    alpha: Image | None
+
+
+class Pixels:
+    """The pixels of a picture.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width) or (height, width, n_channels)
+        The picture, which is never copied as a whole.
+    space : {"rgb", "lab", "luv"}
+        The space of the colours.
+    spatial_weight : float
+        What the longer side of the picture counts for beside the colours; 0 to leave out where
+        pixels are.
+
+    Attributes
+    ----------
+    height, width, n_pixels : int
+        Size of the picture.
+    n_colours : int
+        Number of its channels without alpha: 1 or 3.
+    n_features : int
+        Number of columns of the rows.
+    has_alpha : bool
+        Whether it has an alpha channel.
+    largest : float
+        The highest level.
+
+    Raises
+    ------
+    ValueError
+        If the array is no picture, or a parameter has a value that it cannot have.
+    """
+
+    def __init__(self, image: Image, space: ColourSpace, spatial_weight: float) -> None:
+        _check_image(image)
+        if space not in COLOUR_SPACES:
+            raise ValueError(
+                f"colour_space must be one of {', '.join(COLOUR_SPACES)}; got {space!r}"
+            )
+        if not 0.0 <= spatial_weight < math.inf:
+            raise ValueError(f"spatial_weight must be a number of at least 0; got {spatial_weight}")
+        self.image = image
+        self.space: ColourSpace = space
+        self.spatial_weight = float(spatial_weight)
+        self.height, self.width = image.shape[:2]
+        self.n_pixels = self.height * self.width
+        n_channels = 1 if image.ndim == 2 else image.shape[2]
+        self.has_alpha = n_channels in (2, 4)
+        self.n_colours = n_channels - self.has_alpha
+        self.n_features = self.n_colours + 2 * (self.spatial_weight > 0.0)
+        self.largest = float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
+        self._decoded_levels: npt.NDArray[np.float32] | None = None
+        if image.dtype.kind == "u":
+            every_level = np.arange(self.largest + 1.0) / self.largest
+            self._decoded_levels = decoded(every_level, space).astype(np.float32)
+
+    def strips(self) -> Iterator[Strip]:
+        """Yield the picture from the top to the bottom, some lines at a time.
+
+        Yields
+        ------
+        Strip
+            The next lines.
+        """
+        step = max(1, _PIXELS_AT_ONCE // self.width)
+        for first in range(0, self.height, step):
+            lines = slice(first, min(first + step, self.height))
+            channels = self.image[lines].reshape((lines.stop - first) * self.width, -1)
+            alpha = channels[:, -1] if self.has_alpha else None
+            yield Strip(lines, channels[:, : self.n_colours], alpha)
+
+    def colours(self, levels: Image) -> npt.NDArray[np.float32]:
+        """Return colours in the space of the mixture.
+
+        Parameters
+        ----------
+        levels : ndarray of shape (n, n_colours)
+            Colours as the picture holds them.
+
+        Returns
+        -------
+        ndarray of shape (n, n_colours)
+            Their coordinates.
+        """
+        if self._decoded_levels is not None:
+            linear = self._decoded_levels[levels]
+        else:
+            linear = decoded(levels.astype(np.float32), self.space).astype(np.float32)
+        return coordinates(linear, self.space).astype(np.float32, copy=False)
+
+    def rows(self, strip: Strip) -> npt.NDArray[np.float32]:
+        """Return the rows of some lines.
+
+        Parameters
+        ----------
+        strip : Strip
+            The lines.
+
+        Returns
+        -------
+        ndarray of shape (n_pixels, n_features)
+            Colours and, with a spatial weight, line and column.
+        """
+        colours = self.colours(strip.levels)
+        if self.n_features == self.n_colours:
+            return colours
+        rows = np.empty((len(colours), self.n_features), dtype=np.float32)
+        rows[:, : self.n_colours] = colours
+        step = self.spatial_weight * LARGEST[self.space] / max(self.height, self.width)
+        lines = np.arange(strip.lines.start, strip.lines.stop) * step
+        rows[:, -2] = np.repeat(lines, self.width)
+        rows[:, -1] = np.tile(np.arange(self.width) * step, len(lines))
+        return rows
+
+
+class PixelSource(StreamSource):
+    """The pixels of a picture, a row for each.
+
+    They are kept from pass to pass if they fit in half the memory budget, and else made anew.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        The picture.
+    options : ReadingOptions
+        How to read.
+    """
+
+    _stays_the_same = True
+
+    def __init__(self, pixels: Pixels, options: ReadingOptions) -> None:
+        super().__init__(
+            dtype=np.float32,
+            n_features=pixels.n_features,
+            feature_names=None,
+            has_weights=pixels.has_alpha,
+            options=options,
+            expected_samples=pixels.n_pixels,
+        )
+        self._pixels = pixels
+
+    def description(self) -> str:
+        """Return what messages call the picture."""
+        return "the picture"
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the rows of strips; an invisible pixel has no weight."""
+        pixels = self._pixels
+        for strip in pixels.strips():
+            weights = None if strip.alpha is None else strip.alpha / pixels.largest
+            first = strip.lines.start * pixels.width
+            yield Batch(pixels.rows(strip), weights, self.description(), first)
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what tells the rows from those of other pictures."""
+        pixels = self._pixels
+        lines = pixels.image.reshape(pixels.height, -1)
+        return {
+            "kind": "picture",
+            "shape": list(pixels.image.shape),
+            "colour_space": pixels.space,
+            "spatial_weight": pixels.spatial_weight,
+            "digest": ArraySource(lines).fingerprint()["digest"],
+        }
+
+
+def _check_image(image: Image) -> None:
+    """Raise if an array is no picture."""
+    shape = image.shape
+    is_picture = len(shape) == 2 or (len(shape) == 3 and 1 <= shape[2] <= 4)
+    if not is_picture or image.dtype.kind not in "uf" or image.dtype.itemsize > 8:
+        raise ValueError(
+            "an image is an array of shape (height, width) or (height, width, n_channels), with 1 "
+            "to 4 channels, of unsigned integers or floats; got shape "
+            f"{shape} and type {image.dtype}"
+        )
+    if image.dtype.kind == "u" and image.dtype.itemsize > 2:
+        raise ValueError(
+            f"levels of an image are uint8, uint16 or floats from 0 to 1; got {image.dtype}: "
+            "convert them to one of these"
+        )
+    if not image.size:
+        raise ValueError(f"an image has one pixel at least; got shape {shape}")
+    if image.dtype.kind == "f":
+        low, high = float(image.min()), float(image.max())
+        if not (low >= 0.0 and high <= 1.0):
+            raise ValueError(
+                f"levels of an image of floats go from 0 to 1; got {low:g} to {high:g}: divide "
+                "them by the highest level"
+            )

@@ -1,0 +1,121 @@
+"""Pixels as rows."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from fastgmm.data.stream import ReadingOptions
+from fastgmm.segmentation import pixels as pixels_module
+from fastgmm.segmentation.colour_spaces import coordinates, decoded
+from fastgmm.segmentation.pixels import Pixels, PixelSource
+
+RANDOM = np.random.default_rng(0)
+
+
+def all_rows(pixels, **options):
+    source = PixelSource(pixels, ReadingOptions(**options))
+    blocks = [(block.X.copy(), block.weights) for block in source.blocks()]
+    weights = None if blocks[0][1] is None else np.concatenate([each[1] for each in blocks])
+    return np.concatenate([each[0] for each in blocks]), weights
+
+
+@pytest.fixture(params=[2**18, 50], ids=["at once", "in strips"])
+def _strips(request, monkeypatch):
+    monkeypatch.setattr(pixels_module, "_PIXELS_AT_ONCE", request.param)
+
+
+@pytest.mark.usefixtures("_strips")
+@pytest.mark.parametrize("space", ["rgb", "lab", "luv"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("n_channels", [0, 1, 2, 3, 4])
+def test_rows_are_colours_and_weights_opacity(dtype, n_channels, space):
+    shape = (13, 20) if n_channels == 0 else (13, 20, n_channels)
+    levels = RANDOM.random(shape)
+    largest = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1.0
+    image = (largest * levels).astype(dtype)
+    pixels = Pixels(image, space, 0.0)
+    rows, weights = all_rows(pixels)
+    flat = image.reshape(260, -1) / largest
+    colours = flat[:, : 3 if n_channels > 2 else 1]
+    assert_allclose(rows, coordinates(decoded(colours, space), space), rtol=1e-5, atol=1e-4)
+    assert rows.dtype == np.float32
+    if n_channels in (2, 4):
+        assert_allclose(weights, flat[:, -1], rtol=1e-6)
+    else:
+        assert weights is None
+
+
+@pytest.mark.usefixtures("_strips")
+@pytest.mark.parametrize(("space", "largest"), [("rgb", 1.0), ("lab", 100.0), ("luv", 100.0)])
+def test_place_is_scaled_by_the_longer_side(space, largest):
+    image = RANDOM.integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    rows, _ = all_rows(Pixels(image, space, 0.5))
+    line, column = np.divmod(np.arange(128), 16)
+    assert_allclose(rows[:, 3], 0.5 * largest * line / 16)
+    assert_allclose(rows[:, 4], 0.5 * largest * column / 16)
+    assert_array_equal(rows[:, :3], all_rows(Pixels(image, space, 0.0))[0])
+
+
+def test_views_of_pictures_are_read_where_they_are():
+    image = RANDOM.integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    view = image[::2, ::-3, :3]
+    assert_array_equal(
+        all_rows(Pixels(view, "rgb", 1.0))[0], all_rows(Pixels(view.copy(), "rgb", 1.0))[0]
+    )
+
+
+def test_rows_are_made_anew_where_memory_is_short():
+    pixels = Pixels(RANDOM.integers(0, 256, (60, 70, 3), dtype=np.uint8), "lab", 1.0)
+    plenty = PixelSource(pixels, ReadingOptions())
+    short = PixelSource(pixels, ReadingOptions(memory_budget=1000))
+    for _ in range(2):
+        for source in (plenty, short):
+            X = np.concatenate([block.X for block in source.blocks()])
+            assert_array_equal(X, all_rows(pixels)[0])
+    assert (plenty.reads_ahead, short.reads_ahead) == (False, True)
+    assert (plenty.n_samples, short.n_samples) == (4200, 4200)
+
+
+def test_fingerprints_tell_pictures_and_ways_apart():
+    image = RANDOM.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    other = image.copy()
+    other[2, 3, 1] ^= 1
+
+    def fingerprint(*arguments):
+        return PixelSource(Pixels(*arguments), ReadingOptions()).fingerprint()
+
+    prints = [
+        fingerprint(image, "rgb", 1.0),
+        fingerprint(other, "rgb", 1.0),
+        fingerprint(image, "lab", 1.0),
+        fingerprint(image, "rgb", 2.0),
+    ]
+    assert fingerprint(image.copy(), "rgb", 1.0) == prints[0]
+    assert all(prints[i] != prints[j] for i in range(4) for j in range(i))
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros(5, np.uint8), r"an image is an array of shape .*; got shape \(5,\)"),
+        (np.zeros((2, 2, 5), np.uint8), "with 1 to 4 channels"),
+        (np.zeros((2, 2, 3, 1), np.uint8), "an image is an array of shape"),
+        (np.zeros((4, 4), int), "of unsigned integers or floats; got .* type int64"),
+        (np.zeros((4, 4), np.uint32), "uint8, uint16 or floats from 0 to 1; got uint32: convert"),
+        (np.zeros((0, 4), np.uint8), r"has one pixel at least; got shape \(0, 4\)"),
+        (np.full((4, 4), 255.0), "go from 0 to 1; got 255 to 255: divide them by the highest"),
+        (np.full((4, 4), np.nan), "go from 0 to 1; got nan to nan"),
+    ],
+)
+def test_array_that_is_no_picture(image, words):
+    with pytest.raises(ValueError, match=words):
+        Pixels(image, "rgb", 0.0)
+
+
+def test_parameters_are_checked():
+    image = np.zeros((4, 4), np.uint8)
+    with pytest.raises(ValueError, match="colour_space must be one of rgb, lab, luv; got 'hsv'"):
+        Pixels(image, "hsv", 0.0)
+    for weight in (-1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match=f"spatial_weight must be .* at least 0; got {weight}"):
+            Pixels(image, "rgb", weight)
