@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from fastgmm.cli import evaluation, fitting, information, machine, segmentation
+from fastgmm.cli import detection, evaluation, fitting, information, machine, segmentation
 from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.output import write
 
@@ -25,6 +25,7 @@ application.command("fit")(fitting.fit)
 application.command("predict")(evaluation.predict)
 application.command("score")(evaluation.score)
 application.command("impute")(evaluation.impute)
+application.command("detect")(detection.detect)
 application.command("sample")(evaluation.sample)
 application.command("info")(information.info)
 application.command("segment")(segmentation.segment)

@@ -10,7 +10,7 @@ import typer
 
 from fastgmm.cli import options
 from fastgmm.cli.interruption import Interrupted, Interruption
-from fastgmm.cli.models import check_model_path, noise_of, objective_name
+from fastgmm.cli.models import check_model_path, noise_of, objective_name, replayable
 from fastgmm.cli.output import check_not_read, print_json, print_pairs
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def fit(
             semi_supervised=label_column is not None,
             **parameters,
         )
-        source = _replayable(source, memory)
+        source = replayable(source, memory)
     interruption: Interruption = context.obj
     try:
         fit_watched(model, source, interruption, quiet=quiet)
@@ -167,23 +167,6 @@ def fit(
     _summarise(model, data, source, output, interruption, as_json)
     kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
     return status_of_fit(interruption, kept)
-
-
-def _replayable(source: Source, memory: str) -> Source:
-    """Return rows that can be gone through as often as batch EM needs."""
-    if source.replayable:
-        return source
-    from fastgmm.data.memory_budget import bytes_of_memory
-    from fastgmm.data.spool import SpooledSource
-    from fastgmm.data.stream import ReadingOptions
-
-    return SpooledSource(
-        source,
-        ReadingOptions(
-            memory_budget=bytes_of_memory(memory),
-            missing="model" if source.incomplete else "error",
-        ),
-    )
 
 
 def _summarise(

@@ -14,8 +14,17 @@ from fastgmm.atomic_file import check_destination
 if TYPE_CHECKING:
     from fastgmm.data.source import Source
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
+    from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
 
 MODEL_SUFFIX = ".fgm"
+
+Names = tuple[str, ...] | None
+"""Names of columns, if they have any."""
+
+_COMMANDS = {
+    "GaussianMixtureOutlierDetector": "use it with  fastgmm detect",
+}
+"""What to do with a model that is no mixture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,7 @@ class LoadedModel:
     """
 
     mixture: GaussianMixture
-    feature_names: tuple[str, ...] | None
+    feature_names: Names
 
 
 def load_model(path: Path, **parameters: Any) -> LoadedModel:
@@ -54,14 +63,51 @@ def load_model(path: Path, **parameters: Any) -> LoadedModel:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     mixture = load(path)
-    if not hasattr(mixture, "predict_proba"):
-        raise ValueError(
-            f"{str(path)!r} holds a {type(mixture).__name__}, and the commands use mixtures: open "
-            "it in Python with fastgmm.load"
-        )
+    if not hasattr(mixture, "weights_"):
+        kind = type(mixture).__name__
+        use = _COMMANDS.get(kind, "open it in Python with fastgmm.load")
+        raise ValueError(f"{str(path)!r} holds a {kind}, and this command uses mixtures: {use}")
     mixture.set_params(**parameters)
-    names = vars(mixture).pop("feature_names_in_", None)
-    return LoadedModel(mixture, None if names is None else tuple(map(str, names)))
+    return LoadedModel(mixture, _names_taken_from(mixture))
+
+
+def load_detector(path: Path, **parameters: Any) -> tuple[GaussianMixtureOutlierDetector, Names]:
+    """Load a fitted outlier detector.
+
+    Parameters
+    ----------
+    path : Path
+        A file that ``fastgmm detect`` or ``save`` wrote.
+    **parameters
+        Constructor parameters to set, for what the detector is to do.
+
+    Returns
+    -------
+    detector : GaussianMixtureOutlierDetector
+        The detector. It has forgotten the names of its columns.
+    feature_names : tuple of str or None
+        These.
+    """
+    from fastgmm import GaussianMixtureOutlierDetector, load
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    detector = load(path)
+    if not isinstance(detector, GaussianMixtureOutlierDetector):
+        raise ValueError(
+            f"{str(path)!r} holds a {type(detector).__name__}, and detect uses outlier detectors: "
+            "fit one with  fastgmm detect -k"
+        )
+    for each in (detector, detector.mixture_):
+        each.set_params(**parameters)
+    _names_taken_from(detector.mixture_)
+    return detector, _names_taken_from(detector)
+
+
+def _names_taken_from(estimator: Any) -> Names:
+    """Return the names of an estimator's columns, which it then has no more."""
+    names = vars(estimator).pop("feature_names_in_", None)
+    return None if names is None else tuple(map(str, names))
 
 
 def check_model_path(path: Path | None) -> None:
@@ -79,7 +125,9 @@ def check_model_path(path: Path | None) -> None:
     check_destination(path)
 
 
-def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
+def open_rows(
+    paths: list[str], model: LoadedModel, *, memory: str, label_column: str | None = None
+) -> Source:
     """Open the rows that a model is to be used on.
 
     Parameters
@@ -92,6 +140,8 @@ def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
         The fitted mixture.
     memory : str
         What reading may take.
+    label_column : str or None
+        The column that holds labels.
 
     Returns
     -------
@@ -103,6 +153,7 @@ def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
     source = open_data(
         paths,
         columns_if_named=model.feature_names,
+        label_column=label_column,
         memory_budget=memory,
         missing=getattr(model.mixture, "missing", "error"),
     )
@@ -113,6 +164,36 @@ def open_rows(paths: list[str], model: LoadedModel, *, memory: str) -> Source:
             f"was fitted to {n_features}"
         )
     return source
+
+
+def replayable(source: Source, memory: str) -> Source:
+    """Return rows that can be gone through as often as batch EM needs.
+
+    Parameters
+    ----------
+    source : Source
+        The rows. Those of a stream are kept in a temporary file.
+    memory : str
+        What reading may take.
+
+    Returns
+    -------
+    Source
+        The same rows.
+    """
+    if source.replayable:
+        return source
+    from fastgmm.data.memory_budget import bytes_of_memory
+    from fastgmm.data.spool import SpooledSource
+    from fastgmm.data.stream import ReadingOptions
+
+    return SpooledSource(
+        source,
+        ReadingOptions(
+            memory_budget=bytes_of_memory(memory),
+            missing="model" if source.incomplete else "error",
+        ),
+    )
 
 
 def component_columns(values: NDArray[Any], has_noise: bool) -> dict[str, NDArray[Any]]:

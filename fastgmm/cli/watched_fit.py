@@ -46,11 +46,7 @@ def fit_watched(
     progress = FitProgress(
         tolerance=model.tol, max_passes=model.max_iter, n_starts=model.n_init, quiet=quiet
     )
-    if isinstance(rows, StreamSource):
-        bytes_per_row = rows.n_features * rows.dtype.itemsize
-        rows.on_rows = partial(
-            progress.add_rows, expected=rows.expected_samples, bytes_per_row=bytes_per_row
-        )
+    watch_reading(rows, progress)
     with progress:
         model.set_callbacks(_Watcher(progress, interruption, model.checkpoint is not None))
         try:
@@ -58,6 +54,23 @@ def fit_watched(
         finally:
             interruption.deferred = False
             model.set_callbacks()
+
+
+def watch_reading(rows: NDArray[Any] | Source, progress: FitProgress) -> None:
+    """Let a display show how far the reading of rows is, if they are read at all.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_features), or Source
+        The rows.
+    progress : FitProgress
+        The display.
+    """
+    if isinstance(rows, StreamSource):
+        bytes_per_row = rows.n_features * rows.dtype.itemsize
+        rows.on_rows = partial(
+            progress.add_rows, expected=rows.expected_samples, bytes_per_row=bytes_per_row
+        )
 
 
 def end_of_fit(model: GaussianMixture, interruption: Interruption) -> str:
