@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
     from fastgmm.estimators.mixture_search import MixtureSearch
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
+    from fastgmm.estimators.regressor import GaussianMixtureRegressor
     from fastgmm.estimators.storage import load
     from fastgmm.inference.degeneracy import DegenerateComponentWarning
     from fastgmm.model.persistence import ModelFileError
@@ -34,6 +35,7 @@ __all__ = [
     "DegenerateComponentWarning",
     "GaussianMixture",
     "GaussianMixtureOutlierDetector",
+    "GaussianMixtureRegressor",
     "KMeans",
     "MiniBatchGaussianMixture",
     "MixtureSearch",
@@ -55,6 +57,7 @@ _HOMES = {
     "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
     "GaussianMixtureOutlierDetector": "fastgmm.estimators.outlier_detector",
+    "GaussianMixtureRegressor": "fastgmm.estimators.regressor",
     "KMeans": "fastgmm.estimators.kmeans",
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
     "MixtureSearch": "fastgmm.estimators.mixture_search",

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.estimators.operating_point import OperatingPoint
 from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
-from fastgmm.estimators.storage import plain_mixture, restored_mixture
+from fastgmm.estimators.owner_storage import plain_owner, restored_owner
 from fastgmm.inference.recent_scores import RecentScores
 from fastgmm.model import persistence
 from fastgmm.model.persistence import StoredModel
@@ -42,18 +41,8 @@ def save_detector(detector: GaussianMixtureOutlierDetector, path: str | PathLike
     OSError
         If the file cannot be written.
     """
-    check_is_fitted(detector)
-    name_of_class, mixture, arrays = plain_mixture(detector.mixture_)
-    parameters = {name: vars(detector)[name] for name in detector._get_param_names()}
-    if isinstance(parameters["random_state"], np.random.RandomState):
-        parameters["random_state"] = None
-    names = vars(detector).get("feature_names_in_")
-    values: dict[str, Any] = {
-        "parameters": parameters,
-        "offset": float(detector.offset_),
-        "feature_names": None if names is None else list(names),
-        "mixture": {"class": name_of_class, **mixture},
-    }
+    values, arrays = plain_owner(detector)
+    values["offset"] = float(detector.offset_)
     point = vars(detector).get("operating_point_")
     if point is not None:
         values[_POINT] = {
@@ -86,27 +75,16 @@ def restored_detector(stored: StoredModel) -> GaussianMixtureOutlierDetector:
         If they do not.
     """
     values = stored.values
-    detector = GaussianMixtureOutlierDetector(**values["parameters"])
-    detector._validate_params()
     own: dict[str, dict[str, npt.NDArray[Any]]] = {_RECENT: {}, _POINT: {}}
     arrays = dict(stored.arrays)
     for prefix, taken in own.items():
         taken.update({name: arrays.pop(name) for name in list(arrays) if name.startswith(prefix)})
         if len({each.shape for each in taken.values()}) > 1:
             raise ValueError(f"the arrays {', '.join(sorted(taken))} differ in shape")
-    mixture = dict(values["mixture"])
-    detector.mixture_ = restored_mixture(
-        StoredModel(mixture.pop("class"), mixture, arrays, stored.library_version)
-    )
+    detector = restored_owner(GaussianMixtureOutlierDetector, stored, arrays)
     detector.offset_ = float(values["offset"])
     if not math.isfinite(detector.offset_):
         raise ValueError(f"offset_ is {detector.offset_}")
-    detector.n_features_in_ = detector.mixture_.means_.shape[1]
-    names = values["feature_names"]
-    if names is not None:
-        if len(names) != detector.n_features_in_:
-            raise ValueError(f"{len(names)} names, but means_ {detector.n_features_in_} columns")
-        detector.feature_names_in_ = np.array([str(each) for each in names], dtype=object)
     detector._recent = None
     if own[_RECENT]:
         detector._recent = from_arrays(RecentScores, _RECENT, own[_RECENT])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from os import PathLike, fspath
 from typing import Any
 
@@ -27,7 +28,11 @@ _CLASSES: dict[str, type[Mixture]] = {
     each.__name__: each
     for each in (MiniBatchGaussianMixture, GaussianMixture, BayesianGaussianMixture)
 }
-_DETECTOR = "GaussianMixtureOutlierDetector"
+_OWNERS = {
+    "GaussianMixtureOutlierDetector": ("detector_storage", "restored_detector"),
+    "GaussianMixtureRegressor": ("regressor_storage", "restored_regressor"),
+}
+"""Where the functions are that restore estimators which own mixtures; they import this module."""
 _ARRAY_PARAMETERS = (
     "weights_init",
     "means_init",
@@ -183,14 +188,15 @@ def load(path: str | PathLike[str]) -> Any:
         If the file cannot be read.
     """
     stored = persistence.load(fspath(path))
-    if stored.model_class not in (*_CLASSES, _DETECTOR):
+    if stored.model_class not in (*_CLASSES, *_OWNERS):
         raise ModelFileError(
             f"{fspath(path)} holds a {stored.model_class}, and fastgmm.load reads mixtures: "
-            f"{', '.join(sorted((*_CLASSES, _DETECTOR)))}"
+            f"{', '.join(sorted((*_CLASSES, *_OWNERS)))}"
         )
-    restore = restored_mixture
-    if stored.model_class == _DETECTOR:
-        from fastgmm.estimators.detector_storage import restored_detector as restore
+    restore: Callable[[StoredModel], Any] = restored_mixture
+    if stored.model_class in _OWNERS:
+        module, name = _OWNERS[stored.model_class]
+        restore = getattr(import_module(f"fastgmm.estimators.{module}"), name)
     try:
         return restore(stored)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:

@@ -9,6 +9,7 @@ from fastgmm import (
     ConjugatePriors,
     GaussianMixture,
     GaussianMixtureOutlierDetector,
+    GaussianMixtureRegressor,
     KMeans,
     MiniBatchGaussianMixture,
 )
@@ -61,6 +62,8 @@ class LabelledMixture(GaussianMixture):
         MiniBatchGaussianMixture(missing="model"),
         GaussianMixtureOutlierDetector(),
         GaussianMixtureOutlierDetector(contamination=0.1, covariance_type="diag"),
+        GaussianMixtureRegressor(),
+        GaussianMixtureRegressor(covariance_type="tied", missing="model"),
         KMeans(n_clusters=1),
         KMeans(n_clusters=3, init=evenly_spread),
     ]

@@ -1,0 +1,505 @@
+"""`GaussianMixtureRegressor`: targets given inputs, by the mixture of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from fastgmm.data.source import Source
+from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.targets import JointRows, TargetColumns, Targets, joint_rows
+from fastgmm.estimators.validation import Missing, check_replayable, check_source, validated_fit
+from fastgmm.inference.incomplete import pieces
+from fastgmm.inference.initialisation import InitMethod
+from fastgmm.inference.regression import ConditionalMixture, Conditionals, Draws, Evaluation
+from fastgmm.model.covariance_types import CovarianceType
+from fastgmm.model.statistics import FloatArray
+
+OF_THE_MIXTURE = (
+    "n_components",
+    "covariance_type",
+    "tol",
+    "reg_covar",
+    "max_iter",
+    "n_init",
+    "init_params",
+    "random_state",
+    "n_jobs",
+    "reg_covar_scale",
+    "missing",
+    "forgetting",
+)
+"""The parameters that the mixture of inputs and targets has, too."""
+
+_ROWS_AT_ONCE = 2**16
+
+
+class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Regression by the mixture of inputs and targets.
+
+    A Gaussian mixture is fitted to rows of inputs x and targets y together. Given x, y follows a
+    mixture again, whose mean is a blend of linear functions of x: so the whole distribution of y is
+    predicted, with several branches and with a spread that depends on x. With one component, the
+    mean is ordinary least squares.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components.
+    covariance_type : str, default="full"
+        Which covariances the components have over inputs and targets together, as for
+        `GaussianMixture`. Under diagonal ones each component predicts a constant.
+    tol : float, default=1e-3
+        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+    reg_covar : float, default=1e-6
+        Added to the variances, as for `GaussianMixture`; it shrinks the slopes a little.
+    max_iter : int, default=100
+        Most iterations of EM.
+    n_init : int, default=1
+        Number of starts, of which the one that ends with the highest log-likelihood is kept.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
+            default="kmeans"
+        How a start is found, as for `GaussianMixture`.
+    random_state : int, RandomState instance or None, default=None
+        Source of the randomness of starts and of `sample_y`. An int makes them reproducible.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one.
+    reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
+        What `reg_covar` is measured in, as for `GaussianMixture`.
+    missing : {"error", "model"}, default="error"
+        What becomes of rows that lack values: NaN in arrays, null in tables. "error" refuses them.
+        "model" integrates out what is missing, of inputs and targets in `fit`, and of inputs in
+        predictions.
+    forgetting : float, default=1.0
+        Below 1, the rows of each unit that `partial_fit` learns count at most this many times
+        those of the next.
+
+    Attributes
+    ----------
+    mixture_ : GaussianMixture
+        The mixture of inputs and targets. Its columns are those of a table in their order, or
+        those of `X` and then those of `y`.
+    target_columns_ : ndarray of int of shape (n_targets,)
+        Which columns of the mixture are targets.
+    n_iter_ : int
+        Number of iterations of the mixture, as its own `n_iter_`.
+    n_features_in_ : int
+        Number of inputs.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the inputs, if `X` was a table that has them.
+
+    See Also
+    --------
+    GaussianMixture.condition : The whole conditional mixture, for a single row.
+
+    Notes
+    -----
+    Ghahramani and Jordan, 1994, "Supervised learning from incomplete data via an EM approach", NIPS
+    6; Bishop, PRML, eqs. 2.81 and 2.82.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import GaussianMixtureRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.uniform(-3.0, 3.0, (1000, 1))
+    >>> y = np.abs(x[:, 0]) + rng.normal(0.0, 0.1, 1000)
+    >>> regressor = GaussianMixtureRegressor(2, random_state=0).fit(x, y)
+    >>> regressor.predict([[-2.0], [1.0]]).round(1)
+    array([2., 1.])
+    >>> mean, deviation = regressor.predict([[2.0]], return_std=True)
+    >>> deviation.round(1)
+    array([0.1])
+    """
+
+    mixture_: GaussianMixture
+    n_features_in_: int
+
+    _targets: TargetColumns
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        name: GaussianMixture._parameter_constraints[name] for name in OF_THE_MIXTURE
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: CovarianceType = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitMethod = "kmeans",
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+        missing: Missing = "error",
+        forgetting: float = 1.0,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.reg_covar_scale = reg_covar_scale
+        self.missing = missing
+        self.forgetting = forgetting
+
+    @validated_fit
+    def fit(self, X: Rows, y: Targets, sample_weight: Weights = None) -> Self:
+        """Fit the mixture to rows of inputs and targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The inputs; with the targets, if these are given by name. Files are read again in
+            every pass and never held in memory as a whole.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
+            The targets, or the names of the columns of `X` that hold them.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row.
+
+        Returns
+        -------
+        GaussianMixtureRegressor
+            The regressor itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the targets or the weights are not possible, or if a component collapses
+            and `reg_covar` is 0.
+        TypeError
+            If `X` is in a file and `y` is no name.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not come to rest after `max_iter` iterations.
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        mixture = GaussianMixture(**self._mixture_parameters())
+        joint = joint_rows(self, mixture, X, y, sample_weight, ensure_min_samples=2)
+        check_replayable(self, joint.source)
+        mixture.fit(joint.source)
+        self.mixture_, self._targets = mixture, joint.targets
+        return self
+
+    @validated_fit
+    def partial_fit(self, X: Rows, y: Targets, sample_weight: Weights = None) -> Self:
+        """Learn rows in addition to those before, by a step of online EM.
+
+        The mixture learns them as `GaussianMixture.partial_fit` does, and like it waits for enough
+        rows to begin with; the regressor is not fitted until then.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The inputs; with the targets, if these are given by name. The rows of an array are one
+            batch. Those of files and streams are learnt in batches, in their order.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
+            The targets, or the names of the columns of `X` that hold them.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        GaussianMixtureRegressor
+            The regressor itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the targets or the weights are not possible, or not of the columns so far.
+        TypeError
+            If `X` is in a file and `y` is no name.
+
+        Warns
+        -----
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        mixture = vars(self).get("mixture_") or GaussianMixture()
+        mixture.set_params(**self._mixture_parameters())
+        joint = joint_rows(self, mixture, X, y, sample_weight, before=vars(self).get("_targets"))
+        mixture.partial_fit(joint.source)
+        if not hasattr(self, "mixture_"):
+            self.mixture_, self._targets = mixture, joint.targets
+        return self
+
+    def predict(
+        self, X: Rows, *, return_std: bool = False, return_cov: bool = False
+    ) -> FloatingArray | tuple[FloatingArray, FloatingArray]:
+        """Return the expected targets of rows, and how far these spread.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The inputs.
+        return_std : bool, default=False
+            Whether the standard deviations of the targets are returned, too.
+        return_cov : bool, default=False
+            Whether the covariances of the targets of each row are returned, too; not both.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Expected targets. There is no axis of targets in any result if `y` was a list of
+            numbers or a single name.
+        std : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Standard deviations, if `return_std`.
+        cov : ndarray of shape (n_samples,) or (n_samples, n_targets, n_targets)
+            Covariances, or variances of a single target, if `return_cov`.
+
+        Raises
+        ------
+        ValueError
+            If both `return_std` and `return_cov` are asked for.
+        """
+        if return_std and return_cov:
+            raise ValueError("return_std and return_cov are both True: ask for one of them")
+        source, conditional = self._checked(X)
+        n_targets = len(conditional.targets)
+
+        def evaluation(found: Conditionals, _: Any) -> FloatArray:
+            parts = [found.mean()]
+            if return_std:
+                parts.append(found.deviation())
+            if return_cov:
+                parts.append(found.covariance().reshape(-1, n_targets**2))
+            return np.concatenate(parts, axis=1)
+
+        values = np.concatenate(list(conditional.evaluate(source, evaluation, n_jobs=self.n_jobs)))
+        mean = self._shaped(values[:, :n_targets])
+        if return_std:
+            return mean, self._shaped(values[:, n_targets:])
+        if return_cov:
+            covariances = values[:, n_targets:].reshape(-1, n_targets, n_targets)
+            return mean, covariances[:, 0, 0] if self._targets.single else covariances
+        return mean
+
+    def predict_blocks(self, X: Rows) -> Iterator[FloatingArray]:
+        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The inputs. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of shape (n_rows,) or (n_rows, n_targets)
+            The expected targets of the next rows.
+        """
+        return map(self._shaped, self._evaluated(X, lambda found, _: found.mean()))
+
+    def predict_quantiles(self, X: Rows, q: ArrayLike) -> FloatingArray:
+        """Return quantiles of each target's distribution, given the inputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The inputs.
+        q : float or array-like of shape (n_levels,)
+            Levels, above 0 and below 1.
+
+        Returns
+        -------
+        ndarray of shape (n_samples[, n_targets][, n_levels])
+            The roots of the distribution functions, to rounding. There is no axis of levels if `q`
+            is a number.
+
+        Raises
+        ------
+        ValueError
+            If a level is not between 0 and 1.
+        """
+        levels = np.asarray(q, dtype=np.float64)
+        if levels.ndim > 1 or not levels.size or not ((levels > 0.0) & (levels < 1.0)).all():
+            raise ValueError(
+                f"q must be a level, or a list of levels, above 0 and below 1; got {q!r}"
+            )
+        flat = levels.ravel()
+        found = self._evaluated(X, lambda each, _: each.quantiles(flat))
+        values = self._shaped(np.concatenate(list(found)))
+        return values if levels.ndim else values[..., 0]
+
+    def sample_y(
+        self,
+        X: Rows,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> FloatingArray:
+        """Draw targets from their distribution given the inputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The inputs.
+        n_samples : int, default=1
+            Number of draws for each row.
+        random_state : int, RandomState instance or None, default=None
+            Source of the randomness; None for the regressor's own. The same int gives the same
+            for the same rows and `n_samples`, however the rows are stored.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_samples) or (n_rows, n_targets, n_samples)
+            The draws.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is less than 1.
+        """
+        if n_samples < 1:
+            raise ValueError(f"Invalid value for 'n_samples': {n_samples}. It must be at least 1.")
+        source, conditional = self._checked(X)
+        random = check_random_state(self.random_state if random_state is None else random_state)
+        seed = int(random.randint(np.iinfo(np.int32).max))
+        draws = Draws(n_samples, len(conditional.targets), seed)
+        found = conditional.evaluate(
+            source, draws, begin=draws.begin, row_bytes=draws.row_bytes, n_jobs=self.n_jobs
+        )
+        return self._shaped(np.concatenate(list(found)))
+
+    def log_density(self, X: Rows, y: Targets) -> FloatingArray:
+        """Return the log-density of targets given the inputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The inputs; with the targets, if these are given by name.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
+            The targets, as for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            log p(y | x) in nats.
+        """
+        joint, conditional = self._joint(X, y)
+        densities = [
+            conditional.log_density(rows, n_jobs=self.n_jobs)
+            for rows in pieces(joint.source, _ROWS_AT_ONCE)
+        ]
+        return np.concatenate(densities).astype(joint.source.dtype, copy=False)
+
+    def score(self, X: Rows, y: Targets, sample_weight: Weights = None) -> float:
+        """Return the share of the targets' variance that the predictions explain, R².
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The inputs; with the targets, if these are given by name.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
+            The targets, as for `fit`.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        float
+            R², the mean over the targets: 1 at best, 0 for predictions as good as the mean of `y`.
+        """
+        joint, conditional = self._joint(X, y, sample_weight)
+        known: list[FloatingArray] = []
+        predicted: list[FloatingArray] = []
+        weights: list[FloatArray] = []
+        for rows in pieces(joint.source, _ROWS_AT_ONCE):
+            known.append(rows.X[:, conditional.targets].copy())
+            inputs = type(rows)(rows.X[:, conditional.inputs], incomplete=rows.incomplete)
+            predicted += conditional.evaluate(inputs, lambda found, _: found.mean())
+            weights += [] if rows.weights is None else [rows.weights.copy()]
+        return float(
+            r2_score(
+                np.concatenate(known),
+                np.concatenate(predicted),
+                sample_weight=np.concatenate(weights) if weights else None,
+            )
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted regressor to a file, which `fastgmm.load` reads.
+
+        The file holds plain arrays and a JSON header, nothing that can run code. It appears
+        under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to write; by custom the name ends in ".fgm".
+
+        Raises
+        ------
+        NotFittedError
+            If the regressor is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        from fastgmm.estimators.regressor_storage import save_regressor  # which imports this module
+
+        save_regressor(self, path)
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of iterations of the mixture."""
+        return self.mixture_.n_iter_
+
+    @property
+    def target_columns_(self) -> npt.NDArray[np.intp]:
+        """Which columns of the mixture are targets."""
+        return self._targets.numbers.copy()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "mixture_") and hasattr(self.mixture_, "means_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "model"
+        return tags
+
+    def _mixture_parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in OF_THE_MIXTURE}
+
+    def _conditional(self) -> ConditionalMixture:
+        return ConditionalMixture(self.mixture_._parameters(), self._targets.numbers)
+
+    def _checked(self, X: Rows) -> tuple[Source, ConditionalMixture]:
+        """Return checked inputs and the mixture of the targets."""
+        check_is_fitted(self)
+        return check_source(self, X, missing=self.missing), self._conditional()
+
+    def _joint(
+        self, X: Rows, y: Targets, sample_weight: Weights = None
+    ) -> tuple[JointRows, ConditionalMixture]:
+        """Return checked inputs with targets, and the mixture of the targets."""
+        check_is_fitted(self)
+        joint = joint_rows(self, self.mixture_, X, y, sample_weight, before=self._targets)
+        return joint, self._conditional()
+
+    def _evaluated(self, X: Rows, evaluation: Evaluation) -> Iterator[FloatingArray]:
+        """Yield what is wanted of the mixtures of the targets of rows."""
+        source, conditional = self._checked(X)
+        return conditional.evaluate(source, evaluation, n_jobs=self.n_jobs)
+
+    def _shaped(self, values: FloatingArray) -> FloatingArray:
+        """Return values of targets without their axis, the second one, if there is to be none."""
+        return values[:, 0] if self._targets.single else values
