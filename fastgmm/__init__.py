@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastgmm.estimators.kmeans import KMeans
     from fastgmm.estimators.likelihood_ratio import bootstrap_likelihood_ratio_test
     from fastgmm.estimators.merging import merge_components
+    from fastgmm.estimators.message_length import MessageLengthGaussianMixture
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
     from fastgmm.estimators.mixture_search import MixtureSearch
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
@@ -37,6 +38,7 @@ __all__ = [
     "GaussianMixtureOutlierDetector",
     "GaussianMixtureRegressor",
     "KMeans",
+    "MessageLengthGaussianMixture",
     "MiniBatchGaussianMixture",
     "MixtureSearch",
     "ModelFileError",
@@ -59,6 +61,7 @@ _HOMES = {
     "GaussianMixtureOutlierDetector": "fastgmm.estimators.outlier_detector",
     "GaussianMixtureRegressor": "fastgmm.estimators.regressor",
     "KMeans": "fastgmm.estimators.kmeans",
+    "MessageLengthGaussianMixture": "fastgmm.estimators.message_length",
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
     "MixtureSearch": "fastgmm.estimators.mixture_search",
     "ModelFileError": "fastgmm.model.persistence",

@@ -15,18 +15,25 @@ from sklearn.utils.validation import check_is_fitted
 from fastgmm.estimators.attributes import check_attribute_shape
 from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.message_length import MessageLengthGaussianMixture
 from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
+from fastgmm.estimators.online import OnlineLearning
 from fastgmm.inference.em import FitInfo
 from fastgmm.model import persistence
 from fastgmm.model.persistence import ModelFileError, StoredModel
 from fastgmm.model.priors import ConjugatePriors
 from fastgmm.model.structures import structure
 
-Mixture = GaussianMixture | BayesianGaussianMixture
+Mixture = GaussianMixture | BayesianGaussianMixture | MessageLengthGaussianMixture
 
 _CLASSES: dict[str, type[Mixture]] = {
     each.__name__: each
-    for each in (MiniBatchGaussianMixture, GaussianMixture, BayesianGaussianMixture)
+    for each in (
+        MiniBatchGaussianMixture,
+        GaussianMixture,
+        BayesianGaussianMixture,
+        MessageLengthGaussianMixture,
+    )
 }
 _OWNERS = {
     "GaussianMixtureOutlierDetector": ("detector_storage", "restored_detector"),
@@ -75,6 +82,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "fit_info_": FitInfo.from_plain,
     "noise_weight_": float,
     "noise_log_volume_": float,
+    "n_components_": int,
+    "message_length_": float,
     "n_epochs_": int,
     "n_samples_seen_": int,
     "n_steps_": int,
@@ -90,7 +99,7 @@ def save_mixture(mixture: Mixture, path: str | PathLike[str]) -> None:
 
     Parameters
     ----------
-    mixture : GaussianMixture or BayesianGaussianMixture
+    mixture : GaussianMixture, BayesianGaussianMixture or MessageLengthGaussianMixture
         The mixture. A subclass that is not fastgmm's own is written as the class of fastgmm's
         that it is derived from, and a `random_state` that is a generator as None; so is
         `checkpoint`.
@@ -116,7 +125,7 @@ def plain_mixture(
 
     Parameters
     ----------
-    mixture : GaussianMixture or BayesianGaussianMixture
+    mixture : GaussianMixture, BayesianGaussianMixture or MessageLengthGaussianMixture
         The mixture.
 
     Returns
@@ -146,7 +155,7 @@ def plain_mixture(
         parameters["random_state"] = None
     if isinstance(parameters.get("priors"), ConjugatePriors):
         parameters["priors"] = parameters["priors"].plain()
-    parameters.update(_OF_ONE_RUN)
+    parameters.update({name: _OF_ONE_RUN[name] for name in _OF_ONE_RUN if name in parameters})
     attributes = {name: state[name] for name in _READERS if name in state}
     for name in _NUMBERS_OR_ARRAYS:
         if np.ndim(attributes.get(name, 0.0)):
@@ -158,7 +167,7 @@ def plain_mixture(
     if "fit_info_" in attributes:
         attributes["fit_info_"] = asdict(attributes["fit_info_"])
     values = {"parameters": parameters, "attributes": attributes}
-    learnt = mixture._current_state()
+    learnt = mixture._current_state() if isinstance(mixture, OnlineLearning) else None
     if learnt is not None:
         values["online"], online_arrays = learnt.plain()
         arrays.update(online_arrays)
@@ -217,7 +226,7 @@ def restored_mixture(stored: StoredModel) -> Mixture:
 
     Returns
     -------
-    GaussianMixture or BayesianGaussianMixture
+    GaussianMixture, BayesianGaussianMixture or MessageLengthGaussianMixture
         The mixture.
 
     Raises
@@ -254,6 +263,6 @@ def restored_mixture(stored: StoredModel) -> Mixture:
     names = attributes.get("feature_names_in_")
     if names is not None and len(names) != size[1]:
         raise ValueError(f"feature_names_in_ has {len(names)} names, but means_ {size[1]} columns")
-    if "online" in stored.values:
+    if "online" in stored.values and isinstance(mixture, OnlineLearning):
         mixture._go_on_from(mixture._state_class.from_plain(stored.values["online"], online))
     return mixture

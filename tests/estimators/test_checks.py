@@ -11,6 +11,7 @@ from fastgmm import (
     GaussianMixtureOutlierDetector,
     GaussianMixtureRegressor,
     KMeans,
+    MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
 )
 from fastgmm.inference.degeneracy import DegenerateComponentWarning
@@ -57,6 +58,8 @@ class LabelledMixture(GaussianMixture):
         LabelledMixture(4, covariance_type="diag", semi_supervised=True),
         GaussianMixture(priors=ConjugatePriors(scale=1.0), noise_volume="auto"),
         GaussianMixture(missing="model"),
+        MessageLengthGaussianMixture(),
+        MessageLengthGaussianMixture(3, min_components=1, covariance_type="tied_diag"),
         MiniBatchGaussianMixture(),
         MiniBatchGaussianMixture(covariance_type="diag", batch_size=7, averaging=True),
         MiniBatchGaussianMixture(missing="model"),

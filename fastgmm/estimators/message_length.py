@@ -1,0 +1,400 @@
+"""`MessageLengthGaussianMixture`: a mixture that finds its number of components."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastgmm.data.source import Source
+from fastgmm.estimators.attributes import attributes_from_parameters
+from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.information_criteria import InformationCriteria
+from fastgmm.estimators.starts import check_enough_rows
+from fastgmm.estimators.validation import (
+    N_JOBS_CONSTRAINTS,
+    check_replayable,
+    check_source,
+    validated_fit,
+)
+from fastgmm.inference import passes
+from fastgmm.inference.degeneracy import find_degeneracies, warn_of_degeneracies
+from fastgmm.inference.message_length import (
+    MessageLengthFit,
+    fit_message_length,
+    wide_start,
+)
+from fastgmm.inference.survey import survey
+from fastgmm.model.covariance_types import CovarianceType
+from fastgmm.model.regularisation import REGULARISATION_SCALES
+from fastgmm.model.statistics import FloatArray
+from fastgmm.model.structures import STRUCTURE_NAMES
+
+_OF_THE_MIXTURE = (
+    "weights_",
+    "means_",
+    "covariances_",
+    "precisions_",
+    "precisions_cholesky_",
+    "converged_",
+    "n_iter_",
+    "lower_bound_",
+    "n_features_in_",
+    "feature_names_in_",
+)
+
+
+class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstimator):
+    """Gaussian mixture that finds its number of components by minimum message length.
+
+    A single fit begins with too many components, annihilates those that the rows do not pay for,
+    and goes on down to the fewest; the mixture with the shortest message about the rows is kept
+    (Figueiredo and Jain, 2002). It takes one fit, not one for each number of components.
+
+    Parameters
+    ----------
+    max_components : int, default=25
+        Number of components to begin with, many more than are expected; no more than there are
+        rows.
+    min_components : int, default=1
+        The fewest components.
+    covariance_type : str, default="full"
+        Which covariances the components have, by the names of `GaussianMixture`.
+    tol : float, default=3e-4
+        The fit comes to rest at a number of components when the message for each row changes by
+        less than this, in nats.
+    reg_covar : float, default=1e-6
+        Added to the diagonals of the covariances; see `reg_covar_scale`.
+    max_iter : int, default=500
+        Most iterations for each number of components.
+    n_init : int, default=1
+        Number of starts, of which the one that ends with the shortest message is kept.
+    random_state : int, RandomState instance or None, default=None
+        Chooses the rows at which components begin, and the sample of large data; also the source
+        of the randomness of `sample`.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
+        bit, whatever the number.
+    reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
+        As for `GaussianMixture`.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Number of components.
+    weights_, means_, covariances_, precisions_, precisions_cholesky_ : ndarray
+        As for `GaussianMixture`.
+    message_length_ : float
+        Length of the message about the rows, in nats.
+    trace_ : ndarray of shape (n_rests, 2)
+        The numbers of components at which the fit came to rest, ever fewer, and the lengths of
+        the messages there; for data that a sample was taken of, those on all rows. Numbers that
+        it passed by are missing.
+    lower_bound_ : float
+        Mean log-likelihood of a row under the mixture, in nats.
+    converged_ : bool
+        Whether the fit came to rest at the mixture that was kept before `max_iter`.
+    n_iter_ : int
+        Number of iterations in all, from the start that was kept.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if `X` was a table that has them.
+
+    See Also
+    --------
+    GaussianMixture : A given number of components, by maximum likelihood.
+    BayesianGaussianMixture : Gives components that are not needed hardly any weight.
+
+    Notes
+    -----
+    The message has the parameters of each component with the precision that its rows pay for, and
+    then the rows in a code made for the mixture. With N parameters of each of K components, weights
+    π_k and n rows its length is N/2 Σ log(n π_k) + K/2 log n - log L, which is eq. 15 of the paper
+    without the constants of the best lattices. What all components share, such as a common
+    covariance, is told once, with the precision that all rows pay for. The M-step takes N/2 from
+    the number of rows of each component (eq. 17), and a component that is left with none is gone.
+
+    Of a component with fewer rows than parameters the equation says nothing: such rows may lie so
+    near a line or a point that the message can be made as short as one likes. A mixture with one
+    of those is kept only if the fit came to rest at no other; the paper does not say so.
+
+    Components are updated one after the other, as in the paper, on rows in memory: all of them,
+    or a sample of large data, in which each row stands for many. From there, passes over all rows
+    go on, each of which updates all components and lets go of one at most, between the number
+    that the sample would favour by itself and the number that it favours for all rows.
+
+    A weight of w means w copies of the row, and the number of rows says what components cost:
+    weights that are no numbers of copies, such as ones that sum to 1, find too few.
+
+    References
+    ----------
+    Figueiredo and Jain (2002), "Unsupervised learning of finite mixture models", IEEE Transactions
+    on Pattern Analysis and Machine Intelligence 24, pages 381-396.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import MessageLengthGaussianMixture
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(centre, 0.5, (200, 2)) for centre in (0, 3, 6)])
+    >>> mixture = MessageLengthGaussianMixture(random_state=0).fit(X)
+    >>> mixture.n_components_
+    3
+    >>> np.sort(mixture.means_[:, 0]).round() + 0.0
+    array([0., 3., 6.])
+    """
+
+    missing: ClassVar[Literal["error"]] = "error"  # type: ignore[misc]  # a parameter elsewhere
+
+    covariance_type: CovarianceType
+    n_components_: int
+    precisions_: FloatingArray
+    precisions_cholesky_: FloatingArray
+    message_length_: float
+    trace_: FloatArray
+    lower_bound_: float
+    converged_: bool
+    n_iter_: int
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "max_components": [Interval(Integral, 1, None, closed="left")],
+        "min_components": [Interval(Integral, 1, None, closed="left")],
+        "covariance_type": [StrOptions(set(STRUCTURE_NAMES))],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_jobs": N_JOBS_CONSTRAINTS,
+        "reg_covar_scale": [StrOptions(set(REGULARISATION_SCALES))],
+    }
+
+    def __init__(
+        self,
+        max_components: int = 25,
+        *,
+        min_components: int = 1,
+        covariance_type: CovarianceType = "full",
+        tol: float = 3e-4,
+        reg_covar: float = 1e-6,
+        max_iter: int = 500,
+        n_init: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+    ) -> None:
+        self.max_components = max_components
+        self.min_components = min_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.reg_covar_scale = reg_covar_scale
+
+    @validated_fit
+    def fit(
+        self,
+        X: Rows,
+        y: Any = None,  # noqa: ARG002 - pipelines pass it
+        sample_weight: Weights = None,
+    ) -> Self:
+        """Fit the mixture to rows, with as many components as these take.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Of more than 25,000, or of files, a sample is drawn and held in memory, from
+            which passes over all rows go on; files are read again in each of these, and never
+            held as a whole.
+        y : Ignored
+            Taken so that the mixture can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row.
+
+        Returns
+        -------
+        MessageLengthGaussianMixture
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows or the weights are not possible, if `min_components` is more than
+            `max_components` or the rows, or if a component collapses and `reg_covar` is 0.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit has not come to rest at the mixture that is kept after `max_iter`
+            iterations.
+        DegenerateComponentWarning
+            If a component lost its spread.
+        """
+        self._fit(X, sample_weight)
+        return self
+
+    @validated_fit
+    def fit_predict(
+        self,
+        X: Rows,
+        y: Any = None,  # noqa: ARG002 - pipelines pass it
+        sample_weight: Weights = None,
+    ) -> npt.NDArray[np.int64]:
+        """Fit the mixture and return the component that each row most likely comes from.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            The same as ``fit(X).predict(X)``.
+        """
+        source = self._fit(X, sample_weight)
+        return self._evaluate(passes.labels, source, self._parameters())
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted mixture to a file, which `fastgmm.load` reads.
+
+        The file holds plain arrays and a JSON header, nothing that can run code. It appears
+        under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to write; by custom the name ends in ".fgm".
+
+        Raises
+        ------
+        NotFittedError
+            If the mixture is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        from fastgmm.estimators.storage import save_mixture  # which imports this module
+
+        save_mixture(self, path)
+
+    def to_gaussian_mixture(self) -> GaussianMixture:
+        """Return the same mixture as an estimator of a given number of components.
+
+        That can go on from here by maximum likelihood, learn more rows, and be resampled.
+
+        Returns
+        -------
+        GaussianMixture
+            With copies of the fitted attributes; `trace_` and `fit_info_` are missing, because
+            they are about another kind of fit.
+
+        Raises
+        ------
+        NotFittedError
+            If the mixture is not fitted.
+        """
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self, "means_")
+        mixture = GaussianMixture(
+            self.n_components_,
+            covariance_type=self.covariance_type,
+            reg_covar=self.reg_covar,
+            random_state=copy.deepcopy(self.random_state),
+            n_jobs=self.n_jobs,
+            reg_covar_scale=self.reg_covar_scale,
+        )
+        state = {name: vars(self)[name] for name in _OF_THE_MIXTURE if name in vars(self)}
+        mixture.__dict__.update(copy.deepcopy(state))
+        mixture.lower_bounds_ = [self.lower_bound_]
+        return mixture
+
+    def _fit(self, X: Rows, sample_weight: Weights) -> Source:
+        """Fit the mixture, set the attributes, and return the checked rows."""
+        if self.min_components > self.max_components:
+            raise ValueError(
+                f"min_components={self.min_components} should be no more than "
+                f"max_components={self.max_components}"
+            )
+        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        check_replayable(self, source)
+        check_enough_rows(source, self.min_components)
+        kind = self._structure()
+        kind.check_features(source.n_features)
+        random_state = check_random_state(self.random_state)
+        surveyed = survey(
+            source,
+            self.max_components,
+            self.reg_covar,
+            self.reg_covar_scale,
+            seed=int(random_state.randint(np.iinfo(np.int32).max)),
+            n_jobs=self.n_jobs,
+        )
+        check_enough_rows(source, self.min_components)
+        fits = []
+        for _ in range(self.n_init):
+            start = wide_start(
+                surveyed.sample,
+                min(self.max_components, surveyed.sample.n_samples),
+                kind,
+                surveyed.regularisation,
+                random_state,
+            )
+            fits.append(
+                fit_message_length(
+                    surveyed.sample,
+                    start,
+                    kind,
+                    surveyed.regularisation,
+                    source=source if surveyed.subsampled else None,
+                    min_components=self.min_components,
+                    tol=self.tol,
+                    max_iter=self.max_iter,
+                    n_jobs=self.n_jobs,
+                )
+            )
+        fit = min(fits, key=lambda each: each.best.message_length)
+        self._keep(fit, source)
+        degeneracies = find_degeneracies(fit.best.parameters, kind, surveyed.regularisation)
+        # The caller of fit is three frames up: this one, fit and its decorator lie between.
+        warn_of_degeneracies(degeneracies, stacklevel=4)
+        if not fit.best.converged:
+            warnings.warn(
+                f"the fit did not converge: after max_iter={self.max_iter} iterations with "
+                f"{self.n_components_} components the message for each row still changed by "
+                f"tol={self.tol:g} or more. Increase max_iter or tol.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return source
+
+    def _keep(self, fit: MessageLengthFit, source: Source) -> None:
+        """Set the fitted attributes."""
+        best = fit.best
+        fitted = {
+            **attributes_from_parameters(best.parameters, self._structure(), source.dtype),
+            "n_components_": best.parameters.n_components,
+            "message_length_": best.message_length,
+            "trace_": np.array(
+                [(each.parameters.n_components, each.message_length) for each in fit.candidates]
+            ),
+            "lower_bound_": best.log_likelihood / source.total_weight,
+            "converged_": best.converged,
+            "n_iter_": fit.n_sweeps + fit.n_passes,
+        }
+        self.__dict__.update(fitted)
