@@ -158,6 +158,20 @@ class Ascent:
         self._statistics = state.statistics
         self._holding = state.holding
 
+    @property
+    def n_steps(self) -> int:
+        """Number of steps: each pass but the last one of all is part of one."""
+        return len(self.trace)
+
+    @property
+    def fitted(self) -> MixtureParameters:
+        """The parameters."""
+        return self.parameters
+
+    def at_rest(self, change: float, tol: float) -> StopReason | None:
+        """Return why a change of the log-likelihood is not worth another step, if it is not."""
+        return "tolerance" if abs(change) < tol else None
+
     def state(self, reason: StopReason | None = None) -> AscentState:
         """Return where the fit stands, and why it goes no further, if it does not."""
         return AscentState(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ from fastgmm.model.structures import CovarianceStructure
 
 _Fitted = TypeVar("_Fitted")
 _State = TypeVar("_State")
+_ClimbedState = TypeVar("_ClimbedState", covariant=True)
+_Climbed = TypeVar("_Climbed", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ def fit_em(
     state = start if isinstance(start, AscentState) else AscentState.at(start)
     ascent = Ascent(source, state, structure, regularisation, n_jobs, terms, known)
     with one_blas_thread():
-        reason = state.reason or _climb(
+        reason = state.reason or climb(
             ascent, tol, max_iter, previous_log_likelihood, callback, observe, number
         )
         if reason != "rounding" and not ascent.finish():
@@ -233,34 +235,81 @@ def fit_em(
     )
 
 
-def _climb(
-    ascent: Ascent,
+class Climber(Protocol[_ClimbedState, _Climbed]):
+    """What `climb` takes steps of: EM, or variational Bayes."""
+
+    trace: list[float]
+    """What rises, after each step."""
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps so far."""
+
+    @property
+    def fitted(self) -> _Climbed:
+        """What is fitted, as it stands."""
+
+    def step(self) -> bool:
+        """Take a step; say whether that was a rise."""
+
+    def at_rest(self, change: float, tol: float) -> StopReason | None:
+        """Return why a change is not worth another step, if it is not."""
+
+    def state(self, reason: StopReason | None = None) -> _ClimbedState:
+        """Return where the fit stands, and why it goes no further, if it does not."""
+
+
+def climb(
+    ascent: Climber[_State, _Fitted],
     tol: float,
     max_iter: int,
     previous: float,
-    callback: Callback[MixtureParameters] | None,
-    observe: Callable[[AscentState], None] | None,
+    callback: Callback[_Fitted] | None,
+    observe: Callable[[_State], None] | None,
     number: int,
 ) -> StopReason:
-    """Take steps until one of them is the last, and say why it was."""
-    if ascent.trace:
+    """Take steps until one of them is the last, and say why it was.
+
+    Parameters
+    ----------
+    ascent : Climber
+        What takes the steps, and may have taken some.
+    tol : float
+        Smallest change that is worth another step.
+    max_iter : int
+        Most steps.
+    previous : float
+        What the value of the first step is compared with.
+    callback : callable or None
+        Called with a `Progress` after each step; a true value ends the fit.
+    observe : callable or None
+        Called with the state after each step.
+    number : int
+        The number of the start, for the callback.
+
+    Returns
+    -------
+    {"tolerance", "rounding", "max_iter", "callback"}
+        As in `FitInfo`.
+    """
+    if ascent.n_steps > 0:
         previous = ascent.trace[-1]
-    for iteration in range(len(ascent.trace) + 1, max_iter + 1):
+    for iteration in range(ascent.n_steps + 1, max_iter + 1):
         if not ascent.step():
             return "rounding"
         change = ascent.trace[-1] - previous
         previous = ascent.trace[-1]
-        converged = abs(change) < tol
+        reason = ascent.at_rest(change, tol)
         if observe is not None:
-            observe(ascent.state("tolerance" if converged else None))
+            observe(ascent.state(reason))
         stop = False
         if callback is not None:
             progress = Progress(
-                number, iteration, ascent.parameters, ascent.trace[-1], change, converged
+                number, iteration, ascent.fitted, ascent.trace[-1], change, reason is not None
             )
             stop = bool(callback(progress))
-        if converged:
-            return "tolerance"
+        if reason is not None:
+            return reason
         if stop:
             return "callback"
     return "max_iter"
@@ -318,7 +367,7 @@ def fit_best(
         How that fit went; seconds and passes are those of all starts.
     """
 
-    def climb(
+    def fit_from(
         start: AscentState,
         watch: Callback[MixtureParameters],
         note: Callable[[AscentState], None] | None,
@@ -348,11 +397,11 @@ def fit_best(
         if begin is not None:
             begin(number, start.parameters, found)
 
-    return keep_best(climb, draw_state, n_init, begin_from, callback, observe, resumed)
+    return keep_best(fit_from, draw_state, n_init, begin_from, callback, observe, resumed)
 
 
 def keep_best(
-    climb: Callable[
+    fit_from: Callable[
         [_State, Callback[_Fitted], Callable[[_State], None] | None, int], tuple[_Fitted, FitInfo]
     ],
     draw_start: Callable[[int], tuple[_State, InitialisationInfo | None]],
@@ -366,7 +415,7 @@ def keep_best(
 
     Parameters
     ----------
-    climb : callable
+    fit_from : callable
         Fits from a start. Its arguments are that start, or where it was left; what to call after
         each iteration, once with a `Progress` and once with the state; and the start's number.
     draw_start : callable
@@ -385,7 +434,7 @@ def keep_best(
     Returns
     -------
     fitted : MixtureParameters or the like
-        The best of what `climb` returned.
+        The best of what `fit_from` returned.
     info : FitInfo
         How that fit went; seconds and passes are those of all starts.
     """
@@ -409,7 +458,7 @@ def keep_best(
         if observe is not None:
             observe(here)
         note = None if observe is None else partial(_observe_ascent, observe, here)
-        fitted, info = climb(start, watch, note, number)
+        fitted, info = fit_from(start, watch, note, number)
         n_passes += info.n_passes
         if best is None or info.trace[-1] > best[1].trace[-1]:
             best = fitted, replace(info, initialisation=initialisation)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fastgmm.data.source import Source
 from fastgmm.inference.ascent import ROUNDING, StopReason
 from fastgmm.inference.blas_threads import one_blas_thread
-from fastgmm.inference.em import Callback, FitInfo, FitState, Progress, keep_best
+from fastgmm.inference.em import Callback, FitInfo, FitState, climb, keep_best
 from fastgmm.inference.initialisation import InitialisationInfo, InitMethod, initial_statistics
 from fastgmm.inference.passes import mixture_statistics
 from fastgmm.kernels.threads import effective_threads
@@ -179,7 +179,7 @@ def fit_variational(
     with one_blas_thread():
         if max_iter == 0:
             ascent.measure_start()
-        reason = state.reason or _climb(
+        reason = state.reason or climb(
             ascent, tol, max_iter, previous_bound, callback, observe, number
         )
     return ascent.posterior, FitInfo(
@@ -239,7 +239,7 @@ def fit_best_variational(
         How that fit went; seconds and passes are those of all starts.
     """
 
-    def climb(
+    def fit_from(
         start: VariationalState,
         watch: Callback[VariationalPosterior],
         note: Callable[[VariationalState], None] | None,
@@ -267,7 +267,7 @@ def fit_best_variational(
         if begin is not None:
             begin(number, start.posterior, found)
 
-    return keep_best(climb, draw_state, n_init, begin_from, callback, observe, resumed)
+    return keep_best(fit_from, draw_state, n_init, begin_from, callback, observe, resumed)
 
 
 class _Ascent:
@@ -295,6 +295,16 @@ class _Ascent:
         self.trace = list(state.trace)
         self.n_passes = state.n_passes
         self._exact = state.exact
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps: the lower bound of the start comes before them."""
+        return max(0, len(self.trace) - 1)
+
+    @property
+    def fitted(self) -> VariationalPosterior:
+        """The posterior."""
+        return self.posterior
 
     def state(self, reason: StopReason | None = None) -> VariationalState:
         """Return where the fit stands, and why it goes no further, if it does not."""
@@ -353,37 +363,3 @@ class _Ascent:
         last = self.trace[-1]
         rounding = ROUNDING[self.source.dtype.itemsize]
         return bound < last - rounding * (self.source.total_weight + abs(last))
-
-
-def _climb(
-    ascent: _Ascent,
-    tol: float,
-    max_iter: int,
-    previous: float,
-    callback: Callback[VariationalPosterior] | None,
-    observe: Callable[[VariationalState], None] | None,
-    number: int,
-) -> StopReason:
-    """Take steps until one of them is the last, and say why it was."""
-    first = max(1, len(ascent.trace))
-    if first > 1:
-        previous = ascent.trace[-1]
-    for iteration in range(first, max_iter + 1):
-        if not ascent.step():
-            return "rounding"
-        change = ascent.trace[-1] - previous
-        previous = ascent.trace[-1]
-        reason = ascent.at_rest(change, tol)
-        if observe is not None:
-            observe(ascent.state(reason))
-        stop = False
-        if callback is not None:
-            progress = Progress(
-                number, iteration, ascent.posterior, ascent.trace[-1], change, reason is not None
-            )
-            stop = bool(callback(progress))
-        if reason is not None:
-            return reason
-        if stop:
-            return "callback"
-    return "max_iter"
