@@ -351,6 +351,7 @@ def test_version_and_help(tmp_path):
     text = succeed(cwd=tmp_path, run=in_process)
     for command in (
         "fit",
+        "select",
         "predict",
         "score",
         "impute",

@@ -11,7 +11,15 @@ from typing import Annotated, TextIO
 
 import typer
 
-from fastgmm.cli import detection, evaluation, fitting, information, machine, segmentation
+from fastgmm.cli import (
+    detection,
+    evaluation,
+    fitting,
+    information,
+    machine,
+    model_choice,
+    segmentation,
+)
 from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.output import write
 
@@ -22,6 +30,7 @@ application = typer.Typer(
     rich_markup_mode=None,
 )
 application.command("fit")(fitting.fit)
+application.command("select")(model_choice.select)
 application.command("predict")(evaluation.predict)
 application.command("score")(evaluation.score)
 application.command("impute")(evaluation.impute)

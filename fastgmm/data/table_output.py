@@ -224,5 +224,7 @@ def _quoted(name: str) -> str:
 
 
 def _texts(array: NDArray[Any]) -> list[str]:
+    if array.dtype.kind in "OU":
+        return [_quoted(str(value)) for value in array]
     # NumPy's own float32 prints fewer digits than the Python float that tolist makes of it.
     return [str(value) for value in (array if array.dtype == np.float32 else array.tolist())]

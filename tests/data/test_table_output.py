@@ -98,6 +98,12 @@ def test_float32_is_written_short_and_comes_back_exactly(tmp_path):
     np.testing.assert_array_equal(found.astype(np.float32), values)
 
 
+def test_text_is_quoted_where_csv_needs_it(tmp_path):
+    path = tmp_path / "texts.csv"
+    write_table(path, {"a": np.array(["x", "y, z", 'the "w"']), "b": np.arange(3)})
+    assert path.read_text() == 'a,b\nx,0\n"y, z",1\n"the ""w""",2\n'
+
+
 def test_unknown_suffix(tmp_path):
     with pytest.raises(ValueError, match=r"must end in one of \.npy, \.csv, \.parquet"):
         write_table(tmp_path / "a.txt", {"a": np.arange(3)})

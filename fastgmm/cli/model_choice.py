@@ -1,0 +1,269 @@
+"""The command ``select``: the structure and the number of components that suit the data best."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from fastgmm.cli import options
+from fastgmm.cli.models import check_model_path, replayable
+from fastgmm.cli.output import (
+    STANDARD_OUTPUT,
+    check_not_read,
+    check_output,
+    print_json,
+    print_pairs,
+    write,
+    write_columns,
+)
+from fastgmm.model import covariance_types
+
+if TYPE_CHECKING:
+    from fastgmm.data.source import Source
+    from fastgmm.estimators.mixture_search import MixtureSearch
+
+_SHOWN = 10
+"""Candidates that are printed; a table has all of them."""
+
+_FEWEST_COLUMNS = 100
+"""What is no terminal has no width of its own."""
+
+_MOST_COMPONENTS = 10_000
+
+
+def select(
+    data: options.Data,
+    n_components: Annotated[
+        str,
+        typer.Option(
+            "--n-components",
+            "-k",
+            metavar="A:B",
+            help="Numbers of components to try: 1:9 is from 1 to 9, and 2,4,8 are these three.",
+        ),
+    ] = "1:9",
+    structures: Annotated[
+        str,
+        typer.Option(
+            metavar="all|A,B,…",
+            help="Covariance structures to try: all fourteen, or some of "
+            f"{', '.join(get_args(covariance_types.CovarianceType))}.",
+        ),
+    ] = "all",
+    criterion: Annotated[
+        Literal["bic", "aic", "icl"], typer.Option(help="What is to be lowest.")
+    ] = "bic",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="TABLE",
+            help="Where to write the table of all candidates: a .csv or .parquet file, or - for "
+            "CSV on standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="Where to save the best mixture: a .fgm file.",
+            show_default=False,
+        ),
+    ] = None,
+    init_params: Annotated[
+        Literal["hierarchical", "kmeans"], typer.Option(help="Where fits start.")
+    ] = "hierarchical",
+    tol: Annotated[
+        float,
+        typer.Option(min=0.0, help="Stop when a pass gains less than this share of all."),
+    ] = 1e-5,
+    max_iter: options.MaxIter = 1000,
+    reg_covar: options.RegCovar = 0.0,
+    random_state: options.RandomState = None,
+    columns: options.Columns = None,
+    weight_column: options.WeightColumn = None,
+    memory: options.Memory = "1GB",
+    missing: Annotated[
+        Literal["error", "drop"],
+        typer.Option("--missing", help="Rows with missing values: an error, or left out."),
+    ] = "error",
+    on_error: options.ErrorPolicy = "raise",
+    n_jobs: options.NJobs = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit mixtures of many structures and sizes, and keep the best by a criterion."""
+    numbers = _numbers(n_components)
+    names = _structures(structures)
+    if as_json and output == STANDARD_OUTPUT:
+        raise ValueError("--output - and --json both write to standard output: choose one of them")
+    check_output(output)
+    if output is not None and output.suffix.lower() == ".npy":
+        raise ValueError(
+            f"cannot write {str(output)!r}: the table names structures, which .npy files cannot "
+            "hold: take .csv or .parquet"
+        )
+    check_model_path(model)
+    for result in (output, model):
+        check_not_read(result, data)
+    from fastgmm.data.opening import open_data
+
+    source = open_data(
+        data,
+        columns=options.split_columns(columns),
+        weight_column=weight_column,
+        memory_budget=memory,
+        missing=missing,
+        on_error=on_error,
+    )
+    rows = replayable(source, memory)
+    # Loaded only now, so that mistakes are told at once.
+    from fastgmm import MixtureSearch
+    from fastgmm.cli.progress import FitProgress
+    from fastgmm.cli.watched_fit import watch_reading
+
+    search = MixtureSearch(
+        numbers,
+        structures=names,
+        criterion=criterion,
+        init_params=init_params,
+        tol=tol,
+        reg_covar=reg_covar,
+        max_iter=max_iter,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    )
+    progress = FitProgress(tolerance=tol, max_passes=max_iter, n_starts=1, quiet=quiet)
+    watch_reading(rows, progress)
+    with progress:
+        search.fit(rows)
+    order = _best_first(search, criterion)
+    if output is not None:
+        write_columns(output, [{name: each[order] for name, each in search.results_.items()}])
+    if model is not None:
+        search.best_estimator_.save(model)
+    if output == STANDARD_OUTPUT:
+        return  # which the table has for itself
+    if as_json:
+        print_json(_document(search, data, rows, order, output, model))
+    else:
+        _print(search, rows, order, output, model)
+
+
+def _numbers(given: str) -> list[int]:
+    """Return the numbers in a text such as ``1:4,6``."""
+    numbers: set[int] = set()
+    try:
+        for part in given.split(","):
+            first, colon, last = part.partition(":")
+            numbers.update(range(int(first), int(last) + 1) if colon else [int(first)])
+    except ValueError:
+        numbers = set()
+    if not numbers or min(numbers) < 1 or max(numbers) > _MOST_COMPONENTS:
+        raise ValueError(
+            "--n-components must be numbers from 1 on, as 1:9 for those from 1 to 9, or 2,4,8; got "
+            f"{given!r}"
+        )
+    return sorted(numbers)
+
+
+def _structures(given: str) -> Literal["all"] | list[str]:
+    """Return the structures that were asked for."""
+    if given == "all":
+        return "all"
+    names = [name.strip() for name in given.split(",")]
+    known = get_args(covariance_types.CovarianceType)
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"--structures must be all, or some of {', '.join(known)}; got {name!r}"
+            )
+    return names
+
+
+def _best_first(search: MixtureSearch, criterion: str) -> npt.NDArray[np.int64]:
+    """Return the numbers of the candidates, the best first and those without figures last."""
+    # NaN is the largest of all. Of equals the first is the best, as for the search.
+    return np.argsort(search.results_[criterion], kind="stable")
+
+
+def _document(
+    search: MixtureSearch,
+    data: list[str],
+    rows: Source,
+    order: npt.NDArray[np.int64],
+    output: Path | None,
+    model: Path | None,
+) -> dict[str, Any]:
+    """Return what JSON tells of a search."""
+    results = search.results_
+    return {
+        "data": data,
+        "n_samples": rows.n_samples,
+        "n_features": rows.n_features,
+        "criterion": search.criterion,
+        "best": {**search.best_params_, search.criterion: search.best_score_},
+        "candidates": [{name: column[i] for name, column in results.items()} for i in order],
+        "output": output,
+        "model": model,
+    }
+
+
+def _print(
+    search: MixtureSearch,
+    rows: Source,
+    order: npt.NDArray[np.int64],
+    output: Path | None,
+    model: Path | None,
+) -> None:
+    """Print the best candidates and what became of the others."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    results = search.results_
+    fitted = order[results["failure"][order] == ""]
+    table = Table(box=box.SIMPLE_HEAD)
+    titles = ("structure", "components", "parameters", "log-likelihood", "BIC", "AIC", "ICL")
+    for number, title in enumerate(titles):
+        table.add_column(title, justify="right" if number else "left")
+    for i in fitted[:_SHOWN]:
+        figures = (results[name][i] for name in ("log_likelihood", "bic", "aic", "icl"))
+        table.add_row(
+            str(results["covariance_type"][i]),
+            str(results["n_components"][i]),
+            str(results["n_parameters"][i]),
+            *(f"{value:.2f}" for value in figures),
+            style="bold" if i == search.best_index_ else "",
+        )
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    text = io.StringIO()
+    Console(
+        file=text,
+        force_terminal=on_terminal,
+        width=max(_FEWEST_COLUMNS, shutil.get_terminal_size().columns),
+        highlight=False,
+    ).print(table)
+    write([text.getvalue()])
+    best = search.best_params_
+    pairs: dict[str, object] = {
+        "data": f"{rows.n_samples} rows, {rows.n_features} columns",
+        "candidates": f"{len(fitted)} of {len(order)} could be fitted",
+        "best": f"{best['n_components']} components, {best['covariance_type']}, "
+        f"{search.criterion.upper()} {search.best_score_:.2f}",
+    }
+    for title, path in (("table", output), ("model", model)):
+        if path is not None:
+            pairs[title] = path
+    print_pairs(pairs)
