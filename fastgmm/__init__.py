@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastgmm.data.opening import open_data
     from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
     from fastgmm.estimators.bootstrap import bootstrap_parameters
+    from fastgmm.estimators.classifier import GaussianMixtureClassifier
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
     from fastgmm.estimators.likelihood_ratio import bootstrap_likelihood_ratio_test
@@ -35,6 +36,7 @@ __all__ = [
     "DataError",
     "DegenerateComponentWarning",
     "GaussianMixture",
+    "GaussianMixtureClassifier",
     "GaussianMixtureOutlierDetector",
     "GaussianMixtureRegressor",
     "KMeans",
@@ -58,6 +60,7 @@ _HOMES = {
     "DataError": "fastgmm.data.errors",
     "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
+    "GaussianMixtureClassifier": "fastgmm.estimators.classifier",
     "GaussianMixtureOutlierDetector": "fastgmm.estimators.outlier_detector",
     "GaussianMixtureRegressor": "fastgmm.estimators.regressor",
     "KMeans": "fastgmm.estimators.kmeans",

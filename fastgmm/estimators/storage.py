@@ -38,6 +38,7 @@ _CLASSES: dict[str, type[Mixture]] = {
 _OWNERS = {
     "GaussianMixtureOutlierDetector": ("detector_storage", "restored_detector"),
     "GaussianMixtureRegressor": ("regressor_storage", "restored_regressor"),
+    "GaussianMixtureClassifier": ("classifier_storage", "restored_classifier"),
 }
 """Where the functions are that restore estimators which own mixtures; they import this module."""
 _ARRAY_PARAMETERS = (

@@ -1,0 +1,484 @@
+"""`GaussianMixtureClassifier`: classes with a mixture each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import _check_partial_fit_first_call
+
+from fastgmm.data.chosen_rows import choose_rows
+from fastgmm.estimators.class_fits import FittedClasses, fit_classes, solved_classes
+from fastgmm.estimators.class_labels import (
+    ClassLabels,
+    LabelledRows,
+    check_labelled,
+    class_factors,
+    class_totals,
+)
+from fastgmm.estimators.class_models import ClassModel, class_model
+from fastgmm.estimators.class_prediction import ClassPrediction
+from fastgmm.estimators.evaluation import Rows, Weights
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.score_thresholds import scored
+from fastgmm.estimators.validation import (
+    available_where,
+    check_replayable,
+    check_values,
+    validated_fit,
+)
+from fastgmm.inference.class_mixtures import class_statistics
+from fastgmm.inference.density_levels import density_level
+from fastgmm.inference.quantiles import quantile_cut
+from fastgmm.model.covariance_types import CovarianceType
+from fastgmm.model.statistics import FloatArray, SufficientStatistics
+
+_OTHER_MODEL = (
+    "partial_fit cannot go on from classes of another kind than n_components, covariance_type and "
+    "common_structure now ask for: use fit, or a new estimator"
+)
+
+
+def _can_learn(classifier: Any) -> bool:
+    """Say whether the parameters ask for nothing that takes all rows at once."""
+    for name, wanted in (("semi_supervised", True), ("class_weight", "balanced")):
+        if getattr(classifier, name) == wanted:
+            raise AttributeError(
+                f"partial_fit knows no {name}={wanted!r}, which takes all rows at once: use fit"
+            )
+    return True
+
+
+class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator):
+    """Classification by a Gaussian mixture for each class.
+
+    A row's class is that of the highest prior times density. With one component for each class
+    this is the Gaussian Bayes classifier: linear discriminant analysis where the classes have the
+    same covariance ("tied"), quadratic where each has its own ("full"), Gaussian naive Bayes with
+    "diag", and what lies between them, as in mclust's EDDA. With more components it is mixture
+    discriminant analysis, as in mclust's MclustDA. Covariances are of maximum likelihood.
+
+    Parameters
+    ----------
+    n_components : int, iterable of int, or dict, default=1
+        Number of components of each class; several to choose from by BIC, for each class by
+        itself; or a dict of these by class.
+    covariance_type : str or iterable of str, default="all"
+        Which covariances the components have, as for :class:`GaussianMixture`; or several to
+        choose from. "all" are the fourteen parsimonious structures, or "E" and "V" for a single
+        feature.
+    common_structure : "auto" or bool, default="auto"
+        Whether a structure is that of the components of all classes together, so that what is
+        equal in it is equal across the classes; or of those of each class by itself. "auto" is
+        True if all classes have one component.
+    selection : {"average", "bic"}, default="average"
+        What to do with several structures of one component for each class: "average" takes an
+        average of the densities of all, by how probable each makes the classes of rows held out in
+        cross-validation; "bic" takes the one of the lowest BIC, as mclust does. BIC it is in all
+        other cases, too: of mixtures, in `partial_fit`, and with rows of unknown class.
+    priors : array-like of shape (n_classes,), default=None
+        Prior probabilities of the classes. None for the shares of their rows.
+    class_weight : dict or "balanced", default=None
+        What the weights of the rows of each class are multiplied by: a dict by class; "balanced"
+        makes all classes of the same weight.
+    semi_supervised : bool, default=False
+        Whether rows of the class -1, or none, are rows of unknown class to learn from, by EM.
+        Otherwise -1 is a class like others.
+    reject_below : float, default=None
+        Above 0 and below 1, to reject rows that no class explains: at most this share of the rows
+        of each class that were fitted has a density, in the class, below the level `reject_below_`.
+        A row that is below it in all classes is rejected.
+    reject_label : object, default=None
+        What `predict` returns for rows that are rejected. None is -1, or "rejected" where classes
+        are text.
+    tol : float, default=1e-3
+        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+    reg_covar : float, default=1e-6
+        Added to the variances, as for :class:`GaussianMixture`.
+    max_iter : int, default=100
+        Most iterations of EM.
+    n_init : int, default=1
+        Number of starts of mixtures that are not chosen from several.
+    random_state : int, RandomState instance or None, default=None
+        Source of the randomness of starts. An int makes them reproducible.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes, in ascending order.
+    class_prior_ : ndarray of shape (n_classes,)
+        Their prior probabilities.
+    mixtures_ : list of GaussianMixture
+        The mixture of each class.
+    structure_shares_ : dict of str to float
+        The structures that all classes have together, and how much each counts in the average;
+        empty if the structures are those of the classes by themselves.
+    reject_below_ : ndarray of shape (n_classes,)
+        With `reject_below`, the log-density of each class below which it explains no row, in nats.
+        May be written to.
+    reject_label_ : object
+        With `reject_below`, what stands for rejected rows.
+    temperature_ : float
+        What `calibrate` set; 1 before.
+    n_iter_ : int
+        Number of iterations of EM, of the class that took the most; 1 where there is nothing to
+        iterate.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if `X` was a table that has them.
+
+    See Also
+    --------
+    GaussianMixture : A mixture of rows without classes.
+    MixtureSearch : How the mixture of a class is chosen from several.
+
+    Notes
+    -----
+    scikit-learn's :class:`~sklearn.discriminant_analysis.LinearDiscriminantAnalysis` has the same
+    covariance with ``solver="lsqr"`` and "eigen"; with "svd" it divides by the number of rows less
+    that of classes. :class:`~sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis` divides
+    by the number of rows of the class less one.
+
+    References
+    ----------
+    Bensmail and Celeux (1996), "Regularized Gaussian discriminant analysis through eigenvalue
+    decomposition", JASA 91. Fraley and Raftery (2002), "Model-based clustering, discriminant
+    analysis, and density estimation", JASA 97.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from fastgmm import GaussianMixtureClassifier
+    >>> X, y = load_wine(return_X_y=True)
+    >>> classifier = GaussianMixtureClassifier(selection="bic").fit(X, y)
+    >>> classifier.structure_shares_
+    {'VVE': 1.0}
+    >>> classifier.predict_proba(X[:1]).round(3)
+    array([[1., 0., 0.]])
+    """
+
+    structure_shares_: dict[str, float]
+    n_iter_: int
+    n_features_in_: int
+
+    _statistics: SufficientStatistics | None = None
+    """What one component for each class follows from, for `partial_fit` to go on from."""
+    _learners: list[GaussianMixture] | None = None
+    """The mixtures that `partial_fit` teaches, begun or not."""
+    _weights: FloatArray | None = None
+    """Weight of the rows of each class so far."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), HasMethods("__iter__"), dict],
+        "covariance_type": [str, HasMethods("__iter__")],
+        "common_structure": [StrOptions({"auto"}), "boolean"],
+        "selection": [StrOptions({"average", "bic"})],
+        "priors": ["array-like", None],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "semi_supervised": ["boolean"],
+        "reject_below": [Interval(Real, 0.0, 1.0, closed="neither"), None],
+        "reject_label": [object],
+        **{
+            name: GaussianMixture._parameter_constraints[name]
+            for name in ("tol", "reg_covar", "max_iter", "n_init", "random_state", "n_jobs")
+        },
+    }
+
+    def __init__(
+        self,
+        n_components: int | Iterable[int] | dict[Any, int | Iterable[int]] = 1,
+        *,
+        covariance_type: Literal["all"] | CovarianceType | Iterable[str] = "all",
+        common_structure: Literal["auto"] | bool = "auto",
+        selection: Literal["average", "bic"] = "average",
+        priors: ArrayLike | None = None,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        semi_supervised: bool = False,
+        reject_below: float | None = None,
+        reject_label: Any = None,
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.common_structure = common_structure
+        self.selection = selection
+        self.priors = priors
+        self.class_weight = class_weight
+        self.semi_supervised = semi_supervised
+        self.reject_below = reject_below
+        self.reject_label = reject_label
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    @validated_fit
+    def fit(self, X: Rows, y: ClassLabels, sample_weight: Weights = None) -> Self:
+        """Fit the mixtures of all classes to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Files are read again in every pass and never held in memory as a whole.
+        y : array-like of shape (n_samples,) or str
+            Their classes, or the name of the column of `X` that holds them, which in files has to
+            hold numbers.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row.
+
+        Returns
+        -------
+        GaussianMixtureClassifier
+            The classifier itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the classes or the weights are not possible, or if a covariance is
+            singular and `reg_covar` is 0.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM of a mixture has not come to rest after `max_iter` iterations.
+        DegenerateComponentWarning
+            If a component of a mixture lost all its points or its spread.
+        """
+        rows = check_labelled(
+            self, X, y, sample_weight, reset=True, semi_supervised=self.semi_supervised
+        )
+        check_replayable(self, rows.source)
+        model = class_model(self, rows.classes, rows.source.n_features)
+        priors = self._priors(len(rows.classes))
+        label = self._reject_label(rows.classes)
+        factors = class_factors(self.class_weight, rows)
+        random_state = check_random_state(self.random_state)
+        fitted = fit_classes(self, rows, model, factors, priors, random_state)
+        self.classes_ = rows.classes
+        self._keep(fitted)
+        self._learners = None
+        self._weights = None
+        if fitted.statistics is None:
+            self._weights = class_totals(rows) * factors
+        if self.reject_below is not None:
+            self.reject_label_ = label
+            self.reject_below_ = self._training_levels(rows, self.reject_below)
+        return self
+
+    @available_where(_can_learn)
+    @validated_fit
+    def partial_fit(
+        self,
+        X: Rows,
+        y: ClassLabels,
+        classes: ArrayLike | None = None,
+        sample_weight: Weights = None,
+    ) -> Self:
+        """Learn rows in addition to those before.
+
+        One component for each class is the same as if all rows had been fitted at once, with the
+        structure of the lowest BIC if there are several. Mixtures learn the rows of their classes
+        as `GaussianMixture.partial_fit` does; the classifier is not fitted until each of them has
+        rows enough to begin with. Levels to reject rows below are those of the mixtures
+        themselves: at most a share `reject_below` of the probability of each class is below.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        y : array-like of shape (n_samples,) or str
+            Their classes, or the name of the column of `X` that holds them.
+        classes : array-like of shape (n_classes,), default=None
+            All classes there will be; needed in the first call.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        GaussianMixtureClassifier
+            The classifier itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the classes or the weights are not possible, or the parameters ask for
+            what takes all rows at once.
+        """
+        first = _check_partial_fit_first_call(self, classes)
+        rows = check_labelled(self, X, y, sample_weight, reset=first, classes=self.classes_)
+        model = class_model(self, self.classes_, rows.source.n_features)
+        priors = self._priors(len(self.classes_))
+        label = self._reject_label(self.classes_)
+        factors = class_factors(self.class_weight, rows)
+        if model.common and model.is_single:
+            self._learn_statistics(rows, model, factors, priors)
+        else:
+            self._learn_mixtures(rows, model, factors, priors)
+        if self.reject_below is not None and hasattr(self, "mixtures_"):
+            self.reject_label_ = label
+            self.reject_below_ = np.array(
+                [_model_level(mixture, self.reject_below) for mixture in self.mixtures_]
+            )
+        return self
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted classifier to a file, which `fastgmm.load` reads.
+
+        The file holds plain arrays and a JSON header, nothing that can run code. It appears
+        under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to write; by custom the name ends in ".fgm".
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        from fastgmm.estimators.classifier_storage import save_classifier  # imports this module
+
+        save_classifier(self, path)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "mixtures_")
+
+    def _keep(self, fitted: FittedClasses) -> None:
+        """Set the attributes that describe the classes."""
+        self.mixtures_ = fitted.mixtures
+        self.class_prior_ = fitted.priors
+        self.structure_shares_ = fitted.shares
+        self.n_iter_ = max(1, fitted.n_iter)
+        self._statistics = fitted.statistics
+        self.temperature_ = 1.0
+        for name in ("reject_below_", "reject_label_"):
+            self.__dict__.pop(name, None)
+
+    def _priors(self, n_classes: int) -> FloatArray | None:
+        """Return the priors that were given, checked."""
+        if self.priors is None:
+            return None
+        priors = check_values(self.priors, (n_classes,), "priors")
+        if priors.min() < 0.0 or abs(priors.sum() - 1.0) > 1e-8:
+            raise ValueError(
+                "priors must be non-negative and sum to 1, but got a smallest one of "
+                f"{priors.min():.6g} and a sum of {priors.sum():.8g}"
+            )
+        return priors
+
+    def _reject_label(self, classes: npt.NDArray[Any]) -> Any:
+        """Return what stands for rejected rows."""
+        if self.reject_below is None:
+            return None
+        text = all(isinstance(each, str) for each in classes.tolist())
+        label = self.reject_label
+        if label is None:
+            label = "rejected" if text else -1
+        if label in classes.tolist():
+            raise ValueError(
+                f"reject_label is {label!r}, and so is one of the classes: give another"
+            )
+        if text != isinstance(label, str):
+            raise ValueError(
+                f"reject_label must be {'text' if text else 'a number'}, as the classes are; got "
+                f"{label!r}"
+            )
+        return label
+
+    def _training_levels(self, rows: LabelledRows, share: float) -> FloatArray:
+        """Return for each class what has a share of the log-densities of its own rows below it."""
+        levels = np.full(len(self.classes_), -np.inf)
+        for c, mixture in enumerate(self.mixtures_):
+            chosen = rows.codes == c
+            if not chosen.any():
+                continue
+            own = choose_rows(rows.source, chosen)
+            if own.total_weight > 0.0:
+                levels[c] = quantile_cut(partial(scored, mixture, own), share)
+        return levels
+
+    def _learn_statistics(
+        self, rows: LabelledRows, model: ClassModel, factors: FloatArray, priors: FloatArray | None
+    ) -> None:
+        """Learn rows of classes that have one component each."""
+        if self._statistics is None and hasattr(self, "mixtures_"):
+            raise ValueError(_OTHER_MODEL)
+        new = class_statistics(
+            rows.source, rows.codes, factors, diagonal=model.is_diagonal, n_jobs=self.n_jobs
+        )
+        total = new
+        if self._statistics is not None:
+            if self._statistics.is_diagonal != new.is_diagonal:
+                raise ValueError(_OTHER_MODEL)
+            total = self._statistics + new
+            total = total.about(total.means())
+        if total.weight > 0.0:
+            self._keep(solved_classes(self, total, model.kinds, priors, rows.source.dtype))
+
+    def _learn_mixtures(
+        self, rows: LabelledRows, model: ClassModel, factors: FloatArray, priors: FloatArray | None
+    ) -> None:
+        """Learn rows of classes that have mixtures."""
+        several = len(model.kinds) > 1 or any(len(each) > 1 for each in model.numbers)
+        if model.common or several:
+            asked = "share a structure" if model.common else "choose among several"
+            raise ValueError(
+                f"partial_fit cannot let mixtures {asked}: give one covariance_type, one "
+                "n_components for each class and common_structure=False, or use fit"
+            )
+        if self._statistics is not None:
+            raise ValueError(_OTHER_MODEL)
+        if self._learners is None:
+            self._learners = list(getattr(self, "mixtures_", ())) or [
+                GaussianMixture() for _ in self.classes_
+            ]
+        seeds = check_random_state(self.random_state).randint(
+            np.iinfo(np.int32).max, size=len(self.classes_)
+        )
+        for c, (learner, numbers) in enumerate(zip(self._learners, model.numbers, strict=True)):
+            learner.set_params(
+                n_components=numbers[0],
+                covariance_type=model.kinds[0].name,
+                reg_covar=self.reg_covar,
+                n_init=self.n_init,
+                n_jobs=self.n_jobs,
+                random_state=int(seeds[c]),
+            )
+            chosen = rows.codes == c
+            if chosen.any():
+                learner.partial_fit(choose_rows(rows.source, chosen))
+        before = np.zeros(len(self.classes_)) if self._weights is None else self._weights
+        self._weights = before + class_totals(rows) * factors
+        if all(hasattr(learner, "means_") for learner in self._learners):
+            found = self._weights / self._weights.sum() if priors is None else priors
+            n_iter = max(learner.n_iter_ for learner in self._learners)
+            self._keep(FittedClasses(self._learners, found, {}, n_iter))
+
+
+def _model_level(mixture: GaussianMixture, share: float) -> float:
+    """Return the level that a share of a mixture's own probability is below."""
+    parameters = mixture._parameters()
+    return density_level(parameters, share) if parameters.weights.any() else -np.inf
