@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
     from fastgmm.estimators.bootstrap import bootstrap_parameters
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
+    from fastgmm.estimators.fisher_vectors import fisher_vectors
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
     from fastgmm.estimators.likelihood_ratio import bootstrap_likelihood_ratio_test
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
     from fastgmm.estimators.regressor import GaussianMixtureRegressor
     from fastgmm.estimators.storage import load
+    from fastgmm.estimators.transformer import GaussianMixtureTransformer
     from fastgmm.inference.degeneracy import DegenerateComponentWarning
     from fastgmm.model.persistence import ModelFileError
     from fastgmm.model.priors import ConjugatePriors
@@ -39,6 +41,7 @@ __all__ = [
     "GaussianMixtureClassifier",
     "GaussianMixtureOutlierDetector",
     "GaussianMixtureRegressor",
+    "GaussianMixtureTransformer",
     "KMeans",
     "MessageLengthGaussianMixture",
     "MiniBatchGaussianMixture",
@@ -48,6 +51,7 @@ __all__ = [
     "__version__",
     "bootstrap_likelihood_ratio_test",
     "bootstrap_parameters",
+    "fisher_vectors",
     "load",
     "merge_components",
     "open_data",
@@ -63,6 +67,7 @@ _HOMES = {
     "GaussianMixtureClassifier": "fastgmm.estimators.classifier",
     "GaussianMixtureOutlierDetector": "fastgmm.estimators.outlier_detector",
     "GaussianMixtureRegressor": "fastgmm.estimators.regressor",
+    "GaussianMixtureTransformer": "fastgmm.estimators.transformer",
     "KMeans": "fastgmm.estimators.kmeans",
     "MessageLengthGaussianMixture": "fastgmm.estimators.message_length",
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
@@ -71,6 +76,7 @@ _HOMES = {
     "SkippedDataWarning": "fastgmm.data.errors",
     "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",
+    "fisher_vectors": "fastgmm.estimators.fisher_vectors",
     "load": "fastgmm.estimators.storage",
     "merge_components": "fastgmm.estimators.merging",
     "open_data": "fastgmm.data.opening",

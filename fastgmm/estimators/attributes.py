@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.inference.em import FitInfo
 from fastgmm.model.noise import UniformNoise, without_noise
@@ -133,6 +134,39 @@ def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -
     whiteners = structure.expand(factors, *means.shape)
     gaussians = MixtureParameters.from_whiteners(weights, means, whiteners)
     return _with_noise(gaussians, estimator) if hasattr(estimator, "noise_weight_") else gaussians
+
+
+def gaussians_from_attributes(estimator: Any, purpose: str) -> MixtureParameters:
+    """Return the components that the attributes of a fitted mixture describe.
+
+    Those of a posterior of variational Bayes are the components at the expected parameters.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture or BayesianGaussianMixture
+        Whose attributes to read.
+    purpose : str
+        What the mixture is for, as the subject of a sentence.
+
+    Returns
+    -------
+    MixtureParameters
+        The mixture.
+
+    Raises
+    ------
+    NotFittedError
+        If the mixture is not fitted.
+    ValueError
+        If it has noise.
+    """
+    check_is_fitted(estimator, "means_")
+    if hasattr(estimator, "noise_weight_"):
+        raise ValueError(
+            f"{purpose} takes mixtures of Gaussians alone, and this one has noise, of which only "
+            "the volume is known: use a mixture without noise_volume"
+        )
+    return parameters_from_attributes(estimator, estimator._structure())
 
 
 def _with_noise(gaussians: MixtureParameters, estimator: Any) -> MixtureParameters:

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.column_names import default_names, name_list
-from fastgmm.estimators.attributes import attributes_from_parameters, parameters_from_attributes
+from fastgmm.estimators.attributes import attributes_from_parameters, gaussians_from_attributes
 from fastgmm.estimators.evaluation import MixtureEvaluation
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.model.marginals import conditioned, marginal
@@ -101,14 +100,8 @@ def conditional_mixture(
 
 def _gaussians(mixture: Any, purpose: str) -> tuple[MixtureParameters, tuple[str, ...] | None]:
     """Return the components of a fitted mixture, and the names of its columns if they have any."""
-    check_is_fitted(mixture, "means_")
-    if hasattr(mixture, "noise_weight_"):
-        raise ValueError(
-            f"{purpose} takes mixtures of Gaussians alone, and this one has noise, of which only "
-            "the volume in all columns is known: use a mixture without noise_volume"
-        )
+    parameters = gaussians_from_attributes(mixture, purpose)
     names = getattr(mixture, "feature_names_in_", None)
-    parameters = parameters_from_attributes(mixture, mixture._structure())
     return parameters, None if names is None else tuple(names)
 
 

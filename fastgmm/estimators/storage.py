@@ -38,6 +38,7 @@ _CLASSES: dict[str, type[Mixture]] = {
 _OWNERS = {
     "GaussianMixtureOutlierDetector": ("detector_storage", "restored_detector"),
     "GaussianMixtureRegressor": ("regressor_storage", "restored_regressor"),
+    "GaussianMixtureTransformer": ("transformer_storage", "restored_transformer"),
     "GaussianMixtureClassifier": ("classifier_storage", "restored_classifier"),
 }
 """Where the functions are that restore estimators which own mixtures; they import this module."""

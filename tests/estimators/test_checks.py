@@ -11,6 +11,7 @@ from fastgmm import (
     GaussianMixtureClassifier,
     GaussianMixtureOutlierDetector,
     GaussianMixtureRegressor,
+    GaussianMixtureTransformer,
     KMeans,
     MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
@@ -70,6 +71,8 @@ class LabelledMixture(GaussianMixture):
         GaussianMixtureOutlierDetector(contamination=0.1, covariance_type="diag"),
         GaussianMixtureRegressor(),
         GaussianMixtureRegressor(covariance_type="tied", missing="model"),
+        GaussianMixtureTransformer(1),
+        GaussianMixtureTransformer(1, output="log_densities", missing="model"),
         KMeans(n_clusters=1),
         KMeans(n_clusters=3, init=evenly_spread),
     ]

@@ -1,0 +1,316 @@
+"""`GaussianMixtureTransformer`: what a mixture says of rows, as features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from fastgmm.data.source import Source
+from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.validation import Missing, check_replayable, check_source, validated_fit
+from fastgmm.inference.component_densities import component_log_densities
+from fastgmm.inference.initialisation import InitMethod
+from fastgmm.inference.passes import responsibilities
+from fastgmm.model.covariance_types import CovarianceType
+from fastgmm.model.parameters import MixtureParameters
+
+_PASSES = {"responsibilities": responsibilities, "log_densities": component_log_densities}
+
+_OF_THE_MIXTURE = (
+    "n_components",
+    "covariance_type",
+    "tol",
+    "reg_covar",
+    "max_iter",
+    "n_init",
+    "init_params",
+    "random_state",
+    "n_jobs",
+    "missing",
+    "forgetting",
+)
+
+
+class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Rows described by the components of a Gaussian mixture.
+
+    A mixture is fitted to rows, and these have a feature for each of its components: in a pipeline,
+    a linear model then has smooth regions to put coefficients on.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Number of components, and of the features that come out.
+    output : {"responsibilities", "log_densities"}, default="responsibilities"
+        What the features are: the probability of each component given the row, which sum to 1; or
+        the log-density of each component at the row, weights left out, in nats, which also tells
+        how far rows are from all components.
+    covariance_type : str, default="full"
+        Which covariances the components have, as for `GaussianMixture`.
+    tol : float, default=1e-3
+        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+    reg_covar : float, default=1e-6
+        Added to the variances, as for `GaussianMixture`.
+    max_iter : int, default=100
+        Most iterations of EM.
+    n_init : int, default=1
+        Number of starts, of which the one that ends with the highest log-likelihood is kept.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
+            default="kmeans"
+        How a start is found, as for `GaussianMixture`.
+    random_state : int, RandomState instance or None, default=None
+        Source of the randomness of starts. An int makes them reproducible.
+    n_jobs : int, default=None
+        Number of threads; None and -1 mean all, -2 all but one.
+    missing : {"error", "model"}, default="error"
+        What becomes of rows that lack values: they are refused, or what is missing is integrated
+        out, as for `GaussianMixture`.
+    forgetting : float, default=1.0
+        Below 1, the rows of each unit that `partial_fit` learns count at most this many times
+        those of the next.
+
+    Attributes
+    ----------
+    mixture_ : GaussianMixture
+        The fitted mixture.
+    n_iter_ : int
+        Number of iterations of the mixture, as its own `n_iter_`.
+    n_features_in_ : int
+        Number of features that go in.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if `X` was a table that has them.
+
+    See Also
+    --------
+    fisher_vectors : Features of sets of rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from fastgmm import GaussianMixtureTransformer
+    >>> rng = np.random.default_rng(0)
+    >>> corners = rng.integers(2, size=(400, 2))
+    >>> X, y = corners * 6.0 + rng.normal(size=(400, 2)), corners[:, 0] ^ corners[:, 1]
+    >>> LogisticRegression().fit(X, y).score(X, y) < 0.7
+    True
+    >>> pipeline = make_pipeline(
+    ...     GaussianMixtureTransformer(4, random_state=0), LogisticRegression()
+    ... )
+    >>> pipeline.fit(X, y).score(X, y) > 0.99
+    True
+    """
+
+    mixture_: GaussianMixture
+    n_features_in_: int
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **{name: GaussianMixture._parameter_constraints[name] for name in _OF_THE_MIXTURE},
+        "output": [StrOptions(set(_PASSES))],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        output: Literal["responsibilities", "log_densities"] = "responsibilities",
+        covariance_type: CovarianceType = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: InitMethod = "kmeans",
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        missing: Missing = "error",
+        forgetting: float = 1.0,
+    ) -> None:
+        self.n_components = n_components
+        self.output = output
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.missing = missing
+        self.forgetting = forgetting
+
+    @validated_fit
+    def fit(
+        self,
+        X: Rows,
+        y: Any = None,  # noqa: ARG002 - taken so that the transformer can be part of a pipeline
+        sample_weight: Weights = None,
+    ) -> Self:
+        """Fit the mixture to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Files are read again in every pass and never held in memory as a whole.
+        y : Ignored
+            Taken so that the transformer can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row.
+
+        Returns
+        -------
+        GaussianMixtureTransformer
+            The transformer itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows or the weights are not possible, or if a component collapses and
+            `reg_covar` is 0.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not come to rest after `max_iter` iterations.
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        source = check_source(
+            self, X, sample_weight, reset=True, ensure_min_samples=2, missing=self.missing
+        )
+        check_replayable(self, source)
+        self.mixture_ = GaussianMixture(**self._mixture_parameters()).fit(source)
+        return self
+
+    @validated_fit
+    def partial_fit(
+        self,
+        X: Rows,
+        y: Any = None,  # noqa: ARG002 - taken so that the transformer can be part of a pipeline
+        sample_weight: Weights = None,
+    ) -> Self:
+        """Learn rows in addition to those before, as `GaussianMixture.partial_fit` does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Those of an array are one batch. Those of files and streams are learnt in
+            batches, in their order.
+        y : Ignored
+            Taken so that the transformer can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        GaussianMixtureTransformer
+            The transformer itself. It is not fitted before the mixture has enough rows to begin
+            with.
+
+        Raises
+        ------
+        ValueError
+            If the rows or the weights are not possible, or not those of the mixture so far.
+
+        Warns
+        -----
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        mixture = vars(self).get("mixture_") or GaussianMixture()
+        mixture.set_params(**self._mixture_parameters())
+        reset = not hasattr(self, "mixture_")
+        source = check_source(self, X, sample_weight, reset=reset, missing=self.missing)
+        self.mixture_ = mixture.partial_fit(source)
+        return self
+
+    def transform(self, X: Rows) -> FloatingArray:
+        """Return the features of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Responsibilities or log-densities, as `output` says, in the dtype of the rows; or a
+            data frame after `set_output`.
+        """
+        return self.mixture_._evaluate(_PASSES[self.output], *self._evaluated(X))
+
+    def transform_blocks(self, X: Rows) -> Iterator[FloatingArray]:
+        """Yield what `transform` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, n_components)
+            The features of the next rows.
+        """
+        source, parameters = self._evaluated(X)
+        return self.mixture_._evaluate_blocks(_PASSES[self.output], source, parameters)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted transformer to a file, which `fastgmm.load` reads.
+
+        The file holds plain arrays and a JSON header, nothing that can run code. It appears
+        under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to write; by custom the name ends in ".fgm".
+
+        Raises
+        ------
+        NotFittedError
+            If the transformer is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        from fastgmm.estimators.transformer_storage import save_transformer  # imports this module
+
+        save_transformer(self, path)
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of iterations of the mixture."""
+        return self.mixture_.n_iter_
+
+    @property
+    def _n_features_out(self) -> int:
+        """Number of features that come out, under the name scikit-learn has for it."""
+        return len(self.mixture_.means_)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "mixture_") and hasattr(self.mixture_, "means_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "model"
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _mixture_parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _OF_THE_MIXTURE}
+
+    def _evaluated(self, X: Rows) -> tuple[Source, MixtureParameters]:
+        """Return checked rows and the mixture to evaluate on them."""
+        check_is_fitted(self)
+        source = check_source(self, X, missing=self.missing)
+        return self.mixture_._evaluated(source, missing=self.missing)

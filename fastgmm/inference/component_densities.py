@@ -1,0 +1,43 @@
+"""The density of each component of a mixture at rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.array import ArraySource
+from fastgmm.inference.passes import log_density
+from fastgmm.model.parameters import MixtureParameters
+
+
+def component_log_densities(
+    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> npt.NDArray[Any]:
+    """Return the log-density of every component at every row, weights left out.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows. What is missing of them is integrated out.
+    parameters : MixtureParameters
+        The mixture.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_components)
+        Log-densities in nats, in the type of the rows.
+    """
+    densities = np.empty((source.n_samples, parameters.n_components), source.dtype)
+    for k in range(parameters.n_components):
+        alone = MixtureParameters(
+            log_weights=np.zeros(1),
+            means=parameters.means[k : k + 1],
+            whiteners=parameters.whiteners[k : k + 1],
+            log_normalisers=parameters.log_normalisers[k : k + 1],
+        )
+        densities[:, k] = log_density(source, alone, n_jobs=n_jobs)
+    return densities
