@@ -76,14 +76,18 @@ def initialise(
 
     Parameters
     ----------
-    source, n_components, random_state, labels, subsampled, n_jobs
+    source, n_components
         As for `initial_statistics`.
     structure : CovarianceStructure
         The structure of the covariances.
     regularisation : Regularisation
         Amounts added to the variances.
+    random_state
+        As for `initial_statistics`.
     method : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}
         As for `initial_statistics`, of which one M-step is taken.
+    labels
+        As for `initial_statistics`.
     weights, means, precisions : ndarray or None
         What is given replaces what was found. If all three are, the data are not looked at.
         Precisions have the shape in which users see covariances of the structure.
@@ -92,6 +96,8 @@ def initialise(
     known : KnownRows or None
         All rows, of which some are known to come from a component: it starts from these, and
         `method` finds the others (`LabelledComponents`). Not to be given with `labels`.
+    subsampled, n_jobs
+        As for `initial_statistics`.
 
     Returns
     -------

@@ -75,7 +75,7 @@ def initial_posterior(
 
     Parameters
     ----------
-    source, n_components, random_state, method, labels, subsampled, n_jobs
+    source, n_components
         As for `initial_statistics`.
     prior : VariationalPrior
         What is assumed before.
@@ -85,6 +85,8 @@ def initial_posterior(
         Amounts added to the variances.
     weight : float
         Total weight of all data, which a sample stands for.
+    random_state, method, labels, subsampled, n_jobs
+        As for `initial_statistics`.
 
     Returns
     -------
@@ -221,10 +223,12 @@ def fit_best_variational(
         Returns the start of the given number, counted from 0, as `initial_posterior` does.
     n_init : int
         Number of starts. No further ones are tried after the callback asked to stop.
-    structure, regularisation, tol, max_iter, previous_bound, n_jobs, callback
+    structure, regularisation, tol, max_iter, previous_bound, n_jobs
         As for `fit_variational`.
     begin : callable or None
         Called with its number, posterior and origin when a start is begun from, or gone on with.
+    callback
+        As for `fit_variational`.
     observe : callable or None
         Called with the state when a start was drawn, after each iteration, and at the end.
     resumed : FitState or None
