@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sklearn.datasets import load_iris
@@ -56,6 +57,10 @@ def _make_tables(folder):
     iris.columns = ["sepal_length", "sepal_width", "petal_length", "petal_width", "species"]
     iris["species"] = load_iris().target_names[iris["species"]]
     iris.to_csv(folder / "iris.csv", index=False)
+    is_lost = np.random.default_rng(0).random((150, 4)) < 0.2
+    lacking = iris.copy()
+    lacking[lacking.columns[:4]] = iris[iris.columns[:4]].mask(is_lost)
+    lacking.to_csv(folder / "lacking.csv", index=False)
     (folder / "flowers").mkdir()
     for number in range(3):
         part = iris.drop(columns="species").iloc[number::3]

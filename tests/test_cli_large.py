@@ -140,7 +140,7 @@ def test_missing_values_may_be_modelled(tmp_path):
     assert table.column_names == list(NAMES)
     whole = np.column_stack([table[name].to_numpy() for name in NAMES])
     np.testing.assert_array_equal(whole, expected.impute(holes))
-    succeed("impute", *command, "--draw", "-o", "drawn.parquet", cwd=tmp_path)
+    succeed("impute", *command, "--draws", 1, "-o", "drawn.parquet", cwd=tmp_path)
     drawn = parquet.read_table(tmp_path / "drawn.parquet")[NAMES[0]].to_numpy()
     seen = ~np.isnan(holes[:, 0])
     np.testing.assert_array_equal(drawn[seen], X[seen, 0])

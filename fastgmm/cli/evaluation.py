@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from numpy.typing import NDArray
 
@@ -12,6 +14,11 @@ from fastgmm.cli import options
 from fastgmm.cli.models import component_columns, load_model, noise_of, open_rows
 from fastgmm.cli.output import check_not_read, check_output, print_json, print_pairs, write_columns
 from fastgmm.data.column_names import default_names
+from fastgmm.data.errors import DataError
+
+if TYPE_CHECKING:
+    from fastgmm.data.carried_columns import CarriedColumns
+    from fastgmm.data.source import Source
 
 TableOutput = Annotated[
     Path | None,
@@ -92,22 +99,67 @@ def impute(
     model: options.ModelFile,
     output: TableOutput = None,
     memory: options.Memory = "1GB",
-    draw: Annotated[
-        bool,
-        typer.Option("--draw", help="Draw what is missing, instead of taking its expected value."),
-    ] = False,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Draw what is missing so many times, instead of taking its expected value. From 2 "
+            "on each row is written as often, and a last column, draw, counts from 0.",
+            show_default=False,
+        ),
+    ] = None,
     random_state: options.RandomState = None,
     n_jobs: options.NJobs = None,
 ) -> None:
-    """Fill in what is missing in the rows."""
+    """Fill in what is missing in the rows; other columns than the model's stay as they are."""
     check_output(output)
     check_not_read(output, data)
     stored = load_model(model, missing="model", n_jobs=n_jobs, random_state=random_state)
     rows = open_rows(data, stored, memory=memory)
-    names = stored.feature_names or default_names(rows.n_features)
-    blocks = stored.mixture.impute_blocks(rows, 1 if draw else None)
-    tables = (block[0] if draw else block for block in blocks)
-    write_columns(output, ({name: X[:, j] for j, name in enumerate(names)} for X in tables))
+    names = rows.feature_names or stored.feature_names or default_names(rows.n_features)
+    blocks = stored.mixture.impute_blocks(rows, draws)
+    carried = _carried(rows, output)
+    if (draws or 1) > 1 and _DRAW in (*names, *carried.names):
+        raise ValueError(f"there is a column {_DRAW!r} already, which is to count the draws")
+    write_columns(output, (_filled(block, names, carried) for block in blocks))
+
+
+_DRAW = "draw"
+
+
+def _carried(rows: Source, output: Path | None) -> CarriedColumns:
+    """Return the columns of files that are no features of the model."""
+    from fastgmm.data.carried_columns import CarriedColumns
+    from fastgmm.data.file_source import FileSource
+
+    if not isinstance(rows, FileSource):
+        return CarriedColumns((), ())
+    as_numbers = output is not None and output.suffix.lower() == ".npy"
+    try:
+        return rows.carry(as_numbers=as_numbers)
+    except DataError as error:
+        if not as_numbers:
+            raise
+        raise DataError(f"{error}, or write .csv or .parquet") from error
+
+
+def _filled(
+    block: NDArray[Any], names: Sequence[str], carried: CarriedColumns
+) -> dict[str, NDArray[Any]]:
+    """Return the columns of rows that were filled in, once or several times, and all others."""
+    n_rows, n_draws = block.shape[-2], 1 if block.ndim == 2 else len(block)
+    others = carried.take(n_rows)
+    if block.ndim == 3:
+        block = np.moveaxis(block, 0, 1).reshape(n_rows * n_draws, -1)
+    if n_draws > 1:
+        again = np.repeat(np.arange(n_rows), n_draws)
+        others = {name: column.take(again) for name, column in others.items()}
+    features = {name: block[:, j] for j, name in enumerate(names)}
+    found = {**features, **others}
+    columns = {name: found[name] for name in (carried.order if others else names)}
+    if n_draws > 1:
+        columns[_DRAW] = np.tile(np.arange(n_draws), n_rows)
+    return columns
 
 
 def sample(

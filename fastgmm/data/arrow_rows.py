@@ -36,4 +36,4 @@ def pieces_of(batch: Any, names: Sequence[str], row: int, rows_wanted: Any) -> I
         numbers = np.flatnonzero(rows_satisfying(batch, rows_wanted))
         batch = batch.take(numbers)
     if batch.num_rows:
-        yield Piece(batch_numbers(batch, names), row, numbers)
+        yield Piece(batch_numbers(batch, names), row, numbers, batch)

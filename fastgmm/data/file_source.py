@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.batch import Batch
+from fastgmm.data.carried_columns import CarriedColumns
 from fastgmm.data.errors import DataError
 from fastgmm.data.prefetch import prefetched
 from fastgmm.data.selection import Selection, check_label_column
@@ -79,7 +80,53 @@ class FileSource(StreamSource):
         self._names = (*features, *weights)
         self._by_columns = first.by_columns
         self._unreadable = tuple(unreadable)
+        self._carried: CarriedColumns | None = None
+        self._carried_as_numbers = False
         self._stays_the_same = self.replayable and all(file.notices_changes for file in files)
+
+    def carry(self, *, as_numbers: bool = False) -> CarriedColumns:
+        """Let passes from now on hand over the columns that are no features, too.
+
+        Parameters
+        ----------
+        as_numbers : bool, default=False
+            Whether they are wanted as float64, not as the files have them.
+
+        Returns
+        -------
+        CarriedColumns
+            Where they will be: none if the columns have no names, and all are features.
+
+        Raises
+        ------
+        DataError
+            If files have other columns, or of other types, than the first, or columns hold other
+            things than real numbers, and these are wanted.
+        ValueError
+            If rows may be left out, which the columns would not follow.
+        """
+        if self.options.missing == "drop" or self.options.on_error == "skip":
+            raise ValueError("columns are carried along only where no rows are left out")
+        first = self.files[0]
+        own = {column.name: column for column in first.columns if not column.on_request}
+        features = set(self.feature_names or own)
+        carried = [name for name in own if name not in features]
+        for file in self.files:
+            check_columns(file, first, carried, everything=True)
+            found = {column.name: column for column in file.columns}
+            for name in carried:
+                if found[name].type != own[name].type:
+                    raise DataError(
+                        f"column {name!r} is {own[name].type} in {first.origin} and "
+                        f"{found[name].type} in {file.origin}: give it one type to carry it along"
+                    )
+            if as_numbers:
+                common_dtype(file.origin, [found[name] for name in carried])
+        # Each pass reads the files, for blocks that are kept are without these columns.
+        self._kept, self._stays_the_same = None, False
+        self._carried_as_numbers = as_numbers
+        self._carried = CarriedColumns(carried, list(own))
+        return self._carried
 
     def description(self) -> str:
         """Return what messages call the files as a whole."""
@@ -108,17 +155,27 @@ class FileSource(StreamSource):
 
     def _decoded(self, label: str | None = None) -> Generator[Batch, None, None]:
         """Yield the rows of all files, each looked at before and after, with labels if named."""
+        carried = self._carried if label is None else None
         names = self._names if label is None else (*self._names, label)
+        if carried is not None:
+            carried.clear()
+            names = (*names, *carried.names)
         self.skipped += self._unreadable
         for file in self.files:
             file.check_unchanged()
             damage = Damage(file, self.skipped if self.options.on_error == "skip" else None)
-            for values, row, numbers in self._pieces(file, names, damage):
+            for values, row, numbers, batch in self._pieces(file, names, damage):
                 weights = labels = None
+                if carried is not None and carried.names:
+                    values, last = _split(values, len(carried.names))
+                    as_stored = batch is not None and not self._carried_as_numbers
+                    carried.put(
+                        [batch.column(name) for name in carried.names] if as_stored else last
+                    )
                 if label is not None:
-                    values, labels = _split_off_last(values)
+                    values, (labels,) = _split(values, 1)
                 if self._has_weights:
-                    values, weights = _split_off_last(values)
+                    values, (weights,) = _split(values, 1)
                 yield Batch(values, weights, file.origin, row, numbers, labels)
             file.check_unchanged()
 
@@ -140,11 +197,11 @@ class FileSource(StreamSource):
         }
 
 
-def _split_off_last(values: _Columns) -> tuple[_Columns, npt.NDArray[Any]]:
-    """Return all columns but the last, and the last."""
+def _split(values: _Columns, count: int) -> tuple[_Columns, list[npt.NDArray[Any]]]:
+    """Return all columns but the last so many, and these."""
     if isinstance(values, np.ndarray):
-        return values[:, :-1], values[:, -1]
-    return values[:-1], values[-1]
+        return values[:, :-count], list(values[:, -count:].T)
+    return values[:-count], list(values[-count:])
 
 
 def check_columns(

@@ -82,7 +82,8 @@ def summarise_columns(data: Any) -> tuple[int, tuple[ColumnSummary, ...]]:
     totals = {column.name: _Total(column) for column in first.columns}
     n_samples = 0
     for file in tables.files:
-        for values, _, _ in file.pieces(names, n_rows, None, Damage(file, None)):
+        for piece in file.pieces(names, n_rows, None, Damage(file, None)):
+            values = piece.values
             columns = values.T if isinstance(values, np.ndarray) else values
             for name, column in zip(names, columns, strict=True):
                 totals[name].add(column)

@@ -90,11 +90,14 @@ class Piece(NamedTuple):
         Number of the first row in the file, from 0.
     numbers : ndarray of shape (n_rows,) or None
         Numbers of the rows after the first's, where a filter left some between them out.
+    batch : pyarrow.RecordBatch or None
+        The rows as Arrow has them, if it does.
     """
 
     values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
     row: int
     numbers: npt.NDArray[np.int64] | None = None
+    batch: Any = None
 
 
 class TableFile(ABC):

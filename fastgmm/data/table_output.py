@@ -21,7 +21,7 @@ _BLOCK_CELLS = 1 << 17
 
 
 Block = Mapping[str, NDArray[Any]]
-"""Columns of equally many rows, by name."""
+"""Columns of equally many rows, by name: arrays, or for CSV and Parquet also Arrow's."""
 
 
 def write_table(path: str | Path, columns: Block) -> None:
@@ -223,7 +223,9 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\r\n') else name
 
 
-def _texts(array: NDArray[Any]) -> list[str]:
+def _texts(array: Any) -> list[str]:
+    if hasattr(array, "to_pylist"):  # a column of Arrow's
+        return ["" if value is None else _quoted(str(value)) for value in array.to_pylist()]
     if array.dtype.kind in "OU":
         return [_quoted(str(value)) for value in array]
     # NumPy's own float32 prints fewer digits than the Python float that tolist makes of it.
