@@ -110,6 +110,6 @@ def test_rows_that_are_far_from_everything_are_told(problem):
     labelled = [ArraySource(X[codes == c]) for c in range(2)]
     far = ArraySource(np.array([[1e300, 0.0]]))
     plan = ClassPlan((structure("VVV"),) * 2, np.ones(2), None, NONE, 1e-3, 10)
-    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(ValueError) as raised:
+    far_away = pytest.raises(ValueError, match="impossibly far from every class")
+    with np.errstate(over="ignore", invalid="ignore"), far_away:
         fit_class_em(labelled, far, start, np.array([0.5, 0.5]), plan)
-    assert "impossibly far from every class" in str(raised.value)
