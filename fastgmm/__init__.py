@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
     from fastgmm.estimators.bootstrap import bootstrap_parameters
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
+    from fastgmm.estimators.component_matching import match_components, reorder_components
     from fastgmm.estimators.fisher_vectors import fisher_vectors
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
@@ -53,8 +54,10 @@ __all__ = [
     "bootstrap_parameters",
     "fisher_vectors",
     "load",
+    "match_components",
     "merge_components",
     "open_data",
+    "reorder_components",
     "segment_image",
 ]
 
@@ -78,8 +81,10 @@ _HOMES = {
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",
     "fisher_vectors": "fastgmm.estimators.fisher_vectors",
     "load": "fastgmm.estimators.storage",
+    "match_components": "fastgmm.estimators.component_matching",
     "merge_components": "fastgmm.estimators.merging",
     "open_data": "fastgmm.data.opening",
+    "reorder_components": "fastgmm.estimators.component_matching",
     "segment_image": "fastgmm.segmentation",
 }
 

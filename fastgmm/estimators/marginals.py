@@ -15,11 +15,12 @@ from fastgmm.estimators.attributes import attributes_from_parameters, gaussians_
 from fastgmm.estimators.evaluation import MixtureEvaluation
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.model.marginals import conditioned, marginal
+from fastgmm.model.noise import UniformNoise
 from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.structures import structure
+from fastgmm.model.structures import CovarianceStructure, structure
 
 _TAKEN_OVER = ("random_state", "n_jobs", "reg_covar", "reg_covar_scale", "missing")
-"""The parameters of a mixture that those of some of its columns have, too."""
+"""The parameters of a mixture that those made from it have, too."""
 
 
 def marginal_mixture(mixture: MixtureEvaluation, columns: Sequence[int | str]) -> GaussianMixture:
@@ -156,6 +157,41 @@ def _value(column: Any, value: Any) -> float:
     return float(value)
 
 
+def mixture_like(
+    origin: Any,
+    parameters: MixtureParameters,
+    kind: CovarianceStructure,
+    noise: UniformNoise | None = None,
+) -> GaussianMixture:
+    """Return a mixture that was made from another one as an estimator.
+
+    Parameters
+    ----------
+    origin : estimator
+        The mixture that it was made from.
+    parameters : MixtureParameters
+        The mixture.
+    kind : CovarianceStructure
+        Structure of its covariances.
+    noise : UniformNoise or None
+        The noise that is its last component, if there is any.
+
+    Returns
+    -------
+    GaussianMixture
+        Fitted, with the parameters of the origin that are not of its fit alone, and without names
+        of columns.
+    """
+    n_components = parameters.n_components - (noise is not None)
+    taken = {name: getattr(origin, name) for name in _TAKEN_OVER if hasattr(origin, name)}
+    mixture = GaussianMixture(n_components, covariance_type=kind.name, **taken)  # type: ignore[arg-type]
+    given = np.asarray(origin.means_).dtype
+    dtype = given if given.kind == "f" else np.dtype(np.float64)
+    mixture.__dict__.update(attributes_from_parameters(parameters, kind, dtype, noise))
+    mixture.n_features_in_ = parameters.n_features
+    return mixture
+
+
 def _mixture_of(
     parameters: MixtureParameters,
     origin: Any,
@@ -163,16 +199,9 @@ def _mixture_of(
     features: npt.NDArray[np.intp],
 ) -> GaussianMixture:
     """Return a mixture of some of another's columns as an estimator."""
-    kind = structure("diag" if parameters.is_diagonal else "full")
-    taken = {name: getattr(origin, name) for name in _TAKEN_OVER if hasattr(origin, name)}
-    mixture = GaussianMixture(parameters.n_components, covariance_type=kind.name, **taken)  # type: ignore[arg-type]
-    dtype = np.asarray(origin.means_).dtype
-    mixture.__dict__.update(
-        attributes_from_parameters(
-            parameters, kind, dtype if dtype.kind == "f" else np.dtype(np.float64)
-        )
+    mixture = mixture_like(
+        origin, parameters, structure("diag" if parameters.is_diagonal else "full")
     )
-    mixture.n_features_in_ = len(features)
     if names is not None:
         mixture.feature_names_in_ = np.array([names[j] for j in features], dtype=object)
     return mixture
