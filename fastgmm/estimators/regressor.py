@@ -41,8 +41,6 @@ OF_THE_MIXTURE = (
 )
 """The parameters that the mixture of inputs and targets has, too."""
 
-_ROWS_AT_ONCE = 2**16
-
 
 class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Regression by the mixture of inputs and targets.
@@ -398,7 +396,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         joint, conditional = self._joint(X, y)
         densities = [
             conditional.log_density(rows, n_jobs=self.n_jobs)
-            for rows in pieces(joint.source, _ROWS_AT_ONCE)
+            for rows in pieces(joint.source, conditional.rows_at_once())
         ]
         return np.concatenate(densities).astype(joint.source.dtype, copy=False)
 
@@ -423,7 +421,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         known: list[FloatingArray] = []
         predicted: list[FloatingArray] = []
         weights: list[FloatArray] = []
-        for rows in pieces(joint.source, _ROWS_AT_ONCE):
+        for rows in pieces(joint.source, conditional.rows_at_once()):
             known.append(rows.X[:, conditional.targets].copy())
             inputs = type(rows)(rows.X[:, conditional.inputs], incomplete=rows.incomplete)
             predicted += conditional.evaluate(inputs, lambda found, _: found.mean())

@@ -195,11 +195,22 @@ class ConditionalMixture:
         self._by_pattern: dict[bytes, Regression] = {}
         self._complete = self._regression(np.ones(len(self.inputs), dtype=bool))
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes that the evaluation of a row takes, about."""
-        n_targets = len(self.targets)
-        return 8 * (len(self.inputs) + 2 * self.joint.n_components * (1 + n_targets) + n_targets**2)
+    def rows_at_once(self, row_bytes: int = 0) -> int:
+        """Return how many rows are evaluated at a time, whole blocks of them.
+
+        Parameters
+        ----------
+        row_bytes : int
+            Bytes that a row takes beside its values and the predictions of the components.
+
+        Returns
+        -------
+        int
+            Number of rows.
+        """
+        K, n_targets = self.joint.n_components, len(self.targets)
+        values = self.joint.n_features + 2 * K * (1 + n_targets) + n_targets**2
+        return BLOCK_ROWS * max(1, _PIECE_BYTES // (BLOCK_ROWS * (8 * values + row_bytes)))
 
     def evaluate(
         self,
@@ -223,7 +234,7 @@ class ConditionalMixture:
         begin : callable or None
             Called with the number of each piece and that of its rows before they are evaluated.
         row_bytes : int
-            Bytes that the evaluation takes for each row beside `row_bytes` of this object.
+            Bytes that the evaluation takes for each row, as for `rows_at_once`.
         n_jobs : int or None
             Number of threads.
 
@@ -232,9 +243,8 @@ class ConditionalMixture:
         ndarray of shape (n_rows, ...)
             The values of the next rows, in the type of the source.
         """
-        n_rows = BLOCK_ROWS * max(1, _PIECE_BYTES // (BLOCK_ROWS * (self.row_bytes + row_bytes)))
         with closing(source.blocks()) as blocks:  # type: ignore[type-var]
-            for number, (X, _) in enumerate(recut(blocks, n_rows)):
+            for number, (X, _) in enumerate(recut(blocks, self.rows_at_once(row_bytes))):
                 if begin is not None:
                     begin(number, len(X))
                 with one_blas_thread():

@@ -15,6 +15,7 @@ from sklearn.model_selection import cross_val_score
 
 import fastgmm
 from fastgmm import GaussianMixtureRegressor
+from fastgmm.inference import regression
 from tests.structures import every_structure
 
 
@@ -143,6 +144,24 @@ def test_weights_by_name():
     assert by_name.score(data, columns, sample_weight="weight") == pytest.approx(
         by_array.score(inputs, data[columns], sample_weight=data["weight"])
     )
+
+
+def test_results_do_not_depend_on_how_many_rows_are_held(monkeypatch):
+    X, Y = table(3000)
+    regressor = fitted()
+    calls = [
+        lambda: regressor.log_density(X, Y),
+        lambda: regressor.score(X, Y, sample_weight=np.arange(3000.0)),
+        lambda: regressor.predict(X, return_cov=True)[1],
+    ]
+    expected = [call() for call in calls]
+    assert expected[1] == pytest.approx(
+        r2_score(Y, regressor.predict(X), sample_weight=np.arange(3000.0))
+    )
+    monkeypatch.setattr(regression, "_PIECE_BYTES", 1)
+    assert len(list(regressor.predict_blocks(X))) == 3
+    for call, value in zip(calls, expected, strict=True):
+        assert_array_equal(call(), value)
 
 
 def test_values_that_are_missing():
