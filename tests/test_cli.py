@@ -356,6 +356,7 @@ def test_version_and_help(tmp_path):
         "score",
         "impute",
         "detect",
+        "classify",
         "sample",
         "info",
         "segment",

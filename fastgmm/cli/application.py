@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 import typer
 
 from fastgmm.cli import (
+    classification,
     detection,
     evaluation,
     fitting,
@@ -35,6 +36,7 @@ application.command("predict")(evaluation.predict)
 application.command("score")(evaluation.score)
 application.command("impute")(evaluation.impute)
 application.command("detect")(detection.detect)
+application.command("classify")(classification.classify)
 application.command("sample")(evaluation.sample)
 application.command("info")(information.info)
 application.command("segment")(segmentation.segment)

@@ -16,6 +16,7 @@ from fastgmm.cli.models import (
     LoadedModel,
     Names,
     check_model_path,
+    check_only_for_a_fit,
     load_detector,
     open_rows,
     replayable,
@@ -163,7 +164,7 @@ def detect(
     if n_components is None:
         if model is None:
             raise ValueError("give -k to fit a detector, or --model for one that there is")
-        _check_nothing_is_fitted(context)
+        check_only_for_a_fit(context, _FOR_A_FIT)
         if update and choice is None:
             raise ValueError(
                 f"--update saves a new threshold: choose one with {', '.join(_CHOICES)}"
@@ -272,13 +273,6 @@ def _share(contamination: str) -> float | Literal["auto"]:
             f"--contamination must be auto or a number above 0, at most 0.5; got {contamination!r}"
         )
     return share
-
-
-def _check_nothing_is_fitted(context: typer.Context) -> None:
-    for name in _FOR_A_FIT:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
-            raise ValueError(f"--{name.replace('_', '-')} is for a fit: give -k, too")
 
 
 def _check_labels_can_be_read(rows: Source, label_column: str | None) -> None:

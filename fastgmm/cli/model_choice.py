@@ -104,8 +104,8 @@ def select(
     quiet: options.Quiet = False,
 ) -> None:
     """Fit mixtures of many structures and sizes, and keep the best by a criterion."""
-    numbers = _numbers(n_components)
-    names = _structures(structures)
+    numbers = numbers_of(n_components)
+    names = structures_of(structures)
     if as_json and output == STANDARD_OUTPUT:
         raise ValueError("--output - and --json both write to standard output: choose one of them")
     check_output(output)
@@ -161,8 +161,24 @@ def select(
         _print(search, rows, order, output, model)
 
 
-def _numbers(given: str) -> list[int]:
-    """Return the numbers in a text such as ``1:4,6``."""
+def numbers_of(given: str) -> list[int]:
+    """Return the numbers of components in a text.
+
+    Parameters
+    ----------
+    given : str
+        As ``1:4,6`` for 1, 2, 3, 4 and 6.
+
+    Returns
+    -------
+    list of int
+        The numbers in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If it is no such text.
+    """
     numbers: set[int] = set()
     try:
         for part in given.split(","):
@@ -178,8 +194,24 @@ def _numbers(given: str) -> list[int]:
     return sorted(numbers)
 
 
-def _structures(given: str) -> Literal["all"] | list[str]:
-    """Return the structures that were asked for."""
+def structures_of(given: str) -> Literal["all"] | list[str]:
+    """Return the covariance structures that were asked for.
+
+    Parameters
+    ----------
+    given : str
+        ``all``, or names that commas part.
+
+    Returns
+    -------
+    "all" or list of str
+        The names.
+
+    Raises
+    ------
+    ValueError
+        If there is no structure of a name.
+    """
     if given == "all":
         return "all"
     names = [name.strip() for name in given.split(",")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,10 @@ from numpy.typing import NDArray
 from fastgmm.atomic_file import check_destination
 
 if TYPE_CHECKING:
+    import typer
+
     from fastgmm.data.source import Source
+    from fastgmm.estimators.classifier import GaussianMixtureClassifier
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
 
@@ -22,6 +26,7 @@ Names = tuple[str, ...] | None
 """Names of columns, if they have any."""
 
 _COMMANDS = {
+    "GaussianMixtureClassifier": "use it with  fastgmm classify",
     "GaussianMixtureOutlierDetector": "use it with  fastgmm detect",
 }
 """What to do with a model that is no mixture."""
@@ -102,6 +107,58 @@ def load_detector(path: Path, **parameters: Any) -> tuple[GaussianMixtureOutlier
         each.set_params(**parameters)
     _names_taken_from(detector.mixture_)
     return detector, _names_taken_from(detector)
+
+
+def load_classifier(path: Path, **parameters: Any) -> tuple[GaussianMixtureClassifier, Names]:
+    """Load a fitted classifier.
+
+    Parameters
+    ----------
+    path : Path
+        A file that ``fastgmm classify`` or ``save`` wrote.
+    **parameters
+        Constructor parameters to set, for what the classifier is to do.
+
+    Returns
+    -------
+    classifier : GaussianMixtureClassifier
+        The classifier. It has forgotten the names of its columns.
+    feature_names : tuple of str or None
+        These.
+    """
+    from fastgmm import GaussianMixtureClassifier, load
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    classifier = load(path)
+    if not isinstance(classifier, GaussianMixtureClassifier):
+        raise ValueError(
+            f"{str(path)!r} holds a {type(classifier).__name__}, and classify uses classifiers: "
+            "fit one with  fastgmm classify -k"
+        )
+    classifier.set_params(**parameters)
+    return classifier, _names_taken_from(classifier)
+
+
+def check_only_for_a_fit(context: typer.Context, names: Sequence[str]) -> None:
+    """Make sure that nothing is asked of a fit where nothing is fitted.
+
+    Parameters
+    ----------
+    context : Context
+        How the command was called.
+    names : sequence of str
+        Parameters that are for fits.
+
+    Raises
+    ------
+    ValueError
+        If one of them was given.
+    """
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise ValueError(f"--{name.replace('_', '-')} is for a fit: give -k, too")
 
 
 def _names_taken_from(estimator: Any) -> Names:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastgmm.data.batch import Batch
 from fastgmm.data.carried_columns import CarriedColumns
+from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.prefetch import prefetched
 from fastgmm.data.selection import Selection, check_label_column
@@ -84,11 +85,15 @@ class FileSource(StreamSource):
         self._carried_as_numbers = False
         self._stays_the_same = self.replayable and all(file.notices_changes for file in files)
 
-    def carry(self, *, as_numbers: bool = False) -> CarriedColumns:
-        """Let passes from now on hand over the columns that are no features, too.
+    def carry(
+        self, names: Sequence[str] | None = None, *, as_numbers: bool = False
+    ) -> CarriedColumns:
+        """Let passes from now on hand over columns that are no features, too.
 
         Parameters
         ----------
+        names : sequence of str, default=None
+            Which; None for all.
         as_numbers : bool, default=False
             Whether they are wanted as float64, not as the files have them.
 
@@ -110,9 +115,18 @@ class FileSource(StreamSource):
         first = self.files[0]
         own = {column.name: column for column in first.columns if not column.on_request}
         features = set(self.feature_names or own)
-        carried = [name for name in own if name not in features]
+        everything = names is None
+        carried = [name for name in own if name not in features] if names is None else list(names)
+        for name in carried:
+            if name not in own or name in features:
+                raise ValueError(
+                    f"{first.origin} has a column {name!r} among the features"
+                    if name in features
+                    else f"{first.origin} has no column {name!r}: its columns are "
+                    f"{name_list(list(own))}"
+                )
         for file in self.files:
-            check_columns(file, first, carried, everything=True)
+            check_columns(file, first, carried, everything)
             found = {column.name: column for column in file.columns}
             for name in carried:
                 if found[name].type != own[name].type:

@@ -1,0 +1,337 @@
+"""The command ``classify``: classes with a mixture each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from fastgmm.cli import options
+from fastgmm.cli.model_choice import numbers_of, structures_of
+from fastgmm.cli.models import (
+    LoadedModel,
+    check_model_path,
+    check_only_for_a_fit,
+    load_classifier,
+    open_rows,
+)
+from fastgmm.cli.output import (
+    STANDARD_OUTPUT,
+    check_not_read,
+    check_output,
+    print_json,
+    print_pairs,
+    write_columns,
+)
+from fastgmm.data.column_names import name_list
+
+if TYPE_CHECKING:
+    from fastgmm.data.source import Source
+    from fastgmm.estimators.classifier import GaussianMixtureClassifier
+
+_FOR_A_FIT = (
+    "structures",
+    "selection",
+    "semi_supervised",
+    "reject_below",
+    "tol",
+    "max_iter",
+    "n_init",
+    "reg_covar",
+    "random_state",
+    "columns",
+    "weight_column",
+)
+"""Parameters that say nothing where nothing is fitted."""
+
+
+def classify(
+    context: typer.Context,
+    data: options.Data,
+    n_components: Annotated[
+        str | None,
+        typer.Option(
+            "--n-components",
+            "-k",
+            metavar="K|A:B",
+            help="Fit a classifier with so many components for each class, or the best number from "
+            "A to B; without, that of --model is used.",
+            show_default=False,
+        ),
+    ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The column that holds the classes: to fit them, or to tell how many are right.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="TABLE",
+            help="Where to write the class of each row: a .csv, .npy or .parquet file, or - for "
+            "CSV on standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="With -k, where to save the classifier: a .fgm file. Without, the one to use.",
+            show_default=False,
+        ),
+    ] = None,
+    proba: Annotated[
+        bool, typer.Option("--proba", help="Write the probability of each class instead.")
+    ] = False,
+    structures: Annotated[
+        str,
+        typer.Option(metavar="all|A,B,…", help="Covariance structures to choose from."),
+    ] = "all",
+    selection: Annotated[
+        Literal["average", "bic"],
+        typer.Option(help="Of structures with one component: an average of all, or the best."),
+    ] = "average",
+    semi_supervised: Annotated[
+        bool,
+        typer.Option("--semi-supervised", help="Learn from rows without a class, or of -1, too."),
+    ] = False,
+    reject_below: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Reject rows that no class explains: so many of each class's own, at most.",
+            show_default=False,
+        ),
+    ] = None,
+    tol: options.Tolerance = 1e-3,
+    max_iter: options.MaxIter = 100,
+    n_init: options.NInit = 1,
+    reg_covar: options.RegCovar = 1e-6,
+    random_state: options.RandomState = None,
+    columns: options.Columns = None,
+    weight_column: options.WeightColumn = None,
+    memory: options.Memory = "1GB",
+    n_jobs: options.NJobs = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit a mixture to each class, and tell which class rows are of."""
+    if as_json and output == STANDARD_OUTPUT:
+        raise ValueError("--output - and --json both write to standard output: choose one of them")
+    if proba and output is None:
+        raise ValueError("--proba is for the table that --output names")
+    check_output(output)
+    for result in (output, model if n_components is not None else None):
+        check_not_read(result, data)
+    y: npt.NDArray[Any] | None = None
+    if n_components is None:
+        if model is None:
+            raise ValueError("give -k to fit a classifier, or --model for one that there is")
+        check_only_for_a_fit(context, _FOR_A_FIT)
+        classifier, names = load_classifier(model, n_jobs=n_jobs)
+        used = LoadedModel(classifier, names)
+        if label_column is not None:
+            y = _labels(open_rows(data, used, memory=memory), label_column)
+            if not np.isin(y, classifier.classes_).any():
+                raise ValueError(
+                    f"no row has one of the classifier's classes in column {label_column!r}: these "
+                    f"are {name_list(list(map(str, classifier.classes_)))}"
+                )
+        rows = open_rows(data, used, memory=memory)
+    else:
+        if label_column is None:
+            raise ValueError("a fit needs the classes of rows: name their column, --label-column")
+        numbers, kinds = numbers_of(n_components), structures_of(structures)
+        check_model_path(model)
+        from fastgmm.data.label_columns import columns_without
+        from fastgmm.data.opening import open_data
+
+        features = options.split_columns(columns)
+        if features is None:
+            apart = [label_column] + ([] if weight_column is None else [weight_column])
+            features = columns_without(data, apart)
+        rows = open_data(data, columns=features, weight_column=weight_column, memory_budget=memory)
+        y = _labels(open_data(data, columns=features, memory_budget=memory), label_column)
+        # Loaded only now, so that mistakes are told at once.
+        from fastgmm import GaussianMixtureClassifier
+
+        classifier = GaussianMixtureClassifier(
+            numbers[0] if len(numbers) == 1 else numbers,
+            covariance_type=kinds,
+            selection=selection,
+            semi_supervised=semi_supervised,
+            reject_below=reject_below,
+            tol=tol,
+            reg_covar=reg_covar,
+            max_iter=max_iter,
+            n_init=n_init,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
+        _fit(classifier, rows, _unknown_as_minus_one(y) if semi_supervised else y, quiet)
+    if output is not None and output.suffix.lower() == ".npy" and not proba:
+        _check_numbers(output, classifier.classes_)
+    found = _Found(classifier, y)
+    blocks = found.probabilities(rows) if proba else found.classes(rows)
+    if output is None:
+        for _ in blocks:
+            pass
+    else:
+        write_columns(output, blocks)
+    if model is not None and n_components is not None:
+        classifier.save(model)
+    if output == STANDARD_OUTPUT:
+        return  # which the table has for itself
+    # An average of structures has the components of each, one after the other.
+    n_averaged = max(1, len(classifier.structure_shares_))
+    document = {
+        "data": data,
+        "n_samples": found.n_samples,
+        "n_features": rows.n_features,
+        "classes": classifier.classes_,
+        "class_prior": classifier.class_prior_,
+        "n_components": [mixture.n_components // n_averaged for mixture in classifier.mixtures_],
+        "structures": classifier.structure_shares_
+        or [mixture.covariance_type for mixture in classifier.mixtures_],
+        "predicted": found.predicted,
+        "accuracy": found.accuracy,
+        "output": output,
+        "model": model,
+    }
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _labels(rows: Source, name: str) -> npt.NDArray[Any]:
+    from fastgmm.data.file_source import FileSource
+    from fastgmm.data.label_columns import class_labels
+
+    if not isinstance(rows, FileSource) or not rows.replayable:
+        raise ValueError(
+            "--label-column reads the data once for the labels alone: give files, not a stream"
+        )
+    return class_labels(rows, name)
+
+
+def _unknown_as_minus_one(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return labels in which -1 stands where there is none, so that the others keep their type."""
+    if labels.dtype.kind == "O":
+        return np.array(["-1" if value is None else value for value in labels])
+    known = np.where(np.isnan(labels), -1.0, labels) if labels.dtype.kind == "f" else labels
+    whole = known.dtype.kind == "f" and (known == np.floor(known)).all()
+    return known.astype(np.int64) if whole else known
+
+
+def _fit(
+    classifier: GaussianMixtureClassifier, rows: Source, y: npt.NDArray[Any], quiet: bool
+) -> None:
+    """Fit a classifier and show how far the reading is."""
+    from fastgmm.cli.progress import FitProgress
+    from fastgmm.cli.watched_fit import watch_reading
+
+    progress = FitProgress(
+        tolerance=classifier.tol,
+        max_passes=classifier.max_iter,
+        n_starts=classifier.n_init,
+        quiet=quiet,
+    )
+    watch_reading(rows, progress)
+    with progress:
+        classifier.fit(rows, y)
+
+
+def _check_numbers(output: Path, classes: npt.NDArray[Any]) -> None:
+    if classes.dtype.kind not in "biuf":
+        raise ValueError(
+            f"cannot write {str(output)!r}: .npy files cannot hold classes that are text: take "
+            ".csv or .parquet, or --proba"
+        )
+
+
+class _Found:
+    """Counts what is predicted while it is written.
+
+    Attributes
+    ----------
+    n_samples : int
+        Number of rows so far.
+    predicted : dict of str to int
+        How many of them each class has.
+    """
+
+    def __init__(
+        self, classifier: GaussianMixtureClassifier, labels: npt.NDArray[Any] | None
+    ) -> None:
+        self._classifier = classifier
+        self._labels = labels
+        self._n_right = self._n_known = 0
+        self.n_samples = 0
+        self.predicted: dict[str, int] = {}
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of the rows of known class that are predicted right."""
+        return self._n_right / self._n_known if self._n_known else None
+
+    def classes(self, rows: Source) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        """Yield the class of each row as a table, block by block."""
+        for block in self._classifier.predict_blocks(rows):
+            self._count(block)
+            yield {"class": block}
+
+    def probabilities(self, rows: Source) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        """Yield the probabilities of the classes as a table, block by block."""
+        classes = self._classifier.classes_
+        for block in self._classifier.predict_proba_blocks(rows):
+            self._count(classes[block.argmax(axis=1)])
+            yield {
+                f"class_{name}": np.ascontiguousarray(block[:, c]) for c, name in enumerate(classes)
+            }
+
+    def _count(self, predicted: npt.NDArray[Any]) -> None:
+        names, counts = np.unique(predicted, return_counts=True)
+        for name, count in zip(names.tolist(), counts.tolist(), strict=True):
+            self.predicted[str(name)] = self.predicted.get(str(name), 0) + count
+        if self._labels is not None:
+            true = self._labels[self.n_samples : self.n_samples + len(predicted)]
+            known = np.isin(true, self._classifier.classes_)
+            self._n_known += int(known.sum())
+            self._n_right += int((true[known] == predicted[known]).sum())
+        self.n_samples += len(predicted)
+
+
+def _print(document: dict[str, Any]) -> None:
+    predicted = ", ".join(f"{name} {count}" for name, count in document["predicted"].items())
+    shares = document["structures"]
+    told = (
+        ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        if isinstance(shares, dict)
+        else ", ".join(shares)
+    )
+    pairs: dict[str, object] = {
+        "data": f"{document['n_samples']} rows, {document['n_features']} columns",
+        "classes": ", ".join(map(str, document["classes"])),
+        "components": ", ".join(map(str, document["n_components"])),
+        "structures": told,
+        "predicted": predicted,
+    }
+    if document["accuracy"] is not None:
+        pairs["accuracy"] = f"{document['accuracy']:.4f}"
+    for title in ("output", "model"):
+        if document[title] is not None:
+            pairs[title] = document[title]
+    print_pairs(pairs)
