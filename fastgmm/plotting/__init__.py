@@ -5,7 +5,20 @@ They need matplotlib, from the extra ``plot``, which is imported when the first 
 
 from fastgmm.plotting.convergence import ConvergenceDisplay
 from fastgmm.plotting.criterion import CriterionDisplay
+from fastgmm.plotting.density import DensityDisplay
+from fastgmm.plotting.ellipses import EllipsesDisplay
 from fastgmm.plotting.entropy import EntropyDisplay
 from fastgmm.plotting.operating_point import OperatingPointDisplay
+from fastgmm.plotting.pairs import PairDisplay
+from fastgmm.plotting.uncertainty import UncertaintyDisplay
 
-__all__ = ["ConvergenceDisplay", "CriterionDisplay", "EntropyDisplay", "OperatingPointDisplay"]
+__all__ = [
+    "ConvergenceDisplay",
+    "CriterionDisplay",
+    "DensityDisplay",
+    "EllipsesDisplay",
+    "EntropyDisplay",
+    "OperatingPointDisplay",
+    "PairDisplay",
+    "UncertaintyDisplay",
+]

@@ -1,0 +1,172 @@
+"""What plots show of a mixture: some of its columns, and rows beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.model.marginals import marginal
+from fastgmm.model.parameters import MixtureParameters
+
+FloatArray = npt.NDArray[np.float64]
+Columns = Sequence[int | str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """A mixture seen in some of its columns, and rows in the same ones.
+
+    Attributes
+    ----------
+    parameters : MixtureParameters
+        The marginal mixture of the columns. Of a mixture with noise these are the Gaussian
+        components, with weights that sum to less than 1.
+    names : tuple of str
+        Names of the columns.
+    rows : ndarray of shape (n_rows, n_columns) or None
+        The rows, if any are drawn.
+    labels : ndarray of int of shape (n_rows,) or None
+        The component of each row, found from all columns; -1 for noise.
+    uncertainties : ndarray of shape (n_rows,) or None
+        How probable it is that a row comes from another component than its label says.
+    """
+
+    parameters: MixtureParameters
+    names: tuple[str, ...]
+    rows: FloatArray | None = None
+    labels: npt.NDArray[np.int64] | None = None
+    uncertainties: FloatArray | None = None
+
+    def of(self, columns: Sequence[int]) -> Projection:
+        """Return the projection to some of these columns.
+
+        Parameters
+        ----------
+        columns : sequence of int
+            Their numbers here.
+
+        Returns
+        -------
+        Projection
+            The projection.
+        """
+        kept = np.asarray(columns, dtype=np.intp)
+        return Projection(
+            marginal(self.parameters, kept),
+            tuple(self.names[column] for column in kept),
+            None if self.rows is None else self.rows[:, kept],
+            self.labels,
+            self.uncertainties,
+        )
+
+
+def project(
+    estimator: Any,
+    X: Any,
+    columns: Columns | None,
+    *,
+    at_most: int,
+    with_uncertainties: bool = False,
+) -> Projection:
+    """Return what is to be drawn of a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted mixture, or what holds one: an outlier detector or a search.
+    X : array-like, or anything that `open_data` takes, or None
+        The rows. Of these, only the columns drawn are held in memory.
+    columns : sequence of int or str, or None
+        Numbers or names of the columns; None for the first ones.
+    at_most : int
+        How many columns can be drawn.
+    with_uncertainties : bool
+        Whether uncertainties of the rows are wanted.
+
+    Returns
+    -------
+    Projection
+        The mixture in these columns, and the rows.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If there are no such columns, or more than can be drawn.
+    """
+    from fastgmm.data.column_names import default_names
+    from fastgmm.estimators.validation import check_source
+
+    mixture = _fitted_mixture(estimator)
+    parameters = _gaussian_components(mixture)
+    names = tuple(getattr(mixture, "feature_names_in_", default_names(parameters.n_features)))
+    chosen = _column_numbers(columns, names, at_most)
+    drawn = Projection(parameters, names).of(chosen)
+    if X is None:
+        return drawn
+    source = check_source(mixture, X, missing=mixture.missing)
+    labels = mixture.predict(source)
+    uncertainties = None
+    if with_uncertainties:
+        uncertainties = np.concatenate(
+            [1.0 - block.max(axis=1) for block in mixture.predict_proba_blocks(source)]
+        ).astype(np.float64)
+    rows = np.concatenate([block.X[:, chosen].astype(np.float64) for block in source.blocks()])
+    return Projection(drawn.parameters, drawn.names, rows, labels, uncertainties)
+
+
+def _fitted_mixture(estimator: Any) -> Any:
+    """Return the fitted mixture that an estimator is or holds."""
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(estimator)
+    for name in ("mixture_", "best_estimator_"):
+        estimator = getattr(estimator, name, estimator)
+    if not hasattr(estimator, "means_") or not hasattr(estimator, "predict_proba"):
+        raise ValueError(
+            f"there is no mixture to draw in a {type(estimator).__name__}: give a fitted mixture, "
+            "outlier detector or MixtureSearch"
+        )
+    return estimator
+
+
+def _gaussian_components(mixture: Any) -> MixtureParameters:
+    """Return a mixture without its noise, the weights as they are."""
+    from fastgmm.estimators.attributes import parameters_from_attributes
+
+    found = parameters_from_attributes(mixture, mixture._structure())
+    kept = slice(len(mixture.means_))
+    return MixtureParameters(
+        found.log_weights[kept],
+        found.means[kept],
+        found.whiteners[kept],
+        found.log_normalisers[kept],
+    )
+
+
+def _column_numbers(columns: Columns | None, names: tuple[str, ...], at_most: int) -> list[int]:
+    """Return the numbers of the columns to draw."""
+    if columns is None:
+        return list(range(min(len(names), at_most)))
+    given = [columns] if isinstance(columns, str | int) else list(columns)
+    numbers: list[int] = []
+    for column in given:
+        if column in names:
+            numbers.append(names.index(str(column)))
+        elif not isinstance(column, str) and -len(names) <= column < len(names):
+            numbers.append(int(column) % len(names))
+        else:
+            raise ValueError(
+                f"columns names {column!r}, and the mixture has {len(names)} columns: "
+                f"{', '.join(names[:20])}{', …' * (len(names) > 20)}"
+            )
+    if not 1 <= len(numbers) <= at_most or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"columns must name 1 to {min(at_most, len(names))} different columns; got {columns!r}"
+        )
+    return numbers
