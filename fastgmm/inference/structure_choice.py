@@ -30,6 +30,9 @@ from fastgmm.model.statistics import FloatArray, SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure
 
 N_FOLDS = 5
+MOST_JUDGED = 2**15
+"""About so many rows at most are judged when they are held out; all are learnt."""
+
 LEAST_SHARE = 1e-3
 """Structures of a smaller share in an average are left out of it."""
 
@@ -221,7 +224,7 @@ def shares_of_structures(
         any structure that all folds could be fitted with, all are 0.
     """
     n_classes = len(factors)
-    folds = row_folds(source, codes)
+    folds, judged = row_folds(source, codes)
     in_folds = labelled_statistics(
         source,
         np.where(codes >= 0, folds * n_classes + codes, -1),
@@ -240,8 +243,9 @@ def shares_of_structures(
             gains[i] = -np.inf
     start = 0
     for rows, classes in labelled_pieces(source, codes):
-        places = folds[start : start + rows.n_samples]
+        here = slice(start, start + rows.n_samples)
         start += rows.n_samples
+        places = np.where(judged[here], folds[here], -1)
         for f in range(N_FOLDS):
             # A class that has no other rows than these cannot be told from anything.
             known = (places == f) & (classes >= 0)
@@ -267,7 +271,7 @@ def shares_of_structures(
     return np.asarray(shares / shares.sum())
 
 
-def row_folds(source: Source, codes: Codes) -> Codes:
+def row_folds(source: Source, codes: Codes) -> tuple[Codes, npt.NDArray[np.bool_]]:
     """Return folds of rows that do not depend on the rows' order, weights and repetitions.
 
     Rows of a class are put in the order of a hash of their values and dealt out to the folds in
@@ -283,8 +287,11 @@ def row_folds(source: Source, codes: Codes) -> Codes:
 
     Returns
     -------
-    ndarray of shape (n_samples,)
+    folds : ndarray of shape (n_samples,)
         Numbers of folds; −1 for rows of unknown class or without weight.
+    judged : ndarray of bool of shape (n_samples,)
+        Which of them are to be judged when they are held out: all, or `MOST_JUDGED` by chance,
+        which the hash takes the place of.
     """
     hashes = np.zeros(len(codes), np.uint64)
     counts = codes >= 0
@@ -300,7 +307,10 @@ def row_folds(source: Source, codes: Codes) -> Codes:
         own = np.flatnonzero(counts & (codes == code))
         ranks = np.unique(hashes[own], return_inverse=True)[1]
         folds[own] = (ranks + code) % N_FOLDS
-    return folds
+    n_rows = int(np.count_nonzero(folds >= 0))
+    if n_rows <= MOST_JUDGED:
+        return folds, folds >= 0
+    return folds, (folds >= 0) & (hashes < np.uint64(2**64 * MOST_JUDGED // n_rows))
 
 
 def _hashes(X: npt.NDArray[np.floating]) -> npt.NDArray[np.uint64]:

@@ -12,6 +12,7 @@ from fastgmm.inference.class_mixtures import (
     single_components,
 )
 from fastgmm.inference.structure_choice import (
+    MOST_JUDGED,
     N_FOLDS,
     fit_structures,
     lowest_bic,
@@ -36,29 +37,39 @@ def rows():
 
 def test_folds_are_balanced_and_keep_equal_rows_together(rows):
     X, codes = rows
-    folds = row_folds(ArraySource(X), codes)
+    folds, judged = row_folds(ArraySource(X), codes)
+    assert judged.all()
     for code in range(3):
         sizes = np.bincount(folds[codes == code], minlength=N_FOLDS)
         assert sizes.max() - sizes.min() <= 1
     order = np.random.default_rng(0).permutation(np.tile(np.arange(150), 2))
     weights = np.ones(300)
     weights[5] = 0.0
-    again = row_folds(ArraySource(X[order], weights), codes[order])
+    again, judged = row_folds(ArraySource(X[order], weights), codes[order])
+    assert judged.sum() == 299
     assert again[5] == -1
     again[5] = folds[order[5]]
     np.testing.assert_array_equal(again, folds[order])
     unknown = np.where(np.arange(150) < 10, -1, codes)
-    assert (row_folds(ArraySource(X), unknown)[:10] == -1).all()
+    assert (row_folds(ArraySource(X), unknown)[0][:10] == -1).all()
     signed = np.array([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0]])
-    found = row_folds(ArraySource(signed), np.zeros(3, np.int64))
+    found, _ = row_folds(ArraySource(signed), np.zeros(3, np.int64))
     assert found[0] == found[1] != found[2]
+
+
+def test_of_many_rows_some_are_judged():
+    X = np.random.default_rng(0).normal(size=(3 * MOST_JUDGED, 2))
+    folds, judged = row_folds(ArraySource(X), np.zeros(len(X), np.int64))
+    assert judged.sum() == pytest.approx(MOST_JUDGED, rel=0.02)
+    assert np.bincount(folds[judged]) == pytest.approx(np.full(N_FOLDS, MOST_JUDGED / 5), rel=0.05)
 
 
 @pytest.mark.parametrize("priors", [None, np.array([0.2, 0.3, 0.5])])
 def test_shares_are_those_of_fits_without_each_fold(rows, priors):
     X, codes = rows
     factors = np.array([1.0, 0.5, 2.0])
-    folds = row_folds(ArraySource(X), codes)
+    folds, judged = row_folds(ArraySource(X), codes)
+    assert judged.all()
     gains = np.zeros(len(KINDS))
     for i, kind in enumerate(KINDS):
         for fold in range(N_FOLDS):
