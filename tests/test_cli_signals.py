@@ -69,6 +69,20 @@ def test_signal_without_an_output_says_that_nothing_is_kept(folder):
 
 
 @posix_only
+def test_signal_ends_commands_that_keep_nothing(folder, tmp_path):
+    path = tmp_path / "kept.fgm"
+    path.write_bytes(b"as it was")
+    with start(folder, "detect", *ENDLESS[1:], "-m", path) as process:
+        assert process.stderr.readline().startswith("reading: ")
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "interrupted: nothing was saved"
+    assert path.read_bytes() == b"as it was"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@posix_only
 def test_signal_leaves_the_picture_reached(folder, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "noise.png")
