@@ -102,7 +102,7 @@ def project(
     from fastgmm.data.column_names import default_names
     from fastgmm.estimators.validation import check_source
 
-    mixture = _fitted_mixture(estimator)
+    mixture = fitted_mixture(estimator)
     parameters = _gaussian_components(mixture)
     names = tuple(getattr(mixture, "feature_names_in_", default_names(parameters.n_features)))
     chosen = _column_numbers(columns, names, at_most)
@@ -120,8 +120,26 @@ def project(
     return Projection(drawn.parameters, drawn.names, rows, labels, uncertainties)
 
 
-def _fitted_mixture(estimator: Any) -> Any:
-    """Return the fitted mixture that an estimator is or holds."""
+def fitted_mixture(estimator: Any) -> Any:
+    """Return the fitted mixture that an estimator is or holds.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A mixture, an outlier detector or a search.
+
+    Returns
+    -------
+    GaussianMixture or the like
+        The mixture.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If there is no mixture in it.
+    """
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(estimator)

@@ -1,0 +1,172 @@
+"""The command ``plot``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from fastgmm.atomic_file import atomic_file, check_destination
+from fastgmm.cli import options
+from fastgmm.cli.output import check_not_read, print_json, print_pairs
+from fastgmm.extras import import_from_extra
+
+if TYPE_CHECKING:
+    from fastgmm.data.source import Source
+
+Kind = Literal["ellipses", "density", "pairs", "uncertainty", "convergence"]
+
+
+def plot(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A model that fit or detect wrote.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PICTURE",
+            help="Where to write the picture: .png, .pdf, .svg and others.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATA]...",
+            help="Rows to draw, too: files, folders or patterns.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        Kind | None,
+        typer.Option(
+            help="What to draw; ellipses if not given, or density of a single column.",
+            show_default=False,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="The columns to draw; the first ones if not given. Columns without a name are "
+            "x0, x1, …",
+            show_default=False,
+        ),
+    ] = None,
+    style: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="A style of matplotlib's, as dark_background."),
+    ] = "default",
+    dpi: Annotated[int, typer.Option(min=20, max=2000, help="Pixels to an inch.")] = 150,
+    memory: options.Memory = "1GB",
+    as_json: options.Json = False,
+) -> None:
+    """Draw a fitted mixture, over the rows if any are given."""
+    data = data or []
+    picture_format = _picture_format(output)
+    check_not_read(output, [str(model), *data])
+    if kind == "uncertainty" and not data:
+        raise ValueError("--kind uncertainty draws rows: name their files after the model")
+    if kind == "convergence" and (data or columns is not None):
+        raise ValueError("--kind convergence draws the fit: give neither data nor --columns")
+    if style != "default" and style not in _matplotlib("style").available:
+        raise ValueError(f"--style must be one of matplotlib's styles; got {style!r}")
+    estimator = _load(model)
+    from fastgmm.plotting.projection import fitted_mixture  # which takes a while
+
+    mixture = fitted_mixture(estimator)
+    if kind is None:
+        single = mixture.means_.shape[1] == 1 or (columns is not None and "," not in columns)
+        kind = "density" if single else "ellipses"
+    if kind == "convergence" and not hasattr(mixture, "trace_"):
+        raise ValueError(
+            f"{str(model)!r} has no trace to draw: it was not left by a fit of all rows"
+        )
+    rows = _open_rows(data, estimator, mixture, memory) if data else None
+    with _matplotlib("style").context(style):
+        display = _draw(kind, estimator, mixture, rows, options.split_columns(columns))
+        with atomic_file(output) as file:
+            display.figure_.savefig(file, format=picture_format, dpi=dpi)
+        _matplotlib("pyplot").close(display.figure_)
+    if as_json:
+        document = {
+            "model": model,
+            "data": data,
+            "kind": kind,
+            "columns": None if kind == "convergence" else display.projection.names,
+            "output": output,
+        }
+        print_json(document)
+    else:
+        print_pairs({"kind": kind, "output": output})
+
+
+def _draw(
+    kind: Kind, estimator: Any, mixture: Any, rows: Source | None, columns: Sequence[str] | None
+) -> Any:
+    """Return a display, drawn."""
+    from fastgmm import plotting
+
+    if kind == "convergence":
+        return plotting.ConvergenceDisplay.from_estimator(mixture)
+    displays: dict[str, Any] = {
+        "ellipses": plotting.EllipsesDisplay,
+        "density": plotting.DensityDisplay,
+        "pairs": plotting.PairDisplay,
+        "uncertainty": plotting.UncertaintyDisplay,
+    }
+    return displays[kind].from_estimator(estimator, rows, columns=columns)
+
+
+def _load(path: Path) -> Any:
+    """Return the estimator in a file."""
+    from fastgmm import load
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    return load(path)
+
+
+def _open_rows(data: Sequence[str], estimator: Any, mixture: Any, memory: str) -> Source:
+    """Open the rows to draw: of columns with names, those of the model."""
+    from fastgmm.data.opening import open_data
+
+    names = getattr(estimator, "feature_names_in_", getattr(mixture, "feature_names_in_", None))
+    return open_data(
+        data,
+        columns_if_named=None if names is None else [str(name) for name in names],
+        memory_budget=memory,
+        missing=mixture.missing,
+    )
+
+
+def _picture_format(path: Path) -> str:
+    """Return the format that a suffix stands for, or raise if there is none."""
+    canvas = _matplotlib("backends.backend_agg").FigureCanvasAgg
+    suffix = path.suffix.lower().removeprefix(".")
+    known: dict[str, str] = canvas.get_supported_filetypes()
+    if suffix not in known:
+        raise ValueError(
+            f"cannot write {str(path)!r}: its name must end in one of "
+            f"{', '.join(f'.{name}' for name in sorted(known))}"
+        )
+    check_destination(path)
+    return suffix
+
+
+def _matplotlib(module: str) -> Any:
+    """Return a module of matplotlib, set to draw into files and not on a screen."""
+    matplotlib = import_from_extra(
+        "matplotlib", package="matplotlib", extra="plot", purpose="drawing"
+    )
+    matplotlib.use("agg")
+    return import_from_extra(
+        f"matplotlib.{module}", package="matplotlib", extra="plot", purpose="drawing"
+    )
