@@ -359,6 +359,7 @@ def test_version_and_help(tmp_path):
         "classify",
         "sample",
         "info",
+        "plot",
         "segment",
         "warmup",
         "bench",

@@ -19,6 +19,7 @@ from fastgmm.cli import (
     information,
     machine,
     model_choice,
+    plotting,
     segmentation,
 )
 from fastgmm.cli.interruption import Interrupted, Interruption
@@ -39,6 +40,7 @@ application.command("detect")(detection.detect)
 application.command("classify")(classification.classify)
 application.command("sample")(evaluation.sample)
 application.command("info")(information.info)
+application.command("plot")(plotting.plot)
 application.command("segment")(segmentation.segment)
 application.command("warmup")(machine.warmup)
 application.command("bench")(machine.bench)
