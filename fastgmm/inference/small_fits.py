@@ -103,6 +103,8 @@ def fit_small(
     list of SmallFit
         The fits, in the order of the candidates.
     """
+    if not candidates:
+        return []
     n_samples, n_features = source.n_samples, source.n_features
     X = source.X.astype(np.float64)
     weights = np.ones(n_samples) if source.weights is None else source.weights

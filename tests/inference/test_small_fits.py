@@ -115,3 +115,8 @@ def test_what_is_small():
     assert is_small(1000, 10)
     assert not is_small(100_000, 10)
     assert not is_small(100, 100)
+
+
+def test_nothing_to_fit():
+    # All mixtures of a search may need more clusters than there are different rows.
+    assert fit_small(ArraySource(np.ones((20, 2))), [], {}, tol=1e-5, max_iter=10) == []
