@@ -81,8 +81,8 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         What is to be lowest; or, for the mean log-likelihood of rows held out in
         cross-validation, highest.
     cv : int, cross-validation generator or iterable, default=5
-        How rows are held out for "log_likelihood", which takes rows in memory only. Read as
-        scikit-learn does; an int means that many folds of shuffled rows.
+        How rows are held out for "log_likelihood", which takes rows in memory, or files of few.
+        Read as scikit-learn does; an int means that many folds of shuffled rows.
     init_params : {"hierarchical", "kmeans"}, default="hierarchical"
         Where fits begin: from clusters of model-based agglomeration or of k-means. On more than
         2000 rows they are those of a random subsample.
@@ -99,7 +99,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
     n_jobs : int, default=None
         Number of threads; None and -1 mean all.
     verbose : int, default=0
-        1 prints what each mixture came to.
+        1 prints what each mixture came to, when it did.
 
     Attributes
     ----------
@@ -196,7 +196,8 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
+            The rows. Of files of many rows a sample is held in memory, on which mixtures come to
+            rest first; then each reading of the files serves all mixtures that go on.
         y : Ignored
             Taken so that the search can be part of a pipeline.
         sample_weight : array-like of shape (n_samples,) or str, default=None
@@ -226,6 +227,12 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             seed=random_state.randint(np.iinfo(np.int32).max),
             n_jobs=self.n_jobs,
         )
+        rows = surveyed.sample
+        folds_of = source
+        if not surveyed.subsampled:
+            source = rows  # all that count are in memory already
+            if not isinstance(folds_of, ArraySource) and rows.n_samples == folds_of.n_samples:
+                folds_of = rows
         kinds = self._structures(source.n_features)
         plan = SearchPlan(
             tuple((kind, number) for number in numbers for kind in kinds),
@@ -233,7 +240,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             self.tol,
             self.max_iter,
         )
-        sample = surveyed.sample
+        sample = rows
         if self.init_params == "hierarchical" and sample.n_samples > MOST_AGGLOMERATED:
             seed = random_state.randint(np.iinfo(np.int32).max)
             sample = random_rows(sample, MOST_AGGLOMERATED, seed)
@@ -243,13 +250,22 @@ class MixtureSearch(DensityMixin, BaseEstimator):
                 rows, numbers, self.init_params, random_state=random_state, n_jobs=self.n_jobs
             )
 
+        splits: list[Split] = []
+        if self.criterion == "log_likelihood":
+            splits = self._splits(folds_of, random_state)
         clusters = partition(sample)
         candidates = fit_candidates(
-            source, sample, clusters, plan, n_jobs=self.n_jobs, observe=self._tell
+            source,
+            sample,
+            clusters,
+            plan,
+            preview=rows if surveyed.subsampled else None,
+            n_jobs=self.n_jobs,
+            observe=self._tell,
         )
-        if self.criterion == "log_likelihood":
-            rows, splits = self._splits(source, random_state)
-            held_out = held_out_likelihoods(rows, partition, plan, splits, n_jobs=self.n_jobs)
+        if splits:
+            assert isinstance(folds_of, ArraySource)
+            held_out = held_out_likelihoods(folds_of, partition, plan, splits, n_jobs=self.n_jobs)
             candidates = [
                 replace(each, held_out=value)
                 for each, value in zip(candidates, held_out, strict=True)
@@ -292,10 +308,8 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             kind.check_features(n_features)
         return kinds
 
-    def _splits(
-        self, source: Source, random_state: np.random.RandomState
-    ) -> tuple[ArraySource, list[Split]]:
-        """Return the rows, which must be in memory, and the folds of a cross-validation."""
+    def _splits(self, source: Source, random_state: np.random.RandomState) -> list[Split]:
+        """Return the folds of a cross-validation of rows, which must be in memory."""
         if not isinstance(source, ArraySource):
             raise ValueError(
                 "criterion='log_likelihood' holds rows out, which takes rows in memory: read them "
@@ -304,7 +318,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         cv = self.cv
         if isinstance(cv, Integral):
             cv = KFold(int(cv), shuffle=True, random_state=random_state)
-        return source, list(check_cv(cv).split(source.X))
+        return list(check_cv(cv).split(source.X))
 
     def _tell(self, candidate: Candidate) -> None:
         """Print what a mixture came to, if that is wanted."""

@@ -38,6 +38,7 @@ def em_step(
     *,
     terms: ModelTerms = NO_TERMS,
     known: npt.NDArray[np.int64] | None = None,
+    measured: SufficientStatistics | None = None,
     n_jobs: int | None = None,
 ) -> tuple[MixtureParameters, SufficientStatistics]:
     """Take one step of EM: one pass over the data and one solve.
@@ -56,6 +57,8 @@ def em_step(
         Prior and noise.
     known : ndarray of shape (n_samples,) or None
         Component that each row is known to come from, −1 where that is not known.
+    measured : SufficientStatistics or None
+        What a pass at these parameters found, if there was one already.
     n_jobs : int or None
         Number of threads.
 
@@ -73,9 +76,10 @@ def em_step(
     IllDefinedCovarianceError
         If a component collapsed and the regularisation is 0.
     """
-    statistics = mixture_statistics(source, parameters, known=known, n_jobs=n_jobs)
-    _require_finite(statistics.log_likelihood)
-    return m_step(statistics, parameters, structure, regularisation, terms), statistics
+    if measured is None:
+        measured = mixture_statistics(source, parameters, known=known, n_jobs=n_jobs)
+    _require_finite(measured.log_likelihood)
+    return m_step(measured, parameters, structure, regularisation, terms), measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,6 +161,7 @@ class Ascent:
         self._before = state.before
         self._statistics = state.statistics
         self._holding = state.holding
+        self._foreseen: SufficientStatistics | None = None
 
     @property
     def n_steps(self) -> int:
@@ -183,6 +188,18 @@ class Ascent:
             self.n_passes,
             reason,
         )
+
+    def foresee(self, statistics: SufficientStatistics) -> None:
+        """Take what a pass shared with other fits found at the parameters.
+
+        The next step, or the end, makes no pass of its own then, unless its step is taken back.
+
+        Parameters
+        ----------
+        statistics : SufficientStatistics
+            Those of all rows under the parameters as they stand.
+        """
+        self._foreseen = statistics
 
     def step(self) -> bool:
         """Make a pass at the parameters and take the M-step; say whether that was a rise."""
@@ -236,14 +253,25 @@ class Ascent:
             self.regularisation,
             terms=self.terms,
             known=self.known,
+            measured=self._seen(),
             n_jobs=self.n_jobs,
         )
         return self._objective(statistics.log_likelihood), (proposal, statistics)
 
     def _score(self) -> tuple[float, bool]:
-        total = log_likelihood(self.source, self.parameters, known=self.known, n_jobs=self.n_jobs)
+        measured = self._seen()
+        total = (
+            log_likelihood(self.source, self.parameters, known=self.known, n_jobs=self.n_jobs)
+            if measured is None
+            else measured.log_likelihood
+        )
         _require_finite(total)
         return self._objective(total), True
+
+    def _seen(self) -> SufficientStatistics | None:
+        """Return what was foreseen, which is good for once."""
+        measured, self._foreseen = self._foreseen, None
+        return measured
 
     def _objective(self, log_likelihood: float) -> float:
         """Return what EM makes rise, divided by the total weight of the rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,11 +90,42 @@ def assignment_entropy(
     n_jobs : int or None
         Number of threads.
     """
-    total = 0.0
-    for shares, weights in responsibility_blocks(source, parameters, n_jobs=n_jobs):
-        entropies = entr(shares).sum(axis=1, dtype=np.float64)
-        total += float(entropies.sum() if weights is None else weights @ entropies)
-    return total
+    return assignment_entropies(source, [parameters], n_jobs=n_jobs)[0]
+
+
+def assignment_entropies(
+    source: Source, mixtures: Sequence[MixtureParameters], *, n_jobs: int | None = None
+) -> list[float]:
+    """Return the entropy of the responsibilities of each of several mixtures, from one pass.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    mixtures : sequence of MixtureParameters
+        The mixtures.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    list of float
+        For each mixture the sum over the rows, by weight, in nats.
+    """
+    totals = [0.0] * len(mixtures)
+    n_rows = _rows_at_once(max(each.n_components for each in mixtures))
+    for some in pieces(source, n_rows):
+        for m, each in enumerate(mixtures):
+            shares = responsibilities(some, each, n_jobs=n_jobs)
+            entropies = entr(shares).sum(axis=1, dtype=np.float64)
+            totals[m] += float(
+                entropies.sum() if some.weights is None else some.weights @ entropies
+            )
+    return totals
+
+
+def _rows_at_once(n_components: int) -> int:
+    return max(1, _BLOCK_BYTES // (8 * n_components))
 
 
 def responsibility_blocks(
@@ -118,6 +149,5 @@ def responsibility_blocks(
     weights : ndarray of shape (n_rows,) or None
         Weights of these rows.
     """
-    n_rows = max(1, _BLOCK_BYTES // (8 * parameters.n_components))
-    for some in pieces(source, n_rows):
+    for some in pieces(source, _rows_at_once(parameters.n_components)):
         yield responsibilities(some, parameters, n_jobs=n_jobs), some.weights

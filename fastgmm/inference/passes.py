@@ -5,7 +5,7 @@ Of rows that lack values, what is missing is integrated out (`incomplete`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -35,6 +35,9 @@ from fastgmm.kernels.packing import packed_length
 from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
+
+_SUMS_BYTES = 2**28
+"""What the sums of mixtures that share a pass may take."""
 
 Observer = Callable[[npt.NDArray[Any], FloatArray | None], None]
 """Called with the rows and the weights of each block that a pass goes through."""
@@ -130,6 +133,70 @@ def mixture_statistics(
     diagonal = parameters.is_diagonal
     sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, labels=known, observe=observe)
     return statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)
+
+
+def statistics_of_several(
+    source: Source, mixtures: Sequence[MixtureParameters], *, n_jobs: int | None = None
+) -> list[SufficientStatistics]:
+    """Return the sufficient statistics under each of several mixtures: one E-step of all.
+
+    The rows are gone through once, as long as the sums of all mixtures take no more than 256 MB,
+    and else once for as many mixtures as do. Each mixture's statistics are, bit for bit, those of
+    `mixture_statistics`.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    mixtures : sequence of MixtureParameters
+        The mixtures.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    list of SufficientStatistics
+        One for each mixture.
+    """
+    if source.incomplete:
+        return [mixture_statistics(source, each, n_jobs=n_jobs) for each in mixtures]
+    found: list[SufficientStatistics] = []
+    for together in _sharing(source, mixtures, n_jobs):
+        with closing(source.blocks()) as blocks:  # type: ignore[type-var]
+            for X, weights in blocks:
+                for running, *_ in together:
+                    running.add(X, weights)
+        weight = source.total_weight
+        found += [
+            statistics_of(running.sums(), p, diagonal=diagonal, weight=weight)
+            for running, p, diagonal in together
+        ]
+    return found
+
+
+def _sharing(
+    source: Source, mixtures: Sequence[MixtureParameters], n_jobs: int | None
+) -> Iterator[list[tuple[RunningPass, PassParameters, bool]]]:
+    """Yield passes in the making, as many at once as may share a reading of the rows."""
+    together: list[tuple[RunningPass, PassParameters, bool]] = []
+    taken = 0
+    for mixture in mixtures:
+        p = pass_parameters(source.dtype, mixture)
+        running = RunningPass(
+            p,
+            mixture_pass.MOMENTS,
+            diagonal=mixture.is_diagonal,
+            n_rows=source.n_samples,
+            n_jobs=n_jobs,
+            beside_readers=source.reads_ahead,
+        )
+        if together and taken + running.n_bytes > _SUMS_BYTES:
+            yield together
+            together, taken = [], 0
+        together.append((running, p, mixture.is_diagonal))
+        taken += running.n_bytes
+    if together:
+        yield together
 
 
 def _evaluate(

@@ -257,6 +257,11 @@ class RunningPass:
         self._n_jobs = n_jobs
         self._beside_readers = beside_readers
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of the sums."""
+        return sum(each.nbytes for each in self._sums.values())
+
     def add(
         self,
         X: npt.NDArray[Any],

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
-from fastgmm.inference.criteria import assignment_entropy
+from fastgmm.inference.criteria import assignment_entropies, assignment_entropy
 from fastgmm.inference.em import FitInfo, fit_em
 from fastgmm.inference.initialisation import initialise
+from fastgmm.inference.joint_em import JointFit, JointStart, fit_jointly
 from fastgmm.inference.passes import log_likelihood
 from fastgmm.inference.small_fits import SmallFit, fit_small, is_small
 from fastgmm.model.parameters import MixtureParameters
@@ -159,13 +160,14 @@ def fit_candidates(
     partitions: Partitions,
     plan: SearchPlan,
     *,
+    preview: ArraySource | None = None,
     n_jobs: int | None = None,
     observe: Callable[[Candidate], None] | None = None,
 ) -> list[Candidate]:
     """Fit every mixture of a plan.
 
-    Few rows without regularisation are fitted in compiled code, many mixtures at a time; others
-    one after the other, each pass on all threads.
+    Few rows without regularisation are fitted in compiled code, many mixtures at a time. Of
+    others, one reading of the rows serves all mixtures that have not come to rest.
 
     Parameters
     ----------
@@ -177,10 +179,12 @@ def fit_candidates(
         For each number of components the clusters that all structures begin from.
     plan : SearchPlan
         What to fit.
+    preview : ArraySource or None
+        A sample of many rows, in memory, on which fits come to rest before they see all rows.
     n_jobs : int or None
         Number of threads.
     observe : callable or None
-        Called with each candidate that is ready.
+        Called with each candidate that is ready; its entropy, and so its ICL, may be nan yet.
 
     Returns
     -------
@@ -204,12 +208,7 @@ def fit_candidates(
             for candidate in found:
                 observe(candidate)
         return found
-    found = []
-    for candidate in blank:
-        found.append(_fit_alone(source, sample, partitions, plan, candidate, n_jobs))
-        if observe is not None:
-            observe(found[-1])
-    return found
+    return _fit_by_passes(source, sample, preview, partitions, plan, blank, n_jobs, observe)
 
 
 def _is_small_plan(source: Source, sample: ArraySource, plan: SearchPlan) -> bool:
@@ -249,61 +248,99 @@ def _small_candidate(candidate: Candidate, fit: SmallFit, weight: float) -> Cand
     )
 
 
-def _fit_alone(
+def _fit_by_passes(
+    source: Source,
+    sample: ArraySource,
+    preview: ArraySource | None,
+    partitions: Partitions,
+    plan: SearchPlan,
+    blank: Sequence[Candidate],
+    n_jobs: int | None,
+    observe: Callable[[Candidate], None] | None,
+) -> list[Candidate]:
+    found = list(blank)
+    starts: dict[int, JointStart] = {}
+    for i, candidate in enumerate(blank):
+        try:
+            if candidate.failure is None:
+                starts[i] = _started(source, sample, partitions, plan, candidate, n_jobs)
+        except (IllDefinedCovarianceError, ValueError) as error:
+            found[i] = candidate.failed(str(error))
+        if i not in starts and observe is not None:
+            observe(found[i])
+    numbers = list(starts)
+    n_iter = [0] * len(numbers)
+    if preview is not None:
+        previews = fit_jointly(
+            preview,
+            list(starts.values()),
+            plan.regularisation,
+            max_iter=plan.max_iter,
+            n_jobs=n_jobs,
+        )
+        for k, (i, fit) in enumerate(zip(numbers, previews, strict=True)):
+            # What a sample makes fail may do well on all rows: that begins where it would have.
+            if fit.failure is None:
+                starts[i] = replace(starts[i], parameters=fit.parameters)
+                n_iter[k] = fit.n_iter
+
+    def end(k: int, fit: JointFit) -> None:
+        found[numbers[k]] = _ended(source, blank[numbers[k]], fit, n_iter[k])
+        if observe is not None:
+            observe(found[numbers[k]])
+
+    fits = fit_jointly(
+        source,
+        list(starts.values()),
+        plan.regularisation,
+        max_iter=plan.max_iter,
+        n_jobs=n_jobs,
+        observe=end,
+    )
+    sound = [(i, fit) for i, fit in zip(numbers, fits, strict=True) if fit.failure is None]
+    if sound:
+        entropies = assignment_entropies(
+            source, [fit.parameters for _, fit in sound], n_jobs=n_jobs
+        )
+        for (i, _), entropy in zip(sound, entropies, strict=True):
+            found[i] = replace(found[i], icl=found[i].bic + 2.0 * entropy)
+    return found
+
+
+def _started(
     source: Source,
     sample: ArraySource,
     partitions: Partitions,
     plan: SearchPlan,
     candidate: Candidate,
     n_jobs: int | None,
-) -> Candidate:
-    if candidate.failure is not None:
-        return candidate
-    kind, n_components = candidate.structure, candidate.n_components
-    try:
-        start, _ = initialise(
-            sample,
-            n_components,
-            kind,
-            plan.regularisation,
-            random_state=np.random.RandomState(0),  # labels leave nothing to chance
-            labels=partitions[n_components],
-            n_jobs=n_jobs,
-        )
-        level = log_likelihood(sample, start, n_jobs=n_jobs) / sample.total_weight
-        parameters, info = fit_em(
-            source,
-            start,
-            kind,
-            plan.regularisation,
-            tol=plan.tol * (1.0 / source.total_weight + abs(level)),
-            max_iter=plan.max_iter,
-            n_jobs=n_jobs,
-        )
-    except (IllDefinedCovarianceError, ValueError) as error:
-        return candidate.failed(str(error))
-    if info.degeneracies:
-        return candidate.failed(info.degeneracies[0].description)
-    return _ended(source, candidate, parameters, info, n_jobs)
+) -> JointStart:
+    """Return the mixture of the clusters, and the change that is worth an iteration."""
+    start, _ = initialise(
+        sample,
+        candidate.n_components,
+        candidate.structure,
+        plan.regularisation,
+        random_state=np.random.RandomState(0),  # labels leave nothing to chance
+        labels=partitions[candidate.n_components],
+        n_jobs=n_jobs,
+    )
+    level = log_likelihood(sample, start, n_jobs=n_jobs) / sample.total_weight
+    tol = plan.tol * (1.0 / source.total_weight + abs(level))
+    return JointStart(start, candidate.structure, tol)
 
 
-def _ended(
-    source: Source,
-    candidate: Candidate,
-    parameters: MixtureParameters,
-    info: FitInfo,
-    n_jobs: int | None,
-    *,
-    n_iter_before: int = 0,
-) -> Candidate:
+def _ended(source: Source, candidate: Candidate, fit: JointFit, n_iter_before: int) -> Candidate:
+    if fit.failure is not None:
+        return candidate.failed(fit.failure)
     weight = source.total_weight
     return candidate.fitted(
-        lambda: parameters,
+        lambda: fit.parameters,
         weight,
-        weight * info.trace[-1],
-        assignment_entropy(source, parameters, n_jobs=n_jobs),
-        n_iter=n_iter_before + info.n_iter,
-        converged=info.converged,
+        weight * fit.log_likelihood,
+        math.nan,
+        n_iter=n_iter_before + fit.n_iter,
+        converged=fit.converged,
     )
 
 
@@ -355,7 +392,14 @@ def refine(
         max_iter=plan.max_iter,
         n_jobs=n_jobs,
     )
-    ended = _ended(source, candidate, parameters, info, n_jobs, n_iter_before=candidate.n_iter)
+    ended = candidate.fitted(
+        lambda: parameters,
+        source.total_weight,
+        source.total_weight * info.trace[-1],
+        assignment_entropy(source, parameters, n_jobs=n_jobs),
+        n_iter=candidate.n_iter + info.n_iter,
+        converged=info.converged,
+    )
     return ended, parameters, info
 
 

@@ -121,16 +121,73 @@ def test_many_rows_are_fitted_from_a_subsample(reg_covar):
         assert len(search.predict(X)) == len(X)
 
 
-def test_files_give_the_choice_of_the_array(tmp_path):
+def assert_equal_tables(first, second):
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        if values.dtype.kind == "f":
+            assert_allclose(values, second[name], rtol=1e-12)
+        else:
+            assert_array_equal(values, second[name])
+
+
+@pytest.mark.parametrize("criterion", ["bic", "log_likelihood"])
+def test_small_files_give_the_table_of_the_array(tmp_path, criterion):
     X = mclust.rows("banknote")
     np.save(tmp_path / "rows.npy", X)
-    grid = {"n_components": range(1, 4), "structures": ["EEE", "VVV", "VVI"]}
-    from_file = MixtureSearch(**grid, random_state=0).fit(tmp_path / "rows.npy")
-    from_array = MixtureSearch(**grid, random_state=0).fit(X)
+    search = MixtureSearch(
+        range(1, 4), structures=["EEE", "VVV", "VVI"], criterion=criterion, random_state=0
+    )
+    from_array = clone(search).fit(X)
+    from_file = search.fit(tmp_path / "rows.npy")
     assert from_file.best_params_ == from_array.best_params_
-    assert_allclose(from_file.best_score_, from_array.best_score_, atol=1e-3)
+    assert_equal_tables(from_file.results_, from_array.results_)
+
+
+class CountedRows:
+    """A function that returns batches of rows, and counts how many times it is called."""
+
+    def __init__(self, X):
+        self.X = X
+        self.n_readings = 0
+
+    def __call__(self):
+        self.n_readings += 1
+        return iter(np.array_split(self.X, 7))
+
+
+def test_large_files_give_the_table_of_the_array_in_a_few_readings():
+    rng = np.random.default_rng(0)
+    centres = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 6.0]])
+    X = centres[rng.integers(3, size=40_000)] + rng.normal(size=(40_000, 2))
+    read = CountedRows(X)
+    search = MixtureSearch(
+        range(1, 6), structures=["EII", "VVI", "VVV"], reg_covar=1e-9, random_state=0
+    )
+    from_array = clone(search).fit(X)
+    from_file = search.fit(read)
+    assert from_file.best_params_ == {"n_components": 3, "covariance_type": "EII"}
+    assert_equal_tables(from_file.results_, from_array.results_)
+    assert_array_equal(from_file.best_estimator_.means_, from_array.best_estimator_.means_)
+    # fifteen mixtures, most of which take dozens of iterations: on a sample, but for the last
+    assert from_file.results_["n_iter"].sum() > 10 * read.n_readings
+    separately = [
+        GaussianMixture(k, covariance_type=name, reg_covar=1e-9, tol=1e-9, max_iter=1000).fit(X)
+        for k, name in [(1, "VVV"), (2, "EII"), (3, "VVI")]
+    ]
+    table = {
+        (name, k): value
+        for name, k, value in zip(
+            from_file.results_["covariance_type"],
+            from_file.results_["n_components"],
+            from_file.results_["log_likelihood"],
+            strict=True,
+        )
+    }
+    for mixture in separately:
+        found = table[mixture.covariance_type, mixture.n_components]
+        assert_allclose(found, len(X) * mixture.lower_bound_, rtol=1e-5)
     with pytest.raises(ValueError, match="takes rows in memory"):
-        MixtureSearch(criterion="log_likelihood").fit(tmp_path / "rows.npy")
+        MixtureSearch(criterion="log_likelihood").fit(read)
 
 
 def test_weights_are_copies():
