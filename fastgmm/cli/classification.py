@@ -14,6 +14,7 @@ from fastgmm.cli import options
 from fastgmm.cli.model_choice import numbers_of, structures_of
 from fastgmm.cli.models import (
     LoadedModel,
+    check_labels_can_be_read,
     check_model_path,
     check_only_for_a_fit,
     load_classifier,
@@ -128,11 +129,9 @@ def classify(
     quiet: options.Quiet = False,
 ) -> None:
     """Fit a mixture to each class, and tell which class rows are of."""
-    if as_json and output == STANDARD_OUTPUT:
-        raise ValueError("--output - and --json both write to standard output: choose one of them")
     if proba and output is None:
         raise ValueError("--proba is for the table that --output names")
-    check_output(output)
+    check_output(output, as_json)
     for result in (output, model if n_components is not None else None):
         check_not_read(result, data)
     y: npt.NDArray[Any] | None = None
@@ -166,6 +165,7 @@ def classify(
         y = _labels(open_data(data, columns=features, memory_budget=memory), label_column)
         # Loaded only now, so that mistakes are told at once.
         from fastgmm import GaussianMixtureClassifier
+        from fastgmm.cli.watched_fit import fit_while_reading_is_shown
 
         classifier = GaussianMixtureClassifier(
             numbers[0] if len(numbers) == 1 else numbers,
@@ -180,7 +180,8 @@ def classify(
             random_state=random_state,
             n_jobs=n_jobs,
         )
-        _fit(classifier, rows, _unknown_as_minus_one(y) if semi_supervised else y, quiet)
+        known = _unknown_as_minus_one(y) if semi_supervised else y
+        fit_while_reading_is_shown(classifier, rows, known, quiet=quiet)
     if output is not None and output.suffix.lower() == ".npy" and not proba:
         _check_numbers(output, classifier.classes_)
     found = _Found(classifier, y)
@@ -220,10 +221,8 @@ def _labels(rows: Source, name: str) -> npt.NDArray[Any]:
     from fastgmm.data.file_source import FileSource
     from fastgmm.data.label_columns import class_labels
 
-    if not isinstance(rows, FileSource) or not rows.replayable:
-        raise ValueError(
-            "--label-column reads the data once for the labels alone: give files, not a stream"
-        )
+    check_labels_can_be_read(rows)
+    assert isinstance(rows, FileSource)  # as paths are opened
     return class_labels(rows, name)
 
 
@@ -234,24 +233,6 @@ def _unknown_as_minus_one(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     known = np.where(np.isnan(labels), -1.0, labels) if labels.dtype.kind == "f" else labels
     whole = known.dtype.kind == "f" and (known == np.floor(known)).all()
     return known.astype(np.int64) if whole else known
-
-
-def _fit(
-    classifier: GaussianMixtureClassifier, rows: Source, y: npt.NDArray[Any], quiet: bool
-) -> None:
-    """Fit a classifier and show how far the reading is."""
-    from fastgmm.cli.progress import FitProgress
-    from fastgmm.cli.watched_fit import watch_reading
-
-    progress = FitProgress(
-        tolerance=classifier.tol,
-        max_passes=classifier.max_iter,
-        n_starts=classifier.n_init,
-        quiet=quiet,
-    )
-    watch_reading(rows, progress)
-    with progress:
-        classifier.fit(rows, y)
 
 
 def _check_numbers(output: Path, classes: npt.NDArray[Any]) -> None:

@@ -15,6 +15,7 @@ from fastgmm.cli import options
 from fastgmm.cli.models import (
     LoadedModel,
     Names,
+    check_labels_can_be_read,
     check_model_path,
     check_only_for_a_fit,
     load_detector,
@@ -156,9 +157,7 @@ def detect(
             f"{choice.option} chooses a threshold by labels: name the column that holds them with "
             "--label-column"
         )
-    if as_json and output == STANDARD_OUTPUT:
-        raise ValueError("--output - and --json both write to standard output: choose one of them")
-    check_output(output)
+    check_output(output, as_json)
     for result in (output, model if n_components is not None else None):
         check_not_read(result, data)
     if n_components is None:
@@ -172,7 +171,8 @@ def detect(
         detector, names = load_detector(model, **({} if n_jobs is None else {"n_jobs": n_jobs}))
         used = LoadedModel(detector.mixture_, names)
         rows = open_rows(data, used, memory=memory, label_column=label_column)
-        _check_labels_can_be_read(rows, label_column)
+        if label_column is not None:
+            check_labels_can_be_read(rows)
     else:
         if update:
             raise ValueError("--update is for a detector that there is: leave it or -k out")
@@ -187,10 +187,12 @@ def detect(
             label_column=label_column,
             memory_budget=memory,
         )
-        _check_labels_can_be_read(source, label_column)
+        if label_column is not None:
+            check_labels_can_be_read(source)
         rows = replayable(source, memory)
         # Loaded only now, so that mistakes are told at once.
         from fastgmm import GaussianMixtureOutlierDetector
+        from fastgmm.cli.watched_fit import fit_while_reading_is_shown
 
         detector = GaussianMixtureOutlierDetector(
             n_components,
@@ -203,7 +205,7 @@ def detect(
             random_state=random_state,
             n_jobs=n_jobs,
         )
-        _fit(detector, rows, quiet)
+        fit_while_reading_is_shown(detector, rows, quiet=quiet)
         names = _names_of(detector)
     point = _operating_point(detector, rows, choice)
     found = _Counted()
@@ -273,29 +275,6 @@ def _share(contamination: str) -> float | Literal["auto"]:
             f"--contamination must be auto or a number above 0, at most 0.5; got {contamination!r}"
         )
     return share
-
-
-def _check_labels_can_be_read(rows: Source, label_column: str | None) -> None:
-    if label_column is not None and not rows.replayable:
-        raise ValueError(
-            "--label-column reads the data once for the labels alone: give files, not a stream"
-        )
-
-
-def _fit(detector: GaussianMixtureOutlierDetector, rows: Source, quiet: bool) -> None:
-    """Fit a detector and show how far the reading is."""
-    from fastgmm.cli.progress import FitProgress
-    from fastgmm.cli.watched_fit import watch_reading
-
-    progress = FitProgress(
-        tolerance=detector.tol,
-        max_passes=detector.max_iter,
-        n_starts=detector.n_init,
-        quiet=quiet,
-    )
-    watch_reading(rows, progress)
-    with progress:
-        detector.fit(rows)
 
 
 def _names_of(detector: GaussianMixtureOutlierDetector) -> Names:

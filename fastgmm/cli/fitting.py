@@ -10,7 +10,13 @@ import typer
 
 from fastgmm.cli import options
 from fastgmm.cli.interruption import Interrupted, Interruption
-from fastgmm.cli.models import check_model_path, noise_of, objective_name, replayable
+from fastgmm.cli.models import (
+    check_labels_can_be_read,
+    check_model_path,
+    noise_of,
+    objective_name,
+    replayable,
+)
 from fastgmm.cli.output import check_not_read, print_json, print_pairs
 
 if TYPE_CHECKING:
@@ -110,10 +116,8 @@ def fit(
         missing=missing,
         on_error=on_error,
     )
-    if label_column is not None and not source.replayable:
-        raise ValueError(
-            "--label-column reads the data once for the labels alone: give files, not a stream"
-        )
+    if label_column is not None:
+        check_labels_can_be_read(source)
     parameters: dict[str, Any] = {
         "covariance_type": covariance_type,
         "tol": tol,

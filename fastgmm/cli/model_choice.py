@@ -106,9 +106,7 @@ def select(
     """Fit mixtures of many structures and sizes, and keep the best by a criterion."""
     numbers = numbers_of(n_components)
     names = structures_of(structures)
-    if as_json and output == STANDARD_OUTPUT:
-        raise ValueError("--output - and --json both write to standard output: choose one of them")
-    check_output(output)
+    check_output(output, as_json)
     if output is not None and output.suffix.lower() == ".npy":
         raise ValueError(
             f"cannot write {str(output)!r}: the table names structures, which .npy files cannot "
@@ -130,8 +128,7 @@ def select(
     rows = replayable(source, memory)
     # Loaded only now, so that mistakes are told at once.
     from fastgmm import MixtureSearch
-    from fastgmm.cli.progress import FitProgress
-    from fastgmm.cli.watched_fit import watch_reading
+    from fastgmm.cli.watched_fit import fit_while_reading_is_shown
 
     search = MixtureSearch(
         numbers,
@@ -144,10 +141,7 @@ def select(
         random_state=random_state,
         n_jobs=n_jobs,
     )
-    progress = FitProgress(tolerance=tol, max_passes=max_iter, n_starts=1, quiet=quiet)
-    watch_reading(rows, progress)
-    with progress:
-        search.fit(rows)
+    fit_while_reading_is_shown(search, rows, quiet=quiet)
     order = _best_first(search, criterion)
     if output is not None:
         write_columns(output, [{name: each[order] for name, each in search.results_.items()}])

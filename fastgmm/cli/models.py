@@ -223,6 +223,25 @@ def open_rows(
     return source
 
 
+def check_labels_can_be_read(rows: Source) -> None:
+    """Make sure that rows can be gone through for their labels and then once more.
+
+    Parameters
+    ----------
+    rows : Source
+        The rows.
+
+    Raises
+    ------
+    ValueError
+        If they come only once.
+    """
+    if not rows.replayable:
+        raise ValueError(
+            "--label-column reads the data once for the labels alone: give files, not a stream"
+        )
+
+
 def replayable(source: Source, memory: str) -> Source:
     """Return rows that can be gone through as often as batch EM needs.
 

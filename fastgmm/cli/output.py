@@ -80,14 +80,18 @@ def print_columns(rows: Iterable[tuple[str, ...]]) -> None:
         write(["  ".join([f"{first:<{widths[0]}}", *cells]).rstrip(), "\n"])
 
 
-def check_output(path: Path | None) -> None:
+def check_output(path: Path | None, as_json: bool = False) -> None:
     """Make sure before the work that its result can be written.
 
     Parameters
     ----------
     path : Path or None
         Where the table is to go.
+    as_json : bool, default=False
+        Whether an object is to go to standard output besides.
     """
+    if as_json and path == STANDARD_OUTPUT:
+        raise ValueError("--output - and --json both write to standard output: choose one of them")
     if path is not None and path != STANDARD_OUTPUT:
         writable_suffix(path)
 

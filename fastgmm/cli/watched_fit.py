@@ -73,6 +73,32 @@ def watch_reading(rows: NDArray[Any] | Source, progress: FitProgress) -> None:
         )
 
 
+def fit_while_reading_is_shown(
+    estimator: Any, rows: Source, y: NDArray[Any] | None = None, *, quiet: bool = False
+) -> None:
+    """Fit what tells nothing of its passes, with the progress of reading on standard error.
+
+    A signal ends it at once: `Interrupted` is raised.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What to fit.
+    rows : Source
+        The rows.
+    y : ndarray of shape (n_samples,) or None
+        Their labels, for an estimator that takes any.
+    quiet : bool, default=False
+        Show nothing.
+    """
+    progress = FitProgress(
+        tolerance=estimator.tol, max_passes=estimator.max_iter, n_starts=1, quiet=quiet
+    )
+    watch_reading(rows, progress)
+    with progress:
+        estimator.fit(rows, y)
+
+
 def end_of_fit(model: GaussianMixture, interruption: Interruption) -> str:
     """Return how a fit ended and what it took.
 
