@@ -25,6 +25,7 @@ def run(name, *arguments):
 @pytest.mark.parametrize(
     "name",
     [
+        "plot_classification.py",
         "plot_displays.py",
         "plot_missing_values.py",
         "plot_outliers.py",
@@ -56,6 +57,7 @@ def test_photograph_leaves_pictures_and_a_model(tmp_path):
 
 def test_every_example_is_tested():
     tested = {
+        "plot_classification.py",
         "plot_displays.py",
         "plot_missing_values.py",
         "plot_outliers.py",
