@@ -36,8 +36,8 @@ from fastgmm.inference.search import (
     Candidate,
     SearchPlan,
     Split,
+    cross_validated,
     fit_candidates,
-    held_out_likelihoods,
     refine,
 )
 from fastgmm.inference.survey import survey
@@ -115,7 +115,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         A table with a row for each mixture, which ``pandas.DataFrame(search.results_)`` or
         `results_frame` show: `covariance_type`, `n_components`, `n_parameters`,
         `log_likelihood`, `bic`, `aic`, `icl`, `held_out_log_likelihood` (of cross-validation
-        only), `n_iter`, `converged`, and `failure`: empty, or why there are no figures.
+        only), `n_iter`, `converged`, and `failure`: empty, or why figures are missing.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -265,11 +265,9 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         )
         if splits:
             assert isinstance(folds_of, ArraySource)
-            held_out = held_out_likelihoods(folds_of, partition, plan, splits, n_jobs=self.n_jobs)
-            candidates = [
-                replace(each, held_out=value)
-                for each, value in zip(candidates, held_out, strict=True)
-            ]
+            candidates = cross_validated(
+                candidates, folds_of, partition, plan, splits, n_jobs=self.n_jobs
+            )
         final = replace(plan, tol=_FINAL_SHARE * plan.tol)
         self._keep_best(
             source,

@@ -403,18 +403,21 @@ def refine(
     return ended, parameters, info
 
 
-def held_out_likelihoods(
+def cross_validated(
+    candidates: Sequence[Candidate],
     source: ArraySource,
     partition: Callable[[ArraySource], Partitions],
     plan: SearchPlan,
     splits: Sequence[Split],
     *,
     n_jobs: int | None = None,
-) -> list[float]:
-    """Return how likely rows are under mixtures fitted without them.
+) -> list[Candidate]:
+    """Return candidates with how likely rows are under mixtures fitted without them.
 
     Parameters
     ----------
+    candidates : sequence of Candidate
+        What the fits to all rows came to, in the order of the grid.
     source : ArraySource
         The rows and their weights.
     partition : callable
@@ -428,24 +431,26 @@ def held_out_likelihoods(
 
     Returns
     -------
-    list of float
-        For each mixture of the grid the mean log-density of held-out rows, in nats, over all
-        folds; nan where the fit to one of them failed.
+    list of Candidate
+        Each with the mean log-density of held-out rows, in nats, over all folds; or with nan, and
+        the reason, where the fit to one of them failed.
     """
-    totals = np.zeros(len(plan.grid))
+    totals = np.zeros(len(candidates))
+    failures = [each.failure for each in candidates]
     weight = 0.0
-    for learnt, held_out in splits:
+    for number, (learnt, held_out) in enumerate(splits, start=1):
         training, test = _chosen(source, learnt), _chosen(source, held_out)
-        partitions = partition(training)
-        candidates = fit_candidates(training, training, partitions, plan, n_jobs=n_jobs)
-        totals += [
-            math.nan
-            if candidate.mixture is None
-            else log_likelihood(test, candidate.mixture(), n_jobs=n_jobs)
-            for candidate in candidates
-        ]
+        fits = fit_candidates(training, training, partition(training), plan, n_jobs=n_jobs)
+        for i, fit in enumerate(fits):
+            if failures[i] is None and fit.mixture is None:
+                failures[i] = f"without the rows of fold {number}, {fit.failure}"
+            if failures[i] is None and fit.mixture is not None:
+                totals[i] += log_likelihood(test, fit.mixture(), n_jobs=n_jobs)
         weight += test.total_weight
-    return [float(total) / weight for total in totals]
+    return [
+        replace(each, failure=failure, held_out=math.nan if failure else float(total) / weight)
+        for each, failure, total in zip(candidates, failures, totals, strict=True)
+    ]
 
 
 def _chosen(source: ArraySource, numbers: npt.NDArray[np.int64]) -> ArraySource:

@@ -91,6 +91,23 @@ def test_what_fails_is_recorded_and_not_chosen():
     assert failures[search.best_index_] == ""
 
 
+def test_what_fails_in_a_fold_is_recorded_and_not_chosen():
+    """Three rows of the second group are enough for a covariance, and two are not."""
+    rng = np.random.default_rng(0)
+    X = np.vstack([rng.normal(size=(40, 2)), 30.0 + rng.normal(size=(3, 2))])
+    folds = [(np.arange(1, 43), [0]), (np.arange(42), [42])]
+    search = MixtureSearch([1, 2], structures=["VVV"], criterion="log_likelihood", cv=folds).fit(X)
+    assert search.best_params_["n_components"] == 1
+    one, two = search.results_["failure"]
+    assert one == ""
+    assert "without the rows of fold 2" in two
+    assert "singular" in two
+    assert np.isnan(search.results_["held_out_log_likelihood"]).tolist() == [False, True]
+    assert np.isfinite(search.results_["bic"]).all()
+    with pytest.raises(ValueError, match="failed because without the rows of fold"):
+        clone(search).set_params(n_components=[2]).fit(X)
+
+
 def test_nothing_that_can_be_fitted_is_an_error():
     X = np.repeat([[0.0, 1.0], [2.0, 3.0]], 10, axis=0)
     with pytest.raises(ValueError, match="none of the mixtures could be fitted"):
