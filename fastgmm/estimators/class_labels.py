@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import narwhals
@@ -80,6 +81,11 @@ def check_labelled(
     ------
     ValueError
         If the rows or the classes are not possible.
+
+    Warns
+    -----
+    UserWarning
+        If -1 is one of more than two classes, and may have been meant for an unknown one.
     """
     if isinstance(y, str) and is_frame(X):
         frame = narwhals.from_native(X)
@@ -109,7 +115,18 @@ def check_labelled(
         )
     # Columns are read as floats, and so are integers beside what is missing.
     whole = semi_supervised or y is None or isinstance(y, str)
-    return LabelledRows(source, *_codes(values, classes, semi_supervised, whole))
+    found_classes, codes = _codes(values, classes, semi_supervised, whole)
+    numbers = found_classes.dtype.kind == "i"
+    # Of two classes, -1 often is one.
+    if classes is None and numbers and len(found_classes) > 2 and found_classes[0] == -1:
+        warnings.warn(
+            "y holds -1, which is taken for a class: use semi_supervised=True if it stands for "
+            "rows whose class is not known",
+            UserWarning,
+            # The caller of fit is three frames up: this one, fit and its decorator.
+            stacklevel=4,
+        )
+    return LabelledRows(source, found_classes, codes)
 
 
 def _column(y: Any) -> npt.NDArray[Any]:

@@ -261,6 +261,16 @@ def test_rows_of_unknown_class_help(labels):
     assert set(with_all.predict(X)) <= set(names.tolist())
 
 
+def test_a_class_that_looks_like_an_unknown_one_is_told_of(blobs):
+    X, y = blobs
+    y = np.where(np.arange(len(y)) % 2 == 0, y, -1)
+    with pytest.warns(UserWarning, match="y holds -1, which is taken for a class: .*semi_sup") as w:
+        classifier = GaussianMixtureClassifier(covariance_type="full").fit(X, y)
+    assert w[0].filename == __file__
+    assert classifier.classes_.tolist() == [-1, 0, 1, 2]
+    GaussianMixtureClassifier(covariance_type="full").fit(X, np.where(y == -1, -1, 1))  # two
+
+
 def test_components_of_one_class_each_are_the_semi_supervised_mixture():
     X, y = DATA["iris"]
     y = np.where(np.arange(len(y)) % 3 == 0, y, -1)
