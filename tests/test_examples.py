@@ -27,6 +27,7 @@ def run(name, *arguments):
     [
         "plot_classification.py",
         "plot_displays.py",
+        "plot_flights.py",
         "plot_missing_values.py",
         "plot_outliers.py",
         "plot_own_structure.py",
@@ -59,6 +60,7 @@ def test_every_example_is_tested():
     tested = {
         "plot_classification.py",
         "plot_displays.py",
+        "plot_flights.py",
         "plot_missing_values.py",
         "plot_outliers.py",
         "plot_own_structure.py",
