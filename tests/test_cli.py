@@ -280,6 +280,29 @@ def test_info_of_a_mixture_that_no_fit_made(folder):
     assert document["feature_names"] == COLUMNS[:2]
 
 
+def test_info_of_what_is_made_of_mixtures(folder):
+    iris = load_iris(as_frame=True)
+    names = iris.target_names[iris.target]
+    fastgmm.GaussianMixtureClassifier(covariance_type="VVE").fit(iris.data, names).save(
+        folder / "classes.fgm"
+    )
+    text = succeed("info", "classes.fgm", cwd=folder, run=in_process)
+    assert "classes   setosa (33.3%), versicolor (33.3%), virginica (33.3%)\n" in text
+    assert "\nclass virginica, " in text
+    assert "mean petal width (cm)" in text
+    document = json.loads(succeed("info", "classes.fgm", "--json", cwd=folder))
+    assert document["classes"] == list(iris.target_names)
+    assert [each["n_components"] for each in document["mixtures"]] == [1, 1, 1]
+
+    detector = fastgmm.GaussianMixtureOutlierDetector(2, random_state=0).fit(iris.data)
+    detector.save(folder / "detector.fgm")
+    text = succeed("info", "detector.fgm", cwd=folder, run=in_process)
+    assert f"threshold  log-density {detector.offset_:.6f}\n" in text
+    document = json.loads(succeed("info", "detector.fgm", "--json", cwd=folder))
+    assert document["threshold"] == detector.offset_
+    assert document["feature_names"] == iris.feature_names
+
+
 def test_info_of_a_table(folder):
     text = succeed("info", "iris.csv", cwd=folder, run=in_process)
     assert "rows     150" in text

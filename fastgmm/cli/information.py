@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.models import MODEL_SUFFIX, LoadedModel, load_model, noise_of, objective_name
+from fastgmm.cli.models import MODEL_SUFFIX, load_any, noise_of, objective_name
 from fastgmm.cli.output import print_columns, print_json, print_pairs, write
 from fastgmm.data.column_names import default_names
 
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 _MOST_MEANS = 8
 """Beyond so many features, means do not fit on a line, and only JSON has them."""
+
+_LEARNT = {
+    "threshold": "offset_",
+    "classes": "classes_",
+    "class_prior": "class_prior_",
+    "structure_shares": "structure_shares_",
+    "temperature": "temperature_",
+    "reject_below": "reject_below_",
+    "target_columns": "target_columns_",
+}
+"""What detectors, classifiers and regressors have learnt besides mixtures."""
 
 
 def info(
@@ -32,70 +43,119 @@ def info(
     """Describe a model, or the columns of data in one pass over them."""
     if len(files) == 1 and files[0].endswith(MODEL_SUFFIX):
         path = Path(files[0])
-        _describe_model(path, load_model(path), as_json)
+        model = load_any(path)
+        describe = _describe_mixture if hasattr(model, "weights_") else _describe_owner
+        describe(path, model, as_json)
     else:
         from fastgmm.data.summary import summarise_columns  # which takes a while
 
         _describe_table(files, *summarise_columns(files), as_json)
 
 
-def _describe_model(path: Path, stored: LoadedModel, as_json: bool) -> None:
-    model, names = stored.mixture, stored.feature_names
-    by_likelihood = hasattr(model, "bic")
-    objective, noise = objective_name(model), noise_of(model)
+def _names(model: Any) -> list[str] | None:
+    names = getattr(model, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def _mixture_document(mixture: Any) -> dict[str, Any]:
+    """Return all there is to say of a mixture."""
+    of_likelihood = objective_name(mixture).replace("-", "_")
+    fit = {
+        of_likelihood if hasattr(mixture, "bic") else "lower_bound": "lower_bound_",
+        "n_iter": "n_iter_",
+        "converged": "converged_",
+    }
+    return {
+        "type": type(mixture).__name__,
+        "n_components": len(mixture.weights_),
+        "n_features": mixture.n_features_in_,
+        "covariance_type": mixture.covariance_type,
+        **{name: getattr(mixture, attribute, None) for name, attribute in fit.items()},
+        "feature_names": _names(mixture),
+        "weights": mixture.weights_,
+        **noise_of(mixture),
+        "means": mixture.means_,
+        "covariances": mixture.covariances_,
+    }
+
+
+def _describe_mixture(path: Path, mixture: Any, as_json: bool) -> None:
     if as_json:
-        fit = {
-            objective.replace("-", "_") if by_likelihood else "lower_bound": "lower_bound_",
-            "n_iter": "n_iter_",
-            "converged": "converged_",
-        }
-        print_json(
-            {
-                "file": path,
-                "type": type(model).__name__,
-                "n_components": len(model.weights_),
-                "n_features": model.n_features_in_,
-                "covariance_type": model.covariance_type,
-                **{name: getattr(model, attribute, None) for name, attribute in fit.items()},
-                "feature_names": names,
-                "weights": model.weights_,
-                **noise,
-                "means": model.means_,
-                "covariances": model.covariances_,
-            }
-        )
+        print_json({"file": path, **_mixture_document(mixture)})
         return
     told = {}
-    if hasattr(model, "lower_bound_"):  # mixtures that were made from others have none
-        end = "converged" if model.converged_ else "not converged"
+    if hasattr(mixture, "lower_bound_"):  # mixtures that were made from others have none
+        end = "converged" if mixture.converged_ else "not converged"
         told = (
-            {objective: f"{model.lower_bound_:.6f} nats a row"}
-            if by_likelihood
-            else {"lower bound": f"{model.lower_bound_:.6f} nats"}
+            {objective_name(mixture): f"{mixture.lower_bound_:.6f} nats a row"}
+            if hasattr(mixture, "bic")
+            else {"lower bound": f"{mixture.lower_bound_:.6f} nats"}
         )
-        told["end"] = f"{end} after {model.n_iter_} iterations"
+        told["end"] = f"{end} after {mixture.n_iter_} iterations"
     print_pairs(
         {
             "file": path,
-            "model": f"{type(model).__name__}, {model.covariance_type}",
-            "components": len(model.weights_),
-            "features": model.n_features_in_,
+            "model": f"{type(mixture).__name__}, {mixture.covariance_type}",
+            "components": len(mixture.weights_),
+            "features": mixture.n_features_in_,
             **told,
         }
     )
-    titles = names or default_names(model.n_features_in_)
-    shown = titles if len(titles) <= _MOST_MEANS else ()
     write(["\n"])
+    _print_components(mixture)
+
+
+def _print_components(mixture: Any) -> None:
+    titles = _names(mixture) or default_names(mixture.n_features_in_)
+    shown = titles if len(titles) <= _MOST_MEANS else ()
+    noise = noise_of(mixture)
     print_columns(
         [
             ("component", "weight", *(f"mean {title}" for title in shown)),
             *(
                 (str(k), f"{weight:.4f}", *(f"{value:.6g}" for value in mean[: len(shown)]))
-                for k, (weight, mean) in enumerate(zip(model.weights_, model.means_, strict=True))
+                for k, (weight, mean) in enumerate(
+                    zip(mixture.weights_, mixture.means_, strict=True)
+                )
             ),
             *([("noise", f"{noise['noise_weight']:.4f}", *[""] * len(shown))] if noise else []),
         ]
     )
+
+
+def _describe_owner(path: Path, model: Any, as_json: bool) -> None:
+    """Describe a model that is made of one mixture, or of one for each class."""
+    kind, classes = type(model).__name__, getattr(model, "classes_", None)
+    mixtures = model.mixtures_ if classes is not None else [model.mixture_]
+    learnt = {
+        name: getattr(model, attribute)
+        for name, attribute in _LEARNT.items()
+        if hasattr(model, attribute)
+    }
+    if as_json:
+        print_json(
+            {
+                "file": path,
+                "type": kind,
+                "n_features": model.n_features_in_,
+                "feature_names": _names(model),
+                **learnt,
+                "mixtures": [_mixture_document(mixture) for mixture in mixtures],
+            }
+        )
+        return
+    pairs: dict[str, Any] = {"file": path, "model": kind, "features": model.n_features_in_}
+    if "threshold" in learnt:
+        pairs["threshold"] = f"log-density {learnt['threshold']:.6f}"
+    if classes is not None:
+        pairs["classes"] = ", ".join(
+            f"{name} ({prior:.1%})" for name, prior in zip(classes, model.class_prior_, strict=True)
+        )
+    print_pairs(pairs)
+    for i, mixture in enumerate(mixtures):
+        what = "mixture" if classes is None else f"class {classes[i]}"
+        write([f"\n{what}, {mixture.covariance_type}\n"])
+        _print_components(mixture)
 
 
 def _describe_table(

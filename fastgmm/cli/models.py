@@ -48,6 +48,26 @@ class LoadedModel:
     feature_names: Names
 
 
+def load_any(path: Path) -> Any:
+    """Load a fitted model of any kind.
+
+    Parameters
+    ----------
+    path : Path
+        A file that a command or ``save`` wrote.
+
+    Returns
+    -------
+    estimator
+        The model.
+    """
+    from fastgmm import load
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    return load(path)
+
+
 def load_model(path: Path, **parameters: Any) -> LoadedModel:
     """Load a fitted mixture.
 
@@ -63,11 +83,7 @@ def load_model(path: Path, **parameters: Any) -> LoadedModel:
     LoadedModel
         The mixture.
     """
-    from fastgmm import load
-
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
-    mixture = load(path)
+    mixture = load_any(path)
     if not hasattr(mixture, "weights_"):
         kind = type(mixture).__name__
         use = _COMMANDS.get(kind, "open it in Python with fastgmm.load")
@@ -93,11 +109,9 @@ def load_detector(path: Path, **parameters: Any) -> tuple[GaussianMixtureOutlier
     feature_names : tuple of str or None
         These.
     """
-    from fastgmm import GaussianMixtureOutlierDetector, load
+    from fastgmm import GaussianMixtureOutlierDetector
 
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
-    detector = load(path)
+    detector = load_any(path)
     if not isinstance(detector, GaussianMixtureOutlierDetector):
         raise ValueError(
             f"{str(path)!r} holds a {type(detector).__name__}, and detect uses outlier detectors: "
@@ -126,11 +140,9 @@ def load_classifier(path: Path, **parameters: Any) -> tuple[GaussianMixtureClass
     feature_names : tuple of str or None
         These.
     """
-    from fastgmm import GaussianMixtureClassifier, load
+    from fastgmm import GaussianMixtureClassifier
 
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
-    classifier = load(path)
+    classifier = load_any(path)
     if not isinstance(classifier, GaussianMixtureClassifier):
         raise ValueError(
             f"{str(path)!r} holds a {type(classifier).__name__}, and classify uses classifiers: "
