@@ -11,6 +11,8 @@ from fastgmm.inference import passes
 from fastgmm.inference.hierarchical import agglomerate
 from fastgmm.inference.imputation import impute_blocks
 from fastgmm.inference.kmeans import fit_kmeans
+from fastgmm.inference.small_fits import fit_small
+from fastgmm.inference.stacked_em import RowSets, stacked_statistics
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.structures import STRUCTURE_NAMES, structure
@@ -25,8 +27,8 @@ _SPREADS = {np.float64: (1.0,), np.float32: (1.0, 1e-20)}
 def compile_kernels(*, n_jobs: int | None = None) -> int:
     """Run each pass once on a handful of rows of each type, so that numba compiles and caches it.
 
-    So is agglomeration, which is no pass. Later processes load what was compiled from numba's
-    cache.
+    So are agglomeration and the kernels that fit many small mixtures at once, which are no passes.
+    Later processes load what was compiled from numba's cache.
 
     Parameters
     ----------
@@ -60,6 +62,12 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
     rows = random.standard_normal((_N_ROWS, 2))
     agglomerate(rows, structure="VVV")
     agglomerate(rows, structure="EEE")  # which has a kernel of its own
+    source = ArraySource(rows)
+    one_cluster = np.zeros(_N_ROWS, dtype=np.int64)
+    fit_small(source, [(structure("VVV"), 1)], {1: one_cluster}, tol=1.0, max_iter=1, n_jobs=n_jobs)
+    stacked_statistics(
+        RowSets.separate(rows[None]), _parameters(source, False, n_jobs), n_jobs=n_jobs
+    )
     return n_run
 
 

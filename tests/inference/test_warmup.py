@@ -9,7 +9,7 @@ import pytest
 USE_EVERYTHING = """
 import warnings
 import numpy as np
-from fastgmm import GaussianMixture, KMeans
+from fastgmm import GaussianMixture, KMeans, MixtureSearch, bootstrap_parameters
 from fastgmm.inference.initialisation import INIT_METHODS
 from tests.structures import ANY_FEATURES
 
@@ -29,6 +29,8 @@ for dtype in (np.float32, np.float64):
             mixture.predict(X), mixture.icl(X), mixture.impute(X), mixture.impute(X, n_draws=2)
         X[np.isnan(X)] = 0
         KMeans(3, n_init=1).fit(X).transform(X)
+        search = MixtureSearch(2).fit(X[:, :2])
+        bootstrap_parameters(search.best_estimator_, X[:, :2], n_resamples=2, random_state=0)
 """
 
 
