@@ -65,6 +65,7 @@ class ArrowFile(_ArrowTable):
         self._path = path
         self.origin = repr(str(path))
         self.stamp = FileStamp.of(path)
+        self.errors = (pyarrow.ArrowException,)
         self._cut_short = ""
         try:
             with self._opened(None) as reader:
@@ -149,6 +150,7 @@ class ArrowStream(_ArrowTable):
         self.origin = stream.origin
         self.replayable = stream.replayable
         self.stamp = stream.stamp
+        self.errors = (pyarrow.ArrowException,)
         try:
             with pyarrow.ipc.open_stream(pyarrow.py_buffer(stream.head())) as reader:
                 self._note_schema(reader.schema)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.arrow_columns import reason_of
 from fastgmm.data.batch import Batch
 from fastgmm.data.carried_columns import CarriedColumns
 from fastgmm.data.column_names import name_list
@@ -194,10 +195,11 @@ class FileSource(StreamSource):
             file.check_unchanged()
 
     def _pieces(self, file: TableFile, names: Sequence[str], damage: Damage) -> Iterator[Piece]:
+        errors: tuple[type[Exception], ...] = (OSError, EOFError, *file.errors)
         try:
             yield from file.pieces(names, self.block_rows, self.selection.filter, damage)
-        except (OSError, EOFError) as error:
-            damage.report(file.origin, error)
+        except errors as error:
+            damage.report(file.origin, reason_of(error))
 
     def _identity(self) -> dict[str, Any]:
         """Return what tells the files from others."""

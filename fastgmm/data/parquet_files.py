@@ -53,11 +53,12 @@ class ParquetFile(TableFile):
         self.origin = repr(str(path))
         self._partitions = dict(partitions or {})
         self.stamp = FileStamp.of(path)
+        self.errors = (import_pyarrow("reading Parquet").ArrowException,)
         try:
             with self._opened() as file:
                 self._schema = file.schema_arrow.remove_metadata()
                 self.n_rows = file.metadata.num_rows
-        except (import_pyarrow("reading Parquet").ArrowException, OSError) as error:
+        except (*self.errors, OSError) as error:
             raise DataError(f"cannot read {self.origin} as Parquet: {reason_of(error)}") from error
         own = schema_columns(self.origin, self._schema)
         names = {column.name for column in own}

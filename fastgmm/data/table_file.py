@@ -121,6 +121,8 @@ class TableFile(ABC):
         Whether values lie together column by column rather than row by row.
     stamp : FileStamp or None
         What it was when it was opened; None for what is no file, and may change unnoticed.
+    errors : tuple of type
+        What the library that reads it raises, besides OSError, where the file is damaged.
     """
 
     kind: str
@@ -131,6 +133,7 @@ class TableFile(ABC):
     replayable: bool = True
     by_columns: bool = False
     stamp: FileStamp | None = None
+    errors: tuple[type[Exception], ...] = ()
 
     @property
     def notices_changes(self) -> bool:

@@ -80,6 +80,20 @@ def test_files_that_are_cut_short_during_a_pass(path):
             pass
 
 
+def test_files_that_are_emptied_just_before_they_are_read(path):
+    source = open_data(path)
+    (file,) = source.files
+    pieces = file.pieces
+
+    def emptied(*arguments):
+        path.write_bytes(b"")
+        return pieces(*arguments)
+
+    file.pieces = emptied
+    with pytest.raises(DataError, match="changed since it was opened"):
+        all_rows(source)
+
+
 def test_first_of_the_passes_sees_what_was_opened(path):
     source = open_data(path)
     path.write_bytes(b"")
