@@ -68,6 +68,19 @@ def test_csv_to_csv(folder):
     np.testing.assert_array_equal(after[NAMES], expected())
 
 
+def test_from_csv_to_csv_other_columns_keep_every_digit(folder):
+    before = pd.read_csv(folder / "rows.csv")
+    texts = [str(2**60 + i) if i % 2 else f"00{i}.50" for i in range(150)]
+    before.assign(id=texts, none="").to_csv(folder / "ids.csv", index=False)
+    printed = succeed("impute", "ids.csv", "-m", "model.fgm", cwd=folder)
+    after = pd.read_csv(io.StringIO(printed), dtype=str, keep_default_na=False)
+    assert list(after["id"]) == texts
+    assert list(after["kind"])[:3] == ["setosa, wild", "", 'the "other"']
+    assert set(after["none"]) == {""}
+    succeed("impute", "ids.csv", "-m", "model.fgm", "-o", "ids.parquet", cwd=folder)
+    assert pd.read_parquet(folder / "ids.parquet")["id"].dtype == float
+
+
 def test_a_stream_to_standard_output(folder, monkeypatch):
     text = (folder / "rows.csv").read_bytes()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))

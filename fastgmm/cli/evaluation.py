@@ -134,9 +134,10 @@ def _carried(rows: Source, output: Path | None) -> CarriedColumns:
 
     if not isinstance(rows, FileSource):
         return CarriedColumns((), ())
-    as_numbers = output is not None and output.suffix.lower() == ".npy"
+    suffix = ".csv" if output is None else output.suffix.lower()
+    as_numbers = suffix == ".npy"
     try:
-        return rows.carry(as_numbers=as_numbers)
+        return rows.carry(as_numbers=as_numbers, as_text=suffix == ".csv")
     except DataError as error:
         if not as_numbers:
             raise

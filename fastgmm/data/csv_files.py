@@ -42,6 +42,7 @@ class CsvFile(TableFile):
 
     kind = "CSV"
     by_columns = True
+    _kept_as_text: frozenset[str] = frozenset()
 
     def __init__(self, stream: ByteStream) -> None:
         pyarrow = import_pyarrow("reading CSV")
@@ -65,6 +66,10 @@ class CsvFile(TableFile):
             column._replace(dtype=None if column.dtype is None else np.dtype(np.float64))
             for column in schema_columns(self.origin, self._schema)
         )
+
+    def keep_text(self, names: Sequence[str]) -> None:
+        """Read columns from now on as they stand in the file."""
+        self._kept_as_text = frozenset(names)
 
     def check_filter(self, rows_wanted: Any) -> None:
         """Make sure that the file has the columns of a condition."""
@@ -130,6 +135,8 @@ class CsvFile(TableFile):
             kind = self._schema.field(name).type
             is_number = name in numeric and not pyarrow.types.is_boolean(kind)
             types[name] = pyarrow.float64() if is_number else kind
+            if name in self._kept_as_text:
+                types[name] = pyarrow.string()
         return types
 
     def _table(self, text: Any, types: Mapping[str, Any], on_malformed: Any) -> Any:

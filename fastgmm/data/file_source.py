@@ -87,7 +87,11 @@ class FileSource(StreamSource):
         self._stays_the_same = self.replayable and all(file.notices_changes for file in files)
 
     def carry(
-        self, names: Sequence[str] | None = None, *, as_numbers: bool = False
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        as_numbers: bool = False,
+        as_text: bool = False,
     ) -> CarriedColumns:
         """Let passes from now on hand over columns that are no features, too.
 
@@ -97,6 +101,9 @@ class FileSource(StreamSource):
             Which; None for all.
         as_numbers : bool, default=False
             Whether they are wanted as float64, not as the files have them.
+        as_text : bool, default=False
+            Whether columns of text files are wanted as the text that they are, of which no digit
+            is lost.
 
         Returns
         -------
@@ -137,6 +144,8 @@ class FileSource(StreamSource):
                     )
             if as_numbers:
                 common_dtype(file.origin, [found[name] for name in carried])
+            if as_text:
+                file.keep_text(carried)
         # Each pass reads the files, for blocks that are kept are without these columns.
         self._kept, self._stays_the_same = None, False
         self._carried_as_numbers = as_numbers

@@ -167,6 +167,15 @@ class TableFile(ABC):
         """Return what tells the file from others, in values that JSON knows."""
         return {"name": self.origin} if self.stamp is None else self.stamp.identity()
 
+    def keep_text(self, names: Sequence[str]) -> None:  # noqa: B027
+        """Read columns from now on as the text they stand in the file as, if it is of text.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The columns.
+        """
+
     def check_filter(self, rows_wanted: Any) -> None:  # noqa: ARG002
         """Make sure that the file's rows can be filtered by a condition.
 
