@@ -85,7 +85,7 @@ def check_labelled(
     Warns
     -----
     UserWarning
-        If -1 is one of more than two classes, and may have been meant for an unknown one.
+        If the classes are -1, 0, 1 and perhaps more, so that -1 may have been meant for unknown ones.
     """
     if isinstance(y, str) and is_frame(X):
         frame = narwhals.from_native(X)
@@ -116,9 +116,9 @@ def check_labelled(
     # Columns are read as floats, and so are integers beside what is missing.
     whole = semi_supervised or y is None or isinstance(y, str)
     found_classes, codes = _codes(values, classes, semi_supervised, whole)
-    numbers = found_classes.dtype.kind == "i"
-    # Of two classes, -1 often is one.
-    if classes is None and numbers and len(found_classes) > 2 and found_classes[0] == -1:
+    # -1 followed by 0 and 1 looks like classes from 0 on, not all of them known.
+    counted = found_classes.dtype.kind == "i" and found_classes[:3].tolist() == [-1, 0, 1]
+    if classes is None and counted and not semi_supervised:
         warnings.warn(
             "y holds -1, which is taken for a class: use semi_supervised=True if it stands for "
             "rows whose class is not known",
