@@ -85,7 +85,7 @@ def check_labelled(
     Warns
     -----
     UserWarning
-        If the classes are -1, 0, 1 and perhaps more, so that -1 may have been meant for unknown ones.
+        If the classes are -1, 0, 1 and perhaps more: -1 may have been meant for unknown ones.
     """
     if isinstance(y, str) and is_frame(X):
         frame = narwhals.from_native(X)
