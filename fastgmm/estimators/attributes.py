@@ -169,6 +169,29 @@ def gaussians_from_attributes(estimator: Any, purpose: str) -> MixtureParameters
     return parameters_from_attributes(estimator, estimator._structure())
 
 
+def components_from_attributes(estimator: Any) -> MixtureParameters:
+    """Return the components that the attributes of a fitted mixture describe, without noise.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture or the like
+        Whose attributes to read.
+
+    Returns
+    -------
+    MixtureParameters
+        The components, with the weights that they have beside the noise.
+
+    Raises
+    ------
+    NotFittedError
+        If the mixture is not fitted.
+    """
+    check_is_fitted(estimator, "means_")
+    found = parameters_from_attributes(estimator, estimator._structure())
+    return found.of(slice(len(estimator.means_)))
+
+
 def _with_noise(gaussians: MixtureParameters, estimator: Any) -> MixtureParameters:
     """Return a mixture with the noise that the attributes describe, the weights as they are."""
     share, log_volume = estimator.noise_weight_, estimator.noise_log_volume_

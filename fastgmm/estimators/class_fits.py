@@ -22,7 +22,7 @@ from fastgmm.inference.class_mixtures import single_components, weighted_classes
 from fastgmm.inference.degeneracy import regularisation_for
 from fastgmm.inference.labelled_start import fewest_rows
 from fastgmm.inference.passes import labelled_statistics, source_moments
-from fastgmm.inference.stacked_em import stacked, unstacked
+from fastgmm.inference.stacked_em import stacked
 from fastgmm.inference.structure_choice import (
     averaged_classes,
     fit_structures,
@@ -359,21 +359,14 @@ def _common_start(
         ]
     )
     separate = stacked(mixtures)
-    covariances = separate.covariances()
-    axes = (slice(None),) + (None,) * (covariances.ndim - 1)
-    statistics = SufficientStatistics(
-        reference=separate.means,
-        counts=counts,
-        first=np.zeros_like(separate.means),
-        second=counts[axes] * covariances,
-        log_likelihood=np.nan,
-        weight=float(counts.sum()),
+    statistics = SufficientStatistics.from_covariances(
+        counts, separate.means, separate.covariances()
     )
     together = kind.solve(statistics, Regularisation.none(separate.n_features))
     ends = np.cumsum([each.n_components for each in mixtures])
     return [
         replace(
-            unstacked(together, slice(int(end) - each.n_components, int(end))),
+            together.of(slice(int(end) - each.n_components, int(end))),
             log_weights=each.log_weights,
         )
         for end, each in zip(ends, mixtures, strict=True)
@@ -402,13 +395,10 @@ def _start_statistics(
     else:
         moments = source_moments(rows.source, diagonal=kind.is_diagonal, n_jobs=estimator.n_jobs)
         covariances[few] = moments.covariances()[0]
-    axes = (slice(None),) + (None,) * (covariances.ndim - 1)
-    return replace(
-        statistics,
-        reference=statistics.means(),
-        first=np.zeros_like(statistics.first),
-        second=statistics.counts[axes] * covariances,
+    spread = SufficientStatistics.from_covariances(
+        statistics.counts, statistics.means(), covariances
     )
+    return replace(spread, log_likelihood=statistics.log_likelihood, weight=statistics.weight)
 
 
 def _class_mixture(

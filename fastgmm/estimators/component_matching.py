@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils.validation import check_is_fitted
 
-from fastgmm.estimators.attributes import parameters_from_attributes
+from fastgmm.estimators.attributes import components_from_attributes, parameters_from_attributes
 from fastgmm.estimators.evaluation import MixtureEvaluation
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.marginals import mixture_like
 from fastgmm.inference.divergences import gaussian_divergences
 from fastgmm.inference.transport import squared_distances
-from fastgmm.model.noise import UniformNoise, without_noise
+from fastgmm.model.noise import UniformNoise
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray
 
@@ -70,7 +70,7 @@ def match_components(
     >>> bool((aligned.predict(X) == a.predict(X)).all())
     True
     """
-    ours, theirs = _components(a), _components(b)
+    ours, theirs = components_from_attributes(a), components_from_attributes(b)
     if ours.means.shape != theirs.means.shape:
         raise ValueError(
             "match_components takes two mixtures of the same numbers of components and features, "
@@ -117,23 +117,10 @@ def reorder_components(mixture: MixtureEvaluation, order: ArrayLike) -> Gaussian
     if hasattr(mixture, "noise_weight_"):
         noise = UniformNoise(float(vars(mixture)["noise_log_volume_"]))
         rows = np.append(rows, K)
-    turned = MixtureParameters(
-        log_weights=parameters.log_weights[rows],
-        means=parameters.means[rows],
-        whiteners=parameters.whiteners[rows],
-        log_normalisers=parameters.log_normalisers[rows],
-    )
-    reordered = mixture_like(mixture, turned, mixture._structure(), noise)
+    reordered = mixture_like(mixture, parameters.of(rows), mixture._structure(), noise)
     known: dict[str, Any] = vars(mixture)
     reordered.__dict__.update({name: known[name] for name in _OF_THE_FIT if name in known})
     return reordered
-
-
-def _components(mixture: Any) -> MixtureParameters:
-    """Return the components of a mixture, without noise."""
-    check_is_fitted(mixture, "means_")
-    parameters = parameters_from_attributes(mixture, mixture._structure())
-    return without_noise(parameters) if hasattr(mixture, "noise_weight_") else parameters
 
 
 def _costs(a: MixtureParameters, b: MixtureParameters, cost: Cost) -> FloatArray:

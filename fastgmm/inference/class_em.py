@@ -24,7 +24,7 @@ from fastgmm.inference.class_mixtures import (
     with_matrices,
 )
 from fastgmm.inference.passes import mixture_statistics
-from fastgmm.inference.stacked_em import stacked, unstacked
+from fastgmm.inference.stacked_em import stacked
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
@@ -217,7 +217,7 @@ class _ClassRows:
         else:
 
             def begin(kind: CovarianceStructure, place: slice) -> MixtureParameters | None:
-                return unstacked(before, place) if kind.is_diagonal == plan.is_diagonal else None
+                return before.of(place) if kind.is_diagonal == plan.is_diagonal else None
 
             solved = stacked(
                 [
@@ -248,7 +248,7 @@ class _ClassRows:
         priors = np.array([current.weights[place].sum() for place in self.places])
         mixtures = []
         for place, prior in zip(self.places, priors, strict=True):
-            own = unstacked(current, place)
+            own = current.of(place)
             if prior > 0.0:
                 own = replace(own, log_weights=own.log_weights - np.log(prior))
             mixtures.append(own)
@@ -294,12 +294,5 @@ def _stacked(statistics: list[SufficientStatistics]) -> SufficientStatistics:
 
 def _some(statistics: SufficientStatistics, place: slice) -> SufficientStatistics:
     """Return the statistics of some components, as those of a mixture of their own."""
-    counts = statistics.counts[place]
-    return replace(
-        statistics,
-        reference=statistics.reference[place],
-        counts=counts,
-        first=statistics.first[place],
-        second=statistics.second[place],
-        weight=float(counts.sum()),
-    )
+    own = statistics.of(place)
+    return replace(own, weight=float(own.counts.sum()))

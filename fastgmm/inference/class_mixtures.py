@@ -17,7 +17,6 @@ from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.inference.incomplete import pieces
 from fastgmm.inference.passes import labelled_statistics, log_density
-from fastgmm.inference.stacked_em import unstacked
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
 
@@ -169,7 +168,7 @@ def single_components(parameters: MixtureParameters) -> list[MixtureParameters]:
     alone = replace(
         parameters, log_weights=np.where(np.isneginf(parameters.log_weights), -np.inf, 0.0)
     )
-    return [unstacked(alone, slice(k, k + 1)) for k in range(parameters.n_components)]
+    return [alone.of(slice(k, k + 1)) for k in range(parameters.n_components)]
 
 
 def expected_log_likelihood(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,6 @@ def component_log_densities(
     """
     densities = np.empty((source.n_samples, parameters.n_components), source.dtype)
     for k in range(parameters.n_components):
-        alone = MixtureParameters(
-            log_weights=np.zeros(1),
-            means=parameters.means[k : k + 1],
-            whiteners=parameters.whiteners[k : k + 1],
-            log_normalisers=parameters.log_normalisers[k : k + 1],
-        )
+        alone = replace(parameters.of(slice(k, k + 1)), log_weights=np.zeros(1))
         densities[:, k] = log_density(source, alone, n_jobs=n_jobs)
     return densities

@@ -8,7 +8,7 @@ ICCV, and Do (2003), IEEE Signal Processing Letters 10.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -205,11 +205,5 @@ def _variational_bound(
 
 def _with_weight(parameters: MixtureParameters) -> MixtureParameters:
     """Return a mixture without components of weight 0, with weights that sum to 1."""
-    kept = np.isfinite(parameters.log_weights)
-    logs = parameters.log_weights[kept]
-    return MixtureParameters(
-        log_weights=logs - logsumexp(logs),
-        means=parameters.means[kept],
-        whiteners=parameters.whiteners[kept],
-        log_normalisers=parameters.log_normalisers[kept],
-    )
+    kept = parameters.of(np.isfinite(parameters.log_weights))
+    return replace(kept, log_weights=kept.log_weights - logsumexp(kept.log_weights))

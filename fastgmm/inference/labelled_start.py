@@ -142,11 +142,5 @@ class LabelledComponents(NamedTuple):
         counts = found.counts[order]
         reference = found.means()[order]
         reference[labelled] = means[labelled]
-        axes = (slice(None),) + (None,) * (covariances.ndim - 1)
-        return replace(
-            found,
-            reference=reference,
-            counts=counts,
-            first=np.zeros_like(reference),
-            second=counts[axes] * covariances,
-        )
+        spread = SufficientStatistics.from_covariances(counts, reference, covariances)
+        return replace(spread, log_likelihood=found.log_likelihood, weight=found.weight)

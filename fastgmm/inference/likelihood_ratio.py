@@ -37,7 +37,6 @@ from fastgmm.inference.stacked_em import (
     components_of,
     solve_stack,
     stacked,
-    unstacked,
 )
 from fastgmm.inference.survey import survey
 from fastgmm.model.parameters import MixtureParameters
@@ -131,7 +130,7 @@ def best_larger_fits(
     n_components = nulls.n_components // len(sources)
     source_of, begun = [], []
     for i, source in enumerate(sources):
-        null = unstacked(nulls, components_of(np.array([i]), n_components))
+        null = nulls.of(components_of(np.array([i]), n_components))
         statistics = mixture_statistics(source, null, n_jobs=settings.n_jobs)
         found: list[MixtureParameters] = []
         # Without regularisation, a start may have a component that is singular.
@@ -282,7 +281,7 @@ def split_starts(
         K + 1,
         regularisation,
     )
-    return [unstacked(starts, components_of(np.array([i]), K + 1)) for i in range(len(split))]
+    return [starts.of(components_of(np.array([i]), K + 1)) for i in range(len(split))]
 
 
 def _random_starts(
@@ -314,7 +313,7 @@ def _random_starts(
 def _doubled(parameters: MixtureParameters) -> MixtureParameters:
     """Return the same mixture with its first component in two equal parts."""
     places = np.append(np.arange(parameters.n_components), 0)
-    doubled = unstacked(parameters, places)
+    doubled = parameters.of(places)
     log_weights = doubled.log_weights.copy()
     log_weights[[0, -1]] -= math.log(2.0)
     return replace(doubled, log_weights=log_weights)

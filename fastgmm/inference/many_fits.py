@@ -17,7 +17,6 @@ from fastgmm.inference.stacked_em import (
     components_of,
     fit_stack,
     stacked,
-    unstacked,
 )
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import IllDefinedCovarianceError, Regularisation
@@ -82,7 +81,7 @@ class ManyFits:
         """Return some of the fits."""
         n_components = self.parameters.n_components // len(self.failed)
         return ManyFits(
-            unstacked(self.parameters, components_of(mixtures, n_components)),
+            self.parameters.of(components_of(mixtures, n_components)),
             self.log_likelihoods[mixtures],
             self.converged[mixtures],
             self.failed[mixtures],
@@ -139,7 +138,7 @@ def fit_each(
         found = [
             _fit_alone(
                 sources[source_of[m]],
-                unstacked(starts, components_of(np.array([m]), n_components)),
+                starts.of(components_of(np.array([m]), n_components)),
                 settings,
             )
             for m in range(n_mixtures)
@@ -165,7 +164,7 @@ def fit_each(
         if fit.sound[m]:
             found.append(together.of(one))
         else:
-            start = unstacked(starts, components_of(one, n_components))
+            start = starts.of(components_of(one, n_components))
             found.append(_fit_alone(sources[source_of[m]], start, settings))
     return _joined(found)
 

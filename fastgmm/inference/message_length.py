@@ -196,13 +196,8 @@ def wide_start(
     variances = source_moments(rows, diagonal=True).variances()[0] * _START_SHARE
     second = variances if structure.is_diagonal else np.diag(variances)
     means = rows.rows(chosen).astype(np.float64)
-    statistics = SufficientStatistics(
-        reference=means,
-        counts=np.ones(n_components),
-        first=np.zeros_like(means),
-        second=np.repeat(second[None], n_components, axis=0),
-        log_likelihood=math.nan,
-        weight=float(n_components),
+    statistics = SufficientStatistics.from_covariances(
+        np.ones(n_components), means, np.repeat(second[None], n_components, axis=0)
     )
     return structure.solve(statistics, regularisation)
 

@@ -130,16 +130,6 @@ def stacked(mixtures: list[MixtureParameters]) -> MixtureParameters:
     )
 
 
-def unstacked(parameters: MixtureParameters, components: IndexArray | slice) -> MixtureParameters:
-    """Return some of the components of a stack, with the weights that they have there."""
-    return MixtureParameters(
-        parameters.log_weights[components],
-        parameters.means[components],
-        parameters.whiteners[components],
-        parameters.log_normalisers[components],
-    )
-
-
 def components_of(mixtures: IndexArray, n_components: int) -> IndexArray:
     """Return where the components of some mixtures of a stack are."""
     places: IndexArray = (mixtures[:, None] * n_components + np.arange(n_components)).ravel()
@@ -351,9 +341,9 @@ def fit_stack(
             if not len(left) or iteration == max_iter:
                 break
             places = components_of(left, K)
-            statistics = _some(statistics, places)
+            statistics = statistics.of(places)
             current, solved = _solve_sound(
-                structure, statistics, K, regularisation, unstacked(current, places)
+                structure, statistics, K, regularisation, current.of(places)
             )
             going = going[left]
             sound[going[~solved]] = False
@@ -382,9 +372,7 @@ def _solve_sound(
             places = components_of(np.array([m]), n_components)
             try:
                 mixtures.append(
-                    structure.solve(
-                        _some(statistics, places), regularisation, unstacked(before, places)
-                    )
+                    structure.solve(statistics.of(places), regularisation, before.of(places))
                 )
             except IllDefinedCovarianceError:
                 continue
@@ -403,19 +391,9 @@ def _solve_each(
     mixtures = []
     for first in range(0, statistics.n_components, n_components):
         places = slice(first, first + n_components)
-        own = None if before is None else unstacked(before, places)
-        mixtures.append(structure.solve(_some(statistics, places), regularisation, own))
+        own = None if before is None else before.of(places)
+        mixtures.append(structure.solve(statistics.of(places), regularisation, own))
     return stacked(mixtures)
-
-
-def _some(statistics: SufficientStatistics, components: IndexArray | slice) -> SufficientStatistics:
-    return replace(
-        statistics,
-        reference=statistics.reference[components],
-        counts=statistics.counts[components],
-        first=statistics.first[components],
-        second=statistics.second[components],
-    )
 
 
 def _keep(

@@ -334,21 +334,12 @@ def _without_fold(
 ) -> SufficientStatistics:
     """Return the statistics of each class over all folds but one."""
     n_classes = len(factors)
-    others = [f for f in range(N_FOLDS) if f != fold]
-
-    def of(f: int) -> SufficientStatistics:
-        part = slice(f * n_classes, (f + 1) * n_classes)
-        return replace(
-            in_folds,
-            reference=in_folds.reference[part],
-            counts=in_folds.counts[part],
-            first=in_folds.first[part],
-            second=in_folds.second[part],
-        )
-
-    total = of(others[0])
-    for f in others[1:]:
-        total = total + of(f)
+    first, *others = (
+        in_folds.of(slice(f * n_classes, (f + 1) * n_classes)) for f in range(N_FOLDS) if f != fold
+    )
+    total = first
+    for other in others:
+        total = total + other
     total = total.about(total.means())
     return weighted_classes(total, factors)
 

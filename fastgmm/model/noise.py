@@ -66,28 +66,15 @@ def without_noise(parameters: MixtureParameters) -> MixtureParameters:
 
     The weights sum to 1 again, unless all of them are 0.
     """
-    kept = slice(-1)
-    total = parameters.weights[kept].sum()
-    return MixtureParameters(
-        log_weights=parameters.log_weights[kept] - (math.log(total) if total > 0.0 else 0.0),
-        means=parameters.means[kept],
-        whiteners=parameters.whiteners[kept],
-        log_normalisers=parameters.log_normalisers[kept],
-    )
+    kept = parameters.of(slice(-1))
+    total = kept.weights.sum()
+    return replace(kept, log_weights=kept.log_weights - (math.log(total) if total > 0.0 else 0.0))
 
 
 def statistics_without_noise(
     statistics: SufficientStatistics,
 ) -> tuple[SufficientStatistics, float]:
     """Return the statistics of all components but the last, the noise, and its share of all."""
-    kept = slice(-1)
     total = statistics.counts.sum()
     share = float(statistics.counts[-1] / total) if total > 0.0 else 0.0
-    others = replace(
-        statistics,
-        reference=statistics.reference[kept],
-        counts=statistics.counts[kept],
-        first=statistics.first[kept],
-        second=statistics.second[kept],
-    )
-    return others, share
+    return statistics.of(slice(-1)), share

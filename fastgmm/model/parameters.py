@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import lapack
 
 from fastgmm.model.statistics import FloatArray
@@ -58,6 +60,26 @@ class MixtureParameters:
     def weights(self) -> FloatArray:
         """Weights, shape (n_components,)."""
         return np.exp(self.log_weights)
+
+    def of(self, components: npt.NDArray[Any] | slice) -> MixtureParameters:
+        """Return some of the components, in the order given, with the weights that they have here.
+
+        Parameters
+        ----------
+        components : ndarray of int or bool, or slice
+            Which of them.
+
+        Returns
+        -------
+        MixtureParameters
+            These.
+        """
+        return MixtureParameters(
+            self.log_weights[components],
+            self.means[components],
+            self.whiteners[components],
+            self.log_normalisers[components],
+        )
 
     @classmethod
     def from_whiteners(

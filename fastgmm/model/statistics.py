@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +97,58 @@ class SufficientStatistics:
             second=left.second + right.second,
             log_likelihood=left.log_likelihood + right.log_likelihood,
             weight=left.weight + right.weight,
+        )
+
+    def of(self, components: npt.NDArray[Any] | slice) -> SufficientStatistics:
+        """Return the statistics of some of the components; log-likelihood and weight stay.
+
+        Parameters
+        ----------
+        components : ndarray of int or bool, or slice
+            Which of them.
+
+        Returns
+        -------
+        SufficientStatistics
+            Theirs.
+        """
+        return replace(
+            self,
+            reference=self.reference[components],
+            counts=self.counts[components],
+            first=self.first[components],
+            second=self.second[components],
+        )
+
+    @classmethod
+    def from_covariances(
+        cls, counts: FloatArray, means: FloatArray, covariances: FloatArray
+    ) -> SufficientStatistics:
+        """Return the statistics of components whose points are spread in a given way.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_components,)
+            How much weight the points of each have, which adds up to that of all rows.
+        means : ndarray of shape (n_components, n_features)
+            Their means, which become the references.
+        covariances : ndarray of shape (n_components, n_features, n_features) or \
+                (n_components, n_features)
+            Their covariances, or variances.
+
+        Returns
+        -------
+        SufficientStatistics
+            The statistics, with no log-likelihood.
+        """
+        axes = (slice(None),) + (None,) * (covariances.ndim - 1)
+        return cls(
+            reference=means,
+            counts=counts,
+            first=np.zeros_like(means),
+            second=counts[axes] * covariances,
+            log_likelihood=math.nan,
+            weight=float(counts.sum()),
         )
 
     def scaled(self, factor: float) -> SufficientStatistics:

@@ -100,10 +100,11 @@ def project(
         If there are no such columns, or more than can be drawn.
     """
     from fastgmm.data.column_names import default_names
+    from fastgmm.estimators.attributes import components_from_attributes
     from fastgmm.estimators.validation import check_source
 
     mixture = fitted_mixture(estimator)
-    parameters = _gaussian_components(mixture)
+    parameters = components_from_attributes(mixture)
     names = tuple(getattr(mixture, "feature_names_in_", default_names(parameters.n_features)))
     chosen = _column_numbers(columns, names, at_most)
     drawn = Projection(parameters, names).of(chosen)
@@ -151,20 +152,6 @@ def fitted_mixture(estimator: Any) -> Any:
             "outlier detector or MixtureSearch"
         )
     return estimator
-
-
-def _gaussian_components(mixture: Any) -> MixtureParameters:
-    """Return a mixture without its noise, the weights as they are."""
-    from fastgmm.estimators.attributes import parameters_from_attributes
-
-    found = parameters_from_attributes(mixture, mixture._structure())
-    kept = slice(len(mixture.means_))
-    return MixtureParameters(
-        found.log_weights[kept],
-        found.means[kept],
-        found.whiteners[kept],
-        found.log_normalisers[kept],
-    )
 
 
 def _column_numbers(columns: Columns | None, names: tuple[str, ...], at_most: int) -> list[int]:

@@ -147,6 +147,16 @@ def test_fewer_rows_than_components_raise_what_scikit_learn_raises():
     assert "n_samples=3 should be >= n_clusters=4" in str(ours)
 
 
+class FirstRow:
+    """An initialization that returns too few centers."""
+
+    def __call__(self, X, **_):
+        return X[:1]
+
+    def __repr__(self):
+        return "FirstRow()"
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -161,7 +171,7 @@ def test_fewer_rows_than_components_raise_what_scikit_learn_raises():
         {"init": np.zeros((3, 3))},
         {"init": np.zeros((2, 2))},
         {"init": np.full((2, 3), np.nan)},
-        {"init": lambda X, **_: X[:1]},
+        {"init": FirstRow()},
         {"init": rows()[:2], "n_init": 5},
     ],
     ids=str,

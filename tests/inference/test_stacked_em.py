@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastgmm.data.array import ArraySource
 from fastgmm.inference.em import fit_em
 from fastgmm.inference.initialisation import initialise
-from fastgmm.inference.stacked_em import RowSets, components_of, fit_stack, stacked, unstacked
+from fastgmm.inference.stacked_em import RowSets, components_of, fit_stack, stacked
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.structures import STRUCTURE_NAMES, structure
 from fastgmm.model.structures.closed_forms import Tied
@@ -56,7 +56,7 @@ def test_each_mixture_is_fitted_to_its_own_weights(kind):
         alone, info = fit_em(
             ArraySource(X, weights[m]), start, kind, regularisation, tol=1e-7, max_iter=500
         )
-        own = unstacked(together.parameters, components_of(np.array([m]), K))
+        own = together.parameters.of(components_of(np.array([m]), K))
         assert together.n_iter[m] == info.n_iter - 1  # the last M-step is not taken
         assert together.log_likelihoods[m] == pytest.approx(info.trace[-2], rel=1e-10)
         assert_allclose(own.means, alone.means, atol=1e-2)
@@ -73,7 +73,7 @@ def test_each_mixture_is_fitted_to_its_own_rows():
     together = fit_stack(RowSets.separate(X), stacked(starts), kind, none, tol=1e-9, max_iter=1000)
     for m in range(3):
         alone, _ = fit_em(ArraySource(X[m]), starts[m], kind, none, tol=1e-9, max_iter=1000)
-        own = unstacked(together.parameters, components_of(np.array([m]), K))
+        own = together.parameters.of(components_of(np.array([m]), K))
         assert_allclose(own.means, alone.means, atol=1e-3)
         assert_allclose(own.covariances(), alone.covariances(), atol=1e-3)
 
@@ -112,7 +112,7 @@ def test_a_mixture_that_degenerates_does_not_spoil_the_others(name, amount):
     assert np.isfinite(fit.log_likelihoods[[0, 2]]).all()
     alone, _ = fit_em(ArraySource(X), start, kind, regularisation, tol=1e-7, max_iter=500)
     for m in (0, 2):
-        own = unstacked(fit.parameters, components_of(np.array([m]), K))
+        own = fit.parameters.of(components_of(np.array([m]), K))
         assert_allclose(own.means, alone.means, atol=1e-2)
 
 
