@@ -1,10 +1,12 @@
 """How kernels are compiled: lazily, cached on disk, one machine-code version per data type.
 
-Two habits of numba are corrected here.
+Three habits of numba are corrected here.
 
 * Its disk cache notices a change in the file of a function, not in the files of the functions
   that it calls.  Every kernel's cache is therefore stamped with a digest of *all* files of this
   package.
+* It trusts its cache: a damaged file, or a folder that takes no more files, would end every fit.
+  ``_KernelCache`` compiles again instead, and replaces what is damaged.
 * It compiles anew for every memory layout of its arguments.  ``compiled_slot`` picks one general
   signature per data type (any strides, read-only), so a C-ordered, a Fortran-ordered and a
   memory-mapped array all run the same machine code.
@@ -13,27 +15,125 @@ Two habits of numba are corrected here.
 from __future__ import annotations
 
 import hashlib
+import pickle
 import threading
+import uuid
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba import njit, types
-from numba.core.caching import IndexDataCacheFile
-from numba.core.types.function_type import CompileResultWAP
+from numba.core.caching import FunctionCache
+from numba.core.serialize import dumps
 from numba.extending import intrinsic
 
 
 def _digest_of_kernel_sources() -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 _SOURCE_STAMP = _digest_of_kernel_sources()
+
+
+class _KernelCache(FunctionCache):
+    """The disk cache of a kernel: it can save time, and must never cost a fit."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        # The digest is in the names: code compiled from other sources is not even looked at.
+        name = f"{self._impl.filename_base}.{_SOURCE_STAMP[:16]}"
+        self._cache_file = _CacheFile(Path(self._cache_path), name)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled version; where that is not possible, say so and do without."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            reason = error.strerror or error
+            warnings.warn(
+                f"cannot keep compiled kernels in {self._cache_path!r} ({reason}), so that every "
+                "process compiles them again: free space there, or name another folder in "
+                "the environment variable NUMBA_CACHE_DIR",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+class _CacheFile:
+    """An index of the compiled versions of a kernel, and a file of machine code for each."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+
+    def load(self, key: Any) -> Any:
+        """Return the compiled version of a key; None if there is none that is sound."""
+        number = self._numbers().get(key)
+        kept = None if number is None else self._read(self._code_name(number))
+        # Two processes that save at the same time may give two versions the same number.
+        return kept[1] if kept is not None and kept[0] == key else None
+
+    def save(self, key: Any, code: Any) -> None:
+        """Keep the compiled version of a key."""
+        numbers = self._numbers()
+        if key not in numbers:
+            numbers[key] = 1 + max(numbers.values(), default=0)
+            self._write(self._index_name, numbers)
+        self._write(self._code_name(numbers[key]), (key, code))
+
+    def flush(self) -> None:
+        """Forget all versions."""
+        self._write(self._index_name, {})
+
+    @property
+    def _index_name(self) -> str:
+        return f"{self._name}.nbi"
+
+    def _code_name(self, number: int) -> str:
+        return f"{self._name}.{number}.nbc"
+
+    def _numbers(self) -> dict[Any, int]:
+        """Return the numbers of the files by key."""
+        return self._read(self._index_name) or {}
+
+    def _read(self, name: str) -> Any:
+        """Return what `_write` wrote; None if the file is missing, unreadable or damaged."""
+        try:
+            written = (self._folder / name).read_bytes()
+        except OSError:
+            return None
+        digest, content = written[:_DIGEST_BYTES], written[_DIGEST_BYTES:]
+        if digest != _digest(content):
+            return None
+        try:
+            return pickle.loads(content)
+        except (AttributeError, ImportError):  # of a class that was renamed or moved
+            return None
+
+    def _write(self, name: str, value: Any) -> None:
+        """Write a file that takes its place in a single step, after a digest of its content."""
+        content = dumps(value)
+        part = self._folder / f"{name}.{uuid.uuid4().hex[:16]}.part"
+        try:
+            part.write_bytes(_digest(content) + content)
+            part.replace(self._folder / name)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+_DIGEST_BYTES = 32
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -55,18 +155,10 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         if numba.config.DISABLE_JIT:
             return function
-        try:
-            dispatcher = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-        except RuntimeError:  # numba: "no locator available", the cache folder is not writable
-            return njit(nogil=True, error_model="numpy", **options)(function)
-        cache = dispatcher._cache
-        # The digest is in the names too: numba reads an index before it compares the stamp, and
-        # one that mentions a class since renamed cannot be read.
-        cache._cache_file = IndexDataCacheFile(
-            cache_path=cache._cache_path,
-            filename_base=f"{cache._impl.filename_base}.{_SOURCE_STAMP[:16]}",
-            source_stamp=_SOURCE_STAMP,
-        )
+        dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
+        # numba: "no locator available", where no folder for the cache is writable
+        with suppress(RuntimeError):
+            dispatcher._cache = _KernelCache(function)
         return dispatcher
 
     return decorate
@@ -115,15 +207,15 @@ class CompiledSlot(NamedTuple):
     ----------
     run : callable
         Takes a task and a slot number; holds no lock of Python's.
-    function : object
-        The same as a value that other kernels can be given and call.
-    types : tuple
-        The numba types of ``function`` and of the task.
+    address : int
+        Where its machine code is, for `call_slot`.
+    task_type : numba type
+        That of the task.
     """
 
     run: Callable[[Any, int], None]
-    function: Any
-    types: tuple[types.Type, types.Type]
+    address: int
+    task_type: types.Type
 
 
 _compiled: dict[tuple[Any, ...], CompiledSlot] = {}
@@ -154,7 +246,29 @@ def compiled_slot(slot_kernel: Any, task: Any) -> CompiledSlot:
                 task_type = _task_type(task)
                 signature = types.void(task_type, types.int64)
                 run = slot_kernel.compile(signature)
-                function = CompileResultWAP(slot_kernel.get_compile_result(signature))
-                kinds = numba.typeof(function), task_type
-                found = _compiled[key] = CompiledSlot(run, function, kinds)
+                result = slot_kernel.get_compile_result(signature)
+                address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+                found = _compiled[key] = CompiledSlot(run, address, task_type)
     return found
+
+
+@intrinsic
+def call_slot(typingctx, address, task, slot):  # noqa: ARG001 - numba gives the context by name
+    """Run the slot kernel at an address for a task and a slot number.
+
+    numba's own function values are unpacked by Python code at every call, and an interrupt that
+    lands there comes out as a ``TypeError``; an address is only a number.
+    """
+
+    def call(context, builder, signature, arguments):
+        kinds = signature.args[1:]
+        function = context.call_conv.get_function_type(types.void, kinds)
+        pointer = builder.inttoptr(arguments[0], function.as_pointer())
+        status, _ = context.call_conv.call_function(
+            builder, pointer, types.void, kinds, arguments[1:]
+        )
+        with builder.if_then(status.is_error, likely=False):
+            context.call_conv.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, task, types.int64), call

@@ -27,7 +27,7 @@ import numpy as np
 from numba import prange, types
 from numba.np.ufunc import parallel as numba_threads
 
-from fastgmm.kernels.compilation import compiled_slot, kernel
+from fastgmm.kernels.compilation import call_slot, compiled_slot, kernel
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 _OPERATIONS_PER_THREAD = 5_000_000
@@ -111,20 +111,20 @@ def _numba_threads(count: int) -> Iterator[None]:
 
 
 @kernel(parallel=True)
-def run_in_parallel(run_slot, task, n_slots, stride):
-    """Run a slot kernel, given as a function value, for all slots over numba's threads.
+def run_in_parallel(address, task, n_slots, stride):
+    """Run the slot kernel at an address for all slots over numba's threads.
 
-    The function comes by address: inlined here, its code would be compiled three times over.
+    It is called by address: inlined here, its code would be compiled three times over.
     """
     for i in prange(n_slots):
-        run_slot(task, np.int64(i * stride % n_slots))
+        call_slot(address, task, np.int64(i * stride % n_slots))
 
 
 @kernel()
-def run_in_series(run_slot, task, first, last, n_slots, stride):
-    """Run a slot kernel for some of the slots, in the order in which they are shared out."""
+def run_in_series(address, task, first, last, n_slots, stride):
+    """Run the slot kernel at an address for some of the slots, in the order of sharing out."""
     for i in range(first, last):
-        run_slot(task, np.int64(i * stride % n_slots))
+        call_slot(address, task, np.int64(i * stride % n_slots))
 
 
 def _spreading_stride(n_slots: int) -> int:
@@ -202,9 +202,9 @@ def run_slots(
 _entries: dict[Any, Any] = {}
 
 
-def _entry(driver: Any, slot_types: tuple[Any, ...], n_integers: int) -> Any:
-    """Return the version of a driver for a slot kernel and its task, compiling it if new."""
-    signature = (*slot_types, *[types.int64] * n_integers)
+def _entry(driver: Any, task_type: Any, n_integers: int) -> Any:
+    """Return the version of a driver for a type of tasks, compiling it if new."""
+    signature = (types.intp, task_type, *[types.int64] * n_integers)
     found = _entries.get((driver, signature))
     if found is None:
         found = _entries[driver, signature] = driver.compile(signature)
@@ -228,18 +228,18 @@ def _run_stretch(
     compiled = compiled_slot(slot_kernel, task)
     stride = _spreading_stride(n_slots)
     if not (beside_readers or needs_pool()):
-        run = _entry(run_in_parallel, compiled.types, 2)
+        run = _entry(run_in_parallel, compiled.task_type, 2)
         with _numba_threads(threads), numba.parallel_chunksize(int(uneven)):
-            run(compiled.function, task, n_slots, stride)
+            run(compiled.address, task, n_slots, stride)
         return
-    run = _entry(run_in_series, compiled.types, 4)
+    run = _entry(run_in_series, compiled.task_type, 4)
     if threads == 1:
-        run(compiled.function, task, 0, n_slots, n_slots, stride)
+        run(compiled.address, task, 0, n_slots, n_slots, stride)
         return
     edges = np.linspace(0, n_slots, n_parts + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         parts = [
-            pool.submit(run, compiled.function, task, first, last, n_slots, stride)
+            pool.submit(run, compiled.address, task, first, last, n_slots, stride)
             for first, last in pairwise(edges.tolist())
         ]
     for part in parts:

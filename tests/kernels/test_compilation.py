@@ -1,8 +1,11 @@
 """The disk cache: stamped with the sources of all kernels, and done without where none can be."""
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numba
 import pytest
@@ -15,22 +18,16 @@ compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compi
 
 @compiled
 def test_the_cache_of_a_kernel_is_stamped_with_the_sources_of_all():
-    cache_file = mixture_slot._cache._cache_file
-    assert cache_file._source_stamp == compilation._SOURCE_STAMP
-    assert compilation._SOURCE_STAMP[:16] in cache_file._index_name
+    assert compilation._SOURCE_STAMP[:16] in mixture_slot._cache._cache_file._index_name
     assert compilation._digest_of_kernel_sources() == compilation._SOURCE_STAMP
 
 
 @compiled
 def test_without_a_writable_cache_folder_kernels_still_compile(monkeypatch):
-    real = compilation.njit
+    def no_locator(_function):
+        raise RuntimeError("cannot cache function: no locator available for file")
 
-    def no_locator(*args, **options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available for file")
-        return real(*args, **options)
-
-    monkeypatch.setattr(compilation, "njit", no_locator)
+    monkeypatch.setattr(compilation, "_KernelCache", no_locator)
     assert compilation.kernel()(lambda x: x + 1)(1) == 2
 
 
@@ -50,3 +47,98 @@ def test_importing_compiles_nothing():
         [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "0"
+
+
+def plus_one(x):
+    return x + 1
+
+
+@pytest.fixture
+def cache_folder(tmp_path, monkeypatch):
+    """A folder for the cache, with what compiling `plus_one` leaves there."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert compilation.kernel()(plus_one)(1.0) == 2.0
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.suffix for path in folder.iterdir()) == [".nbc", ".nbi"]
+    return folder
+
+
+def found_in_cache():
+    """Run `plus_one` as a new process would, and return whether it was not compiled."""
+    run = compilation.kernel()(plus_one)
+    assert run(1.0) == 2.0
+    return sum(run._cache_hits.values()) == 1
+
+
+@compiled
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _content: b"",
+        lambda content: content[:20],
+        lambda content: content[:-1],
+        lambda content: bytes(len(content)),
+        lambda content: content[:-40] + bytes([content[-40] ^ 1]) + content[-39:],
+    ],
+    ids=["empty", "beginning", "truncated", "zeros", "a bit"],
+)
+def test_a_damaged_cache_file_is_replaced(cache_folder, suffix, damage):
+    assert found_in_cache()
+    (path,) = cache_folder.glob(f"*{suffix}")
+    path.write_bytes(damage(path.read_bytes()))
+    assert not found_in_cache()
+    assert found_in_cache()
+
+
+@compiled
+def test_a_cache_folder_that_vanished_is_made_again(cache_folder):
+    shutil.rmtree(cache_folder)
+    assert not found_in_cache()
+    assert found_in_cache()
+
+
+@compiled
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_a_cache_file_that_cannot_be_read_or_replaced_is_done_without(cache_folder, suffix):
+    (path,) = cache_folder.glob(f"*{suffix}")
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    with pytest.warns(RuntimeWarning, match="cannot keep compiled kernels in .*irectory"):
+        assert not found_in_cache()
+    assert not list(cache_folder.glob("*.part"))
+
+
+@compiled
+def test_a_full_disk_costs_the_cache_and_not_the_fit(cache_folder, monkeypatch):
+    shutil.rmtree(cache_folder)
+    real = Path.write_bytes
+
+    def half(path, content):
+        real(path, content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", half)
+        with pytest.warns(RuntimeWarning, match=r"\(No space left on device\).*NUMBA_CACHE_DIR"):
+            assert not found_in_cache()
+    assert list(cache_folder.iterdir()) == []
+    assert not found_in_cache()
+    assert found_in_cache()
+
+
+@compiled
+def test_code_of_another_signature_is_not_mistaken_for_the_one_wanted(tmp_path):
+    cache_file = compilation._CacheFile(tmp_path, "kernel")
+    cache_file.save("of float64", "code for float64")
+    before = (tmp_path / "kernel.nbi").read_bytes()
+    cache_file.save("of float32", "code for float32")
+    assert cache_file.load("of float64") == "code for float64"
+    # Two processes that saved at once: the same number, and the index of one of them.
+    (tmp_path / "kernel.nbi").write_bytes(before)
+    (tmp_path / "kernel.2.nbc").replace(tmp_path / "kernel.1.nbc")
+    assert cache_file.load("of float64") is None
+    assert cache_file.load("of float32") is None
+    cache_file.flush()
+    cache_file.save("of float64", "code for float64")
+    assert cache_file.load("of float64") == "code for float64"

@@ -177,3 +177,24 @@ def test_many_threads_may_run_passes_at_once(layer):
     if layer == "omp" and "No threading layer" in done.stderr:
         pytest.skip("this build of numba has no OpenMP layer")
     assert done.stdout.strip() == layer, done.stderr
+
+
+@with_threads
+@pytest.mark.parametrize("pool", [False, True])
+def test_no_python_code_runs_between_the_call_of_a_kernel_and_its_loop(monkeypatch, pool):
+    # An interrupt that lands in such code is not raised as what it is.
+    source, parameters = problem()
+    monkeypatch.setattr(threads, "needs_pool", lambda: pool)
+    passes.mixture_statistics(source, parameters, n_jobs=1)
+    events = []
+
+    def profile(frame, event, function):
+        events.append((event, getattr(function, "__name__", frame.f_code.co_name)))
+
+    sys.setprofile(profile)
+    try:
+        passes.mixture_statistics(source, parameters, n_jobs=1)
+    finally:
+        sys.setprofile(None)
+    driver = "run_in_series" if pool else "run_in_parallel"
+    assert events[events.index(("c_call", driver)) + 1] == ("c_return", driver)
