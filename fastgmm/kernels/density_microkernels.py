@@ -26,6 +26,11 @@ from fastgmm.kernels.simd import constant
 _PANEL_MEMORY = 24 * 1024
 """Bytes of the whitener's panels that stay in the first-level cache while lanes pass by."""
 
+DIAGONAL_VECTORS = 8
+"""Vectors of lanes that diagonal densities take side by side. A sum of squares is one dependent
+chain of additions a vector: so many hide its latency.
+"""
+
 
 def _finish_log_density(builder, squares, constant_term, out, maximum, at, width, count):
     """Write constant − ½·squares for the lanes from ``at`` on and raise their running maximum."""
@@ -187,8 +192,7 @@ def _joint_log_density_diagonal(
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
         width = simd.lane_width(element)
-        # a sum of squares is one dependent chain of additions a vector: eight hide its latency
-        align, side = simd.BLOCK.n_bytes, 8
+        align, side = simd.BLOCK.n_bytes, DIAGONAL_VECTORS
         lanes = values[1]
         tile_at = simd.pointer(context, builder, tile, values[0])
         scale_at = simd.pointer(context, builder, scale, values[2], values[3])

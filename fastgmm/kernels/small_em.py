@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.density_microkernels import DIAGONAL_VECTORS
 from fastgmm.kernels.mixture_pass import (
     GIVEN_LABELS,
     MOMENTS,
@@ -22,6 +23,7 @@ from fastgmm.kernels.mixture_pass import (
 )
 from fastgmm.kernels.moments import block_place, diagonal_place
 from fastgmm.kernels.packing import ROWS
+from fastgmm.kernels.simd import BLOCK
 from fastgmm.kernels.small_m_steps import (
     IDENTITY,
     diagonal_m_step,
@@ -34,8 +36,8 @@ from fastgmm.kernels.tiles import BLOCK_ROWS
 # How a candidate's fit ended.
 CONVERGED, MAX_ITER, EMPTY, SINGULAR = 0, 1, 2, 3
 
-_LANES = 32
-"""Lanes of a tile are a multiple of this, which fills a block of registers of any width."""
+_LANES = DIAGONAL_VECTORS * BLOCK.n_bytes // 8
+"""Lanes of a tile are a multiple of this: those of the widest block of registers."""
 _MOST_LANES = 320
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 

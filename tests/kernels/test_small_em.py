@@ -5,6 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fastgmm.kernels import small_em
+from fastgmm.kernels.density_microkernels import DIAGONAL_VECTORS
+from fastgmm.kernels.simd import BLOCK
 from fastgmm.kernels.threads import run_slots
 from tests import oracle
 from tests.kernels.test_small_m_steps import LETTERS
@@ -77,6 +79,13 @@ def test_any_number_of_rows(n_samples):
     expected = oracle.log_density(X, *parameters).sum()
     assert task.log_likelihood[0] == pytest.approx(expected, rel=1e-10)
     assert_allclose(task.means[0], parameters[1], atol=1e-13)
+
+
+@pytest.mark.parametrize("n_samples", [1, 32, 50, 272, 320, 700, 1024, 4096])
+def test_no_pass_writes_beyond_its_tile(n_samples):
+    lanes = small_em._lanes_of_tiles(n_samples)
+    assert lanes % (DIAGONAL_VECTORS * BLOCK.n_bytes // 8) == 0
+    assert lanes >= min(n_samples, 256)
 
 
 def test_rows_without_a_label_do_not_count_in_the_first_step():
