@@ -102,8 +102,8 @@ class OnlineLearning(MixtureEvaluation):
     """Rows that are too few to begin with."""
     _next_look: int = 0
     """How many of them there must be for another look at whether they are enough."""
-    _learnt: tuple[OnlineState, tuple[Any, ...]] | None = None
-    """The state, and the attributes that were made from it."""
+    _learnt: tuple[OnlineState, tuple[npt.NDArray[Any], ...]] | None = None
+    """The state, and copies of the attributes that were made from it."""
     _told: frozenset[tuple[int | None, str]] = frozenset()
     """Degenerate components that a warning named."""
 
@@ -245,8 +245,11 @@ class OnlineLearning(MixtureEvaluation):
         if self._learnt is None:
             return None
         state, made = self._learnt
-        now = (vars(self).get(name) for name in self._describing)
-        return state if all(a is b for a, b in zip(made, now, strict=True)) else None
+        now: list[Any] = [vars(self).get(name) for name in self._describing]
+        # Values, not objects: a copy of the estimator holds equal arrays, and users may write
+        # into those that are there.
+        same = (np.array_equal(a, b) for a, b in zip(made, now, strict=True))
+        return state if all(same) else None
 
     def _begin(self, batch: ArraySource) -> tuple[OnlineState, FitInfo] | None:
         """Begin with the rows so far, if they are enough; otherwise keep them."""
@@ -321,7 +324,7 @@ class OnlineLearning(MixtureEvaluation):
 
     def _go_on_from(self, state: OnlineState) -> None:
         """Take a state for the one that the attributes describe."""
-        self._learnt = state, tuple(vars(self)[name] for name in self._describing)
+        self._learnt = state, tuple(np.array(vars(self)[name]) for name in self._describing)
 
     def _forget_online(self) -> None:
         """Drop what `partial_fit` left: a fit from the beginning takes its place."""

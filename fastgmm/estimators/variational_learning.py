@@ -47,6 +47,11 @@ class VariationalLearning(OnlineLearning):
         "means_",
         "degrees_of_freedom_",
         "precisions_cholesky_",
+        "weight_concentration_prior_",
+        "mean_precision_prior_",
+        "mean_prior_",
+        "degrees_of_freedom_prior_",
+        "covariance_prior_",
     )
 
     def _posterior(self) -> VariationalPosterior:

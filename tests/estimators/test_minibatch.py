@@ -136,6 +136,15 @@ def test_a_new_fit_or_new_attributes_take_the_place_of_what_was_learnt():
     assert_same(by_hand, fresh)
 
 
+def test_parameters_written_into_take_the_place_of_what_was_learnt():
+    X = rows(1000)
+    mixture = GaussianMixture(2, random_state=0).partial_fit(X)
+    mixture.means_ += 100.0
+    mixture.partial_fit(X[:100] + 100.0)
+    assert mixture.n_samples_seen_ == 100
+    assert mixture.means_.min() > 90.0
+
+
 def test_rows_of_a_stream_that_have_no_weight_are_passed_over(monkeypatch):
     monkeypatch.setattr("fastgmm.estimators.online.batch_rows", lambda *_: 100)
     X = rows(500)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from fastgmm import BayesianGaussianMixture
+from fastgmm.model.covariance_types import CovarianceType
 
 CENTRES = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 5.0]])
 
@@ -120,14 +122,34 @@ def test_a_new_fit_or_new_attributes_take_the_place_of_what_was_learnt():
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_copies_go_on_alike(again):
+@pytest.mark.parametrize(
+    "covariance_type", [name for name in get_args(CovarianceType) if len(name) > 1]
+)
+def test_copies_go_on_alike(again, covariance_type):
     X = rows(2000)
-    model = learn(mixture(averaging=True), X[:1000])
+    model = learn(mixture(covariance_type=covariance_type, averaging=True), X[:1000])
     other = again(model)
     learn(model, X[1000:])
     learn(other, X[1000:])
+    assert other.n_samples_seen_ == 2000
     assert_array_equal(model.means_, other.means_)
     assert model.lower_bound_ == other.lower_bound_
+
+
+@pytest.mark.parametrize(
+    "name", ["means_", "degrees_of_freedom_", "mean_prior_", "degrees_of_freedom_prior_"]
+)
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_attributes_changed_by_hand_are_gone_on_from(name, covariance_type):
+    X = rows(1000)
+    model = learn(mixture(covariance_type=covariance_type), X)
+    value = getattr(model, name)
+    if isinstance(value, np.ndarray):
+        value *= 1.5  # in the array that is there
+    else:
+        setattr(model, name, value * 1.5)
+    model.partial_fit(X[:100])
+    assert model.n_samples_seen_ == 100
 
 
 def test_a_file_is_learnt_in_batches(tmp_path):
