@@ -17,6 +17,8 @@ from fastgmm.cli.models import (
     check_labels_can_be_read,
     check_model_path,
     check_only_for_a_fit,
+    column_document,
+    column_pairs,
     load_classifier,
     open_rows,
 )
@@ -182,6 +184,8 @@ def classify(
         )
         known = _unknown_as_minus_one(y) if semi_supervised else y
         fit_while_reading_is_shown(classifier, rows, known, quiet=quiet)
+    if label_column is not None:
+        rows.unused_columns = {**rows.unused_columns, label_column: "classes"}
     if output is not None and output.suffix.lower() == ".npy" and not proba:
         _check_numbers(output, classifier.classes_)
     found = _Found(classifier, y)
@@ -201,6 +205,7 @@ def classify(
         "data": data,
         "n_samples": found.n_samples,
         "n_features": rows.n_features,
+        **column_document(rows),
         "classes": classifier.classes_,
         "class_prior": classifier.class_prior_,
         "n_components": [mixture.n_components // n_averaged for mixture in classifier.mixtures_],
@@ -214,7 +219,7 @@ def classify(
     if as_json:
         print_json(document)
     else:
-        _print(document)
+        _print(document, column_pairs(rows))
 
 
 def _labels(rows: Source, name: str) -> npt.NDArray[Any]:
@@ -295,7 +300,7 @@ class _Found:
         self.n_samples += len(predicted)
 
 
-def _print(document: dict[str, Any]) -> None:
+def _print(document: dict[str, Any], columns: dict[str, object]) -> None:
     predicted = ", ".join(f"{name} {count}" for name, count in document["predicted"].items())
     shares = document["structures"]
     told = (
@@ -305,6 +310,7 @@ def _print(document: dict[str, Any]) -> None:
     )
     pairs: dict[str, object] = {
         "data": f"{document['n_samples']} rows, {document['n_features']} columns",
+        **columns,
         "classes": ", ".join(map(str, document["classes"])),
         "components": ", ".join(map(str, document["n_components"])),
         "structures": told,

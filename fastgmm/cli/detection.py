@@ -18,6 +18,8 @@ from fastgmm.cli.models import (
     check_labels_can_be_read,
     check_model_path,
     check_only_for_a_fit,
+    column_document,
+    column_pairs,
     load_detector,
     open_rows,
     replayable,
@@ -339,6 +341,7 @@ class _Told:
             "data": self.data,
             "n_samples": self.found.n_samples,
             "n_features": self.rows.n_features,
+            **column_document(self.rows),
             "n_components": mixture.n_components,
             "covariance_type": mixture.covariance_type,
             "contamination": self.detector.contamination,
@@ -355,6 +358,7 @@ class _Told:
         share = found.n_outliers / max(found.n_samples, 1)
         pairs: dict[str, object] = {
             "data": f"{found.n_samples} rows, {self.rows.n_features} columns",
+            **column_pairs(self.rows),
             "mixture": f"{mixture.n_components} components, {mixture.covariance_type}",
             "threshold": f"log-density {self.detector.offset_:.6f}",
             "outliers": f"{found.n_outliers} rows, {share:.2%}",

@@ -13,6 +13,8 @@ from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.models import (
     check_labels_can_be_read,
     check_model_path,
+    column_document,
+    column_pairs,
     noise_of,
     objective_name,
     replayable,
@@ -190,6 +192,7 @@ def _summarise(
             "data": data,
             "n_samples": source.n_samples,
             "n_features": source.n_features,
+            **column_document(source),
             "n_components": model.n_components,
             "covariance_type": model.covariance_type,
             objective.replace("-", "_"): model.lower_bound_,
@@ -209,6 +212,7 @@ def _summarise(
     rows = "" if source.n_samples is None else f"{source.n_samples} rows, "
     pairs: dict[str, object] = {
         "data": f"{rows}{source.n_features} columns",
+        **column_pairs(source),
         "mixture": f"{model.n_components} components, {model.covariance_type}",
         "end": end_of_fit(model, interruption),
         objective: f"{model.lower_bound_:.6f} nats a row",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.models import check_model_path, replayable
+from fastgmm.cli.models import check_model_path, column_document, column_pairs, replayable
 from fastgmm.cli.output import (
     STANDARD_OUTPUT,
     check_not_read,
@@ -238,6 +238,7 @@ def _document(
         "data": data,
         "n_samples": rows.n_samples,
         "n_features": rows.n_features,
+        **column_document(rows),
         "criterion": search.criterion,
         "best": {**search.best_params_, search.criterion: search.best_score_},
         "candidates": [{name: column[i] for name, column in results.items()} for i in order],
@@ -285,6 +286,7 @@ def _print(
     best = search.best_params_
     pairs: dict[str, object] = {
         "data": f"{rows.n_samples} rows, {rows.n_features} columns",
+        **column_pairs(rows),
         "candidates": f"{len(fitted)} of {len(order)} could be fitted",
         "best": f"{best['n_components']} components, {best['covariance_type']}, "
         f"{search.criterion.upper()} {search.best_score_:.2f}",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.atomic_file import check_destination
+from fastgmm.data.column_names import default_names, name_list
 
 if TYPE_CHECKING:
     import typer
@@ -233,6 +234,36 @@ def open_rows(
             f"was fitted to {n_features}"
         )
     return source
+
+
+def features_of(rows: Source) -> tuple[str, ...]:
+    """Return the names of the columns that are used, ``x0`` and so on if they have none."""
+    return rows.feature_names or default_names(rows.n_features)
+
+
+def column_pairs(rows: Source) -> dict[str, object]:
+    """Return which columns of the data are used and which are not, as a summary prints them.
+
+    Parameters
+    ----------
+    rows : Source
+        The rows.
+
+    Returns
+    -------
+    dict of str to object
+        Titles and lists of names; nothing of unused columns if there are none.
+    """
+    unused = [f"{name} ({why})" for name, why in rows.unused_columns.items()]
+    return {
+        "columns": name_list(features_of(rows), quoted=False),
+        **({"left out": name_list(unused, quoted=False)} if unused else {}),
+    }
+
+
+def column_document(rows: Source) -> dict[str, Any]:
+    """Return the same for JSON, with all names."""
+    return {"columns": features_of(rows), "unused_columns": dict(rows.unused_columns)}
 
 
 def check_labels_can_be_read(rows: Source) -> None:

@@ -132,7 +132,12 @@ class ArrayStore(TableFile):
         self.named = self.by_columns = table.matrix is None
         arrays = list(table.columns.values())
         own = [
-            Column(name, str(array.dtype), numeric_dtype(array.dtype), on_request=not self.named)
+            Column(
+                name,
+                str(array.dtype),
+                numeric_dtype(array.dtype),
+                aside="" if self.named else "beside the matrix",
+            )
             for name, array in table.columns.items()
         ]
         if table.matrix is not None:

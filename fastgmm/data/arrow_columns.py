@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.column_names import name_list
+from fastgmm.data.column_names import is_index_name, name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.table_file import Column
 from fastgmm.extras import import_from_extra
+
+ROW_INDEX = "row index"
+"""What a column is that pandas keeps the labels of rows in."""
 
 
 def import_pyarrow(purpose: str) -> Any:
@@ -60,9 +63,47 @@ def schema_columns(origin: str, schema: Any) -> tuple[Column, ...]:
     if repeated:
         raise DataError(f"{origin} has several columns of the name {name_list(repeated)}")
     pyarrow = import_pyarrow("reading columns")
+    index = index_columns(origin, schema)
     return tuple(
-        Column(field.name, str(field.type), _dtype(pyarrow.types, field.type)) for field in schema
+        Column(
+            field.name,
+            str(field.type),
+            _dtype(pyarrow.types, field.type),
+            ROW_INDEX if field.name in index else "",
+        )
+        for field in schema
     )
+
+
+def index_columns(origin: str, schema: Any) -> frozenset[str]:
+    """Return the columns that hold the index of a data frame, as pandas marks and names them.
+
+    Parameters
+    ----------
+    origin : str
+        Where the schema is from, as messages name it.
+    schema : pyarrow.Schema
+        The schema, with its metadata.
+
+    Returns
+    -------
+    frozenset of str
+        Their names.
+
+    Raises
+    ------
+    DataError
+        If what pandas has written into the metadata cannot be read.
+    """
+    try:
+        # A range is described by a dict there, and is no column.
+        marked = list((schema.pandas_metadata or {}).get("index_columns", []))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{origin}: its 'pandas' metadata, which say what the row index is, are damaged "
+            f"({error}): write it again, or without them"
+        ) from error
+    return frozenset(name for name in schema.names if name in marked or is_index_name(name))
 
 
 def batch_numbers(batch: Any, names: Sequence[str]) -> list[npt.NDArray[Any]]:

@@ -41,7 +41,7 @@ class _ArrowTable(TableFile):
 
     def _note_schema(self, schema: Any) -> None:
         self._schema = schema.remove_metadata()
-        self.columns = schema_columns(self.origin, self._schema)
+        self.columns = schema_columns(self.origin, schema)
 
 
 class ArrowFile(_ArrowTable):

@@ -74,6 +74,7 @@ class BatchSource(StreamSource):
             options=options,
             has_labels=first.labels is not None,
         )
+        self.unused_columns = first.unused
 
     def description(self) -> str:
         """Return what messages call the batches."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_INDEX_NAME = re.compile(r"__index_level_\d+__")
 
 
 def choose_columns(
@@ -38,6 +41,22 @@ def choose_columns(
         if name not in names:
             raise ValueError(f"{origin} has no column {name!r}: its columns are {name_list(names)}")
     return list(columns) if columns else [name for name in names if name not in apart]
+
+
+def is_index_name(name: str) -> bool:
+    """Say whether pandas gives this name to a row index that has none, where it stores it.
+
+    Parameters
+    ----------
+    name : str
+        Name of a column.
+
+    Returns
+    -------
+    bool
+        Whether it does.
+    """
+    return _INDEX_NAME.fullmatch(name) is not None
 
 
 def default_names(count: int) -> tuple[str, ...]:

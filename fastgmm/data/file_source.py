@@ -16,7 +16,7 @@ from fastgmm.data.errors import DataError
 from fastgmm.data.prefetch import prefetched
 from fastgmm.data.selection import Selection, check_label_column
 from fastgmm.data.stream import ReadingOptions, StreamSource
-from fastgmm.data.table_file import Damage, Piece, TableFile, common_dtype
+from fastgmm.data.table_file import Column, Damage, Piece, TableFile, common_dtype
 
 _Columns = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
@@ -59,6 +59,8 @@ class FileSource(StreamSource):
         types = []
         for file in files:
             check_columns(file, first, (*features, *selection.apart), everything)
+            if everything:
+                _check_roles(file, first)
             found = {column.name: column for column in file.columns}
             types.append(common_dtype(file.origin, [found[name] for name in features]))
             common_dtype(file.origin, [found[name] for name in weights])
@@ -78,6 +80,9 @@ class FileSource(StreamSource):
         )
         self.files = tuple(files)
         self.selection = selection
+        self.unused_columns = selection.unused(
+            (column for file in files for column in file.columns), features
+        )
         self.replayable = all(file.replayable for file in files)
         self._names = (*features, *weights)
         self._by_columns = first.by_columns
@@ -121,7 +126,7 @@ class FileSource(StreamSource):
         if self.options.missing == "drop" or self.options.on_error == "skip":
             raise ValueError("columns are carried along only where no rows are left out")
         first = self.files[0]
-        own = {column.name: column for column in first.columns if not column.on_request}
+        own = {column.name: column for column in common_columns(self.files)}
         features = set(self.feature_names or own)
         everything = names is None
         carried = [name for name in own if name not in features] if names is None else list(names)
@@ -248,19 +253,51 @@ def check_columns(
     Raises
     ------
     DataError
-        If a column is missing or unknown: the message names it.
+        If columns are missing or unknown: the message names them.
     """
-    names = {column.name for column in file.columns}
+    found = {column.name: column for column in file.columns}
     expected = {column.name for column in first.columns}
-    for name in wanted:
-        if name not in names:
-            raise DataError(
-                f"{file.origin} has no column {name!r}, which {first.origin} has: all files must "
-                "have the same columns"
-            )
-    unknown = [column.name for column in file.columns if column.name not in expected]
+    if lacking := [name for name in wanted if name not in found]:
+        raise DataError(
+            f"{file.origin} has no column {name_list(lacking)}, which {first.origin} has: all "
+            "files must have the same columns"
+        )
+    unknown = [name for name, each in found.items() if name not in expected and not each.aside]
     if everything and unknown:
         raise DataError(
-            f"{file.origin} has a column {unknown[0]!r}, which {first.origin} does not have: name "
-            "the columns to use"
+            f"{file.origin} has a column {name_list(unknown)}, which {first.origin} does not have: "
+            "name the columns to use"
         )
+
+
+def common_columns(files: Sequence[TableFile]) -> list[Column]:
+    """Return the columns of the first of some files, without row indices that others lack.
+
+    Parameters
+    ----------
+    files : sequence of TableFile
+        The files.
+
+    Returns
+    -------
+    list of Column
+        The columns.
+    """
+    shared = set.intersection(*({column.name for column in file.columns} for file in files))
+    return [each for each in files[0].columns if not each.aside or each.name in shared]
+
+
+def _check_roles(file: TableFile, first: TableFile) -> None:
+    """Make sure that what is a feature in the first file is one in another, and the reverse."""
+    asides = {column.name: column.aside for column in first.columns}
+    for name, _, _, aside in file.columns:
+        if aside != asides.get(name, aside):
+            raise DataError(
+                f"column {name!r} is {_role(asides[name])} in {first.origin} and {_role(aside)} in "
+                f"{file.origin}: name the columns to use"
+            )
+
+
+def _role(aside: str) -> str:
+    """Return what a column is."""
+    return f"the {aside}" if aside else "a feature"

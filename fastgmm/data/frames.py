@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.arrow_columns import ROW_INDEX, index_columns
 from fastgmm.data.batch import Batch, MissingPolicy, all_finite, check_total_weight, checked
-from fastgmm.data.column_names import default_names, name_list
+from fastgmm.data.column_names import default_names, is_index_name, name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.selection import SelectedColumns, Selection, check_label_column
 from fastgmm.data.source import sum_of_weights
@@ -65,10 +66,7 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColu
     """
     import narwhals
 
-    if _is_record_batch(frame):
-        from pyarrow import Table
-
-        frame = Table.from_batches([frame])
+    frame = known_to_narwhals(frame)
     try:
         wrapped = narwhals.from_native(frame, pass_through=True)
     except narwhals.exceptions.DuplicateError:
@@ -79,7 +77,11 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColu
         raise ValueError(f"{origin} is lazy and has no rows yet: give what its collect() returns")
     named = all(isinstance(name, str) for name in wrapped.columns)
     series = {str(each.name): each for each in wrapped.iter_columns()}
-    anything = [Column(name, str(each.dtype), None) for name, each in series.items()]
+    index = _index_columns(origin, frame, wrapped.columns)
+    anything = [
+        Column(name, str(each.dtype), None, ROW_INDEX if name in index else "")
+        for name, each in series.items()
+    ]
     features = selection.features(origin, anything, named)
     columns = {name: _numbers(series[name]) for name in features}
     dtype = common_dtype(
@@ -100,7 +102,48 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColu
         found = None if labels is None else labels.dtype
         check_label_column(origin, Column(label, str(series[label].dtype), found))
     values = [column for column in columns.values() if column is not None]
-    return SelectedColumns(features if named else None, values, weights, dtype, labels)
+    unused = selection.unused(anything, features)
+    return SelectedColumns(features if named else None, values, weights, dtype, labels, unused)
+
+
+def known_to_narwhals(frame: Any) -> Any:
+    """Return a data frame in a form that narwhals takes.
+
+    Parameters
+    ----------
+    frame : data frame
+        The frame.
+
+    Returns
+    -------
+    data frame
+        A table if it is one of Arrow's record batches, else the frame itself.
+    """
+    if not _is_record_batch(frame):
+        return frame
+    from pyarrow import Table
+
+    return Table.from_batches([frame])
+
+
+def without_index(frame: Any) -> Any:
+    """Return a data frame without the columns that hold what was the row index of another.
+
+    Parameters
+    ----------
+    frame : data frame
+        The frame.
+
+    Returns
+    -------
+    data frame
+        The same kind of frame.
+    """
+    import narwhals
+
+    frame = known_to_narwhals(frame)
+    index = _index_columns(_ORIGIN, frame, getattr(frame, "columns", ()))
+    return narwhals.to_native(narwhals.from_native(frame).drop(*index)) if index else frame
 
 
 def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> ArraySource:
@@ -127,13 +170,15 @@ def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> Arra
     ValueError
         As `frame_columns`.
     """
-    names, columns, weights, dtype, labels = frame_columns(frame, _ORIGIN, selection)
+    names, columns, weights, dtype, labels, unused = frame_columns(frame, _ORIGIN, selection)
     X = _one_matrix(columns, dtype)
     if X is None:
         X = np.empty((len(columns[0]), len(columns)), dtype, order="F")
         for j, column in enumerate(columns):
             X[:, j] = column
-    return checked_array(_ORIGIN, X, weights, names, missing, labels)
+    source = checked_array(_ORIGIN, X, weights, names, missing, labels)
+    source.unused_columns = unused
+    return source
 
 
 def checked_array(
@@ -182,6 +227,14 @@ def checked_array(
     return ArraySource(
         batch.values, batch.weights, names, incomplete=incomplete, labels=batch.labels
     )
+
+
+def _index_columns(origin: str, frame: Any, names: Sequence[Any]) -> frozenset[str]:
+    """Return the columns that hold what was the row index of a data frame of pandas."""
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(frame, pyarrow.Table):
+        return index_columns(origin, frame.schema)
+    return frozenset(filter(is_index_name, map(str, names)))
 
 
 def _is_record_batch(data: Any) -> bool:

@@ -43,7 +43,7 @@ def columns_without(paths: list[str], apart: Sequence[str]) -> list[str]:
     first = tables.files[0]
     if not all(file.replayable for file in tables.files):
         raise DataError(f"{first.origin} can be read only once, and the labels are read first")
-    optional = [column.name for column in first.columns if column.on_request]
+    optional = [column.name for column in first.columns if column.aside]
     names = [column.name for column in first.columns]
     chosen = choose_columns(first.origin, names, None, apart)
     return [name for name in chosen if name not in optional]

@@ -212,6 +212,8 @@ def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Sou
     array = np.asarray(data)
     if array.dtype.kind in "OSUT":
         raise TypeError(f"cannot read data from an object of type {type(data).__name__}")
-    names, values, weights, dtype, labels = selection.of_matrix("the array", array)
+    names, values, weights, dtype, labels, unused = selection.of_matrix("the array", array)
     X = np.asarray(values, dtype)
-    return checked_array("the array", X, weights, names, options.missing, labels)
+    source = checked_array("the array", X, weights, names, options.missing, labels)
+    source.unused_columns = unused
+    return source

@@ -56,11 +56,12 @@ class ParquetFile(TableFile):
         self.errors = (import_pyarrow("reading Parquet").ArrowException,)
         try:
             with self._opened() as file:
-                self._schema = file.schema_arrow.remove_metadata()
+                schema = file.schema_arrow
                 self.n_rows = file.metadata.num_rows
         except (*self.errors, OSError) as error:
             raise DataError(f"cannot read {self.origin} as Parquet: {reason_of(error)}") from error
-        own = schema_columns(self.origin, self._schema)
+        self._schema = schema.remove_metadata()
+        own = schema_columns(self.origin, schema)
         names = {column.name for column in own}
         self._partitions = {n: v for n, v in self._partitions.items() if n not in names}
         self.columns = (*own, *(_partition_column(*each) for each in self._partitions.items()))
@@ -154,4 +155,4 @@ class ParquetFile(TableFile):
 def _partition_column(name: str, value: Any) -> Column:
     is_number = value is None or isinstance(value, int | float)
     dtype = np.dtype(np.float64) if is_number else None
-    return Column(name, "folder's name", dtype, on_request=True)
+    return Column(name, "folder's name", dtype, aside="folder's name")

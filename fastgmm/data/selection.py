@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,8 @@ class SelectedColumns(NamedTuple):
         float32 if all features are, else float64.
     labels : ndarray of shape (n_rows,) or None
         Labels of the rows, NaN where there is none.
+    unused : mapping of str to str
+        Columns that are no features, and what they are instead.
     """
 
     names: tuple[str, ...] | None
@@ -43,6 +46,7 @@ class SelectedColumns(NamedTuple):
     weights: npt.NDArray[Any] | None
     dtype: np.dtype[Any]
     labels: npt.NDArray[Any] | None = None
+    unused: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +121,33 @@ class Selection:
         wanted = self.named_columns(named)
         chosen = choose_columns(origin, names, wanted, self.apart)
         if wanted is None:
-            optional = {column.name for column in columns if column.on_request}
-            chosen = [name for name in chosen if name not in optional]
+            aside = {column.name for column in columns if column.aside}
+            chosen = [name for name in chosen if name not in aside]
         if not chosen:
             raise DataError(f"{origin} has no columns to use as features")
         return tuple(chosen)
+
+    def unused(self, columns: Iterable[Column], features: Sequence[str]) -> dict[str, str]:
+        """Return the columns that are no features, and what they are instead.
+
+        Parameters
+        ----------
+        columns : iterable of Column
+            The columns that there are.
+        features : sequence of str
+            Those that are features.
+
+        Returns
+        -------
+        dict of str to str
+            Names, and what each column is.
+        """
+        used = {self.weight_column: "weights", self.label_column: "labels"}
+        return {
+            column.name: used.get(column.name) or column.aside or "not asked for"
+            for column in columns
+            if column.name not in features
+        }
 
     def of_matrix(self, origin: str, matrix: npt.NDArray[Any]) -> SelectedColumns:
         """Return what is wanted of a matrix.
@@ -154,7 +180,9 @@ class Selection:
         )
         values = chosen_columns(matrix, column_numbers(columns, names))
         dtype = common_dtype(origin, columns)
-        return SelectedColumns(names if self.columns else None, values, weights, dtype, labels)
+        unused = self.unused(columns, names)
+        own = names if self.columns else None
+        return SelectedColumns(own, values, weights, dtype, labels, unused)
 
 
 def check_label_column(origin: str, column: Column) -> None:

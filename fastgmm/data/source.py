@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,8 @@ class Source(ABC):
         Whether `blocks` can be called more than once.
     incomplete : bool
         Whether rows may lack values, which are NaN then.
+    unused_columns : mapping of str to str
+        Columns of the data that are no features, and what they are instead: ``"row index"``.
     """
 
     n_features: int
@@ -54,6 +57,7 @@ class Source(ABC):
     dtype: np.dtype[Any]
     replayable: bool
     incomplete: bool = False
+    unused_columns: Mapping[str, str] = MappingProxyType({})
 
     @property
     @abstractmethod

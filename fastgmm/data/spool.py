@@ -43,6 +43,7 @@ class SpooledSource(StreamSource):
             has_weights=source.has_weights,
             options=options,
         )
+        self.unused_columns = source.unused_columns
         self._file = tempfile.TemporaryFile(prefix="fastgmm-")  # noqa: SIM115 - kept open
         weakref.finalize(self, self._file.close)
         self._sizes: list[int] = []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.file_source import check_columns
+from fastgmm.data.file_source import check_columns, common_columns
 from fastgmm.data.memory_budget import DEFAULT_BUDGET, rows_of_block
 from fastgmm.data.sliced_arrays import SlicedArray
 from fastgmm.data.stream import ReadingOptions
@@ -75,19 +75,20 @@ def summarise_columns(data: Any) -> tuple[int, tuple[ColumnSummary, ...]]:
         array = np.asarray(data)
         tables = OpenedTables([SlicedArray(array, "the array", "array")], [])
     first = tables.files[0]
-    names = [column.name for column in first.columns]
+    columns = common_columns(tables.files)
+    names = [column.name for column in columns]
     for file in tables.files:
         check_columns(file, first, names, True)
     n_rows = rows_of_block(8 * len(names), DEFAULT_BUDGET)
-    totals = {column.name: _Total(column) for column in first.columns}
+    totals = {column.name: _Total(column) for column in columns}
     n_samples = 0
     for file in tables.files:
         for piece in file.pieces(names, n_rows, None, Damage(file, None)):
             values = piece.values
-            columns = values.T if isinstance(values, np.ndarray) else values
-            for name, column in zip(names, columns, strict=True):
-                totals[name].add(column)
-            n_samples += len(columns[0])
+            arrays = values.T if isinstance(values, np.ndarray) else values
+            for name, array in zip(names, arrays, strict=True):
+                totals[name].add(array)
+            n_samples += len(arrays[0])
     return n_samples, tuple(total.summary() for total in totals.values())
 
 
@@ -111,7 +112,9 @@ class _Total:
             self._maximum = max(self._maximum, float(present.max()))
 
     def summary(self) -> ColumnSummary:
-        name, kind = self._column.name, self._column.type
+        name, kind, _, aside = self._column
+        if aside and aside != kind:
+            kind = f"{kind}, {aside}"
         if self._column.dtype is None or not self._n_present:
             return ColumnSummary(name, kind, self._n_missing)
         mean = self._sum / self._n_present

@@ -68,14 +68,14 @@ class Column(NamedTuple):
         What it holds, in the file's own words.
     dtype : dtype or None
         The type of its numbers; None if it holds other things than real numbers.
-    on_request : bool
-        Whether it is a feature only if it is asked for by name.
+    aside : str
+        What makes it a feature only if it is asked for by name: ``"row index"``; empty for others.
     """
 
     name: str
     type: str
     dtype: np.dtype[Any] | None
-    on_request: bool = False
+    aside: str = ""
 
 
 class Piece(NamedTuple):

@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from fastgmm.data.array import ArraySource
 from fastgmm.data.batch import all_finite
 from fastgmm.data.column_names import name_list
-from fastgmm.data.frames import is_frame
+from fastgmm.data.frames import is_frame, known_to_narwhals, without_index
 from fastgmm.data.opening import is_data_reference, open_data
 from fastgmm.data.source import Source
 from fastgmm.model.statistics import FloatArray
@@ -233,7 +233,7 @@ def check_array_source(
     with config_context(array_api_dispatch=False):
         X = validate_data(
             estimator,
-            X,
+            without_index(X) if is_frame(X) else X,
             dtype=_FLOATS,
             ensure_all_finite=False,  # looked at below, to say where
             reset=reset,
@@ -293,12 +293,16 @@ def _check_frame(
     weight_column = sample_weight if isinstance(sample_weight, str) else None
     source = open_data(X, weight_column=weight_column, label_column=label_column, missing=missing)
     assert isinstance(source, ArraySource)  # a frame is in memory
-    apart = [name for name in (weight_column, label_column) if name is not None]
-    features = narwhals.from_native(X).drop(*apart) if apart else X
+    features = narwhals.from_native(known_to_narwhals(X))
+    if source.feature_names is not None:
+        features = features.select(*source.feature_names)
+    else:
+        apart = [name for name in (weight_column, label_column) if name is not None]
+        features = features.drop(*apart)
     with config_context(array_api_dispatch=False):
         validate_data(
             estimator,
-            narwhals.to_native(features, pass_through=True),
+            narwhals.to_native(features),
             reset=reset,
             skip_check_array=True,
         )
