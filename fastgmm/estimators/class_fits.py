@@ -51,6 +51,9 @@ class FittedClasses(NamedTuple):
         is nothing to iterate.
     statistics : SufficientStatistics or None
         What one component for each class follows from.
+    converged : bool
+        Whether EM of all classes together converged; mixtures that are fitted by themselves warn
+        themselves.
     """
 
     mixtures: list[GaussianMixture]
@@ -58,6 +61,7 @@ class FittedClasses(NamedTuple):
     shares: dict[str, float]
     n_iter: int = 1
     statistics: SufficientStatistics | None = None
+    converged: bool = True
 
 
 def fit_classes(
@@ -450,4 +454,6 @@ def _of_fit(
         if kind.is_diagonal and not found.is_diagonal:
             found = replace(found, whiteners=np.einsum("kii->ki", found.whiteners).copy())
         mixtures.append(fitted_mixture(estimator, found, kind, dtype))
-    return FittedClasses(mixtures, fit.priors, shares, max(1, len(fit.trace) - 1))
+    return FittedClasses(
+        mixtures, fit.priors, shares, max(1, len(fit.trace) - 1), converged=fit.converged
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from functools import partial
 from numbers import Integral, Real
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
@@ -260,7 +262,8 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         Warns
         -----
         ConvergenceWarning
-            If EM of a mixture has not come to rest after `max_iter` iterations.
+            If EM, of a mixture or of all classes together, has not converged after `max_iter`
+            iterations.
         DegenerateComponentWarning
             If a component of a mixture lost all its points or its spread.
         """
@@ -283,6 +286,14 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         if self.reject_below is not None:
             self.reject_label_ = label
             self.reject_below_ = self._training_levels(rows, self.reject_below)
+        if not fitted.converged and self.max_iter > 0:
+            warnings.warn(
+                f"EM of the classes did not converge: after {self.n_iter_} iterations "
+                f"(max_iter={self.max_iter}) the mean log-likelihood still changed by "
+                f"tol={self.tol:g} or more. Increase max_iter or tol.",
+                ConvergenceWarning,
+                stacklevel=3,  # the caller of fit, between which and this is its decorator
+            )
         return self
 
     @available_where(_can_learn)

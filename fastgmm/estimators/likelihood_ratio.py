@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
@@ -123,6 +125,11 @@ def bootstrap_likelihood_ratio_test(
         components, or if a component of a mixture fitted to the rows collapsed and `reg_covar`
         is 0.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If EM of a mixture fitted to the rows has not converged after `max_iter` iterations.
+
     See Also
     --------
     bootstrap_parameters : Standard errors of the parameters.
@@ -157,6 +164,7 @@ def bootstrap_likelihood_ratio_test(
     random = check_random_state(random_state)
     n_rows = round(source.total_weight)
     statistics, p_values, distributions = [], [], []
+    unconverged: list[int] = []
     starts = StartSettings(mixture.init_params, mixture.n_init, _seed(random))
     null = best_fit(source, first, settings, starts)
     for n_components in range(first, max_components):
@@ -168,6 +176,8 @@ def bootstrap_likelihood_ratio_test(
                 "collapsed, so that there is no likelihood ratio: use reg_covar > 0 (it is 0) or "
                 "a smaller max_components"
             )
+        if not (null.converged[0] and larger.converged[0]):
+            unconverged.append(n_components)
         starts = StartSettings(mixture.init_params, mixture.n_init, _seed(random))
         drawn = ratio_distribution(
             null.parameters, n_rows, source.dtype, n_resamples, settings, starts
@@ -179,6 +189,15 @@ def bootstrap_likelihood_ratio_test(
         if p_values[-1] > level:
             break
         null = larger
+    if unconverged:
+        tests = " and ".join(f"{number} against {number + 1}" for number in unconverged)
+        warnings.warn(
+            f"EM did not converge in the tests of {tests} components: after max_iter={max_iter} "
+            "iterations the log-likelihood of the rows still changed by tol or more. Increase "
+            "max_iter or tol.",
+            ConvergenceWarning,
+            stacklevel=3,  # the caller of this function, which has a decorator
+        )
     tested = np.arange(first, first + len(statistics))
     rejected = p_values[-1] <= level
     return LikelihoodRatioTests(

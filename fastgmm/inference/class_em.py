@@ -23,6 +23,7 @@ from fastgmm.inference.class_mixtures import (
     weighted_classes,
     with_matrices,
 )
+from fastgmm.inference.degeneracy import hold_covariances
 from fastgmm.inference.passes import mixture_statistics
 from fastgmm.inference.stacked_em import stacked
 from fastgmm.model.parameters import MixtureParameters
@@ -81,7 +82,7 @@ class ClassFit:
     weight : float
         Sum of the rows' weights.
     converged : bool
-        Whether EM came to rest.
+        Whether the last change of the trace was below the tolerance.
     """
 
     mixtures: list[MixtureParameters]
@@ -136,27 +137,35 @@ def fit_class_em(
     """
     rows = _ClassRows(labelled, unlabelled, start, plan, n_jobs)
     rounding = ROUNDING[labelled[0].dtype.itemsize]
-    current = _joined([rows.in_form(each) for each in start], priors)
-    before = current
+    before = current = _joined([rows.in_form(each) for each in start], priors)
+    taken: SufficientStatistics | None = None
+    last = -math.inf
     trace: list[float] = []
-    converged = False
+    holding = converged = False
     with one_blas_thread():
         while True:
             statistics, value = rows.statistics(current)
+            lowest = last - rounding * (1.0 + abs(last)) if trace else -math.inf
+            if value < lowest and taken is not None and not holding:
+                # What the regularisation adds outweighs what the step gains.
+                holding = True
+                current = rows.held(taken, before, current)
+                statistics, value = rows.statistics(current)
             if not math.isfinite(value):
                 raise ValueError(
                     f"the log-likelihood is {value}: some rows are impossibly far from every class"
                 )
-            last = trace[-1] if trace else -math.inf
-            if trace and value < last - rounding * (1.0 + abs(last)):
-                # What the regularisation adds can outweigh what a step gains.
-                current, converged = before, True
+            if value < lowest:
+                current = before
                 break
             trace.append(value)
             converged = abs(value - last) < plan.tol
             if converged or len(trace) > plan.max_iter:
                 break
-            before, current = current, rows.solve(statistics, current)
+            last, taken, before = value, statistics, current
+            current = rows.solve(statistics, current)
+            if holding:
+                current = rows.held(statistics, before, current)
     mixtures, found = rows.parted(current)
     return ClassFit(mixtures, found, tuple(trace), rows.weight, converged)
 
@@ -242,6 +251,25 @@ class _ClassRows:
                 ]
             )
         return replace(solved, means=means, log_weights=log_weights)
+
+    def held(
+        self,
+        statistics: SufficientStatistics,
+        before: MixtureParameters,
+        proposal: MixtureParameters,
+    ) -> MixtureParameters:
+        """Return a proposal with the covariances left as before that would lower the likelihood."""
+        kinds = self.plan.structures
+        if len(kinds) == 1:
+            return hold_covariances(kinds[0], statistics, before, proposal)
+        return stacked(
+            [
+                hold_covariances(
+                    kind, _some(statistics, place), before.of(place), proposal.of(place)
+                )
+                for kind, place in zip(kinds, self.places, strict=True)
+            ]
+        )
 
     def parted(self, current: MixtureParameters) -> tuple[list[MixtureParameters], FloatArray]:
         """Return the mixture of each class, and the priors."""

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.datasets import load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
 from sklearn.naive_bayes import GaussianNB
@@ -279,6 +280,30 @@ def test_components_of_one_class_each_are_the_semi_supervised_mixture():
     mixture = GaussianMixture(3, semi_supervised=True, **settings).fit(X, y)
     np.testing.assert_allclose(ours.score_samples(X), mixture.score_samples(X), atol=1e-4)
     np.testing.assert_allclose(ours.predict_proba(X), mixture.predict_proba(X), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"semi_supervised": True, "covariance_type": "full"},
+        {"semi_supervised": True, "common_structure": True, "covariance_type": ["VVV", "EEE"]},
+        {"n_components": 2, "common_structure": True, "covariance_type": "EEE"},
+    ],
+)
+def test_classes_that_have_not_converged_are_reported(blobs, how):
+    X, y = blobs
+    if how.get("semi_supervised"):
+        y = np.where(np.arange(len(y)) % 5 == 0, y, -1)
+    classifier = GaussianMixtureClassifier(tol=1e-12, max_iter=1, random_state=0, **how)
+    with pytest.warns(ConvergenceWarning) as told:
+        classifier.fit(X, y)
+    own = [each for each in told if "EM of the classes did not converge" in str(each.message)]
+    assert len(own) == 1
+    assert "max_iter=1" in str(own[0].message)
+    assert own[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.set_params(tol=1e-4, max_iter=1000).fit(X, y)
 
 
 def test_minus_one_is_a_class_unless_said_otherwise():

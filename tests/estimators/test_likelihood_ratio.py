@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm import GaussianMixture, KMeans, bootstrap_likelihood_ratio_test
 
@@ -131,6 +132,15 @@ def test_the_seed_decides():
     )
     assert_array_equal(one, same)
     assert not np.array_equal(one, other)
+
+
+def test_mixtures_of_the_rows_that_did_not_converge_are_reported():
+    X = features("faithful")[:80]
+    with pytest.warns(ConvergenceWarning, match=r"tests of 1 against 2 comp.*max_iter=1 ") as told:
+        bootstrap_likelihood_ratio_test(
+            GaussianMixture(), X, max_components=2, n_resamples=2, max_iter=1, random_state=0
+        )
+    assert told[0].filename == __file__
 
 
 def test_a_collapse_without_regularisation_is_told():

@@ -10,6 +10,7 @@ from fastgmm.inference.class_em import ClassPlan, fit_class_em
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.structures import structure
+from tests import oracle
 
 NONE = Regularisation.none(2)
 CLASS_OF = np.array([0, 0, 1])
@@ -103,6 +104,32 @@ def test_structures_of_both_forms_rise_to_the_end(problem):
     shapes = np.einsum("kii->ki", fit.mixtures[0].covariances())
     assert shapes[0] / shapes[0].sum() == pytest.approx(shapes[1] / shapes[1].sum(), rel=1e-6)
     assert fit.mixtures[0].covariances()[:, 0, 1] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("common", [False, True])
+def test_a_fall_that_the_regularisation_causes_is_avoided_and_no_convergence(common):
+    """The narrow group grows by less than the regularisation from one step to the next."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([1e-3 * rng.normal(size=200), rng.normal(size=200)])[:, None]
+    labelled = [ArraySource(X), ArraySource(X[200:] + 20.0)]
+    start = [
+        MixtureParameters.from_covariances(
+            np.array([0.5, 0.5]), np.zeros((2, 1)), np.array([[[1e-4]], [[1.0]]])
+        ),
+        MixtureParameters.from_covariances(np.ones(1), np.array([[20.0]]), np.ones((1, 1, 1))),
+    ]
+    regularisation = Regularisation(np.array([1e-4]), np.array([False]))
+    kinds = (structure("VVV"),) * (1 if common else 2)
+    plan = ClassPlan(kinds, np.ones(2), None, regularisation, 0.0, 100)
+    fit = fit_class_em(labelled, None, start, np.array([2.0, 1.0]) / 3.0, plan)
+    assert len(fit.trace) == 101
+    assert np.diff(fit.trace).min() >= -1e-10
+    assert not fit.converged
+    # of plain EM, in which the regularised step is always taken, the log-likelihood falls
+    weights, means = np.array([1.0, 1.0]) / 2.0, np.zeros((2, 1))
+    covariances = np.array([[[1e-4]], [[1.0]]])
+    plain = oracle.em(X, weights, means, covariances, "VVV", 100, regularisation.amounts)[1]
+    assert np.diff(plain).min() < -1e-8
 
 
 def test_rows_that_are_far_from_everything_are_told(problem):
