@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.inference.em import FitInfo
@@ -22,10 +21,12 @@ NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_volume_")
 def attributes_from_parameters(
     parameters: MixtureParameters,
     structure: CovarianceStructure,
-    dtype: npt.DTypeLike,
     noise: UniformNoise | None = None,
 ) -> dict[str, Any]:
-    """Return the fitted attributes of a mixture by name.
+    """Return the fitted attributes of a mixture by name, float64 whatever the data are.
+
+    Single precision would not do: inference reads the attributes, and means far from zero, or
+    covariances of very small or large numbers, are beyond it.
 
     Parameters
     ----------
@@ -33,8 +34,6 @@ def attributes_from_parameters(
         The mixture.
     structure : CovarianceStructure
         Says in which shape users see covariances.
-    dtype : dtype
-        The attributes' dtype: that of the data.
     noise : UniformNoise or None
         The noise that is the last component of the mixture, if there is any.
 
@@ -54,7 +53,7 @@ def attributes_from_parameters(
     }
     # Copies, because users may write into attributes and parameters are shared values.
     attributes: dict[str, Any] = {
-        name: np.array(value, dtype=dtype) for name, value in arrays.items()
+        name: np.array(value, dtype=np.float64) for name, value in arrays.items()
     }
     if noise is not None:
         share = float(parameters.weights[-1])

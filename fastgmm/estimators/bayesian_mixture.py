@@ -189,7 +189,7 @@ class BayesianGaussianMixture(
     are evaluated under expected logarithms of weights and densities, as in scikit-learn:
     `score_samples` is no normalised density.
 
-    Attributes have the dtype of the data, float32 or float64; sums are float64 always.
+    Attributes are float64, of float32 data too; so are all sums.
 
     References
     ----------
@@ -474,7 +474,7 @@ class BayesianGaussianMixture(
         kind = self._structure()
         kind.check_features(source.n_features)
         going_on = self.warm_start and hasattr(self, "converged_")
-        attributes = partial(attributes_from_posterior, structure=kind, dtype=source.dtype)
+        attributes = partial(attributes_from_posterior, structure=kind)
         progress = FitProgress(
             self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
         )

@@ -129,7 +129,7 @@ def _fit_single_components(
                 n_jobs=estimator.n_jobs,
             )
         return solved_classes(
-            estimator, weighted_classes(statistics, factors), kinds, priors, source.dtype, shares
+            estimator, weighted_classes(statistics, factors), kinds, priors, shares
         )
 
 
@@ -138,7 +138,6 @@ def solved_classes(
     statistics: SufficientStatistics,
     kinds: Sequence[CovarianceStructure],
     priors: FloatArray | None,
-    dtype: npt.DTypeLike,
     shares: FloatArray | None = None,
 ) -> FittedClasses:
     """Return one component for each class, from the statistics of their rows.
@@ -153,8 +152,6 @@ def solved_classes(
         The structures to try.
     priors : ndarray of shape (n_classes,) or None
         Priors of the classes; None for their shares of the rows.
-    dtype : dtype
-        That of the mixtures' attributes.
     shares : ndarray of shape (n_structures,) or None
         How much each structure counts in an average; None to choose by BIC.
 
@@ -186,7 +183,7 @@ def solved_classes(
     if len(counted) > 1:
         kind = structure("diag" if averaged[0].is_diagonal else "full")
     found = statistics.weights() if priors is None else priors
-    mixtures = [fitted_mixture(estimator, each, kind, dtype) for each in averaged]
+    mixtures = [fitted_mixture(estimator, each, kind) for each in averaged]
     return FittedClasses(mixtures, found, counted, statistics=statistics)
 
 
@@ -212,10 +209,7 @@ def class_regularisation(estimator: Any, statistics: SufficientStatistics) -> Re
 
 
 def fitted_mixture(
-    estimator: Any,
-    parameters: MixtureParameters,
-    kind: CovarianceStructure,
-    dtype: npt.DTypeLike,
+    estimator: Any, parameters: MixtureParameters, kind: CovarianceStructure
 ) -> GaussianMixture:
     """Return the fitted mixture of a class.
 
@@ -227,8 +221,6 @@ def fitted_mixture(
         The mixture.
     kind : CovarianceStructure
         Its structure.
-    dtype : dtype
-        That of the attributes.
 
     Returns
     -------
@@ -238,7 +230,7 @@ def fitted_mixture(
     mixture = GaussianMixture(
         parameters.n_components, covariance_type=cast(Any, kind.name), **_settings(estimator)
     )
-    mixture.__dict__.update(attributes_from_parameters(parameters, kind, dtype))
+    mixture.__dict__.update(attributes_from_parameters(parameters, kind))
     mixture.n_features_in_ = estimator.n_features_in_
     if hasattr(estimator, "feature_names_in_"):
         mixture.feature_names_in_ = estimator.feature_names_in_
@@ -289,7 +281,7 @@ def _fit_mixtures(
     if not model.common:
         start = [each._parameters() for each in mixtures]
         fit = fit_class_em(labelled, unlabelled, start, found, plan, n_jobs=estimator.n_jobs)
-        return _of_fit(estimator, fit, plan, rows.source.dtype, {})
+        return _of_fit(estimator, fit, plan, {})
     return _fit_common(estimator, rows, model, labelled, unlabelled, found, plan, random_state)
 
 
@@ -328,7 +320,7 @@ def _fit_common(
         )
     _, fit, of_kind = best
     shares = {of_kind.structures[0].name: 1.0}
-    return _of_fit(estimator, fit, of_kind, rows.source.dtype, shares)
+    return _of_fit(estimator, fit, of_kind, shares)
 
 
 def _common_start(
@@ -444,7 +436,7 @@ def _class_mixture(
 
 
 def _of_fit(
-    estimator: Any, fit: ClassFit, plan: ClassPlan, dtype: npt.DTypeLike, shares: dict[str, float]
+    estimator: Any, fit: ClassFit, plan: ClassPlan, shares: dict[str, float]
 ) -> FittedClasses:
     """Return what EM found."""
     kinds = plan.structures * len(fit.mixtures) if len(plan.structures) == 1 else plan.structures
@@ -453,7 +445,7 @@ def _of_fit(
         found = parameters
         if kind.is_diagonal and not found.is_diagonal:
             found = replace(found, whiteners=np.einsum("kii->ki", found.whiteners).copy())
-        mixtures.append(fitted_mixture(estimator, found, kind, dtype))
+        mixtures.append(fitted_mixture(estimator, found, kind))
     return FittedClasses(
         mixtures, fit.priors, shares, max(1, len(fit.trace) - 1), converged=fit.converged
     )

@@ -447,7 +447,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
             total = self._statistics + new
             total = total.about(total.means())
         if total.weight > 0.0:
-            self._keep(solved_classes(self, total, model.kinds, priors, rows.source.dtype))
+            self._keep(solved_classes(self, total, model.kinds, priors))
 
     def _learn_mixtures(
         self, rows: LabelledRows, model: ClassModel, factors: FloatArray, priors: FloatArray | None

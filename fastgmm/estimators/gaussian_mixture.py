@@ -210,9 +210,9 @@ class GaussianMixture(
 
     Notes
     -----
-    Attributes have the dtype of the data, float32 or float64; sums are float64 always. The
-    methods read them afresh, so that a mixture may also be put together by hand from
-    `weights_`, `means_` and `precisions_cholesky_` (and, for `sample`, `covariances_`).
+    Attributes are float64, of float32 data too; so are all sums. The methods read them afresh,
+    so that a mixture may also be put together by hand from `weights_`, `means_` and
+    `precisions_cholesky_` (and, for `sample`, `covariances_`).
 
     Callbacks set with `set_callbacks` see one task for each start and each iteration.
 
@@ -501,9 +501,7 @@ class GaussianMixture(
         going_on = self.warm_start and hasattr(self, "converged_")
         with EMCheckpoint(self, source, known) as checkpoint:
             terms = model_terms(self, source, kind)
-            attributes = partial(
-                attributes_from_parameters, structure=kind, dtype=source.dtype, noise=terms.noise
-            )
+            attributes = partial(attributes_from_parameters, structure=kind, noise=terms.noise)
             progress = FitProgress(
                 self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
             )

@@ -73,7 +73,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Centres, in the dtype of the data.
+        Centres, float64 whatever the data are.
     labels_ : ndarray of int64 of shape (n_samples,)
         Cluster of each row, with respect to `cluster_centers_`.
     inertia_ : float
@@ -205,7 +205,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 # The caller of fit is two frames up: its decorator lies between.
                 stacklevel=3,
             )
-        self.cluster_centers_ = result.centres.astype(source.dtype)
+        self.cluster_centers_ = result.centres
         self.labels_ = result.labels
         self.inertia_ = result.inertia
         self.n_iter_ = result.n_iter

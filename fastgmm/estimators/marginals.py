@@ -52,7 +52,9 @@ def marginal_mixture(mixture: MixtureEvaluation, columns: Sequence[int | str]) -
     features = _column_numbers(columns, names, parameters.n_features)
     if not len(features):
         raise ValueError("columns names no column: a marginal has one at least")
-    return _mixture_of(marginal(parameters, features), mixture, names, features)
+    found = _mixture_of(marginal(parameters, features), mixture, names, features)
+    found.weights_ = np.array(mixture.weights_, dtype=np.float64)  # to the last bit
+    return found
 
 
 def conditional_mixture(
@@ -185,9 +187,7 @@ def mixture_like(
     n_components = parameters.n_components - (noise is not None)
     taken = {name: getattr(origin, name) for name in _TAKEN_OVER if hasattr(origin, name)}
     mixture = GaussianMixture(n_components, covariance_type=kind.name, **taken)  # type: ignore[arg-type]
-    given = np.asarray(origin.means_).dtype
-    dtype = given if given.kind == "f" else np.dtype(np.float64)
-    mixture.__dict__.update(attributes_from_parameters(parameters, kind, dtype, noise))
+    mixture.__dict__.update(attributes_from_parameters(parameters, kind, noise))
     mixture.n_features_in_ = parameters.n_features
     return mixture
 

@@ -387,7 +387,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         """Set the fitted attributes."""
         best = fit.best
         fitted = {
-            **attributes_from_parameters(best.parameters, self._structure(), source.dtype),
+            **attributes_from_parameters(best.parameters, self._structure()),
             "n_components_": best.parameters.n_components,
             "message_length_": best.message_length,
             "trace_": np.array(

@@ -244,7 +244,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         check_enough_rows(source, self.n_components)
         kind = self._structure()
         kind.check_features(source.n_features)
-        attributes = partial(attributes_from_parameters, structure=kind, dtype=source.dtype)
+        attributes = partial(attributes_from_parameters, structure=kind)
         progress = FitProgress(self, 1, source, y, sample_weight, attributes)
         random_state = check_random_state(self.random_state)
         with ExitStack() as stack:
@@ -277,7 +277,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
             )
         converged = reason == "held_out"
         self._forget_online()
-        self._keep(state.online, source.dtype)
+        self._keep(state.online)
         info = FitInfo(
             trace=state.scores,
             n_iter=state.epoch,

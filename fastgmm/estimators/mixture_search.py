@@ -270,7 +270,6 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             )
         final = replace(plan, tol=_FINAL_SHARE * plan.tol)
         self._keep_best(
-            source,
             candidates,
             lambda best: refine(source, sample, clusters, final, best, n_jobs=self.n_jobs),
         )
@@ -325,7 +324,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         value = candidate.failure or f"BIC {candidate.bic:.2f}, {candidate.n_iter} iterations"
         print(f"{candidate.structure.name}, {candidate.n_components} components: {value}")
 
-    def _keep_best(self, source: Source, candidates: list[Candidate], fit_on: FitOn) -> None:
+    def _keep_best(self, candidates: list[Candidate], fit_on: FitOn) -> None:
         """Choose the best mixture, fit it to the end, and set the attributes."""
         index, parameters, info = self._refined(candidates, fit_on)
         best = candidates[index]
@@ -338,7 +337,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             random_state=self.random_state,
             n_jobs=self.n_jobs,
         )
-        fitted = attributes_from_parameters(parameters, best.structure, source.dtype)
+        fitted = attributes_from_parameters(parameters, best.structure)
         mixture.__dict__.update(
             {**fitted, **attributes_from_info(info), "lower_bound_": info.trace[-1]}
         )

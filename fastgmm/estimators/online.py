@@ -174,7 +174,7 @@ class OnlineLearning(MixtureEvaluation):
                     state = self._learn(state, batch)
             finally:
                 if state is not None:
-                    self._keep(state, source.dtype)
+                    self._keep(state)
             if state is not None:
                 found += self._degeneracies(state)
         new = [each for each in found if (each.component, each.kind) not in self._told]
@@ -304,9 +304,9 @@ class OnlineLearning(MixtureEvaluation):
             n_jobs=self.n_jobs,
         )
 
-    def _keep(self, state: OnlineState, dtype: npt.DTypeLike) -> None:
+    def _keep(self, state: OnlineState) -> None:
         """Set the attributes that describe a state."""
-        self.__dict__.update(self._online_attributes(state, dtype))
+        self.__dict__.update(self._online_attributes(state))
         self.converged_ = False
         self.n_iter_ = self.n_steps_ = state.n_steps
         self.n_samples_seen_ = state.n_rows
@@ -314,11 +314,11 @@ class OnlineLearning(MixtureEvaluation):
             self.__dict__.pop(name, None)
         self._go_on_from(state)
 
-    def _online_attributes(self, state: OnlineState, dtype: npt.DTypeLike) -> dict[str, Any]:
+    def _online_attributes(self, state: OnlineState) -> dict[str, Any]:
         """Return the attributes that tell what was learnt."""
         kind = self._structure()
         return {
-            **attributes_from_parameters(state.estimate(kind), kind, dtype),
+            **attributes_from_parameters(state.estimate(kind), kind),
             "lower_bound_": state.statistics.mean_log_likelihood,
         }
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastgmm.estimators.attributes import (
     attributes_from_parameters,
@@ -109,7 +108,7 @@ def check_prior(estimator: Any, structure: CovarianceStructure, n_features: int)
 
 
 def attributes_from_posterior(
-    posterior: VariationalPosterior, structure: CovarianceStructure, dtype: npt.DTypeLike
+    posterior: VariationalPosterior, structure: CovarianceStructure
 ) -> dict[str, Any]:
     """Return the fitted attributes of a posterior and its prior by name.
 
@@ -119,8 +118,6 @@ def attributes_from_posterior(
         The posterior.
     structure : CovarianceStructure
         Says in which shape users see covariances.
-    dtype : dtype
-        The attributes' dtype: that of the data.
 
     Returns
     -------
@@ -130,25 +127,21 @@ def attributes_from_posterior(
         prior.
     """
     prior = posterior.prior
-    concentrations = np.array(posterior.concentrations, dtype=dtype)
+    concentrations = np.array(posterior.concentrations)
     degrees = posterior.degrees_of_freedom
     return {
-        **attributes_from_parameters(posterior.mean_parameters(), structure, dtype),
+        **attributes_from_parameters(posterior.mean_parameters(), structure),
         "weight_concentration_": (
             concentrations if concentrations.ndim == 1 else tuple(concentrations)
         ),
-        "mean_precision_": np.array(posterior.mean_precisions, dtype=dtype),
-        "degrees_of_freedom_": (
-            float(degrees[0]) if structure.is_tied else np.array(degrees, dtype=dtype)
-        ),
+        "mean_precision_": np.array(posterior.mean_precisions),
+        "degrees_of_freedom_": (float(degrees[0]) if structure.is_tied else np.array(degrees)),
         "weight_concentration_prior_": prior.weights.concentration,
         "mean_precision_prior_": prior.mean_precision,
-        "mean_prior_": np.array(prior.mean, dtype=dtype),
+        "mean_prior_": np.array(prior.mean),
         "degrees_of_freedom_prior_": prior.degrees_of_freedom,
         "covariance_prior_": (
-            float(prior.scatter[0])
-            if structure.is_spherical
-            else np.array(prior.scatter, dtype=dtype)
+            float(prior.scatter[0]) if structure.is_spherical else np.array(prior.scatter)
         ),
     }
 

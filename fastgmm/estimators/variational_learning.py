@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy.typing as npt
 from sklearn.utils import check_random_state
 
 from fastgmm.data.array import ArraySource
@@ -111,10 +110,10 @@ class VariationalLearning(OnlineLearning):
             n_jobs=self.n_jobs,
         )
 
-    def _online_attributes(self, state: OnlineState, dtype: npt.DTypeLike) -> dict[str, Any]:
+    def _online_attributes(self, state: OnlineState) -> dict[str, Any]:
         assert isinstance(state, VariationalOnlineState)
         kind = self._structure()
         return {
-            **attributes_from_posterior(state.estimated_posterior(kind), kind, dtype),
+            **attributes_from_posterior(state.estimated_posterior(kind), kind),
             "lower_bound_": state.lower_bound(),
         }

@@ -218,9 +218,6 @@ def _run(
             listener(run, n_iter, inertia, total)
         centres = moved
         n_iter += 1
-    # An estimator hands the centres out in the data's dtype: rounding them before the last
-    # assignment is what keeps the labels those of the centres the user sees.
-    centres = centres.astype(source.dtype).astype(np.float64)
     labels, distances = nearest_centres(source, centres, n_jobs=n_jobs)
     inertia = weighted_sum(distances, source.weights)
     return KMeansResult(labels, centres, inertia, n_iter, converged)

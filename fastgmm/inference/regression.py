@@ -241,7 +241,8 @@ class ConditionalMixture:
         Yields
         ------
         ndarray of shape (n_rows, ...)
-            The values of the next rows, in the type of the source.
+            The values of the next rows, float64 whatever the type of the source: what is told of
+            targets has their scale, or its square.
         """
         with closing(source.blocks()) as blocks:  # type: ignore[type-var]
             for number, (X, _) in enumerate(recut(blocks, self.rows_at_once(row_bytes))):
@@ -249,7 +250,7 @@ class ConditionalMixture:
                     begin(number, len(X))
                 with one_blas_thread():
                     values = self._piece(X, evaluation, n_jobs)
-                yield values.astype(source.dtype, copy=False)
+                yield values
 
     def log_density(self, rows: ArraySource, *, n_jobs: int | None = None) -> FloatArray:
         """Return the log-density of the targets given the inputs, for rows of both.

@@ -232,13 +232,13 @@ def test_superfluous_components_end_with_next_to_no_weight():
 
 
 @every_structure
-def test_attributes_have_the_dtype_of_the_rows(covariance_type):
+def test_attributes_are_float64_and_scores_have_the_dtype_of_the_rows(covariance_type):
     X = rows(dtype=np.float32)
     mixture = fitted(X, covariance_type=covariance_type)
     double = fitted(X.astype(np.float64), covariance_type=covariance_type)
     for name in ARRAYS:
         for value in np.atleast_1d(getattr(mixture, name)):
-            assert np.asarray(value).dtype == np.float32 or np.ndim(getattr(mixture, name)) == 0
+            assert np.asarray(value).dtype == np.float64
     assert mixture.score_samples(X).dtype == np.float32
     assert_allclose(np.sort(mixture.weights_), np.sort(double.weights_), atol=0.02)
 

@@ -98,7 +98,7 @@ def test_shapes_and_dtypes(covariance_type, dtype):
     )
     for name, shape in shapes.items():
         assert getattr(mixture, name).shape == shape
-        assert getattr(mixture, name).dtype == dtype
+        assert getattr(mixture, name).dtype == np.float64
     assert mixture.score_samples(X).dtype == dtype
     assert mixture.score_samples(X).shape == (500,)
     assert mixture.predict_proba(X).dtype == dtype
@@ -124,7 +124,7 @@ def test_attributes_have_the_shapes_and_dtypes_of_scikit_learn(covariance_type, 
     assert set(vars(theirs)) <= set(vars(ours))
     for name in MIXTURE_ATTRIBUTES:
         assert getattr(ours, name).shape == getattr(theirs, name).shape
-        assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+        assert getattr(ours, name).dtype == np.float64  # in scikit-learn, that of the rows
     for method in ("score_samples", "predict_proba", "predict"):
         assert getattr(ours, method)(X).dtype == getattr(theirs, method)(X).dtype
 

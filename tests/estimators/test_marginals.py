@@ -120,7 +120,7 @@ def test_values_far_from_every_component():
 def test_results_are_mixtures_like_others(tmp_path):
     mixture = GaussianMixture(2, random_state=7, n_jobs=1).fit(rows(dtype=np.float32))
     conditional = mixture.condition({0: 1.0})
-    assert conditional.means_.dtype == conditional.covariances_.dtype == np.float32
+    assert conditional.means_.dtype == conditional.covariances_.dtype == np.float64
     assert conditional.get_params()["random_state"] == 7
     assert conditional.get_params()["n_jobs"] == 1
     drawn, _ = conditional.sample(20_000)

@@ -187,7 +187,7 @@ def test_a_copy_goes_on_to_the_last_bit(kind, way, averaging, tmp_path):
     for each in (mixture, copied):
         each.partial_fit(X[600:1000]).partial_fit(X[1000:1001])
     assert_same(copied, mixture)
-    assert mixture.means_.dtype == np.float32
+    assert mixture.means_.dtype == np.float64
 
 
 def test_rows_that_wait_are_pickled():

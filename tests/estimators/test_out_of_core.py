@@ -59,8 +59,7 @@ def test_the_size_of_blocks_does_not_matter(tmp_path, covariance_type, block_row
     found = mixture(covariance_type=covariance_type).fit(source)
     for attribute in ATTRIBUTES:
         assert_array_equal(getattr(found, attribute), getattr(expected, attribute))
-        if attribute != "trace_":
-            assert getattr(found, attribute).dtype == np.float32
+        assert getattr(found, attribute).dtype == np.float64
 
 
 @pytest.mark.usefixtures("small_sample")

@@ -205,11 +205,11 @@ def test_learning_in_batches():
     assert_allclose(by_name.mixture_.means_, twice.mixture_.means_, rtol=1e-12)
 
 
-def test_float32_stays_float32():
+def test_what_is_told_of_the_targets_of_float32_rows_is_float64():
     X, Y = (each.astype(np.float32) for each in table())
     regressor = GaussianMixtureRegressor(2, random_state=0).fit(X, Y)
-    assert regressor.mixture_.means_.dtype == np.float32
-    assert regressor.predict(X).dtype == np.float32
+    assert regressor.mixture_.means_.dtype == np.float64
+    assert regressor.predict(X).dtype == np.float64
     assert regressor.log_density(X, Y).dtype == np.float32
     assert_allclose(regressor.predict(X), fitted().predict(X.astype(float)), rtol=1e-3, atol=1e-3)
 
