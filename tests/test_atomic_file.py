@@ -1,12 +1,20 @@
 """A file appears whole or not at all."""
 
+import errno
 import os
 import stat
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fastgmm.atomic_file import atomic_file, check_destination, remove_abandoned
+from fastgmm import GaussianMixture, load
+from fastgmm import atomic_file as module
+from fastgmm.atomic_file import atomic_file, check_destination
+from fastgmm.data.images import write_image
+from fastgmm.data.table_output import write_table
 
 
 def test_takes_its_place_when_complete(tmp_path):
@@ -123,9 +131,161 @@ def test_what_others_are_writing_is_not_abandoned(tmp_path):
     left.write_bytes(b"half")
     # A name may begin as another ends, and two long names may begin alike.
     with atomic_file(path) as one, atomic_file(tmp_path / "run.fgm.old") as other:
-        remove_abandoned(path)
         assert not left.exists()
         one.write(b"one")
         other.write(b"other")
+        with atomic_file(path) as again:
+            again.write(b"again")
+        assert path.read_bytes() == b"again"
     assert path.read_bytes() == b"one"
     assert (tmp_path / "run.fgm.old").read_bytes() == b"other"
+
+
+def test_many_write_beside_each_other_under_names_that_begin_alike(tmp_path):
+    def write(number):
+        for i in range(20):
+            path = tmp_path / f"a-name-of-more-than-thirty-two-characters-{number % 3}"
+            with atomic_file(path) as file:
+                file.write(f"{number} {i}".encode())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(16)))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+@pytest.mark.parametrize("who_removes_it_is_faster", [False, True])
+def test_a_file_taken_for_abandoned_before_it_is_locked_is_given_up(
+    tmp_path, monkeypatch, who_removes_it_is_faster
+):
+    real = module._lock
+    calls = []
+
+    def lock(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            (part,) = tmp_path.glob(".result.*.part")
+            part.unlink()
+            if not who_removes_it_is_faster:
+                raise BlockingIOError(errno.EWOULDBLOCK, "locked")
+        real(descriptor)
+
+    monkeypatch.setattr(module, "_lock", lock)
+    with atomic_file(tmp_path / "result") as file:
+        file.write(b"x")
+    assert len(calls) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_where_there_are_no_locks_nothing_is_taken_for_abandoned(tmp_path, monkeypatch):
+    def lock(_descriptor):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(module, "_lock", lock)
+    other = tmp_path / ".result.abc.part"
+    other.touch()
+    with atomic_file(tmp_path / "result") as file:
+        file.write(b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "result"]
+
+
+def mixture():
+    return GaussianMixture(2).fit(np.arange(20.0).reshape(-1, 1))
+
+
+@pytest.fixture
+def _small_files():
+    """Let files grow to a thousand bytes and no further."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+OUTPUTS = {
+    "model.fgm": lambda path: mixture().save(path),
+    "table.csv": lambda path: write_table(path, {"x": np.arange(1000.0)}),
+    "table.npy": lambda path: write_table(path, {"x": np.arange(1000.0)}),
+    "table.parquet": lambda path: write_table(path, {"x": np.arange(1000.0)}),
+    "image.png": lambda path: write_image(
+        path, np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    ),
+    "run.fgm": lambda path: GaussianMixture(2, checkpoint=path, resume=True).fit(
+        np.arange(20.0).reshape(-1, 1)
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.usefixtures("_small_files")
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_disk_that_takes_no_more_is_reported_and_the_old_file_survives(tmp_path, name):
+    path = tmp_path / name
+    if name != "run.fgm":
+        path.write_bytes(b"old")
+    with pytest.raises(OSError, match=r"cannot write .*: file too large; give a file on") as caught:
+        OUTPUTS[name](path)
+    assert caught.value.errno == errno.EFBIG
+    assert str(path) in str(caught.value)
+    assert ".part" not in str(caught.value)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"old"] * (name != "run.fgm")
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_missing_folder_and_a_folder_in_the_place_of_a_file_are_reported(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*none'; make it, or give"):
+        OUTPUTS[name](tmp_path / "none" / name)
+    (tmp_path / name).mkdir()
+    with pytest.raises(IsADirectoryError, match="it is a folder; give the name of a file"):
+        OUTPUTS[name](tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device here")
+def test_a_full_device_is_reported():
+    with (
+        pytest.raises(OSError, match=r"'/dev/full': no space left on device; free some space, or"),
+        atomic_file("/dev/full") as file,
+    ):
+        file.write(b"x")
+
+
+def test_a_write_protected_file_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "result"
+    path.touch()
+    monkeypatch.setattr("os.access", lambda where, _mode: where != path)  # root may write to any
+    with (
+        pytest.raises(PermissionError, match="it is write-protected; change that, or give another"),
+        atomic_file(path),
+    ):
+        pass
+
+
+def test_a_name_that_is_too_long_is_reported(tmp_path):
+    path = tmp_path / ("n" * 300)
+    with pytest.raises(OSError, match="name too long; give a shorter name"), atomic_file(path):
+        pass
+
+
+def test_errors_of_others_pass_through_as_they_are(tmp_path):
+    error = FileNotFoundError(errno.ENOENT, "No such file", "rows.csv")
+    with pytest.raises(FileNotFoundError) as caught, atomic_file(tmp_path / "result"):
+        raise error
+    assert caught.value is error
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name, write in OUTPUTS.items():
+        write(f"~/{name}")
+        check_destination(f"~/{name}")
+        assert (tmp_path / name).stat().st_size > 100
+    OUTPUTS["run.fgm"](Path("~/run.fgm"))  # which it resumes
+    assert load("~/model.fgm").n_components == 2
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        check_destination("~/none/result")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(OUTPUTS)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.atomic_file import atomic_file, check_destination
+from fastgmm.atomic_file import atomic_file, check_destination, expanded
 from fastgmm.extras import import_from_extra
 
 _MOST_INDEXED = 256
@@ -42,7 +42,7 @@ def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[np.uint
         If it is no picture, or a damaged one.
     """
     orientation = _import_pillow("ImageOps")
-    with _opened(Path(path)) as opened:
+    with _opened(expanded(path)) as opened:
         upright = orientation.exif_transpose(opened)
         if upright.mode.startswith("I;16"):  # which Pillow's convert would cut off at 255
             return np.rint(np.asarray(upright) / 257.0).astype(np.uint8)
@@ -74,7 +74,7 @@ def pixel_count(path: str | Path) -> int:
     ValueError
         If it is no picture.
     """
-    with _opened(Path(path)) as opened:
+    with _opened(expanded(path)) as opened:
         return int(opened.width) * int(opened.height)
 
 

@@ -55,10 +55,20 @@ class SpooledSource(StreamSource):
                     if part is not None:
                         content = np.ascontiguousarray(part).data.cast("B")
                         digest.update(content)
-                        self._file.write(content)
-        self._file.flush()
+                        self._append(content)
         self._digest = digest.hexdigest()
         self.expected_samples = sum(self._sizes)
+
+    def _append(self, content: memoryview | bytes) -> None:
+        """Write to the file, and let nothing wait in memory."""
+        try:
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            raise OSError(
+                f"cannot keep a copy of the rows in {tempfile.gettempdir()!r} ({error.strerror}): "
+                "free some space there, or name another folder in the environment variable TMPDIR"
+            ) from error
 
     def description(self) -> str:
         """Return what messages call the rows."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.atomic_file import check_destination, remove_abandoned
+from fastgmm.atomic_file import atomic_file, check_destination, expanded
 from fastgmm.data.file_stamps import FileStamp
 from fastgmm.data.source import Source
 from fastgmm.model import persistence
@@ -69,22 +70,21 @@ class Checkpoint:
     def __init__(
         self, path: str | PathLike[str], interval: float, made_of: dict[str, Any], resume: bool
     ) -> None:
-        self._path = Path(fspath(path))
+        self._path = expanded(fspath(path))
         self._interval = interval
         self._made_of = made_of
         self._newest: Callable[[], State] | None = None
         self._written_at = -np.inf
-        self._present: FileStamp | None = None
+        self._own: set[FileStamp] = set()
         self.found: StoredModel | None = None
         check_destination(self._path)
-        remove_abandoned(self._path)
         if self._path.exists():
             if not resume:
                 raise CheckpointError(
                     f"there is a file {str(self._path)!r} already: go on from it with "
                     "resume=True (--resume), or remove it if it is a checkpoint of no more use"
                 )
-            self._present = FileStamp.of(self._path)
+            self._own = {FileStamp.of(self._path)}
             self.found = persistence.load(self._path, _CLASS)
             _compare(self._path, self.found, made_of)
             self._written_at = time.monotonic()
@@ -146,16 +146,21 @@ class Checkpoint:
         """
         if self._newest is None:
             return
-        if self._path.exists() and FileStamp.of(self._path) != self._present:
+        if self._path.exists() and FileStamp.of(self._path) not in self._own:
             self._newest = None
             raise CheckpointError(
                 f"another fit has written the checkpoint {str(self._path)!r}, and this one leaves "
                 "it alone: give each a file of its own"
             )
         values, arrays = self._newest()
-        persistence.save(self._path, _CLASS, {"made_of": self._made_of, "state": values}, arrays)
+        with atomic_file(self._path) as file:
+            held = {"made_of": self._made_of, "state": values}
+            persistence.write(file, _CLASS, held, arrays)
+            file.flush()
+            # An interrupt may come at any moment, after which either file may be there.
+            self._own.add(replace(FileStamp.of(Path(file.name)), path=self._path))
         self._newest = None
-        self._present = FileStamp.of(self._path)
+        self._own = {FileStamp.of(self._path)}
         self._written_at = time.monotonic()
 
     def __enter__(self) -> Self:

@@ -14,12 +14,12 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.atomic_file import atomic_file
+from fastgmm.atomic_file import atomic_file, expanded
 
 FORMAT = "fastgmm model"
 SCHEMA_VERSION = 1
@@ -68,6 +68,32 @@ def save(
     ----------
     path : str or Path
         Where to write. A file that is there stays as it was until the new one is complete.
+    model_class, values, arrays
+        As for `write`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `write`.
+    OSError
+        If the file cannot be written.
+    """
+    with atomic_file(path) as file:
+        write(file, model_class, values, arrays)
+
+
+def write(
+    file: IO[bytes],
+    model_class: str,
+    values: Mapping[str, Any],
+    arrays: Mapping[str, npt.NDArray[Any]],
+) -> None:
+    """Write the content of a model file.
+
+    Parameters
+    ----------
+    file : file object
+        Where to write.
     model_class : str
         Name of the class of the model.
     values : mapping
@@ -81,8 +107,6 @@ def save(
         If a value cannot be written as JSON, or an array is of another kind.
     ValueError
         If a value or array holds nan.
-    OSError
-        If the file cannot be written.
     """
     from fastgmm import __version__  # looked up only when needed: it reads package metadata
 
@@ -107,7 +131,7 @@ def save(
         },
     }
     text = json.dumps(header, indent=1, allow_nan=False, default=_plain)
-    with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(_HEADER, _EPOCH), text)
         for name, array in arrays.items():
             buffer = io.BytesIO()
@@ -138,7 +162,7 @@ def load(path: str | Path, model_class: str | None = None) -> StoredModel:
     OSError
         If the file cannot be read.
     """
-    path = Path(path)
+    path = expanded(path)
     with path.open("rb") as file:
         if not file.read(4).startswith(b"PK"):
             raise ModelFileError(

@@ -63,5 +63,5 @@ def test_a_full_disk_is_told(monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", Full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"copy of the rows in '.*' \(No space left.*TMPDIR"):
         SpooledSource(open_data(batches(rows())), SMALL)
