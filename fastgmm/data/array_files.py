@@ -233,6 +233,8 @@ class NpzFile(_NumpyFile):
                 )
             if not member:
                 member = "X" if "X" in names else names[0]
+            if member not in names:  # as the archive's own list has it
+                member = member.removesuffix(".npy")
             if member not in names:
                 raise ValueError(f"it holds no array {member!r}, but {name_list(names)}")
             with archive.open(archive.namelist()[names.index(member)]) as file:

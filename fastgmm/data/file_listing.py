@@ -5,12 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
+from fastgmm.data.arrow_columns import import_pyarrow
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_kinds import file_kind, looks_like_text
@@ -35,23 +38,30 @@ class FoundFile(NamedTuple):
         Its format, as `file_kind` names it.
     part : str
         Which array in it was asked for; empty if none was.
-    partitions : dict of str to int, float, str or None
-        Columns that the names of its folders give it, as in ``year=2024/part.parquet``.
+    partitions : dict of str to int, str or None
+        Columns that the names of its folders give it, as in ``year=2024/part.parquet``. The same
+        columns for all files that were found, None where a file's folders say nothing.
     """
 
     path: Path
     kind: str
     part: str
-    partitions: dict[str, int | float | str | None]
+    partitions: Mapping[str, int | str | None]
 
 
-def find_files(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[FoundFile]:
+def find_files(
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    left_out: list[str] | None = None,
+) -> list[FoundFile]:
     """Return the files that the user means.
 
     Parameters
     ----------
     data : path-like or sequence of path-like
         Files, folders and patterns such as ``data/*.parquet``.
+    left_out : list of str, default=None
+        Receives which files of folders and patterns are not among them, and why: those that are
+        empty, pipes and the like, and those that are of no known kind.
 
     Returns
     -------
@@ -64,13 +74,14 @@ def find_files(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     FileNotFoundError
         If there is no such file or folder.
     DataError
-        If a pattern matches nothing, a folder holds no data, files are of different kinds, or a
-        list names a file twice.
+        If a pattern matches nothing, a folder holds no data or a link that leads nowhere, files
+        are of different kinds, or a list names a file twice.
     """
     given = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not given:
         raise DataError("there are no files in an empty list")
-    found = [file for each in given for file in _once(_files_of(os.fspath(each)))]
+    left_out = [] if left_out is None else left_out
+    found = [file for each in given for file in _once(_files_of(os.fspath(each), left_out))]
     _refuse_repeated(found)
     kinds = Counter(file.kind for file in found)
     if len(kinds) > 1:
@@ -82,7 +93,7 @@ def find_files(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
             f"({', '.join(counts)}): {name_list(examples)}; name those to read, or give a pattern "
             "as 'folder/*.parquet'"
         )
-    return found
+    return _with_types(found)
 
 
 def natural_key(path: str | Path) -> tuple[list[str | tuple[int, str]], str]:
@@ -102,7 +113,7 @@ def natural_key(path: str | Path) -> tuple[list[str | tuple[int, str]], str]:
     return [(int(p), p) if i % 2 else p for i, p in enumerate(parts)], str(path)
 
 
-def _files_of(name: str) -> list[FoundFile]:
+def _files_of(name: str, left_out: list[str]) -> list[FoundFile]:
     """Return the files that one name stands for."""
     if not name:
         raise FileNotFoundError("there is no file of the name ''")
@@ -115,7 +126,9 @@ def _files_of(name: str) -> list[FoundFile]:
         before, part = name.rsplit(PART, 1)
         path = Path(before)
     if path.exists():
-        return _files_in(path, part)
+        if _is_folder_of_files(path):
+            return _files_in_folder(path, left_out, matched=False)
+        return [_named_file(path, part)]
     if "://" in name:
         raise DataError(
             f"{name!r} is an address, not a file: open it with another library and give its "
@@ -124,23 +137,41 @@ def _files_of(name: str) -> list[FoundFile]:
     if _WILDCARDS.search(str(path)):
         # pathlib's own glob wants to know which part of the pattern is a folder.
         found = glob.glob(str(path), recursive=True)  # noqa: PTH207
-        matches = sorted(found, key=natural_key)
-        if not matches:
-            raise DataError(f"no file matches the pattern {str(path)!r}")
-        return [file for match in matches for file in _files_in(Path(match), part)]
+        matches = [Path(match) for match in sorted(found, key=natural_key)]
+        files = _files_matched(matches, part, left_out)
+        if not files:
+            raise DataError(f"no file matches the pattern {str(path)!r}{_but(left_out)}")
+        return files
+    _refuse_broken_link(path)
     raise FileNotFoundError(f"there is no file {str(path)!r}")
 
 
-def _files_in(path: Path, part: str) -> list[FoundFile]:
-    """Return a file, or the files in a folder."""
+def _files_matched(matches: list[Path], part: str, left_out: list[str]) -> list[FoundFile]:
+    """Return the files that a pattern stands for."""
+    found = []
+    for path in matches:
+        _refuse_broken_link(path)
+        if _is_folder_of_files(path):
+            found += _files_in_folder(path, left_out, matched=True)
+        elif path.is_file() and not path.stat().st_size:
+            left_out.append(f"{str(path)!r} (empty)")
+        else:
+            found.append(_named_file(path, part))
+    return found
+
+
+def _is_folder_of_files(path: Path) -> bool:
+    return path.is_dir() and file_kind(path) is None
+
+
+def _named_file(path: Path, part: str) -> FoundFile:
+    """Return a file that is named by itself."""
     if not path.is_dir() and not path.is_file():
         raise DataError(
-            f"{str(path)!r} is a pipe or a device, which can only be read alone: give one of them, "
-            "or files"
+            f"{str(path)!r} is {_special_kind(path)}, which can only be read alone: give one of "
+            "them, or files"
         )
     kind = file_kind(path)
-    if path.is_dir() and kind is None:
-        return _files_in_folder(path)
     if kind is None and looks_like_text(path):
         kind = "CSV"
     if kind is None:
@@ -148,35 +179,75 @@ def _files_in(path: Path, part: str) -> list[FoundFile]:
             f"cannot tell what {str(path)!r} is: it is none of Parquet, Arrow, CSV, NumPy, HDF5, "
             "Zarr or a picture"
         )
-    return [FoundFile(path, kind, part, {})]
+    return FoundFile(path, kind, part, _partitions(path.parent))
 
 
-def _files_in_folder(folder: Path) -> list[FoundFile]:
-    found = []
+def _files_in_folder(folder: Path, left_out: list[str], *, matched: bool) -> list[FoundFile]:
+    """Return the files in a folder.
+
+    Folders above one that is named make no columns, but those above one that a pattern matches do.
+    """
+    found, others = [], []
     for path in sorted(_visible_files(folder), key=natural_key):
-        kind = file_kind(path)
-        if kind is not None:
-            found.append(FoundFile(path, kind, "", _partitions(path.relative_to(folder).parent)))
+        _refuse_broken_link(path)
+        if not path.is_dir() and not path.is_file():
+            others.append(f"{str(path)!r} ({_special_kind(path)})")
+        elif path.is_file() and not path.stat().st_size:
+            others.append(f"{str(path)!r} (empty)")
+        elif (kind := file_kind(path)) is None:
+            others.append(f"{str(path)!r} (no data, by its name and content)")
+        else:
+            where = path.parent if matched else path.parent.relative_to(folder)
+            found.append(FoundFile(path, kind, "", _partitions(where)))
     if not found:
-        raise DataError(f"the folder {str(folder)!r} holds no files of data")
+        raise DataError(f"the folder {str(folder)!r} holds no files of data{_but(others)}")
+    left_out += others
     return found
+
+
+def _but(others: Sequence[str]) -> str:
+    """Return what to say of files that are not read, after a sentence that there are none."""
+    return f", but {name_list(others, quoted=False)}" if others else ""
 
 
 def _visible_files(folder: Path) -> list[Path]:
-    """Return all files below a folder, without those that programs keep for themselves."""
+    """Return all below a folder that is no folder, without what programs keep for themselves."""
     found: list[Path] = []
     entered = {folder.resolve()}
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
         below = {name: Path(where, name).resolve() for name in sorted(folders, key=natural_key)}
         folders[:] = []
         for name, path in below.items():
-            if name[0] not in "._" and path not in entered:  # links may lead in circles
-                entered.add(path)
+            if name[0] in "._" or path in entered:  # links may lead in circles
+                continue
+            entered.add(path)
+            if file_kind(path) is None:
                 folders.append(name)
-        files = [Path(where, name) for name in names if name[0] not in "._"]
-        # A link that leads nowhere is kept: it stands for data that are missing.
-        found += [path for path in files if path.is_file() or not path.exists()]
+            else:
+                found.append(Path(where, name))
+        found += [Path(where, name) for name in names if name[0] not in "._"]
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _special_kind(path: Path) -> str:
+    """Return what something is that is neither a file nor a folder."""
+    mode = path.stat().st_mode
+    if stat.S_ISSOCK(mode):
+        return "a socket"
+    return "a pipe or a device"
+
+
+def _refuse_broken_link(path: Path) -> None:
+    """Raise if a path is a link that leads nowhere: it stands for data that are missing."""
+    if path.is_symlink() and not path.exists():
+        raise DataError(
+            f"{str(path)!r} is a link to {str(path.readlink())!r}, which is not there: mend the "
+            "link or remove it"
+        )
 
 
 def _once(files: list[FoundFile]) -> list[FoundFile]:
@@ -198,18 +269,36 @@ def _refuse_repeated(files: list[FoundFile]) -> None:
         )
 
 
-def _partitions(folders: Path) -> dict[str, int | float | str | None]:
-    """Return the columns that folders named ``column=value`` stand for."""
+def _partitions(folders: Path) -> dict[str, str | None]:
+    """Return the columns that folders named ``column=value`` stand for, values as text."""
     pairs = [match.groups() for name in folders.parts if (match := _HIVE.fullmatch(name))]
-    return {name: _partition_value(text) for name, text in pairs}
+    try:
+        return {
+            unquote(name, errors="strict"): (
+                None if text == _NO_VALUE else unquote(text, errors="strict")
+            )
+            for name, text in pairs
+        }
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the folder {str(folders)!r} is named after a value that is no UTF-8 once its "
+            f"percent signs are decoded: {error}"
+        ) from error
 
 
-def _partition_value(text: str) -> int | float | str | None:
-    if text == _NO_VALUE:
-        return None
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
+def _with_types(files: list[FoundFile]) -> list[FoundFile]:
+    """Return files with columns of integers where folders hold nothing else, else of text."""
+    names = dict.fromkeys(name for file in files for name in file.partitions)
+    if not names:
+        return files
+    pyarrow = import_pyarrow("reading folders named after values")
+    columns = {}
+    for name in names:
+        column = pyarrow.array([file.partitions.get(name) for file in files], pyarrow.string())
+        with suppress(pyarrow.ArrowInvalid):  # it stays text
+            column = column.cast(pyarrow.int32())
+        columns[name] = column.to_pylist()
+    return [
+        file._replace(partitions={name: values[i] for name, values in columns.items()})
+        for i, file in enumerate(files)
+    ]

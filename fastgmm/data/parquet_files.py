@@ -36,7 +36,7 @@ class ParquetFile(TableFile):
     ----------
     path : Path
         The file.
-    partitions : mapping of str to int, float, str or None
+    partitions : mapping of str to int, str or None
         Columns that the names of its folders give it.
 
     Raises
@@ -153,6 +153,6 @@ class ParquetFile(TableFile):
 
 
 def _partition_column(name: str, value: Any) -> Column:
-    is_number = value is None or isinstance(value, int | float)
+    is_number = not isinstance(value, str)
     dtype = np.dtype(np.float64) if is_number else None
     return Column(name, "folder's name", dtype, aside="folder's name")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import warnings
 from collections.abc import Iterator
 from io import TextIOBase
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgmm.data.byte_streams import ByteStream
-from fastgmm.data.errors import DataError
+from fastgmm.data.column_names import name_list
+from fastgmm.data.errors import DataError, SkippedDataWarning
 from fastgmm.data.file_kinds import ARROW_STREAM, kind_of_head
 from fastgmm.data.file_listing import FoundFile, find_files
 from fastgmm.data.sliced_arrays import SlicedArray
@@ -166,8 +168,16 @@ def _open_paths(data: list[str | os.PathLike[str]], options: ReadingOptions) -> 
     if len(data) == 1 and _is_pipe(Path(data[0])):
         file = Path(data[0]).open("rb")  # noqa: SIM115  # closed when it has been read
         return OpenedTables([_open_stream(file, repr(os.fspath(data[0])), closes=True)], [])
-    opened = OpenedTables([], [])
-    for found in find_files(data):
+    opened, left_out = OpenedTables([], []), list[str]()
+    files = find_files(data, left_out)
+    if left_out:
+        warnings.warn(
+            f"left out of the data: {name_list(left_out, quoted=False)}: name those that are to be "
+            "read",
+            SkippedDataWarning,
+            stacklevel=2,
+        )
+    for found in files:
         try:
             opened.files.append(_open_file(found, options))
         except DataError as error:

@@ -1,12 +1,14 @@
 """Which files a path, a folder, a pattern or a list stands for, and in which order."""
 
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import dataset
 
-from fastgmm.data.errors import DataError
+from fastgmm.data.errors import DataError, SkippedDataWarning
 from fastgmm.data.file_listing import find_files, natural_key
 from fastgmm.data.opening import open_data
 from tests.written_data import all_rows, rows, write_csv, write_npy, write_parquet, write_zarr
@@ -32,7 +34,13 @@ def test_folders_are_searched_to_the_bottom(tmp_path):
         (tmp_path / name).write_text("1,2\n")
     for name in ("_SUCCESS", ".c.csv.crc", "README.md", "notes.txt", "x.json"):
         (tmp_path / name).write_text("1,2\n")
-    assert names(find_files(tmp_path)) == ["1.csv", "9.csv", "10.csv", "c.csv"]
+    left_out = []
+    assert names(find_files(tmp_path, left_out)) == ["1.csv", "9.csv", "10.csv", "c.csv"]
+    assert [Path(each.split("'")[1]).name for each in left_out] == [
+        "README.md",
+        "notes.txt",
+        "x.json",
+    ]
 
 
 def test_patterns_are_ordered_and_lists_are_not(tmp_path):
@@ -79,8 +87,81 @@ def test_pipes_are_not_opened_among_files(tmp_path):
     path = write_csv(tmp_path / "a.csv", rows(2))
     os.mkfifo(tmp_path / "b.csv")
     assert names(find_files(tmp_path)) == ["a.csv"]
+    with pytest.warns(SkippedDataWarning, match=r"left out .*b\.csv' \(a pipe or a device\): name"):
+        open_data(tmp_path)
     with pytest.raises(DataError, match=r"b\.csv' is a pipe or a device, which can only"):
         find_files([path, tmp_path / "b.csv"])
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no sockets with names")
+def test_sockets_are_not_opened(tmp_path, monkeypatch):
+    write_csv(tmp_path / "a.csv", rows(2))
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("b.csv")
+        with pytest.warns(SkippedDataWarning, match=r"b\.csv' \(a socket\): name those"):
+            open_data(tmp_path)
+        with pytest.raises(DataError, match=r"b\.csv' is a socket, which can only be read alone"):
+            open_data(tmp_path / "b.csv")
+
+
+def test_files_of_folders_that_are_left_out_are_named(tmp_path):
+    write_csv(tmp_path / "a.csv", rows(2))
+    for name in ("b.dat", "c.txt", "d.xlsx"):
+        (tmp_path / name).write_text("1,2,3\n")
+    with pytest.warns(SkippedDataWarning, match=r"b\.dat' \(no data.*c\.txt' .*d\.xlsx' ") as found:
+        source = open_data(tmp_path)
+    assert len(found) == 1
+    assert all_rows(source).shape == (2, 3)
+    (tmp_path / "a.csv").unlink()
+    with pytest.raises(DataError, match=r"holds no files of data, but '.*b\.dat' \(no data, by"):
+        open_data(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_empty_parts_are_left_out(tmp_path, suffix):
+    write = {"csv": write_csv, "parquet": write_parquet}[suffix]
+    for i in range(3):
+        write(tmp_path / f"part-{i}.{suffix}", rows(4, seed=i))
+    empty = tmp_path / f"part-1.{suffix}"
+    empty.write_bytes(b"")
+    expected = np.concatenate([rows(4, seed=0), rows(4, seed=2)])
+    for data in (tmp_path, str(tmp_path / "*"), str(tmp_path / "part-*")):
+        with pytest.warns(SkippedDataWarning, match=rf"part-1\.{suffix}' \(empty\)"):
+            np.testing.assert_array_equal(all_rows(open_data(data)), expected)
+    with pytest.raises(DataError, match=rf"part-1\.{suffix}"):
+        open_data(empty)
+    with pytest.raises(DataError, match=rf"part-1\.{suffix}"):
+        open_data([tmp_path / f"part-0.{suffix}", empty])
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"no files of data, but .*\(empty\), .*\(empty\)"):
+        open_data(tmp_path)
+    with pytest.raises(DataError, match=r"no file matches .*, but .*\(empty\), .*\(empty\)"):
+        open_data(str(tmp_path / "*"))
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path):
+    write_csv(tmp_path / "a.csv", rows(2))
+    (tmp_path / "b.csv").symlink_to(tmp_path / "gone.csv")
+    for data in (tmp_path, str(tmp_path / "*.csv"), tmp_path / "b.csv"):
+        with pytest.raises(DataError, match=r"b\.csv' is a link to '.*gone\.csv', which is not th"):
+            open_data(data)
+
+
+def test_folders_that_cannot_be_listed(tmp_path, monkeypatch):
+    write_csv(tmp_path / "a.csv", rows(2))
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refused(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(PermissionError, match="closed"):
+        find_files(tmp_path)
 
 
 def test_names_may_have_wildcards_in_them(tmp_path):
@@ -125,7 +206,51 @@ def test_folders_named_after_values(tmp_path):
     folder.mkdir(parents=True)
     write_parquet(folder / "x.parquet", rows(2))
     (found,) = find_files(tmp_path)
-    assert found.partitions == {"year": 2024, "price": 1.5, "place": "a=b", "none": None}
+    expected = {"year": 2024, "price": "1.5", "place": "a=b", "none": None}
+    assert found.partitions == expected
+    (named,) = find_files(found.path)
+    assert expected.items() <= named.partitions.items()
+    (matched,) = find_files(str(tmp_path / "year=*"))
+    assert expected.items() <= matched.partitions.items()
+
+
+VALUES = [
+    ["01", "02"],
+    ["2020_01", "2020_02"],
+    ["1", "2020_02"],
+    ["S%C3%A3o Paulo", "Rio%2FNiter%C3%B3i"],
+    ["1.5", "2"],
+    ["3000000000", "1"],
+    ["__HIVE_DEFAULT_PARTITION__", "1"],
+    ["__HIVE_DEFAULT_PARTITION__", "a"],
+    ["1", " 2"],
+    ["+1", "-1"],
+    ["-1", "%31"],
+    ["", "2"],
+    ["true", "nan"],
+    ["1e3", "inf"],
+    ["a+b", "a=b"],
+]
+
+
+@pytest.mark.parametrize("key", ["m", "m%C3%AAs"])
+@pytest.mark.parametrize("values", VALUES, ids=" ".join)
+def test_values_of_folders_are_those_of_arrow(tmp_path, key, values):
+    for value in values:
+        (tmp_path / f"{key}={value}").mkdir()
+        write_parquet(tmp_path / f"{key}={value}" / "x.parquet", rows(1))
+    theirs = dataset.dataset(tmp_path, partitioning="hive").to_table()
+    name = theirs.column_names[-1]
+    ours = [file.partitions for file in find_files(tmp_path)]
+    assert {each[name] for each in ours} == set(theirs[name].to_pylist())
+    assert all(list(each) == [name] for each in ours)
+
+
+def test_folders_are_named_after_text(tmp_path):
+    (tmp_path / "m=%FF").mkdir()
+    write_parquet(tmp_path / "m=%FF" / "x.parquet", rows(1))
+    with pytest.raises(DataError, match="the folder 'm=%FF' is named after a value that is no UTF"):
+        find_files(tmp_path)
 
 
 @pytest.mark.parametrize(

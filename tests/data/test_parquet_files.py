@@ -136,6 +136,36 @@ def test_folders_named_after_values_are_filtered(partitioned):
     np.testing.assert_array_equal(found[:, 0], [20, 21, 22, 23])
 
 
+def test_filters_on_values_that_are_encoded(tmp_path):
+    for i, (place, month) in enumerate([("S%C3%A3o Paulo", "2020_01"), ("Rio", "2020_02")]):
+        folder = tmp_path / f"place={place}" / f"month={month}"
+        folder.mkdir(parents=True)
+        write(folder / "part.parquet", {"a": np.arange(2.0) + 10 * i})
+    wanted = {
+        ("place", "=", "São Paulo"): [0, 1],
+        ("place", "!=", "São Paulo"): [10, 11],
+        ("place", "in", ("São Paulo", "Rio")): [0, 1, 10, 11],
+        ("place", "not in", ("São Paulo",)): [10, 11],
+        ("month", "=", "2020_02"): [10, 11],
+        ("month", "<", "2020_02"): [0, 1],
+    }
+    for condition, expected in wanted.items():
+        found = np.sort(all_rows(open_data(tmp_path, filter=[condition]))[:, 0])
+        np.testing.assert_array_equal(found, expected)
+        theirs = parquet.read_table(tmp_path, filters=[condition])
+        np.testing.assert_array_equal(found, np.sort(theirs["a"]))
+
+
+def test_files_whose_folders_do_not_name_a_column_lack_it(tmp_path):
+    (tmp_path / "year=2024").mkdir()
+    write(tmp_path / "year=2024" / "a.parquet", {"a": [1.0, 2.0]})
+    write(tmp_path / "b.parquet", {"a": [3.0]})
+    found = all_rows(open_data(tmp_path, filter=[("year", "=", 2024)]))
+    np.testing.assert_array_equal(found, [[1.0], [2.0]])
+    found = all_rows(open_data(tmp_path, filter=compute.field("year").is_null()))
+    np.testing.assert_array_equal(found, [[3.0]])
+
+
 def test_filter_on_columns_that_are_not_used(tmp_path):
     path = write(tmp_path / "a.parquet", {"a": np.arange(9.0), "s": list("xyzxyzxyz")})
     wanted = (compute.field("s") == "x") & (compute.field("a") > 0)
