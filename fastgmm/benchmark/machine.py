@@ -76,6 +76,8 @@ class Machine:
         Environment variables that tamper with the choice of kernels, and were taken away.
     versions : mapping of str to str
         Versions of Python and the packages that are compared.
+    threading_layer : str
+        numba's threading layer; a pool of Python threads runs passes unless it is ``"omp"``.
     """
 
     processor: str
@@ -88,6 +90,7 @@ class Machine:
     blas: tuple[str, ...]
     overrides_cleared: tuple[str, ...]
     versions: Mapping[str, str]
+    threading_layer: str
 
     @property
     def is_busy(self) -> bool:
@@ -166,6 +169,7 @@ def measure_machine(*, seconds: float = 0.15, overrides_cleared: tuple[str, ...]
         blas=blas_kernels(),
         overrides_cleared=overrides_cleared,
         versions=package_versions(),
+        threading_layer=numba.threading_layer(),  # type: ignore[attr-defined]
     )
 
 

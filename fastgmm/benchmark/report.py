@@ -57,6 +57,7 @@ def machine_table(machine: Machine) -> Table:
     """Lay out what the machine can do."""
     table = Table(title="The machine", show_header=False, **_STYLE)
     table.add_row("processor", f"{machine.processor}, {machine.n_threads} threads")
+    table.add_row("threading layer", machine.threading_layer)
     table.add_row("system", machine.system)
     for name, rates in machine.rates.items():
         table.add_row(

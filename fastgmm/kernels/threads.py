@@ -1,11 +1,14 @@
 """Which threads run a pass: numba's own, or a pool where numba's would hang or abort.
 
-A pass is a loop over slots.  Usually numba's ``prange`` runs it.  Two cases are unsafe there:
+A pass is a loop over slots.  Usually numba's ``prange`` runs it, over OpenMP threads.  In three
+cases it does not:
 
-* a child of ``fork`` whose parent had started numba's threads: GNU OpenMP ends such a process;
-* numba's ``workqueue`` layer, which ends the process when two threads enter it at once.
+* in a child of ``fork`` whose parent had started numba's threads: GNU OpenMP ends such a process;
+* under numba's ``workqueue`` layer, which ends the process when two threads enter it at once;
+* under its ``tbb`` layer, whose threads are shared with every other library that uses TBB: where
+  one of those holds them, a pass runs on one core, and numba prefers that layer where it finds it.
 
-In both, Python threads run the same slots; the kernels hold no lock of Python's.  The results are
+There, Python threads run the same slots; the kernels hold no lock of Python's.  The results are
 the same to the bit, since each slot's work and the order of reduction do not change.
 
 So they do where other threads read the next rows meanwhile: numba's keep their cores busy for a
@@ -16,8 +19,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -47,10 +51,19 @@ _OPERATIONS_PER_PART = 20_000_000
 
 _forked_after_start = False
 
+_pools: dict[int, ThreadPoolExecutor] = {}
+"""Pools by their number of threads: starting threads costs as much as a short pass."""
+
 
 def _remember_fork() -> None:
     global _forked_after_start
     _forked_after_start = _forked_after_start or bool(numba_threads._is_initialized)
+    _pools.clear()  # a child has none of its parent's threads
+
+
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    """Return the pool of this process with so many threads."""
+    return _pools.setdefault(n_threads, ThreadPoolExecutor(n_threads, "fastgmm"))
 
 
 if hasattr(os, "register_at_fork"):
@@ -92,12 +105,13 @@ def needs_pool() -> bool:
     Returns
     -------
     bool
-        True in a forked child of a process that had started them, and under ``workqueue``.
+        True in a forked child of a process that had started them, and under any layer of numba's
+        but OpenMP's.
     """
     if _forked_after_start:
         return True
     numba_threads._launch_threads()
-    return bool(numba.threading_layer() == "workqueue")
+    return bool(numba.threading_layer() != "omp")
 
 
 @contextmanager
@@ -237,10 +251,20 @@ def _run_stretch(
         run(compiled.address, task, 0, n_slots, n_slots, stride)
         return
     edges = np.linspace(0, n_slots, n_parts + 1).astype(int)
-    with ThreadPoolExecutor(threads) as pool:
-        parts = [
-            pool.submit(run, compiled.address, task, first, last, n_slots, stride)
-            for first, last in pairwise(edges.tolist())
-        ]
-    for part in parts:
-        part.result()
+    parts = deque(pairwise(edges.tolist()))
+
+    def run_parts() -> None:
+        while True:
+            try:
+                first, last = parts.popleft()
+            except IndexError:
+                return
+            run(compiled.address, task, first, last, n_slots, stride)
+
+    others = [_pool(threads - 1).submit(run_parts) for _ in range(threads - 1)]
+    try:
+        run_parts()
+    finally:
+        wait(others)
+    for other in others:
+        other.result()

@@ -9,7 +9,9 @@ from fastgmm.benchmark.measurement import Figures, Row
 from fastgmm.benchmark.startup import Startup
 
 RATES = Rates(5e10, 1e11, 512, 4e10, 8e10)
-MACHINE = Machine("p", "s", 2, 0.0, {"float64": RATES, "float32": RATES}, 1.0, 1.0, (), (), {})
+MACHINE = Machine(
+    "p", "s", 2, 0.0, {"float64": RATES, "float32": RATES}, 1.0, 1.0, (), (), {}, "omp"
+)
 STARTUP = Startup(1.0, 0.1, 1.2, 10.0, 0.3)
 
 

@@ -39,8 +39,8 @@ def test_measured_machine_survives_json():
 
 def test_better_of_two_measurements():
     slow, fast = Rates(1.0, 2.0, 256, 3.0, 4.0), Rates(2.0, 1.0, 512, 1.0, 5.0)
-    first = Machine("p", "s", 2, 1.5, {"float64": slow}, 1.0, 9.0, (), (), {})
-    second = Machine("p", "s", 2, 0.0, {"float64": fast}, 2.0, 8.0, (), (), {})
+    first = Machine("p", "s", 2, 1.5, {"float64": slow}, 1.0, 9.0, (), (), {}, "omp")
+    second = Machine("p", "s", 2, 0.0, {"float64": fast}, 2.0, 8.0, (), (), {}, "omp")
     better = first.best_of(second)
     assert better.rates["float64"] == Rates(2.0, 2.0, 512, 3.0, 5.0)
     assert (better.read_bandwidth, better.triad_bandwidth) == (2.0, 9.0)

@@ -141,7 +141,7 @@ def test_a_fit_is_measured_for_its_memory_alone(monkeypatch):
 
 def test_share_of_peak_is_that_of_the_type_of_the_data():
     rates = {"float64": Rates(1, 1e6, 512, 1, 1), "float32": Rates(1, 2e6, 512, 1, 1)}
-    machine = Machine("p", "s", 1, 0.0, rates, 1.0, 1.0, (), (), {})
+    machine = Machine("p", "s", 1, 0.0, rates, 1.0, 1.0, (), (), {}, "omp")
     row = Row(replace(CASE, dtype="float32"), {"fastgmm": Figures(seconds=CASE.flops / 1e6)})
     assert row.share_of_peak(machine) == pytest.approx(0.5)
 

@@ -36,6 +36,7 @@ MACHINE = Machine(
     ("openblas 0.3 SkylakeX",),
     ("OPENBLAS_CORETYPE=Haswell",),
     {"python": "3.11"},
+    "omp",
 )
 PEERS = ("scikit-learn", "oneDAL")
 

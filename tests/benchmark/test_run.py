@@ -18,7 +18,17 @@ from fastgmm.benchmark.startup import Startup, StartupError
 
 RATES = Rates(129e9, 258e9, 512, 100e9, 200e9)
 MACHINE = Machine(
-    "Abacus 3", "Linux", 2, None, {"float64": RATES, "float32": RATES}, 56e9, 45e9, (), (), {}
+    "Abacus 3",
+    "Linux",
+    2,
+    None,
+    {"float64": RATES, "float32": RATES},
+    56e9,
+    45e9,
+    (),
+    (),
+    {},
+    "omp",
 )
 
 
@@ -229,6 +239,7 @@ def test_machine_is_measured_in_a_child_of_its_own(monkeypatch, console):
                 "blas": [],
                 "overrides_cleared": ["C=d"],
                 "versions": {},
+                "threading_layer": "omp",
             }
 
     monkeypatch.setattr(run, "Child", FakeChild)

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import textwrap
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -155,12 +157,25 @@ def test_a_child_of_fork_neither_hangs_nor_dies():
     assert done.stdout.strip() == "well", done.stderr
 
 
+LIBTBB = Path(sysconfig.get_path("data"), "lib", "libtbb.so.12")
+"""Where pip puts it, and the loader does not look."""
+
+
 @with_threads
-@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "workqueue",
+        "omp",
+        pytest.param("tbb", marks=pytest.mark.skipif(not LIBTBB.exists(), reason="no TBB here")),
+    ],
+)
 def test_many_threads_may_run_passes_at_once(layer):
     done = run_script(
         """
-        import numba
+        import ctypes, numba
+        if os.environ["NUMBA_THREADING_LAYER"] == "tbb":
+            ctypes.CDLL(os.environ["LIBTBB"])
         expected = value()
         found = []
         def work():
@@ -173,10 +188,18 @@ def test_many_threads_may_run_passes_at_once(layer):
         print(numba.threading_layer())
         """,
         NUMBA_THREADING_LAYER=layer,
+        LIBTBB=str(LIBTBB),
     )
     if layer == "omp" and "No threading layer" in done.stderr:
         pytest.skip("this build of numba has no OpenMP layer")
     assert done.stdout.strip() == layer, done.stderr
+
+
+@with_threads
+def test_only_openmp_threads_are_entered_and_others_get_the_pool(monkeypatch):
+    for layer in ("omp", "tbb", "workqueue"):
+        monkeypatch.setattr(numba, "threading_layer", lambda layer=layer: layer)
+        assert threads.needs_pool() is (layer != "omp")
 
 
 @with_threads
