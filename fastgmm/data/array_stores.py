@@ -1,9 +1,16 @@
-"""Arrays in HDF5 and Zarr, read some rows at a time."""
+"""Arrays in HDF5 and Zarr, read some rows at a time.
+
+A file that is named is not trusted: it may point to other files of the machine, claim more than it
+holds, or have lost a part. An array that the user has opened is read as the library gives it.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +37,51 @@ _LARGEST_CHUNK = 8
 """Chunks of up to this many blocks are read whole: to read parts is to decode each more often."""
 
 
+_LARGEST_RATIO = 2**14
+"""By how much more than its compressed bytes a chunk may hold: zeros come to 11,000 with zstd."""
+
+_ZARR_METADATA = (".z", "zarr.json")
+"""How the names of files begin that are no chunks."""
+
+_MOST_LINKS = 16
+"""Soft links that may follow one another."""
+
+_SPARSE = {"data", "indices", "indptr"}
+"""What the group of a sparse matrix holds, whoever writes it."""
+
+_NOT_A_CHOICE = "must hold one matrix, or one called X, or arrays of the same length as columns"
+
+
+class _ElsewhereError(Exception):
+    """A link leads to another file."""
+
+
+class _Member(NamedTuple):
+    """An array below a group, or something that stands where one could be.
+
+    Attributes
+    ----------
+    path : str
+        Its path from the group.
+    array : array or None
+        The array; None if it is none that can be read.
+    what : str
+        What messages say of it.
+    is_table : bool
+        Whether it could be the table that is meant.
+    """
+
+    path: str
+    array: Any
+    what: str
+    is_table: bool
+
+    @property
+    def is_column(self) -> bool:
+        """Whether it could be a column of a table."""
+        return not self.is_table and self.array is not None and len(self.array.shape) == 1
+
+
 class _Table(NamedTuple):
     """What in a store is a table.
 
@@ -50,12 +102,17 @@ class _Table(NamedTuple):
         first = next(iter(self.columns.values())) if self.matrix is None else self.matrix
         return int(first.shape[0])
 
+    def arrays(self, names: Sequence[str]) -> list[Any]:
+        """Return the arrays that hold some columns."""
+        found = [self.columns[name] for name in names if name in self.columns]
+        return found if len(found) == len(names) else [self.matrix, *found]
+
 
 class ArrayStore(TableFile):
     """A matrix in HDF5 or Zarr, or arrays of equal length that are the columns of a table.
 
-    The matrix is the one that is named, or that is called X, or the only one. Arrays of its length
-    beside it can be used by their names, as weights for instance.
+    The matrix is the one that is named, or that is called X, or the only array that could be meant.
+    Arrays of its length beside it can be used by their names, as weights for instance.
 
     Parameters
     ----------
@@ -68,12 +125,13 @@ class ArrayStore(TableFile):
     part : str
         Path of the array or group within it; empty for the whole.
     stamp : FileStamp or None
-        What tells whether it changes.
+        What tells whether it changes; None for what the user has opened.
 
     Raises
     ------
     DataError
-        If it cannot be opened, or has no such arrays of real numbers.
+        If it cannot be opened, or has no such arrays of real numbers, or takes them from other
+        files, or holds fewer of their values than it says.
     """
 
     def __init__(
@@ -89,6 +147,7 @@ class ArrayStore(TableFile):
         self.origin = origin
         self._part = part
         self.stamp = stamp
+        self._incomplete: list[str] = []
         try:
             with open_root() as root:
                 table = self._table_in(root)
@@ -118,11 +177,16 @@ class ArrayStore(TableFile):
         with self._open_root() as root:
             table = self._table_in(root)
             for first in range(0, self.n_rows, step):
-                last = min(first + step, self.n_rows)
+                rows = slice(first, min(first + step, self.n_rows))
+                where = f"{self.origin}, rows {first + 1} to {rows.stop}"
+                used = [each for each in table.arrays(names) if self._lacks(each, rows)]
+                if used:
+                    damage.report(where, _absent_chunks(used[0], self.kind))
+                    continue
                 try:
-                    values = self._values(table, names, slice(first, last))
+                    values = self._values(table, names, rows)
                 except Exception as error:  # codecs raise whatever they like
-                    damage.report(f"{self.origin}, rows {first + 1} to {last}", error)
+                    damage.report(where, error)
                     continue
                 yield Piece(values, first)
 
@@ -142,6 +206,9 @@ class ArrayStore(TableFile):
         ]
         if table.matrix is not None:
             check_matrix(self.origin, table.matrix.shape, table.matrix.dtype)
+        for array in [*arrays] if table.matrix is None else [table.matrix, *arrays]:
+            self._check_size(array)
+        if table.matrix is not None:
             own = [*unnamed_columns(table.matrix.dtype, int(table.matrix.shape[1])), *own]
             arrays = [table.matrix]
         self.columns = tuple(own)
@@ -163,31 +230,129 @@ class ArrayStore(TableFile):
 
     def _table_in(self, root: Any) -> _Table:
         """Return the table among the arrays of a store."""
-        node = root
-        if self._part:
-            if not _is_group(root) or self._part not in root:
-                raise DataError(
-                    f"{self.origin} holds nothing called {self._part!r}: {_contents(root)}"
-                )
-            node = root[self._part]
+        node = self._named(root) if self._part else root
         if not _is_group(node):
-            return _Table(node, {})
-        arrays = {name: node[name] for name in sorted(node) if not _is_group(node[name])}
-        columns = {name: array for name, array in arrays.items() if len(array.shape) == 1}
-        matrix = arrays.get("X")
-        if matrix is None or len(matrix.shape) != 2:
-            matrices = [array for _, array in _arrays_below(node) if len(array.shape) == 2]
-            matrix = matrices[0] if len(matrices) == 1 else None
-            lengths = {array.shape[0] for array in columns.values()}
-            if matrix is None and (matrices or len(lengths) != 1):
-                raise DataError(
-                    f"{self.origin} must hold one matrix, or one called X, or arrays of the same "
-                    f"length as columns: {_contents(node)}; choose one as in name.h5::group/array"
-                )
-        if matrix is not None:
+            member = _member(self._part, node)
+            self._check_own(member)
+            if member.array is None:
+                raise DataError(f"{self.origin}: {member.what}")
+            return _Table(member.array, {})
+        if set(node) >= _SPARSE:
+            raise DataError(f"{self.origin} holds {_sparse(self._part or node.name)}")
+        members = list(_members(node))
+        own = {each.path: each for each in members if "/" not in each.path}
+        columns = {path: each for path, each in own.items() if each.is_column}
+        tables = [each for each in members if each.is_table]
+        if "X" in own and "X" not in columns:
+            tables = [own["X"]]
+        if len(tables) == 1 and _is_matrix(tables[0].array):
+            self._check_own(tables[0])
+            matrix = tables[0].array
             n_rows = matrix.shape[0]
-            columns = {name: each for name, each in columns.items() if each.shape[0] == n_rows}
-        return _Table(matrix, columns)
+            beside = {
+                path: each.array
+                for path, each in columns.items()
+                if each.array.shape[0] == n_rows and not self._is_elsewhere(each)
+            }
+            return _Table(matrix, beside)
+        deeper = any(each.is_column for each in members if "/" in each.path)
+        lengths = {each.array.shape[0] for each in columns.values()}
+        if tables or deeper or len(lengths) != 1:
+            raise DataError(f"{self.origin} {_NOT_A_CHOICE}: {self._contents(members)}")
+        for each in columns.values():
+            self._check_own(each)
+        return _Table(None, {path: each.array for path, each in columns.items()})
+
+    def _named(self, root: Any) -> Any:
+        """Return the array or group that was asked for."""
+        try:
+            return _node_at(root, self._part)
+        except KeyError:
+            contents = self._contents(list(_members(root))) if _is_group(root) else "it is an array"
+            raise DataError(
+                f"{self.origin} holds nothing called {self._part!r}: {contents}"
+            ) from None
+        except _ElsewhereError:
+            raise DataError(self._elsewhere(self._part)) from None
+
+    def _contents(self, members: Sequence[_Member]) -> str:
+        """Return what a group holds, and how to choose from it."""
+        if not members:
+            return "it holds no array"
+        ordered = sorted(members, key=lambda each: not each.is_table)
+        held = name_list([each.what for each in ordered], quoted=False)
+        if self.stamp is None:
+            return f"it holds {held}; give one of them, not the group"
+        prefix = f"{self._part}/" if self._part else ""
+        return (
+            f"it holds {held}; choose one as in {self.stamp.path.name}::{prefix}{ordered[0].path}"
+        )
+
+    def _is_elsewhere(self, member: _Member) -> bool:
+        """Say whether an array that the user has not opened takes values from other files."""
+        array = member.array
+        if self.stamp is None and not member.path:
+            return False
+        return bool(getattr(array, "external", None) or getattr(array, "is_virtual", False))
+
+    def _check_own(self, member: _Member) -> None:
+        if self._is_elsewhere(member):
+            raise DataError(self._elsewhere(member.path))
+
+    def _elsewhere(self, path: str) -> str:
+        return (
+            f"{self.origin}: {path!r} takes its values from other files, and could so read any on "
+            "this machine: if you trust it, open it with h5py and give the array itself, as "
+            f"h5py.File(...)[{path!r}]"
+        )
+
+    def _check_size(self, array: Any) -> None:
+        """Make sure that a row at least of what an array claims can be there."""
+        if self.stamp is None or not array.shape[0]:
+            return
+        row_bytes = math.prod(array.shape[1:]) * array.dtype.itemsize
+        chunk_bytes = math.prod(_chunks(array)) * array.dtype.itemsize
+        if self.kind == "HDF5":
+            stored = array.id.get_storage_size()
+            present = array.id.get_num_chunks() if array.chunks else int(stored > 0)
+        else:
+            sizes = [
+                Path(folder, name).stat().st_size
+                for folder, _, names in os.walk(self._folder_of(array))
+                for name in names
+                if not name.startswith(_ZARR_METADATA)
+            ]
+            stored, present = sum(sizes), len(sizes)
+        most = stored * (_LARGEST_RATIO if array.chunks else 1)
+        if present * chunk_bytes < row_bytes or present * chunk_bytes > most:
+            raise DataError(
+                f"{self.origin} claims an array of shape {tuple(array.shape)} and type "
+                f"{array.dtype}, but {stored} bytes are too few for it: it was never written, or "
+                "is cut short or damaged"
+            )
+        n_chunks = math.prod(len(starts) for starts in _chunk_starts(array, slice(array.shape[0])))
+        if present < n_chunks:
+            self._incomplete.append(array.name)
+
+    def _lacks(self, array: Any, rows: slice) -> bool:
+        """Say whether chunks of some rows are not there, for which fill values would be read."""
+        if array.name not in self._incomplete:
+            return False
+        for start in product(*_chunk_starts(array, rows)):
+            if self.kind == "HDF5":
+                present = array.id.get_chunk_info_by_coord(start).byte_offset is not None
+            else:
+                chunk = tuple(at // size for at, size in zip(start, _chunks(array), strict=True))
+                key = array.metadata.encode_chunk_key(chunk)
+                present = (self._folder_of(array) / key).is_file()
+            if not present:
+                return True
+        return False
+
+    def _folder_of(self, array: Any) -> Path:
+        """Return where the chunks of an array of Zarr are."""
+        assert self.stamp is not None
+        return self.stamp.path / str(array.path)
 
 
 def open_hdf5(path: Path, part: str) -> ArrayStore:
@@ -210,31 +375,124 @@ def open_zarr(path: Path, part: str) -> ArrayStore:
 
 def open_stored(node: Any) -> ArrayStore:
     """Return an array or group of h5py or zarr, which the user has opened, as a table."""
-    kind = "HDF5" if type(node).__module__.startswith("h5py") else "Zarr"
+    kind = "HDF5" if _is_hdf5(node) else "Zarr"
     return ArrayStore(lambda: nullcontext(node), kind, f"the {kind} data {node.name!r}")
 
 
+def _is_hdf5(node: Any) -> bool:
+    return type(node).__module__.startswith("h5py")
+
+
 def _is_group(node: Any) -> bool:
-    return not hasattr(node, "shape")
+    return hasattr(node, "keys")
+
+
+def _is_matrix(array: Any) -> bool:
+    return array is not None and len(array.shape) == 2
+
+
+def _chunks(array: Any) -> tuple[int, ...]:
+    """Return the shape of what is stored together, the array's own where that is all of it."""
+    return tuple(getattr(array, "shards", None) or array.chunks or array.shape)
 
 
 def _chunk_rows(array: Any) -> int:
     """Return how many rows are stored together, 0 if any can be read alone."""
-    chunks = getattr(array, "shards", None) or array.chunks
-    return int(chunks[0]) if chunks else 0
+    return _chunks(array)[0] if array.chunks else 0
 
 
-def _arrays_below(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _chunk_starts(array: Any, rows: slice) -> list[range]:
+    """Return for each axis where the chunks begin that hold some rows."""
+    chunks = _chunks(array)
+    first = (rows.start or 0) // chunks[0] * chunks[0]
+    others = zip(array.shape[1:], chunks[1:], strict=True)
+    return [range(first, rows.stop, chunks[0]), *(range(0, end, size) for end, size in others)]
+
+
+def _absent_chunks(array: Any, kind: str) -> str:
+    """Return what to say where chunks are not there."""
+    return (
+        f"parts of the array {array.name!r} were never written, or are lost; if they are meant to "
+        f"be its fill value, {array.fillvalue if kind == 'HDF5' else array.fill_value}, open it "
+        f"with {'h5py' if kind == 'HDF5' else 'zarr'} and give the array itself"
+    )
+
+
+def _node_at(group: Any, path: str, n_links: int = 0) -> Any:
+    """Return what is at a path, following no link into another file.
+
+    Raises `KeyError` if nothing is there, and `_ElsewhereError` if it is in another file.
+    """
+    if not _is_hdf5(group):
+        if not _is_group(group):
+            raise KeyError(path)
+        return group[path.strip("/")]
+    import h5py
+
+    node = group.file if path.startswith("/") else group
+    for name in filter(None, path.split("/")):
+        if not _is_group(node) or n_links > _MOST_LINKS:
+            raise KeyError(path)
+        link = node.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise _ElsewhereError
+        is_soft = isinstance(link, h5py.SoftLink)
+        node = _node_at(node, link.path, n_links + 1) if is_soft else node[name]
+    return node
+
+
+def _members(group: Any, prefix: str = "", seen: set[Any] | None = None) -> Iterator[_Member]:
+    """Yield the arrays below a group, each once, and what stands where one could be."""
+    seen = set() if seen is None else seen
+    seen.add(getattr(group, "id", None))
     for name in sorted(group):
-        node = group[name]
-        if _is_group(node):
-            yield from _arrays_below(node, f"{prefix}{name}/")
+        path = prefix + name
+        try:
+            node = _node_at(group, name)
+        except _ElsewhereError:
+            yield _Member(path, None, f"{path!r} in another file", False)
+            continue
+        except Exception:  # a damaged one may raise anything; a link that leads nowhere does, too
+            is_link = _is_soft_link(group, name)
+            what = f"{path!r}, a link that leads nowhere" if is_link else f"{path!r}, damaged"
+            yield _Member(path, None, what, not is_link)
+            continue
+        mark = getattr(node, "id", None)
+        if mark is not None and mark in seen:
+            continue
+        if not _is_group(node):
+            seen.add(mark)
+            if hasattr(node, "shape"):  # else it is a type with a name
+                yield _member(path, node)
+        elif set(node) >= _SPARSE:
+            yield _Member(path, None, _sparse(path), True)
         else:
-            yield f"{prefix}{name}", node
+            yield from _members(node, f"{path}/", seen)
 
 
-def _contents(node: Any) -> str:
-    if not _is_group(node):
-        return "it is an array"
-    shapes = [f"{name!r} of shape {tuple(array.shape)}" for name, array in _arrays_below(node)]
-    return f"it holds {name_list(shapes, quoted=False)}" if shapes else "it holds no array"
+def _is_soft_link(group: Any, name: str) -> bool:
+    """Say whether a name in an HDF5 group is that of a link by path."""
+    if not _is_hdf5(group):
+        return False
+    import h5py
+
+    return isinstance(group.get(name, getlink=True), h5py.SoftLink)
+
+
+def _member(path: str, array: Any) -> _Member:
+    """Return an array with what is to be said of it."""
+    if array.shape is None:
+        return _Member(path, None, f"{path!r}, which is empty", False)
+    what = f"{path!r} of shape {tuple(array.shape)}"
+    try:
+        dtype = array.dtype
+    except Exception:  # NumPy has no type for it
+        return _Member(path, None, f"{what}, of an unknown type", len(array.shape) > 0)
+    vectors = (dtype.metadata or {}).get("vlen")
+    is_nested = bool(dtype.names or dtype.subdtype or isinstance(vectors, np.dtype))
+    what += ", of records or vectors" if is_nested else ""
+    return _Member(path, array, what, len(array.shape) > 1 or (is_nested and array.shape != ()))
+
+
+def _sparse(path: str) -> str:
+    return f"{path!r}, a sparse matrix, which must be made dense first"

@@ -13,6 +13,9 @@ from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
 
+_MOST_EMPTY_COLUMNS = 2**16
+"""Columns that a matrix without rows may claim, to which no size of its file sets a limit."""
+
 
 class Damage:
     """What a reader tells of damage, and is told by: to give up, or to leave that part out.
@@ -293,6 +296,8 @@ def check_matrix(origin: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> N
         )
     if numeric_dtype(dtype) is None:
         raise DataError(f"{origin} holds values of type {dtype}, not real numbers")
+    if not shape[0] and shape[1] > _MOST_EMPTY_COLUMNS:
+        raise DataError(f"{origin} has no rows, though {shape[1]} columns")
 
 
 def column_numbers(columns: Sequence[Column], names: Sequence[str]) -> list[int]:

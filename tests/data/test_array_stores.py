@@ -213,3 +213,168 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf'needs {package}: .*"fastgmm\[{extra}\]"'):
         open_data(path)
+
+
+IMAGES, LABELS = np.ones((9, 4, 4)), np.eye(3)[np.arange(9) % 3]
+ALIKE = [
+    {"x_train": IMAGES, "y_train": LABELS},
+    {"x_train": IMAGES, "y_train": np.arange(9)},
+    {"train/x": IMAGES, "y": np.arange(9)},
+    {"train/x": np.ones(9), "y": np.arange(9)},
+    {"x_train": rows(9), "x_test": rows(3)},
+    {"X": IMAGES, "Y": LABELS},
+    {"a": rows(9), "b": np.ones((9, 2), complex)},
+    {
+        "X/data": np.ones(4),
+        "X/indices": np.arange(4),
+        "X/indptr": np.arange(9),
+        "obsm/umap": LABELS,
+    },
+    {"raw/data": np.ones(4), "raw/indices": np.arange(4), "raw/indptr": np.arange(9), "u": LABELS},
+    {"records": np.zeros(9, [("a", float), ("b", float)]), "Y": LABELS},
+]
+
+
+@pytest.mark.parametrize("arrays", ALIKE)
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_several_arrays_could_be_meant(store, arrays):
+    path = store(arrays)
+    with pytest.raises(DataError, match=r"it holds .*; choose one as in store\.h5::") as raised:
+        open_data(path)
+    message = str(raised.value)
+    for name, array in arrays.items():
+        sparse = name.partition("/")[0]
+        listed = f"'{name}' of shape {array.shape}" in message
+        assert listed or f"'{sparse}', a sparse matrix" in message
+    name = next(
+        (name for name, each in arrays.items() if each.dtype == float and each.ndim == 2), None
+    )
+    if name is not None:
+        np.testing.assert_array_equal(all_rows(open_data(f"{path}::{name}")), arrays[name])
+
+
+@pytest.mark.parametrize("part", ["X", ""])
+def test_a_sparse_matrix_is_refused(store, part):
+    path = store({f"X/{name}": np.ones(4) for name in ("data", "indices", "indptr")})
+    with pytest.raises(DataError, match=r"'X', a sparse matrix, which must be made dense first"):
+        open_data(f"{path}::{part}" if part else path)
+
+
+def test_arrays_inside_a_group_that_is_named(store):
+    path = store({"a/x": rows(9), "b/x": IMAGES, "b/y": LABELS})
+    np.testing.assert_array_equal(all_rows(open_data(f"{path}::a")), rows(9))
+    np.testing.assert_array_equal(all_rows(open_data(f"{path}::/a/x")), rows(9))
+    with pytest.raises(DataError, match=r"choose one as in store\.h5::b/x"):
+        open_data(f"{path}::b")
+
+
+def test_links_and_what_is_empty_leave_a_file_readable(tmp_path):
+    path = hdf5(tmp_path / "x.h5", {"group/values": rows(9), "y": np.arange(9)})
+    with h5py.File(path, "r+") as file:
+        file["gone"] = h5py.SoftLink("/nowhere")
+        file["round"] = h5py.SoftLink("/round")
+        file["group/up"] = file["/"]
+        file["group/top"] = h5py.SoftLink("/")
+        file["again"] = file["group/values"]
+        file["alias"] = h5py.SoftLink("group/../group/values")
+        file["soft"] = h5py.SoftLink("group/values")
+        file["nothing"] = h5py.Empty("f8")
+        file["type"] = np.dtype("f8")
+        file["other"] = h5py.ExternalLink("nowhere.h5", "/X")
+    np.testing.assert_array_equal(all_rows(open_data(path)), rows(9))
+    np.testing.assert_array_equal(all_rows(open_data(f"{path}::soft")), rows(9))
+    np.testing.assert_array_equal(all_rows(open_data(f"{path}::group/up/again")), rows(9))
+    assert open_data(path, weight_column="y").total_weight == 36
+    for part in ("gone", "round", "nowhere/at/all", "again/x"):
+        with pytest.raises(DataError, match=rf"holds nothing called '{part}': it holds"):
+            open_data(f"{path}::{part}")
+    with pytest.raises(DataError, match="'nothing', which is empty"):
+        open_data(f"{path}::nothing")
+    with h5py.File(path, "r+") as file:
+        file["X"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(DataError, match="'X', a link that leads nowhere"):
+        open_data(path)
+
+
+def test_values_in_other_files_are_read_only_where_the_user_opens_them(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(rows(9).tobytes())
+    other = hdf5(tmp_path / "other.h5", {"X": rows(9)})
+    layout = h5py.VirtualLayout((9, 3), float)
+    layout[:] = h5py.VirtualSource(other, "X", (9, 3))
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("raw", (9, 3), float, external=[(secret, 0, 9 * 3 * 8)])
+        file.create_virtual_dataset("virtual", layout)
+        file["link"] = h5py.ExternalLink(other, "/X")
+        file["soft"] = h5py.SoftLink("/link")
+        file.create_dataset("c/w", (9,), float, external=[(secret, 0, 72)])
+    for part in ("raw", "virtual", "link", "soft", "c", "c/w"):
+        with pytest.raises(
+            DataError, match=r"takes its values from other files, .* open it with h5py"
+        ):
+            open_data(f"{path}::{part}")
+    with h5py.File(path) as file:
+        for name in ("raw", "virtual", "link"):
+            np.testing.assert_array_equal(all_rows(open_data(file[name])), rows(9))
+        with pytest.raises(DataError, match="takes its values from other files"):
+            open_data(file["c"])
+
+
+def test_parts_that_were_never_written(store, tmp_path):
+    path = store({"X": rows(3)})
+    for kind in ("h5", "zarr"):
+        path = tmp_path / f"part.{kind}"
+        if kind == "h5":
+            with h5py.File(path, "w") as file:
+                file.create_dataset("X", (4096, 4), float, chunks=(1024, 2))[:1024] = 1.0
+        else:
+            group = zarr.open_group(path, mode="w")
+            group.create_array("X", shape=(4096, 4), dtype=float, chunks=(1024, 2))[:1024] = 1.0
+        with pytest.raises(
+            DataError, match=r"rows 1025 to 2048: parts of the array '/X' were never"
+        ):
+            all_rows(open_data(path, block_rows=1024))
+        source = open_data(path, block_rows=1024, on_error="skip")
+        with pytest.warns(SkippedDataWarning, match="rows 3073 to 4096"):
+            np.testing.assert_array_equal(all_rows(source), np.ones((1024, 4)))
+        opened = h5py.File(path)["X"] if kind == "h5" else zarr.open(path, mode="r")["X"]
+        found = all_rows(open_data(opened))
+        np.testing.assert_array_equal(
+            found, np.repeat([1.0, 0.0], [1024, 3072])[:, None] * np.ones(4)
+        )
+
+
+@pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (2048, 4))])
+def test_a_chunk_of_zarr_that_vanished(tmp_path, zarr_format, shards):
+    X = np.ones((4096, 4))
+    path = write_zarr(tmp_path / "x", X, zarr_format, (1024, 2), shards)
+    np.testing.assert_array_equal(all_rows(open_data(path)), X)
+    (path / "X" / ("2.0" if zarr_format == 2 else "c/1/0" if shards else "c/2/0")).unlink()
+    with pytest.raises(DataError, match=r"rows 2049 to .*or are lost.*on_error='skip'"):
+        all_rows(open_data(path, block_rows=1024))
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": (1, 1000)}, {"chunks": (2, 10**7)}])
+@pytest.mark.parametrize("kind", ["h5", "zarr"])
+def test_claims_that_cannot_be_true(tmp_path, options, kind):
+    path = tmp_path / f"x.{kind}"
+    if kind == "h5":
+        with h5py.File(path, "w") as file:
+            X = file.create_dataset("X", (2, 10**7), np.float32, **options)
+            if options.get("chunks") == (1, 1000):
+                X[:1, :1000] = 1.0
+    else:
+        group = zarr.open_group(path, mode="w")
+        X = group.create_array(
+            "X", shape=(2, 10**7), dtype=np.float32, **{"chunks": (1, 9), **options}
+        )
+        if options.get("chunks") == (2, 10**7):
+            (path / "X/c/0").mkdir(parents=True)
+            (path / "X/c/0/0").write_bytes(b"\1" * 500)
+        else:
+            X[:1, :9] = 1.0
+    with pytest.raises(
+        DataError, match=r"claims an array of shape \(2, 10000000\).* too few for it"
+    ):
+        open_data(path)
