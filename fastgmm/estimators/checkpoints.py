@@ -7,12 +7,15 @@ holds what the fit was made of: parameters, data and version. It is refused wher
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -44,7 +47,9 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """Writes the state of a fit to a file every so often, and reads the last one back.
 
-    As a context manager it writes the newest state at the end, whatever the fit ended with.
+    As a context manager it writes the newest state at the end, whatever the fit ended with. In the
+    main thread, and where nobody else handles SIGTERM, it does so before that signal ends the
+    process, too.
 
     Parameters
     ----------
@@ -76,6 +81,9 @@ class Checkpoint:
         self._newest: Callable[[], State] | None = None
         self._written_at = -np.inf
         self._own: set[FileStamp] = set()
+        self._handles_sigterm = False
+        self._is_writing = False
+        self._is_terminated = False
         self.found: StoredModel | None = None
         check_destination(self._path)
         if self._path.exists():
@@ -144,6 +152,16 @@ class Checkpoint:
         CheckpointError
             If the file is there, but is not the one that was written or read last.
         """
+        self._is_writing = True
+        try:
+            self._write_newest()
+        finally:
+            self._is_writing = False
+            if self._is_terminated:
+                _end_by_sigterm()
+
+    def _write_newest(self) -> None:
+        """Write the newest state, if it is newer than the file."""
         if self._newest is None:
             return
         if self._path.exists() and FileStamp.of(self._path) not in self._own:
@@ -164,6 +182,10 @@ class Checkpoint:
         self._written_at = time.monotonic()
 
     def __enter__(self) -> Self:
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            self._handles_sigterm = True
+            signal.signal(signal.SIGTERM, self._receive)
         return self
 
     def __exit__(
@@ -172,7 +194,29 @@ class Checkpoint:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.write()
+        try:
+            self.write()
+        finally:
+            if self._handles_sigterm:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+        """Write the newest state, and end the process as the signal would have."""
+        if self._is_writing:
+            self._is_terminated = True
+            return
+        try:
+            self._write_newest()
+        except (OSError, ValueError) as failure:
+            # A handler may run in the middle of a print, which must not be entered twice.
+            os.write(2, f"the last state of the fit is lost: {failure}\n".encode())
+        finally:
+            _end_by_sigterm()
+
+
+def _end_by_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def ingredients(

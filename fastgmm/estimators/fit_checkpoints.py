@@ -121,6 +121,8 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         return observe
 
     def __enter__(self) -> Self:
+        if self._checkpoint is not None:
+            self._checkpoint.__enter__()
         return self
 
     def __exit__(
@@ -130,7 +132,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         traceback: TracebackType | None,
     ) -> None:
         if self._checkpoint is not None:
-            self._checkpoint.write()
+            self._checkpoint.__exit__(kind, error, traceback)
 
     @abstractmethod
     def _pack_state(self, state: _State) -> State:

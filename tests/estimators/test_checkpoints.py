@@ -1,14 +1,26 @@
 """Fits that are cut off and go on as if they never had been."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import threading
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fastgmm import ConjugatePriors, GaussianMixture, ModelFileError
+from fastgmm import (
+    BayesianGaussianMixture,
+    ConjugatePriors,
+    GaussianMixture,
+    MiniBatchGaussianMixture,
+    ModelFileError,
+)
 from fastgmm.data.array import ArraySource
 from fastgmm.estimators import fit_checkpoints
 from fastgmm.estimators.checkpoints import Checkpoint, CheckpointError
@@ -218,6 +230,122 @@ def test_an_interrupted_fit_leaves_its_last_state(tmp_path):
         state = json.loads(archive.read("header.json"))["values"]["state"]
     assert len(state["ascent"]["trace"]) == 4
     assert_same_fit(mixture(path).fit(X), mixture().fit(X))
+
+
+@pytest.mark.parametrize("before_the_rename", [False, True])
+@pytest.mark.parametrize("n_written", [1, 3])
+def test_an_interrupt_while_the_file_takes_its_place_is_one(
+    tmp_path, monkeypatch, before_the_rename, n_written
+):
+    real, calls = Path.replace, []
+
+    def replace(part, target):
+        calls.append(part)
+        if len(calls) == n_written and before_the_rename:
+            raise KeyboardInterrupt
+        real(part, target)
+        if len(calls) == n_written:
+            raise KeyboardInterrupt
+
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            mixture(path).fit(X)
+    assert len(calls) == n_written + 1
+    assert list(tmp_path.iterdir()) == [path]
+    assert_same_fit(mixture(path).fit(X), mixture().fit(X))
+
+
+TERMINATED = """
+import os, signal, sys
+import numpy as np
+from fastgmm import BayesianGaussianMixture, GaussianMixture, MiniBatchGaussianMixture
+from tests.estimators.test_checkpoints import TERMINATED_FITS
+
+class Terminate:
+    def setup(self, **_): ...
+    def teardown(self, **_): ...
+    def on_fit_task_begin(self, *_): ...
+    def on_fit_task_end(self, _estimator, context, **_):
+        if context.task_name == "iteration" and context.task_id == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+fit = TERMINATED_FITS[sys.argv[1]](sys.argv[2]).set_callbacks(Terminate())
+fit.fit(np.random.default_rng(0).normal(size=(3000, 2)))
+print("not ended")
+"""
+
+TERMINATED_FITS = {
+    "batch": lambda path: mixture(path, checkpoint_interval=3600.0),
+    "every state": mixture,
+    "variational": lambda path: BayesianGaussianMixture(
+        3, random_state=0, tol=0.0, max_iter=8, checkpoint=path, checkpoint_interval=3600.0,
+        resume=True,
+    ),
+    "minibatch": lambda path: MiniBatchGaussianMixture(
+        3, random_state=0, tol=0.0, max_epochs=5, checkpoint=path, checkpoint_interval=3600.0,
+        resume=True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without a signal")
+@pytest.mark.parametrize("kind", TERMINATED_FITS)
+def test_sigterm_writes_the_last_state_and_ends_the_process(tmp_path, kind):
+    path = tmp_path / "run.fgm"
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED, kind, path],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
+    with zipfile.ZipFile(path) as archive:
+        state = json.loads(archive.read("header.json"))["values"]["state"]
+    told = state["fit"]["scores"] if kind == "minibatch" else state["ascent"]["trace"]
+    assert len(told) >= 3
+    X = np.random.default_rng(0).normal(size=(3000, 2))
+    resumed, whole = TERMINATED_FITS[kind](path).fit(X), TERMINATED_FITS[kind](None).fit(X)
+    assert_array_equal(resumed.means_, whole.means_)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_handlers_of_sigterm_are_restored_and_those_of_others_are_left_alone(tmp_path):
+    seen = []
+
+    class Look:
+        def setup(self, **_): ...
+        def teardown(self, **_): ...
+        def on_fit_task_begin(self, *_): ...
+        def on_fit_task_end(self, *_, **__):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    def handler(*_): ...
+
+    def fit(path):
+        one = mixture(path, max_iter=1)
+        one.set_callbacks(Look())
+        one.fit(problem("overlapping").X)
+
+    fit(tmp_path / "main.fgm")
+    assert seen[0] != signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    seen.clear()
+    thread = threading.Thread(target=fit, args=(tmp_path / "thread.fgm",))
+    thread.start()
+    thread.join()
+    assert set(seen) == {signal.SIG_DFL}
+    seen.clear()
+    signal.signal(signal.SIGTERM, handler)
+    try:
+        fit(tmp_path / "other.fgm")
+        assert set(seen) == {handler}
+        assert signal.getsignal(signal.SIGTERM) == handler
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(
