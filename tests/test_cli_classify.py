@@ -142,7 +142,7 @@ def test_rows_that_no_class_explains_are_rejected(folder):
         ("named.csv -k 1 --label-column a --columns a,b", "a column 'a' among the features"),
         ("named.csv -k 1 --label-column kind --structures flat", "--structures must be all, or"),
         ("some.csv -k 1 --label-column kind", "Input y contains NaN or nothing, first in row 1"),
-        ("holes.csv -k 1 --label-column kind", "column 'b' at row 8 is missing"),
+        ("holes.csv -k 1 --label-column kind", "column 'b' in row 7, counted from 0, is missing"),
         ("named.csv -m none.fgm", "there is no file 'none.fgm'"),
         ("rows.npy -m mixture.fgm", "holds a GaussianMixture, and classify uses classifiers"),
         ("rows.npy -m kinds.fgm --tol 0.1", "--tol is for a fit: give -k, too"),

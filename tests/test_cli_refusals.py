@@ -65,7 +65,10 @@ def folder(tmp_path_factory):
         ("fit data.npy -k 2 --online --noise-volume auto", "--noise-volume is not for --online"),
         ("fit data.npy -k 2 --online --label-column x1", "--label-column is not for --online"),
         ("fit holes.npy -k 2 --missing model --noise-volume auto", "do not go together"),
-        ("fit holes.npy -k 2", "column 'x1' at row 8 is missing: remove such rows"),
+        (
+            "fit holes.npy -k 2",
+            "column 'x1' in row 7, counted from 0, is missing: remove such rows",
+        ),
         ("fit cut.parquet -k 2", "cannot read 'cut.parquet' as Parquet"),
         ("fit data.npy -k 51", "n_components = 51, n_samples = 50"),
         ("fit data.npy -k 0", "Invalid value for '--n-components' / '-k'"),
@@ -95,7 +98,10 @@ def folder(tmp_path_factory):
         ("predict data.npy -m cut.fgm", "cut.fgm"),
         ("predict data.npy -m detector.fgm", "'detector.fgm' holds a GaussianMixtureOutlierDet"),
         ("predict wide.npy -m model.fgm", "there are 4 columns, and the model was fitted to 2"),
-        ("predict holes.npy -m model.fgm", "column 'x1' at row 8 is missing: remove such rows"),
+        (
+            "predict holes.npy -m model.fgm",
+            "column 'x1' in row 7, counted from 0, is missing: remove such rows",
+        ),
         ("predict data.npy -m model.fgm -o labels.txt", "must end in one of .npy, .csv, .parquet"),
         ("score data.npy -m model.fgm --samples --json", "choose one of them"),
         ("score data.npy -m model.fgm -o scores.csv", "--output is for the table that --samples"),

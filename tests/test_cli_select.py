@@ -116,7 +116,7 @@ def test_rows_that_lack_values_may_be_left_out(folder):
     ("arguments", "words"),
     [
         ("missing.npy", "there is no file 'missing.npy'"),
-        ("holes.npy", "column 'x1' at row 8 is missing"),
+        ("holes.npy", "column 'x1' in row 7, counted from 0, is missing"),
         ("iris.npy -k 0:3", "must be numbers from 1 on, as 1:9 for those from 1 to 9"),
         ("iris.npy -k 5:3", "must be numbers from 1 on"),
         ("iris.npy -k many", "must be numbers from 1 on, as 1:9 for those from 1 to 9, or 2,4,8"),

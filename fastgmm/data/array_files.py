@@ -119,7 +119,7 @@ class NpyFile(_NumpyFile):
         present = self._rows_present()
         if present < self.n_rows:
             damage.report(
-                f"{self.origin}, rows {present + 1} to {self.n_rows}",
+                f"{self.origin}, rows {present} to {self.n_rows - 1}, counted from 0",
                 f"the file ends early: it should hold {self.n_rows} rows, but holds {present}",
             )
         with self._opened() as file:

@@ -178,7 +178,7 @@ class ArrayStore(TableFile):
             table = self._table_in(root)
             for first in range(0, self.n_rows, step):
                 rows = slice(first, min(first + step, self.n_rows))
-                where = f"{self.origin}, rows {first + 1} to {rows.stop}"
+                where = f"{self.origin}, rows {first} to {rows.stop - 1}, counted from 0"
                 used = [each for each in table.arrays(names) if self._lacks(each, rows)]
                 if used:
                     damage.report(where, _absent_chunks(used[0], self.kind))

@@ -104,7 +104,7 @@ class ArrowFile(_ArrowTable):
                     batch = reader.get_batch(i)
                     batch.validate()
                 except (pyarrow.ArrowException, OSError) as error:
-                    where = f"{self.origin}, batch {i} (after row {done})"
+                    where = f"{self.origin}, batch {i} (from row {done} on, counted from 0)"
                     damage.report(where, reason_of(error))
                     continue
                 yield from pieces_of(batch, names, done, rows_wanted)
@@ -225,4 +225,4 @@ def _stream_pieces(
             yield from pieces_of(batch, names, done, rows_wanted)
             done += batch.num_rows
     except (pyarrow.ArrowException, *DAMAGED) as error:
-        damage.report(f"{origin}, from row {done + 1} on", reason_of(error))
+        damage.report(f"{origin}, from row {done} on, counted from 0", reason_of(error))

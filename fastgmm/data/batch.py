@@ -50,8 +50,8 @@ class Batch(NamedTuple):
         return self.values[:, j] if isinstance(self.values, np.ndarray) else self.values[j]
 
     def row_number(self, i: int) -> int:
-        """Return the number of a row where it is from, counted from 1."""
-        return self.row + (i if self.numbers is None else int(self.numbers[i])) + 1
+        """Return the number of a row where it is from, counted from 0."""
+        return self.row + (i if self.numbers is None else int(self.numbers[i]))
 
     def where(self, kept: npt.NDArray[np.bool_]) -> Batch:
         """Return the rows that are marked."""
@@ -116,7 +116,10 @@ def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch
             wrong.append((i, what, float(column[i])))
     if wrong:
         i, what, value = min(wrong, key=lambda each: each[0])
-        raise DataError(f"{batch.origin}: {what} at row {batch.row_number(i)} is {_advice(value)}")
+        raise DataError(
+            f"{batch.origin}: {what} in row {batch.row_number(i)}, counted from 0, is "
+            f"{_advice(value)}"
+        )
     return batch.where(~dropped) if dropped.any() else batch
 
 

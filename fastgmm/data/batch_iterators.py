@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgmm.data.array_like import as_matrix, not_numbers, unmasked
 from fastgmm.data.batch import Batch
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
@@ -105,13 +106,18 @@ class BatchSource(StreamSource):
             columns = frame_columns(given, origin, self._selection)
         else:
             try:
-                matrix = np.asarray(given)
-            except (TypeError, ValueError) as error:
-                raise DataError(f"{origin} is no array: {error}") from error
+                matrix = as_matrix(origin, given)
+            except TypeError as error:
+                raise DataError(f"{origin}: {error}") from error
             columns = self._selection.of_matrix(origin, matrix)
         if weights is None:
             return columns
-        weights = np.asarray(weights, dtype=np.float64)
+        weights = unmasked(weights)
+        try:
+            weights = np.asarray(weights, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            reason = not_numbers("the second entry, weights,", weights, error)
+            raise DataError(f"{origin}: {reason}") from error
         n_rows = len(columns.values[0]) if isinstance(columns.values, list) else len(columns.values)
         if weights.shape != (n_rows,):
             raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.array_like import unmasked
 from fastgmm.data.column_names import choose_columns
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_source import FileSource
@@ -84,3 +86,40 @@ def class_labels(rows: FileSource, name: str) -> npt.NDArray[Any]:
     if numbers.dtype.kind == "f" and (numbers == np.floor(numbers)).all():
         return numbers.astype(np.int64)
     return numbers
+
+
+def given_labels(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return labels that a user gave as an array, and where there is none.
+
+    Parameters
+    ----------
+    y : array-like
+        Labels of any kind: arrays, lists, and columns of data frames, categorical ones too.
+
+    Returns
+    -------
+    values : ndarray
+        The labels; in an array of objects, None where there is none.
+    missing : ndarray of bool of the same shape
+        Where there is none: None, NaN, NaT, pandas.NA, null, or masked.
+    """
+    y = unmasked(y)
+    if hasattr(y, "to_pylist"):
+        y = y.to_pylist()  # NumPy takes the nulls of Arrow's dictionaries for their first entry
+    listed = isinstance(y, list | tuple)
+    values = np.asarray(y, dtype=object if listed else None)  # or NaN beside text became text
+    if values.dtype.kind != "O":
+        kind = values.dtype.kind
+        missing = np.isnan(values) if kind == "f" else np.isnat(values) if kind in "mM" else None
+        return values, np.zeros(values.shape, dtype=bool) if missing is None else missing
+    na = getattr(sys.modules.get("pandas"), "NA", None)
+    found = [
+        each is None or each is na or (not isinstance(each, np.ndarray) and each != each)
+        for each in values.flat
+    ]
+    missing = np.array(found, dtype=bool).reshape(values.shape)
+    if missing.any():
+        values = np.where(missing, np.array(None), values)
+    elif listed:
+        values = np.asarray(y)
+    return values, missing

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgmm.data.array_like import as_matrix
 from fastgmm.data.arrow_filters import as_expression
 from fastgmm.data.batch import MissingPolicy
 from fastgmm.data.batch_iterators import BatchSource
@@ -209,9 +210,7 @@ def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Sou
     """Open what is an array in memory, or can be made one."""
     if hasattr(data, "toarray"):
         raise TypeError("sparse matrices cannot be used: give a dense array, as X.toarray()")
-    array = np.asarray(data)
-    if array.dtype.kind in "OSUT":
-        raise TypeError(f"cannot read data from an object of type {type(data).__name__}")
+    array = as_matrix("the array", data)
     names, values, weights, dtype, labels, unused = selection.of_matrix("the array", array)
     X = np.asarray(values, dtype)
     source = checked_array("the array", X, weights, names, options.missing, labels)

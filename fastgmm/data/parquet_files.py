@@ -98,9 +98,10 @@ class ParquetFile(TableFile):
                             f"it should have {last - first} rows, but has {done - first}"
                         )
                 except (pyarrow.ArrowException, OSError) as error:
-                    where = f"{self.origin}, row group {group} (rows {first + 1} to {last})"
+                    rows = f"rows {first} to {last - 1}, counted from 0"
+                    where = f"{self.origin}, row group {group} ({rows})"
                     if done > first:
-                        where += f" from row {done + 1} on"
+                        where += f" from row {done} on"
                     damage.report(where, reason_of(error))
 
     @contextmanager

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from fastgmm.data.frames import is_frame
+from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
 from fastgmm.estimators.evaluation import Rows, Weights
 from fastgmm.estimators.validation import check_source
@@ -93,19 +94,19 @@ def check_labelled(
             raise ValueError(
                 f"y={y!r} names no column of X, which has {', '.join(map(str, frame.columns))}"
             )
-        values = np.asarray(frame[y].to_numpy())
+        values, missing = given_labels(frame[y].to_native())
         X = narwhals.to_native(frame.drop(y))
         source = check_source(estimator, X, sample_weight, reset=reset)
     else:
         column = y if isinstance(y, str) else None
         source = check_source(estimator, X, sample_weight, reset=reset, label_column=column)
-        found = source.labels() if y is None or column is not None else _column(y)
+        found = source.labels() if y is None or column is not None else y
         if found is None:
             raise ValueError(
                 f"{type(estimator).__name__} requires y to be passed, but the target y is None: "
                 "give the class of each row, or the name of the column that holds it"
             )
-        values = found
+        values, missing = _column(found)
     if source.n_samples is None:
         _ = source.total_weight  # which goes through the rows
     if values.shape != (source.n_samples,):
@@ -115,7 +116,16 @@ def check_labelled(
         )
     # Columns are read as floats, and so are integers beside what is missing.
     whole = semi_supervised or y is None or isinstance(y, str)
-    found_classes, codes = _codes(values, classes, semi_supervised, whole)
+    if missing.any() and not semi_supervised:
+        advice = "give the class of each row, or leave out rows whose class is not known"
+        if reset and classes is None:
+            advice = "give the class of each row, or use semi_supervised=True for rows whose class "
+            advice += "is not known"
+        raise ValueError(
+            f"Input y contains NaN or nothing, first in row {int(missing.argmax())}, counted from "
+            f"0: {advice}"
+        )
+    found_classes, codes = _codes(values, missing, classes, semi_supervised, whole)
     # -1 followed by 0 and 1 looks like classes from 0 on, not all of them known.
     counted = found_classes.dtype.kind == "i" and found_classes[:3].tolist() == [-1, 0, 1]
     if classes is None and counted and not semi_supervised:
@@ -129,30 +139,30 @@ def check_labelled(
     return LabelledRows(source, found_classes, codes)
 
 
-def _column(y: Any) -> npt.NDArray[Any]:
+def _column(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return labels in one dimension, and where there is none."""
+    values, missing = given_labels(y)
     with config_context(array_api_dispatch=False):
-        column: npt.NDArray[Any] = column_or_1d(y, warn=True)
-    return column
+        return column_or_1d(values, warn=True), missing.ravel()
 
 
 def _codes(
-    values: npt.NDArray[Any], classes: npt.NDArray[Any] | None, semi_supervised: bool, whole: bool
+    values: npt.NDArray[Any],
+    missing: npt.NDArray[np.bool_],
+    classes: npt.NDArray[Any] | None,
+    semi_supervised: bool,
+    whole: bool,
 ) -> tuple[npt.NDArray[Any], Codes]:
     """Return the classes, and the number of each row's."""
-    missing = _missing(values)
+    unknown = missing
     if semi_supervised:
         # NumPy makes text of a -1 beside text.
         unknown = missing | (values == ("-1" if values.dtype.kind == "U" else -1))
         if unknown.all():
             raise ValueError("y holds no class: all of its rows are -1 or missing")
-    elif missing.any():
-        raise ValueError(
-            f"Input y contains NaN or nothing, first in row {int(missing.argmax())}: give the "
-            "class of each row, or use semi_supervised=True for rows whose class is not known"
-        )
-    else:
-        unknown = missing
     known = values[~unknown]
+    if known.dtype.kind == "O" and not any(isinstance(each, str) for each in known):
+        known = np.array(known.tolist())
     if known.dtype.kind == "f":
         if not np.isfinite(known).all():
             raise ValueError("Input y contains infinity")
@@ -172,15 +182,6 @@ def _codes(
     codes = np.full(len(values), -1, dtype=np.int64)
     codes[~unknown] = places
     return classes, codes
-
-
-def _missing(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Return which values are NaN or None."""
-    if values.dtype.kind == "f":
-        return np.asarray(np.isnan(values))
-    if values.dtype.kind == "O":
-        return np.array([each is None or each != each for each in values], dtype=bool)
-    return np.zeros(len(values), dtype=bool)
 
 
 def class_factors(class_weight: Any, rows: LabelledRows) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.array_like import unmasked
 from fastgmm.data.batch import all_finite
 from fastgmm.estimators.attributes import gaussians_from_attributes
 from fastgmm.estimators.evaluation import MixtureEvaluation
@@ -96,7 +97,7 @@ def fisher_vectors(
 
 def _checked(rows: Any, number: int, n_features: int) -> npt.NDArray[Any]:
     """Return the rows of a set as floating-point numbers, after a look at them."""
-    X = np.asarray(rows)
+    X = np.asarray(unmasked(rows))
     if X.dtype.kind not in "fiub":
         raise TypeError(f"descriptors[{number}] holds no real numbers, but {X.dtype}")
     if X.ndim != 2 or X.shape[1] != n_features:

@@ -23,6 +23,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.array_like import not_numbers, unmasked
 from fastgmm.estimators.evaluation import FloatingArray
 from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, check_array_source, validated_fit
 from fastgmm.inference.kmeans import KMeansStart, fit_kmeans, weighted_sum
@@ -327,7 +328,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return draw_centres
 
     def _checked_centres(self, centres: ArrayLike, source: ArraySource) -> FloatArray:
-        checked: FloatArray = check_array(centres, dtype=np.float64, input_name="init")
+        given = unmasked(centres)
+        try:
+            checked: FloatArray = check_array(given, dtype=np.float64, input_name="init")
+        except (TypeError, ValueError) as error:
+            raise not_numbers("init", given, error) from error
         expected = (self.n_clusters, source.n_features)
         if checked.shape != expected:
             raise ValueError(

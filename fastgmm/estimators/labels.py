@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.utils import check_array
 
+from fastgmm.data.array_like import unmasked
+from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
 
 Labels = ArrayLike | str | None
@@ -106,16 +108,17 @@ def known_components(estimator: Any, source: Source, y: Any) -> npt.NDArray[np.i
         raise ValueError(
             "y should hold integers from 0 to n_components - 1 = "
             f"{estimator.n_components - 1}, or -1 for rows of unknown component, but got "
-            f"{labels[i]:g} for row {i}"
+            f"{labels[i]:g} in row {i}, counted from 0"
         )
     return labels.astype(np.int64)
 
 
 def _numbers(y: Any) -> npt.NDArray[np.float64]:
+    values, _ = given_labels(y)
     try:
         with config_context(array_api_dispatch=False):
             checked: npt.NDArray[np.float64] = check_array(
-                y,
+                values,
                 dtype=np.float64,
                 ensure_2d=False,
                 allow_nd=True,
@@ -137,5 +140,5 @@ def _holds_unknown(y: Any) -> bool:
         return all(isinstance(each, Integral) for each in y) and -1 in y
     if not hasattr(y, "__array__"):
         return False
-    values = np.asarray(y)
+    values = np.asarray(unmasked(y))
     return values.dtype.kind == "i" and bool((values == -1).any())

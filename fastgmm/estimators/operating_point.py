@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import auc, average_precision_score, confusion_matrix_at_thresholds
 from sklearn.utils.validation import column_or_1d
 
+from fastgmm.data.label_columns import given_labels
 from fastgmm.inference.quantiles import halfway
 from fastgmm.model.statistics import FloatArray
 
@@ -95,9 +96,17 @@ def outlier_labels(y: ArrayLike, n_samples: int) -> npt.NDArray[np.bool_]:
     ValueError
         If there is not one label for each row, the labels are others, or all are the same.
     """
-    labels = np.asarray(column_or_1d(y))
+    values, missing = given_labels(y)
+    labels: npt.NDArray[Any] = column_or_1d(values)
     if len(labels) != n_samples:
         raise ValueError(f"y has {len(labels)} labels for the {n_samples} rows of X: give one each")
+    if missing.any():
+        raise ValueError(
+            f"y holds no label in row {int(missing.argmax())}, counted from 0: give that of each "
+            "row, or leave out rows that have none"
+        )
+    if labels.dtype.kind == "O" and not any(isinstance(each, str) for each in labels):
+        labels = np.array(labels.tolist())
     found = np.unique(labels).tolist()
     if found == [-1, 1]:
         return np.asarray(labels == -1)

@@ -11,6 +11,7 @@ from sklearn import config_context
 from sklearn.utils import check_array, check_consistent_length
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.array_like import not_numbers, unmasked
 from fastgmm.data.batch import all_finite
 from fastgmm.data.column_names import name_list
 from fastgmm.data.frames import is_frame
@@ -192,16 +193,20 @@ def _arrays(
         raise TypeError(
             "rows that are not in memory have their targets in a column: name it, as in y='price'"
         )
-    with config_context(array_api_dispatch=False):
-        values = check_array(
-            y,
-            dtype=[np.float64, np.float32],
-            ensure_2d=False,
-            ensure_all_finite="allow-nan" if missing == "model" else True,
-            ensure_min_samples=0,
-            input_name="y",
-            estimator=estimator,
-        )
+    given = unmasked(y)
+    try:
+        with config_context(array_api_dispatch=False):
+            values = check_array(
+                given,
+                dtype=[np.float64, np.float32],
+                ensure_2d=False,
+                ensure_all_finite="allow-nan" if missing == "model" else True,
+                ensure_min_samples=0,
+                input_name="y",
+                estimator=estimator,
+            )
+    except (TypeError, ValueError) as error:
+        raise not_numbers("y", given, error) from error
     check_consistent_length(source.X, values)
     single = values.ndim == 1
     both = np.column_stack([source.X, values])

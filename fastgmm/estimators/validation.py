@@ -19,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.array_like import not_numbers, unmasked
 from fastgmm.data.batch import all_finite
 from fastgmm.data.column_names import name_list
 from fastgmm.data.frames import is_frame, known_to_narwhals, without_index
@@ -230,19 +231,23 @@ def check_array_source(
             f"{type(estimator).__name__} takes rows that are in memory, but got an object of type "
             f"{type(X).__name__!r}: read them first"
         )
-    with config_context(array_api_dispatch=False):
-        X = validate_data(
-            estimator,
-            without_index(X) if is_frame(X) else X,
-            dtype=_FLOATS,
-            ensure_all_finite=False,  # looked at below, to say where
-            reset=reset,
-            ensure_min_samples=ensure_min_samples,
-        )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    X = without_index(X) if is_frame(X) else unmasked(X)
+    # Of either byte order, as in files.
+    is_single = getattr(getattr(X, "dtype", None), "char", None) == "f"
+    try:
+        with config_context(array_api_dispatch=False):
+            X = validate_data(
+                estimator,
+                X,
+                dtype=np.float32 if is_single else _FLOATS,
+                ensure_all_finite=False,  # looked at below, to say where
+                reset=reset,
+                ensure_min_samples=ensure_min_samples,
             )
+    except (TypeError, ValueError) as error:
+        raise not_numbers("X", X, error) from error
+    if sample_weight is not None:
+        sample_weight = _check_row_weights(sample_weight, X)
     complete = all_finite(X)
     if not complete:
         _check_values(estimator, X, missing)
@@ -266,6 +271,7 @@ def _check_values(estimator: BaseEstimator, X: npt.NDArray[Any], missing: Missin
     row, column = np.unravel_index(wrong.argmax(), X.shape)
     names = getattr(estimator, "feature_names_in_", None)
     where = f"row {row}, column {column}" + ("" if names is None else f" ({names[column]!r})")
+    where += ", counted from 0"
     if np.isinf(X[row, column]):
         raise ValueError(
             f"Input X contains infinity or a value too large for {X.dtype}, first in {where}: "
@@ -378,17 +384,36 @@ def _with_weights(source: Source, sample_weight: ArrayLike) -> ArraySource:
         )
     if source.has_weights:
         raise ValueError("X brings weights of its own: give no sample_weight beside them")
-    with config_context(array_api_dispatch=False):
-        weights = _check_sample_weight(
-            sample_weight, source.X, dtype=np.float64, ensure_non_negative=True
-        )
     return ArraySource(
         source.X,
-        weights,
+        _check_row_weights(sample_weight, source.X),
         source.feature_names,
         incomplete=source.incomplete,
         labels=source.labels(),
     )
+
+
+def _check_row_weights(sample_weight: ArrayLike, X: npt.NDArray[Any]) -> FloatArray:
+    """Return weights of rows in memory, checked."""
+    given = unmasked(sample_weight)
+    try:
+        with config_context(array_api_dispatch=False):
+            weights: FloatArray = _check_sample_weight(
+                given, X, dtype=np.float64, ensure_non_negative=True
+            )
+    except (TypeError, ValueError) as error:
+        try:
+            values = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise not_numbers("sample_weight", given, error) from error
+        wrong = np.flatnonzero(~((values >= 0.0) & (values < np.inf)))
+        if values.shape != X.shape[:1] or not len(wrong):
+            raise
+        raise ValueError(
+            f"{str(error).splitlines()[0].rstrip('.')}: the weight in row {wrong[0]}, counted from "
+            f"0, is {values[wrong[0]]:g}, and weights must be finite and at least 0"
+        ) from error
+    return weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,15 +532,19 @@ def check_values(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatA
     ValueError
         If they have another shape or are not finite numbers.
     """
-    with config_context(array_api_dispatch=False):
-        checked = check_array(
-            values,
-            dtype=np.float64,
-            ensure_2d=False,
-            allow_nd=True,
-            ensure_min_samples=0,  # a single precision has no axis
-            input_name=name,
-        )
+    given = unmasked(values)
+    try:
+        with config_context(array_api_dispatch=False):
+            checked = check_array(
+                given,
+                dtype=np.float64,
+                ensure_2d=False,
+                allow_nd=True,
+                ensure_min_samples=0,  # a single precision has no axis
+                input_name=name,
+            )
+    except (TypeError, ValueError) as error:
+        raise not_numbers(name, given, error) from error
     if checked.shape != shape:
         raise ValueError(
             f"The parameter '{name}' should have the shape of {shape}, but got {checked.shape}"

@@ -85,7 +85,7 @@ class ConjugatePriors:
     def plain(self) -> dict[str, Any]:
         """Return the hyperparameters in values that JSON knows."""
         return {
-            name: None if value is None else np.asarray(value, dtype=np.float64).tolist()
+            name: None if value is None else _numbers(value).tolist()
             for name, value in asdict(self).items()
         }
 
@@ -125,7 +125,7 @@ class ConjugatePriors:
             If a hyperparameter has the wrong shape or is not possible.
         """
         n_features = len(data_mean)
-        mean = data_mean if self.mean is None else np.asarray(self.mean, dtype=np.float64)
+        mean = data_mean if self.mean is None else _numbers(self.mean)
         if mean.shape != (n_features,) or not np.isfinite(mean).all():
             raise ValueError(
                 f"the prior's mean must be {n_features} finite numbers, one for each feature; got "
@@ -333,9 +333,14 @@ def _singular_scale(why: str) -> ValueError:
     )
 
 
+def _numbers(given: npt.ArrayLike) -> FloatArray:
+    """Return hyperparameters as numbers, NaN where they are masked."""
+    return np.ma.asarray(given, dtype=np.float64).filled(np.nan)
+
+
 def _given_scale(given: npt.ArrayLike, n_features: int, diagonal: bool) -> FloatArray:
     """Return a scale that the user gave, as a matrix or its diagonal."""
-    scale = np.asarray(given, dtype=np.float64)
+    scale = _numbers(given)
     if scale.ndim == 0:
         scale = np.full(n_features, float(scale))
     if scale.shape not in ((n_features,), (n_features, n_features)):

@@ -185,6 +185,12 @@ def segment_image(
     array([[ 11,  11,  11, 202, 202],
            [ 11,  11,  11, 202, 202]], dtype=uint8)
     """
+    if isinstance(image, np.ma.MaskedArray) and np.ma.is_masked(image):
+        line, column = np.argwhere(image.mask)[0, :2]
+        raise ValueError(
+            f"the image is masked, first in line {line}, column {column}, counted from 0: fill "
+            "such pixels in, as with image.filled(0), or give an alpha channel that is 0 there"
+        )
     pixels = Pixels(np.asarray(image), colour_space, spatial_weight)
     if parameters.get("noise_volume") is not None:
         raise ValueError(

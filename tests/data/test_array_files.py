@@ -88,12 +88,13 @@ def test_file_that_ends_early(tmp_path, order):
     present = 2500 if order == "C" else 1500
     with pytest.raises(
         DataError,
-        match=rf"a\.npy', rows {present + 1} to 3000: the file ends early: it should hold 3000 "
-        rf"rows, but holds {present}: repair the file, or leave such parts out with on_error",
+        match=rf"a\.npy', rows {present} to 2999, counted from 0: the file ends early: it should "
+        rf"hold 3000 rows, but holds {present}: repair the file, or leave such parts out with "
+        "on_error",
     ):
         all_rows(open_data(path))
     source = open_data(path, on_error="skip")
-    with pytest.warns(SkippedDataWarning, match=rf"rows {present + 1} to 3000"):
+    with pytest.warns(SkippedDataWarning, match=rf"rows {present} to 2999"):
         np.testing.assert_array_equal(all_rows(source), X[:present])
     np.testing.assert_array_equal(all_rows(source), X[:present])
 

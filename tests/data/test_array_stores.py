@@ -136,10 +136,12 @@ def test_damaged_hdf5_chunk_is_left_out_of_every_pass(tmp_path):
     content = bytearray(path.read_bytes())
     content[where + 10 : where + 60] = b"\xff" * 50
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.h5', rows 1025 to 2048: .*on_error='skip'"):
+    with pytest.raises(
+        DataError, match=r"x\.h5', rows 1024 to 2047, counted from 0: .*on_error='skip'"
+    ):
         all_rows(open_data(path, block_rows=1024))
     source = open_data(path, block_rows=1024, on_error="skip")
-    with pytest.warns(SkippedDataWarning, match="rows 1025 to 2048"):
+    with pytest.warns(SkippedDataWarning, match="rows 1024 to 2047, counted from 0"):
         found = all_rows(source)
     np.testing.assert_array_equal(found, np.delete(X, slice(1024, 2048), axis=0))
     np.testing.assert_array_equal(all_rows(source), found)
@@ -151,10 +153,10 @@ def test_damaged_zarr_chunk(tmp_path, zarr_format):
     path = write_zarr(tmp_path / "x", X, zarr_format, (1024, 3))
     chunk = path / "X" / ("1.0" if zarr_format == 2 else "c/1/0")
     chunk.write_bytes(chunk.read_bytes()[:-1000])
-    with pytest.raises(DataError, match=r"x', rows 1025 to 2048: "):
+    with pytest.raises(DataError, match=r"x', rows 1024 to 2047, counted from 0: "):
         all_rows(open_data(path, block_rows=1024))
     source = open_data(path, block_rows=1024, on_error="skip")
-    with pytest.warns(SkippedDataWarning, match="rows 1025 to 2048"):
+    with pytest.warns(SkippedDataWarning, match="rows 1024 to 2047, counted from 0"):
         np.testing.assert_array_equal(all_rows(source), np.delete(X, slice(1024, 2048), axis=0))
 
 
@@ -200,7 +202,9 @@ def test_open_arrays_are_checked_in_every_pass(opened):
     source = open_data(opened, block_rows=1024, memory_budget=1)
     all_rows(source)
     opened[2000, 1] = np.inf
-    with pytest.raises(DataError, match=r"value in column 'x1' at row 2001 is inf: remove"):
+    with pytest.raises(
+        DataError, match=r"value in column 'x1' in row 2000, counted from 0, is inf: remove"
+    ):
         all_rows(source)
 
 
@@ -332,7 +336,8 @@ def test_parts_that_were_never_written(store, tmp_path):
             group = zarr.open_group(path, mode="w")
             group.create_array("X", shape=(4096, 4), dtype=float, chunks=(1024, 2))[:1024] = 1.0
         with pytest.raises(
-            DataError, match=r"rows 1025 to 2048: parts of the array '/X' were never"
+            DataError,
+            match=r"rows 1024 to 2047, counted from 0: parts of the array '/X' were never",
         ):
             all_rows(open_data(path, block_rows=1024))
         source = open_data(path, block_rows=1024, on_error="skip")

@@ -51,7 +51,9 @@ def test_files_cut_short(tmp_path, suffix):
     ):
         all_rows(open_data(path))
     source = open_data(path, on_error="skip")
-    with pytest.warns(SkippedDataWarning, match=rf"x\{suffix}', from row 2001 on: "):
+    with pytest.warns(
+        SkippedDataWarning, match=rf"x\{suffix}', from row 2000 on, counted from 0: "
+    ):
         np.testing.assert_array_equal(all_rows(source), X[:2000])
     np.testing.assert_array_equal(all_rows(source), X[:2000])
 
@@ -65,7 +67,9 @@ def test_damaged_batch(tmp_path):
         frame = content.index(ZSTD, frame + 1)
     content[frame : frame + 4] = b"\xff" * 4
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.arrow', batch 1 \(after row 1000\): "):
+    with pytest.raises(
+        DataError, match=r"x\.arrow', batch 1 \(from row 1000 on, counted from 0\): "
+    ):
         all_rows(open_data(path))
     source = open_data(path, on_error="skip")
     with pytest.warns(SkippedDataWarning, match="batch 1"):
@@ -112,7 +116,9 @@ def test_streams_of_other_things_than_numbers():
 
 def test_missing_values_are_placed():
     table = pa.table({"a": pa.chunked_array([[1.0, 2.0], [None]])})
-    with pytest.raises(DataError, match="the Arrow stream: the value in column 'a' at row 3 is mi"):
+    with pytest.raises(
+        DataError, match="the Arrow stream: the value in column 'a' in row 2, counted from 0, is mi"
+    ):
         all_rows(open_data(ArrowCapsule(table)))
 
 

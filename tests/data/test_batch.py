@@ -28,7 +28,9 @@ def test_the_first_row_is_named_whatever_its_column(layout):
     X = np.zeros((5, 2))
     X[3, 0] = X[1, 1] = np.nan
     batch = Batch(layout(X), None, "'a file'", 10)
-    with pytest.raises(DataError, match="'a file': the value in column 'b' at row 12 is missing"):
+    with pytest.raises(
+        DataError, match="'a file': the value in column 'b' in row 11, counted from 0, is missing"
+    ):
         checked(batch, NAMES, "error")
 
 
@@ -41,7 +43,7 @@ def test_rows_are_dropped_with_their_weights(layout):
     np.testing.assert_array_equal(kept.column(1), [1, 5, 9])
     np.testing.assert_array_equal(kept.weights, [1, 3, 5])
     assert kept.n_rows == 3
-    assert [kept.row_number(i) for i in range(3)] == [1, 3, 5]
+    assert [kept.row_number(i) for i in range(3)] == [0, 2, 4]
     assert checked(kept, NAMES, "error") is kept
 
 
@@ -52,16 +54,18 @@ def test_values_to_be_modelled_may_be_missing_but_not_weights_nor_infinite(layou
     batch = Batch(layout(X), np.ones(5), "here", 0)
     assert checked(batch, NAMES, "model") is batch
     weights = np.array([1.0, 1.0, np.nan, 1.0, 1.0])
-    with pytest.raises(DataError, match="the weight at row 3 is missing"):
+    with pytest.raises(DataError, match="the weight in row 2, counted from 0, is missing"):
         checked(batch._replace(weights=weights), NAMES, "model")
     X[1, 1] = np.inf
-    with pytest.raises(DataError, match="column 'b' at row 2 is inf"):
+    with pytest.raises(DataError, match="column 'b' in row 1, counted from 0, is inf"):
         checked(Batch(layout(X), None, "here", 0), NAMES, "model")
 
 
 def test_rows_keep_their_numbers_through_filters():
     batch = Batch(np.array([[1.0, 2.0], [np.inf, 1.0]]), None, "here", 100, np.array([5, 9]))
-    with pytest.raises(DataError, match="column 'a' at row 110 is inf: remove such rows or repl"):
+    with pytest.raises(
+        DataError, match="column 'a' in row 109, counted from 0, is inf: remove such rows or repl"
+    ):
         checked(batch, NAMES, "drop")
 
 
@@ -73,5 +77,7 @@ def test_integers_are_never_missing():
 @pytest.mark.parametrize("dtype", [np.int64, np.float32])
 def test_negative_weights(dtype):
     batch = Batch(np.ones((3, 2)), np.array([1, 2, -3], dtype), "here", 0)
-    with pytest.raises(DataError, match="the weight at row 3 is -3: weights must be at least 0"):
+    with pytest.raises(
+        DataError, match="the weight in row 2, counted from 0, is -3: weights must be at least 0"
+    ):
         checked(batch, NAMES, "drop")

@@ -70,7 +70,7 @@ def test_integers_and_halves_become_double_precision():
         ((np.ones(3),), r"batch 1 holds an array of shape \(3,\), which is not a table"),
         ((np.ones((2, 2), complex),), "batch 1 holds values of type complex128"),
         (([[1.0], [1.0, 2.0]],), "batch 1 is no array: "),
-        (([["a"]],), "batch 1 holds values of type <U1, not real numbers"),
+        (([["a"]],), "batch 1 holds 'a' of type str in row 0"),
         ((np.ones((2, 2)), np.ones((2, 3))), "batch 2 has 3 columns, but the first has 2"),
         (
             (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"b": [1.0]})),
@@ -96,7 +96,7 @@ def test_integers_and_halves_become_double_precision():
         ((pa.table({"s": ["x"]}),), r"batch 1 holds other things .* 's' \(String\)"),
         (
             (np.ones((2, 2)), np.array([[1.0, 2.0], [1.0, np.nan]])),
-            "batch 2: the value in column 'x1' at row 2 is missing",
+            "batch 2: the value in column 'x1' in row 1, counted from 0, is missing",
         ),
     ],
 )

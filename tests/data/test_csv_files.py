@@ -116,7 +116,9 @@ def test_repeated_names(tmp_path):
 @pytest.mark.parametrize("missing", ["", "NA", "nan", "null"])
 def test_missing_values(tmp_path, missing):
     path = write(tmp_path / "a.csv", f"a,b\n1,2\n3,{missing}\n5,6\n")
-    with pytest.raises(DataError, match=r"a\.csv': the value in column 'b' at row 2 is missing"):
+    with pytest.raises(
+        DataError, match=r"a\.csv': the value in column 'b' in row 1, counted from 0, is missing"
+    ):
         all_rows(open_data(path))
     np.testing.assert_array_equal(all_rows(open_data(path, missing="drop")), [[1, 2], [5, 6]])
 

@@ -122,7 +122,7 @@ def test_skipping_says_what_and_how_much(tmp_path):
         found = all_rows(source)
     message = str(caught[0].message)
     assert "3.npy' as a NumPy file" in message
-    assert "2.npy', rows 3000 to 3000" in message
+    assert "2.npy', rows 2999 to 2999, counted from 0" in message
     np.testing.assert_array_equal(found, np.concatenate([X, X[:-1]]))
     assert len(source.skipped) == 2
 

@@ -60,14 +60,16 @@ MISSING = {
 
 @pytest.mark.parametrize("kind", MISSING)
 def test_missing_values_of_all_kinds(kind):
-    with pytest.raises(DataError, match="the data frame: the value in column 'a' at row 2 is miss"):
+    with pytest.raises(
+        DataError, match="the data frame: the value in column 'a' in row 1, counted from 0, is miss"
+    ):
         open_data(MISSING[kind])
     np.testing.assert_array_equal(all_rows(open_data(MISSING[kind], missing="drop")), [[1.0]])
 
 
 @pytest.mark.parametrize("frame", [pl.DataFrame({"a": [None]}), pa.table({"a": pa.nulls(1)})])
 def test_columns_without_any_value_are_missing(frame):
-    with pytest.raises(DataError, match="column 'a' at row 1 is missing"):
+    with pytest.raises(DataError, match="column 'a' in row 0, counted from 0, is missing"):
         open_data(frame)
 
 

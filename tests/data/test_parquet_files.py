@@ -42,7 +42,9 @@ def test_missing_values_of_all_kinds(tmp_path):
     kinds = [pa.float32(), pa.float16(), pa.int64(), pa.bool_(), pa.decimal128(5, 2), pa.null()]
     for i, kind in enumerate(kinds):
         path = write(tmp_path / f"{i}.parquet", {"x": [1.0, 2.0], "a": pa.array([None] * 2, kind)})
-        with pytest.raises(DataError, match=r"parquet': the value in column 'a' at row 1 is missi"):
+        with pytest.raises(
+            DataError, match=r"parquet': the value in column 'a' in row 0, counted from 0, is missi"
+        ):
             all_rows(open_data(path))
 
 
@@ -228,7 +230,8 @@ def damaged_group(path, X):
 def test_damaged_row_group(tmp_path):
     path = damaged_group(tmp_path / "a.parquet", rows(4000))
     with pytest.raises(
-        DataError, match=r"a\.parquet', row group 1 \(rows 1001 to 2000\): .*on_error='skip'"
+        DataError,
+        match=r"a\.parquet', row group 1 \(rows 1000 to 1999, counted from 0\): .*on_error='skip'",
     ):
         all_rows(open_data(path))
 
@@ -236,7 +239,9 @@ def test_damaged_row_group(tmp_path):
 def test_damaged_row_group_is_left_out_of_every_pass(tmp_path):
     X = rows(4000)
     source = open_data(damaged_group(tmp_path / "a.parquet", X), on_error="skip")
-    with pytest.warns(SkippedDataWarning, match=r"row group 1 \(rows 1001 to 2000\)"):
+    with pytest.warns(
+        SkippedDataWarning, match=r"row group 1 \(rows 1000 to 1999, counted from 0\)"
+    ):
         found = all_rows(source)
     np.testing.assert_array_equal(found, np.delete(X, slice(1000, 2000), axis=0))
     np.testing.assert_array_equal(all_rows(source), found)

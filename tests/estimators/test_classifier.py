@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -450,6 +451,43 @@ def test_an_iterator_cannot_be_fitted_but_what_returns_one_can(blobs):
 def test_impossible_parameters_are_told(blobs, parameters, words):
     with pytest.raises(ValueError, match=words):
         GaussianMixtureClassifier(**parameters).fit(*blobs)
+
+
+@pytest.mark.parametrize(
+    "kind", ["object", "string", "category", "Int64", "arrow", "polars", "pyarrow", "masked"]
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_classes_that_are_missing_are_unknown(blobs, kind, named):
+    X, y = blobs
+    names = {c: c if kind in ("Int64", "masked") else f"class {c}" for c in sorted(set(y.tolist()))}
+    given = [names[c] for c in y.tolist()]
+    gaps = range(0, len(y), 7)
+    lacking = [None if i in gaps else each for i, each in enumerate(given)]
+    table = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "y": pd.Series(lacking, dtype=object)})
+    if kind == "masked":
+        column = np.ma.array(given, mask=np.isin(np.arange(len(y)), gaps))
+        frame = None
+    elif kind in ("polars", "pyarrow"):
+        frame = pl.from_pandas(table) if kind == "polars" else pa.Table.from_pandas(table)
+        column = frame["y"]
+    else:
+        dtype = pd.ArrowDtype(pa.string()) if kind == "arrow" else kind
+        column = table["y"].astype(dtype)
+        if kind == "object":
+            column[column.isna()] = pd.NA
+        frame = table.assign(y=column)
+    if named and frame is None:
+        return
+    where = (frame, "y") if named else (X, column)
+    classifier = GaussianMixtureClassifier(semi_supervised=True, covariance_type="VVV").fit(*where)
+    expected = GaussianMixtureClassifier(semi_supervised=True, covariance_type="VVV").fit(
+        X, lacking
+    )
+    assert classifier.classes_.tolist() == list(names.values())
+    np.testing.assert_allclose(classifier.class_prior_, expected.class_prior_, rtol=1e-12)
+    for refused in (GaussianMixtureClassifier().fit, classifier.score, classifier.calibrate):
+        with pytest.raises(ValueError, match="NaN or nothing, first in row 0, counted from 0: gi"):
+            refused(*where)
 
 
 def test_impossible_classes_are_told(blobs):

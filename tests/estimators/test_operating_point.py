@@ -212,3 +212,12 @@ def test_labels(y):
 def test_labels_that_say_nothing(y, words):
     with pytest.raises(ValueError, match=words):
         outlier_labels(y, 4)
+
+
+@pytest.mark.parametrize(
+    "y", [[1, None, -1], np.ma.array([1, 1, -1], mask=[0, 1, 0]), np.array([1.0, np.nan, -1.0])]
+)
+def test_labels_that_are_missing_are_refused(y):
+    with pytest.raises(ValueError, match="no label in row 1, counted from 0: give that of each"):
+        outlier_labels(y, 3)
+    assert outlier_labels(np.array([True, False, True], object), 3).tolist() == [True, False, True]

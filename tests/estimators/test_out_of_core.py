@@ -171,7 +171,7 @@ def test_too_few_rows_are_told(tmp_path):
 def test_missing_values_and_text_in_frames_are_told_by_name(tmp_path, frame):
     X = rows(50)
     X[7, 1] = np.nan
-    with pytest.raises(DataError, match=r"column 'b' at row 8 is missing"):
+    with pytest.raises(DataError, match=r"column 'b' in row 7, counted from 0, is missing"):
         mixture().fit(FORMS[frame](tmp_path, X))
     text = arrow_table(rows(50)).append_column("kind", pa.array(["x"] * 50))
     table = {"pandas": text.to_pandas, "Arrow table": lambda: text}.get(frame)
@@ -188,9 +188,13 @@ def test_damaged_row_groups_are_left_out_and_told(tmp_path):
     first = column.dictionary_page_offset or column.data_page_offset
     content[first : first + 400] = bytes(400)
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.parquet', row group 1 \(rows 1001 to 2000\)"):
+    with pytest.raises(
+        DataError, match=r"x\.parquet', row group 1 \(rows 1000 to 1999, counted from 0\)"
+    ):
         mixture().fit(path)
-    with pytest.warns(SkippedDataWarning, match=r"row group 1 \(rows 1001 to 2000\)") as caught:
+    with pytest.warns(
+        SkippedDataWarning, match=r"row group 1 \(rows 1000 to 1999, counted from 0\)"
+    ) as caught:
         found = mixture().fit(fastgmm.open_data(path, on_error="skip", memory_budget=10_000))
     assert len(caught) == 1
     kept = np.concatenate([X[:1000], X[2000:]])

@@ -288,9 +288,12 @@ def test_a_pipeline_passes_labels_on():
     ("y", "words"),
     [
         (["a", "b"] * 450, "numbers of components, .*names of classes are for GaussianMixtureCla"),
-        (np.full(900, 3), "integers from 0 to n_components - 1 = 2, or -1 .* got 3 for row 0"),
-        (np.full(900, -2), "got -2 for row 0"),
-        (np.r_[np.zeros(5), np.full(895, 0.5)], r"got 0\.5 for row 5"),
+        (
+            np.full(900, 3),
+            "integers from 0 to n_components - 1 = 2, or -1 .* got 3 in row 0, counted from 0",
+        ),
+        (np.full(900, -2), "got -2 in row 0, counted from 0"),
+        (np.r_[np.zeros(5), np.full(895, 0.5)], r"got 0\.5 in row 5, counted from 0"),
         (np.zeros(899), r"each of the 900 rows, .*, but got an array of shape \(899,\)"),
         (np.zeros((900, 1)), r"got an array of shape \(900, 1\)"),
         (np.full(900, np.inf), "y contains infinity"),
@@ -313,7 +316,7 @@ def test_columns_that_hold_no_labels_are_refused(tmp_path):
         mixture().fit(frame, "name")
     with pytest.raises(ValueError, match="no column 'sort'"):
         mixture().fit(frame, "sort")
-    with pytest.raises(ValueError, match="got 2 for row"):
+    with pytest.raises(ValueError, match="got 2 in row 0, counted from 0"):
         mixture(n_components=2).fit(frame.drop(columns="name"), "kind")
     frame.drop(columns="name").to_parquet(tmp_path / "rows.parquet")
     source = fastgmm.open_data(tmp_path / "rows.parquet")
@@ -360,3 +363,22 @@ def test_what_takes_no_labels_says_so():
         mixture().partial_fit(rows()[0])
     assert "takes no labels, and semi_supervised is True" in str(refusal.value.__cause__)
     assert "semi_supervised" not in MiniBatchGaussianMixture().get_params()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda y: np.ma.array(y, mask=y < 0),
+        lambda y: pd.Series(y, dtype="Int64").mask(y < 0),
+        lambda y: pd.Series(y, dtype="Int64").mask(y < 0).astype(object),
+        lambda y: [None if each < 0 else each for each in y.tolist()],
+        lambda y: pa.array([None if each < 0 else each for each in y.tolist()]),
+    ],
+)
+def test_components_that_are_missing_are_unknown(make):
+    X = np.random.default_rng(0).normal(size=(60, 2)) + np.repeat([0, 5], 30)[:, None]
+    y = np.repeat([0, 1], 30)
+    y[::3] = -1
+    mixture = GaussianMixture(2, semi_supervised=True, random_state=0)
+    expected = mixture.fit(X, y).means_
+    np.testing.assert_array_equal(mixture.fit(X, make(y)).means_, expected)

@@ -12,7 +12,7 @@ import sklearn.cluster
 import sklearn.mixture
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastgmm import GaussianMixture, KMeans
+from fastgmm import GaussianMixture, KMeans, MessageLengthGaussianMixture, open_data
 from fastgmm.data.array import ArraySource
 from fastgmm.estimators import gaussian_mixture, kmeans
 from fastgmm.estimators.validation import check_array_source, check_source
@@ -256,7 +256,7 @@ def test_wrong_starts_are_named(parameters, words):
         (np.full(60, np.nan), ValueError, "NaN"),
         (np.nan, ValueError, "sample_weight should have a finite sum, but got nan"),
         (np.full(60, 1e308), ValueError, "sample_weight should have a finite sum, but got inf"),
-        (np.full(60, "one"), ValueError, "could not convert"),
+        (np.full(60, "one"), ValueError, "sample_weight holds 'one' of type str in row 0"),
     ],
     ids=str,
 )
@@ -268,9 +268,21 @@ def test_wrong_weights(estimator, weights, error, words):
 @pytest.mark.parametrize(
     ("estimator", "value", "words"),
     [
-        (GaussianMixture(2), np.nan, "NaN, first in row 7, column 1: .* set missing='model'"),
-        (KMeans(2), np.nan, r"NaN, first in row 7, column 1: .*GaussianMixture\(missing='model'\)"),
-        (GaussianMixture(2), -np.inf, "infinity .* for float64, first in row 7, column 1: remove"),
+        (
+            GaussianMixture(2),
+            np.nan,
+            "NaN, first in row 7, column 1, counted from 0: .* set missing='model'",
+        ),
+        (
+            KMeans(2),
+            np.nan,
+            r"NaN, first in row 7, column 1, counted from 0: .*GaussianMixture\(missing='model'\)",
+        ),
+        (
+            GaussianMixture(2),
+            -np.inf,
+            "infinity .* for float64, first in row 7, column 1, counted from 0: remove",
+        ),
         (GaussianMixture(2, missing="model"), np.inf, "infinity .*, first in row 9, column 2"),
     ],
     ids=str,
@@ -361,6 +373,19 @@ def test_layout_does_not_matter(estimator, X):
 
 
 @pytest.mark.parametrize(
+    "estimator", [GaussianMixture(2, random_state=0), KMeans(2, random_state=0)]
+)
+def test_single_precision_stays_in_either_byte_order(estimator):
+    X = rows().astype(np.float32)
+    attribute = "means_" if isinstance(estimator, GaussianMixture) else "cluster_centers_"
+    expected = getattr(estimator.fit(X), attribute)
+    found = getattr(estimator.fit(X.astype(">f4")), attribute)
+    assert found.dtype == expected.dtype
+    assert found.tobytes() == expected.tobytes()
+    assert estimator.predict(X.astype(">f4")).tobytes() == estimator.predict(X).tobytes()
+
+
+@pytest.mark.parametrize(
     "convert",
     [
         lambda X: X.astype(np.int64),
@@ -369,7 +394,6 @@ def test_layout_does_not_matter(estimator, X):
         lambda X: X.astype(np.longdouble),
         lambda X: X.astype(object),
         lambda X: X.astype(">f8"),
-        lambda X: X.astype(">f4"),
         lambda X: X.astype(">i4"),
         lambda X: X.tolist(),
         lambda X: pd.DataFrame(X, columns=list("abc")),
@@ -432,3 +456,37 @@ def test_array_api_dispatch_does_not_change_what_is_computed(monkeypatch):
         assert isinstance(given.predict_proba(X), np.ndarray)
         result = GaussianMixture(2, random_state=0).fit(X).predict_proba(X)
     assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("estimator", [GaussianMixture(2, missing="model"), KMeans(2)])
+def test_masked_weights_and_parameters_are_refused(estimator):
+    X = rows()
+    weights = np.ma.array(np.ones(len(X)), mask=np.arange(len(X)) == 7)
+    with pytest.raises(ValueError, match=r"NaN.*the weight in row 7, counted from 0, is nan, and"):
+        estimator.fit(X, sample_weight=weights)
+    assert_allclose(estimator.fit(X, sample_weight=weights.data).predict(X[:1]), [0], atol=1)
+    start = np.ma.array(X[:2], mask=False)
+    start[1, 1] = np.ma.masked
+    name = "init" if isinstance(estimator, KMeans) else "means_init"
+    with pytest.raises(ValueError, match=f"Input {name} contains NaN"):
+        estimator.set_params(**{name: start}).fit(X)
+
+
+def test_masked_values_are_missing():
+    X = rows()
+    holes = X.copy()
+    holes[7, 1] = np.nan
+    masked = np.ma.array(X, mask=np.isnan(holes))
+    model = GaussianMixture(2, missing="model", random_state=0)
+    expected = model.fit(holes).means_
+    np.testing.assert_array_equal(model.fit(masked).means_, expected)
+    np.testing.assert_array_equal(model.score_samples(masked), model.score_samples(holes))
+    np.testing.assert_array_equal(model.fit(list(masked)).means_, expected)
+    batches = open_data(lambda: iter([masked]), missing="model")
+    np.testing.assert_array_equal(model.fit(batches).means_, expected)
+    assert open_data(masked, missing="drop").n_samples == len(X) - 1
+    for estimator in (GaussianMixture(2), KMeans(2), MessageLengthGaussianMixture()):
+        with pytest.raises(ValueError, match="NaN, first in row 7, column 1, counted from 0: "):
+            estimator.fit(masked)
+    with pytest.raises(ValueError, match="NaN, first in row 7, column 1, counted from 0: "):
+        GaussianMixture(2).fit(X).predict(masked)

@@ -216,3 +216,13 @@ def test_refusals():
         segment_image(two_halves(np.uint8, 3), 2, noise_volume="auto")
     with pytest.raises(ValueError, match="colour_space must be one of"):
         segment_image(two_halves(np.uint8, 3), 2, colour_space="cmyk")
+
+
+def test_masked_images_are_refused():
+    levels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    image = np.ma.array(levels, mask=False)
+    expected = segment_image(image.data, 2, random_state=0).labels
+    assert_array_equal(segment_image(image, 2, random_state=0).labels, expected)
+    image[2, 1, 0] = np.ma.masked
+    with pytest.raises(ValueError, match="masked, first in line 2, column 1, counted from 0: fill"):
+        segment_image(image, 2)
