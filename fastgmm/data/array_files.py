@@ -6,6 +6,7 @@ is mapped ends the process.
 
 from __future__ import annotations
 
+import lzma
 import tokenize
 import zipfile
 import zlib
@@ -34,10 +35,12 @@ from fastgmm.data.table_file import (
 _DAMAGED = (
     EOFError,
     KeyError,
-    NotImplementedError,
     OSError,
+    RuntimeError,
     SyntaxError,
+    TypeError,
     ValueError,
+    lzma.LZMAError,
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
@@ -49,7 +52,12 @@ _READ_BYTES = 2**20
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
+    # It differs from 2.0 in the encoding of the names of fields alone, which no matrix has.
+    (3, 0): np.lib.format.read_array_header_2_0,
 }
+
+_LARGEST_RATIO = 1032
+"""How many bytes one that is compressed by deflate can stand for."""
 
 
 class _NumpyFile(TableFile):
@@ -58,6 +66,8 @@ class _NumpyFile(TableFile):
     kind = "NumPy"
     named = False
     stamp: FileStamp
+    _usable_in_part = True
+    """Whether rows in front of damage can be read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -69,18 +79,44 @@ class _NumpyFile(TableFile):
                 if version not in _HEADERS:
                     raise ValueError(f"it is of the unknown version {version}")
                 shape, self._fortran, self._dtype = _HEADERS[version](file)
+                if any(length < 0 for length in shape):
+                    raise ValueError(f"it claims the shape {shape}")
                 self._offset = file.tell()
+        except DataError:
+            raise
         except _DAMAGED as error:
-            raise DataError(f"cannot read {self.origin} as a NumPy file: {error}") from error
+            raise DataError(
+                f"cannot read {self.origin} as a NumPy file: {error}: it is damaged, or no such "
+                "file; write it again"
+            ) from error
         check_matrix(self.origin, shape, self._dtype)
         self.n_rows, self._n_columns = shape
         self._row_bytes = self._n_columns * self._dtype.itemsize
+        present = self._rows_present()
+        if present < (min(1, self.n_rows) if self._usable_in_part else self.n_rows):
+            raise DataError(
+                f"{self.origin} is cut short or damaged: it should hold {self.n_rows} rows, but "
+                f"holds {present} of {self._row_bytes} bytes each: write it again"
+            )
         self.columns = unnamed_columns(self._dtype, self._n_columns)
         self.by_columns = self._fortran
 
     @abstractmethod
     def _opened(self) -> AbstractContextManager[IO[bytes]]:
         """Open the file where the header is."""
+
+    @abstractmethod
+    def _size(self) -> int:
+        """Return how many bytes there can be from where the header is."""
+
+    def _rows_present(self) -> int:
+        """Return how many rows can be in the file, whatever its header says."""
+        assert self.n_rows is not None
+        entries = max(0, self._size() - self._offset) // self._dtype.itemsize
+        if self._fortran:
+            entries -= (self._n_columns - 1) * self.n_rows
+            return min(self.n_rows, max(0, entries))
+        return min(self.n_rows, entries // self._n_columns)
 
     def _row_pieces(
         self, file: IO[bytes], names: Sequence[str], n_rows: int, end: int
@@ -133,14 +169,8 @@ class NpyFile(_NumpyFile):
         # Unbuffered: whole blocks are read to where they are used.
         return cast(IO[bytes], self._path.open("rb", buffering=0))
 
-    def _rows_present(self) -> int:
-        """Return how many rows are in the file, whatever its header says."""
-        assert self.n_rows is not None
-        entries = max(0, self.stamp.size - self._offset) // self._dtype.itemsize
-        if self._fortran:
-            entries -= (self._n_columns - 1) * self.n_rows
-            return min(self.n_rows, max(0, entries))
-        return min(self.n_rows, entries // self._n_columns)
+    def _size(self) -> int:
+        return self.stamp.size
 
     def _column_pieces(
         self, file: IO[bytes], names: Sequence[str], n_rows: int, end: int
@@ -173,6 +203,8 @@ class NpzFile(_NumpyFile):
     DataError
         If it holds no such matrix of real numbers.
     """
+
+    _usable_in_part = False
 
     def __init__(self, path: Path, member: str, memory_budget: int) -> None:
         self._member = member
@@ -222,20 +254,48 @@ class NpzFile(_NumpyFile):
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
+        with zipfile.ZipFile(self._path) as archive, archive.open(self._entry(archive)) as file:
+            yield file
+
+    def _size(self) -> int:
         with zipfile.ZipFile(self._path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            member = self._member
-            if not member and "X" not in names and len(names) != 1:
-                raise ValueError(
-                    f"it holds {f'the arrays {name_list(names)}' if names else 'no array'}, and "
-                    "must hold one, or one with the name X; choose another as in "
-                    f"{self._path.name}::name"
-                )
-            if not member:
-                member = "X" if "X" in names else names[0]
-            if member not in names:  # as the archive's own list has it
-                member = member.removesuffix(".npy")
-            if member not in names:
-                raise ValueError(f"it holds no array {member!r}, but {name_list(names)}")
-            with archive.open(archive.namelist()[names.index(member)]) as file:
-                yield file
+            entry = self._entry(archive)
+        packed = min(entry.compress_size, self.stamp.size)
+        ratio = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: _LARGEST_RATIO}.get(
+            entry.compress_type
+        )
+        return entry.file_size if ratio is None else min(entry.file_size, ratio * packed)
+
+    def _entry(self, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+        """Return the array in the archive that is meant."""
+        entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+        names = list(entries)
+        member = self._member
+        if not member and "X" not in names and len(names) != 1:
+            if not names:
+                raise DataError(f"{self.origin} holds no array")
+            shapes = [
+                f"{name!r} {_shape_in(archive, entry)}" for name, entry in list(entries.items())
+            ]
+            raise DataError(
+                f"{self.origin} holds the arrays {name_list(names)}, and must hold one, or one "
+                f"with the name X; choose another as in {self._path.name}::name: "
+                f"{name_list(shapes, quoted=False)}"
+            )
+        if not member:
+            member = "X" if "X" in names else names[0]
+        if member not in names:  # as the archive's own list has it
+            member = member.removesuffix(".npy")
+        if member not in names:
+            raise DataError(f"{self.origin} holds no array {member!r}, but {name_list(names)}")
+        return entries[member]
+
+
+def _shape_in(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
+    """Return what to say of an array in an archive."""
+    try:
+        with archive.open(entry) as file:
+            shape, _, _ = _HEADERS[np.lib.format.read_magic(file)](file)
+    except _DAMAGED:
+        return "is damaged, or no array"
+    return f"is of shape {shape}"

@@ -289,6 +289,11 @@ def check_matrix(origin: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> N
     DataError
         If it is not.
     """
+    if dtype.names:
+        raise DataError(
+            f"{origin} holds records, not a matrix: give them as a data frame, or their numbers as "
+            "a matrix"
+        )
     if len(shape) != 2 or shape[1] == 0:
         raise DataError(
             f"{origin} holds an array of shape {tuple(shape)}, which is not a table: it must have "

@@ -1,5 +1,8 @@
 """NumPy's files: either order, cut short, and what is no matrix."""
 
+import warnings
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -134,3 +137,77 @@ def test_files_are_not_mapped(tmp_path):
     source = open_data(save(tmp_path / "a.npy", rows(3000)))
     for X, _ in source.blocks():
         assert not isinstance(X, np.memmap)
+
+
+def npy(header, content=b"", version=(1, 0)):
+    """Return the bytes of a file with a header of one's own."""
+    text = header.encode("utf-8" if version == (3, 0) else "latin1")
+    width = 2 if version == (1, 0) else 4
+    return b"\x93NUMPY" + bytes(version) + len(text).to_bytes(width, "little") + text + content
+
+
+def header(shape, order=False):
+    return f"{{'descr': '<f8', 'fortran_order': {order}, 'shape': {shape}, }}\n"
+
+
+@pytest.mark.parametrize("order", [False, True])
+@pytest.mark.parametrize("shape", [(10, 10**7), (1, 10**12), (10**15, 3), (0, 10**7), (-3, 2)])
+@pytest.mark.parametrize("kind", ["npy", "npz", "liar.npz"])
+def test_claims_of_a_header_that_the_size_belies(tmp_path, shape, order, kind):
+    path, content = tmp_path / f"a.{kind}", npy(header(shape, order), bytes(20))
+    if kind == "npy":
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("X.npy", content)
+        if kind == "liar.npz":  # the archive claims that many bytes, too
+            entry = path.read_bytes().replace(
+                len(content).to_bytes(4, "little"), (2**32 - 9).to_bytes(4, "little")
+            )
+            path.write_bytes(entry)
+    with pytest.raises(DataError, match=r"cut short or damaged|no rows|claims the shape \(-3, 2\)"):
+        open_data(path)
+    with pytest.raises(DataError, match="no file can be read"):
+        open_data(path, on_error="skip")
+
+
+def test_version_3(tmp_path):
+    X = rows(9)
+    path = tmp_path / "a.npy"
+    path.write_bytes(npy(header((9, 3)), X.tobytes(), (3, 0)))
+    np.testing.assert_array_equal(np.load(path), X)
+    np.testing.assert_array_equal(all_rows(open_data(path)), X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the version
+        np.save(path, np.zeros(9, [("größe", float), ("b", float)]))
+        np.savez(tmp_path / "b.npz", np.zeros(9, [("尺", float), ("b", float)]))
+    assert path.read_bytes()[6] in (1, 3)
+    for each in (path, tmp_path / "b.npz"):
+        with pytest.raises(
+            DataError, match="holds records, not a matrix: give them as a data frame"
+        ):
+            open_data(each)
+
+
+def test_shapes_of_several_arrays(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=np.ones((9, 4, 4)), y_train=rows(9))
+    with pytest.raises(
+        DataError, match=r"'x_train' is of shape \(9, 4, 4\), 'y_train' is of shape \(9, 3\)"
+    ):
+        open_data(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", X=np.ones((9, 4, 4)), y_train=rows(9))
+    with pytest.raises(DataError, match=r"an array of shape \(9, 4, 4\), which is not a table"):
+        open_data(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_archives_of_other_methods(tmp_path, method):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("X.npy", npy(header((100, 3)), rows(100).tobytes()))
+    np.testing.assert_array_equal(all_rows(open_data(path)), rows(100))
+    content = path.read_bytes()
+    for place in range(30, len(content), 97):
+        path.write_bytes(content[:place] + b"\xff" * 40 + content[place + 40 :])
+        with pytest.raises(DataError, match=r"a\.npz'"):
+            all_rows(open_data(path))
