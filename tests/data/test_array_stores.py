@@ -341,7 +341,7 @@ def test_parts_that_were_never_written(store, tmp_path):
         ):
             all_rows(open_data(path, block_rows=1024))
         source = open_data(path, block_rows=1024, on_error="skip")
-        with pytest.warns(SkippedDataWarning, match="rows 3073 to 4096"):
+        with pytest.warns(SkippedDataWarning, match="rows 3072 to 4095"):
             np.testing.assert_array_equal(all_rows(source), np.ones((1024, 4)))
         opened = h5py.File(path)["X"] if kind == "h5" else zarr.open(path, mode="r")["X"]
         found = all_rows(open_data(opened))
