@@ -18,7 +18,7 @@ import numpy as np
 from fastgmm.data.array import ArraySource
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import Regularisation
-from fastgmm.model.statistics import FloatArray, SufficientStatistics
+from fastgmm.model.statistics import EMPTY_SHARE, FloatArray, SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure, Spread
 
 _SMALLEST_TOTAL = 1e-200
@@ -26,6 +26,9 @@ _SMALLEST_TOTAL = 1e-200
 
 _LARGEST_EXPONENT = 400.0
 """The same for the exponent of one density."""
+
+_MOST_EXPONENT = 700.0
+"""No exponent is larger: such densities count for next to nothing, by the weight they have."""
 
 
 class ComponentwiseEM:
@@ -121,12 +124,12 @@ class ComponentwiseEM:
         elif spare[k] == 0.0:
             spare = counts  # as few as may be: it stays with what it has
         shares = self._weights[k] * self._densities[k] * per_row
-        others = 1.0 - self._weights[k]
-        weight = spare[k] / spare.sum()
-        if others > 0.0:
-            self._weights *= (1.0 - weight) / others
-        self._weights[k] = weight
         count = shares.sum()
+        empty = not count > EMPTY_SHARE * counts.sum()
+        self._weigh(k, 0.0 if empty else spare[k] / spare.sum())
+        if empty:  # it may not go, and stays where it is
+            self._add_up()
+            return True
         mean = (shares @ self._X) / count
         self._means[k] = mean
         if not self._structure.is_coupled:
@@ -137,6 +140,16 @@ class ComponentwiseEM:
             self._whiteners[k] = self._structure.whiten(spread)[0]
         self._renew(k)
         return True
+
+    def _weigh(self, k: int, weight: float) -> None:
+        """Give a component a weight; the others keep their proportions and share what is left."""
+        self._weights[k] = 0.0
+        others = self._weights.sum()
+        if others > 0.0:
+            self._weights *= (1.0 - weight) / others
+            self._weights[k] = weight
+        else:
+            self._weights[k] = 1.0
 
     def _scatter(self, shares: FloatArray, mean: FloatArray) -> FloatArray:
         """Return the scatter of the rows about a mean, or its diagonal."""
@@ -192,10 +205,18 @@ class ComponentwiseEM:
             self._refresh()
 
     def _refresh(self) -> None:
-        """Work out the densities of all components, scaled by the largest at each row."""
+        """Work out the densities of all components, scaled by the largest weighted at each row."""
         logarithms = np.array([self._log_densities(k) for k in range(self.n_components)])
-        self._scale = logarithms.max(axis=0)
-        self._densities = np.exp(logarithms - self._scale)
+        with np.errstate(divide="ignore"):  # a component of weight 0 is nowhere the largest
+            weighted = logarithms + np.log(self._weights)[:, None]
+        self._scale = weighted.max(axis=0)
+        if not np.isfinite(self._scale).all():
+            raise ValueError(
+                "the log-likelihood is not finite: some rows are impossibly far from every "
+                "component; use reg_covar above 0, or scale the features"
+            )
+        exponents = np.minimum(logarithms - self._scale, _MOST_EXPONENT)
+        self._densities = np.exp(exponents)
         self._total = self._weights @ self._densities
 
     def _log_densities(self, k: int) -> FloatArray:

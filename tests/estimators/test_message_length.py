@@ -57,6 +57,28 @@ def test_attributes_are_those_of_the_shortest_message(fitted):
     assert_allclose(fitted.bic(X), -2 * density.sum() + 17 * np.log(900), rtol=1e-10)
 
 
+def few_rows():
+    """Yield small data on which densities of rows underflow under all components but one."""
+    yield np.array([[7.0], [7.0], [5.0]])
+    for seed in range(66):
+        rng = np.random.default_rng(seed)
+        yield np.column_stack([rng.integers(0, 2, size=60), rng.normal(size=(60, 2))])
+        yield rng.normal(size=(25, 2))
+        yield rng.integers(0, 3, size=(rng.integers(2, 9), rng.integers(1, 4))).astype(float)
+
+
+@pytest.mark.filterwarnings("ignore::fastgmm.inference.degeneracy.DegenerateComponentWarning")
+def test_small_data_give_finite_mixtures():
+    for X in few_rows():
+        mixture = MessageLengthGaussianMixture(random_state=0).fit(X)
+        density = oracle.log_density(X, mixture.weights_, mixture.means_, mixture.covariances_)
+        assert_allclose(mixture.lower_bound_, density.mean(), rtol=1e-6)
+        assert np.isfinite(mixture.means_).all()
+        assert np.isfinite(mixture.precisions_cholesky_).all()
+        assert np.isfinite(mixture.trace_).all()
+        assert mixture.weights_.sum() == pytest.approx(1.0)
+
+
 def test_clone_pickle_and_model_files(fitted, tmp_path):
     X = three()[0]
     assert clone(fitted).get_params() == fitted.get_params()

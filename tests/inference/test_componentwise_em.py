@@ -214,3 +214,31 @@ def test_a_component_that_collapses_without_regularisation_is_an_error():
     em = ComponentwiseEM(ArraySource(X), start, structure("full"), NONE, 2.5, 1)
     with pytest.raises(IllDefinedCovarianceError, match="ill-defined"):
         [em.sweep() for _ in range(50)]
+
+
+@pytest.mark.parametrize("name", ["full", "tied", "diag"])
+def test_a_component_without_points_that_may_not_go_has_weight_0(name):
+    X = rows()
+    start = start_at(X, name, 2)
+    means = np.vstack([start.means, [[1e4, 1e4]]])
+    spread = np.ones(2) if name == "diag" else np.eye(2)
+    start = MixtureParameters.from_covariances(
+        np.full(3, 1.0 / 3.0), means, np.repeat(spread[None], 3, axis=0)
+    )
+    em = ComponentwiseEM(ArraySource(X), start, structure(name), NONE, 2.5, 3)
+    for _ in range(100):
+        assert not em.sweep()
+    found = em.parameters()
+    assert found.weights[2] == 0.0
+    assert_allclose(found.means[2], [1e4, 1e4])
+    without = ComponentwiseEM(ArraySource(X), start.of(slice(2)), structure(name), NONE, 2.5, 2)
+    for _ in range(100):
+        without.sweep()
+    assert em.log_likelihood == pytest.approx(without.log_likelihood, rel=1e-6)
+
+
+def test_rows_that_no_component_reaches_are_an_error():
+    X = np.array([[0.0, 0.0], [1.0, 0.0], [1e200, 1.0]])
+    start = MixtureParameters.from_covariances(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="impossibly far"):
+        ComponentwiseEM(ArraySource(X), start, structure("full"), NONE, 2.5, 1)
