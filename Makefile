@@ -99,6 +99,12 @@ docs: venv ## the documentation, in docs/_build/html
 bench: venv ## this machine's peaks, seconds a pass and the ratio to each peer installed
 	@$(IN) -m fastgmm bench
 
+.PHONY: compare
+compare: venv ## every comparison with peers and targets, one after another; status 1 if a target is missed
+	@status=0; for program in asv_benchmarks/comparisons/*.py; do \
+		echo "== $$program"; env -u OPENBLAS_CORETYPE $(IN) $$program || status=1; \
+	done; exit $$status
+
 # asv wants to know the machine's name and size before it runs anything.
 ASV = cd asv_benchmarks && $(abspath $(IN)) -m asv machine --yes >/dev/null && \
 	$(abspath $(IN)) -m asv run --environment existing:$(abspath $(IN))

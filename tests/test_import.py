@@ -7,7 +7,7 @@ import sys
 import pytest
 
 HEAVY = {
-    "fastgmm.benchmark",
+    "fastgmm.bench",
     "fastgmm.cli",
     "matplotlib",
     "numba",

@@ -3,8 +3,8 @@
 import numpy as np
 
 from fastgmm import KMeans
-from fastgmm.benchmark.grid import Case
-from fastgmm.benchmark.mixture_problem import make_problem
+from fastgmm.bench.grid import Case
+from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.data.array import ArraySource
 from fastgmm.inference.kmeans_passes import kmeans_plus_plus, lloyd_statistics
 

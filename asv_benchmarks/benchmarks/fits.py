@@ -3,8 +3,8 @@
 import warnings
 
 from fastgmm import GaussianMixture
-from fastgmm.benchmark.grid import Case
-from fastgmm.benchmark.mixture_problem import make_problem
+from fastgmm.bench.grid import Case
+from fastgmm.bench.mixture_problem import make_problem
 
 from .sizes import N_THREADS, SLOW, rows
 

@@ -1,11 +1,11 @@
 """Rows that lack values: passes over them, and filling in."""
 
 import numpy as np
+from comparisons.missing_values import few_patterns, scattered
 
-from fastgmm.benchmark.grid import Case
-from fastgmm.benchmark.memory import peak_memory
-from fastgmm.benchmark.missing_values import few_patterns, scattered
-from fastgmm.benchmark.mixture_problem import make_problem
+from fastgmm.bench.grid import Case
+from fastgmm.bench.memory import peak_memory
+from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.data.array import ArraySource
 from fastgmm.inference.imputation import impute_blocks
 from fastgmm.inference.passes import mixture_statistics

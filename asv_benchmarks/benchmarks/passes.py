@@ -1,7 +1,7 @@
 """One pass of EM: E-step, moments and M-step, a fixed number of times from a fixed start."""
 
-from fastgmm.benchmark.memory import peak_memory
-from fastgmm.benchmark.mixture_problem import make_problem
+from fastgmm.bench.memory import peak_memory
+from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.data.array import ArraySource
 from fastgmm.inference.passes import mixture_statistics
 from fastgmm.model.parameters import MixtureParameters

@@ -1,8 +1,8 @@
 """What a fitted mixture says about rows."""
 
 from fastgmm import GaussianMixture
-from fastgmm.benchmark.grid import Case
-from fastgmm.benchmark.mixture_problem import make_problem
+from fastgmm.bench.grid import Case
+from fastgmm.bench.mixture_problem import make_problem
 
 from .sizes import SMALL, rows
 

@@ -4,7 +4,7 @@ import os
 
 import numba
 
-from fastgmm.benchmark.grid import Case
+from fastgmm.bench.grid import Case
 
 _CHOICES = ("small", "full")
 _CHOICE = os.environ.get("FASTGMM_ASV_SIZES", "full")

@@ -2,8 +2,8 @@
 
 import os
 
-from fastgmm.benchmark.machine import environment_at_best
-from fastgmm.benchmark.startup import first_fit_seconds, import_seconds
+from fastgmm.bench.machine import environment_at_best
+from fastgmm.bench.startup import first_fit_seconds, import_seconds
 
 from .sizes import SMALL
 

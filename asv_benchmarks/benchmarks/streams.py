@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from fastgmm import GaussianMixture, MiniBatchGaussianMixture, open_data
-from fastgmm.benchmark.grid import Case
-from fastgmm.benchmark.mixture_problem import make_problem
+from fastgmm.bench.grid import Case
+from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.data.array import ArraySource
 from fastgmm.data.table_output import write_table
 from fastgmm.inference.passes import mixture_statistics

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 
 from fastgmm import BayesianGaussianMixture
-from fastgmm.benchmark.grid import Case
-from fastgmm.benchmark.mixture_problem import make_problem
+from fastgmm.bench.grid import Case
+from fastgmm.bench.mixture_problem import make_problem
 
 from .sizes import SLOW, rows
 

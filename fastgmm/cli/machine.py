@@ -46,8 +46,8 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    check_bars: Annotated[
-        bool, typer.Option("--check-bars", help="Print promised figures beside the measured.")
+    check_targets: Annotated[
+        bool, typer.Option("--check-targets", help="Print promised figures beside the measured.")
     ] = False,
     as_json: options.Json = False,
 ) -> int:
@@ -56,9 +56,9 @@ def bench(
     The status is 1 if fastgmm failed in some row, or missed a promised figure.
     """
     try:
-        from fastgmm.benchmark.children import ChildError
-        from fastgmm.benchmark.report import make_console
-        from fastgmm.benchmark.run import run_benchmark
+        from fastgmm.bench.report import make_console
+        from fastgmm.bench.run import run_benchmark
+        from fastgmm.bench.subprocesses import WorkerError
     except ModuleNotFoundError as error:
         raise ImportError(
             f'benchmarks need {error.name}: install it with  pip install "fastgmm[bench]"'
@@ -69,13 +69,13 @@ def bench(
             quick=quick,
             rows=[part for part in rows.split(",") if part],
             peers=names,
-            check_bars=check_bars,
+            check_targets=check_targets,
             console=make_console(stderr=as_json),
         )
-    except ChildError as error:
+    except WorkerError as error:
         raise ValueError(str(error)) from error
     if as_json:
         print_json(result.to_dict())
     for failure in result.failures:
         print(f"error: {failure}", file=sys.stderr)
-    return int(bool(result.failures) or any(bar.met is False for bar in result.bars))
+    return int(bool(result.failures) or any(target.met is False for target in result.targets))

@@ -7,8 +7,8 @@ import numba
 import numpy as np
 import pytest
 
-from fastgmm.benchmark.grid import Case
-from fastgmm.benchmark.mixture_problem import make_problem
+from fastgmm.bench.grid import Case
+from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.data.array import ArraySource
 from fastgmm.inference import kmeans_passes, passes
 from fastgmm.model.parameters import MixtureParameters

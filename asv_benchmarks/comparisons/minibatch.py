@@ -1,0 +1,250 @@
+"""One epoch of online EM against batch EM.
+
+For five problems: how near the mixture that a single time through the rows leaves is to the batch
+optimum, and how long the epoch takes beside one pass of batch EM. The start is timed apart, since
+batch EM needs one too. Two optima are told: the one that batch EM reaches when it goes on from the
+epoch, which the promise is about; and the best known, with that reached from the true parameters,
+since which of several optima is near is a matter of the start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from fastgmm.bench.grid import Case
+from fastgmm.bench.mixture_problem import MixtureProblem, make_problem
+from fastgmm.bench.report import make_console, targets_table
+from fastgmm.bench.targets import Target
+from fastgmm.data.array import ArraySource
+from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
+from fastgmm.inference.em import fit_em
+from fastgmm.inference.minibatch import MinibatchPlan, batch_rows, fit_minibatch
+from fastgmm.inference.online import OnlineState, StepSchedule
+from fastgmm.inference.online_start import begin_online, rows_of_start
+from fastgmm.inference.passes import log_likelihood, mixture_statistics
+from fastgmm.model.parameters import MixtureParameters
+from fastgmm.model.structures import structure
+
+PROBLEMS = (
+    Case("fit", "full", 10_000_000, 2, 8),
+    Case("fit", "full", 10_000_000, 3, 8),
+    Case("fit", "full", 10_000_000, 8, 16),
+    Case("fit", "full", 10_000_000, 8, 16, overlap="separated"),
+    Case("fit", "full", 10_000_000, 16, 32),
+)
+LARGEST_GAP = 0.1
+LARGEST_RATIO = 1.3
+
+_TOL = 1e-6
+_MAX_ITER = 200
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What one problem came to.
+
+    Attributes
+    ----------
+    batch_size : int
+        Rows of a batch.
+    optimum, best : float
+        Mean log-likelihood, in nats, of batch EM that goes on from the epoch, and the best known.
+    reached : float
+        That of the mixture after one epoch.
+    start_seconds, epoch_seconds, pass_seconds : float
+        Shortest times of the start, of the epoch after it, and of one pass of batch EM.
+    """
+
+    batch_size: int
+    optimum: float
+    best: float
+    reached: float
+    start_seconds: float
+    epoch_seconds: float
+    pass_seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long as a pass the epoch takes."""
+        return self.epoch_seconds / self.pass_seconds
+
+    def gap(self, optimum: float) -> float:
+        """Return how far the epoch stays behind an optimum, in percent of its size."""
+        return 100.0 * (optimum - self.reached) / abs(optimum)
+
+    def targets(self, label: str) -> tuple[Target, Target]:
+        """Return what is promised beside what was measured."""
+        return (
+            Target(
+                f"behind the batch optimum, {label}",
+                LARGEST_GAP,
+                "%",
+                False,
+                self.gap(self.optimum),
+            ),
+            Target(f"epoch against a pass, {label}", LARGEST_RATIO, "x", False, self.ratio),
+        )
+
+
+def compare(case: Case, *, rounds: int = 3, max_iter: int = _MAX_ITER) -> Comparison:
+    """Fit one problem in one epoch, by the estimator's defaults, and by batch EM.
+
+    Parameters
+    ----------
+    case : Case
+        The problem.
+    rounds : int
+        How often epoch and pass are timed, in turns, so that what disturbs the machine meets
+        both.
+    max_iter : int
+        Most iterations of batch EM.
+
+    Returns
+    -------
+    Comparison
+        The figures.
+    """
+    problem = make_problem(case)
+    source = ArraySource(problem.X)
+    kind = structure(case.structure)
+    defaults = MiniBatchGaussianMixture()
+    size = batch_rows(case.n_components, case.n_features, case.n_samples)
+    most = rows_of_start(case.n_components, case.n_features, kind, source.dtype.itemsize)
+    schedule = StepSchedule(defaults.step_exponent, defaults.step_offset, defaults.forgetting)
+    start_seconds: list[float] = []
+
+    def begin(sample: ArraySource) -> OnlineState:
+        seconds, (state, _) = _timed(
+            lambda: begin_online(
+                sample,
+                case.n_components,
+                kind,
+                reg_covar=defaults.reg_covar,
+                scale=defaults.reg_covar_scale,
+                random_state=np.random.RandomState(0),
+                unit=float(size),
+                method=defaults.init_params,
+                n_init=defaults.n_init,
+            )
+        )
+        start_seconds.append(seconds)
+        return state
+
+    epochs, passes = [], []
+    for _ in range(rounds):
+        seconds, (state, _) = _timed(
+            lambda: fit_minibatch(source, begin, most, MinibatchPlan(size), schedule, kind)
+        )
+        epochs.append(seconds - start_seconds[-1])
+        estimate = state.online.estimate(kind)
+        seconds, _ = _timed(lambda estimate=estimate: mixture_statistics(source, estimate))  # type: ignore[misc]
+        passes.append(seconds)
+    regularisation = state.online.regularisation
+    optima = [
+        fit_em(source, start, kind, regularisation, tol=_TOL, max_iter=max_iter)[1].trace[-1]
+        for start in (estimate, _true_parameters(case, problem))
+    ]
+    return Comparison(
+        batch_size=size,
+        optimum=optima[0],
+        best=max(optima),
+        reached=log_likelihood(source, estimate) / case.n_samples,
+        start_seconds=min(start_seconds),
+        epoch_seconds=min(epochs),
+        pass_seconds=min(passes),
+    )
+
+
+def _true_parameters(case: Case, problem: MixtureProblem) -> MixtureParameters:
+    """Return parameters near those that the data were drawn from."""
+    return MixtureParameters.from_covariances(
+        np.full(case.n_components, 1.0 / case.n_components), problem.means, problem.covariances
+    )
+
+
+def _timed(work: Callable[[], _Result]) -> tuple[float, _Result]:
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+def _line(*cells: str) -> str:
+    widths = (30, 8, 12, 12, 9, 10, 10, 8, 8, 8, 7)
+    return cells[0].ljust(widths[0]) + "".join(
+        cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare and print.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Command-line arguments, those of the process by default.
+
+    Returns
+    -------
+    int
+        0, or 1 if a promise was missed.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000, help="rows (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="timings (default: %(default)s)")
+    parser.add_argument(
+        "--max-iter", type=int, default=_MAX_ITER, help="of batch EM (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--problems", default="12345", help="which of the five problems (default: %(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    print(
+        _line(
+            "problem", "batch", "optimum", "one epoch", "nats", "behind", "best known",
+            "start/s", "epoch/s", "pass/s", "ratio",
+        )
+    )  # fmt: skip
+    targets: list[Target] = []
+    for digit in options.problems:
+        problem = PROBLEMS[int(digit) - 1]
+        case = Case(
+            "fit",
+            "full",
+            options.rows,
+            problem.n_features,
+            problem.n_components,
+            overlap=problem.overlap,
+        )
+        found = compare(case, rounds=options.rounds, max_iter=options.max_iter)
+        print(
+            _line(
+                f"D={case.n_features} K={case.n_components} {case.overlap}",
+                f"{found.batch_size}",
+                f"{found.optimum:.6f}",
+                f"{found.reached:.6f}",
+                f"{found.optimum - found.reached:.5f}",
+                f"{found.gap(found.optimum):.4f} %",
+                f"{found.gap(found.best):.4f} %",
+                f"{found.start_seconds:.3f}",
+                f"{found.epoch_seconds:.3f}",
+                f"{found.pass_seconds:.3f}",
+                f"{found.ratio:.2f}",
+            ),
+            flush=True,
+        )
+        targets += found.targets(f"D={case.n_features} K={case.n_components} {case.overlap}")
+    make_console().print(targets_table(targets))
+    return int(not all(target.met for target in targets))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

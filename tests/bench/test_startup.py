@@ -1,0 +1,63 @@
+import os
+
+import pytest
+
+from fastgmm.bench import startup
+from fastgmm.bench.startup import (
+    Startup,
+    StartupError,
+    first_fit_seconds,
+    import_seconds,
+    measure_startup,
+)
+
+
+def test_import_is_timed_in_a_fresh_process():
+    seconds = import_seconds(["import email", "import json"], os.environ, n_repeats=2)
+    assert len(seconds) == 2
+    assert all(0 < each < 60 for each in seconds)
+
+
+def test_failure_is_an_error_with_the_last_words():
+    with pytest.raises(StartupError, match=r"code 1: .*No module named 'no_such_module'"):
+        import_seconds(["import no_such_module"], os.environ, n_repeats=1)
+
+
+def test_silent_failure():
+    with pytest.raises(StartupError, match="code 3: it wrote nothing"):
+        import_seconds(["import os; os._exit(3)"], os.environ, n_repeats=1)
+
+
+def test_cold_and_warm_share_an_empty_cache_of_their_own(monkeypatch):
+    # The first fit itself is left out: this shows only what surrounds it.
+    script = (
+        "import os, pathlib\n"
+        "mark = pathlib.Path(os.environ['NUMBA_CACHE_DIR']) / 'compiled'\n"
+        "print(1.0 if mark.exists() else 9.0)\n"
+        "mark.touch()\n"
+    )
+    monkeypatch.setattr(startup, "_FIRST_FIT", script)
+    assert first_fit_seconds(os.environ, n_repeats=2) == (9.0, 1.0)
+
+
+def test_all_figures_together(monkeypatch):
+    imports = {
+        "import sklearn.mixture": 1.0,
+        "import fastgmm": 0.1,
+        "from fastgmm import GaussianMixture": 1.2,
+    }
+    monkeypatch.setattr(
+        startup,
+        "import_seconds",
+        lambda statements, _, n_repeats: [imports[each] / n_repeats for each in statements],
+    )
+    monkeypatch.setattr(startup, "first_fit_seconds", lambda _, n_repeats: (10.0, n_repeats))
+    measured = measure_startup({}, n_repeats=1)
+    assert measured == Startup(1.0, 0.1, 1.2, 10.0, 1)
+    assert measured.to_dict()["import_estimator"] == 1.2
+
+
+def test_first_fit_script_runs(monkeypatch):
+    small = startup._FIRST_FIT.replace("20_000", "200")
+    monkeypatch.setattr(startup, "_FIRST_FIT", small)
+    assert startup._run(startup._FIRST_FIT, os.environ) > 0
