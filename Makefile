@@ -79,15 +79,15 @@ format: venv ## put the code into the one form that make check accepts
 
 .PHONY: unit
 unit: venv ## the test suite
-	@$(IN) -m pytest $(TESTS)
+	@$(IN) -m pytest -n auto $(TESTS)
 
 # Once compiled anew, which runs the Python code that writes machine code, and once as plain Python,
 # because coverage cannot look into machine code.
 .PHONY: kernel-coverage
 kernel-coverage: venv ## line coverage of the kernels, which must be 95 % or more
 	@cache=$${EMPTY_CACHE:-$$(mktemp -d)} && trap '[ -n "$(EMPTY_CACHE)" ] || rm -rf "$$cache"' EXIT && \
-	NUMBA_CACHE_DIR="$$cache" $(IN) -m pytest tests/kernels -q --cov=fastgmm.kernels --cov-report= && \
-	NUMBA_DISABLE_JIT=1 $(IN) -m pytest tests/kernels -q \
+	NUMBA_CACHE_DIR="$$cache" $(IN) -m pytest -n auto tests/kernels -q --cov=fastgmm.kernels --cov-report= && \
+	NUMBA_DISABLE_JIT=1 $(IN) -m pytest -n auto tests/kernels -q \
 		--cov=fastgmm.kernels --cov-append --cov-report=term --cov-fail-under=95
 
 .PHONY: docs
