@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastgmm.data.errors import DataError, SkippedDataWarning
+    from fastgmm.data.errors import DataError, RoundedDataWarning, SkippedDataWarning
     from fastgmm.data.opening import open_data
     from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
     from fastgmm.estimators.bootstrap import bootstrap_parameters
@@ -48,6 +48,7 @@ __all__ = [
     "MiniBatchGaussianMixture",
     "MixtureSearch",
     "ModelFileError",
+    "RoundedDataWarning",
     "SkippedDataWarning",
     "__version__",
     "bootstrap_likelihood_ratio_test",
@@ -76,6 +77,7 @@ _HOMES = {
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
     "MixtureSearch": "fastgmm.estimators.mixture_search",
     "ModelFileError": "fastgmm.model.persistence",
+    "RoundedDataWarning": "fastgmm.data.errors",
     "SkippedDataWarning": "fastgmm.data.errors",
     "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",

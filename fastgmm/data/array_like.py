@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.errors import DataError
+from fastgmm.data.exactness import check_no_times
 
 _NO_VALUE = {"M": np.datetime64("NaT"), "m": np.timedelta64("NaT")}
 
@@ -133,6 +134,7 @@ def as_matrix(origin: str, data: Any) -> npt.NDArray[Any]:
     if array.dtype.kind not in "OSTUV":
         return array
     reason = TypeError(f"cannot read data from an object of type {type(data).__name__}")
+    check_no_times(origin, array)
     if array.ndim and array.dtype.kind != "V":
         try:
             return array.astype(np.float64)

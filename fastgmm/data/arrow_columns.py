@@ -127,12 +127,12 @@ def batch_numbers(batch: Any, names: Sequence[str]) -> list[npt.NDArray[Any]]:
 
 
 def _dtype(types: Any, kind: Any) -> np.dtype[Any] | None:
-    """Return the type to give an Arrow type's numbers in; None if they are other things."""
-    if types.is_float32(kind):
-        return np.dtype(np.float32)
+    """Return the type of an Arrow type's numbers in NumPy; None if they are other things."""
+    if types.is_float32(kind) or types.is_integer(kind):
+        dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+        return dtype
     is_number = (
-        types.is_integer(kind)
-        or types.is_floating(kind)
+        types.is_floating(kind)
         or types.is_decimal(kind)
         or types.is_boolean(kind)
         or types.is_null(kind)
@@ -145,7 +145,8 @@ def _numbers(pyarrow: Any, column: Any) -> npt.NDArray[Any]:
     if dtype is None:
         missing = column.is_null().to_numpy(zero_copy_only=False)
         return np.where(missing, np.nan, 0.0)
-    cast = column.cast(pyarrow.from_numpy_dtype(dtype), safe=False)
+    kind = np.float32 if dtype == np.float32 else np.float64
+    cast = column.cast(pyarrow.from_numpy_dtype(kind), safe=False)
     values: npt.NDArray[Any] = cast.to_numpy(zero_copy_only=False)
     return values
 

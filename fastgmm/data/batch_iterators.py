@@ -76,6 +76,7 @@ class BatchSource(StreamSource):
             has_labels=first.labels is not None,
         )
         self.unused_columns = first.unused
+        self._integers = first.integers
 
     def description(self) -> str:
         """Return what messages call the batches."""

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-import numpy as np
-
 from fastgmm.data.arrow_columns import import_pyarrow, reason_of, schema_columns
 from fastgmm.data.arrow_filters import columns_to_read, filter_columns
 from fastgmm.data.arrow_rows import pieces_of
@@ -62,10 +60,7 @@ class CsvFile(TableFile):
         except (pyarrow.ArrowException, ValueError, csv.Error, *DAMAGED) as error:
             raise DataError(f"cannot read {self.origin} as CSV: {reason_of(error)}") from error
         self.named = self._form.has_header
-        self.columns = tuple(
-            column._replace(dtype=None if column.dtype is None else np.dtype(np.float64))
-            for column in schema_columns(self.origin, self._schema)
-        )
+        self.columns = schema_columns(self.origin, self._schema)
 
     def keep_text(self, names: Sequence[str]) -> None:
         """Read columns from now on as they stand in the file."""

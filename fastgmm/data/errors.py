@@ -9,3 +9,7 @@ class DataError(ValueError):
 
 class SkippedDataWarning(UserWarning):
     """Damaged files, or parts of them, were left out; the message says which and how much."""
+
+
+class RoundedDataWarning(UserWarning):
+    """Integers are so large that float64 rounds them; the message says in which columns."""

@@ -13,6 +13,7 @@ from fastgmm.data.batch import Batch
 from fastgmm.data.carried_columns import CarriedColumns
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
+from fastgmm.data.exactness import is_long_integer
 from fastgmm.data.prefetch import prefetched
 from fastgmm.data.selection import Selection, check_label_column
 from fastgmm.data.stream import ReadingOptions, StreamSource
@@ -79,6 +80,12 @@ class FileSource(StreamSource):
             has_labels=label is not None,
         )
         self.files = tuple(files)
+        self._integers = frozenset(
+            features.index(column.name)
+            for file in files
+            for column in file.columns
+            if column.name in features and is_long_integer(column.dtype)
+        )
         self.selection = selection
         self.unused_columns = selection.unused(
             (column for file in files for column in file.columns), features

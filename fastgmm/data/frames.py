@@ -15,6 +15,7 @@ from fastgmm.data.arrow_columns import ROW_INDEX, index_columns
 from fastgmm.data.batch import Batch, MissingPolicy, all_finite, check_total_weight, checked
 from fastgmm.data.column_names import default_names, is_index_name, name_list
 from fastgmm.data.errors import DataError
+from fastgmm.data.exactness import check_no_times, reaches_rounding, warn_of_rounding
 from fastgmm.data.selection import SelectedColumns, Selection, check_label_column
 from fastgmm.data.source import sum_of_weights
 from fastgmm.data.table_file import Column, common_dtype
@@ -103,7 +104,9 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColu
         check_label_column(origin, Column(label, str(series[label].dtype), found))
     values = [column for column in columns.values() if column is not None]
     unused = selection.unused(anything, features)
-    return SelectedColumns(features if named else None, values, weights, dtype, labels, unused)
+    integers = frozenset(j for j, name in enumerate(features) if series[name].dtype.is_integer())
+    own = features if named else None
+    return SelectedColumns(own, values, weights, dtype, labels, unused, integers)
 
 
 def known_to_narwhals(frame: Any) -> Any:
@@ -124,26 +127,6 @@ def known_to_narwhals(frame: Any) -> Any:
     from pyarrow import Table
 
     return Table.from_batches([frame])
-
-
-def without_index(frame: Any) -> Any:
-    """Return a data frame without the columns that hold what was the row index of another.
-
-    Parameters
-    ----------
-    frame : data frame
-        The frame.
-
-    Returns
-    -------
-    data frame
-        The same kind of frame.
-    """
-    import narwhals
-
-    frame = known_to_narwhals(frame)
-    index = _index_columns(_ORIGIN, frame, getattr(frame, "columns", ()))
-    return narwhals.to_native(narwhals.from_native(frame).drop(*index)) if index else frame
 
 
 def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> ArraySource:
@@ -170,24 +153,18 @@ def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> Arra
     ValueError
         As `frame_columns`.
     """
-    names, columns, weights, dtype, labels, unused = frame_columns(frame, _ORIGIN, selection)
+    found = frame_columns(frame, _ORIGIN, selection)
+    columns, dtype = found.values, found.dtype
     X = _one_matrix(columns, dtype)
     if X is None:
         X = np.empty((len(columns[0]), len(columns)), dtype, order="F")
         for j, column in enumerate(columns):
             X[:, j] = column
-    source = checked_array(_ORIGIN, X, weights, names, missing, labels)
-    source.unused_columns = unused
-    return source
+    return checked_array(_ORIGIN, X, found, missing)
 
 
 def checked_array(
-    origin: str,
-    X: npt.NDArray[Any],
-    weights: npt.NDArray[Any] | None,
-    names: tuple[str, ...] | None,
-    missing: MissingPolicy,
-    labels: npt.NDArray[Any] | None = None,
+    origin: str, X: npt.NDArray[Any], columns: SelectedColumns, missing: MissingPolicy
 ) -> ArraySource:
     """Return rows in memory as a source.
 
@@ -196,15 +173,11 @@ def checked_array(
     origin : str
         What messages call them.
     X : ndarray of shape (n_samples, n_features)
-        The rows.
-    weights : ndarray of shape (n_samples,) or None
-        Their weights.
-    names : tuple of str or None
-        Names of the columns.
+        The rows, float32 or float64.
+    columns : SelectedColumns
+        What they were before they were made one array, and their weights and labels.
     missing : {"error", "drop", "model"}
         What becomes of rows in which a value is missing.
-    labels : ndarray of shape (n_samples,) or None
-        Their labels.
 
     Returns
     -------
@@ -215,18 +188,30 @@ def checked_array(
     ------
     DataError
         If a value is missing or infinite, there is no row, or none has weight.
+
+    Warns
+    -----
+    RoundedDataWarning
+        If integers were so large that they have been rounded.
     """
-    shown = names or default_names(X.shape[1])
-    batch = checked(Batch(X, weights, origin, 0, labels=labels), shown, missing)
+    shown = columns.names or default_names(X.shape[1])
+    rounded = [shown[j] for j in sorted(columns.integers) if reaches_rounding(X[:, j])]
+    warn_of_rounding(origin, rounded)
+    batch = checked(Batch(X, columns.weights, origin, 0, labels=columns.labels), shown, missing)
     assert isinstance(batch.values, np.ndarray)
     if not batch.n_rows:
         raise DataError(f"{origin} has no rows")
     if batch.weights is not None:
         check_total_weight(origin, sum_of_weights(batch.weights.astype(np.float64)))
-    incomplete = missing == "model" and not all_finite(batch.values)
-    return ArraySource(
-        batch.values, batch.weights, names, incomplete=incomplete, labels=batch.labels
+    source = ArraySource(
+        batch.values,
+        batch.weights,
+        columns.names,
+        incomplete=missing == "model" and not all_finite(batch.values),
+        labels=batch.labels,
     )
+    source.unused_columns = columns.unused
+    return source
 
 
 def _index_columns(origin: str, frame: Any, names: Sequence[Any]) -> frozenset[str]:
@@ -283,8 +268,10 @@ def _numbers(series: Any) -> npt.NDArray[Any] | None:
         return None
     missing = np.asarray(series.is_null().to_numpy(), dtype=bool)
     numbers = np.full(len(series), np.nan)
+    present = series.to_numpy()[~missing]
     try:
-        numbers[~missing] = series.to_numpy()[~missing].astype(np.float64)
+        check_no_times(series.name, present)
+        numbers[~missing] = present.astype(np.float64)
     except (TypeError, ValueError):
         return None
     return numbers

@@ -210,9 +210,5 @@ def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Sou
     """Open what is an array in memory, or can be made one."""
     if hasattr(data, "toarray"):
         raise TypeError("sparse matrices cannot be used: give a dense array, as X.toarray()")
-    array = as_matrix("the array", data)
-    names, values, weights, dtype, labels, unused = selection.of_matrix("the array", array)
-    X = np.asarray(values, dtype)
-    source = checked_array("the array", X, weights, names, options.missing, labels)
-    source.unused_columns = unused
-    return source
+    found = selection.of_matrix("the array", as_matrix("the array", data))
+    return checked_array("the array", np.asarray(found.values, found.dtype), found, options.missing)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastgmm.data.column_names import choose_columns
 from fastgmm.data.errors import DataError
+from fastgmm.data.exactness import is_long_integer
 from fastgmm.data.table_file import (
     Column,
     check_matrix,
@@ -39,6 +40,8 @@ class SelectedColumns(NamedTuple):
         Labels of the rows, NaN where there is none.
     unused : mapping of str to str
         Columns that are no features, and what they are instead.
+    integers : frozenset of int
+        Numbers of the features that are integers so long that float64 may round them.
     """
 
     names: tuple[str, ...] | None
@@ -47,6 +50,7 @@ class SelectedColumns(NamedTuple):
     dtype: np.dtype[Any]
     labels: npt.NDArray[Any] | None = None
     unused: Mapping[str, str] = MappingProxyType({})
+    integers: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +185,9 @@ class Selection:
         values = chosen_columns(matrix, column_numbers(columns, names))
         dtype = common_dtype(origin, columns)
         unused = self.unused(columns, names)
+        integers = frozenset(range(len(names)) if is_long_integer(matrix.dtype) else ())
         own = names if self.columns else None
-        return SelectedColumns(own, values, weights, dtype, labels, unused)
+        return SelectedColumns(own, values, weights, dtype, labels, unused, integers)
 
 
 def check_label_column(origin: str, column: Column) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fastgmm.data.batch import Batch, MissingPolicy, check_total_weight, checked
 from fastgmm.data.column_names import default_names
 from fastgmm.data.errors import DataError, SkippedDataWarning
+from fastgmm.data.exactness import reaches_rounding, warn_of_rounding
 from fastgmm.data.memory_budget import DEFAULT_BUDGET, PREFETCH_DEPTH, rows_of_block
 from fastgmm.data.prefetch import prefetched
 from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
@@ -110,6 +111,9 @@ class StreamSource(Source):
         self.skipped: list[str] = []
         """What the last pass left out because it is damaged."""
         self._warned: list[str] = []
+        self._integers: frozenset[int] = frozenset()
+        """Features that are integers so long that float64 may round them, until one has been."""
+        self._rounded: set[int] = set()
         self._has_weights = has_weights
         self._has_labels = has_labels
         self._n_samples: int | None = None
@@ -282,6 +286,10 @@ class StreamSource(Source):
                 SkippedDataWarning,
                 stacklevel=2,
             )
+        names = self._shown_names()
+        warn_of_rounding(self.description(), [names[j] for j in sorted(self._rounded)])
+        self._integers -= self._rounded
+        self._rounded = set()
         if not n_samples:
             raise DataError(f"{self.description()} has no rows")
         if self._n_samples is not None and (
@@ -308,6 +316,7 @@ class StreamSource(Source):
             batch = unchecked
             if not self._sound:
                 batch = checked(unchecked, names, self.options.missing)
+                self._note_rounding(batch)
                 self._dropped = self._dropped or batch is not unchecked
             values, n_rows, used = batch.values, batch.n_rows, 0
             while used < n_rows:
@@ -332,6 +341,12 @@ class StreamSource(Source):
         if block is not None:
             part = slice(filled)
             yield Rows(block.X[part], _as_weights(block.weights, part))
+
+    def _note_rounding(self, batch: Batch) -> None:
+        """Note which columns hold integers that float64 may round."""
+        for j in self._integers - self._rounded:
+            if reaches_rounding(batch.column(j)):
+                self._rounded.add(j)
 
     def _new_block(self, size: int) -> Rows:
         order: Literal["C", "F"] = "F" if self._by_columns else "C"

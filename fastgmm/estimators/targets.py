@@ -14,6 +14,7 @@ from fastgmm.data.array import ArraySource
 from fastgmm.data.array_like import not_numbers, unmasked
 from fastgmm.data.batch import all_finite
 from fastgmm.data.column_names import name_list
+from fastgmm.data.exactness import check_no_times
 from fastgmm.data.frames import is_frame
 from fastgmm.data.opening import is_data_reference
 from fastgmm.data.source import Source
@@ -194,6 +195,7 @@ def _arrays(
             "rows that are not in memory have their targets in a column: name it, as in y='price'"
         )
     given = unmasked(y)
+    check_no_times("y", given)
     try:
         with config_context(array_api_dispatch=False):
             values = check_array(

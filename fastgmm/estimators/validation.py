@@ -22,7 +22,13 @@ from fastgmm.data.array import ArraySource
 from fastgmm.data.array_like import not_numbers, unmasked
 from fastgmm.data.batch import all_finite
 from fastgmm.data.column_names import name_list
-from fastgmm.data.frames import is_frame, known_to_narwhals, without_index
+from fastgmm.data.exactness import (
+    FIRST_ROUNDED,
+    check_no_times,
+    reaches_rounding,
+    warn_of_rounding,
+)
+from fastgmm.data.frames import is_frame, known_to_narwhals
 from fastgmm.data.opening import is_data_reference, open_data
 from fastgmm.data.source import Source
 from fastgmm.model.statistics import FloatArray
@@ -226,28 +232,34 @@ def check_array_source(
     TypeError
         If `X` is sparse, or is not in memory.
     """
-    if is_data_reference(X) and not is_frame(X):
+    if is_frame(X):
+        return _check_frame(estimator, X, sample_weight, reset, ensure_min_samples, missing, None)
+    if is_data_reference(X):
         raise TypeError(
             f"{type(estimator).__name__} takes rows that are in memory, but got an object of type "
             f"{type(X).__name__!r}: read them first"
         )
-    X = without_index(X) if is_frame(X) else unmasked(X)
+    given = unmasked(X)
+    check_no_times("X", given)
     # Of either byte order, as in files.
-    is_single = getattr(getattr(X, "dtype", None), "char", None) == "f"
+    is_single = getattr(getattr(given, "dtype", None), "char", None) == "f"
     try:
         with config_context(array_api_dispatch=False):
             X = validate_data(
                 estimator,
-                X,
+                given,
                 dtype=np.float32 if is_single else _FLOATS,
                 ensure_all_finite=False,  # looked at below, to say where
                 reset=reset,
                 ensure_min_samples=ensure_min_samples,
             )
     except (TypeError, ValueError) as error:
-        raise not_numbers("X", X, error) from error
+        raise not_numbers("X", given, error) from error
     if sample_weight is not None:
         sample_weight = _check_row_weights(sample_weight, X)
+    if X is not given and np.asarray(given).dtype.kind in "iu" and reaches_rounding(X):
+        large = (np.abs(X) >= FIRST_ROUNDED).any(axis=0)
+        warn_of_rounding("X", [f"x{j}" for j in np.flatnonzero(large)])
     complete = all_finite(X)
     if not complete:
         _check_values(estimator, X, missing)
