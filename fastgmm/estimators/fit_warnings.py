@@ -39,9 +39,16 @@ def warn_of_fit(
     DegenerateComponentWarning
         If a component lost all its points or its spread.
     ConvergenceWarning
-        If the fit ended with the last iteration allowed.
+        If the fit ended with the last iteration allowed, or before a singular covariance.
     """
     warn_of_degeneracies(info.degeneracies, stacklevel=stacklevel + 1)
+    if info.reason == "singular":
+        warnings.warn(
+            f"{algorithm} did not converge: in iteration {info.n_iter} a covariance would have "
+            "been singular, and reg_covar is 0. The parameters are those before that step.",
+            ConvergenceWarning,
+            stacklevel=stacklevel + 1,
+        )
     if info.reason == "max_iter" and max_iter > 0:
         warnings.warn(
             f"{algorithm} did not converge: after max_iter={max_iter} iterations the {objective} "

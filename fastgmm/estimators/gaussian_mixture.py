@@ -380,12 +380,14 @@ class GaussianMixture(
         ------
         ValueError
             If the rows, the weights, the labels or the starting values are not possible, or if a
-            component collapses and `reg_covar` is 0.
+            component collapses and `reg_covar` is 0. Where `weights_init`, `means_init` and
+            `precisions_init` are all given, or the fit is a warm start, a collapse ends the fit
+            at the parameters before it instead.
 
         Warns
         -----
         ConvergenceWarning
-            If EM has not come to rest after `max_iter` iterations.
+            If EM has not converged after `max_iter` iterations, or was ended by a collapse.
         DegenerateComponentWarning
             If a component lost all its points or its spread.
         """
@@ -533,6 +535,7 @@ class GaussianMixture(
                 callback=progress.iterate,
                 observe=checkpoint.observer(starts.regularisation),
                 resumed=checkpoint.resumed,
+                given=starts.given,
             )
         fitted = {
             **attributes(parameters),

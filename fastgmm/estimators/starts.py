@@ -40,12 +40,15 @@ class Starts(NamedTuple):
     previous_log_likelihood : float
         Mean log-likelihood, in nats, one iteration before the first start; minus infinity if
         there was none.
+    given : bool
+        Whether the user gave all of the parameters that EM begins with.
     """
 
     draw: Draw
     number: int
     regularisation: Regularisation
     previous_log_likelihood: float = -np.inf
+    given: bool = False
 
 
 def drawn_starts(
@@ -91,7 +94,7 @@ def drawn_starts(
     """
     resumed, regularisation = checkpoint.resumed, checkpoint.regularisation
     if resumed is not None and regularisation is not None and resumed.start >= estimator.n_init - 1:
-        return Starts(_draw_none, estimator.n_init, regularisation)
+        return Starts(_draw_none, estimator.n_init, regularisation, given=given.is_complete)
     surveyed = survey(
         source,
         estimator.n_components,
@@ -111,7 +114,7 @@ def drawn_starts(
         known,
         random_state=checkpoint.random_state,
     )
-    return Starts(draw, estimator.n_init, surveyed.regularisation)
+    return Starts(draw, estimator.n_init, surveyed.regularisation, given=given.is_complete)
 
 
 def surveyed_draw(
@@ -237,7 +240,7 @@ def result_before(
     # scikit-learn's lower_bound_ is already that of the pass before.
     trace = getattr(estimator, "trace_", (estimator.lower_bound_, np.nan))
     previous = float(trace[-2]) if len(trace) > 1 else -np.inf
-    return Starts(lambda _number: (parameters, None), 1, regularisation, previous)
+    return Starts(lambda _number: (parameters, None), 1, regularisation, previous, given=True)
 
 
 def check_enough_rows(source: Source, n_components: int) -> None:

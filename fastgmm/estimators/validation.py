@@ -446,6 +446,11 @@ class GivenStart:
     means: FloatArray | None
     precisions: FloatArray | None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to be found."""
+        return not (self.weights is None or self.means is None or self.precisions is None)
+
 
 def check_start(
     weights: ArrayLike | None,

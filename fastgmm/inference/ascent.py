@@ -27,7 +27,7 @@ ROUNDING = {4: 1e-6, 8: 1e-10}
 before it and still count as equal, relative to one more than its size.
 """
 
-StopReason = Literal["tolerance", "rounding", "max_iter", "callback"]
+StopReason = Literal["tolerance", "rounding", "max_iter", "callback", "singular"]
 
 
 def em_step(

@@ -6,7 +6,8 @@ The rules, all of which keep the log-likelihood from falling:
   where it was and takes no further part.
 - A *collapsed* component, one whose covariance without regularisation is in some direction
   smaller than the regularisation, is held up by the regularisation. With `reg_covar=0` there is
-  nothing to hold it and the likelihood has no maximum: that is an `IllDefinedCovarianceError`.
+  nothing to hold it and the likelihood has no maximum: that is an `IllDefinedCovarianceError`, or
+  the end of the fit where the user gave its start.
 - Adding the regularisation to a covariance is not quite what maximises the likelihood. A step
   that would lower the log-likelihood for that reason is taken again with the covariances it
   harms left as they were (`hold_covariances`).
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from fastgmm.data.source import Source
 from fastgmm.inference.passes import source_moments
 from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.regularisation import Regularisation
+from fastgmm.model.regularisation import IllDefinedCovarianceError, Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure, smallest_raised
 
@@ -41,7 +42,8 @@ class Degeneracy:
     Attributes
     ----------
     component : int or None
-        Its index; None for the covariance shared by all components of a tied structure.
+        Its index; None for the covariance shared by all components of a tied structure, and for
+        a step that was not taken, whose description names the component.
     kind : {"empty", "collapsed"}
         What happened.
     description : str
@@ -106,6 +108,14 @@ def find_degeneracies(
             for k in np.flatnonzero(collapsed & ~empty)
         ]
     return tuple(sorted(found, key=lambda each: -1 if each.component is None else each.component))
+
+
+def step_not_taken(error: IllDefinedCovarianceError) -> Degeneracy:
+    """Return what a singular covariance means for a fit that ends with the parameters before."""
+    why = str(error).partition(",")[0]
+    return Degeneracy(
+        None, "collapsed", f"{why} after the next step (reg_covar is 0, and EM ended before it)"
+    )
 
 
 def warn_of_degeneracies(found: Iterable[Degeneracy], *, stacklevel: int = 2) -> None:

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from fastgmm.data.source import Source
 from fastgmm.inference.ascent import Ascent, AscentState, StopReason
 from fastgmm.inference.blas_threads import one_blas_thread
-from fastgmm.inference.degeneracy import Degeneracy
+from fastgmm.inference.degeneracy import Degeneracy, step_not_taken
 from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.model.m_step import NO_TERMS, ModelTerms
 from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.regularisation import Regularisation
+from fastgmm.model.regularisation import IllDefinedCovarianceError, Regularisation
 from fastgmm.model.structures import CovarianceStructure
 
 _Fitted = TypeVar("_Fitted")
@@ -78,10 +78,10 @@ class FitInfo:
         Number of passes over the data, of all starts.
     converged : bool
         Whether the log-likelihood came to rest before `max_iter`.
-    reason : {"tolerance", "rounding", "max_iter", "callback"}
+    reason : {"tolerance", "rounding", "max_iter", "callback", "singular"}
         Why the fit ended: the change fell below the tolerance; no step raises the
-        log-likelihood in floating point; the number of iterations was reached; or the callback
-        asked to stop.
+        log-likelihood in floating point; the number of iterations was reached; the callback
+        asked to stop; or a covariance would have been singular, without regularisation.
     seconds : float
         Wall-clock time of all starts.
     n_threads : int
@@ -161,6 +161,7 @@ def fit_em(
     callback: Callback[MixtureParameters] | None = None,
     observe: Callable[[AscentState], None] | None = None,
     number: int = 0,
+    given: bool = False,
 ) -> tuple[MixtureParameters, FitInfo]:
     """Fit a mixture by EM from one start.
 
@@ -198,6 +199,9 @@ def fit_em(
         Called with the state after each iteration.
     number : int
         The number of this start, for the callback and the result.
+    given : bool
+        Whether the user gave the start: where a covariance would be singular, the fit then ends
+        with the parameters before, in an iteration that changes nothing.
 
     Returns
     -------
@@ -211,17 +215,25 @@ def fit_em(
     ValueError
         If the log-likelihood of the start is not finite.
     IllDefinedCovarianceError
-        If a component collapses and the regularisation is 0.
+        If a component collapses, the regularisation is 0 and the start was not given.
     """
     began = time.perf_counter()
     state = start if isinstance(start, AscentState) else AscentState.at(start)
     ascent = Ascent(source, state, structure, regularisation, n_jobs, terms, known)
+    impossible: tuple[Degeneracy, ...] = ()
     with one_blas_thread():
-        reason = state.reason or climb(
-            ascent, tol, max_iter, previous_log_likelihood, callback, observe, number
-        )
+        try:
+            reason = state.reason or climb(
+                ascent, tol, max_iter, previous_log_likelihood, callback, observe, number
+            )
+        except IllDefinedCovarianceError as error:
+            if not given:
+                raise
+            reason, impossible = "singular", (step_not_taken(error),)
         if reason != "rounding" and not ascent.finish():
             reason = "rounding"
+        if reason == "singular":
+            ascent.trace.append(ascent.trace[-1])
     return ascent.parameters, FitInfo(
         trace=tuple(ascent.trace),
         n_iter=len(ascent.trace) - 1,
@@ -231,7 +243,7 @@ def fit_em(
         seconds=time.perf_counter() - began,
         n_threads=effective_threads(n_jobs),
         start=number,
-        degeneracies=ascent.degeneracies(),
+        degeneracies=ascent.degeneracies() + impossible,
     )
 
 
@@ -332,6 +344,7 @@ def fit_best(
     callback: Callback[MixtureParameters] | None = None,
     observe: Callable[[EMState], None] | None = None,
     resumed: EMState | None = None,
+    given: bool = False,
 ) -> tuple[MixtureParameters, FitInfo]:
     """Fit a mixture from several starts and keep the one with the highest log-likelihood.
 
@@ -358,6 +371,8 @@ def fit_best(
     resumed : FitState or None
         Where an earlier call with the same arguments was left, to go on from there. What
         `draw_start` draws must then go on, too.
+    given
+        As for `fit_em`, of all starts.
 
     Returns
     -------
@@ -387,6 +402,7 @@ def fit_best(
             callback=watch,
             observe=note,
             number=number,
+            given=given,
         )
 
     def draw_state(number: int) -> tuple[AscentState, InitialisationInfo | None]:

@@ -380,6 +380,61 @@ def test_no_convergence_is_warned_of_where_fit_was_called():
     assert [each.filename for each in caught] == [__file__]
 
 
+def diverging():
+    """Return a start whose first component holds a single row (scikit-learn's issue 18216)."""
+    X = np.random.RandomState(0).uniform(size=(30, 3))
+    means = [
+        [0.670637869618158, 0.21038256107384043, 0.12892629765485303],
+        [0.09394051075844147, 0.5759464955561779, 0.929296197576212],
+        [0.5033230372781258, 0.9569852381759425, 0.08654043447295741],
+        [0.18578301420435747, 0.5531158970919143, 0.19388943970532435],
+        [0.4548589928173794, 0.35182513658825276, 0.568146063202464],
+        [0.609279894978321, 0.7929063819678847, 0.9620097270828052],
+    ]
+    precisions = [999999.999604483, 999999.9990869573, 553.7603944542167]
+    precisions += [204.78596008931834, 15.867423501783637, 85.4595728389735]
+    return X, {
+        "covariance_type": "spherical",
+        "reg_covar": 0.0,
+        "weights_init": np.array([1.0, 1.0, 2.0, 2.0, 21.0, 3.0]) / 30.0,
+        "means_init": np.array(means),
+        "precisions_init": np.array(precisions),
+    }
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 100])
+def test_a_given_start_that_diverges_is_returned_with_a_warning(max_iter):
+    X, given = diverging()
+    mixture = GaussianMixture(6, max_iter=max_iter, **given)
+    with (
+        pytest.warns(ConvergenceWarning, match="iteration 1 a covariance would have been") as told,
+        pytest.warns(DegenerateComponentWarning, match="component 0 is ill-defined"),
+    ):
+        mixture.fit(X)
+    assert told[0].filename == __file__
+    assert (mixture.converged_, mixture.n_iter_) == (False, 1)
+    assert mixture.fit_info_.reason == "singular"
+    assert_allclose(mixture.weights_, given["weights_init"])
+    assert_allclose(mixture.means_, given["means_init"])
+    assert_allclose(mixture.precisions_, given["precisions_init"])
+    assert mixture.lower_bounds_ == [mixture.lower_bound_]
+    assert mixture.lower_bound_ == pytest.approx(mixture.score(X))
+    with pytest.warns(ConvergenceWarning):
+        theirs = sklearn.mixture.GaussianMixture(6, max_iter=1, **given).fit(X)
+    assert mixture.lower_bound_ == pytest.approx(theirs.lower_bound_, rel=1e-9)
+    with pytest.warns(DegenerateComponentWarning), pytest.warns(ConvergenceWarning):
+        mixture.set_params(warm_start=True).fit(X)
+    assert_allclose(mixture.means_, given["means_init"])
+
+
+def test_a_start_of_our_own_that_collapses_is_an_error():
+    X = np.vstack([np.ones((5, 5)), np.zeros((5, 5))])
+    for covariance_type in ALL_TYPES:
+        mixture = GaussianMixture(10, covariance_type=covariance_type, reg_covar=0.0)
+        with pytest.raises(ValueError, match="ill-defined"):
+            mixture.fit(X)
+
+
 def test_a_collapsed_component_is_warned_of_where_fit_was_called():
     X = np.concatenate([rows(), np.full((50, 4), 30.0)])
     with pytest.warns(DegenerateComponentWarning, match="has lost its spread") as caught:
