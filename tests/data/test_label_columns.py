@@ -82,7 +82,7 @@ LABELS_WITH_A_GAP = [
 ]
 
 
-@pytest.mark.parametrize("y", LABELS_WITH_A_GAP, ids=repr)
+@pytest.mark.parametrize("y", LABELS_WITH_A_GAP)
 def test_where_there_is_no_label(y):
     values, missing = given_labels(y)
     assert missing.tolist() == [False, True, False]
