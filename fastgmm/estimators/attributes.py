@@ -18,6 +18,11 @@ NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_volume_")
 """The attributes that only mixtures with noise have."""
 
 
+_CHANGED = (
+    ": if covariance_type was changed after the fit, set it back, or fit anew with warm_start=False"
+)
+
+
 def attributes_from_parameters(
     parameters: MixtureParameters,
     structure: CovarianceStructure,
@@ -128,7 +133,7 @@ def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -
     elif factors.min() <= 0.0:
         raise ValueError(
             f"precisions_cholesky_ should be positive for covariance_type={structure.name!r}, but "
-            f"got min value {factors.min():.6g}"
+            f"got min value {factors.min():.6g}{_CHANGED}"
         )
     whiteners = structure.expand(factors, *means.shape)
     gaussians = MixtureParameters.from_whiteners(weights, means, whiteners)
@@ -208,7 +213,7 @@ def check_attribute_shape(name: str, values: FloatArray, shape: tuple[int, ...])
     if values.shape != shape:
         raise ValueError(
             f"{name} should have the shape of {shape} to go with means_ and covariance_type, but "
-            f"got {values.shape}"
+            f"got {values.shape}{_CHANGED}"
         )
 
 

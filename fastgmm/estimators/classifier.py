@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 from numbers import Integral, Real
 from os import PathLike
@@ -33,6 +34,7 @@ from fastgmm.estimators.evaluation import Rows, Weights
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.score_thresholds import scored
 from fastgmm.estimators.validation import (
+    UnchangedOnFailure,
     available_where,
     check_replayable,
     check_values,
@@ -292,7 +294,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
                 f"(max_iter={self.max_iter}) the mean log-likelihood still changed by "
                 f"tol={self.tol:g} or more. Increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=3,  # the caller of fit, between which and this is its decorator
+                stacklevel=4,  # the caller of fit, between which and this is its decorator
             )
         return self
 
@@ -469,18 +471,20 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         seeds = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=len(self.classes_)
         )
-        for c, (learner, numbers) in enumerate(zip(self._learners, model.numbers, strict=True)):
-            learner.set_params(
-                n_components=numbers[0],
-                covariance_type=model.kinds[0].name,
-                reg_covar=self.reg_covar,
-                n_init=self.n_init,
-                n_jobs=self.n_jobs,
-                random_state=int(seeds[c]),
-            )
-            chosen = rows.codes == c
-            if chosen.any():
-                learner.partial_fit(choose_rows(rows.source, chosen))
+        with ExitStack() as stack:
+            for c, (learner, numbers) in enumerate(zip(self._learners, model.numbers, strict=True)):
+                stack.enter_context(UnchangedOnFailure(learner))
+                learner.set_params(
+                    n_components=numbers[0],
+                    covariance_type=model.kinds[0].name,
+                    reg_covar=self.reg_covar,
+                    n_init=self.n_init,
+                    n_jobs=self.n_jobs,
+                    random_state=int(seeds[c]),
+                )
+                chosen = rows.codes == c
+                if chosen.any():
+                    learner.partial_fit(choose_rows(rows.source, chosen))
         before = np.zeros(len(self.classes_)) if self._weights is None else self._weights
         self._weights = before + class_totals(rows) * factors
         if all(hasattr(learner, "means_") for learner in self._learners):

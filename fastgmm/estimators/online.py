@@ -23,10 +23,11 @@ from fastgmm.estimators.attributes import attributes_from_parameters, check_attr
 from fastgmm.estimators.evaluation import MixtureEvaluation, Rows, Weights
 from fastgmm.estimators.validation import (
     Missing,
+    UnchangedOnFailure,
     available_where,
     check_source,
     check_start,
-    validated_fit,
+    validated_partial_fit,
 )
 from fastgmm.inference.blas_threads import one_blas_thread
 from fastgmm.inference.degeneracy import Degeneracy, find_degeneracies, warn_of_degeneracies
@@ -108,7 +109,7 @@ class OnlineLearning(MixtureEvaluation):
     """Degenerate components that a warning named."""
 
     @available_where(_can_learn)
-    @validated_fit
+    @validated_partial_fit
     def partial_fit(
         self,
         X: Rows,
@@ -155,28 +156,31 @@ class OnlineLearning(MixtureEvaluation):
         begun = hasattr(self, "means_")
         features_known = hasattr(self, "n_features_in_")
         reset = not features_known or not (begun or self._waiting)
-        source = check_source(self, X, sample_weight, reset=reset, missing=self.missing)
-        self._structure().check_features(source.n_features)
         found: list[Degeneracy] = []
         state: OnlineState | None = None
-        with one_blas_thread():
+        learnt: OnlineState | None = None
+        with UnchangedOnFailure(self) as unchanged, one_blas_thread():
+            source = check_source(self, X, sample_weight, reset=reset, missing=self.missing)
+            self._structure().check_features(source.n_features)
             try:
                 for batch in self._batches(source):
                     if batch.total_weight == 0.0:
                         continue
                     state = state or self._state_before(batch)
-                    if state is None:
-                        start = self._begin(batch)
-                        if start is not None:
-                            state, info = start
-                            found += info.degeneracies
-                        continue
-                    state = self._learn(state, batch)
+                    if state is not None:
+                        state = self._learn(state, batch)
+                    elif (start := self._begin(batch)) is not None:
+                        state, info = start
+                        found += info.degeneracies
+                    else:
+                        unchanged.renew()
+                    learnt = state
             finally:
-                if state is not None:
-                    self._keep(state)
-            if state is not None:
-                found += self._degeneracies(state)
+                if learnt is not None:
+                    self._keep(learnt)
+                    unchanged.renew()
+            if learnt is not None:
+                found += self._degeneracies(learnt)
         new = [each for each in found if (each.component, each.kind) not in self._told]
         self._told = frozenset((each.component, each.kind) for each in found)
         warn_of_degeneracies(new, stacklevel=3)
@@ -258,7 +262,7 @@ class OnlineLearning(MixtureEvaluation):
             self._next_look = rows_to_begin(self.n_components, batch.n_features)
         # The caller may write into the batch before the next one comes.
         weights = None if batch.weights is None else batch.weights.copy()
-        self._waiting.append(SourceRows(batch.X.copy(), weights))
+        self._waiting = [*self._waiting, SourceRows(batch.X.copy(), weights)]
         if sum(len(each.X) for each in self._waiting) < self._next_look:
             return None
         X, weights = joined(self._waiting)

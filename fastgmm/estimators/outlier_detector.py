@@ -26,7 +26,13 @@ from fastgmm.estimators.operating_point import (
     point_at,
 )
 from fastgmm.estimators.score_thresholds import learn_scored, scored, training_cut
-from fastgmm.estimators.validation import check_replayable, check_source, validated_fit
+from fastgmm.estimators.validation import (
+    UnchangedOnFailure,
+    check_replayable,
+    check_source,
+    validated_fit,
+    validated_partial_fit,
+)
 from fastgmm.inference.density_levels import density_level
 from fastgmm.inference.recent_scores import RecentScores
 from fastgmm.model.covariance_types import CovarianceType
@@ -209,7 +215,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return self.fit(X, y, sample_weight=sample_weight).predict(X)
 
-    @validated_fit
+    @validated_partial_fit
     def partial_fit(
         self,
         X: Rows,
@@ -253,25 +259,26 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         DegenerateComponentWarning
             If a component lost all its points or its spread.
         """
-        source = check_source(self, X, sample_weight, reset=not hasattr(self, "mixture_"))
-        if not hasattr(self, "mixture_"):
-            self.mixture_ = GaussianMixture()
-        self.mixture_.set_params(**self._mixture_parameters())
-        try:
-            for rows in self.mixture_._batches(source):
-                batch = ArraySource(rows.X, rows.weights, source.feature_names)
-                if isinstance(self.contamination, str):
-                    self.mixture_.partial_fit(batch)
-                else:
-                    self._recent = learn_scored(
-                        self.mixture_, batch, self._recent, self.contamination
-                    )
-        finally:
-            if hasattr(self.mixture_, "means_") and not hasattr(self, "operating_point_"):
-                if isinstance(self.contamination, str):
-                    self.offset_ = density_level(self.mixture_._parameters(), AUTOMATIC_SHARE)
-                elif self._recent is not None:
-                    self.offset_ = self._recent.cut(self.contamination)
+        learnt = False
+        with UnchangedOnFailure(self) as unchanged:
+            source = check_source(self, X, sample_weight, reset=not hasattr(self, "mixture_"))
+            if not hasattr(self, "mixture_"):
+                self.mixture_ = GaussianMixture()
+            self.mixture_.set_params(**self._mixture_parameters())
+            try:
+                for rows in self.mixture_._batches(source):
+                    batch = ArraySource(rows.X, rows.weights, source.feature_names)
+                    if isinstance(self.contamination, str):
+                        self.mixture_.partial_fit(batch)
+                    else:
+                        self._recent = learn_scored(
+                            self.mixture_, batch, self._recent, self.contamination
+                        )
+                    learnt = True
+            finally:
+                if learnt:
+                    self._follow()
+                    unchanged.renew()
         return self
 
     def score_samples(self, X: Rows) -> FloatingArray:
@@ -481,6 +488,14 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
             offset, recent = training_cut(mixture, source, self.contamination)
         self.__dict__.pop("operating_point_", None)
         self.mixture_, self.offset_, self._recent = mixture, offset, recent
+
+    def _follow(self) -> None:
+        """Set the threshold by what the mixture has learnt, unless it was chosen."""
+        if hasattr(self.mixture_, "means_") and not hasattr(self, "operating_point_"):
+            if isinstance(self.contamination, str):
+                self.offset_ = density_level(self.mixture_._parameters(), AUTOMATIC_SHARE)
+            elif self._recent is not None:
+                self.offset_ = self._recent.cut(self.contamination)
 
     def _mixture_parameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _OF_THE_MIXTURE}

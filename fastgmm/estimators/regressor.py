@@ -235,8 +235,8 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             If a component lost all its points or its spread.
         """
         mixture = vars(self).get("mixture_") or GaussianMixture()
-        mixture.set_params(**self._mixture_parameters())
         joint = joint_rows(self, mixture, X, y, sample_weight, before=vars(self).get("_targets"))
+        mixture.set_params(**self._mixture_parameters())
         mixture.partial_fit(joint.source)
         if not hasattr(self, "mixture_"):
             self.mixture_, self._targets = mixture, joint.targets

@@ -227,9 +227,9 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
             If a component lost all its points or its spread.
         """
         mixture = vars(self).get("mixture_") or GaussianMixture()
-        mixture.set_params(**self._mixture_parameters())
         reset = not hasattr(self, "mixture_")
         source = check_source(self, X, sample_weight, reset=reset, missing=self.missing)
+        mixture.set_params(**self._mixture_parameters())
         self.mixture_ = mixture.partial_fit(source)
         return self
 

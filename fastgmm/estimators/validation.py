@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from numbers import Integral
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 import narwhals
 import numpy as np
@@ -49,8 +50,35 @@ N_JOBS_CONSTRAINTS = [
 ]
 
 
-def validated_fit(method: _Method) -> _Method:
-    """Make a fit method check the constructor's parameters first and end callbacks at last.
+class UnchangedOnFailure:
+    """Gives an estimator the attributes back that it had, if what is done to it fails.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What is fitted.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+
+    def renew(self) -> None:
+        """Take the attributes of now for those to give back."""
+        self._attributes = dict(vars(self._estimator))
+
+    def __enter__(self) -> Self:
+        self.renew()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is not None:
+            attributes = vars(self._estimator)
+            attributes.clear()
+            attributes.update(self._attributes)
+
+
+def validated_partial_fit(method: _Method) -> _Method:
+    """Make a method check the constructor's parameters first and end callbacks at last.
 
     This is scikit-learn's own decorator, with a type.
 
@@ -65,6 +93,29 @@ def validated_fit(method: _Method) -> _Method:
         The decorated method.
     """
     return cast(_Method, _fit_context(prefer_skip_nested_validation=True)(method))
+
+
+def validated_fit(method: _Method) -> _Method:
+    """Make a fit method do the same, and leave the estimator as it was if it fails.
+
+    Parameters
+    ----------
+    method : callable
+        The method.
+
+    Returns
+    -------
+    callable
+        The decorated method, between which and its caller two frames lie.
+    """
+    checked = validated_partial_fit(method)
+
+    @wraps(method)
+    def wrapper(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        with UnchangedOnFailure(estimator):
+            return checked(estimator, *args, **kwargs)
+
+    return cast(_Method, wrapper)
 
 
 def validated_arguments(constraints: dict[str, list[Any]]) -> Callable[[_Method], _Method]:
