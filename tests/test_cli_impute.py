@@ -4,11 +4,14 @@ import io
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from sklearn.datasets import load_iris
 
 import fastgmm
-from tests.cli_process import refuse, succeed
+from fastgmm.data.table_output import write_table
+from tests.cli_process import in_here, refuse, succeed
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -79,6 +82,148 @@ def test_from_csv_to_csv_other_columns_keep_every_digit(folder):
     assert set(after["none"]) == {""}
     succeed("impute", "ids.csv", "-m", "model.fgm", "-o", "ids.parquet", cwd=folder)
     assert pd.read_parquet(folder / "ids.parquet")["id"].dtype == float
+
+
+def filled(folder, name, suffix):
+    """Return what comes of a table with the model's columns, filled in."""
+    succeed("impute", name, "-m", "model.fgm", "-o", f"filled{suffix}", cwd=folder)
+    return folder / f"filled{suffix}"
+
+
+TEXTS = {
+    "count": ([str(i) for i in range(150)], pa.int64()),
+    "gaps": (["", *map(str, range(149))], pa.int64()),
+    "large": ([str(2**60 + i) for i in range(150)], pa.int64()),
+    "unsigned": ([str(2**63 + i) for i in range(150)], pa.uint64()),
+    "longer": ([str(10**20 + i) for i in range(150)], pa.string()),
+    "numbers at last": ([*map(str, range(149)), "0.5"], pa.float64()),
+    "text at last": ([*map(str, range(149)), "x"], pa.string()),
+    "day": (["2020-02-29"] * 150, pa.date32()),
+    "time": (["2020-02-29 23:59:59"] * 150, pa.timestamp("ms")),
+    "fraction": ([*["2020-02-29 23:59:59"] * 149, "2020-02-29 23:59:59.25"], pa.timestamp("ns")),
+    "flag": (["true", "false"] * 75, pa.bool_()),
+    "keys": (["007a"] * 150, pa.string()),
+    "nothing": ([""] * 150, pa.null()),
+}
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["file", "folder"])
+def test_from_csv_to_parquet_columns_have_the_types_of_their_text(folder, tmp_path, split):
+    frame = pd.read_csv(folder / "rows.csv")[NAMES].assign(
+        **{name: texts for name, (texts, _) in TEXTS.items()}
+    )
+    data = tmp_path / "data"
+    data.mkdir()
+    for number, rows in enumerate([frame[:100], frame[100:]] if split else [frame]):
+        rows.to_csv(data / f"{number}.csv", index=False)
+    table = parquet.read_table(filled(folder, data, ".parquet"))
+    for name, (texts, kind) in TEXTS.items():
+        assert table.schema.field(name).type == kind, name
+        cells = pd.Series(texts).replace("", None).dropna()
+        if pa.types.is_integer(kind):
+            assert [str(each) for each in table[name].to_pylist() if each is not None] == [*cells]
+        elif pa.types.is_string(kind):
+            assert table[name].to_pylist() == texts
+    assert table["fraction"][149].as_py() == pd.Timestamp("2020-02-29 23:59:59.25")
+    assert table["numbers at last"][149].as_py() == 0.5
+
+
+def test_from_a_stream_to_parquet_types_are_those_of_the_beginning(folder, monkeypatch):
+    def imputed(last):
+        frame = pd.read_csv(folder / "rows.csv").assign(n=[str(2**60)] * 149 + [last])
+        frame = pd.concat([frame.assign(n=str(2**60))] * 200 + [frame])
+        text = frame.to_csv(index=False).encode()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        return ("impute", "-", "-m", "model.fgm", "-o", "stream.parquet")
+
+    succeed(*imputed("7"), cwd=folder)
+    assert parquet.read_table(folder / "stream.parquet")["n"][-1].as_py() == 7
+    assert "column 'n' begins as int64 and goes on otherwise" in refuse(*imputed("x"), cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory):
+    """Rows with features of integers, one of which has gaps, and a mixture of them."""
+    folder = tmp_path_factory.mktemp("integers")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "whole": rng.integers(100, size=200),
+            "gaps": pd.array(rng.integers(2**40, size=200), dtype="Int64"),
+            "flag": rng.integers(2, size=200) > 0,
+            "x": rng.normal(size=200),
+        }
+    )
+    frame.loc[::5, "gaps"] = pd.NA
+    frame.to_parquet(folder / "rows.parquet", index=False)
+    frame.to_csv(folder / "rows.csv", index=False)
+    fastgmm.GaussianMixture(1, missing="model", reg_covar=1e-3).fit(frame.astype(float)).save(
+        folder / "model.fgm"
+    )
+    return folder, frame
+
+
+@pytest.mark.parametrize("data", ["rows.parquet", "rows.csv"])
+def test_features_of_integers_stay_integers(counted, data):
+    folder, frame = counted
+    observed = frame["gaps"].notna()
+    table = parquet.read_table(filled(folder, data, ".parquet"))
+    assert table.schema.field("whole").type == pa.int64()
+    assert table.schema.field("flag").type == pa.bool_()
+    assert table.schema.field("gaps").type == pa.float64()  # which holds means
+    after = table.to_pandas()
+    pd.testing.assert_frame_equal(after.drop(columns="gaps"), frame.drop(columns="gaps"))
+    np.testing.assert_array_equal(after["gaps"][observed], frame["gaps"][observed])
+    texts = pd.read_csv(filled(folder, data, ".csv"), dtype=str)
+    assert texts["whole"].tolist() == frame["whole"].astype(str).tolist()
+    assert texts["gaps"][observed].tolist() == frame["gaps"][observed].astype(str).tolist()
+    assert not texts["gaps"].isna().any()
+    assert "." in texts["gaps"][0]
+    np.testing.assert_array_equal(
+        np.load(filled(folder, data, ".npy"))[:, :2][observed],
+        frame.loc[observed, ["whole", "gaps"]].astype(float),
+    )
+
+
+def test_integers_that_float64_rounds_are_refused(counted):
+    folder, frame = counted
+    large = frame.assign(whole=frame["whole"] + 2**60)
+    large.to_parquet(folder / "large.parquet", index=False)
+    large.to_csv(folder / "large.csv", index=False)
+    frame.assign(key=large["whole"]).to_parquet(folder / "key.parquet", index=False)
+    for data in ("large.parquet", "large.csv"):
+        for suffix in (".csv", ".parquet", ".npy"):
+            arguments = ("impute", data, "-m", "model.fgm", "-o", f"refused{suffix}")
+            outcome = in_here(*arguments, cwd=folder)
+            assert outcome.returncode == 2
+            told = outcome.stderr.splitlines()[-1]
+            assert "error: column 'whole' holds integers of 2**53 and more" in told
+    told = refuse("impute", "key.parquet", "-m", "model.fgm", "-o", "refused.npy", cwd=folder)
+    assert "column 'key' holds integers of 2**53 and more, which an array of float64" in told
+    assert "or write .csv or .parquet" in told
+    assert not list(folder.glob("refused*"))
+
+
+@pytest.mark.parametrize("names", [[None], ["id"], ["id", None]], ids=str)
+def test_the_row_index_stays_one(folder, names):
+    frame = pd.read_parquet(folder / "rows.parquet")
+    levels = [[f"row {i}" for i in range(150)], pd.date_range("2020", periods=150, tz="UTC")]
+    index = dict(zip(map(str, names), levels, strict=False))
+    frame = frame.assign(**index).set_index(list(index)).rename_axis(index=names)
+    frame.to_parquet(folder / "indexed.parquet")
+    after = pd.read_parquet(filled(folder, "indexed.parquet", ".parquet"))
+    assert list(after) == list(frame)
+    assert after.index.equals(frame.index)
+    assert after.index.names == names
+    assert fastgmm.open_data(folder / "filled.parquet", columns=NAMES).unused_columns
+
+
+def test_times_of_numpy_are_written_as_times(tmp_path):
+    times = np.array(["2020-02-29T23:59:59", "NaT"], dtype="M8[ns]")
+    spans = np.array([5, 7], dtype="m8[s]")
+    write_table(tmp_path / "t.csv", {"t": times, "s": spans, "b": np.array([b"x", b"y"])})
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines == ["t,s,b", "2020-02-29T23:59:59.000000000,5 seconds,x", ",7 seconds,y"]
 
 
 def test_a_stream_to_standard_output(folder, monkeypatch):

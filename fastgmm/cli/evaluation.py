@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 
 from fastgmm.cli import options
 from fastgmm.cli.models import component_columns, load_model, noise_of, open_rows
-from fastgmm.cli.output import check_not_read, check_output, print_json, print_pairs, write_columns
+from fastgmm.cli.output import (
+    STANDARD_OUTPUT,
+    check_not_read,
+    check_output,
+    print_json,
+    print_pairs,
+    write_columns,
+)
 from fastgmm.data.column_names import default_names
 from fastgmm.data.errors import DataError
+from fastgmm.data.exactness import is_long_integer, reaches_rounding
 
 if TYPE_CHECKING:
     from fastgmm.data.carried_columns import CarriedColumns
@@ -118,26 +126,68 @@ def impute(
     rows = open_rows(data, stored, memory=memory)
     names = rows.feature_names or stored.feature_names or default_names(rows.n_features)
     blocks = stored.mixture.impute_blocks(rows, draws)
-    carried = _carried(rows, output)
+    suffix = ".csv" if output in (None, STANDARD_OUTPUT) else output.suffix.lower()
+    carried = _carried(rows, suffix)
     if (draws or 1) > 1 and _DRAW in (*names, *carried.names):
         raise ValueError(f"there is a column {_DRAW!r} already, which is to count the draws")
-    write_columns(output, (_filled(block, names, carried) for block in blocks))
+    integers = _Integers(rows, suffix)
+    filled = (_filled(block, names, carried, integers) for block in blocks)
+    write_columns(output, filled, index=carried.index)
 
 
 _DRAW = "draw"
 
 
-def _carried(rows: Source, output: Path | None) -> CarriedColumns:
+class _Integers:
+    """Features that hold integers, which they do after gaps are filled, where a file can say so.
+
+    Parameters
+    ----------
+    rows : Source
+        The rows.
+    suffix : str
+        That of the output.
+    """
+
+    def __init__(self, rows: Source, suffix: str) -> None:
+        from fastgmm.data.file_source import FileSource
+
+        self._types = rows.integer_types() if isinstance(rows, FileSource) else {}
+        self._whole: set[int] = set()
+        if isinstance(rows, FileSource) and suffix == ".parquet":
+            self._whole = rows.whole_features(self._types)
+        self._as_text = suffix == ".csv"
+
+    def written(self, j: int, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """Return a feature's values as they are to be written."""
+        dtype = self._types.get(j)
+        if is_long_integer(dtype) and reaches_rounding(values):
+            raise DataError(
+                f"column {name!r} holds integers of 2**53 and more, which float64 rounds: it can "
+                "be no feature of a model; fit one without it, and it is carried along"
+            )
+        if dtype is None or j in self._whole:
+            return values if dtype is None else values.astype(dtype)
+        if not self._as_text or dtype.kind == "b":
+            return values
+        texts = values.astype(object)
+        whole = values == np.round(values)
+        texts[whole] = values[whole].astype(np.int64)
+        return texts
+
+
+def _carried(rows: Source, suffix: str) -> CarriedColumns:
     """Return the columns of files that are no features of the model."""
     from fastgmm.data.carried_columns import CarriedColumns
     from fastgmm.data.file_source import FileSource
 
     if not isinstance(rows, FileSource):
         return CarriedColumns((), ())
-    suffix = ".csv" if output is None else output.suffix.lower()
     as_numbers = suffix == ".npy"
     try:
-        return rows.carry(as_numbers=as_numbers, as_text=suffix == ".csv")
+        return rows.carry(
+            as_numbers=as_numbers, as_text=suffix == ".csv", typed=suffix == ".parquet"
+        )
     except DataError as error:
         if not as_numbers:
             raise
@@ -145,7 +195,7 @@ def _carried(rows: Source, output: Path | None) -> CarriedColumns:
 
 
 def _filled(
-    block: NDArray[Any], names: Sequence[str], carried: CarriedColumns
+    block: NDArray[Any], names: Sequence[str], carried: CarriedColumns, integers: _Integers
 ) -> dict[str, NDArray[Any]]:
     """Return the columns of rows that were filled in, once or several times, and all others."""
     n_rows, n_draws = block.shape[-2], 1 if block.ndim == 2 else len(block)
@@ -155,7 +205,7 @@ def _filled(
     if n_draws > 1:
         again = np.repeat(np.arange(n_rows), n_draws)
         others = {name: column.take(again) for name, column in others.items()}
-    features = {name: block[:, j] for j, name in enumerate(names)}
+    features = {name: integers.written(j, name, block[:, j]) for j, name in enumerate(names)}
     found = {**features, **others}
     columns = {name: found[name] for name in (carried.order if others else names)}
     if n_draws > 1:

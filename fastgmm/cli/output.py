@@ -119,7 +119,9 @@ def check_not_read(output: Path | None, data: Sequence[str]) -> None:
         )
 
 
-def write_columns(path: Path | None, blocks: Iterable[Mapping[str, Any]]) -> None:
+def write_columns(
+    path: Path | None, blocks: Iterable[Mapping[str, Any]], index: Sequence[str] = ()
+) -> None:
     """Write a table to a file, or to standard output as CSV.
 
     Parameters
@@ -128,6 +130,8 @@ def write_columns(path: Path | None, blocks: Iterable[Mapping[str, Any]]) -> Non
         Where the table is to go; None and ``-`` stand for standard output.
     blocks : iterable of mapping of str to ndarray
         The columns and their names, some rows at a time.
+    index : sequence of str, default=()
+        Those that hold the row index of a data frame, which Parquet can say.
     """
     if path is None or path == STANDARD_OUTPUT:
         write(
@@ -136,7 +140,7 @@ def write_columns(path: Path | None, blocks: Iterable[Mapping[str, Any]]) -> Non
             for text in csv_blocks(columns, header=number == 0)
         )
         return
-    with table_writer(path) as write_block:
+    with table_writer(path, index) as write_block:
         for columns in blocks:
             write_block(columns)
 

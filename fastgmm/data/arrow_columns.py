@@ -131,12 +131,9 @@ def _dtype(types: Any, kind: Any) -> np.dtype[Any] | None:
     if types.is_float32(kind) or types.is_integer(kind):
         dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
         return dtype
-    is_number = (
-        types.is_floating(kind)
-        or types.is_decimal(kind)
-        or types.is_boolean(kind)
-        or types.is_null(kind)
-    )
+    if types.is_boolean(kind):
+        return np.dtype(np.bool_)
+    is_number = types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind)
     return np.dtype(np.float64) if is_number else None
 
 

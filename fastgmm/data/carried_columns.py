@@ -21,11 +21,16 @@ class CarriedColumns:
         Their names.
     order : sequence of str
         The names of these and of the features, as they stand in the data.
+    index : sequence of str
+        Those of them that hold the row index of a data frame.
     """
 
-    def __init__(self, names: Sequence[str], order: Sequence[str]) -> None:
+    def __init__(
+        self, names: Sequence[str], order: Sequence[str], index: Sequence[str] = ()
+    ) -> None:
         self.names = tuple(names)
         self.order = tuple(order)
+        self.index = tuple(index)
         self._waiting: deque[Sequence[Any]] = deque()
 
     def clear(self) -> None:

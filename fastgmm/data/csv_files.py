@@ -39,6 +39,7 @@ class CsvFile(TableFile):
     """
 
     kind = "CSV"
+    is_text = True
     by_columns = True
     _kept_as_text: frozenset[str] = frozenset()
 

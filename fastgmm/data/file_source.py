@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.arrow_columns import reason_of
+from fastgmm.data.arrow_columns import ROW_INDEX, reason_of
 from fastgmm.data.batch import Batch
 from fastgmm.data.carried_columns import CarriedColumns
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.exactness import is_long_integer
+from fastgmm.data.exactness import is_long_integer, reaches_rounding
 from fastgmm.data.prefetch import prefetched
 from fastgmm.data.selection import Selection, check_label_column
 from fastgmm.data.stream import ReadingOptions, StreamSource
 from fastgmm.data.table_file import Column, Damage, Piece, TableFile, common_dtype
+from fastgmm.data.text_types import first_type, wide_enough, with_type
 
 _Columns = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
@@ -96,6 +97,7 @@ class FileSource(StreamSource):
         self._unreadable = tuple(unreadable)
         self._carried: CarriedColumns | None = None
         self._carried_as_numbers = False
+        self._types: dict[str, Any] = {}
         self._stays_the_same = self.replayable and all(file.notices_changes for file in files)
 
     def carry(
@@ -104,6 +106,7 @@ class FileSource(StreamSource):
         *,
         as_numbers: bool = False,
         as_text: bool = False,
+        typed: bool = False,
     ) -> CarriedColumns:
         """Let passes from now on hand over columns that are no features, too.
 
@@ -116,6 +119,9 @@ class FileSource(StreamSource):
         as_text : bool, default=False
             Whether columns of text files are wanted as the text that they are, of which no digit
             is lost.
+        typed : bool, default=False
+            Whether columns of text files are wanted in the narrowest types that hold all rows.
+            These are looked for in a reading of their own, where the rows can be read again.
 
         Returns
         -------
@@ -145,24 +151,82 @@ class FileSource(StreamSource):
                     else f"{first.origin} has no column {name!r}: its columns are "
                     f"{name_list(list(own))}"
                 )
+        is_text = first.is_text and (as_text or typed)
         for file in self.files:
             check_columns(file, first, carried, everything)
             found = {column.name: column for column in file.columns}
             for name in carried:
-                if found[name].type != own[name].type:
+                if found[name].type != own[name].type and not is_text:
                     raise DataError(
                         f"column {name!r} is {own[name].type} in {first.origin} and "
                         f"{found[name].type} in {file.origin}: give it one type to carry it along"
                     )
             if as_numbers:
                 common_dtype(file.origin, [found[name] for name in carried])
-            if as_text:
+            if is_text:
                 file.keep_text(carried)
         # Each pass reads the files, for blocks that are kept are without these columns.
         self._kept, self._stays_the_same = None, False
         self._carried_as_numbers = as_numbers
-        self._carried = CarriedColumns(carried, list(own))
+        self._types = self._text_types(carried) if is_text and typed else {}
+        index = tuple(name for name in carried if own[name].aside == ROW_INDEX)
+        self._carried = CarriedColumns(carried, list(own), index)
         return self._carried
+
+    def integer_types(self) -> dict[int, np.dtype[Any]]:
+        """Return the types of those features that are integers or booleans in all files.
+
+        Returns
+        -------
+        dict of int to dtype
+            By the numbers of the features.
+        """
+        types: dict[int, np.dtype[Any]] = {}
+        for j, name in enumerate(self._names[: self.n_features]):
+            columns = (each for file in self.files for each in file.columns)
+            found = [column.dtype for column in columns if column.name == name]
+            if all(dtype is not None and dtype.kind in "iub" for dtype in found):
+                types[j] = np.result_type(*filter(None, found))
+        return types
+
+    def whole_features(self, features: Collection[int]) -> set[int]:
+        """Return which of some features lack no value, and have whole numbers only.
+
+        Parameters
+        ----------
+        features : collection of int
+            Numbers of features. They are looked for in a reading of their own.
+
+        Returns
+        -------
+        set of int
+            These, none where the rows can be read only once.
+
+        Raises
+        ------
+        DataError
+            As `blocks`.
+        """
+        names = [self._names[j] for j in features]
+        whole = set(features if self.replayable else ())
+        for file in self.files if whole else ():
+            for values, *_ in self._pieces(file, names, Damage(file, None)):
+                columns = values.T if isinstance(values, np.ndarray) else values
+                for j, column in zip(features, columns, strict=True):
+                    if column.dtype.kind == "f" and (column != np.round(column)).any():
+                        whole.discard(j)  # NaN is not equal to itself, either
+        return whole
+
+    def _text_types(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return types for columns that are read as text."""
+        guesses = {column.name: column.type for column in self.files[0].columns}
+        types = {name: first_type(guesses[name], guessed=not self.replayable) for name in names}
+        for file in self.files if self.replayable and names else ():
+            for *_, batch in self._pieces(file, names, Damage(file, None)):
+                assert batch is not None  # text comes by Arrow
+                for name, kind in types.items():
+                    types[name] = wide_enough(kind, batch.column(name))
+        return types
 
     def description(self) -> str:
         """Return what messages call the files as a whole."""
@@ -204,16 +268,35 @@ class FileSource(StreamSource):
                 weights = labels = None
                 if carried is not None and carried.names:
                     values, last = _split(values, len(carried.names))
-                    as_stored = batch is not None and not self._carried_as_numbers
-                    carried.put(
-                        [batch.column(name) for name in carried.names] if as_stored else last
-                    )
+                    carried.put(self._as_wanted(file, carried.names, last, batch))
                 if label is not None:
                     values, (labels,) = _split(values, 1)
                 if self._has_weights:
                     values, (weights,) = _split(values, 1)
                 yield Batch(values, weights, file.origin, row, numbers, labels)
             file.check_unchanged()
+
+    def _as_wanted(
+        self, file: TableFile, names: Sequence[str], numbers: Sequence[npt.NDArray[Any]], batch: Any
+    ) -> Sequence[Any]:
+        """Return columns in the form in which they are carried along."""
+        if self._carried_as_numbers:
+            long = {column.name for column in file.columns if is_long_integer(column.dtype)}
+            for name, column in zip(names, numbers, strict=True):
+                if name in long and reaches_rounding(column):
+                    raise DataError(
+                        f"{file.origin}: column {name!r} holds integers of 2**53 and more, which "
+                        "an array of float64 rounds: leave it out, or write .csv or .parquet"
+                    )
+            return numbers
+        if batch is None:
+            return numbers
+        return [
+            with_type(file.origin, name, batch.column(name), self._types[name])
+            if name in self._types
+            else batch.column(name)
+            for name in names
+        ]
 
     def _pieces(self, file: TableFile, names: Sequence[str], damage: Damage) -> Iterator[Piece]:
         errors: tuple[type[Exception], ...] = (OSError, EOFError, *file.errors)

@@ -120,6 +120,8 @@ class TableFile(ABC):
         Number of rows, if the file says so.
     replayable : bool
         Whether it can be read more than once.
+    is_text : bool
+        Whether it is text, of which `keep_text` gives columns as they stand there.
     by_columns : bool
         Whether values lie together column by column rather than row by row.
     stamp : FileStamp or None
@@ -134,6 +136,7 @@ class TableFile(ABC):
     named: bool = True
     n_rows: int | None = None
     replayable: bool = True
+    is_text: bool = False
     by_columns: bool = False
     stamp: FileStamp | None = None
     errors: tuple[type[Exception], ...] = ()
@@ -171,7 +174,7 @@ class TableFile(ABC):
         return {"name": self.origin} if self.stamp is None else self.stamp.identity()
 
     def keep_text(self, names: Sequence[str]) -> None:  # noqa: B027
-        """Read columns from now on as the text they stand in the file as, if it is of text.
+        """Read columns from now on as they stand in a file of text.
 
         Parameters
         ----------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastgmm.atomic_file import atomic_file, check_destination
 from fastgmm.data.arrow_columns import import_pyarrow
+from fastgmm.data.column_names import is_index_name
 
 WRITABLE = (".npy", ".csv", ".parquet")
 
@@ -46,7 +48,7 @@ def write_table(path: str | Path, columns: Block) -> None:
 
 
 @contextmanager
-def table_writer(path: str | Path) -> Iterator[Callable[[Block], None]]:
+def table_writer(path: str | Path, index: Sequence[str] = ()) -> Iterator[Callable[[Block], None]]:
     """Write a table block by block; the file appears when it is complete, or not at all.
 
     Parameters
@@ -54,6 +56,8 @@ def table_writer(path: str | Path) -> Iterator[Callable[[Block], None]]:
     path : str or Path
         A ``.npy``, ``.csv`` or ``.parquet`` file. A ``.npy`` file holds a single column as a
         one-dimensional array, and several as the columns of a two-dimensional one.
+    index : sequence of str, default=()
+        Columns that hold the row index of a data frame. Parquet says so as pandas does.
 
     Yields
     ------
@@ -71,7 +75,7 @@ def table_writer(path: str | Path) -> Iterator[Callable[[Block], None]]:
     path = Path(path)
     suffix = writable_suffix(path)
     with atomic_file(path) as file:
-        writer = _WRITERS[suffix](file)
+        writer = _ParquetWriter(file, index) if suffix == ".parquet" else _WRITERS[suffix](file)
         written = False
 
         def write(columns: Block) -> None:
@@ -141,8 +145,9 @@ class _NpyWriter:
 class _ParquetWriter:
     """Writes each block as a row group or several."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], index: Sequence[str]) -> None:
         self._file = file
+        self._index = index
         self._pyarrow = import_pyarrow("writing Parquet")
         self._writer: Any = None
 
@@ -151,7 +156,10 @@ class _ParquetWriter:
 
         table = self._pyarrow.table(dict(columns))
         if self._writer is None:
-            self._writer = parquet.ParquetWriter(self._file, table.schema)
+            schema = table.schema
+            if self._index:
+                schema = schema.with_metadata({"pandas": json.dumps(_index_metadata(self._index))})
+            self._writer = parquet.ParquetWriter(self._file, schema)
         self._writer.write_table(table)
 
     def close(self) -> None:
@@ -159,7 +167,21 @@ class _ParquetWriter:
             self._writer.close()
 
 
-_WRITERS: dict[str, Any] = {".csv": _CsvWriter, ".npy": _NpyWriter, ".parquet": _ParquetWriter}
+def _index_metadata(index: Sequence[str]) -> dict[str, Any]:
+    """Return what pandas writes into a file to say which columns are the row index."""
+    columns = [
+        {"name": None if is_index_name(name) else name, "field_name": name, "metadata": None}
+        for name in index
+    ]
+    types = {"pandas_type": "unicode", "numpy_type": "object"}  # which Arrow's own make up for
+    return {
+        "index_columns": list(index),
+        "column_indexes": [],
+        "columns": [{**column, **types} for column in columns],
+    }
+
+
+_WRITERS: dict[str, Any] = {".csv": _CsvWriter, ".npy": _NpyWriter}
 
 
 def writable_suffix(path: Path) -> str:
@@ -225,8 +247,20 @@ def _quoted(name: str) -> str:
 
 def _texts(array: Any) -> list[str]:
     if hasattr(array, "to_pylist"):  # a column of Arrow's
-        return ["" if value is None else _quoted(str(value)) for value in array.to_pylist()]
-    if array.dtype.kind in "OU":
-        return [_quoted(str(value)) for value in array]
+        values = array.to_pylist()
+        if str(array.type) == "float":
+            values = [None if value is None else np.float32(value) for value in values]
+        return [_text(value) for value in values]
+    if array.dtype.kind in "OSUmM":  # of times, tolist may make numbers
+        return [_text(value) for value in array]
     # NumPy's own float32 prints fewer digits than the Python float that tolist makes of it.
     return [str(value) for value in (array if array.dtype == np.float32 else array.tolist())]
+
+
+def _text(value: Any) -> str:
+    """Return a cell, empty for what is missing."""
+    if value is None or (isinstance(value, np.datetime64 | np.timedelta64) and np.isnat(value)):
+        return ""
+    if isinstance(value, bytes):
+        value = value.decode(errors="backslashreplace")
+    return _quoted(str(value))

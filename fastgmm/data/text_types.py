@@ -1,0 +1,141 @@
+"""Types of columns of text: the narrowest that hold all of their cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastgmm.data.arrow_columns import import_pyarrow
+from fastgmm.data.errors import DataError
+
+
+def first_type(name: str, *, guessed: bool) -> Any:
+    """Return the type to begin with for a column.
+
+    Parameters
+    ----------
+    name : str
+        What its first cells look like, as Arrow calls it.
+    guessed : bool
+        Whether this is all that can be known; otherwise all cells are looked at.
+
+    Returns
+    -------
+    pyarrow.DataType
+        That type; text for one that is not looked for. Numbers that are looked at begin as
+        integers, as Arrow calls long ones floats.
+    """
+    pyarrow = import_pyarrow("reading CSV")
+    if name == "double" and not guessed:
+        return pyarrow.int64()
+    types = [pyarrow.null(), pyarrow.bool_(), pyarrow.date32(), *_numbers(), *_times()]
+    return next((each for each in types if str(each) == name), pyarrow.string())
+
+
+def wide_enough(kind: Any, cells: Any) -> Any:
+    """Return the narrowest type from one on that holds cells.
+
+    Parameters
+    ----------
+    kind : pyarrow.DataType
+        The type that held the cells before these.
+    cells : pyarrow.Array of str
+        The next cells.
+
+    Returns
+    -------
+    pyarrow.DataType
+        That type, or one that holds what it holds and more. Text holds everything; integers that
+        are too long for a type of integers are text, too, as float64 would round them.
+    """
+    pyarrow = import_pyarrow("reading CSV")
+    wider = [kind, *_numbers()] if pyarrow.types.is_null(kind) else [kind]
+    for types in (_numbers(), _times()):
+        if kind in types:
+            wider = types[types.index(kind) :]
+    for each in wider:
+        if each == pyarrow.float64() and kind != each and _are_integers(cells):
+            continue
+        try:
+            _as_type(cells, each)
+        except pyarrow.ArrowInvalid:  # Arrow's answer to whether all cells are of a type
+            continue
+        return each
+    return pyarrow.string()
+
+
+def with_type(origin: str, name: str, cells: Any, kind: Any) -> Any:
+    """Return cells in a type.
+
+    Parameters
+    ----------
+    origin : str
+        What they are from, as messages name it.
+    name : str
+        Their column.
+    cells : pyarrow.Array of str
+        The cells.
+    kind : pyarrow.DataType
+        The type.
+
+    Returns
+    -------
+    pyarrow.Array
+        The cells, null where nothing is unless the type is text.
+
+    Raises
+    ------
+    DataError
+        If a cell is something else, as may be where rows can be read only once.
+    """
+    pyarrow = import_pyarrow("reading CSV")
+    try:
+        return _as_type(cells, kind)
+    except pyarrow.ArrowInvalid as error:
+        raise DataError(
+            f"{origin}: column {name!r} begins as {kind} and goes on otherwise ({error}): give a "
+            "file, which is looked through first, or write .csv"
+        ) from error
+
+
+def _numbers() -> list[Any]:
+    """Return the types of numbers, from narrow to wide."""
+    pyarrow = import_pyarrow("reading CSV")
+    return [pyarrow.int64(), pyarrow.uint64(), pyarrow.float64()]
+
+
+def _times() -> list[Any]:
+    """Return the types of times without a zone, from narrow to wide."""
+    pyarrow = import_pyarrow("reading CSV")
+    return [pyarrow.timestamp("s"), pyarrow.timestamp("ns")]
+
+
+def _as_type(cells: Any, kind: Any) -> Any:
+    """Return cells in a type, or let Arrow raise its error."""
+    pyarrow = import_pyarrow("reading CSV")
+    if pyarrow.types.is_string(kind):
+        return cells
+    present = _present(cells)
+    if not pyarrow.types.is_null(kind):
+        return present.cast(kind)
+    if present.null_count < len(present):
+        raise pyarrow.ArrowInvalid("a cell is not empty")
+    return pyarrow.nulls(len(present))
+
+
+def _present(cells: Any) -> Any:
+    """Return cells without the spaces around them, null where they are empty or spell it."""
+    pyarrow = import_pyarrow("reading CSV")
+    from pyarrow import compute, csv
+
+    trimmed = compute.utf8_trim_whitespace(cells)
+    missing = pyarrow.array(csv.ConvertOptions().null_values)
+    nothing = pyarrow.scalar(None, pyarrow.string())
+    return compute.if_else(compute.is_in(trimmed, value_set=missing), nothing, trimmed)
+
+
+def _are_integers(cells: Any) -> bool:
+    """Say whether all cells are integers of any length, or missing."""
+    from pyarrow import compute
+
+    matches = compute.match_substring_regex(_present(cells), r"^[+-]?[0-9]+$")
+    return compute.all(matches).as_py() is not False
