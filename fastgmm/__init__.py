@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastgmm import distances, plotting
     from fastgmm.data.errors import DataError, RoundedDataWarning, SkippedDataWarning
     from fastgmm.data.opening import open_data
     from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
@@ -53,11 +54,13 @@ __all__ = [
     "__version__",
     "bootstrap_likelihood_ratio_test",
     "bootstrap_parameters",
+    "distances",
     "fisher_vectors",
     "load",
     "match_components",
     "merge_components",
     "open_data",
+    "plotting",
     "reorder_components",
     "segment_image",
 ]
@@ -90,6 +93,8 @@ _HOMES = {
     "segment_image": "fastgmm.segmentation",
 }
 
+_MODULES = ("distances", "plotting")
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
@@ -100,6 +105,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         value = getattr(import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        from importlib import import_module
+
+        value = import_module(f"fastgmm.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

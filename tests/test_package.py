@@ -24,6 +24,13 @@ def test_everything_public_is_there():
         assert getattr(fastgmm, name) is not None
 
 
+@pytest.mark.parametrize("name", ["distances", "plotting"])
+def test_public_modules_are_there_after_the_import(name):
+    assert run(f"import fastgmm; print(fastgmm.{name}.__name__)") == f"fastgmm.{name}\n"
+    light = "import sys, fastgmm; print('numpy' in sys.modules)"
+    assert run(light) == "False\n"
+
+
 def test_the_version_is_that_of_the_installed_package():
     assert fastgmm.__version__ == importlib.metadata.version("fastgmm")
 

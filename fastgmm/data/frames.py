@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from fastgmm.data.exactness import check_no_times, reaches_rounding, warn_of_rou
 from fastgmm.data.selection import SelectedColumns, Selection, check_label_column
 from fastgmm.data.source import sum_of_weights
 from fastgmm.data.table_file import Column, common_dtype
+from fastgmm.data.vector_columns import matrix_of_lists, part_names, width_of
 
 _ORIGIN = "the data frame"
 
@@ -77,34 +79,30 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColu
     if isinstance(wrapped, narwhals.LazyFrame):
         raise ValueError(f"{origin} is lazy and has no rows yet: give what its collect() returns")
     named = all(isinstance(name, str) for name in wrapped.columns)
-    series = {str(each.name): each for each in wrapped.iter_columns()}
     index = _index_columns(origin, frame, wrapped.columns)
+    columns, parts = _columns(origin, wrapped)
+    selection = selection.with_parts(parts)
     anything = [
-        Column(name, str(each.dtype), None, ROW_INDEX if name in index else "")
-        for name, each in series.items()
+        Column(name, each.kind, None, ROW_INDEX if name in index else "")
+        for name, each in columns.items()
     ]
     features = selection.features(origin, anything, named)
-    columns = {name: _numbers(series[name]) for name in features}
-    dtype = common_dtype(
-        origin,
-        [
-            Column(name, str(series[name].dtype), None if column is None else column.dtype)
-            for name, column in columns.items()
-        ],
-    )
-    weights = None
+    found = {name: columns[name].numbers() for name in (*features, *selection.apart)}
+    typed = {
+        name: Column(name, columns[name].kind, None if values is None else values.dtype)
+        for name, values in found.items()
+    }
+    dtype = common_dtype(origin, [typed[name] for name in features])
+    weights = labels = None
     if (weight := selection.weight_column) is not None:
-        weights = _numbers(series[weight])
-        found = None if weights is None else weights.dtype
-        common_dtype(origin, [Column(weight, str(series[weight].dtype), found)])
-    labels = None
+        common_dtype(origin, [typed[weight]])
+        weights = found[weight]
     if (label := selection.label_column) is not None:
-        labels = _numbers(series[label])
-        found = None if labels is None else labels.dtype
-        check_label_column(origin, Column(label, str(series[label].dtype), found))
-    values = [column for column in columns.values() if column is not None]
+        check_label_column(origin, typed[label])
+        labels = found[label]
+    values = [column for name in features if (column := found[name]) is not None]
     unused = selection.unused(anything, features)
-    integers = frozenset(j for j, name in enumerate(features) if series[name].dtype.is_integer())
+    integers = frozenset(j for j, name in enumerate(features) if columns[name].is_integer)
     own = features if named else None
     return SelectedColumns(own, values, weights, dtype, labels, unused, integers)
 
@@ -254,21 +252,80 @@ def _owner(array: npt.NDArray[Any]) -> Any:
     return array
 
 
+class _FrameColumn(NamedTuple):
+    """A column of a frame, or one place of a column of lists."""
+
+    kind: str
+    is_integer: bool
+    numbers: Callable[[], npt.NDArray[Any] | None]
+
+
+def _columns(origin: str, frame: Any) -> tuple[dict[str, _FrameColumn], dict[str, tuple[str, ...]]]:
+    """Return the columns of a frame by name, and the names of the parts of those of lists."""
+    columns: dict[str, _FrameColumn] = {}
+    parts: dict[str, tuple[str, ...]] = {}
+    plain = Counter(str(name) for name in frame.columns)
+    for series in frame.iter_columns():
+        # A name 1 and a name "1" are two.
+        name = str(series.name) if plain[str(series.name)] == 1 else repr(series.name)
+        dtype = series.dtype
+        if (width := _width(series)) is not None:
+            where = f"the column {name!r} of {origin}"
+            matrix = _matrix(where, series, width)
+            parts[name] = part_names(name, width)
+            for i, part in enumerate(parts[name]):
+                columns[part] = _FrameColumn(str(dtype), False, partial(_place, matrix, i))
+            continue
+        kind = str(dtype)
+        if kind == "Unknown":
+            kind = str(getattr(series.to_native(), "dtype", kind))
+        columns[name] = _FrameColumn(kind, dtype.is_integer(), partial(_numbers, series))
+    return columns, parts
+
+
+def _width(series: Any) -> int | None:
+    """Return how many numbers the lists of a column have; None if it holds no lists of numbers."""
+    import narwhals
+
+    if series.dtype not in (narwhals.List, narwhals.Array, narwhals.Object):
+        return None
+    return width_of(series.drop_nulls().head(1).to_numpy())
+
+
+def _matrix(where: str, series: Any, width: int) -> Callable[[], npt.NDArray[Any]]:
+    """Return what returns the lists of a column as a matrix, which it makes once."""
+    return cache(lambda: matrix_of_lists(where, series.to_numpy(), width))
+
+
+def _place(matrix: Callable[[], npt.NDArray[Any]], i: int) -> npt.NDArray[Any]:
+    column: npt.NDArray[Any] = matrix()[:, i]
+    return column
+
+
 def _numbers(series: Any) -> npt.NDArray[Any] | None:
     """Return a column as numbers, NaN where nothing is; None if it holds other things."""
     import narwhals
 
-    if series.dtype.is_numeric():
+    dtype = series.dtype
+    if dtype in (narwhals.Int128, narwhals.UInt128):  # which NumPy does not have
+        series = series.cast(narwhals.Float64)
+    if dtype.is_numeric():
         values: npt.NDArray[Any] = series.to_numpy()
         return values.astype(np.float64) if values.dtype.kind == "O" else values
-    if series.dtype == narwhals.Boolean:
+    if dtype == narwhals.Unknown:
+        values = np.asarray(series.to_native())
+        if values.dtype.kind in "biuf":
+            return values
+    if dtype == narwhals.Boolean:
         if not series.null_count():
             return np.asarray(series.to_numpy(), dtype=bool)
-    elif series.null_count() < len(series) and series.dtype != narwhals.Object:
+    elif series.null_count() < len(series) and dtype not in (narwhals.Object, narwhals.Categorical):
         return None
     missing = np.asarray(series.is_null().to_numpy(), dtype=bool)
     numbers = np.full(len(series), np.nan)
     present = series.to_numpy()[~missing]
+    if any(isinstance(each, str) for each in present):
+        return None
     try:
         check_no_times(series.name, present)
         numbers[~missing] = present.astype(np.float64)

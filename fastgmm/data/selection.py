@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from fastgmm.data.table_file import (
     common_dtype,
     unnamed_columns,
 )
+from fastgmm.data.vector_columns import with_parts
 
 
 class SelectedColumns(NamedTuple):
@@ -96,6 +97,25 @@ class Selection:
             Names.
         """
         return self.columns_if_named if self.columns is None and named else self.columns
+
+    def with_parts(self, parts: Mapping[str, Sequence[str]]) -> Selection:
+        """Return the same with the features that columns of lists become in their place.
+
+        Parameters
+        ----------
+        parts : mapping of str to sequence of str
+            The names of the features of each column of lists.
+
+        Returns
+        -------
+        Selection
+            What is wanted.
+        """
+        return replace(
+            self,
+            columns=with_parts(self.columns, parts),
+            columns_if_named=with_parts(self.columns_if_named, parts),
+        )
 
     def features(self, origin: str, columns: Sequence[Column], named: bool) -> tuple[str, ...]:
         """Return the columns to use as features.

@@ -362,19 +362,13 @@ def _check_frame(
     weight_column = sample_weight if isinstance(sample_weight, str) else None
     source = open_data(X, weight_column=weight_column, label_column=label_column, missing=missing)
     assert isinstance(source, ArraySource)  # a frame is in memory
-    features = narwhals.from_native(known_to_narwhals(X))
+    header = source.X
     if source.feature_names is not None:
-        features = features.select(*source.feature_names)
-    else:
-        apart = [name for name in (weight_column, label_column) if name is not None]
-        features = features.drop(*apart)
+        backend = narwhals.from_native(known_to_narwhals(X)).implementation
+        columns: dict[str, list[float]] = {name: [] for name in source.feature_names}
+        header = narwhals.from_dict(columns, backend=backend).to_native()
     with config_context(array_api_dispatch=False):
-        validate_data(
-            estimator,
-            narwhals.to_native(features),
-            reset=reset,
-            skip_check_array=True,
-        )
+        validate_data(estimator, header, reset=reset, skip_check_array=True)
         check_array(
             source.X,
             dtype=None,

@@ -297,11 +297,14 @@ def _read_array(content: bytes, name: str, path: Path) -> npt.NDArray[Any]:
 
 
 def _not_numbers(name: str, array: npt.NDArray[Any]) -> str | None:
-    """Return what is not a number in an array; minus infinity is the logarithm of a weight 0."""
+    """Return what is not a number in an array.
+
+    Minus infinity is the logarithm of a weight 0, and the level that rejects no row.
+    """
     if array.dtype.kind != "f":
         return None
     sound = np.isfinite(array)
-    if name.endswith("log_weights"):
+    if name.endswith(("log_weights", "reject_below_")):
         sound |= array == -np.inf
     return None if sound.all() else f"array {name!r} holds {array[~sound][0]}"
 

@@ -8,10 +8,13 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from fastgmm import GaussianMixture, KMeans
 from fastgmm.data.array import ArraySource
 from fastgmm.data.errors import DataError
 from fastgmm.data.opening import open_data
 from tests.written_data import all_rows
+
+nan = np.nan
 
 
 def series(values, **options):
@@ -80,7 +83,7 @@ def test_other_things_than_numbers_are_all_named():
             "kind": ["text"],
             "class": pd.Categorical(["u"]),
             "when": pd.to_datetime(["2020-01-01"]),
-            "object": pd.Series([[1]], dtype=object),
+            "object": pd.Series([{}], dtype=object),
         }
     )
     with pytest.raises(
@@ -152,3 +155,162 @@ def test_frames_without_rows_or_columns():
         open_data(pd.DataFrame({"a": []}))
     with pytest.raises(DataError, match="the data frame has no columns to use as features"):
         open_data(pd.DataFrame())
+
+
+OTHER_NUMBERS = {
+    "big-endian": pd.DataFrame({"a": np.array([1.5, 2.0], ">f8")}),
+    "big-endian integers": pd.DataFrame({"a": np.array([1, 2], ">i2")}),
+    "long double": pd.DataFrame({"a": np.array([1.5, 2.0], np.longdouble)}),
+    "half": pd.DataFrame({"a": np.array([1.5, 2.0], np.float16)}),
+    "sparse": pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 1.5])}),
+    "sparse integers": pd.DataFrame({"a": pd.arrays.SparseArray([0, 1])}),
+    "categories": pd.DataFrame({"a": pd.Series([1.5, None], dtype="category")}),
+    "pandas dictionary": pd.DataFrame(
+        {"a": pd.Series([1.5, None], dtype=pd.ArrowDtype(pa.dictionary(pa.int32(), pa.float64())))}
+    ),
+    "Arrow dictionary": pa.table({"a": pa.array([1.5, None, 2.0]).dictionary_encode()}),
+    "polars Int128": pl.DataFrame({"a": pl.Series([1, None], dtype=pl.Int128)}),
+    "polars UInt128": pl.DataFrame({"a": pl.Series([1, 2], dtype=pl.UInt128)}),
+    "polars Decimal": pl.DataFrame({"a": [Decimal("1.5"), None]}),
+    "polars Float16": pl.DataFrame({"a": pl.Series([1.5, 2.0], dtype=pl.Float16)}),
+    "Arrow decimal": pa.table({"a": pa.array([Decimal("1.5"), None])}),
+    "pandas decimal": pd.DataFrame(
+        {"a": pd.Series([Decimal("1.5"), None], dtype=pd.ArrowDtype(pa.decimal128(5, 2)))}
+    ),
+    "decimal objects": pd.DataFrame({"a": [Decimal("1.5"), Decimal(2)]}),
+    "Arrow half": pa.table({"a": pa.array(np.array([1.5, 2.0], np.float16))}),
+    "pandas half": pd.DataFrame({"a": pd.Series([1.5, 2.0], dtype=pd.ArrowDtype(pa.float16()))}),
+    "nullable": pd.DataFrame({"a": pd.Series([1.5, None], dtype="Float64")}),
+    "nullable bool": pd.DataFrame({"a": pd.Series([True, None], dtype="boolean")}),
+    "Arrow bool": pd.DataFrame({"a": pd.Series([True, None], dtype=pd.ArrowDtype(pa.bool_()))}),
+}
+VALUES = {
+    "big-endian integers": [1.0, 2.0],
+    "sparse": [0.0, 1.5],
+    "sparse integers": [0.0, 1.0],
+    "Arrow dictionary": [1.5, nan, 2.0],
+    "polars Int128": [1.0, nan],
+    "polars UInt128": [1.0, 2.0],
+    "nullable bool": [1.0, nan],
+    "Arrow bool": [1.0, nan],
+}
+LACKING = {
+    "categories",
+    "pandas dictionary",
+    "polars Decimal",
+    "Arrow decimal",
+    "pandas decimal",
+    "nullable",
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_NUMBERS)
+def test_whatever_holds_numbers_is_read(kind):
+    expected = VALUES.get(kind, [1.5, nan if kind in LACKING else 2.0])
+    source = open_data(OTHER_NUMBERS[kind], missing="model")
+    np.testing.assert_array_equal(source.X[:, 0], expected)
+    assert source.dtype == np.float64
+    batches = open_data(iter([OTHER_NUMBERS[kind]]), missing="model")
+    np.testing.assert_array_equal(next(iter(batches.blocks())).X[:, 0], expected)
+
+
+def test_single_precision_of_either_byte_order():
+    frame = pd.DataFrame({"a": np.array([1.5, 2.0], ">f4"), "b": np.array([1.0, 2.0], "f4")})
+    assert open_data(frame).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (pd.Series(["1", "2"], dtype="category"), "Categorical"),
+        (pd.Series(["1", 2.0], dtype=object), "Object"),
+        (np.array([1j, 2.0]), "complex128"),
+        (pd.Series([["a"], ["b"]]), "Object"),
+    ],
+)
+def test_what_holds_other_things_is_named(column, kind):
+    with pytest.raises(DataError, match=rf"real numbers in the columns 'a' \({kind}\): leave"):
+        open_data(pd.DataFrame({"a": column}))
+
+
+def test_names_that_differ_only_in_kind_are_two():
+    frame = pd.DataFrame([[1.0, 2.0], [3.0, 5.0], [4.0, 4.0]], columns=[1, "1"])
+    source = open_data(frame)
+    np.testing.assert_array_equal(source.X, frame.to_numpy())
+    assert source.feature_names is None
+    assert open_data(frame, columns=["'1'"]).X[:, 0].tolist() == [2.0, 5.0, 4.0]
+    for estimator in (GaussianMixture(), KMeans(1)):
+        assert estimator.fit(frame).n_features_in_ == 2
+        assert len(estimator.predict(frame)) == 3
+
+
+VECTORS = np.random.default_rng(0).normal(size=(20, 3))
+
+
+def vectors(kind, values=VECTORS):
+    rows = [each.tolist() if isinstance(each, np.ndarray) else each for each in values]
+    extra = np.arange(float(len(rows)))
+    if kind == "lists":
+        return pd.DataFrame({"emb": pd.Series(rows, dtype=object), "x": extra})
+    if kind == "arrays":
+        arrays = [None if each is None else np.array(each) for each in rows]
+        return pd.DataFrame({"emb": pd.Series(arrays, dtype=object), "x": extra})
+    if kind == "polars List":
+        return pl.DataFrame({"emb": rows, "x": extra})
+    if kind == "polars Array":
+        return pl.DataFrame({"emb": pl.Series(rows, dtype=pl.Array(pl.Float64, 3)), "x": extra})
+    if kind == "ArrowDtype":
+        dtype = pd.ArrowDtype(pa.list_(pa.float64()))
+        return pd.DataFrame({"emb": pd.Series(rows, dtype=dtype), "x": extra})
+    lists = pa.list_(pa.float64(), *([3] if kind == "Arrow fixed" else []))
+    return pa.table({"emb": pa.array(rows, lists), "x": extra})
+
+
+VECTOR_KINDS = [
+    "lists",
+    "arrays",
+    "polars List",
+    "polars Array",
+    "ArrowDtype",
+    "Arrow",
+    "Arrow fixed",
+]
+
+
+@pytest.mark.parametrize("kind", VECTOR_KINDS)
+def test_columns_of_lists_are_a_feature_for_each_place(kind):
+    frame = vectors(kind)
+    names = ("emb[0]", "emb[1]", "emb[2]", "x")
+    source = open_data(frame)
+    assert source.feature_names == names
+    np.testing.assert_array_equal(source.X, np.column_stack([VECTORS, np.arange(20.0)]))
+    chosen = open_data(frame, columns=["x", "emb"])
+    assert chosen.feature_names == ("x", "emb[0]", "emb[1]", "emb[2]")
+    np.testing.assert_array_equal(open_data(frame, columns=["emb[1]"]).X[:, 0], VECTORS[:, 1])
+    weighted = open_data(frame, weight_column="x")
+    assert weighted.feature_names == names[:3]
+    mixture = GaussianMixture().fit(frame)
+    assert mixture.feature_names_in_.tolist() == list(names)
+    np.testing.assert_array_equal(mixture.predict(frame), np.zeros(20))
+    batches = open_data(iter([frame, frame]))
+    assert batches.feature_names == names
+    assert sum(len(each.X) for each in batches.blocks()) == 40
+
+
+@pytest.mark.parametrize("kind", VECTOR_KINDS)
+@pytest.mark.parametrize(
+    ("last", "found"), [([1.0], "one of length 1"), (None, "no list"), ([], "one of length 0")]
+)
+def test_lists_that_differ_in_length_are_named(kind, last, found):
+    if kind in ("polars Array", "Arrow fixed"):
+        return
+    frame = vectors(kind, [*VECTORS, last])
+    words = "column 'emb' of the data frame should hold a list of 3 numbers in each row, but has "
+    with pytest.raises(DataError, match=f"{words}{found} in row 20, counted from 0: leave such"):
+        open_data(frame)
+    assert open_data(frame, columns=["x"]).n_samples == 21
+
+
+def test_lists_of_single_precision():
+    frame = pd.DataFrame({"emb": list(VECTORS.astype(np.float32))})
+    assert open_data(frame).dtype == np.float32

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
@@ -74,3 +75,17 @@ def test_parts_that_do_not_belong_together_are_told(tmp_path, change, words):
     persistence.save(str(path), stored.model_class, {**stored.values, **change}, stored.arrays)
     with pytest.raises(ModelFileError, match=words):
         load(path)
+
+
+def test_levels_of_classes_without_weight(tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 2)) + np.repeat([0.0, 5.0, -5.0], 20)[:, None]
+    y = np.repeat([0, 1, 2], 20)
+    weights = (y != 1).astype(float)
+    classifier = GaussianMixtureClassifier(reject_below=0.05, covariance_type="VVV")
+    learnt = clone(classifier).partial_fit(X[y != 1], y[y != 1], classes=[0, 1, 2])
+    for each in (classifier.fit(X, y, weights), learnt):
+        assert each.reject_below_[1] == -np.inf
+        each.save(tmp_path / "c.fgm")
+        loaded = load(tmp_path / "c.fgm")
+        np.testing.assert_array_equal(loaded.reject_below_, each.reject_below_)
+        np.testing.assert_array_equal(loaded.predict(X), each.predict(X))
