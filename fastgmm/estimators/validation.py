@@ -362,11 +362,13 @@ def _check_frame(
     weight_column = sample_weight if isinstance(sample_weight, str) else None
     source = open_data(X, weight_column=weight_column, label_column=label_column, missing=missing)
     assert isinstance(source, ArraySource)  # a frame is in memory
+    frame = narwhals.from_native(known_to_narwhals(X))
     header = source.X
     if source.feature_names is not None:
-        backend = narwhals.from_native(known_to_narwhals(X)).implementation
         columns: dict[str, list[float]] = {name: [] for name in source.feature_names}
-        header = narwhals.from_dict(columns, backend=backend).to_native()
+        header = narwhals.from_dict(columns, backend=frame.implementation).to_native()
+    elif any(isinstance(name, str) for name in frame.columns):
+        header = frame.to_native()  # scikit-learn refuses names of several kinds
     with config_context(array_api_dispatch=False):
         validate_data(estimator, header, reset=reset, skip_check_array=True)
         check_array(
