@@ -10,6 +10,7 @@ from pyarrow import csv, parquet
 from sklearn.datasets import load_iris
 
 import fastgmm
+from fastgmm.data.images import read_image
 from tests.cli_process import in_here, in_process, succeed
 
 COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -362,6 +363,44 @@ def test_segment_in_another_space_with_all_that_can_be_written(folder):
     text = succeed(*arguments, cwd=folder)
     assert f"psnr          {expected.psnr():.2f} dB" in text
     assert f"palette.png, {document['palette_bytes']:,} bytes" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "low", "high"),
+    [
+        ("in.tif", "out.tif", np.int32(-3000), np.int32(90000)),
+        ("in.tif", "out.tif", np.float32(0.25), np.float32(0.75)),
+        ("in.tif", "out.tif", np.float32(1e6), np.float32(1e6 + 4)),
+        ("in.pgm", "out.png", np.uint16(300), np.uint16(40000)),
+        ("in.png", "out.pgm", np.uint16(3), np.uint16(7)),
+        ("in.png", "out.bmp", np.uint16(3000), np.uint16(40000)),
+        ("in.tif", "out.png", np.int32(0), np.int32(4095)),
+    ],
+)
+def test_segment_of_more_than_eight_bits(folder, name, output, low, high):
+    levels = np.full((20, 30), low)
+    levels[:, 10:] = high
+    Image.fromarray(levels).save(folder / name)
+    options = ("-k", 2, "--random-state", 0, "-o", output, "--json", "--side-by-side", "both.png")
+    if low < 0 or high > 65535:
+        options = options[:-2]
+    document = json.loads(succeed("segment", name, *options, cwd=folder, run=in_process))
+    np.testing.assert_allclose(np.sort(np.ravel(document["colours"])), [low, high], rtol=1e-6)
+    painted = read_image(folder / output)
+    if output == "out.bmp":
+        levels = np.rint(levels / 257).astype(np.uint8)
+    assert painted.dtype == (np.uint16 if output == "out.png" else levels.dtype)
+    np.testing.assert_allclose(painted, levels, rtol=1e-6)
+
+
+def test_segment_of_levels_that_the_output_cannot_hold(folder):
+    Image.fromarray(np.array([[-5, 9], [4, 3]], np.int32)).save(folder / "in.tif")
+    process = in_process("segment", "in.tif", "-k", 2, "-o", "out.png", cwd=folder)
+    assert process.returncode == 2
+    assert "does not hold levels from -5 to 9: write a .tif" in process.stderr
+    Image.fromarray(np.array([[np.nan, 9], [4, 3]], np.float32)).save(folder / "in.tif")
+    process = in_process("segment", "in.tif", "-k", 2, "-o", "out.tif", cwd=folder)
+    assert "'in.tif' has pixels that are no numbers or infinite" in process.stderr
 
 
 def test_warmup(folder):

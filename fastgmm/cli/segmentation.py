@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 import typer
 
 from fastgmm.cli import options
@@ -83,7 +85,13 @@ def segment(
     quiet: options.Quiet = False,
 ) -> int:
     """Paint each pixel of a picture in the mean colour of its component."""
-    from fastgmm.data.images import check_indexed_image, image_format, read_image, write_image
+    from fastgmm.data.images import (
+        check_indexed_image,
+        image_format,
+        read_image,
+        writable_levels,
+        write_image,
+    )
 
     pictures = [path for path in (output, side_by_side) if path is not None]
     formats = {image_format(path): path for path in pictures}
@@ -108,6 +116,8 @@ def segment(
             f"{str(image)!r} has {height * width} pixels, too few for {n_components} components: "
             "choose a smaller -k"
         )
+    for path in pictures:
+        writable_levels(path, pixels)
     # Loaded only now, so that mistakes are told at once.
     from fastgmm import segment_image
     from fastgmm.cli.watched_fit import fit_watched, status_of_fit
@@ -117,8 +127,9 @@ def segment(
     def fit(mixture: GaussianMixture, rows: Source) -> None:
         fit_watched(mixture, rows, interruption, quiet=quiet)
 
+    scale = _Scale.of(str(image), pixels)
     segmentation = segment_image(
-        pixels,
+        scale.from_zero_to_one(pixels),
         n_components,
         colour_space=colour_space,
         spatial_weight=spatial_weight,
@@ -132,9 +143,10 @@ def segment(
         random_state=random_state,
         n_jobs=n_jobs,
     )
-    write_image(output, segmentation.image)
+    painted = scale.levels(segmentation.image)
+    write_image(output, painted)
     if side_by_side is not None:
-        write_image(side_by_side, segmentation.side_by_side())
+        write_image(side_by_side, np.concatenate([pixels, painted], axis=1))
     n_bytes = None if palette is None else segmentation.save_indexed(palette)
     if model is not None:
         segmentation.model.save(model)
@@ -145,8 +157,53 @@ def segment(
         "palette_bytes": n_bytes,
         "model": model,
     }
-    _summarise(image, segmentation, written, colour_space, spatial_weight, interruption, as_json)
+    colors = scale.levels(segmentation.palette)
+    _summarise(
+        image, segmentation, colors, written, colour_space, spatial_weight, interruption, as_json
+    )
     return status_of_fit(interruption, f"the picture so far is in {str(output)!r}")
+
+
+class _Scale(NamedTuple):
+    """How levels of an image are brought to 0 to 1 and back.
+
+    Attributes
+    ----------
+    low, high : float
+        The levels that become 0 and 1.
+    dtype : dtype
+        Type of the levels.
+    """
+
+    low: float
+    high: float
+    dtype: Any
+
+    @classmethod
+    def of(cls, name: str, pixels: Any) -> _Scale:
+        """Return the scale of an image: its own range where its type sets none."""
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (-math.inf < low and high < math.inf):
+            raise ValueError(
+                f"{name!r} has pixels that are no numbers or infinite: replace their levels"
+            )
+        is_unit = pixels.dtype.kind == "f" and low >= 0.0 and high <= 1.0
+        if is_unit or pixels.dtype.itemsize < 4:
+            return cls(0.0, 1.0, None)
+        return cls(low, high if high > low else low + 1.0, pixels.dtype)
+
+    def from_zero_to_one(self, pixels: Any) -> Any:
+        """Return levels from 0 to 1; those of 8 and 16 bits as they are."""
+        if self.dtype is None:
+            return pixels
+        return (pixels.astype(float) - self.low) / (self.high - self.low)
+
+    def levels(self, image: Any) -> Any:
+        """Return the levels that an image from 0 to 1 stands for."""
+        if self.dtype is None:
+            return image
+        levels = image * (self.high - self.low) + self.low
+        return (levels.round() if self.dtype.kind in "iu" else levels).astype(self.dtype)
 
 
 def _check_different(paths: Sequence[Path]) -> None:
@@ -160,6 +217,7 @@ def _check_different(paths: Sequence[Path]) -> None:
 def _summarise(
     image: Path,
     segmentation: Segmentation,
+    colors: Any,
     written: dict[str, Any],
     colour_space: str,
     spatial_weight: float,
@@ -189,7 +247,7 @@ def _summarise(
                 "n_passes": info.n_passes,
                 "seconds": info.seconds,
                 "weights": mixture.weights_,
-                "colours": segmentation.palette,
+                "colours": colors,
                 "psnr": psnr,
                 **written,
             }

@@ -1,4 +1,4 @@
-"""Pictures whose pixels are rows."""
+"""Images whose pixels are rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
-from fastgmm.data.images import pixel_count, read_image
+from fastgmm.data.images import image_header, read_image
 from fastgmm.data.table_file import (
     Column,
     Damage,
@@ -21,34 +21,38 @@ from fastgmm.data.table_file import (
 )
 
 _COLOURS = ("red", "green", "blue")
-_FULL = np.float32(255)
+_LARGEST = {np.dtype(np.uint8): np.float32(255), np.dtype(np.uint16): np.float32(65535)}
+"""White in the types whose levels are brought to 0 to 1."""
 
 
 class ImageFile(TableFile):
-    """A picture: a row for each pixel, line by line, with its colours from 0 to 1.
+    """An image: a row for each pixel, line by line, with its colors.
+
+    Levels of 8 and of 16 bits are brought to 0 to 1; others are as the file has them.
 
     Parameters
     ----------
     path : Path
-        The picture.
+        The image.
 
     Raises
     ------
     DataError
-        If it is no picture, or a damaged one.
+        If it is no image, or a damaged one.
     """
 
     kind = "image"
-    columns = tuple(Column(name, "float32", np.dtype(np.float32)) for name in _COLOURS)
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.origin = repr(str(path))
         self.stamp = FileStamp.of(path)
         try:
-            self.n_rows = pixel_count(path)
+            self.n_rows, levels = image_header(path)
         except ValueError as error:
             raise DataError(str(error)) from error
+        dtype = np.dtype(np.float32) if levels in _LARGEST else levels
+        self.columns = tuple(Column(name, str(dtype), dtype) for name in _COLOURS)
 
     def pieces(
         self,
@@ -63,9 +67,11 @@ class ImageFile(TableFile):
         except ValueError as error:
             damage.report(f"{self.origin} ({self.n_rows} rows)", error)
             return
-        pixels = image.reshape(-1, 3 if image.ndim == 3 else 1)
+        pixels = image.reshape(-1, 1 if image.ndim == 2 else 3)
         indices = column_numbers(self.columns, names)
         for first in range(0, len(pixels), n_rows):
-            part = pixels[first : first + n_rows].astype(np.float32) / _FULL
+            part = pixels[first : first + n_rows]
+            if image.dtype in _LARGEST:
+                part = part.astype(np.float32) / _LARGEST[image.dtype]
             colours = np.broadcast_to(part, (len(part), len(_COLOURS)))
             yield Piece(chosen_columns(colours, indices), first)

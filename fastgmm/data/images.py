@@ -1,11 +1,11 @@
-"""Pictures in files, through Pillow."""
+"""Images in files, through Pillow, and OpenCV where Pillow would cut their levels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,45 +15,89 @@ from fastgmm.extras import import_from_extra
 
 _MOST_INDEXED = 256
 
+_DEEP_FORMATS = ("PNG", "PPM", "TIFF")
+"""Formats that hold sixteen bits a channel."""
 
-def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[np.uint8]:
-    """Read a picture, the way up that its camera notes.
+_FORMATS_OF_SEVERAL = ("GIF", "PNG", "TIFF", "WEBP")
+"""Formats whose files may hold several images, of which none is a mere preview of the first."""
+
+_FORMATS_OF_BOUNDED_RATIO = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM")
+_MOST_PIXELS_OF_BYTE = 8 * 1032
+"""Pixels that a byte of these formats can stand for: pixels of one bit, and deflate."""
+
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _ORIENTATION = 258, 339, 0x0112
+"""Tags of TIFF and Exif."""
+
+_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+"""What to do with an image for each orientation that a camera may note."""
+
+
+class ImageHeader(NamedTuple):
+    """What an image says of itself before its pixels are read.
+
+    Attributes
+    ----------
+    n_pixels : int
+        Width times height.
+    dtype : dtype
+        Type of its levels, as `read_image` returns them.
+    """
+
+    n_pixels: int
+    dtype: np.dtype[Any]
+
+
+def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[Any]:
+    """Read an image, the way up that its camera notes.
 
     Parameters
     ----------
     path : str or Path
         A file in any of Pillow's formats.
     with_alpha : bool
-        Whether transparency is kept, as a last channel, of pictures that have any.
+        Whether transparency is kept, as a last channel, of images that have any.
 
     Returns
     -------
     ndarray of shape (height, width, 3) or (height, width)
-        Colours, or grey levels; with alpha, of shape (height, width, 4) or (height, width, 2).
-        Levels of sixteen bits are rounded to eight.
+        Colors, or gray levels; with alpha, of shape (height, width, 4) or (height, width, 2).
+        As the file has them: uint8, uint16, or for gray levels also int32, uint32 or float32.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ImportError
-        If Pillow is not installed.
+        If Pillow is not installed, or OpenCV is not and colors have sixteen bits a channel.
     ValueError
-        If it is no picture, or a damaged one.
+        If it is no image, a damaged one, or several in one file.
     """
     orientation = _import_pillow("ImageOps")
-    with _opened(expanded(path)) as opened:
+    path = expanded(path)
+    with _opened(path) as opened:
+        dtype = _level_type(opened)
+        if _is_deep_color(opened):
+            return _deep_color(path, opened, with_alpha=with_alpha)
         upright = orientation.exif_transpose(opened)
-        if upright.mode.startswith("I;16"):  # which Pillow's convert would cut off at 255
-            return np.rint(np.asarray(upright) / 257.0).astype(np.uint8)
-        grey = upright.mode in ("1", "L", "LA")
+        if dtype != np.uint8:  # of which Pillow's convert would cut off what is above 255
+            levels = np.asarray(upright)
+            return levels.view(dtype) if dtype == np.uint32 else levels.astype(dtype)
+        gray = upright.mode in ("1", "L", "LA")
         alpha = with_alpha and upright.has_transparency_data
-        mode = ("L" if grey else "RGB") + "A" * alpha
+        mode = ("L" if gray else "RGB") + "A" * alpha
         return np.asarray(upright.convert(mode))
 
 
-def pixel_count(path: str | Path) -> int:
-    """Return how many pixels a picture has, without reading them.
+def image_header(path: str | Path) -> ImageHeader:
+    """Return what an image says of itself, without reading its pixels.
 
     Parameters
     ----------
@@ -62,43 +106,99 @@ def pixel_count(path: str | Path) -> int:
 
     Returns
     -------
-    int
-        Width times height.
+    ImageHeader
+        Number of pixels and type of levels.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ImportError
-        If Pillow is not installed.
+        As `read_image`.
     ValueError
-        If it is no picture.
+        If it is no image, or several in one file.
     """
     with _opened(expanded(path)) as opened:
-        return int(opened.width) * int(opened.height)
+        if _is_deep_color(opened):
+            _import_opencv()
+        return ImageHeader(int(opened.width) * int(opened.height), _level_type(opened))
 
 
-def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
-    """Write a picture, all of it or nothing.
+def writable_levels(path: Path, image: NDArray[Any]) -> NDArray[Any]:
+    """Return an image in the type that a format holds, the nearest to its own.
+
+    Parameters
+    ----------
+    path : Path
+        The suffix says in which format.
+    image : ndarray
+        The image, as `read_image` returns it.
+
+    Returns
+    -------
+    ndarray
+        Its levels: as they are where the format holds them, else those of uint16, uint8 and floats
+        from 0 to 1 with fewer bits.
+
+    Raises
+    ------
+    ValueError
+        If the format has no such levels.
+    """
+    format_name = image_format(path)
+    if image.dtype == np.uint8:
+        return image
+    if format_name == "TIFF" and image.dtype != np.uint32:
+        return image
+    is_deep = format_name in _DEEP_FORMATS
+    if image.dtype == np.uint16:
+        return image if is_deep else np.rint(image / 257.0).astype(np.uint8)
+    low, high = image.min(), image.max()
+    if image.dtype.kind == "f" and low >= 0.0 and high <= 1.0:
+        dtype = np.uint16 if is_deep else np.uint8
+        return np.rint(image * float(np.iinfo(dtype).max)).astype(dtype)
+    if image.dtype.kind in "iu" and is_deep and low >= 0 and high <= np.iinfo(np.uint16).max:
+        return image.astype(np.uint16)
+    if format_name == "TIFF" and high <= np.iinfo(np.int32).max:
+        return image.astype(np.int32)
+    raise ValueError(
+        f"cannot write {str(path)!r}: its format does not hold levels from {low:g} to {high:g}: "
+        "write a .tif"
+    )
+
+
+def write_image(path: str | Path, image: NDArray[Any]) -> None:
+    """Write an image, all of it or nothing.
 
     Parameters
     ----------
     path : str or Path
         The suffix says in which of Pillow's formats.
     image : ndarray of shape (height, width, 3) or (height, width)
-        Colours, or grey levels; with alpha, a channel more.
+        Colors, or gray levels; with alpha, a channel more. As `read_image` returns it; written as
+        `writable_levels` has it.
 
     Raises
     ------
     ImportError
-        If Pillow is not installed.
+        If Pillow is not installed, or OpenCV is not and colors have sixteen bits a channel.
     ValueError
-        If Pillow knows no format of that suffix.
+        If Pillow knows no format of that suffix, or it does not hold such levels.
     """
     path = Path(path)
     format_name = image_format(path)
+    levels = writable_levels(path, image)
+    if levels.dtype == np.uint8 or levels.ndim == 2:
+        picture = _import_pillow("Image").fromarray(levels)
+        with atomic_file(path) as file:
+            picture.save(file, format=format_name)
+        return
+    opencv = _import_opencv()
+    if levels.shape[2] < 3:
+        levels = levels[..., [0, 0, 0, 1][: 2 + levels.shape[2]]]
+    content = opencv.imencode(f".{format_name.lower()}", _reversed_colors(levels))[1]
     with atomic_file(path) as file:
-        _import_pillow("Image").fromarray(image).save(file, format=format_name)
+        file.write(content.tobytes())
 
 
 def write_indexed_image(
@@ -210,15 +310,99 @@ def image_format(path: Path) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open a picture, and say of all that goes wrong with it which it was."""
+    """Open an image, and say of all that goes wrong with it which it was."""
     pillow = _import_pillow("Image")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
         with pillow.open(path) as opened:
+            _check_header(opened, path.stat().st_size)
             yield opened
-    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
-        raise ValueError(f"cannot read {str(path)!r} as an image: {error}") from error
+    except ImportError:
+        raise
+    except Exception as error:  # of a damaged image Pillow raises anything
+        reason = str(error) or type(error).__name__
+        if isinstance(error, pillow.DecompressionBombError):
+            reason += ": if you trust it, set PIL.Image.MAX_IMAGE_PIXELS to more pixels"
+        if isinstance(error, MemoryError):
+            reason = "its pixels do not fit in memory: make it smaller"
+        raise ValueError(f"cannot read {str(path)!r} as an image: {reason}") from error
+
+
+def _check_header(opened: Any, size: int) -> None:
+    """Raise if an image is several, or claims more pixels than its bytes can stand for."""
+    n_frames = getattr(opened, "n_frames", 1) if opened.format in _FORMATS_OF_SEVERAL else 1
+    if n_frames > 1:
+        raise ValueError(f"it holds {n_frames} images: save each in a file of its own")
+    n_pixels = opened.width * opened.height
+    if opened.format in _FORMATS_OF_BOUNDED_RATIO and n_pixels > _MOST_PIXELS_OF_BYTE * size:
+        raise ValueError(
+            f"it claims {opened.width} x {opened.height} pixels, for which {size} bytes are too "
+            "few: it is cut short or damaged"
+        )
+
+
+def _level_type(opened: Any) -> np.dtype[Any]:
+    """Return the type of an image's levels."""
+    if _is_deep_color(opened) or opened.mode.startswith("I;16"):
+        return np.dtype(np.uint16)
+    if opened.mode == "F":
+        return np.dtype(np.float32)
+    if opened.mode != "I":
+        return np.dtype(np.uint8)
+    if opened.format in ("PPM", "PNG"):  # Pillow brings their levels to sixteen bits
+        return np.dtype(np.uint16)
+    tags = getattr(opened, "tag_v2", {})
+    is_unsigned = tags.get(_BITS_PER_SAMPLE) == (32,) and tags.get(_SAMPLE_FORMAT, (1,)) == (1,)
+    return np.dtype(np.uint32 if is_unsigned else np.int32)
+
+
+def _is_deep_color(opened: Any) -> bool:
+    """Say whether Pillow would cut the levels of colors to eight bits."""
+    if opened.mode not in ("RGB", "RGBA"):
+        return False
+    if opened.format == "TIFF":
+        return bool(max(opened.tag_v2.get(_BITS_PER_SAMPLE, (8,))) > 8)
+    if opened.format == "PNG":
+        return any(";16" in str(tile[3]) for tile in opened.tile)
+    return opened.format == "PPM" and _largest_level(opened) > 255
+
+
+def _largest_level(opened: Any) -> int:
+    """Return the level of a PPM's white."""
+    arguments = opened.tile[0][3]
+    return 255 if isinstance(arguments, str) else int(arguments[-1])
+
+
+def _deep_color(path: Path, opened: Any, *, with_alpha: bool) -> NDArray[Any]:
+    """Return colors of more than eight bits a channel."""
+    opencv = _import_opencv()
+    has_alpha = with_alpha and opened.has_transparency_data
+    orientation = 1 if opened.format == "TIFF" else opened.getexif().get(_ORIENTATION, 1)
+    largest = _largest_level(opened) if opened.format == "PPM" else 65535
+    opened.load()  # Pillow notices damage that OpenCV passes over
+    # Of text, OpenCV wants the last line to end.
+    content = np.frombuffer(path.read_bytes() + b"\n", np.uint8)
+    levels = opencv.imdecode(content, opencv.IMREAD_UNCHANGED)
+    if levels is None or levels.dtype != np.uint16 or levels.ndim != 3:
+        raise ValueError("its colors have more than eight bits in a form that is not known")
+    if opened.format == "PPM":  # whose white may be any level: as Pillow has it where it is gray
+        levels = np.rint(levels * (65535.0 / largest)).astype(np.uint16)
+    colors = _reversed_colors(levels if has_alpha else levels[..., :3])
+    return np.ascontiguousarray(_UPRIGHT.get(orientation, np.asarray)(colors))
+
+
+def _reversed_colors(image: NDArray[Any]) -> NDArray[Any]:
+    """Return colors as OpenCV orders them, or back: blue first."""
+    return np.ascontiguousarray(image[..., [2, 1, 0, 3][: image.shape[2]]])
+
+
+def _import_opencv() -> Any:
+    opencv = import_from_extra(
+        "cv2", package="OpenCV", extra="images", purpose="images with 16 bits for each color"
+    )
+    opencv.utils.logging.setLogLevel(0)  # it would write of odd tags to standard error
+    return opencv
 
 
 def _import_pillow(module: str) -> Any:

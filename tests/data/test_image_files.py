@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fastgmm.data.errors import DataError, SkippedDataWarning
+from fastgmm.data.images import write_image
 from fastgmm.data.opening import open_data
 from tests.written_data import all_rows
 
@@ -59,3 +60,23 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(ImportError, match=r'needs Pillow: .*"fastgmm\[plot\]"'):
         open_data(tmp_path)
+
+
+def test_levels_of_more_than_eight_bits(tmp_path):
+    levels = np.array([[0, 1, 300, 65535], [7, 9, 40000, 256]], np.uint16)
+    for name in ("a.png", "a.pgm", "a.tif"):
+        Image.fromarray(levels).save(tmp_path / name)
+        found = all_rows(open_data(tmp_path / name, columns=["green"]))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found[:, 0], levels.ravel() / 65535, rtol=1e-6)
+    colors = np.dstack([levels, levels[::-1], levels // 2])
+    write_image(tmp_path / "c.png", colors)
+    found = all_rows(open_data(tmp_path / "c.png"))
+    np.testing.assert_allclose(found, colors.reshape(-1, 3) / 65535, rtol=1e-6)
+    Image.fromarray(levels.astype(np.int32) * 30000 - 5).save(tmp_path / "i.tif")
+    found = all_rows(open_data(tmp_path / "i.tif"))
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found[:, 0], levels.ravel() * 30000.0 - 5)
+    Image.fromarray(levels.astype(np.float32) / 7).save(tmp_path / "f.tif")
+    found = all_rows(open_data(tmp_path / "f.tif"))
+    np.testing.assert_array_equal(found[:, 2], (levels.astype(np.float32) / 7).ravel())
