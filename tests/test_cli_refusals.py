@@ -3,12 +3,14 @@
 import io
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fastgmm import GaussianMixtureOutlierDetector
+from fastgmm.cli.application import run
 from tests.cli_process import in_process, refuse, succeed
 
 ROWS = np.random.default_rng(0).standard_normal((50, 2))
@@ -159,3 +161,19 @@ def test_missing_package_names_the_extra(package):
     assert process.stderr == (
         f'error: the command line needs {package}: install it with  pip install "fastgmm[cli]"\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "not enough memory: use fewer columns, components or rows at a time"),
+        (MemoryError("9 GB"), "not enough memory (9 GB): use fewer columns, components or rows"),
+    ],
+)
+def test_memory_that_is_used_up(error, message, monkeypatch, capsys):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr("typer.main.get_command", lambda _: SimpleNamespace(main=fail))
+    assert run(["fit"]) == 2
+    assert message in capsys.readouterr().err

@@ -113,8 +113,9 @@ def _tell(message: str, status: int) -> int:
 
 def _sentence(error: BaseException) -> str:
     """Return the first line of what an error says."""
-    if isinstance(error, MemoryError) and not str(error):
-        return "not enough memory"
+    if isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        return f"not enough memory{detail}: use fewer columns, components or rows at a time"
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename!r}: {error.strerror}"
     lines = str(error).strip().splitlines()

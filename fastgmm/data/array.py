@@ -27,7 +27,8 @@ class ArraySource(Source):
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        float32 or float64 in native byte order, of any strides; never copied.
+        float32 or float64 in native byte order, of any strides; never copied. A memory map may hold
+        real numbers of any type, which are converted a block at a time.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the rows, at least 0; a weight of w means w copies of the row.
     feature_names : tuple of str, default=None
@@ -49,22 +50,28 @@ class ArraySource(Source):
         incomplete: bool = False,
         labels: npt.ArrayLike | None = None,
     ) -> None:
-        self.X = X
+        self.stored = X
+        """The rows as they were given."""
         self.weights: FloatArray | None = (
             None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         )
         self.n_features = int(X.shape[1])
         self.feature_names = feature_names
-        self.dtype = X.dtype
+        self.dtype = np.dtype(np.float32 if X.dtype.char == "f" else np.float64)
         self.incomplete = incomplete
         self._labels: FloatArray | None = (
             None if labels is None else np.asarray(labels, dtype=np.float64)
         )
 
     @property
+    def X(self) -> npt.NDArray[Any]:  # noqa: N802  # as in scikit-learn
+        """All rows in the type that is computed with: a copy of a memory map of another."""
+        return self._converted(self.stored)
+
+    @property
     def n_samples(self) -> int:
         """Number of rows."""
-        return int(self.X.shape[0])
+        return int(self.stored.shape[0])
 
     @cached_property
     def total_weight(self) -> float:
@@ -86,9 +93,9 @@ class ArraySource(Source):
         Yields
         ------
         Rows
-            The rows, where they are.
+            The rows, where they are, unless they are to be converted.
         """
-        if not _is_mapped(self.X):
+        if not is_mapped(self.stored):
             yield Rows(self.X, self.weights)
             return
         bytes_of_blocks = BLOCK_ROWS * self.n_features * self.dtype.itemsize
@@ -97,7 +104,7 @@ class ArraySource(Source):
             yield self.slice(first, first + step)
 
     def slice(self, first: int, last: int) -> Rows:
-        """Return consecutive rows, without copying.
+        """Return consecutive rows, without copying those that need no conversion.
 
         Parameters
         ----------
@@ -110,7 +117,8 @@ class ArraySource(Source):
             The rows and their weights.
         """
         weights = self.weights
-        return Rows(self.X[first:last], None if weights is None else weights[first:last])
+        X = self._converted(self.stored[first:last])
+        return Rows(X, None if weights is None else weights[first:last])
 
     def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return a copy of chosen rows.
@@ -125,13 +133,18 @@ class ArraySource(Source):
         ndarray of shape (n, n_features)
             The rows, C-contiguous.
         """
-        return np.ascontiguousarray(self.X[indices])
+        return np.ascontiguousarray(self.stored[indices], self.dtype)
+
+    def _converted(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return stored rows in the type that is computed with."""
+        return X if X.dtype == self.dtype else X.astype(self.dtype)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return shape, type and a digest: of all rows, or of some spread over a large array."""
         digest = hashlib.blake2b(digest_size=16)
         at_once = max(1, 2**20 // (self.n_features * self.dtype.itemsize))
-        step = at_once * max(1, self.X.nbytes // _DIGESTED_BYTES)
+        n_bytes = self.n_samples * self.n_features * self.dtype.itemsize
+        step = at_once * max(1, n_bytes // _DIGESTED_BYTES)
         for first in range(0, self.n_samples, step):
             X, weights = self.slice(first, first + at_once)
             digest.update(np.ascontiguousarray(X).data)
@@ -146,8 +159,21 @@ class ArraySource(Source):
         }
 
 
-def _is_mapped(array: npt.NDArray[Any]) -> bool:
-    """Say whether an array, or what it is a view of, lies in a file."""
+def is_mapped(array: Any) -> bool:
+    """Say whether something is an array that, or what it is a view of, lies in a file.
+
+    Parameters
+    ----------
+    array : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
+    if not isinstance(array, np.ndarray):
+        return False
     owner: Any = array
     while isinstance(owner, np.ndarray):
         if isinstance(owner, np.memmap):

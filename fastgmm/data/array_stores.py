@@ -155,7 +155,11 @@ class ArrayStore(TableFile):
         except (DataError, ImportError):
             raise
         except Exception as error:  # a damaged store raises whatever its codecs come to
-            raise DataError(f"cannot read {origin} as {kind}: {error}") from error
+            reason = str(error) or type(error).__name__
+            raise DataError(
+                f"cannot read {origin} as {kind}: {reason}: it is damaged, or no such file; write "
+                "it again"
+            ) from error
 
     def identity(self) -> dict[str, Any]:
         """Return name, size and time of change, or the shape of what is no file."""

@@ -350,7 +350,13 @@ class StreamSource(Source):
 
     def _new_block(self, size: int) -> Rows:
         order: Literal["C", "F"] = "F" if self._by_columns else "C"
-        X = np.empty((size, self.n_features), self.dtype, order=order)
+        try:
+            X = np.empty((size, self.n_features), self.dtype, order=order)
+        except MemoryError as error:
+            raise MemoryError(
+                f"{self.description()} has {self.n_features} columns, of which {size} rows do not "
+                "fit in memory: name fewer columns to use"
+            ) from error
         return Rows(X, np.empty(size) if self._has_weights else None)
 
     def _fits(

@@ -51,8 +51,15 @@ class Damage:
         ------
         DataError
             If damage is an error, or comes from a change of the file.
+        MemoryError
+            If that is the reason.
         """
         self._file.check_unchanged()  # a file that is being replaced looks damaged
+        if isinstance(reason, MemoryError):
+            raise MemoryError(
+                f"{where}: they do not fit in memory at once: store them in smaller chunks"
+            )
+        reason = str(reason) or type(reason).__name__
         if self._skipped is None:
             raise DataError(
                 f"{where}: {reason}: repair the file, or leave such parts out with on_error='skip'"

@@ -374,8 +374,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         # Differences first, squares after: the expanded square of scikit-learn's distances
         # loses all digits on rows far from the origin.
         source, centres = self._evaluated(X)
-        distances: FloatingArray = cdist(source.X, centres).astype(source.dtype, copy=False)
-        return distances
+        parts = [cdist(X, centres).astype(source.dtype, copy=False) for X, _ in source.blocks()]
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _print_iteration(run: int, iteration: int, inertia: float, movement: float) -> None:

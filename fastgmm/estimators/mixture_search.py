@@ -315,7 +315,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         cv = self.cv
         if isinstance(cv, Integral):
             cv = KFold(int(cv), shuffle=True, random_state=random_state)
-        return list(check_cv(cv).split(source.X))
+        return list(check_cv(cv).split(source.stored))
 
     def _tell(self, candidate: Candidate) -> None:
         """Print what a mixture came to, if that is wanted."""

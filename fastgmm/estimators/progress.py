@@ -49,7 +49,7 @@ class FitProgress:
         attributes: Callable[[Any], Mapping[str, Any]],
     ) -> None:
         data = {
-            "X": source.X if isinstance(source, ArraySource) else source,
+            "X": source.stored if isinstance(source, ArraySource) else source,
             "y": y,
             "metadata": {} if sample_weight is None else {"sample_weight": sample_weight},
         }

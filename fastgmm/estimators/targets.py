@@ -209,7 +209,7 @@ def _arrays(
             )
     except (TypeError, ValueError) as error:
         raise not_numbers("y", given, error) from error
-    check_consistent_length(source.X, values)
+    check_consistent_length(source.stored, values)
     single = values.ndim == 1
     both = np.column_stack([source.X, values])
     targets = np.arange(source.n_features, both.shape[1])

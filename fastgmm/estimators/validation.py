@@ -19,19 +19,21 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastgmm.data.array import ArraySource
+from fastgmm.data.array import ArraySource, is_mapped
 from fastgmm.data.array_like import not_numbers, unmasked
 from fastgmm.data.batch import all_finite
 from fastgmm.data.column_names import name_list
 from fastgmm.data.exactness import (
     FIRST_ROUNDED,
     check_no_times,
+    is_long_integer,
     reaches_rounding,
     warn_of_rounding,
 )
 from fastgmm.data.frames import is_frame, known_to_narwhals
 from fastgmm.data.opening import is_data_reference, open_data
 from fastgmm.data.source import Source
+from fastgmm.data.table_file import numeric_dtype
 from fastgmm.model.statistics import FloatArray
 from fastgmm.model.structures import CovarianceStructure
 
@@ -294,12 +296,15 @@ def check_array_source(
     check_no_times("X", given)
     # Of either byte order, as in files.
     is_single = getattr(getattr(given, "dtype", None), "char", None) == "f"
+    dtype: Any = np.float32 if is_single else _FLOATS
+    if is_mapped(given) and numeric_dtype(given.dtype) is not None:
+        dtype = None  # converted block by block
     try:
         with config_context(array_api_dispatch=False):
             X = validate_data(
                 estimator,
                 given,
-                dtype=np.float32 if is_single else _FLOATS,
+                dtype=dtype,
                 ensure_all_finite=False,  # looked at below, to say where
                 reset=reset,
                 ensure_min_samples=ensure_min_samples,
@@ -308,14 +313,17 @@ def check_array_source(
         raise not_numbers("X", given, error) from error
     if sample_weight is not None:
         sample_weight = _check_row_weights(sample_weight, X)
-    if X is not given and np.asarray(given).dtype.kind in "iu" and reaches_rounding(X):
-        large = (np.abs(X) >= FIRST_ROUNDED).any(axis=0)
-        warn_of_rounding("X", [f"x{j}" for j in np.flatnonzero(large)])
-    complete = all_finite(X)
+    source = ArraySource(X, sample_weight)
+    integers = is_long_integer(np.asarray(given).dtype)
+    complete, rounded = True, np.zeros(source.n_features, bool)
+    for rows, _ in source.blocks():
+        complete = complete and all_finite(rows)
+        if integers and reaches_rounding(rows):
+            rounded |= (np.abs(rows) >= FIRST_ROUNDED).any(axis=0)
+    warn_of_rounding("X", [f"x{j}" for j in np.flatnonzero(rounded)])
     if not complete:
         _check_values(estimator, X, missing)
-    incomplete = missing == "model" and not complete
-    source = ArraySource(X, sample_weight, incomplete=incomplete)
+    source.incomplete = missing == "model" and not complete
     with np.errstate(over="ignore"):
         total = source.total_weight
     if not np.isfinite(total):
@@ -444,8 +452,8 @@ def _with_weights(source: Source, sample_weight: ArrayLike) -> ArraySource:
     if source.has_weights:
         raise ValueError("X brings weights of its own: give no sample_weight beside them")
     return ArraySource(
-        source.X,
-        _check_row_weights(sample_weight, source.X),
+        source.stored,
+        _check_row_weights(sample_weight, source.stored),
         source.feature_names,
         incomplete=source.incomplete,
         labels=source.labels(),

@@ -189,4 +189,4 @@ def _held(resample: ReweightedSource) -> Source:
     if not isinstance(source, ArraySource):
         return resample
     weights = resample.reweighted(0, source.weights, source.n_samples)
-    return ArraySource(source.X, weights, incomplete=source.incomplete)
+    return ArraySource(source.stored, weights, incomplete=source.incomplete)

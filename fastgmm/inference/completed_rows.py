@@ -33,7 +33,9 @@ def lacks_values(source: Source) -> bool:
     bool
         Whether some may.
     """
-    return source.incomplete and not (isinstance(source, ArraySource) and all_finite(source.X))
+    if not source.incomplete or not isinstance(source, ArraySource):
+        return source.incomplete
+    return not all(all_finite(X) for X, _ in source.blocks())
 
 
 class CompletedSource(Source):

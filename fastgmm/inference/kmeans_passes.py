@@ -38,9 +38,10 @@ def _run(
     used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
     lanes = lane_count(n_features, n_centres, dtype.itemsize)
     nothing = np.empty(0, dtype)
+    no_weights = np.empty(0)
     task = PassTask(
-        X=source.X,
-        weights=np.empty(0) if source.weights is None else source.weights,
+        X=np.empty((0, n_features), dtype),
+        weights=no_weights,
         first_block=0,
         lanes=lanes,
         diagonal=True,
@@ -63,8 +64,18 @@ def _run(
         labels=np.empty(0, np.int64) if labels is None else labels,
         responsibilities=np.empty((0, 0), dtype),
     )
-    operations = 4 * source.n_samples * centres.size
-    run_slots(kmeans_slot, task, used, n_jobs, operations)
+    first = 0
+    for X, weights in source.blocks():
+        rows = slice(first, first + len(X))
+        part = task._replace(
+            X=X,
+            weights=no_weights if weights is None else weights,
+            first_block=first // BLOCK_ROWS,
+            log_density=task.log_density[rows],
+            labels=task.labels[rows],
+        )
+        run_slots(kmeans_slot, part, used, n_jobs, 4 * len(X) * centres.size)
+        first = rows.stop
     return task
 
 

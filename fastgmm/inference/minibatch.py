@@ -356,7 +356,7 @@ def _shuffled(
     piece = max(1, min(_PIECE_ROWS, size // _PIECES_IN_BATCH))
     n_pieces = source.n_samples // piece
     whole = n_pieces * piece
-    pieces = source.X[:whole].reshape(n_pieces, piece, source.n_features)
+    pieces = source.stored[:whole].reshape(n_pieces, piece, source.n_features)
     weights = None if source.weights is None else source.weights[:whole].reshape(-1, piece)
     shuffled = order.permutation(n_pieces)
     most = -(-size // piece) + 1
@@ -395,9 +395,9 @@ def _gather(
     """Copy pieces that lie apart, on several threads, since each of them waits for memory."""
 
     def copy(first: int, last: int) -> None:
-        if pieces.flags.c_contiguous:
+        if pieces.flags.c_contiguous and pieces.dtype == room.dtype:
             np.take(pieces, chosen[first:last], axis=0, out=room[first:last], mode="clip")
-        else:  # of which take would copy the whole first
+        else:  # of which take would copy the whole first, or converts nothing
             room[first:last] = pieces[chosen[first:last]]
 
     if room.nbytes < _BYTES_FOR_THREADS:

@@ -383,3 +383,20 @@ def test_claims_that_cannot_be_true(tmp_path, options, kind):
         DataError, match=r"claims an array of shape \(2, 10000000\).* too few for it"
     ):
         open_data(path)
+
+
+def test_rows_that_do_not_fit_in_memory(tmp_path, monkeypatch):
+    path = write_hdf5(tmp_path / "x.h5", rows(9))
+    source = open_data(path, on_error="skip")
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("fastgmm.data.array_stores.ArrayStore._values", fail)
+    with pytest.raises(
+        MemoryError, match=r"x\.h5', rows 0 to 8, counted from 0: they do not fit in memory at once"
+    ):
+        all_rows(source)
+    monkeypatch.setattr("fastgmm.data.stream.np.empty", fail)
+    with pytest.raises(MemoryError, match=r"x\.h5' has 3 columns, of which 1024 rows do not fit"):
+        source._new_block(1024)
