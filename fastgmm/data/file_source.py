@@ -304,6 +304,10 @@ class FileSource(StreamSource):
             yield from file.pieces(names, self.block_rows, self.selection.filter, damage)
         except errors as error:
             damage.report(file.origin, reason_of(error))
+        except MemoryError as error:
+            if str(error):
+                raise
+            damage.report(file.origin, "a part of it claims to be larger than memory")
 
     def _identity(self) -> dict[str, Any]:
         """Return what tells the files from others."""

@@ -40,6 +40,10 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 """What to do with an image for each orientation that a camera may note."""
 
 
+class _ImageError(Exception):
+    """What is wrong with an image, in words for those who use it."""
+
+
 class ImageHeader(NamedTuple):
     """What an image says of itself before its pixels are read.
 
@@ -324,8 +328,10 @@ def _opened(path: Path) -> Iterator[Any]:
         reason = str(error) or type(error).__name__
         if isinstance(error, pillow.DecompressionBombError):
             reason += ": if you trust it, set PIL.Image.MAX_IMAGE_PIXELS to more pixels"
-        if isinstance(error, MemoryError):
+        elif isinstance(error, MemoryError):
             reason = "its pixels do not fit in memory: make it smaller"
+        elif not isinstance(error, _ImageError):
+            reason += ": it is damaged, or no image; write it again"
         raise ValueError(f"cannot read {str(path)!r} as an image: {reason}") from error
 
 
@@ -333,12 +339,12 @@ def _check_header(opened: Any, size: int) -> None:
     """Raise if an image is several, or claims more pixels than its bytes can stand for."""
     n_frames = getattr(opened, "n_frames", 1) if opened.format in _FORMATS_OF_SEVERAL else 1
     if n_frames > 1:
-        raise ValueError(f"it holds {n_frames} images: save each in a file of its own")
+        raise _ImageError(f"it holds {n_frames} images: save each in a file of its own")
     n_pixels = opened.width * opened.height
     if opened.format in _FORMATS_OF_BOUNDED_RATIO and n_pixels > _MOST_PIXELS_OF_BYTE * size:
-        raise ValueError(
+        raise _ImageError(
             f"it claims {opened.width} x {opened.height} pixels, for which {size} bytes are too "
-            "few: it is cut short or damaged"
+            "few: it is cut short or damaged; write it again"
         )
 
 
@@ -385,7 +391,7 @@ def _deep_color(path: Path, opened: Any, *, with_alpha: bool) -> NDArray[Any]:
     content = np.frombuffer(path.read_bytes() + b"\n", np.uint8)
     levels = opencv.imdecode(content, opencv.IMREAD_UNCHANGED)
     if levels is None or levels.dtype != np.uint16 or levels.ndim != 3:
-        raise ValueError("its colors have more than eight bits in a form that is not known")
+        raise _ImageError("its colors have more than eight bits in a form that is not known")
     if opened.format == "PPM":  # whose white may be any level: as Pillow has it where it is gray
         levels = np.rint(levels * (65535.0 / largest)).astype(np.uint16)
     colors = _reversed_colors(levels if has_alpha else levels[..., :3])

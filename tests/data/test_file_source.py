@@ -205,3 +205,14 @@ def test_a_change_is_noticed_where_blocks_are_kept(tmp_path, vanish):
         write_parquet(path, rows(seed=1))
     with pytest.raises(DataError, match="vanished since" if vanish else "changed since it was"):
         all_rows(source)
+
+
+def test_a_part_that_claims_to_be_larger_than_memory(tmp_path, monkeypatch):
+    source = open_data(write_npy(tmp_path / "x.npy", rows(9)))
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("fastgmm.data.array_files.NpyFile.pieces", fail)
+    with pytest.raises(DataError, match=r"x\.npy': a part of it claims to be larger than memory: re"):
+        all_rows(source)
