@@ -205,9 +205,9 @@ def _row_sets(sources: Sequence[Source], source_of: IndexArray) -> RowSets | Non
     if len(held) < len(sources) or not few or len(weighted) > 1:
         return None
     # Resamples share their rows, and rows that were drawn have no weights.
-    tables = list({id(each.X): each.X for each in held}.values())
+    tables = list({id(each.stored): each.stored for each in held}.values())
     place = {id(X): i for i, X in enumerate(tables)}
-    rows_of = np.array([place[id(each.X)] for each in held])
+    rows_of = np.array([place[id(each.stored)] for each in held])
     weights = [each.weights for each in held if each.weights is not None]
     weights_of = np.arange(len(held)) if weights else np.zeros(len(held), np.int64)
     return RowSets(

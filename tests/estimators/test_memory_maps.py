@@ -52,6 +52,8 @@ def results(X, y, weights):
     yield classifier.predict(X)
     detector = fastgmm.GaussianMixtureOutlierDetector(2, max_iter=3, random_state=0).fit(X)
     yield from (detector.predict(X), detector.offset_)
+    few = fastgmm.GaussianMixture(1).fit(X[:300])
+    yield fastgmm.bootstrap_parameters(few, X[:300], n_resamples=3, random_state=0).means.replicates
 
 
 @pytest.mark.parametrize(
