@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,8 @@ from fastgmm.atomic_file import atomic_file, check_destination, expanded
 from fastgmm.data.file_stamps import FileStamp
 from fastgmm.data.source import Source
 from fastgmm.model import persistence
-from fastgmm.model.persistence import StoredModel
+from fastgmm.model.persistence import ModelFileError, StoredModel
+from fastgmm.model.plain_values import typed_members
 from fastgmm.model.priors import ConjugatePriors
 
 _CLASS = "Checkpoint"
@@ -35,9 +37,12 @@ _FREE_PARAMETERS = frozenset(
 )
 """Parameters on which the result does not depend."""
 
+_MADE_OF = {"class": str, "parameters": dict, "data": dict}
+
 Arrays = dict[str, npt.NDArray[Any]]
 State = tuple[dict[str, Any], Arrays]
 """Values that JSON knows, and arrays."""
+_Read = TypeVar("_Read")
 
 
 class CheckpointError(ValueError):
@@ -94,6 +99,7 @@ class Checkpoint:
                 )
             self._own = {FileStamp.of(self._path)}
             self.found = persistence.load(self._path, _CLASS)
+            self.read(lambda _state, _arrays: None)
             _compare(self._path, self.found, made_of)
             self._written_at = time.monotonic()
 
@@ -131,6 +137,38 @@ class Checkpoint:
             ingredients(estimator, source, known),
             estimator.resume,
         )
+
+    def read(self, unpack: Callable[[Any, Arrays], _Read]) -> _Read:
+        """Return what a function makes of the state that was found.
+
+        Parameters
+        ----------
+        unpack : callable
+            Takes the values and arrays of the state, and raises one of Python's errors if they do
+            not fit together.
+
+        Returns
+        -------
+        object
+            What it returned.
+
+        Raises
+        ------
+        ModelFileError
+            If it raised: they are not what a fit writes.
+        """
+        assert self.found is not None
+        try:
+            kinds = {"made_of": dict, "state": dict}
+            held = typed_members(self.found.values, kinds, "checkpoint")
+            typed_members(held["made_of"], _MADE_OF, "made_of")
+            return unpack(held["state"], self.found.arrays)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise ModelFileError(
+                f"{str(self._path)!r} does not hold a state of this fit that fits together "
+                f"({reason}): remove it and start again"
+            ) from error
 
     def observe(self, state: Callable[[], State]) -> None:
         """Take note of a state, and write it if the last writing was long enough ago.
@@ -251,13 +289,14 @@ def ingredients(
 
 
 def _told(value: Any) -> Any:
-    """Return a parameter as JSON can tell it: arrays by their digest, generators by their type."""
+    """Return a parameter as JSON can tell it: arrays and states of generators by their digest."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.random.RandomState):
-        return "RandomState"
+        state = pickle.dumps(value.get_state(legacy=False))
+        return {"RandomState": hashlib.blake2b(state, digest_size=16).hexdigest()}
     if isinstance(value, ConjugatePriors):
         return value.plain()
     array = np.asarray(value, dtype=np.float64)

@@ -15,11 +15,25 @@ from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.storage import plain_mixture, restored_mixture
 from fastgmm.model import persistence
 from fastgmm.model.persistence import StoredModel
-from fastgmm.model.plain_arrays import arrays_of, from_arrays
+from fastgmm.model.plain_arrays import Size, arrays_of, from_arrays
+from fastgmm.model.plain_values import require, typed_members
 from fastgmm.model.statistics import SufficientStatistics
 
 _STATISTICS = "statistics"
 _ARRAYS = ("class_prior_", "reject_below_", "_weights")
+_KINDS: dict[str, Any] = {
+    "parameters": dict,
+    "classes": list,
+    "classes_dtype": str,
+    "structure_shares": dict,
+    "temperature": float,
+    "n_iter": int,
+    "reject_label": object,
+    "feature_names": tuple[str, ...] | None,
+    "statistics_weight": float | None,
+    "mixtures": tuple[dict[str, Any], ...],
+}
+"""What the values in the header are, in the form that `typed` takes."""
 
 
 def save_classifier(classifier: GaussianMixtureClassifier, path: str | PathLike[str]) -> None:
@@ -121,15 +135,18 @@ def restored_classifier(stored: StoredModel) -> GaussianMixtureClassifier:
     KeyError, TypeError or ValueError
         If they do not.
     """
-    values = stored.values
+    values = typed_members(stored.values, _KINDS, "values")
     parameters = dict(values["parameters"])
     for name in ("n_components", "class_weight"):
         if isinstance(parameters[name], dict):
             parameters[name] = dict(parameters[name]["pairs"])
     classifier = GaussianMixtureClassifier(**parameters)
     classifier._validate_params()
-    classifier.classes_ = np.array(values["classes"], dtype=np.dtype(values["classes_dtype"]))
+    plain_classes = values["classes"]
+    classifier.classes_ = np.array(plain_classes, dtype=np.dtype(values["classes_dtype"]))
     n_classes = len(classifier.classes_)
+    if classifier.classes_.tolist() != plain_classes or len(set(plain_classes)) != n_classes:
+        raise ValueError(f"the classes {plain_classes} are not different ones of one type")
     if len(values["mixtures"]) != n_classes:
         raise ValueError(f"{n_classes} classes, but {len(values['mixtures'])} mixtures")
     classifier.mixtures_ = [_restored(c, each, stored) for c, each in enumerate(values["mixtures"])]
@@ -140,32 +157,37 @@ def restored_classifier(stored: StoredModel) -> GaussianMixtureClassifier:
     for name in _ARRAYS:
         if name in stored.arrays:
             array = stored.arrays[name]
-            if array.shape != (n_classes,):
-                raise ValueError(f"{name} has shape {array.shape} for {n_classes} classes")
+            if array.shape != (n_classes,) or array.dtype.kind != "f":
+                raise ValueError(f"{name} is no list of {n_classes} numbers")
             setattr(classifier, name, array)
     if not hasattr(classifier, "class_prior_"):
         raise KeyError("class_prior_")
-    classifier.structure_shares_ = {
-        str(name): float(share) for name, share in values["structure_shares"].items()
-    }
-    classifier.temperature_ = float(values["temperature"])
-    if not (math.isfinite(classifier.temperature_) and classifier.temperature_ > 0.0):
+    if not (classifier.class_prior_.min() >= 0.0 and abs(classifier.class_prior_.sum() - 1) < 1e-3):
+        raise ValueError(f"class_prior_ is {classifier.class_prior_}")
+    shares = values["structure_shares"]
+    classifier.structure_shares_ = typed_members(shares, dict.fromkeys(shares, float), "shares")
+    classifier.temperature_ = values["temperature"]
+    if not classifier.temperature_ > 0.0:
         raise ValueError(f"temperature_ is {classifier.temperature_}")
-    classifier.n_iter_ = int(values["n_iter"])
+    classifier.n_iter_ = values["n_iter"]
     if values["reject_label"] is not None:
         classifier.reject_label_ = values["reject_label"]
     names = values["feature_names"]
     if names is not None:
         if len(names) != classifier.n_features_in_:
             raise ValueError(f"{len(names)} names for {classifier.n_features_in_} features")
-        classifier.feature_names_in_ = np.array([str(each) for each in names], dtype=object)
-    if values["statistics_weight"] is not None:
+        classifier.feature_names_in_ = np.array(names, dtype=object)
+    weight = values["statistics_weight"]
+    if weight is not None:
+        require(weight > 0.0, f"the weight {weight:.6g} of statistics is positive")
+        is_diagonal = stored.arrays[f"{_STATISTICS}_second"].ndim == 2
         classifier._statistics = from_arrays(
             SufficientStatistics,
             _STATISTICS,
             stored.arrays,
+            Size(n_classes, classifier.n_features_in_, is_diagonal),
             log_likelihood=math.nan,
-            weight=float(values["statistics_weight"]),
+            weight=weight,
         )
     return classifier
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,8 @@ from fastgmm.estimators.owner_storage import plain_owner, restored_owner
 from fastgmm.inference.recent_scores import RecentScores
 from fastgmm.model import persistence
 from fastgmm.model.persistence import StoredModel
-from fastgmm.model.plain_arrays import arrays_of, from_arrays
+from fastgmm.model.plain_arrays import Size, arrays_of, from_arrays
+from fastgmm.model.plain_values import require, typed, typed_members
 
 _RECENT = "recent"
 _POINT = "operating_point"
@@ -79,17 +79,22 @@ def restored_detector(stored: StoredModel) -> GaussianMixtureOutlierDetector:
     arrays = dict(stored.arrays)
     for prefix, taken in own.items():
         taken.update({name: arrays.pop(name) for name in list(arrays) if name.startswith(prefix)})
-        if len({each.shape for each in taken.values()}) > 1:
+        shapes = {each.shape for each in taken.values()}
+        if len(shapes) > 1:
             raise ValueError(f"the arrays {', '.join(sorted(taken))} differ in shape")
+        if any(len(shape) != 1 or shape[0] == 0 for shape in shapes):
+            raise ValueError(f"the arrays {', '.join(sorted(taken))} are no lists of numbers")
     detector = restored_owner(GaussianMixtureOutlierDetector, stored, arrays)
-    detector.offset_ = float(values["offset"])
-    if not math.isfinite(detector.offset_):
-        raise ValueError(f"offset_ is {detector.offset_}")
+    detector.offset_ = typed(values["offset"], float, "offset")
+    K, D = detector.mixture_.means_.shape
+    size = Size(K, D, detector.mixture_._structure().is_diagonal)
     detector._recent = None
     if own[_RECENT]:
-        detector._recent = from_arrays(RecentScores, _RECENT, own[_RECENT])
+        detector._recent = from_arrays(RecentScores, _RECENT, own[_RECENT], size)
+        require(bool((detector._recent.masses > 0.0).all()), "the masses of scores are positive")
     if _POINT in values:
-        detector.operating_point_ = from_arrays(
-            OperatingPoint, _POINT, own[_POINT], **values[_POINT]
-        )
+        kinds = get_type_hints(OperatingPoint)
+        kinds = {name: kinds[name] for name in kinds if get_origin(kinds[name]) is not np.ndarray}
+        told = typed_members(values[_POINT], kinds, _POINT)
+        detector.operating_point_ = from_arrays(OperatingPoint, _POINT, own[_POINT], size, **told)
     return detector

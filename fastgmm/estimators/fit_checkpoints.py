@@ -15,20 +15,46 @@ from sklearn.utils import check_random_state
 
 from fastgmm.data.source import Source
 from fastgmm.estimators.checkpoints import Arrays, Checkpoint, State
-from fastgmm.inference.ascent import AscentState
+from fastgmm.inference.ascent import AscentState, StopReason
 from fastgmm.inference.em import FitInfo, FitState
 from fastgmm.inference.initialisation import InitialisationInfo
 from fastgmm.inference.variational import VariationalState
 from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.persistence import StoredModel
-from fastgmm.model.plain_arrays import arrays_of, from_arrays
+from fastgmm.model.plain_arrays import Size, arrays_of, from_arrays
 from fastgmm.model.plain_posteriors import plain_posterior, posterior_from_plain
+from fastgmm.model.plain_values import require, typed_members
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import SufficientStatistics
 from fastgmm.model.variational import VariationalPosterior, VariationalPrior
 
 _State = TypeVar("_State")
 _Fitted = TypeVar("_Fitted")
+
+
+_FIT_KINDS = {
+    "start": int,
+    "n_passes": int,
+    "initialisation": InitialisationInfo | None,
+    "ascent": dict | None,
+    "best": dict | None,
+    "random_state": tuple[int, int, float],
+    "seed": int,
+    "size": tuple[int, float],
+}
+_VARIATIONAL_KINDS = {
+    "exact": bool,
+    "trace": tuple[float, ...],
+    "n_passes": int,
+    "reason": StopReason | None,
+}
+_ASCENT_KINDS = {
+    "holding": bool,
+    "trace": tuple[float, ...],
+    "n_passes": int,
+    "reason": StopReason | None,
+    "log_likelihood": float | None,
+    "weight": float | None,
+}
 
 
 class FitCheckpoint(ABC, Generic[_State, _Fitted]):
@@ -53,6 +79,8 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         Where the fit stood; None to begin.
     random_state : RandomState
         What starts are drawn with, put back into the state that it was in.
+    regularisation : Regularisation or None
+        The amounts added to variances, where a checkpoint has them.
     seed : int
         Seed of the survey's sample.
 
@@ -69,30 +97,28 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
     ) -> None:
         self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
         self.resumed: FitState[_State, _Fitted] | None = None
+        self.regularisation: Regularisation | None = None
         self._source = source
+        self._estimator = estimator
+        noise = getattr(estimator, "noise_volume", None) is not None
+        self._size = Size(
+            estimator.n_components + noise,
+            source.n_features,
+            estimator._structure().is_diagonal,
+            has_noise=noise,
+        )
         self._checkpoint = Checkpoint.of(estimator, source, known)
-        self._stored: StoredModel | None = None
-        if self._checkpoint is not None:
-            self._stored = self._checkpoint.found
-        if self._stored is None:
+        if self._checkpoint is not None and _kind_of(self.random_state) != "MT19937":
+            raise ValueError(
+                f"random_state draws with {_kind_of(self.random_state)}, whose state a checkpoint "
+                "cannot hold: give an int, or a RandomState of one"
+            )
+        if self._checkpoint is None or self._checkpoint.found is None:
             self.seed = int(self.random_state.randint(np.iinfo(np.int32).max))
             return
-        values, arrays = self._stored.values["state"], self._stored.arrays
         if estimator.random_state is None:
             self.random_state = np.random.RandomState()
-        state, key = values["random_state"], arrays["random_state_key"]
-        self.random_state.set_state(("MT19937", key, *state))
-        self.seed = values["seed"]
-        source.note_size(*values["size"])
-        self.resumed = self._unpack_fit(values, arrays)
-
-    @property
-    def regularisation(self) -> Regularisation | None:
-        """The amounts added to variances, where a checkpoint has them."""
-        if self._stored is None:
-            return None
-        arrays = self._stored.arrays
-        return Regularisation(arrays["regularisation"], arrays["constant"])
+        self._checkpoint.read(self._unpack)
 
     def observer(
         self, regularisation: Regularisation
@@ -159,9 +185,25 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         values["seed"] = self.seed
         values["size"] = [self._source.n_samples, self._source.total_weight]
         arrays["random_state_key"] = key
-        arrays["regularisation"] = regularisation.amounts
-        arrays["constant"] = regularisation.constant
-        return values, arrays
+        return values, arrays | arrays_of(regularisation, "regularisation")
+
+    def _unpack(self, values: Any, arrays: Mapping[str, Any]) -> None:
+        """Take over what `_pack` returned."""
+        told = typed_members(values, _FIT_KINDS, "state")
+        require(0 <= told["seed"] < 2**32, f"seed={told['seed']} is a seed")
+        key = arrays["random_state_key"]
+        require(key.shape == (624,) and key.dtype == np.uint32, "random_state_key is a key")
+        position, has_gauss, gauss = told["random_state"]
+        require(0 <= position <= 624 and has_gauss in (0, 1), "random_state is a state")
+        n_samples, weight = told["size"]
+        known = self._source.n_samples
+        require(n_samples >= 1 and weight > 0.0, f"size={n_samples, weight} is that of some rows")
+        require(known in (None, n_samples), f"{n_samples} rows are as many as there are, {known}")
+        self.regularisation = from_arrays(Regularisation, "regularisation", arrays, self._size)
+        self.resumed = self._unpack_fit(told, arrays)
+        self.random_state.set_state(("MT19937", key, position, has_gauss, gauss))
+        self.seed = told["seed"]
+        self._source.note_size(n_samples, weight)
 
     def _pack_fit(self, state: FitState[_State, _Fitted]) -> State:
         found = state.initialisation
@@ -184,19 +226,39 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         return values, arrays
 
     def _unpack_fit(
-        self, values: Mapping[str, Any], arrays: Mapping[str, Any]
+        self, told: Mapping[str, Any], arrays: Mapping[str, Any]
     ) -> FitState[_State, _Fitted]:
-        found, best = values["initialisation"], None
-        if values["best"] is not None:
-            info = FitInfo.from_plain(values["best"]["info"])
-            best = self._unpack_best(values["best"]["fitted"], arrays), info
-        return FitState(
-            values["start"],
-            None if found is None else InitialisationInfo(**found),
-            None if values["ascent"] is None else self._unpack_state(values["ascent"], arrays),
-            best,
-            values["n_passes"],
+        start, best, ascent = told["start"], None, None
+        if told["best"] is not None:
+            held = typed_members(told["best"], {"info": FitInfo, "fitted": dict}, "best")
+            best = self._unpack_best(held["fitted"], arrays), held["info"]
+            n_steps = len(best[1].trace) - 1
+            require(n_steps >= 0 and best[1].n_iter == n_steps, "the trace has a value a step")
+            require(0 <= best[1].start < start, "the best start was before the present one")
+        if told["ascent"] is not None:
+            ascent = self._unpack_state(told["ascent"], arrays)
+        going_on = self._estimator.warm_start and hasattr(self._estimator, "converged_")
+        n_starts = 1 if going_on else self._estimator.n_init
+        where = f"start={start} of {n_starts} goes with"
+        require(0 <= start <= n_starts, f"{where} their number")
+        require((best is None) == (start == 0), f"{where} a best one before")
+        require((ascent is None) == (start == n_starts), f"{where} a state")
+        require(told["n_passes"] >= 0, f"n_passes={told['n_passes']} is at least 0")
+        return FitState(start, told["initialisation"], ascent, best, told["n_passes"])
+
+    def _check_trace(self, told: Mapping[str, Any]) -> None:
+        """Raise unless the trace of a start and the number of its passes go together."""
+        n_values = len(told["trace"])
+        # Of variational Bayes, the trace has a value for the start, too.
+        require(
+            n_values <= self._estimator.max_iter + 1, f"{n_values} steps are no more than asked"
         )
+        require(told["n_passes"] >= n_values - 1, f"n_passes={told['n_passes']} is one a step")
+
+
+def _kind_of(random_state: np.random.RandomState) -> str:
+    """Return the name of the algorithm that a generator draws with."""
+    return str(random_state.get_state(legacy=False)["bit_generator"])
 
 
 class EMCheckpoint(FitCheckpoint[AscentState, MixtureParameters]):
@@ -217,24 +279,28 @@ class EMCheckpoint(FitCheckpoint[AscentState, MixtureParameters]):
             arrays |= arrays_of(statistics, "statistics")
         return values, arrays
 
-    def _unpack_state(self, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> AscentState:
+    def _unpack_state(self, values: Any, arrays: Mapping[str, Any]) -> AscentState:
+        told = typed_members(values, _ASCENT_KINDS, "ascent")
+        self._check_trace(told)
+        weight, log_likelihood = told.pop("weight"), told.pop("log_likelihood")
+        begun = bool(told["trace"])
+        require(begun == (weight is not None), "there are statistics after the first step")
         statistics = None
-        if values["weight"] is not None:
+        if begun:
+            require(log_likelihood is not None and weight > 0.0, "statistics are those of rows")
             statistics = from_arrays(
                 SufficientStatistics,
                 "statistics",
                 arrays,
-                log_likelihood=values["log_likelihood"],
-                weight=values["weight"],
+                self._size,
+                log_likelihood=log_likelihood,
+                weight=weight,
             )
         return AscentState(
-            from_arrays(MixtureParameters, "current", arrays),
-            from_arrays(MixtureParameters, "before", arrays),
+            from_arrays(MixtureParameters, "current", arrays, self._size),
+            from_arrays(MixtureParameters, "before", arrays, self._size),
             statistics,
-            values["holding"],
-            tuple(values["trace"]),
-            values["n_passes"],
-            values["reason"],
+            **told,
         )
 
     def _pack_best(self, fitted: MixtureParameters) -> State:
@@ -245,7 +311,7 @@ class EMCheckpoint(FitCheckpoint[AscentState, MixtureParameters]):
         values: Mapping[str, Any],  # noqa: ARG002 - there are arrays only
         arrays: Mapping[str, Any],
     ) -> MixtureParameters:
-        return from_arrays(MixtureParameters, "best", arrays)
+        return from_arrays(MixtureParameters, "best", arrays, self._size)
 
 
 class VariationalCheckpoint(FitCheckpoint[VariationalState, VariationalPosterior]):
@@ -271,16 +337,12 @@ class VariationalCheckpoint(FitCheckpoint[VariationalState, VariationalPosterior
         }
         return values, arrays
 
-    def _unpack_state(
-        self, values: Mapping[str, Any], arrays: Mapping[str, Any]
-    ) -> VariationalState:
-        return VariationalState(
-            posterior_from_plain("current", values["posterior"], arrays),
-            values["exact"],
-            tuple(values["trace"]),
-            values["n_passes"],
-            values["reason"],
-        )
+    def _unpack_state(self, values: Any, arrays: Mapping[str, Any]) -> VariationalState:
+        told = dict(values)
+        posterior = self._posterior("current", told.pop("posterior"), arrays)
+        told = typed_members(told, _VARIATIONAL_KINDS, "ascent")
+        self._check_trace(told)
+        return VariationalState(posterior, **told)
 
     def _pack_best(self, fitted: VariationalPosterior) -> State:
         return plain_posterior(fitted, "best")
@@ -288,4 +350,13 @@ class VariationalCheckpoint(FitCheckpoint[VariationalState, VariationalPosterior
     def _unpack_best(
         self, values: Mapping[str, Any], arrays: Mapping[str, Any]
     ) -> VariationalPosterior:
-        return posterior_from_plain("best", values, arrays)
+        return self._posterior("best", values, arrays)
+
+    def _posterior(
+        self, prefix: str, values: Any, arrays: Mapping[str, Any]
+    ) -> VariationalPosterior:
+        """Return a posterior whose prior of the weights is of the type asked for."""
+        posterior = posterior_from_plain(prefix, values, arrays, self._size)
+        found, asked = posterior.prior.weights.name, self._estimator.weight_concentration_prior_type
+        require(found == asked, f"the prior of the weights is {asked}, not {found}")
+        return posterior

@@ -21,7 +21,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import attributes_from_info, attributes_from_parameters
-from fastgmm.estimators.checkpoints import Checkpoint, State
+from fastgmm.estimators.checkpoints import Arrays, Checkpoint, State
 from fastgmm.estimators.evaluation import Rows, Weights
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.progress import FitProgress
@@ -40,6 +40,8 @@ from fastgmm.inference.online import OnlineState
 from fastgmm.inference.online_start import rows_of_start
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.model.covariance_types import CovarianceType
+from fastgmm.model.plain_arrays import Size
+from fastgmm.model.plain_values import require, typed_members
 from fastgmm.model.statistics import FloatArray
 
 _NOT_TAKEN = ("max_iter", "labels_init", "warm_start", "priors", "noise_volume", "semi_supervised")
@@ -251,7 +253,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
             checkpoint = Checkpoint.of(self, source)
             if checkpoint is not None:
                 stack.enter_context(checkpoint)
-            batch_size, resumed = self._resumed(checkpoint)
+            batch_size, resumed = self._resumed(checkpoint, source)
             if batch_size is None:
                 batch_size = self._rows_of_batch(source)
             plan = self._plan(batch_size).suited_to(source)
@@ -328,13 +330,22 @@ class MiniBatchGaussianMixture(GaussianMixture):
             averaging=self.averaging,
         )
 
-    def _resumed(self, checkpoint: Checkpoint | None) -> tuple[int | None, MinibatchState | None]:
+    def _resumed(
+        self, checkpoint: Checkpoint | None, source: Source
+    ) -> tuple[int | None, MinibatchState | None]:
         """Return the size of batches and the state of a fit that is gone on with."""
         if checkpoint is None or checkpoint.found is None:
             return None, None
-        values = checkpoint.found.values["state"]
-        state = MinibatchState.from_plain(values["fit"], checkpoint.found.arrays)
-        return int(values["batch_size"]), state
+        size = Size(self.n_components, source.n_features, self._structure().is_diagonal)
+
+        def unpack(values: Any, arrays: Arrays) -> tuple[int, MinibatchState]:
+            told = typed_members(values, {"batch_size": int, "fit": dict}, "state")
+            require(told["batch_size"] >= 1, f"batch_size={told['batch_size']} is positive")
+            state = MinibatchState.from_plain(told["fit"], arrays, size)
+            require(state.epoch <= self.max_epochs, f"epoch={state.epoch} is one of those asked")
+            return told["batch_size"], state
+
+        return checkpoint.read(unpack)
 
 
 class _Observer:

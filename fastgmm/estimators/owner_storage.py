@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.estimators.storage import plain_mixture, restored_mixture
 from fastgmm.model.persistence import StoredModel
+from fastgmm.model.plain_values import typed
 
 _Owner = TypeVar("_Owner")
 
@@ -87,9 +88,9 @@ def restored_owner(
         StoredModel(mixture.pop("class"), mixture, arrays, stored.library_version)
     )
     owner.n_features_in_ = owner.mixture_.means_.shape[1] - n_targets
-    names = values["feature_names"]
+    names = typed(values["feature_names"], tuple[str, ...] | None, "feature_names")
     if names is not None:
         if len(names) != owner.n_features_in_:
             raise ValueError(f"{len(names)} names, but means_ {owner.n_features_in_} columns")
-        owner.feature_names_in_ = np.array([str(each) for each in names], dtype=object)
+        owner.feature_names_in_ = np.array(names, dtype=object)
     return owner  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from fastgmm.estimators.regressor import GaussianMixtureRegressor
 from fastgmm.estimators.targets import TargetColumns
 from fastgmm.model import persistence
 from fastgmm.model.persistence import StoredModel
+from fastgmm.model.plain_values import require, typed_members
 
 
 def save_regressor(regressor: GaussianMixtureRegressor, path: str | PathLike[str]) -> None:
@@ -58,16 +59,17 @@ def restored_regressor(stored: StoredModel) -> GaussianMixtureRegressor:
     KeyError, TypeError or ValueError
         If they do not.
     """
-    told = stored.values["targets"]
-    numbers = np.array(told["numbers"], dtype=np.intp)
+    kinds = {"numbers": tuple[int, ...], "names": tuple[str, ...] | None, "single": bool}
+    told = typed_members(stored.values["targets"], kinds, "targets")
+    numbers, names = told["numbers"], told["names"]
     regressor = restored_owner(
         GaussianMixtureRegressor, stored, dict(stored.arrays), n_targets=len(numbers)
     )
     n_columns = regressor.mixture_.means_.shape[1]
-    if len(set(told["numbers"])) < len(numbers) or not set(told["numbers"]) < set(range(n_columns)):
-        raise ValueError(f"the targets {told['numbers']} are no columns of {n_columns}")
-    names = None if told["names"] is None else tuple(str(each) for each in told["names"])
+    if len(set(numbers)) < len(numbers) or not set(numbers) < set(range(n_columns)) or not numbers:
+        raise ValueError(f"the targets {list(numbers)} are no columns of {n_columns}")
     if names is not None and len(names) != len(numbers):
         raise ValueError(f"{len(names)} names for {len(numbers)} targets")
-    regressor._targets = TargetColumns(numbers, names, bool(told["single"]))
+    require(len(numbers) == 1 or not told["single"], "a single target is one column")
+    regressor._targets = TargetColumns(np.array(numbers, dtype=np.intp), names, told["single"])
     return regressor

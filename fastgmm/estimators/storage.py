@@ -12,7 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
-from fastgmm.estimators.attributes import check_attribute_shape
+from fastgmm.estimators.attributes import (
+    attributes_from_parameters,
+    check_attribute_shape,
+    components_from_attributes,
+)
 from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.message_length import MessageLengthGaussianMixture
@@ -21,6 +25,8 @@ from fastgmm.estimators.online import OnlineLearning
 from fastgmm.inference.em import FitInfo
 from fastgmm.model import persistence
 from fastgmm.model.persistence import ModelFileError, StoredModel
+from fastgmm.model.plain_arrays import Size
+from fastgmm.model.plain_values import typed_members
 from fastgmm.model.priors import ConjugatePriors
 from fastgmm.model.structures import structure
 
@@ -54,13 +60,13 @@ _OF_ONE_RUN: dict[str, Any] = {"checkpoint": None, "resume": False}
 """Parameters that belong to the run that made the model, not to the model."""
 
 _COVARIANCE_ARRAYS = ("covariances_", "precisions_")
+_TRACES = ("trace_", "validation_scores_")
 _ARRAYS = (
     "weights_",
     "means_",
     "precisions_cholesky_",
     *_COVARIANCE_ARRAYS,
-    "trace_",
-    "validation_scores_",
+    *_TRACES,
     "mean_precision_",
     "mean_prior_",
 )
@@ -72,16 +78,15 @@ _ONLINE = "online_"
 """What the names of the arrays begin with from which `partial_fit` goes on."""
 
 
-# What turns each attribute's form in the header back into the attribute. JSON has no infinity: a
-# mixture of scikit-learn's that made no iteration has minus infinity as its lower bound.
-_READERS: dict[str, Callable[[Any], Any]] = {
+_KINDS: dict[str, Any] = {
     "converged_": bool,
     "n_iter_": int,
-    "lower_bound_": lambda value: -np.inf if value is None else float(value),
-    "lower_bounds_": lambda value: [float(each) for each in value],
+    # JSON has no infinity: a mixture of scikit-learn's that made no iteration has minus infinity.
+    "lower_bound_": float | None,
+    "lower_bounds_": tuple[float, ...],
     "n_features_in_": int,
-    "feature_names_in_": lambda value: np.array([str(each) for each in value], dtype=object),
-    "fit_info_": FitInfo.from_plain,
+    "feature_names_in_": tuple[str, ...],
+    "fit_info_": FitInfo,
     "noise_weight_": float,
     "noise_log_volume_": float,
     "n_components_": int,
@@ -94,6 +99,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "degrees_of_freedom_prior_": float,
     **dict.fromkeys(_NUMBERS_OR_ARRAYS, float),
 }
+"""What the attributes in the header are, in the form that `typed` takes."""
 
 
 def save_mixture(mixture: Mixture, path: str | PathLike[str]) -> None:
@@ -149,6 +155,9 @@ def plain_mixture(
     name_of_class = next(name for name, each in _CLASSES.items() if isinstance(mixture, each))
     parameters = {name: state[name] for name in _CLASSES[name_of_class]._get_param_names()}
     arrays = {name: np.asarray(state[name]) for name in (*_ARRAYS, _CONCENTRATION) if name in state}
+    if not arrays.keys() >= set(_COVARIANCE_ARRAYS):  # it was put together by hand
+        made = attributes_from_parameters(components_from_attributes(mixture), mixture._structure())
+        arrays = {name: made[name] for name in _COVARIANCE_ARRAYS} | arrays
     for name in _ARRAY_PARAMETERS:
         value = parameters.pop(name, None)
         if value is not None:
@@ -158,7 +167,7 @@ def plain_mixture(
     if isinstance(parameters.get("priors"), ConjugatePriors):
         parameters["priors"] = parameters["priors"].plain()
     parameters.update({name: _OF_ONE_RUN[name] for name in _OF_ONE_RUN if name in parameters})
-    attributes = {name: state[name] for name in _READERS if name in state}
+    attributes = {name: state[name] for name in _KINDS if name in state}
     for name in _NUMBERS_OR_ARRAYS:
         if np.ndim(attributes.get(name, 0.0)):
             arrays[name] = np.asarray(attributes.pop(name))
@@ -210,7 +219,7 @@ def load(path: str | PathLike[str]) -> Any:
         restore = getattr(import_module(f"fastgmm.estimators.{module}"), name)
     try:
         return restore(stored)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(
             f"{fspath(path)} does not hold a mixture that fits together ({reason}); save the "
@@ -244,27 +253,44 @@ def restored_mixture(stored: StoredModel) -> Mixture:
     online = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_ONLINE)}
     mixture = _CLASSES[stored.model_class](**parameters)
     mixture._validate_params()
-    attributes = stored.values["attributes"]
-    unknown = sorted({*attributes, *arrays} - {*_READERS, *_ARRAYS, _CONCENTRATION})
-    if unknown:
-        raise ValueError(f"it has no attribute {unknown[0]!r}")
-    mixture.__dict__.update(arrays)
+    for name in arrays:
+        if name not in (*_ARRAYS, *_NUMBERS_OR_ARRAYS, _CONCENTRATION):
+            raise ValueError(f"it has no attribute {name!r}")
+        if arrays[name].dtype.kind != "f":
+            raise ValueError(f"{name} is of dtype {arrays[name].dtype}, not float64")
+    kinds = {name: _KINDS.get(name) for name in stored.values["attributes"]}
+    if None in kinds.values():
+        raise ValueError(f"it has no attribute {min(n for n, kind in kinds.items() if not kind)!r}")
+    attributes = typed_members(stored.values["attributes"], kinds, "attributes")
+    if attributes.get("lower_bound_", 0.0) is None:
+        attributes["lower_bound_"] = -np.inf
+    if "lower_bounds_" in attributes:
+        attributes["lower_bounds_"] = list(attributes["lower_bounds_"])
+    if "feature_names_in_" in attributes:
+        attributes["feature_names_in_"] = np.array(attributes["feature_names_in_"], dtype=object)
+    mixture.__dict__.update(arrays | attributes)
     concentrations = arrays.get(_CONCENTRATION)
     if concentrations is not None and concentrations.ndim == 2:
         mixture.__dict__[_CONCENTRATION] = tuple(each.copy() for each in concentrations)
-    for name, value in attributes.items():
-        setattr(mixture, name, _READERS[name](value))
     kind = structure(mixture.covariance_type)
     mixture._parameters()  # which checks that they belong together
-    size = mixture.means_.shape
+    K, D = mixture.means_.shape
+    size = Size(K, D, kind.is_diagonal)
     for name in _COVARIANCE_ARRAYS:
-        if name in arrays:
-            check_attribute_shape(name, arrays[name], kind.covariance_shape(*size))
-    if attributes.get("n_features_in_", size[1]) != size[1]:
-        raise ValueError(f"n_features_in_ is {mixture.n_features_in_}, but means_ has {size[1]}")
+        check_attribute_shape(name, arrays[name], kind.covariance_shape(K, D))
+    for name in _TRACES:
+        # That of a message length has the log-likelihood beside it.
+        axes = 2 if isinstance(mixture, MessageLengthGaussianMixture) else 1
+        if name in arrays and arrays[name].ndim != axes:
+            raise ValueError(f"{name} has {arrays[name].ndim} axes, not {axes}")
+    if not mixture.weights_.any():
+        raise ValueError("all weights_ are 0")
+    if attributes.get("n_features_in_", D) != D:
+        raise ValueError(f"n_features_in_ is {mixture.n_features_in_}, but means_ has {D}")
+    mixture.n_features_in_ = D  # which one that was put together by hand may lack
     names = attributes.get("feature_names_in_")
-    if names is not None and len(names) != size[1]:
-        raise ValueError(f"feature_names_in_ has {len(names)} names, but means_ {size[1]} columns")
+    if names is not None and len(names) != D:
+        raise ValueError(f"feature_names_in_ has {len(names)} names, but means_ {D} columns")
     if "online" in stored.values and isinstance(mixture, OnlineLearning):
-        mixture._go_on_from(mixture._state_class.from_plain(stored.values["online"], online))
+        mixture._go_on_from(mixture._state_class.from_plain(stored.values["online"], online, size))
     return mixture

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -104,18 +104,6 @@ class FitInfo:
     start: int
     degeneracies: tuple[Degeneracy, ...]
     initialisation: InitialisationInfo | None = None
-
-    @classmethod
-    def from_plain(cls, values: dict[str, Any]) -> FitInfo:
-        """Return what `dataclasses.asdict` made plain, also after a way through JSON."""
-        found = values["initialisation"]
-        restored = {
-            **values,
-            "trace": tuple(map(float, values["trace"])),
-            "degeneracies": tuple(Degeneracy(**each) for each in values["degeneracies"]),
-            "initialisation": None if found is None else InitialisationInfo(**found),
-        }
-        return cls(**restored)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,8 @@ from fastgmm.inference.online import OnlineState, StepSchedule, online_step
 from fastgmm.inference.passes import log_likelihood
 from fastgmm.inference.random_rows import is_held_out, random_rows
 from fastgmm.kernels.threads import effective_threads
+from fastgmm.model.plain_arrays import Size
+from fastgmm.model.plain_values import require, typed_members
 from fastgmm.model.structures import CovarianceStructure
 
 _PIECE_ROWS = 64
@@ -139,29 +141,48 @@ class MinibatchState:
 
     @classmethod
     def from_plain(
-        cls, values: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+        cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size
     ) -> MinibatchState:
-        """Return the state that `plain` made plain.
+        """Return the state that `plain` made plain, after a look at types, shapes and ranges.
 
         Parameters
         ----------
         values, arrays : mapping
             What `plain` returned.
+        size : Size
+            The size of the mixture.
 
         Returns
         -------
         MinibatchState
             The state.
+
+        Raises
+        ------
+        KeyError
+            If an array is missing.
+        ValueError
+            If something cannot be what it should be.
         """
-        total, weight = map(float, values["held_out"])
-        return cls(
-            OnlineState.from_plain(values["online"], arrays),
-            int(values["seed"]),
-            int(values["epoch"]),
-            int(values["n_rows"]),
-            (total, weight),
-            tuple(map(float, values["scores"])),
-        )
+        values = dict(values)
+        online = OnlineState.from_plain(values.pop("online"), arrays, size)
+        told = typed_members(values, _PLAIN_KINDS, "fit")
+        for name in ("epoch", "n_rows"):
+            require(told[name] >= 0, f"{name}={told[name]} is at least 0")
+        require(0 <= told["seed"] < 2**32, f"seed={told['seed']} is a seed")
+        require(told["held_out"][1] >= 0.0, "the weight of the rows held out is at least 0")
+        n_scores = len(told["scores"])
+        require(n_scores == told["epoch"] + 1, f"{n_scores} scores are one more than epochs")
+        return cls(online, **told)
+
+
+_PLAIN_KINDS = {
+    "seed": int,
+    "epoch": int,
+    "n_rows": int,
+    "held_out": tuple[float, float],
+    "scores": tuple[float, ...],
+}
 
 
 def batch_rows(n_components: int, n_features: int, n_samples: int | None) -> int:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from fastgmm.data.array import ArraySource
 from fastgmm.inference.passes import mixture_statistics
 from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.plain_arrays import arrays_of, from_arrays
+from fastgmm.model.plain_arrays import Size, arrays_of, from_arrays
+from fastgmm.model.plain_values import require, typed_members
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure
@@ -170,14 +171,16 @@ class OnlineState:
 
     @classmethod
     def from_plain(
-        cls, values: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], **others: Any
+        cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size, **others: Any
     ) -> Self:
-        """Return the state that `plain` made plain.
+        """Return the state that `plain` made plain, after a look at types, shapes and ranges.
 
         Parameters
         ----------
         values, arrays : mapping
-            What `plain` returned; other entries are left alone.
+            What `plain` returned; other arrays are left alone.
+        size : Size
+            The size of the mixture.
         **others
             What a subclass has besides.
 
@@ -185,36 +188,47 @@ class OnlineState:
         -------
         OnlineState
             The state.
+
+        Raises
+        ------
+        KeyError
+            If an array is missing.
+        ValueError
+            If something cannot be what it should be.
         """
-        statistics: dict[str, SufficientStatistics | None] = {}
+        told = typed_members(values, _PLAIN_KINDS, "online")
+        statistics = {}
         for name in ("statistics", "averaged"):
-            statistics[name] = None
-            if values[name] is not None:
-                log_likelihood, weight = map(float, values[name])
+            if told[name] is not None:
+                log_likelihood, weight = told[name]
+                require(weight > 0.0, f"the weight {weight:.6g} of {name} is positive")
                 statistics[name] = from_arrays(
                     SufficientStatistics,
                     f"online_{name}",
                     arrays,
+                    size,
                     log_likelihood=log_likelihood,
                     weight=weight,
                 )
-        blend = statistics["statistics"]
-        assert blend is not None
+        for name in _NUMBERS:
+            require(told[name] >= 0, f"{name}={told[name]:.6g} is at least 0")
+        require(told["unit"] > 0.0, f"unit={told['unit']:.6g} is positive")
         return cls(
-            statistics=blend,
-            averaged=statistics["averaged"],
-            parameters=from_arrays(MixtureParameters, "online", arrays),
-            regularisation=from_arrays(Regularisation, "online", arrays),
-            unit=float(values["unit"]),
-            time=float(values["time"]),
-            weight=float(values["weight"]),
-            n_rows=int(values["n_rows"]),
-            n_steps=int(values["n_steps"]),
+            statistics=statistics["statistics"],
+            averaged=statistics.get("averaged"),
+            parameters=from_arrays(MixtureParameters, "online", arrays, size),
+            regularisation=from_arrays(Regularisation, "online", arrays, size),
+            **{name: told[name] for name in _NUMBERS},
             **others,
         )
 
 
-_NUMBERS = ("unit", "time", "weight", "n_rows", "n_steps")
+_NUMBERS = {"unit": float, "time": float, "weight": float, "n_rows": int, "n_steps": int}
+_PLAIN_KINDS = {
+    **_NUMBERS,
+    "statistics": tuple[float, float],
+    "averaged": tuple[float, float] | None,
+}
 
 
 def online_step(

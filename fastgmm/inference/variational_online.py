@@ -31,7 +31,9 @@ from fastgmm.inference.online_start import (
 from fastgmm.inference.passes import source_moments
 from fastgmm.inference.survey import sample_size
 from fastgmm.inference.variational import fit_best_variational, fit_variational, initial_posterior
+from fastgmm.model.plain_arrays import Size
 from fastgmm.model.plain_posteriors import plain_posterior, posterior_from_plain
+from fastgmm.model.plain_values import require, typed
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure
@@ -80,14 +82,16 @@ class VariationalOnlineState(OnlineState):
 
     @classmethod
     def from_plain(
-        cls, values: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], **others: Any
+        cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size, **others: Any
     ) -> Self:
-        """Return the state that `plain` made plain."""
-        posterior = posterior_from_plain(_POSTERIOR, values["posterior"], arrays)
-        mass = float(values["mass"])
+        """Return the state that `plain` made plain, after a look at types, shapes and ranges."""
+        values = dict(values)
+        posterior = posterior_from_plain(_POSTERIOR, values.pop("posterior"), arrays, size)
+        mass = typed(values.pop("mass"), float, "mass")
+        require(mass > 0.0, f"mass={mass:.6g} is positive")
         # dataclasses with slots are made twice over, which super() without arguments cannot follow
         from_plain = super(VariationalOnlineState, cls).from_plain
-        return from_plain(values, arrays, posterior=posterior, mass=mass, **others)
+        return from_plain(values, arrays, size, posterior=posterior, mass=mass, **others)
 
     def lower_bound(self) -> float:
         """Return the lower bound if all rows were like the recent ones, in nats.

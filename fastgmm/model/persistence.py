@@ -7,6 +7,7 @@ never unpickles and never trusts a size: what does not fit together is a `ModelF
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import struct
@@ -223,10 +224,15 @@ def _read_header(
         raise foreign
     if entries[_HEADER].file_size > _LARGEST_HEADER:
         raise _damaged(path, f"{_HEADER} is larger than {_LARGEST_HEADER} bytes")
-    header = json.loads(archive.read(_HEADER))
+    header = json.loads(archive.read(_HEADER), parse_constant=_no_number)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise foreign
     return header
+
+
+def _no_number(text: str) -> float:
+    """Refuse what JSON in Python takes for a number, and no other JSON does."""
+    raise ValueError(f"{_HEADER} holds {text}")
 
 
 def _check_header(header: Mapping[str, Any], path: Path, model_class: str | None) -> None:
@@ -275,21 +281,29 @@ def _read_arrays(
 
 def _read_array(content: bytes, name: str, path: Path) -> npt.NDArray[Any]:
     """Return the array of an npy entry; one of Python objects is refused unread."""
-    stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    if version != (1, 0):
-        raise _damaged(path, f"array {name!r} is of npy version {version}, not (1, 0)")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    if not content.startswith(b"\x93NUMPY"):
+        raise _damaged(path, f"array {name!r} does not begin as an npy entry")
+    if content[6:8] != b"\x01\x00":
+        raise _damaged(path, f"array {name!r} is of npy version {tuple(content[6:8])}, not (1, 0)")
+    (length,) = struct.unpack("<H", content[8:10])
+    header, data = content[10 : 10 + length].decode("latin1"), content[10 + length :]
+    try:
+        told = ast.literal_eval(header.strip())
+        shape, fortran_order, dtype = told["shape"], told["fortran_order"], np.dtype(told["descr"])
+        sound = len(told) == 3 and all(type(each) is int and each >= 0 for each in shape)
+    except (LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
+        raise _damaged(path, f"array {name!r} has no sound header") from error
+    if not sound:
+        raise _damaged(path, f"array {name!r} has no sound header")
     if dtype.kind not in _KINDS:
         raise ModelFileError(
             f"{path} holds array {name!r} of dtype {dtype}, which could run code when read; it "
             "was not written by fastgmm and has not been read"
         )
-    data = content[stream.tell() :]
     # Python's integers: a product of the sizes that a damaged header claims may not fit NumPy's.
     n_items = 1
     for length in shape:
-        n_items *= int(length)
+        n_items *= length
     if n_items * dtype.itemsize != len(data):
         raise _damaged(path, f"array {name!r} has {len(data)} bytes for shape {shape}")
     array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.model.plain_arrays import arrays_of, from_arrays
+from fastgmm.model.plain_arrays import Size, arrays_of, from_arrays
+from fastgmm.model.plain_values import require, typed_members
 from fastgmm.model.variational import VariationalPosterior, VariationalPrior
 from fastgmm.model.weight_priors import weight_prior
 
@@ -44,7 +45,7 @@ def plain_posterior(
 
 
 def posterior_from_plain(
-    prefix: str, values: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    prefix: str, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size
 ) -> VariationalPosterior:
     """Return the posterior that `plain_posterior` took apart.
 
@@ -53,7 +54,9 @@ def posterior_from_plain(
     prefix : str
         What the names of the arrays begin with.
     values, arrays : mapping
-        What `plain_posterior` returned; other entries are left alone.
+        What `plain_posterior` returned; other arrays are left alone.
+    size : Size
+        The size of the mixture.
 
     Returns
     -------
@@ -63,14 +66,30 @@ def posterior_from_plain(
     Raises
     ------
     KeyError
-        If something is missing.
+        If an array is missing.
+    ValueError
+        If something cannot be what it should be.
     """
+    kinds = {"weights": str, "concentration": float}
+    kinds |= {"mean_precision": float, "degrees_of_freedom": float}
+    told = typed_members(values, kinds, "posterior")
+    for name in ("concentration", "mean_precision", "degrees_of_freedom"):
+        require(told[name] > 0.0, f"{name}={told[name]:.6g} is positive")
+    weights = weight_prior(told["weights"], told["concentration"])
     prior = from_arrays(
         VariationalPrior,
         f"{prefix}_prior",
         arrays,
-        weights=weight_prior(values["weights"], float(values["concentration"])),
-        mean_precision=float(values["mean_precision"]),
-        degrees_of_freedom=float(values["degrees_of_freedom"]),
+        size,
+        weights=weights,
+        mean_precision=told["mean_precision"],
+        degrees_of_freedom=told["degrees_of_freedom"],
     )
-    return from_arrays(VariationalPosterior, prefix, arrays, prior=prior)
+    posterior = from_arrays(VariationalPosterior, prefix, arrays, size, prior=prior)
+    expected = weights.posterior(np.ones(size.n_components)).shape
+    shape = posterior.concentrations.shape
+    require(shape == expected, f"{prefix}_concentrations of shape {shape} has shape {expected}")
+    lowest = min(told["degrees_of_freedom"], float(posterior.degrees_of_freedom.min()))
+    above = size.n_features - 1
+    require(lowest > above, f"degrees of freedom of {lowest:.6g} are above {above}")
+    return posterior

@@ -164,9 +164,17 @@ def test_a_generator_goes_on_where_it_was(tmp_path, monkeypatch):
         cut_off_after(patch, 3)
         with pytest.raises(CutOffError):
             mixture(path, random_state=np.random.RandomState(3)).fit(X)
-    other = np.random.RandomState(99)
+    other = np.random.RandomState(3)
+    with pytest.raises(CheckpointError, match=r"random_state: {'RandomState': .*} then, .* now"):
+        mixture(path, random_state=np.random.RandomState(4)).fit(X)
     assert_same_fit(mixture(path, random_state=other).fit(X), whole)
     assert other.random_sample() == afterwards
+
+
+def test_a_generator_whose_state_a_checkpoint_cannot_hold_is_refused(tmp_path):
+    other = np.random.RandomState(np.random.PCG64(0))
+    with pytest.raises(ValueError, match=r"random_state draws with PCG64.*: give an int, or a"):
+        mixture(tmp_path / "run.fgm", random_state=other).fit(problem("overlapping").X)
 
 
 def test_without_a_seed_the_draws_go_on_too(tmp_path, monkeypatch):

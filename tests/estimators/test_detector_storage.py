@@ -86,7 +86,7 @@ def test_a_detector_that_waits_cannot_be_saved(tmp_path):
     [
         (lambda held: held.pop("offset"), "'offset' is missing"),
         (lambda held: held.update(offset="low"), "low"),
-        (lambda held: held.update(offset="inf"), "offset_ is inf"),
+        (lambda held: held.update(offset="inf"), "offset is 'inf', not float"),
         (lambda held: held["parameters"].update(contamination=0.7), "'contamination'"),
         (lambda held: held.update(feature_names=["a"]), "1 names, but means_ 3 columns"),
         (lambda held: held["mixture"].update({"class": "Forest"}), "Forest"),

@@ -17,6 +17,7 @@ from fastgmm.inference.minibatch import MinibatchPlan, MinibatchState, fit_minib
 from fastgmm.inference.online import StepSchedule
 from fastgmm.inference.online_start import begin_online
 from fastgmm.inference.passes import log_likelihood
+from fastgmm.model.plain_arrays import Size
 from fastgmm.model.structures import structure
 
 FULL = structure("full")
@@ -286,9 +287,10 @@ def test_a_fit_goes_on_from_any_batch_as_if_never_left(kind, averaging):
     states = []
     whole, reason = fit(source(), plan, seed=5, observe=states.append)
     assert len(states) == 1 + 3 * (11 + 1)
+    size = Size(*whole.online.parameters.means.shape, whole.online.parameters.is_diagonal)
     for state in states:
         values, arrays = state.plain()
-        copied = MinibatchState.from_plain(json.loads(json.dumps(values)), arrays)
+        copied = MinibatchState.from_plain(json.loads(json.dumps(values)), arrays, size)
         resumed, same_reason = fit(source(), plan, resumed=copied)
         assert_same(resumed, whole)
         assert same_reason == reason

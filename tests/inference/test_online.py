@@ -13,6 +13,7 @@ from fastgmm.inference.ascent import em_step
 from fastgmm.inference.em import fit_em
 from fastgmm.inference.online import OnlineState, StepSchedule, online_step
 from fastgmm.inference.passes import log_likelihood
+from fastgmm.model.plain_arrays import Size
 from fastgmm.model.regularisation import IllDefinedCovarianceError
 from fastgmm.model.structures import structure
 from tests import oracle
@@ -275,7 +276,9 @@ def test_a_state_goes_through_json_to_the_last_bit(name, averaging):
     )
     values, arrays = state.plain()
     copied = OnlineState.from_plain(
-        json.loads(json.dumps(values)), {key: array.copy() for key, array in arrays.items()}
+        json.loads(json.dumps(values)),
+        {key: array.copy() for key, array in arrays.items()},
+        Size(*state.parameters.means.shape, kind.is_diagonal),
     )
     assert_same(copied, state)
     further = [

@@ -17,6 +17,7 @@ from fastgmm.inference.variational_online import (
     begin_variational_online,
     variational_online_step,
 )
+from fastgmm.model.plain_arrays import Size
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.structures import structure
 from fastgmm.model.variational import VariationalPosterior, VariationalPrior
@@ -244,7 +245,8 @@ def test_a_state_comes_back_from_its_plain_form():
     X = rows(1200)
     state = learn(begun(X[:400]), X[400:800], averaging=True)
     values, arrays = state.plain()
-    again = VariationalOnlineState.from_plain(json.loads(json.dumps(values)), arrays)
+    size = Size(*state.posterior.means.shape, state.posterior.whiteners.ndim == 2)
+    again = VariationalOnlineState.from_plain(json.loads(json.dumps(values)), arrays, size)
     assert isinstance(again, VariationalOnlineState)
     one = learn(again, X[800:], averaging=True)
     other = learn(state, X[800:], averaging=True)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from fastgmm.model.plain_arrays import Size
 from fastgmm.model.plain_posteriors import plain_posterior, posterior_from_plain
 from fastgmm.model.variational import VariationalPosterior, VariationalPrior
 from fastgmm.model.weight_priors import WEIGHT_PRIOR_NAMES, weight_prior
+
+SIZE = Size(3, 2, is_diagonal=False)
 
 
 @pytest.mark.parametrize("weights", WEIGHT_PRIOR_NAMES)
@@ -30,7 +33,7 @@ def test_a_posterior_comes_back_with_its_prior(weights):
     assert all(name.startswith("best_") for name in arrays)
     assert all(array.flags.c_contiguous for array in arrays.values())
     again = posterior_from_plain(
-        "best", json.loads(json.dumps(values)), {**arrays, "other": np.zeros(1)}
+        "best", json.loads(json.dumps(values)), {**arrays, "other": np.zeros(1)}, SIZE
     )
     for one, other in ((again, posterior), (again.prior, prior)):
         for each in fields(one):
@@ -52,4 +55,5 @@ def test_a_missing_array_is_named():
                 "degrees_of_freedom": 2.0,
             },
             {},
+            SIZE,
         )

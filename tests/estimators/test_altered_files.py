@@ -1,0 +1,161 @@
+"""Model files and checkpoints in which anything was altered: refused, or as good as before."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import fastgmm
+from fastgmm import (
+    BayesianGaussianMixture,
+    GaussianMixture,
+    GaussianMixtureClassifier,
+    GaussianMixtureOutlierDetector,
+    GaussianMixtureRegressor,
+    GaussianMixtureTransformer,
+    MessageLengthGaussianMixture,
+    MiniBatchGaussianMixture,
+    ModelFileError,
+)
+from fastgmm.estimators.checkpoints import CheckpointError
+from tests.altered_files import alterations, mangled, mangled_npy_headers
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:component"),
+]
+
+X = np.random.default_rng(0).normal(size=(120, 2)) + 5.0 * (np.arange(120) % 2)[:, None]
+LABELS = np.array(["a", "b"])[np.arange(120) % 2]
+
+
+def partly(model):
+    for rows in (X[:60], X[60:90], X[90:]):
+        model.partial_fit(rows)
+    return model
+
+
+def detector():
+    found = partly(GaussianMixtureOutlierDetector(2, contamination=0.1, random_state=0))
+    return found.set_threshold(X, LABELS == "b") if hasattr(found, "set_threshold") else found
+
+
+MODELS = {
+    "mixture": lambda: GaussianMixture(2, random_state=0).fit(X),
+    "noise": lambda: GaussianMixture(
+        2, covariance_type="diag", priors="mclust", noise_volume=100.0, random_state=0
+    ).fit(X),
+    "online": lambda: partly(GaussianMixture(2, averaging=True, random_state=0)),
+    "tied": lambda: GaussianMixture(2, covariance_type="tied", random_state=0).fit(X),
+    "minibatch": lambda: MiniBatchGaussianMixture(2, max_epochs=2, random_state=0).fit(X),
+    "message length": lambda: MessageLengthGaussianMixture(4, random_state=0).fit(X),
+    "variational": lambda: BayesianGaussianMixture(2, random_state=0).fit(X),
+    "variational online": lambda: partly(
+        BayesianGaussianMixture(
+            2, weight_concentration_prior_type="dirichlet_distribution", random_state=0
+        )
+    ),
+    "classifier": lambda: GaussianMixtureClassifier(
+        n_components=2, reject_below=0.01, random_state=0
+    ).fit(X, LABELS),
+    "classifier online": lambda: GaussianMixtureClassifier().partial_fit(
+        X, LABELS, classes=["a", "b"]
+    ),
+    "detector": detector,
+    "regressor": lambda: GaussianMixtureRegressor(2, random_state=0).fit(X[:, :1], X[:, 1]),
+    "transformer": lambda: GaussianMixtureTransformer(2, random_state=0).fit(X),
+}
+
+
+def use(model):
+    """Do what the model is for."""
+    rows = X[:, :1] if isinstance(model, GaussianMixtureRegressor) else X
+    result = model.transform(rows) if hasattr(model, "transform") else model.predict(rows)
+    assert len(result) == len(rows)
+    assert np.isfinite(result).all() if result.dtype.kind == "f" else True
+    for name in ("means_", "covariances_", "precisions_"):
+        getattr(getattr(model, "mixture_", model), name, None)
+
+
+def outcome(action, what):
+    """Return whether an action is refused as it should be; report every other error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            action()
+        except (ModelFileError, CheckpointError):
+            return True
+        except Exception as error:
+            raise AssertionError(f"{what}: {error!r}") from error
+    return False
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_altered_model_is_refused_or_as_good_as_before(tmp_path, name):
+    path = tmp_path / "model.fgm"
+    MODELS[name]().save(path)
+    use(fastgmm.load(path))
+    refused = [
+        outcome(lambda: use(fastgmm.load(path)), what) for what in alterations(path, 100, seed=1)
+    ]
+    assert np.mean(refused) > 0.5
+
+
+def test_a_mangled_model_is_refused_or_as_good_as_before(tmp_path):
+    path = tmp_path / "model.fgm"
+    MODELS["online"]().save(path)
+    content = path.read_bytes()
+    for damage, count in ((mangled, 150), (mangled_npy_headers, 150)):
+        path.write_bytes(content)
+        refused = [outcome(lambda: use(fastgmm.load(path)), what) for what in damage(path, count)]
+        assert np.mean(refused) > 0.5
+
+
+FITS = {
+    "mixture": lambda **keep: GaussianMixture(
+        2, n_init=3, tol=0.0, max_iter=4, random_state=0, **keep
+    ),
+    "noise": lambda **keep: GaussianMixture(
+        2, covariance_type="diag", noise_volume=100.0, n_init=2, tol=0.0, max_iter=4,
+        random_state=np.random.RandomState(1), **keep,
+    ),
+    "variational": lambda **keep: BayesianGaussianMixture(
+        2, n_init=2, tol=0.0, max_iter=4, random_state=0, **keep
+    ),
+    "minibatch": lambda **keep: MiniBatchGaussianMixture(
+        2, max_epochs=3, tol=0.0, averaging=True, random_state=0, **keep
+    ),
+}  # fmt: skip
+
+
+class Stop:
+    """Ends a fit at some iteration, as an error would."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def setup(self, **_): ...
+    def teardown(self, **_): ...
+    def on_fit_task_begin(self, *_): ...
+    def on_fit_task_end(self, _estimator, context, **_):
+        self.left -= context.task_name == "iteration"
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [2, None])
+@pytest.mark.parametrize("name", FITS)
+def test_an_altered_checkpoint_is_refused_or_resumed(tmp_path, name, after):
+    path = tmp_path / "run.fgm"
+    keep = {"checkpoint": path, "checkpoint_interval": 0.0, "resume": True}
+    fit = FITS[name](**keep)
+    if after is not None:
+        fit.set_callbacks(Stop(after))
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(X)
+    else:
+        fit.fit(X)
+    refused = []
+    for what in alterations(path, 80, seed=2):
+        refused.append(outcome(lambda: use(FITS[name](**keep).fit(X)), what))
+    assert np.mean(refused) > 0.5
