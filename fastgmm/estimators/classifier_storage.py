@@ -200,7 +200,8 @@ def _restored(c: int, values: dict[str, Any], stored: StoredModel) -> GaussianMi
         if name.startswith(_prefix(c))
     }
     mixture = restored_mixture(
-        StoredModel(GaussianMixture.__name__, values, own, stored.library_version)
+        StoredModel(GaussianMixture.__name__, values, own, stored.library_version),
+        may_be_empty=True,
     )
     assert isinstance(mixture, GaussianMixture)
     return mixture

@@ -227,13 +227,15 @@ def load(path: str | PathLike[str]) -> Any:
         ) from error
 
 
-def restored_mixture(stored: StoredModel) -> Mixture:
+def restored_mixture(stored: StoredModel, *, may_be_empty: bool = False) -> Mixture:
     """Return the mixture that a file holds, after checking that its parts belong together.
 
     Parameters
     ----------
     stored : StoredModel
         What the file holds.
+    may_be_empty : bool
+        Whether all weights may be 0, as those of a class without rows are.
 
     Returns
     -------
@@ -283,7 +285,7 @@ def restored_mixture(stored: StoredModel) -> Mixture:
         axes = 2 if isinstance(mixture, MessageLengthGaussianMixture) else 1
         if name in arrays and arrays[name].ndim != axes:
             raise ValueError(f"{name} has {arrays[name].ndim} axes, not {axes}")
-    if not mixture.weights_.any():
+    if not (mixture.weights_.any() or may_be_empty):
         raise ValueError("all weights_ are 0")
     if attributes.get("n_features_in_", D) != D:
         raise ValueError(f"n_features_in_ is {mixture.n_features_in_}, but means_ has {D}")

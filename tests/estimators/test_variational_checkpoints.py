@@ -103,7 +103,7 @@ def test_steps_that_are_taken_otherwise_are_so_after_a_cut(tmp_path, monkeypatch
         tol=1e-9,
         max_iter=2000,
     )
-    found = attributes_from_posterior(best, kind, np.float64)
+    found = attributes_from_posterior(best, kind)
     found |= {"converged_": True, "lower_bound_": info.trace[-1]}
 
     def fit(path=None):
