@@ -156,10 +156,10 @@ class ArrayStore(TableFile):
             raise
         except Exception as error:  # a damaged store raises whatever its codecs come to
             reason = str(error) or type(error).__name__
-            raise DataError(
-                f"cannot read {origin} as {kind}: {reason}: it is damaged, or no such file; write "
-                "it again"
-            ) from error
+            advice = "it is damaged, or no such file; write it again"
+            if isinstance(error, BlockingIOError):
+                advice = "wait until the program that writes to it has closed it"
+            raise DataError(f"cannot read {origin} as {kind}: {reason}: {advice}") from error
 
     def identity(self) -> dict[str, Any]:
         """Return name, size and time of change, or the shape of what is no file."""
@@ -448,7 +448,7 @@ def _node_at(group: Any, path: str, n_links: int = 0) -> Any:
 def _members(group: Any, prefix: str = "", seen: set[Any] | None = None) -> Iterator[_Member]:
     """Yield the arrays below a group, each once, and what stands where one could be."""
     seen = set() if seen is None else seen
-    seen.add(getattr(group, "id", None))
+    seen.add(_identity(group))
     for name in sorted(group):
         path = prefix + name
         try:
@@ -461,7 +461,7 @@ def _members(group: Any, prefix: str = "", seen: set[Any] | None = None) -> Iter
             what = f"{path!r}, a link that leads nowhere" if is_link else f"{path!r}, damaged"
             yield _Member(path, None, what, not is_link)
             continue
-        mark = getattr(node, "id", None)
+        mark = _identity(node)
         if mark is not None and mark in seen:
             continue
         if not _is_group(node):
@@ -472,6 +472,14 @@ def _members(group: Any, prefix: str = "", seen: set[Any] | None = None) -> Iter
             yield _Member(path, None, _sparse(path), True)
         else:
             yield from _members(node, f"{path}/", seen)
+
+
+def _identity(node: Any) -> Any:
+    """Return what an array or group has in common by whatever links it is found, if anything."""
+    if _is_hdf5(node):
+        return node.id
+    root = getattr(node.store_path.store, "root", None)
+    return None if root is None else (root / node.path).resolve()
 
 
 def _is_soft_link(group: Any, name: str) -> bool:

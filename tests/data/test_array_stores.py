@@ -1,5 +1,6 @@
 """HDF5 and Zarr: which array is meant, and damage."""
 
+import subprocess
 import sys
 
 import h5py
@@ -400,3 +401,20 @@ def test_rows_that_do_not_fit_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("fastgmm.data.stream.np.empty", fail)
     with pytest.raises(MemoryError, match=r"x\.h5' has 3 columns, of which 1024 rows do not fit"):
         source._new_block(1024)
+
+
+def test_a_store_with_links_in_circles(tmp_path):
+    path = zarr_store(tmp_path / "x.zarr", {"a/b/values": rows(9)})
+    (path / "a" / "b" / "up").symlink_to("..")
+    (path / "a" / "again").symlink_to("b/values")
+    np.testing.assert_array_equal(all_rows(open_data(path)), rows(9))
+
+
+def test_a_file_that_is_being_written(tmp_path):
+    path = hdf5(tmp_path / "x.h5", {"X": rows(9)})
+    program = "import sys; from fastgmm import open_data; open_data(sys.argv[1])"
+    with h5py.File(path, "r+", locking=True):
+        process = subprocess.run(
+            [sys.executable, "-c", program, path], capture_output=True, text=True, check=False
+        )
+    assert "wait until the program that writes to it has closed it" in process.stderr
