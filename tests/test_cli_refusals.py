@@ -167,7 +167,11 @@ def test_missing_package_names_the_extra(package):
     ("error", "message"),
     [
         (MemoryError(), "not enough memory: use fewer columns, components or rows at a time"),
-        (MemoryError("9 GB"), "not enough memory (9 GB): use fewer columns, components or rows"),
+        (MemoryError("x.npy: 9 GB"), "not enough memory: x.npy: 9 GB"),
+        (
+            type("ArrayMemoryError", (MemoryError,), {})("an array of 9 GB"),
+            "not enough memory (an array of 9 GB): use fewer columns, components or rows",
+        ),
     ],
 )
 def test_memory_that_is_used_up(error, message, monkeypatch, capsys):

@@ -114,6 +114,8 @@ def _tell(message: str, status: int) -> int:
 def _sentence(error: BaseException) -> str:
     """Return the first line of what an error says."""
     if isinstance(error, MemoryError):
+        if type(error) is MemoryError and str(error):  # of which this package says what to do
+            return f"not enough memory: {error}"
         detail = f" ({error})" if str(error) else ""
         return f"not enough memory{detail}: use fewer columns, components or rows at a time"
     if isinstance(error, OSError) and error.strerror and error.filename:

@@ -25,7 +25,7 @@ _FORMATS_OF_BOUNDED_RATIO = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM")
 _MOST_PIXELS_OF_BYTE = 8 * 1032
 """Pixels that a byte of these formats can stand for: pixels of one bit, and deflate."""
 
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _ORIENTATION = 258, 339, 0x0112
+_SUBFILE_TYPE, _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _ORIENTATION = 254, 258, 339, 0x0112
 """Tags of TIFF and Exif."""
 
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -338,6 +338,9 @@ def _opened(path: Path) -> Iterator[Any]:
 def _check_header(opened: Any, size: int) -> None:
     """Raise if an image is several, or claims more pixels than its bytes can stand for."""
     n_frames = getattr(opened, "n_frames", 1) if opened.format in _FORMATS_OF_SEVERAL else 1
+    if n_frames > 1 and opened.format == "TIFF":
+        n_frames -= sum(map(_is_reduced, _import_pillow("ImageSequence").Iterator(opened)))
+        opened.seek(0)
     if n_frames > 1:
         raise _ImageError(f"it holds {n_frames} images: save each in a file of its own")
     n_pixels = opened.width * opened.height
@@ -346,6 +349,11 @@ def _check_header(opened: Any, size: int) -> None:
             f"it claims {opened.width} x {opened.height} pixels, for which {size} bytes are too "
             "few: it is cut short or damaged; write it again"
         )
+
+
+def _is_reduced(opened: Any) -> bool:
+    """Say whether a TIFF's page is a smaller copy of another, or its mask."""
+    return bool(opened.tag_v2.get(_SUBFILE_TYPE, 0) & 5)
 
 
 def _level_type(opened: Any) -> np.dtype[Any]:

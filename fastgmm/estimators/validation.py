@@ -114,8 +114,18 @@ def validated_fit(method: _Method) -> _Method:
 
     @wraps(method)
     def wrapper(estimator: Any, *args: Any, **kwargs: Any) -> Any:
-        with UnchangedOnFailure(estimator):
-            return checked(estimator, *args, **kwargs)
+        try:
+            with UnchangedOnFailure(estimator):
+                return checked(estimator, *args, **kwargs)
+        except MemoryError as error:
+            if type(error) is MemoryError and str(error):  # which says already what to do
+                raise
+            structures = "covariance_type" in estimator.get_params()
+            raise MemoryError(
+                f"{type(estimator).__name__}.{method.__name__} needs more memory than there is "
+                f"({str(error) or 'no more can be had'}): use fewer columns or components"
+                f"{', or covariance_type=' + repr('diag') if structures else ''}"
+            ) from error
 
     return cast(_Method, wrapper)
 

@@ -188,6 +188,13 @@ def test_several_images_in_a_file(tmp_path, name):
         read_image(tmp_path / name)
 
 
+def test_smaller_copies_in_a_file(tmp_path):
+    small = Image.fromarray(COLOURS[::2, ::2])
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    Image.fromarray(COLOURS).save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    assert_array_equal(read_image(tmp_path / "a.tif"), COLOURS)
+
+
 def test_more_pixels_than_the_file_can_hold(tmp_path):
     write_image(tmp_path / "a.png", COLOURS)
     whole = bytearray((tmp_path / "a.png").read_bytes())

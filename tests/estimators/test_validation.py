@@ -12,7 +12,13 @@ import sklearn.cluster
 import sklearn.mixture
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastgmm import GaussianMixture, KMeans, MessageLengthGaussianMixture, open_data
+from fastgmm import (
+    GaussianMixture,
+    GaussianMixtureOutlierDetector,
+    KMeans,
+    MessageLengthGaussianMixture,
+    open_data,
+)
 from fastgmm.data.array import ArraySource
 from fastgmm.estimators import gaussian_mixture, kmeans
 from fastgmm.estimators.validation import check_array_source, check_source
@@ -490,3 +496,22 @@ def test_masked_values_are_missing():
             estimator.fit(masked)
     with pytest.raises(ValueError, match="NaN, first in row 7, column 1, counted from 0: "):
         GaussianMixture(2).fit(X).predict(masked)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "advice"),
+    [
+        (KMeans(1), "use fewer columns or components$"),
+        (GaussianMixture(1), "use fewer columns or components, or covariance_type='diag'$"),
+        (GaussianMixtureOutlierDetector(1), "or covariance_type='diag'$"),
+    ],
+)
+def test_memory_that_is_used_up_in_a_fit(estimator, advice, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("fastgmm.data.array.ArraySource.blocks", fail)
+    with pytest.raises(
+        MemoryError, match=rf"\.fit needs more memory than there is \(.*\): .*{advice}"
+    ):
+        estimator.fit(np.ones((5, 2)))
