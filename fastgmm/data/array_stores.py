@@ -243,12 +243,11 @@ class ArrayStore(TableFile):
             return _Table(member.array, {})
         if set(node) >= _SPARSE:
             raise DataError(f"{self.origin} holds {_sparse(self._part or node.name)}")
-        members = list(_members(node))
-        own = {each.path: each for each in members if "/" not in each.path}
+        own = {each.path: each for each in _members(node, deep=False)}
         columns = {path: each for path, each in own.items() if each.is_column}
-        tables = [each for each in members if each.is_table]
-        if "X" in own and "X" not in columns:
-            tables = [own["X"]]
+        named = "X" in own and "X" not in columns
+        members = list(own.values()) if named else list(_members(node))
+        tables = [own["X"]] if named else [each for each in members if each.is_table]
         if len(tables) == 1 and _is_matrix(tables[0].array):
             self._check_own(tables[0])
             matrix = tables[0].array
@@ -262,7 +261,8 @@ class ArrayStore(TableFile):
         deeper = any(each.is_column for each in members if "/" in each.path)
         lengths = {each.array.shape[0] for each in columns.values()}
         if tables or deeper or len(lengths) != 1:
-            raise DataError(f"{self.origin} {_NOT_A_CHOICE}: {self._contents(members)}")
+            contents = self._contents(list(_members(node)))
+            raise DataError(f"{self.origin} {_NOT_A_CHOICE}: {contents}")
         for each in columns.values():
             self._check_own(each)
         return _Table(None, {path: each.array for path, each in columns.items()})
@@ -445,11 +445,13 @@ def _node_at(group: Any, path: str, n_links: int = 0) -> Any:
     return node
 
 
-def _members(group: Any, prefix: str = "", seen: set[Any] | None = None) -> Iterator[_Member]:
-    """Yield the arrays below a group, each once, and what stands where one could be."""
+def _members(
+    group: Any, prefix: str = "", seen: set[Any] | None = None, *, deep: bool = True
+) -> Iterator[_Member]:
+    """Yield the arrays in a group, or below it, each once, and what stands where one could be."""
     seen = set() if seen is None else seen
     seen.add(_identity(group))
-    for name in sorted(group):
+    for name in sorted(group, key=lambda name: (name != "X", name)):
         path = prefix + name
         try:
             node = _node_at(group, name)
@@ -470,7 +472,7 @@ def _members(group: Any, prefix: str = "", seen: set[Any] | None = None) -> Iter
                 yield _member(path, node)
         elif set(node) >= _SPARSE:
             yield _Member(path, None, _sparse(path), True)
-        else:
+        elif deep:
             yield from _members(node, f"{path}/", seen)
 
 

@@ -296,6 +296,11 @@ def test_links_and_what_is_empty_leave_a_file_readable(tmp_path):
     with pytest.raises(DataError, match="'nothing', which is empty"):
         open_data(f"{path}::nothing")
     with h5py.File(path, "r+") as file:
+        file["X"] = file["group/values"]
+        file["further"] = rows(9, seed=1)
+    np.testing.assert_array_equal(all_rows(open_data(path)), rows(9))
+    with h5py.File(path, "r+") as file:
+        del file["X"]
         file["X"] = h5py.SoftLink("/nowhere")
     with pytest.raises(DataError, match="'X', a link that leads nowhere"):
         open_data(path)
