@@ -129,14 +129,14 @@ class BatchSource(StreamSource):
 
     def _compare(self, columns: SelectedColumns, number: int) -> None:
         """Make sure that a batch is like the first."""
-        if _width(columns) != self.n_features:
-            raise DataError(
-                f"batch {number} has {_width(columns)} columns, but the first has {self.n_features}"
-            )
         if columns.names != self.feature_names:
             raise DataError(
                 f"batch {number} has the columns {_shown(columns.names)}, but the first has "
                 f"{_shown(self.feature_names)}"
+            )
+        if _width(columns) != self.n_features:
+            raise DataError(
+                f"batch {number} has {_width(columns)} columns, but the first has {self.n_features}"
             )
         if (columns.weights is not None) != self.has_weights:
             which = ("no ", "") if self.has_weights else ("", "no ")

@@ -81,11 +81,12 @@ class FileSource(StreamSource):
             has_labels=label is not None,
         )
         self.files = tuple(files)
+        places = {name: j for j, name in enumerate(features)}
         self._integers = frozenset(
-            features.index(column.name)
+            places[column.name]
             for file in files
             for column in file.columns
-            if column.name in features and is_long_integer(column.dtype)
+            if column.name in places and is_long_integer(column.dtype)
         )
         self.selection = selection
         self.unused_columns = selection.unused(
@@ -181,12 +182,12 @@ class FileSource(StreamSource):
         dict of int to dtype
             By the numbers of the features.
         """
+        found = [{column.name: column.dtype for column in file.columns} for file in self.files]
         types: dict[int, np.dtype[Any]] = {}
         for j, name in enumerate(self._names[: self.n_features]):
-            columns = (each for file in self.files for each in file.columns)
-            found = [column.dtype for column in columns if column.name == name]
-            if all(dtype is not None and dtype.kind in "iub" for dtype in found):
-                types[j] = np.result_type(*filter(None, found))
+            dtypes = [columns[name] for columns in found]
+            if all(dtype is not None and dtype.kind in "iub" for dtype in dtypes):
+                types[j] = np.result_type(*filter(None, dtypes))
         return types
 
     def whole_features(self, features: Collection[int]) -> set[int]:

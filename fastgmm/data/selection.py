@@ -167,10 +167,11 @@ class Selection:
             Names, and what each column is.
         """
         used = {self.weight_column: "weights", self.label_column: "labels"}
+        names = frozenset(features)
         return {
             column.name: used.get(column.name) or column.aside or "not asked for"
             for column in columns
-            if column.name not in features
+            if column.name not in names
         }
 
     def of_matrix(self, origin: str, matrix: npt.NDArray[Any]) -> SelectedColumns:

@@ -77,6 +77,10 @@ def test_integers_and_halves_become_double_precision():
             "batch 2 has the columns 'b', but the first has 'a'",
         ),
         (
+            (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": [1.0], "b": [1.0]})),
+            "batch 2 has the columns 'a', 'b', but the first has 'a'",
+        ),
+        (
             (np.ones((2, 1)), pd.DataFrame({"b": [1.0]})),
             "batch 2 has the columns 'b', but the first has without names",
         ),
