@@ -287,7 +287,7 @@ class FileSource(StreamSource):
                 if name in long and reaches_rounding(column):
                     raise DataError(
                         f"{file.origin}: column {name!r} holds integers of 2**53 and more, which "
-                        "an array of float64 rounds: leave it out, or write .csv or .parquet"
+                        "an array of float64 rounds: write .csv or .parquet"
                     )
             return numbers
         if batch is None:

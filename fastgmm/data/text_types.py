@@ -27,7 +27,7 @@ def first_type(name: str, *, guessed: bool) -> Any:
     pyarrow = import_pyarrow("reading CSV")
     if name == "double" and not guessed:
         return pyarrow.int64()
-    types = [pyarrow.null(), pyarrow.bool_(), pyarrow.date32(), *_numbers(), *_times()]
+    types = [pyarrow.null(), pyarrow.bool_(), *(each for types in _ladders() for each in types)]
     return next((each for each in types if str(each) == name), pyarrow.string())
 
 
@@ -48,12 +48,10 @@ def wide_enough(kind: Any, cells: Any) -> Any:
         are too long for a type of integers are text, too, as float64 would round them.
     """
     pyarrow = import_pyarrow("reading CSV")
-    wider = [kind, *_numbers()] if pyarrow.types.is_null(kind) else [kind]
-    for types in (_numbers(), _times()):
-        if kind in types:
-            wider = types[types.index(kind) :]
+    ladders = [[kind, *_ladders()[0]]] if pyarrow.types.is_null(kind) else _ladders()
+    wider = next((types[types.index(kind) :] for types in ladders if kind in types), [kind])
     for each in wider:
-        if each == pyarrow.float64() and kind != each and _are_integers(cells):
+        if pyarrow.types.is_floating(each) and kind != each and _are_integers(cells):
             continue
         try:
             _as_type(cells, each)
@@ -97,16 +95,14 @@ def with_type(origin: str, name: str, cells: Any, kind: Any) -> Any:
         ) from error
 
 
-def _numbers() -> list[Any]:
-    """Return the types of numbers, from narrow to wide."""
+def _ladders() -> list[list[Any]]:
+    """Return types of numbers and of times, from narrow to wide."""
     pyarrow = import_pyarrow("reading CSV")
-    return [pyarrow.int64(), pyarrow.uint64(), pyarrow.float64()]
-
-
-def _times() -> list[Any]:
-    """Return the types of times without a zone, from narrow to wide."""
-    pyarrow = import_pyarrow("reading CSV")
-    return [pyarrow.timestamp("s"), pyarrow.timestamp("ns")]
+    return [
+        [pyarrow.int64(), pyarrow.uint64(), pyarrow.float64()],
+        [pyarrow.date32(), pyarrow.timestamp("s"), pyarrow.timestamp("ns")],
+        [pyarrow.timestamp("s", "UTC"), pyarrow.timestamp("ns", "UTC")],
+    ]
 
 
 def _as_type(cells: Any, kind: Any) -> Any:
@@ -115,6 +111,12 @@ def _as_type(cells: Any, kind: Any) -> Any:
     if pyarrow.types.is_string(kind):
         return cells
     present = _present(cells)
+    if pyarrow.types.is_integer(kind):
+        if not _are_integers(cells):  # of which Arrow takes hexadecimal ones, too
+            raise pyarrow.ArrowInvalid("a cell is no integer")
+        from pyarrow import compute
+
+        present = compute.utf8_ltrim(present, "+")
     if not pyarrow.types.is_null(kind):
         return present.cast(kind)
     if present.null_count < len(present):
