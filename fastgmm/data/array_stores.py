@@ -37,8 +37,11 @@ _LARGEST_CHUNK = 8
 """Chunks of up to this many blocks are read whole: to read parts is to decode each more often."""
 
 
-_LARGEST_RATIO = 2**14
-"""By how much more than its compressed bytes a chunk may hold: zeros come to 11,000 with zstd."""
+_LARGEST_RATIO = 2**15
+"""How many bytes one that is compressed can stand for: so many, all alike, with zstd."""
+
+_MOST_ABSENT = 1000
+"""Chunks for each that is there; where there are more, nothing of use was written."""
 
 _ZARR_METADATA = (".z", "zarr.json")
 """How the names of files begin that are no chunks."""
@@ -249,7 +252,7 @@ class ArrayStore(TableFile):
         members = list(own.values()) if named else list(_members(node))
         tables = [own["X"]] if named else [each for each in members if each.is_table]
         if len(tables) == 1 and _is_matrix(tables[0].array):
-            self._check_own(tables[0])
+            self._check_own(tables[0], self._prefix)
             matrix = tables[0].array
             n_rows = matrix.shape[0]
             beside = {
@@ -264,7 +267,7 @@ class ArrayStore(TableFile):
             contents = self._contents(list(_members(node)))
             raise DataError(f"{self.origin} {_NOT_A_CHOICE}: {contents}")
         for each in columns.values():
-            self._check_own(each)
+            self._check_own(each, self._prefix)
         return _Table(None, {path: each.array for path, each in columns.items()})
 
     def _named(self, root: Any) -> Any:
@@ -287,10 +290,9 @@ class ArrayStore(TableFile):
         held = name_list([each.what for each in ordered], quoted=False)
         if self.stamp is None:
             return f"it holds {held}; give one of them, not the group"
-        prefix = f"{self._part}/" if self._part else ""
-        return (
-            f"it holds {held}; choose one as in {self.stamp.path.name}::{prefix}{ordered[0].path}"
-        )
+        example = next((each for each in ordered if _is_matrix(each.array)), ordered[0])
+        place = f"{self.stamp.path.name}::{self._prefix}{example.path}"
+        return f"it holds {held}; choose one as in {place}"
 
     def _is_elsewhere(self, member: _Member) -> bool:
         """Say whether an array that the user has not opened takes values from other files."""
@@ -299,9 +301,14 @@ class ArrayStore(TableFile):
             return False
         return bool(getattr(array, "external", None) or getattr(array, "is_virtual", False))
 
-    def _check_own(self, member: _Member) -> None:
+    @property
+    def _prefix(self) -> str:
+        """The path of the group that arrays are chosen from, as it begins theirs."""
+        return f"{self._part.strip('/')}/" if self._part else ""
+
+    def _check_own(self, member: _Member, prefix: str = "") -> None:
         if self._is_elsewhere(member):
-            raise DataError(self._elsewhere(member.path))
+            raise DataError(self._elsewhere(prefix + member.path))
 
     def _elsewhere(self, path: str) -> str:
         return (
@@ -327,14 +334,18 @@ class ArrayStore(TableFile):
                 if not name.startswith(_ZARR_METADATA)
             ]
             stored, present = sum(sizes), len(sizes)
-        most = stored * (_LARGEST_RATIO if array.chunks else 1)
-        if present * chunk_bytes < row_bytes or present * chunk_bytes > most:
+        n_chunks = math.prod(len(starts) for starts in _chunk_starts(array, slice(array.shape[0])))
+        if (
+            present * min(chunk_bytes, row_bytes * array.shape[0]) < row_bytes
+            or present * _MOST_ABSENT < n_chunks
+            or row_bytes > stored * _LARGEST_RATIO
+            or (not array.chunks and row_bytes * array.shape[0] > stored)
+        ):
             raise DataError(
                 f"{self.origin} claims an array of shape {tuple(array.shape)} and type "
                 f"{array.dtype}, but {stored} bytes are too few for it: it was never written, or "
                 "is cut short or damaged"
             )
-        n_chunks = math.prod(len(starts) for starts in _chunk_starts(array, slice(array.shape[0])))
         if present < n_chunks:
             self._incomplete.append(array.name)
 

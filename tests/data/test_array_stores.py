@@ -269,7 +269,7 @@ def test_arrays_inside_a_group_that_is_named(store):
     path = store({"a/x": rows(9), "b/x": IMAGES, "b/y": LABELS})
     np.testing.assert_array_equal(all_rows(open_data(f"{path}::a")), rows(9))
     np.testing.assert_array_equal(all_rows(open_data(f"{path}::/a/x")), rows(9))
-    with pytest.raises(DataError, match=r"choose one as in store\.h5::b/x"):
+    with pytest.raises(DataError, match=r"choose one as in store\.h5::b/y"):
         open_data(f"{path}::b")
 
 
@@ -423,3 +423,25 @@ def test_a_file_that_is_being_written(tmp_path):
             [sys.executable, "-c", program, path], capture_output=True, text=True, check=False
         )
     assert "wait until the program that writes to it has closed it" in process.stderr
+
+
+def test_a_few_rows_of_a_large_chunk_that_is_all_alike(tmp_path):
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w")
+    group.create_array("X", shape=(9, 3), dtype=np.uint8, chunks=(10**7, 3))[:] = 7
+    group.create_array("w", shape=(9,), dtype=np.uint8, chunks=(10**7,))[:] = 7
+    source = open_data(tmp_path / "x.zarr", weight_column="w")
+    np.testing.assert_array_equal(all_rows(source), np.full((9, 3), 7.0))
+
+
+@pytest.mark.parametrize("kind", ["h5", "zarr"])
+def test_more_rows_than_could_have_been_written(tmp_path, kind):
+    path = tmp_path / f"x.{kind}"
+    options = {"shape": (10**15, 3), "chunks": (1000, 3), "dtype": float}
+    if kind == "h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("X", **options)[:1000] = 1.0
+    else:
+        zarr.open_group(path, mode="w").create_array("X", **options)[:1000] = 1.0
+    for on_error in ("raise", "skip"):
+        with pytest.raises(DataError, match=r"claims an array of shape \(1000000000000000, 3\)"):
+            open_data(path, on_error=on_error)
