@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
@@ -24,6 +24,7 @@ from fastgmm.cli import (
 )
 from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.output import write
+from fastgmm.data.errors import MissingValueError
 
 application = typer.Typer(
     name="fastgmm",
@@ -102,8 +103,24 @@ def run(arguments: Sequence[str]) -> int:
             return _tell("interrupted: nothing was saved", 128 + signalled.signal_number)
         except typer.TyperException as error:
             return _tell(f"error: {error.format_message()}", 2)
+        except MissingValueError as error:
+            return _tell(f"error: {error.place} is missing: {_remedies(arguments[0])}", 2)
         except (ImportError, MemoryError, OSError, ValueError) as error:
             return _tell(f"error: {_sentence(error)}", 2)
+
+
+def _remedies(name: str) -> str:
+    """Return what to do where values are missing, by the choices that a command has."""
+    commands: dict[str | None, Any] = {
+        each.name: each.callback for each in application.registered_commands
+    }
+    choices = str(get_type_hints(commands[name]).get("missing"))
+    found = ["remove such rows", "fill them in"]
+    if "'drop'" in choices:
+        found.append("leave them out with --missing drop")
+    if "'model'" in choices:
+        found.append("use what is there with --missing model")
+    return f"{', '.join(found[:-1])}, or {found[-1]}"
 
 
 def _tell(message: str, status: int) -> int:

@@ -16,6 +16,7 @@ from fastgmm.cli.models import (
     LoadedModel,
     check_labels_can_be_read,
     check_model_path,
+    check_no_rows_dropped,
     check_only_for_a_fit,
     column_document,
     column_pairs,
@@ -33,6 +34,7 @@ from fastgmm.cli.output import (
 from fastgmm.data.column_names import name_list
 
 if TYPE_CHECKING:
+    from fastgmm.data.batch import MissingPolicy
     from fastgmm.data.source import Source
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
 
@@ -126,6 +128,7 @@ def classify(
     columns: options.Columns = None,
     weight_column: options.WeightColumn = None,
     memory: options.Memory = "1GB",
+    missing: options.DropOrError = "error",
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -133,6 +136,8 @@ def classify(
     """Fit a mixture to each class, and tell which class rows are of."""
     if proba and output is None:
         raise ValueError("--proba is for the table that --output names")
+    if output is not None:
+        check_no_rows_dropped(missing, "--output")
     check_output(output, as_json)
     for result in (output, model if n_components is not None else None):
         check_not_read(result, data)
@@ -144,13 +149,14 @@ def classify(
         classifier, names = load_classifier(model, n_jobs=n_jobs)
         used = LoadedModel(classifier, names)
         if label_column is not None:
-            y = _labels(open_rows(data, used, memory=memory), label_column)
+            labelled = open_rows(data, used, memory=memory, missing=_of_labels(missing))
+            y = _labels(labelled, label_column)
             if not np.isin(y, classifier.classes_).any():
                 raise ValueError(
                     f"no row has one of the classifier's classes in column {label_column!r}: these "
                     f"are {name_list(list(map(str, classifier.classes_)))}"
                 )
-        rows = open_rows(data, used, memory=memory)
+        rows = open_rows(data, used, memory=memory, missing=missing)
     else:
         if label_column is None:
             raise ValueError("a fit needs the classes of rows: name their column, --label-column")
@@ -163,8 +169,18 @@ def classify(
         if features is None:
             apart = [label_column] + ([] if weight_column is None else [weight_column])
             features = columns_without(data, apart)
-        rows = open_data(data, columns=features, weight_column=weight_column, memory_budget=memory)
-        y = _labels(open_data(data, columns=features, memory_budget=memory), label_column)
+
+        def opened(missing: MissingPolicy) -> Source:
+            return open_data(
+                data,
+                columns=features,
+                weight_column=weight_column,
+                memory_budget=memory,
+                missing=missing,
+            )
+
+        rows = opened(missing)
+        y = _labels(opened(_of_labels(missing)), label_column)
         # Loaded only now, so that mistakes are told at once.
         from fastgmm import GaussianMixtureClassifier
         from fastgmm.cli.watched_fit import fit_while_reading_is_shown
@@ -220,6 +236,11 @@ def classify(
         print_json(document)
     else:
         _print(document, column_pairs(rows))
+
+
+def _of_labels(missing: Literal["error", "drop"]) -> MissingPolicy:
+    """Return how to open rows whose labels are read: all of them, as columns go along with all."""
+    return "model" if missing == "drop" else "error"
 
 
 def _labels(rows: Source, name: str) -> npt.NDArray[Any]:

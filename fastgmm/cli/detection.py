@@ -17,6 +17,7 @@ from fastgmm.cli.models import (
     Names,
     check_labels_can_be_read,
     check_model_path,
+    check_no_rows_dropped,
     check_only_for_a_fit,
     column_document,
     column_pairs,
@@ -148,6 +149,7 @@ def detect(
     columns: options.Columns = None,
     weight_column: options.WeightColumn = None,
     memory: options.Memory = "1GB",
+    missing: options.DropOrError = "error",
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -159,6 +161,8 @@ def detect(
             f"{choice.option} chooses a threshold by labels: name the column that holds them with "
             "--label-column"
         )
+    if output is not None:
+        check_no_rows_dropped(missing, "--output")
     check_output(output, as_json)
     for result in (output, model if n_components is not None else None):
         check_not_read(result, data)
@@ -172,7 +176,7 @@ def detect(
             )
         detector, names = load_detector(model, **({} if n_jobs is None else {"n_jobs": n_jobs}))
         used = LoadedModel(detector.mixture_, names)
-        rows = open_rows(data, used, memory=memory, label_column=label_column)
+        rows = open_rows(data, used, memory=memory, label_column=label_column, missing=missing)
         if label_column is not None:
             check_labels_can_be_read(rows)
     else:
@@ -188,6 +192,7 @@ def detect(
             weight_column=weight_column,
             label_column=label_column,
             memory_budget=memory,
+            missing=missing,
         )
         if label_column is not None:
             check_labels_can_be_read(source)

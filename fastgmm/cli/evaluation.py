@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from fastgmm.cli import options
-from fastgmm.cli.models import component_columns, load_model, noise_of, open_rows
+from fastgmm.cli.models import (
+    check_no_rows_dropped,
+    component_columns,
+    load_model,
+    noise_of,
+    open_rows,
+)
 from fastgmm.cli.output import (
     STANDARD_OUTPUT,
     check_not_read,
@@ -45,6 +51,7 @@ def predict(
     model: options.ModelFile,
     output: TableOutput = None,
     memory: options.Memory = "1GB",
+    missing: options.ModelOrError = None,
     proba: Annotated[
         bool,
         typer.Option("--proba", help="Write the responsibility of each component instead."),
@@ -54,7 +61,7 @@ def predict(
     """Tell which component each row belongs to; -1 is noise."""
     check_output(output)
     check_not_read(output, data)
-    stored = load_model(model, n_jobs=n_jobs)
+    stored = load_model(model, n_jobs=n_jobs, **({} if missing is None else {"missing": missing}))
     mixture, rows = stored.mixture, open_rows(data, stored, memory=memory)
     blocks = (
         (
@@ -72,6 +79,15 @@ def score(
     model: options.ModelFile,
     output: TableOutput = None,
     memory: options.Memory = "1GB",
+    missing: Annotated[
+        Literal["error", "drop", "model"] | None,
+        typer.Option(
+            "--missing",
+            help="Rows with missing values: an error, left out, or judged by what is there; as in "
+            "the fit, if not given.",
+            show_default=False,
+        ),
+    ] = None,
     samples: Annotated[
         bool, typer.Option("--samples", help="Write the log-likelihood of each row instead.")
     ] = False,
@@ -83,10 +99,14 @@ def score(
         raise ValueError("--samples writes a table, and --json an object: choose one of them")
     if output is not None and not samples:
         raise ValueError("--output is for the table that --samples writes")
+    if samples:
+        check_no_rows_dropped(missing, "--samples")
     check_output(output)
     check_not_read(output, data)
-    stored = load_model(model, n_jobs=n_jobs)
-    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory)
+    judged = {} if missing in (None, "drop") else {"missing": missing}
+    stored = load_model(model, n_jobs=n_jobs, **judged)
+    dropped = missing if missing == "drop" else None
+    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory, missing=dropped)
     if samples:
         densities = mixture.score_samples_blocks(rows)
         write_columns(output, ({"log_likelihood": block} for block in densities))

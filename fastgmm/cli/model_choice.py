@@ -94,10 +94,7 @@ def select(
     columns: options.Columns = None,
     weight_column: options.WeightColumn = None,
     memory: options.Memory = "1GB",
-    missing: Annotated[
-        Literal["error", "drop"],
-        typer.Option("--missing", help="Rows with missing values: an error, or left out."),
-    ] = "error",
+    missing: options.DropOrError = "error",
     on_error: options.ErrorPolicy = "raise",
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,

@@ -16,6 +16,7 @@ from fastgmm.data.column_names import default_names, name_list
 if TYPE_CHECKING:
     import typer
 
+    from fastgmm.data.batch import MissingPolicy
     from fastgmm.data.source import Source
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -89,6 +90,11 @@ def load_model(path: Path, **parameters: Any) -> LoadedModel:
         kind = type(mixture).__name__
         use = _COMMANDS.get(kind, "open it in Python with fastgmm.load")
         raise ValueError(f"{str(path)!r} holds a {kind}, and this command uses mixtures: {use}")
+    if "missing" not in mixture.get_params() and parameters.pop("missing", None) == "model":
+        raise ValueError(
+            f"{str(path)!r} holds a {type(mixture).__name__}, which does not take rows that lack "
+            "values: remove them, or fill them in"
+        )
     mixture.set_params(**parameters)
     return LoadedModel(mixture, _names_taken_from(mixture))
 
@@ -196,7 +202,12 @@ def check_model_path(path: Path | None) -> None:
 
 
 def open_rows(
-    paths: list[str], model: LoadedModel, *, memory: str, label_column: str | None = None
+    paths: list[str],
+    model: LoadedModel,
+    *,
+    memory: str,
+    label_column: str | None = None,
+    missing: MissingPolicy | None = None,
 ) -> Source:
     """Open the rows that a model is to be used on.
 
@@ -212,6 +223,8 @@ def open_rows(
         What reading may take.
     label_column : str or None
         The column that holds labels.
+    missing : {"error", "drop", "model"} or None
+        What becomes of rows in which a value is missing; None for what the model does.
 
     Returns
     -------
@@ -220,12 +233,13 @@ def open_rows(
     """
     from fastgmm.data.opening import open_data  # which takes a while
 
+    policy: MissingPolicy = getattr(model.mixture, "missing", "error")
     source = open_data(
         paths,
         columns_if_named=model.feature_names,
         label_column=label_column,
         memory_budget=memory,
-        missing=getattr(model.mixture, "missing", "error"),
+        missing=policy if missing is None else missing,
     )
     n_features = model.mixture.n_features_in_
     if source.n_features != n_features:
@@ -264,6 +278,28 @@ def column_pairs(rows: Source) -> dict[str, object]:
 def column_document(rows: Source) -> dict[str, Any]:
     """Return the same for JSON, with all names."""
     return {"columns": features_of(rows), "unused_columns": dict(rows.unused_columns)}
+
+
+def check_no_rows_dropped(missing: str | None, option: str) -> None:
+    """Make sure that no row is left out of a table that has a line for each.
+
+    Parameters
+    ----------
+    missing : str or None
+        What becomes of rows in which a value is missing.
+    option : str
+        The option that asks for the table.
+
+    Raises
+    ------
+    ValueError
+        If they are left out.
+    """
+    if missing == "drop":
+        raise ValueError(
+            f"--missing drop leaves rows out, and {option} writes a line for each row: fill in "
+            f"what is missing, as fastgmm impute does, or leave {option} out"
+        )
 
 
 def check_labels_can_be_read(rows: Source) -> None:

@@ -67,6 +67,19 @@ MissingPolicy = Annotated[
         help="Rows with missing values: an error, left out, or fitted by what is there.",
     ),
 ]
+DropOrError = Annotated[
+    Literal["error", "drop"],
+    typer.Option("--missing", help="Rows with missing values: an error, or left out."),
+]
+ModelOrError = Annotated[
+    Literal["error", "model"] | None,
+    typer.Option(
+        "--missing",
+        help="Rows with missing values: an error, or judged by what is there; as in the fit, if "
+        "not given.",
+        show_default=False,
+    ),
+]
 ModelFile = Annotated[
     Path,
     typer.Option(

@@ -66,6 +66,14 @@ def plot(
     ] = "default",
     dpi: Annotated[int, typer.Option(min=20, max=2000, help="Pixels to an inch.")] = 150,
     memory: options.Memory = "1GB",
+    missing: Annotated[
+        Literal["error", "drop"] | None,
+        typer.Option(
+            "--missing",
+            help="Rows with missing values: an error, or left out; as in the fit, if not given.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Draw a fitted mixture, over the rows if any are given."""
@@ -89,7 +97,7 @@ def plot(
         raise ValueError(
             f"{str(model)!r} has no trace to draw: it was not left by a fit of all rows"
         )
-    rows = _open_rows(data, estimator, mixture, memory) if data else None
+    rows = _open_rows(data, estimator, mixture, memory, missing) if data else None
     with _matplotlib("style").context(style):
         display = _draw(kind, estimator, mixture, rows, options.split_columns(columns))
         with atomic_file(output) as file:
@@ -134,7 +142,13 @@ def _load(path: Path) -> Any:
     return load(path)
 
 
-def _open_rows(data: Sequence[str], estimator: Any, mixture: Any, memory: str) -> Source:
+def _open_rows(
+    data: Sequence[str],
+    estimator: Any,
+    mixture: Any,
+    memory: str,
+    missing: Literal["error", "drop"] | None,
+) -> Source:
     """Open the rows to draw: of columns with names, those of the model."""
     from fastgmm.data.opening import open_data
 
@@ -143,7 +157,7 @@ def _open_rows(data: Sequence[str], estimator: Any, mixture: Any, memory: str) -
         data,
         columns_if_named=None if names is None else [str(name) for name in names],
         memory_budget=memory,
-        missing=mixture.missing,
+        missing=missing or mixture.missing,
     )
 
 

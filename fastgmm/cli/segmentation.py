@@ -78,6 +78,7 @@ def segment(
     max_iter: options.MaxIter = 100,
     n_init: options.NInit = 1,
     init_params: options.InitParams = "kmeans",
+    reg_covar: options.RegCovar = 1e-6,
     random_state: options.RandomState = None,
     memory: options.Memory = "1GB",
     n_jobs: options.NJobs = None,
@@ -140,6 +141,7 @@ def segment(
         max_iter=max_iter,
         n_init=n_init,
         init_params=init_params,
+        reg_covar=reg_covar,
         random_state=random_state,
         n_jobs=n_jobs,
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.errors import DataError
+from fastgmm.data.errors import DataError, MissingValueError
 
 MissingPolicy = Literal["error", "drop", "model"]
 
@@ -116,20 +116,15 @@ def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch
             wrong.append((i, what, float(column[i])))
     if wrong:
         i, what, value = min(wrong, key=lambda each: each[0])
-        raise DataError(
-            f"{batch.origin}: {what} in row {batch.row_number(i)}, counted from 0, is "
-            f"{_advice(value)}"
-        )
+        place = f"{batch.origin}: {what} in row {batch.row_number(i)}, counted from 0,"
+        if np.isnan(value):
+            raise MissingValueError(place)
+        raise DataError(f"{place} is {_advice(value)}")
     return batch.where(~dropped) if dropped.any() else batch
 
 
 def _advice(value: float) -> str:
     """Return what to say of a value that cannot be used."""
-    if np.isnan(value):
-        return (
-            "missing: remove such rows, fill them in, leave them out with missing='drop' "
-            "(--missing drop), or fit what is there with missing='model' (--missing model)"
-        )
     if np.isinf(value):
         return f"{value}: remove such rows or replace them"
     return f"{value:g}: weights must be at least 0"

@@ -7,6 +7,23 @@ class DataError(ValueError):
     """Rows could not be read; the message says in which file, where in it, and what to do."""
 
 
+class MissingValueError(DataError):
+    """A value is missing where none may be.
+
+    Parameters
+    ----------
+    place : str
+        Which it is, as the subject of a sentence.
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"{place} is missing: remove such rows, fill them in, or leave them out with "
+            "open_data(..., missing='drop'); GaussianMixture(missing='model') fits what is there"
+        )
+        self.place = place
+
+
 class SkippedDataWarning(UserWarning):
     """Damaged files, or parts of them, were left out; the message says which and how much."""
 

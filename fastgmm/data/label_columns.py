@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,8 @@ def class_labels(rows: FileSource, name: str) -> npt.NDArray[Any]:
     Parameters
     ----------
     rows : FileSource
-        The rows, of which the column is no feature. They are gone through once.
+        The rows, of which the column is no feature. They are gone through once. Those that lack
+        values are left out.
     name : str
         Its name.
 
@@ -78,7 +80,10 @@ def class_labels(rows: FileSource, name: str) -> npt.NDArray[Any]:
         for X, _ in blocks:
             column = carried.take(len(X))[name]
             is_array = isinstance(column, np.ndarray)
-            values += column.tolist() if is_array else column.to_pylist()
+            listed = column.tolist() if is_array else column.to_pylist()
+            if rows.incomplete:
+                listed = list(compress(listed, np.isfinite(X).all(axis=1)))
+            values += listed
     if any(isinstance(value, str) for value in values):
         lacking = any(value is None for value in values)
         return np.array(values, dtype=object if lacking else None)

@@ -53,7 +53,7 @@ def warn_of_fit(
         warnings.warn(
             f"{algorithm} did not converge: after max_iter={max_iter} iterations the {objective} "
             f"still changed by tol={tol:g} or more. Increase max_iter or tol, or try other starts "
-            "(init_params, n_init).",
+            "(n_init).",
             ConvergenceWarning,
             stacklevel=stacklevel + 1,
         )

@@ -23,6 +23,7 @@ from fastgmm.data.array import ArraySource, is_mapped
 from fastgmm.data.array_like import not_numbers, unmasked
 from fastgmm.data.batch import all_finite
 from fastgmm.data.column_names import name_list
+from fastgmm.data.errors import DataError, MissingValueError
 from fastgmm.data.exactness import (
     FIRST_ROUNDED,
     check_no_times,
@@ -358,13 +359,17 @@ def _check_values(estimator: BaseEstimator, X: npt.NDArray[Any], missing: Missin
             f"Input X contains infinity or a value too large for {X.dtype}, first in {where}: "
             "remove such rows or replace the values"
         )
-    advice = "GaussianMixture(missing='model') fits what is there"
-    if "missing" in estimator.get_params():
-        advice = "set missing='model' to fit what is there"
     raise ValueError(
         f"Input X contains NaN, first in {where}: remove such rows, fill in what is missing, or "
-        f"{advice}"
+        f"{_missing_advice(estimator)}"
     )
+
+
+def _missing_advice(estimator: BaseEstimator) -> str:
+    """Return what takes rows that lack values."""
+    if "missing" in estimator.get_params():
+        return "set missing='model' to fit what is there"
+    return "GaussianMixture(missing='model') fits what is there"
 
 
 def _check_frame(
@@ -378,7 +383,13 @@ def _check_frame(
 ) -> ArraySource:
     """Return the rows of a data frame, with scikit-learn's rules for the names of features."""
     weight_column = sample_weight if isinstance(sample_weight, str) else None
-    source = open_data(X, weight_column=weight_column, label_column=label_column, missing=missing)
+    try:
+        source = open_data(
+            X, weight_column=weight_column, label_column=label_column, missing=missing
+        )
+    except MissingValueError as error:
+        advice = f"remove such rows, fill in what is missing, or {_missing_advice(estimator)}"
+        raise DataError(f"{error.place} is missing: {advice}") from error
     assert isinstance(source, ArraySource)  # a frame is in memory
     frame = narwhals.from_native(known_to_narwhals(X))
     header = source.X

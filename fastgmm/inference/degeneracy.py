@@ -135,8 +135,7 @@ def warn_of_degeneracies(found: Iterable[Degeneracy], *, stacklevel: int = 2) ->
     if len(descriptions) > 8:
         shown += f"; and {len(descriptions) - 8} more"
     warnings.warn(
-        f"{shown}. Fewer components, another start (init_params, n_init) or a larger reg_covar "
-        "avoid this.",
+        f"{shown}. Fewer components, other starts (n_init) or a larger reg_covar avoid this.",
         DegenerateComponentWarning,
         stacklevel=stacklevel + 1,
     )
