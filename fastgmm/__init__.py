@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastgmm import distances, plotting
+    from fastgmm import distances as distances
+    from fastgmm import plotting as plotting
     from fastgmm.data.errors import DataError, RoundedDataWarning, SkippedDataWarning
     from fastgmm.data.opening import open_data
     from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
@@ -54,13 +55,11 @@ __all__ = [
     "__version__",
     "bootstrap_likelihood_ratio_test",
     "bootstrap_parameters",
-    "distances",
     "fisher_vectors",
     "load",
     "match_components",
     "merge_components",
     "open_data",
-    "plotting",
     "reorder_components",
     "segment_image",
 ]
