@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fastgmm.model.persistence import ModelFileError
     from fastgmm.model.priors import ConjugatePriors
     from fastgmm.segmentation import segment_image
+    from fastgmm.versions import show_versions
 
     __version__: str
 
@@ -62,6 +63,7 @@ __all__ = [
     "open_data",
     "reorder_components",
     "segment_image",
+    "show_versions",
 ]
 
 _HOMES = {
@@ -90,6 +92,7 @@ _HOMES = {
     "open_data": "fastgmm.data.opening",
     "reorder_components": "fastgmm.estimators.component_matching",
     "segment_image": "fastgmm.segmentation",
+    "show_versions": "fastgmm.versions",
 }
 
 _MODULES = ("distances", "plotting")

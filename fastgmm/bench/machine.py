@@ -7,16 +7,16 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from fastgmm.bench.fma_peak import fma_peak
+from fastgmm.versions import blas_kernels, package_versions, processor_name
 
 # Variables that override what a BLAS library finds out about the processor by itself. Some
 # machines set them to the least common denominator, which halves the speed of the peers.
@@ -27,9 +27,7 @@ BLAS_OVERRIDES = (
     "MKL_ENABLE_INSTRUCTIONS",
     "NVPL_BLAS_DEBUG_CPU_TYPE",
 )
-PACKAGES = ("fastgmm", "numpy", "scipy", "scikit-learn", "numba", "llvmlite", "daal")
 _FALLBACK_CACHE_BYTES = 32 << 20
-_CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,39 +169,6 @@ def measure_machine(*, seconds: float = 0.15, overrides_cleared: tuple[str, ...]
         versions=package_versions(),
         threading_layer=numba.threading_layer(),  # type: ignore[attr-defined]
     )
-
-
-def processor_name() -> str:
-    """Return the processor's name as the operating system tells it."""
-    try:
-        for line in _CPU_INFO.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine() or "unknown"
-
-
-def blas_kernels() -> tuple[str, ...]:
-    """Name the BLAS libraries loaded in this process and the kernels that they chose."""
-    names = {
-        f"{library['internal_api']} {library.get('version') or '?'} "
-        f"{library.get('architecture') or 'kernels unknown'}"
-        for library in threadpool_info()
-        if library["user_api"] == "blas"
-    }
-    return tuple(sorted(names))
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages compared, where installed."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def environment_at_best(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:

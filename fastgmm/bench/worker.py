@@ -17,9 +17,10 @@ from typing import IO, Any
 
 from fastgmm.bench.competitors import COMPETITORS, Competitor
 from fastgmm.bench.grid import Case
-from fastgmm.bench.machine import blas_kernels, measure_machine
+from fastgmm.bench.machine import measure_machine
 from fastgmm.bench.memory import peak_memory
 from fastgmm.bench.mixture_problem import make_problem
+from fastgmm.versions import blas_kernels
 
 # Enough rows for several blocks, so that everything compiles and starts its threads, and few
 # enough to leave no large allocation behind.
