@@ -394,10 +394,16 @@ def test_segment_of_more_than_eight_bits(folder, name, output, low, high):
 
 
 def test_segment_of_levels_that_the_output_cannot_hold(folder):
-    Image.fromarray(np.array([[-5, 9], [4, 3]], np.int32)).save(folder / "in.tif")
-    process = in_process("segment", "in.tif", "-k", 2, "-o", "out.png", cwd=folder)
-    assert process.returncode == 2
-    assert "does not hold levels from -5 to 9: write a .tif" in process.stderr
+    levels = np.repeat([-5, 3, 95], 200).reshape(20, 30)
+    for dtype in (np.int32, np.float32):
+        Image.fromarray(levels.astype(dtype)).save(folder / "in.tif")
+        for name, white in (("out.png", 65535), ("out.bmp", 255)):
+            options = ("-k", 3, "--random-state", 0, "-o", name, "--side-by-side", "both.png")
+            succeed("segment", "in.tif", *options, cwd=folder, run=in_process)
+            expected = np.rint((levels + 5) * 0.01 * white)
+            np.testing.assert_allclose(read_image(folder / name), expected, atol=1)
+            both = np.rint((np.hstack([levels, levels]) + 5) * 655.35)
+            np.testing.assert_allclose(read_image(folder / "both.png"), both, atol=1)
     Image.fromarray(np.array([[np.nan, 9], [4, 3]], np.float32)).save(folder / "in.tif")
     process = in_process("segment", "in.tif", "-k", 2, "-o", "out.tif", cwd=folder)
     assert "'in.tif' has pixels that are no numbers or infinite" in process.stderr

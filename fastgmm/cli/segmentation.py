@@ -88,9 +88,9 @@ def segment(
     """Paint each pixel of a picture in the mean colour of its component."""
     from fastgmm.data.images import (
         check_indexed_image,
+        holds_levels,
         image_format,
         read_image,
-        writable_levels,
         write_image,
     )
 
@@ -117,8 +117,6 @@ def segment(
             f"{str(image)!r} has {height * width} pixels, too few for {n_components} components: "
             "choose a smaller -k"
         )
-    for path in pictures:
-        writable_levels(path, pixels)
     # Loaded only now, so that mistakes are told at once.
     from fastgmm import segment_image
     from fastgmm.cli.watched_fit import fit_watched, status_of_fit
@@ -129,8 +127,9 @@ def segment(
         fit_watched(mixture, rows, interruption, quiet=quiet)
 
     scale = _Scale.of(str(image), pixels)
+    scaled = scale.from_zero_to_one(pixels)
     segmentation = segment_image(
-        scale.from_zero_to_one(pixels),
+        scaled,
         n_components,
         colour_space=colour_space,
         spatial_weight=spatial_weight,
@@ -145,10 +144,10 @@ def segment(
         random_state=random_state,
         n_jobs=n_jobs,
     )
-    painted = scale.levels(segmentation.image)
-    write_image(output, painted)
-    if side_by_side is not None:
-        write_image(side_by_side, np.concatenate([pixels, painted], axis=1))
+    as_read = pixels, scale.levels(segmentation.image)
+    for path in pictures:
+        both = as_read if holds_levels(path, pixels) else (scaled, segmentation.image)
+        write_image(path, both[1] if path == output else np.concatenate(both, axis=1))
     n_bytes = None if palette is None else segmentation.save_indexed(palette)
     if model is not None:
         segmentation.model.save(model)

@@ -128,8 +128,8 @@ def image_header(path: str | Path) -> ImageHeader:
         return ImageHeader(int(opened.width) * int(opened.height), _level_type(opened))
 
 
-def writable_levels(path: Path, image: NDArray[Any]) -> NDArray[Any]:
-    """Return an image in the type that a format holds, the nearest to its own.
+def holds_levels(path: Path, image: NDArray[Any]) -> bool:
+    """Say whether a format holds the levels of an image, if perhaps with fewer bits.
 
     Parameters
     ----------
@@ -140,35 +140,22 @@ def writable_levels(path: Path, image: NDArray[Any]) -> NDArray[Any]:
 
     Returns
     -------
-    ndarray
-        Its levels: as they are where the format holds them, else those of uint16, uint8 and floats
-        from 0 to 1 with fewer bits.
+    bool
+        Whether it does. If not, floats from 0 to 1 can stand for them, as for all formats.
 
     Raises
     ------
     ValueError
-        If the format has no such levels.
+        If Pillow knows no format of that suffix.
     """
     format_name = image_format(path)
-    if image.dtype == np.uint8:
-        return image
-    if format_name == "TIFF" and image.dtype != np.uint32:
-        return image
-    is_deep = format_name in _DEEP_FORMATS
-    if image.dtype == np.uint16:
-        return image if is_deep else np.rint(image / 257.0).astype(np.uint8)
     low, high = image.min(), image.max()
-    if image.dtype.kind == "f" and low >= 0.0 and high <= 1.0:
-        dtype = np.uint16 if is_deep else np.uint8
-        return np.rint(image * float(np.iinfo(dtype).max)).astype(dtype)
-    if image.dtype.kind in "iu" and is_deep and low >= 0 and high <= np.iinfo(np.uint16).max:
-        return image.astype(np.uint16)
-    if format_name == "TIFF" and high <= np.iinfo(np.int32).max:
-        return image.astype(np.int32)
-    raise ValueError(
-        f"cannot write {str(path)!r}: its format does not hold levels from {low:g} to {high:g}: "
-        "write a .tif"
-    )
+    if image.dtype.itemsize < 4 or (format_name == "TIFF" and image.dtype != np.uint32):
+        return True
+    if image.dtype.kind == "f":
+        return bool(low >= 0.0 and high <= 1.0)
+    largest = {"TIFF": 2**31, **dict.fromkeys(("PNG", "PPM"), 2**16)}.get(format_name, 0)
+    return bool(low >= 0 and high < largest)
 
 
 def write_image(path: str | Path, image: NDArray[Any]) -> None:
@@ -179,19 +166,19 @@ def write_image(path: str | Path, image: NDArray[Any]) -> None:
     path : str or Path
         The suffix says in which of Pillow's formats.
     image : ndarray of shape (height, width, 3) or (height, width)
-        Colors, or gray levels; with alpha, a channel more. As `read_image` returns it; written as
-        `writable_levels` has it.
+        Colors, or gray levels; with alpha, a channel more. As `read_image` returns it, or floats
+        from 0 to 1 where the format does not hold its levels.
 
     Raises
     ------
     ImportError
         If Pillow is not installed, or OpenCV is not and colors have sixteen bits a channel.
     ValueError
-        If Pillow knows no format of that suffix, or it does not hold such levels.
+        If Pillow knows no format of that suffix.
     """
     path = Path(path)
     format_name = image_format(path)
-    levels = writable_levels(path, image)
+    levels = _written_levels(format_name, image)
     if levels.dtype == np.uint8 or levels.ndim == 2:
         picture = _import_pillow("Image").fromarray(levels)
         with atomic_file(path) as file:
@@ -310,6 +297,21 @@ def image_format(path: Path) -> str:
         )
     check_destination(path)
     return str(format_name)
+
+
+def _written_levels(format_name: str, image: NDArray[Any]) -> NDArray[Any]:
+    """Return an image in the type that a format holds, the nearest to its own."""
+    is_deep = format_name in _DEEP_FORMATS
+    if image.dtype == np.uint8 or (image.dtype == np.uint16 and is_deep):
+        return image
+    if image.dtype == np.uint16:
+        return np.rint(image / 257.0).astype(np.uint8)
+    if format_name == "TIFF":
+        return image.astype(np.float32 if image.dtype.kind == "f" else np.int32, copy=False)
+    dtype = np.uint16 if is_deep else np.uint8
+    if image.dtype.kind == "f":
+        image = np.rint(image * float(np.iinfo(dtype).max))
+    return image.astype(dtype)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from fastgmm.data.images import (
+    holds_levels,
     image_format,
     image_header,
     read_image,
@@ -167,9 +168,13 @@ def test_levels_that_a_format_cannot_hold(tmp_path):
     assert_array_equal(read_image(tmp_path / "a.bmp"), [[0, 64, 255]])
     write_image(tmp_path / "a.png", np.array([[0, 4095]], np.int32))
     assert_array_equal(read_image(tmp_path / "a.png"), [[0, 4095]])
+    assert holds_levels(tmp_path / "a.png", np.array([[0, 65535]], np.int32))
     for levels in ([[-1, 5]], [[0, 65536]], [[0.5, 1.5]]):
-        with pytest.raises(ValueError, match=r"does not hold levels from .*: write a \.tif"):
-            write_image(tmp_path / "a.png", np.array(levels, np.float32))
+        image = np.array(levels, np.float32 if levels == [[0.5, 1.5]] else np.int32)
+        assert not holds_levels(tmp_path / "a.png", image)
+        assert holds_levels(tmp_path / "a.tif", image)
+    assert not holds_levels(tmp_path / "a.tif", np.array([[2**31]], np.uint32))
+    assert not holds_levels(tmp_path / "a.bmp", np.array([[0, 255]], np.int32))
 
 
 def test_missing_opencv_names_the_extra(tmp_path, monkeypatch):
