@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastgmm import distances as distances
     from fastgmm import plotting as plotting
-    from fastgmm.data.errors import DataError, RoundedDataWarning, SkippedDataWarning
+    from fastgmm.data.errors import (
+        DataError,
+        DataWarning,
+        RoundedDataWarning,
+        SkippedDataWarning,
+    )
     from fastgmm.data.opening import open_data
     from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
     from fastgmm.estimators.bootstrap import bootstrap_parameters
@@ -40,6 +45,7 @@ __all__ = [
     "BayesianGaussianMixture",
     "ConjugatePriors",
     "DataError",
+    "DataWarning",
     "DegenerateComponentWarning",
     "GaussianMixture",
     "GaussianMixtureClassifier",
@@ -70,6 +76,7 @@ _HOMES = {
     "BayesianGaussianMixture": "fastgmm.estimators.bayesian_mixture",
     "ConjugatePriors": "fastgmm.model.priors",
     "DataError": "fastgmm.data.errors",
+    "DataWarning": "fastgmm.data.errors",
     "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
     "GaussianMixtureClassifier": "fastgmm.estimators.classifier",

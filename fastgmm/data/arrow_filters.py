@@ -76,16 +76,21 @@ def filter_columns(origin: str, schema: Any, condition: Any) -> list[str]:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{origin} cannot be filtered by {condition}: {reason}") from error
 
-    def without(name: str) -> bool:
-        rest = pyarrow.schema([field for field in schema if field.name != name])
+    def needed(names: Sequence[str]) -> list[str]:
+        """Return those of some columns that the condition cannot do without."""
+        left_out = set(names)
+        rest = pyarrow.schema([field for field in schema if field.name not in left_out])
         try:
             _evaluate(rest.empty_table(), condition)
         except pyarrow.ArrowException:
-            return False
-        return True
+            if len(names) == 1:
+                return list(names)
+            half = len(names) // 2
+            return needed(names[:half]) + needed(names[half:])
+        return []
 
     # Expressions do not say what they are about; those that no column satisfies do.
-    return [name for name in schema.names if not without(name)]
+    return needed(schema.names)
 
 
 def columns_to_read(origin: str, schema: Any, names: Sequence[str], condition: Any) -> list[str]:

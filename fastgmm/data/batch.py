@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -30,6 +30,9 @@ class Batch(NamedTuple):
         Numbers of the rows after the first's, where some between them were left out.
     labels : ndarray of shape (n_rows,) or None
         Labels of the rows, if they were asked for; NaN where there is none.
+    line_of : callable or None
+        Returns on which line of a file a row begins that has one of the `numbers`; None for rows
+        that are on no line.
     """
 
     values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
@@ -38,6 +41,7 @@ class Batch(NamedTuple):
     row: int
     numbers: npt.NDArray[np.int64] | None = None
     labels: npt.NDArray[Any] | None = None
+    line_of: Callable[[int], int] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -48,6 +52,13 @@ class Batch(NamedTuple):
     def column(self, j: int) -> npt.NDArray[Any]:
         """Return one column."""
         return self.values[:, j] if isinstance(self.values, np.ndarray) else self.values[j]
+
+    def placed(self, what: str, i: int) -> str:
+        """Return what something in a row is, and where, as messages say it."""
+        if self.line_of is None:
+            return f"{self.origin}: {what} in row {self.row_number(i)}, counted from 0,"
+        line = self.line_of(i if self.numbers is None else int(self.numbers[i]))
+        return f"line {line} of {self.origin}: {what}"
 
     def row_number(self, i: int) -> int:
         """Return the number of a row where it is from, counted from 0."""
@@ -116,7 +127,7 @@ def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch
             wrong.append((i, what, float(column[i])))
     if wrong:
         i, what, value = min(wrong, key=lambda each: each[0])
-        place = f"{batch.origin}: {what} in row {batch.row_number(i)}, counted from 0,"
+        place = batch.placed(what, i)
         if np.isnan(value):
             raise MissingValueError(place)
         raise DataError(f"{place} is {_advice(value)}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
+import re
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -13,15 +17,27 @@ from typing import IO, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.column_names import name_list
+from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
+from fastgmm.extras import import_from_extra
 
-DAMAGED = (OSError, EOFError, zlib.error)
+DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 """What the reading of damaged bytes may raise."""
 
-GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
 
-_GZIP_WINDOW = 31
-"""What tells zlib to expect gzip's header."""
+_COMPRESSIONS = {
+    "gzip": re.compile(rb"\x1f\x8b"),
+    "bz2": re.compile(rb"BZh[1-9]1AY&SY"),
+    "xz": re.compile(rb"\xfd7zXZ\0"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
+}
+"""What compressed bytes begin with."""
+
+_LONGEST_SIGNATURE = 10
+
+_READ_BYTES = 2**16
 
 HEAD_BYTES = 2**20
 """How much of a stream is looked at before it is read."""
@@ -38,6 +54,8 @@ class ByteStream:
         What it is called in messages; for a path the path if empty.
     closes : bool
         Whether to close an open file when it has been read.
+    member : str
+        Which file of a zip archive is meant; empty for the only one.
 
     Attributes
     ----------
@@ -45,34 +63,37 @@ class ByteStream:
         What a path's file was when it was opened; None for an open file.
     """
 
-    def __init__(self, source: Path | IO[bytes], origin: str = "", *, closes: bool = False) -> None:
+    def __init__(
+        self,
+        source: Path | IO[bytes],
+        origin: str = "",
+        *,
+        closes: bool = False,
+        member: str = "",
+    ) -> None:
         self._source = source
         self._closes = closes
-        self.origin = origin or repr(str(source))
+        self._member = member
+        self.origin = origin or repr(f"{source}::{member}" if member else str(source))
         self.replayable = isinstance(source, Path)
         self.stamp = FileStamp.of(source) if isinstance(source, Path) else None
         self._raw_head = b"" if isinstance(source, Path) else source.read(HEAD_BYTES)
 
-    def head(self) -> bytes:
-        """Return the first bytes decompressed, `HEAD_BYTES` if there are as many undamaged."""
+    def head(self, n_bytes: int = HEAD_BYTES) -> bytes:
+        """Return the first bytes decompressed, so many if there are as many undamaged."""
         if isinstance(self._source, Path):
-            found = b""
-            with self.opened() as file, suppress(*DAMAGED):
-                while len(found) < HEAD_BYTES:
-                    more = file.read1(HEAD_BYTES - len(found))  # type: ignore[attr-defined]
-                    if not more:
-                        break
-                    found += more
-            return found
-        if not self._raw_head.startswith(GZIP):
-            return self._raw_head
-        return zlib.decompressobj(_GZIP_WINDOW).decompress(self._raw_head, HEAD_BYTES)
+            with self.opened() as file:
+                return _first_bytes(file, n_bytes)
+        if len(self._raw_head) >= HEAD_BYTES:
+            self._raw_head += self._source.read(max(0, n_bytes - len(self._raw_head)))
+        with _decompressed(io.BufferedReader(io.BytesIO(self._raw_head))) as file:
+            return _first_bytes(file, n_bytes)
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
         """Open the bytes at their beginning, decompressed."""
         if isinstance(self._source, Path):
-            with self._source.open("rb") as file, _decompressed(file) as plain:
+            with _opened_path(self._source, self._member) as file, _decompressed(file) as plain:
                 yield plain
         else:
             joined = io.BufferedReader(_Joined(self._raw_head, self._source), HEAD_BYTES)
@@ -124,10 +145,134 @@ class _Joined(io.RawIOBase):
         return len(found)
 
 
+def compression_of(head: bytes) -> str | None:
+    """Return how bytes are compressed.
+
+    Parameters
+    ----------
+    head : bytes
+        The first of them.
+
+    Returns
+    -------
+    str or None
+        ``"gzip"``, ``"bz2"``, ``"xz"`` or ``"zstd"``; None if they are not.
+    """
+    return next((name for name, start in _COMPRESSIONS.items() if start.match(head)), None)
+
+
+def zip_members(path: Path) -> list[str]:
+    """Return the names of the files in a zip archive, without those of the system's own.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    list of str
+        Their names.
+
+    Raises
+    ------
+    DataError
+        If the archive is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [each.filename for each in archive.infolist() if not each.is_dir()]
+    except DAMAGED as error:
+        raise DataError(
+            f"cannot read {str(path)!r} as a zip archive: {error}: it is damaged or cut short"
+        ) from error
+    return [
+        name
+        for name in names
+        if not name.startswith("__MACOSX/") and not name.rpartition("/")[2].startswith(".")
+    ]
+
+
+def zip_member(path: Path, member: str) -> str:
+    """Return the name of a file in a zip archive.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    member : str
+        The name; empty for the only one.
+
+    Returns
+    -------
+    str
+        The name.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or several and none is named.
+    """
+    names = zip_members(path)
+    if member in names:
+        return member
+    if not member and len(names) == 1:
+        return names[0]
+    example = repr(f"{path.name}::{names[0]}") if names else ""
+    if member:
+        raise DataError(f"{str(path)!r} holds no file {member!r}, but {name_list(names)}")
+    raise DataError(
+        f"{str(path)!r} holds {f'{len(names)} files, {name_list(names)}' if names else 'no file'}"
+        + (f": name one of them, as in {example}" if names else "")
+    )
+
+
 @contextmanager
-def _decompressed(file: io.BufferedReader[Any]) -> Iterator[IO[bytes]]:
-    if not file.peek(len(GZIP)).startswith(GZIP):
+def _opened_path(path: Path, member: str) -> Iterator[Any]:
+    """Open a file, or the one that is meant in a zip archive."""
+    with path.open("rb") as file:
+        if not file.peek(len(ZIP)).startswith(ZIP):
+            yield file
+            return
+    name = zip_member(path, member)
+    with zipfile.ZipFile(path) as archive:
+        try:
+            opened = archive.open(name)
+        except (NotImplementedError, RuntimeError) as error:  # a password, a rare compression
+            raise DataError(f"cannot read {str(path)!r}: {error}: extract it first") from error
+        with opened:
+            yield opened
+
+
+def _first_bytes(file: Any, n_bytes: int) -> bytes:
+    """Return a file's first bytes, as many as are undamaged."""
+    found = bytearray()
+    with suppress(*DAMAGED):
+        while len(found) < n_bytes and (more := file.read1(n_bytes - len(found))):
+            found += more
+    return bytes(found)
+
+
+@contextmanager
+def _decompressed(file: Any) -> Iterator[IO[bytes]]:
+    compression = compression_of(file.peek(_LONGEST_SIGNATURE)[:_LONGEST_SIGNATURE])
+    if compression is None:
         yield file
         return
-    with gzip.GzipFile(fileobj=file) as plain:
+    with _DECOMPRESSORS[compression](file) as plain:
         yield cast(IO[bytes], plain)
+
+
+def _opened_zstd(file: Any) -> Any:
+    pyarrow = import_from_extra(
+        "pyarrow", package="pyarrow", extra="parquet", purpose="reading zstd"
+    )
+    return io.BufferedReader(pyarrow.CompressedInputStream(file, "zstd"), _READ_BYTES)
+
+
+_DECOMPRESSORS: dict[str, Callable[[Any], Any]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bz2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+    "zstd": _opened_zstd,
+}

@@ -37,8 +37,9 @@ def choose_columns(
     ValueError
         If there is no column of one of the names.
     """
+    known = set(names)
     for name in (*(columns or ()), *apart):
-        if name not in names:
+        if name not in known:
             raise ValueError(f"{origin} has no column {name!r}: its columns are {name_list(names)}")
     return list(columns) if columns else [name for name in names if name not in apart]
 

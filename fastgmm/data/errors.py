@@ -24,6 +24,10 @@ class MissingValueError(DataError):
         self.place = place
 
 
+class DataWarning(UserWarning):
+    """Data may be meant otherwise than they are read; the message says how to say so."""
+
+
 class SkippedDataWarning(UserWarning):
     """Damaged files, or parts of them, were left out; the message says which and how much."""
 

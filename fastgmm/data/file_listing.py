@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from fastgmm.data.arrow_columns import import_pyarrow
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_kinds import file_kind, looks_like_text
+from fastgmm.data.file_kinds import file_kind, kind_of_named
 
 PART = "::"
 """What parts a file's path from that of an array inside it."""
@@ -171,15 +171,7 @@ def _named_file(path: Path, part: str) -> FoundFile:
             f"{str(path)!r} is {_special_kind(path)}, which can only be read alone: give one of "
             "them, or files"
         )
-    kind = file_kind(path)
-    if kind is None and looks_like_text(path):
-        kind = "CSV"
-    if kind is None:
-        raise DataError(
-            f"cannot tell what {str(path)!r} is: it is none of Parquet, Arrow, CSV, NumPy, HDF5, "
-            "Zarr or a picture"
-        )
-    return FoundFile(path, kind, part, _partitions(path.parent))
+    return FoundFile(path, kind_of_named(path, part), part, _partitions(path.parent))
 
 
 def _files_in_folder(folder: Path, left_out: list[str], *, matched: bool) -> list[FoundFile]:

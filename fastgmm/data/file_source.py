@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from fastgmm.data.arrow_columns import ROW_INDEX, reason_of
 from fastgmm.data.batch import Batch
 from fastgmm.data.carried_columns import CarriedColumns
 from fastgmm.data.column_names import name_list
-from fastgmm.data.errors import DataError
+from fastgmm.data.errors import DataError, DataWarning
 from fastgmm.data.exactness import is_long_integer, reaches_rounding
 from fastgmm.data.prefetch import prefetched
 from fastgmm.data.selection import Selection, check_label_column
@@ -89,6 +90,8 @@ class FileSource(StreamSource):
             if column.name in places and is_long_integer(column.dtype)
         )
         self.selection = selection
+        if everything:
+            warn_of_doubts(files)
         self.unused_columns = selection.unused(
             (column for file in files for column in file.columns), features
         )
@@ -223,10 +226,10 @@ class FileSource(StreamSource):
         guesses = {column.name: column.type for column in self.files[0].columns}
         types = {name: first_type(guesses[name], guessed=not self.replayable) for name in names}
         for file in self.files if self.replayable and names else ():
-            for *_, batch in self._pieces(file, names, Damage(file, None)):
-                assert batch is not None  # text comes by Arrow
+            for piece in self._pieces(file, names, Damage(file, None)):
+                assert piece.batch is not None  # text comes by Arrow
                 for name, kind in types.items():
-                    types[name] = wide_enough(kind, batch.column(name))
+                    types[name] = wide_enough(kind, piece.batch.column(name))
         return types
 
     def description(self) -> str:
@@ -265,7 +268,8 @@ class FileSource(StreamSource):
         for file in self.files:
             file.check_unchanged()
             damage = Damage(file, self.skipped if self.options.on_error == "skip" else None)
-            for values, row, numbers, batch in self._pieces(file, names, damage):
+            for piece in self._pieces(file, names, damage):
+                values, batch = piece.values, piece.batch
                 weights = labels = None
                 if carried is not None and carried.names:
                     values, last = _split(values, len(carried.names))
@@ -274,7 +278,9 @@ class FileSource(StreamSource):
                     values, (labels,) = _split(values, 1)
                 if self._has_weights:
                     values, (weights,) = _split(values, 1)
-                yield Batch(values, weights, file.origin, row, numbers, labels)
+                yield Batch(
+                    values, weights, file.origin, piece.row, piece.numbers, labels, piece.line_of
+                )
             file.check_unchanged()
 
     def _as_wanted(
@@ -290,13 +296,14 @@ class FileSource(StreamSource):
                         "an array of float64 rounds: write .csv or .parquet"
                     )
             return numbers
-        if batch is None:
-            return numbers
+        stored = set() if batch is None else set(batch.schema.names)
         return [
-            with_type(file.origin, name, batch.column(name), self._types[name])
+            column
+            if name not in stored
+            else with_type(file.origin, name, batch.column(name), self._types[name])
             if name in self._types
             else batch.column(name)
-            for name in names
+            for name, column in zip(names, numbers, strict=True)
         ]
 
     def _pieces(self, file: TableFile, names: Sequence[str], damage: Damage) -> Iterator[Piece]:
@@ -365,6 +372,20 @@ def check_columns(
         )
 
 
+def warn_of_doubts(files: Sequence[TableFile]) -> None:
+    """Warn of how files are understood that may be meant otherwise, once for all of them.
+
+    Parameters
+    ----------
+    files : sequence of TableFile
+        The files.
+    """
+    doubtful = [file for file in files if file.doubts]
+    for doubt in doubtful[0].doubts if doubtful else ():
+        others = f", and so in {len(doubtful) - 1} other files" if len(doubtful) > 1 else ""
+        warnings.warn(f"{doubt}{others}", DataWarning, stacklevel=2)
+
+
 def common_columns(files: Sequence[TableFile]) -> list[Column]:
     """Return the columns of the first of some files, without row indices that others lack.
 
@@ -385,7 +406,8 @@ def common_columns(files: Sequence[TableFile]) -> list[Column]:
 def _check_roles(file: TableFile, first: TableFile) -> None:
     """Make sure that what is a feature in the first file is one in another, and the reverse."""
     asides = {column.name: column.aside for column in first.columns}
-    for name, _, _, aside in file.columns:
+    for column in file.columns:
+        name, aside = column.name, column.aside
         if aside != asides.get(name, aside):
             raise DataError(
                 f"column {name!r} is {_role(asides[name])} in {first.origin} and {_role(aside)} in "

@@ -11,6 +11,7 @@ from fastgmm.data.array_like import as_matrix
 from fastgmm.data.arrow_filters import as_expression
 from fastgmm.data.batch import MissingPolicy
 from fastgmm.data.batch_iterators import BatchSource
+from fastgmm.data.csv_options import CsvOptions, Header, csv_options
 from fastgmm.data.file_source import FileSource
 from fastgmm.data.frames import checked_array, is_frame, open_frame
 from fastgmm.data.memory_budget import DEFAULT_BUDGET, bytes_of_memory
@@ -23,6 +24,7 @@ from fastgmm.data.table_opening import (
     is_path,
     is_stored,
     open_tables,
+    refuse_csv_options,
 )
 
 
@@ -38,6 +40,12 @@ def open_data(
     memory_budget: int | str = DEFAULT_BUDGET,
     missing: MissingPolicy = "error",
     on_error: ErrorPolicy = "raise",
+    header: Header = "infer",
+    na_values: str | Sequence[str] | None = None,
+    decimal: str = ".",
+    delimiter: str | None = None,
+    comment: str | None = None,
+    encoding: str | None = None,
 ) -> Source:
     """Open rows in files, arrays, data frames or streams.
 
@@ -51,9 +59,11 @@ def open_data(
         Where the rows are:
 
         - a path: a file, a folder of files, or a pattern such as ``"data/*.parquet"``; or a list
-          of these. Parquet, Arrow (files, streams and Feather), CSV (also compressed by gzip),
-          NumPy's ``.npy`` and ``.npz``, HDF5, Zarr, and pictures, whose pixels are rows. An array
-          inside a file is chosen as in ``"file.h5::group/array"``. ``"-"`` is standard input:
+          of these. Parquet, Arrow (files, streams and Feather), CSV, NumPy's ``.npy`` and
+          ``.npz``, HDF5, Zarr, and images, whose pixels are rows. CSV, ``.npy`` and Arrow streams
+          may be compressed by gzip, bz2, xz or zstd, or be in a zip archive. An array inside a
+          file is chosen as in ``"file.h5::group/array"``, a file inside an archive as in
+          ``"archive.zip::rows.csv"``. ``"-"`` is standard input:
           CSV or an Arrow stream.
         - an array, a memory map, an `h5py.Dataset`, a `zarr.Array`.
         - a data frame of pandas, polars or Arrow; anything with ``__arrow_c_stream__``.
@@ -86,6 +96,21 @@ def open_data(
     on_error : {"raise", "skip"}, default="raise"
         What becomes of damaged files: an error that says where, or the damaged part is left out
         with a `SkippedDataWarning`.
+    header : bool or "infer", default="infer"
+        Whether the first row of CSV names the columns. It is taken to unless each of its fields is
+        a number or missing.
+    na_values : str or sequence of str, default=None
+        What stands for a missing value in CSV, as it is written there, besides nothing, ``NA``,
+        ``NaN``, ``None``, ``null`` and the others of pandas.
+    decimal : {".", ","}, default="."
+        The decimal mark of CSV.
+    delimiter : str, default=None
+        The character that separates fields of CSV, a blank for any number of blanks and tabs.
+        Commas, semicolons, tabs, bars and blanks are found out.
+    comment : str, default=None
+        The character that begins a comment in CSV, which ends with the line.
+    encoding : str, default=None
+        How characters are encoded in CSV; UTF-8 if not given and no byte order mark says otherwise.
 
     Returns
     -------
@@ -126,11 +151,14 @@ def open_data(
             f"label_column is {label_column!r}, which is weight_column or among columns, too: a "
             "column can be only one of them"
         )
-    options = _reading_options(block_rows, memory_budget, missing, on_error)
+    csv = csv_options(header, na_values, decimal, delimiter, comment, encoding)
+    options = _reading_options(block_rows, memory_budget, missing, on_error, csv)
     if isinstance(data, Source):
         if selection != Selection() or options != ReadingOptions():
             raise ValueError("data are a source already: give the options to what opened it")
         return data
+    if not (is_path(data) or is_list_of_paths(data) or hasattr(data, "read")):
+        refuse_csv_options(f"data of type {type(data).__name__}", options)
     if is_frame(data):
         _refuse_filter(selection, "a data frame")
         return open_frame(data, selection, missing)
@@ -185,7 +213,11 @@ def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def _reading_options(
-    block_rows: int | None, memory_budget: int | str, missing: str, on_error: str
+    block_rows: int | None,
+    memory_budget: int | str,
+    missing: str,
+    on_error: str,
+    csv: CsvOptions,
 ) -> ReadingOptions:
     for name, value, known in (
         ("missing", missing, ("error", "drop", "model")),
@@ -196,7 +228,8 @@ def _reading_options(
             raise ValueError(f"{name} must be {allowed}; got {value!r}")
     if block_rows is not None and block_rows < 1:
         raise ValueError(f"block_rows must be at least 1; got {block_rows}")
-    return ReadingOptions(bytes_of_memory(memory_budget), block_rows, missing, on_error)  # type: ignore[arg-type]
+    budget = bytes_of_memory(memory_budget)
+    return ReadingOptions(budget, block_rows, missing, on_error, csv)  # type: ignore[arg-type]
 
 
 def _refuse_filter(selection: Selection, what: str) -> None:

@@ -6,7 +6,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fastgmm.data.batch import Batch, MissingPolicy, check_total_weight, checked
 from fastgmm.data.column_names import default_names
+from fastgmm.data.csv_options import CsvOptions
 from fastgmm.data.errors import DataError, SkippedDataWarning
 from fastgmm.data.exactness import reaches_rounding, warn_of_rounding
 from fastgmm.data.memory_budget import DEFAULT_BUDGET, PREFETCH_DEPTH, rows_of_block
@@ -47,12 +48,15 @@ class ReadingOptions:
         kept, and NaN stands for it.
     on_error : {"raise", "skip"}
         What becomes of damaged files: the rest of one, from the damage on, may be left out.
+    csv : CsvOptions
+        How CSV files are written.
     """
 
     memory_budget: int = DEFAULT_BUDGET
     block_rows: int | None = None
     missing: MissingPolicy = "error"
     on_error: ErrorPolicy = "raise"
+    csv: CsvOptions = field(default_factory=CsvOptions)
 
 
 class StreamSource(Source):

@@ -112,7 +112,7 @@ class _Total:
             self._maximum = max(self._maximum, float(present.max()))
 
     def summary(self) -> ColumnSummary:
-        name, kind, _, aside = self._column
+        name, kind, aside = self._column.name, self._column.type, self._column.aside
         if aside and aside != kind:
             kind = f"{kind}, {aside}"
         if self._column.dtype is None or not self._n_present:

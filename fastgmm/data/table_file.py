@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,12 +80,18 @@ class Column(NamedTuple):
         The type of its numbers; None if it holds other things than real numbers.
     aside : str
         What makes it a feature only if it is asked for by name: ``"row index"``; empty for others.
+    example : str
+        The first entry that is no number, and where it is, if the format knows no types.
+    remedy : str
+        What may make it a number.
     """
 
     name: str
     type: str
     dtype: np.dtype[Any] | None
     aside: str = ""
+    example: str = ""
+    remedy: str = ""
 
 
 class Piece(NamedTuple):
@@ -102,12 +108,16 @@ class Piece(NamedTuple):
         Numbers of the rows after the first's, where a filter left some between them out.
     batch : pyarrow.RecordBatch or None
         The rows as Arrow has them, if it does.
+    line_of : callable or None
+        Returns on which line of the file a row begins that has one of the `numbers`; None for
+        files that have no lines.
     """
 
     values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
     row: int
     numbers: npt.NDArray[np.int64] | None = None
     batch: Any = None
+    line_of: Callable[[int], int] | None = None
 
 
 class TableFile(ABC):
@@ -133,6 +143,8 @@ class TableFile(ABC):
         Whether values lie together column by column rather than row by row.
     stamp : FileStamp or None
         What it was when it was opened; None for what is no file, and may change unnoticed.
+    doubts : tuple of str
+        What the user should know of how it is understood, if all columns are used.
     errors : tuple of type
         What the library that reads it raises, besides OSError, where the file is damaged.
     """
@@ -146,6 +158,7 @@ class TableFile(ABC):
     is_text: bool = False
     by_columns: bool = False
     stamp: FileStamp | None = None
+    doubts: tuple[str, ...] = ()
     errors: tuple[type[Exception], ...] = ()
 
     @property
@@ -272,11 +285,17 @@ def common_dtype(origin: str, columns: Sequence[Column]) -> np.dtype[Any]:
     DataError
         If a column holds other things than real numbers: the message names all that do.
     """
-    others = [f"{column.name!r} ({column.type})" for column in columns if column.dtype is None]
+    others = [column for column in columns if column.dtype is None]
     if others:
+        shown = [
+            f"{each.name!r} ({each.type}{f', as {each.example}' if each.example else ''})"
+            for each in others
+        ]
+        remedies = dict.fromkeys(f"; {each.remedy}" for each in others if each.remedy)
         raise DataError(
             f"{origin} holds other things than real numbers in the columns "
-            f"{name_list(others, quoted=False)}: leave them out by naming the columns to use"
+            f"{name_list(shown, quoted=False)}: leave them out by naming the columns to use"
+            f"{next(iter(remedies), '')}"
         )
     single = all(column.dtype is not None and column.dtype.char == "f" for column in columns)
     return np.dtype(np.float32 if single else np.float64)

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm.data.byte_streams import ByteStream
+from fastgmm.data.byte_streams import ZIP, ByteStream
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError, SkippedDataWarning
-from fastgmm.data.file_kinds import ARROW_STREAM, kind_of_head
+from fastgmm.data.file_kinds import ARROW_STREAM, is_compressed, is_zip, kind_of_head
 from fastgmm.data.file_listing import FoundFile, find_files
 from fastgmm.data.sliced_arrays import SlicedArray
 from fastgmm.data.stream import ReadingOptions
@@ -139,7 +139,7 @@ def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
     if isinstance(data, TextIOBase):
         raise TypeError("the open file gives text, not bytes: open it in binary mode, 'rb'")
     if hasattr(data, "read") and hasattr(data, "readinto"):
-        return OpenedTables([_open_stream(data, "the open file")], [])
+        return OpenedTables([_open_stream(data, "the open file", options)], [])
     if is_arrow_stream(data):
         return OpenedTables([_open_arrow_batches(data)], [])
     if is_stored(data):
@@ -149,6 +149,25 @@ def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
     if isinstance(data, np.ndarray) and _is_to_be_sliced(data):
         return OpenedTables([SlicedArray(data, "the array", "array")], [])
     return None
+
+
+def refuse_csv_options(origin: str, options: ReadingOptions) -> None:
+    """Raise if something is said of CSV, and the data are none.
+
+    Parameters
+    ----------
+    origin : str
+        What the data are, as messages name them.
+    options : ReadingOptions
+        How to read.
+
+    Raises
+    ------
+    ValueError
+        If an option was given that is for CSV.
+    """
+    if given := options.csv.given():
+        raise ValueError(f"{origin} is not CSV, which {name_list(given)} is for: leave it out")
 
 
 def _is_to_be_sliced(array: np.ndarray[Any, Any]) -> bool:
@@ -162,12 +181,13 @@ def _open_paths(data: list[str | os.PathLike[str]], options: ReadingOptions) -> 
     if len(data) == 1 and os.fspath(data[0]) == STANDARD_INPUT:
         if sys.stdin is None:
             raise DataError("standard input is closed")
-        return OpenedTables([_open_stream(sys.stdin.buffer, "standard input")], [])
+        return OpenedTables([_open_stream(sys.stdin.buffer, "standard input", options)], [])
     if any(os.fspath(each) == STANDARD_INPUT for each in data):
         raise DataError(f"standard input ({STANDARD_INPUT}) can only be read alone")
     if len(data) == 1 and _is_pipe(Path(data[0])):
         file = Path(data[0]).open("rb")  # noqa: SIM115  # closed when it has been read
-        return OpenedTables([_open_stream(file, repr(os.fspath(data[0])), closes=True)], [])
+        name = repr(os.fspath(data[0]))
+        return OpenedTables([_open_stream(file, name, options, closes=True)], [])
     opened, left_out = OpenedTables([], []), list[str]()
     files = find_files(data, left_out)
     if left_out:
@@ -199,7 +219,11 @@ def _is_pipe(path: Path) -> bool:
 def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
     """Open a file by its kind; the module that reads it is imported only now."""
     path, kind, part, partitions = found
-    if part and kind not in ("NumPy archive", "HDF5", "Zarr"):
+    if kind != "CSV":
+        refuse_csv_options(repr(str(path)), options)
+    if is_compressed(path) and kind not in ("CSV", "NumPy archive"):
+        raise DataError(f"{str(path)!r} is a compressed file of the kind {kind}: extract it first")
+    if part and kind not in ("NumPy archive", "HDF5", "Zarr") and not is_zip(path):
         raise DataError(f"{str(path)!r} holds no arrays with names: leave out '::{part}'")
     if kind == "Parquet":
         from fastgmm.data.parquet_files import ParquetFile
@@ -208,7 +232,7 @@ def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
     if kind == "CSV":
         from fastgmm.data.csv_files import CsvFile
 
-        return CsvFile(ByteStream(path))
+        return CsvFile(ByteStream(path, member=part), options.csv)
     if kind == "NumPy":
         from fastgmm.data.array_files import NpyFile
 
@@ -236,21 +260,25 @@ def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
     return ImageFile(path)
 
 
-def _open_stream(file: Any, origin: str, *, closes: bool = False) -> TableFile:
+def _open_stream(
+    file: Any, origin: str, options: ReadingOptions, *, closes: bool = False
+) -> TableFile:
     """Open bytes that can be read once: an Arrow stream, or CSV."""
     stream = ByteStream(file, origin, closes=closes)
     if stream.head().startswith(ARROW_STREAM):
         from fastgmm.data.arrow_files import ArrowStream
 
+        refuse_csv_options(origin, options)
         return ArrowStream(stream)
-    if (kind := kind_of_head(stream.head())) is not None:
+    kind = "zip archive" if stream.head().startswith(ZIP) else kind_of_head(stream.head())
+    if kind is not None:
         raise DataError(
             f"{origin} holds a file of the kind {kind}, which cannot be read from beginning to "
             "end: give its path"
         )
     from fastgmm.data.csv_files import CsvFile
 
-    return CsvFile(stream)
+    return CsvFile(stream, options.csv)
 
 
 def _open_arrow_batches(data: Any) -> TableFile:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastgmm.data.csv_form import CsvForm
+from fastgmm.data.csv_options import CsvOptions
 from fastgmm.data.errors import DataError, SkippedDataWarning
 from fastgmm.data.opening import open_data
 from tests.written_data import all_rows, rows, write_csv
@@ -32,7 +33,6 @@ def write(path, text):
         ("a\n1\n", ",", ("a",), True),
         (",a\n0,1\n", ",", ("", "a"), True),
         ("a,b", ",", ("a", "b"), True),
-        ("\ufeffa,b\r\n1,2\r\n", ",", ("a", "b"), True),
         ("NA,1\n2,3\n", ",", ("x0", "x1"), False),
         ("0,1\n2,3.5\n", ",", ("0", "1"), True),
         (",0,1\n0,2,3e5\n", ",", ("", "0", "1"), True),
@@ -44,13 +44,8 @@ def write(path, text):
     ],
 )
 def test_form(text, delimiter, names, has_header):
-    assert CsvForm.of(text.encode()) == CsvForm(delimiter, names, has_header)
-
-
-def test_header_is_found_behind_empty_lines():
-    form = CsvForm.of(b"\n\na,b\n1,2\n")
-    assert form.header_length(b"\n\na,b\n1,2\n") == 6
-    assert form.header_length(b"a,b") == 3
+    form = CsvForm.of(text.encode(), CsvOptions())
+    assert (form.delimiter, form.names, form.has_header) == (delimiter, names, has_header)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +97,10 @@ def test_later_rows_may_be_of_other_types(tmp_path):
 
 def test_columns_of_text_are_named(tmp_path):
     path = write(tmp_path / "a.csv", "a,kind,day\n1,x,2020-01-01\n")
-    with pytest.raises(DataError, match=r"columns 'kind' \(string\), 'day' \(date32\[day\]\)"):
+    with pytest.raises(
+        DataError,
+        match=r"'kind' \(string, as 'x' in line 2\), 'day' \(date32\[day\], as '2020-01-01' in ",
+    ):
         open_data(path)
     np.testing.assert_array_equal(all_rows(open_data(path, columns=["a"])), [[1]])
 
@@ -112,11 +110,11 @@ def test_repeated_names(tmp_path):
         open_data(write(tmp_path / "a.csv", "a,a\n1,2\n"))
 
 
-@pytest.mark.parametrize("missing", ["", "NA", "nan", "null"])
+@pytest.mark.parametrize("missing", ["", "NA", "nan", "null", "None", "<NA>", "#N/A"])
 def test_missing_values(tmp_path, missing):
     path = write(tmp_path / "a.csv", f"a,b\n1,2\n3,{missing}\n5,6\n")
     with pytest.raises(
-        DataError, match=r"a\.csv': the value in column 'b' in row 1, counted from 0, is missing"
+        DataError, match=r"line 3 of '.*a\.csv': the value in column 'b' is missing"
     ):
         all_rows(open_data(path))
     np.testing.assert_array_equal(all_rows(open_data(path, missing="drop")), [[1, 2], [5, 6]])
@@ -129,11 +127,15 @@ def test_wrong_cells_are_placed(tmp_path, before, header):
     name = "b" if header else "x1"
     path = write(tmp_path / "a.csv", text)
     if before == 3:  # seen when the file is opened
-        with pytest.raises(DataError, match=rf"'{name}' \(string\)"):
+        with pytest.raises(
+            DataError, match=rf"'{name}' \(string, as 'x' in line {4 + bool(header)}\)"
+        ):
             open_data(path)
         return
     with pytest.raises(
-        DataError, match=rf"a\.csv', row {before + 1}: 'x' in column '{name}' is no number: repair"
+        DataError,
+        match=rf"line {before + 1 + bool(header)} of '.*a\.csv', column '{name}': 'x' is no "
+        r"number: if 'x' stands for a missing value, give na_values=\['x'\]",
     ):
         all_rows(open_data(path))
 
@@ -142,13 +144,13 @@ def test_wrong_cells_are_placed(tmp_path, before, header):
 def test_wrong_numbers_of_fields_are_placed(tmp_path, before):
     path = write(tmp_path / "a.csv", "a,b\n" + "1,2\n" * before + "3\n1,2\n1,2,3\n4,5\n")
     with pytest.raises(
-        DataError, match=rf"a\.csv', row {before + 1}: Expected 2 columns, got 1: 3: repair"
+        DataError, match=rf"line {before + 2} of '.*a\.csv': Expected 2 columns, got 1: 3: repair"
     ):
         all_rows(open_data(path))
     source = open_data(path, on_error="skip")
     with pytest.warns(
         SkippedDataWarning,
-        match=rf"a\.csv', 2 rows: a number of fields other than 2, first in row {before + 1}",
+        match=rf"a\.csv', 2 rows: a number of fields other than 2, first in line {before + 2}",
     ):
         found = all_rows(source)
     np.testing.assert_array_equal(found[-2:], [[1, 2], [4, 5]])
@@ -158,7 +160,7 @@ def test_wrong_numbers_of_fields_are_placed(tmp_path, before):
 def test_wrong_cell_ends_a_file_of_which_the_rest_is_left_out(tmp_path):
     path = write(tmp_path / "a.csv", "a,b\n" + "1,2\n" * 400_000 + "3,x\n")
     source = open_data(path, on_error="skip")
-    with pytest.warns(SkippedDataWarning, match=r"from row \d+ on: 'x' in column 'b' is no number"):
+    with pytest.warns(SkippedDataWarning, match=r"from line \d+ on: line 400002 of .*, column 'b'"):
         found = all_rows(source)
     assert 100_000 < len(found) < 400_001
     assert len(all_rows(source)) == len(found)
@@ -168,7 +170,7 @@ def test_compressed_file_cut_short_is_used_up_to_there(tmp_path):
     X = rows(30_000)
     path = write_csv(tmp_path / "a.csv.gz", X)
     path.write_bytes(path.read_bytes()[:-100_000])
-    with pytest.raises(DataError, match=r"a\.csv\.gz', from row \d+ on: Compressed file ended"):
+    with pytest.raises(DataError, match=r"a\.csv\.gz', from line \d+ on: Compressed file ended"):
         all_rows(open_data(path))
     source = open_data(path, on_error="skip")
     with pytest.warns(SkippedDataWarning):
@@ -189,7 +191,6 @@ def test_gzip_is_known_by_its_content(tmp_path):
         (b"\n\n", "it is empty"),
         (b"a,b\n\x00\x01", "it is no text"),
         (gzip.compress(b"a\n1\n", mtime=0)[:11], "it is empty"),
-        (b"1," * 2**20, "its first line has more than 1048576 bytes"),
     ],
 )
 def test_no_csv(tmp_path, content, message):
@@ -203,10 +204,18 @@ def test_names_without_rows(tmp_path):
         all_rows(open_data(write(tmp_path / "a.csv", "a,b\n")))
 
 
-def test_lines_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastgmm.data.csv_files._LONGEST_LINE", 2**20)
-    path = write(tmp_path / "a.csv", "1,2\n" * 300_000 + "1" * 2**22)
-    with pytest.raises(DataError, match="there is a line of more than 1048576 bytes"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,2\n" * 600_000 + "1" * 2**24, "there is a line of more than 2097152 bytes"),
+        ("1," * 2**21, "its first line has more than 8388608 bytes"),
+    ],
+)
+def test_lines_without_end(tmp_path, monkeypatch, text, message):
+    for module in ("csv_files", "csv_text"):
+        monkeypatch.setattr(f"fastgmm.data.{module}.LONGEST_LINE", 2**21)
+    path = write(tmp_path / "a.csv", text * (1 + 2 * text.startswith("1,1")))
+    with pytest.raises(DataError, match=message):
         all_rows(open_data(path))
 
 

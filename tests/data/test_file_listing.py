@@ -262,7 +262,7 @@ def test_folders_are_named_after_text(tmp_path):
         ("empty", DataError, r"the folder '.*empty' holds no files of data"),
         (".", DataError, r"of one kind can be read together.*\(1 Parquet, 1 CSV\): '.*b\.parquet'"),
         ("binary.dat", DataError, r"cannot tell what '.*binary\.dat' is: it is none of Parquet"),
-        ("archive.zip", DataError, r"cannot tell what '.*archive\.zip' is"),
+        ("archive.zip", DataError, r"cannot read '.*archive\.zip' as a zip archive"),
     ],
 )
 def test_what_cannot_be_found(tmp_path, data, error, message):

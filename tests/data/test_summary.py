@@ -21,7 +21,7 @@ def test_columns_of_a_csv_file(tmp_path):
         3,
         (
             ColumnSummary("a", "int64", 1, 1.0, 4.0, 2.5),
-            ColumnSummary("kind", "string", 0),
+            ColumnSummary("kind", "string", 1),
             ColumnSummary("empty", "null", 3),
         ),
     )
@@ -109,7 +109,7 @@ def test_files_with_different_columns(tmp_path):
 def test_damage_is_an_error(tmp_path):
     path = write_csv(tmp_path / "a.csv.gz", rows(10_000))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match="from row"):
+    with pytest.raises(DataError, match="from line"):
         summarise_columns(path)
 
 
