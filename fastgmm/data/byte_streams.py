@@ -267,7 +267,21 @@ def _opened_zstd(file: Any) -> Any:
     pyarrow = import_from_extra(
         "pyarrow", package="pyarrow", extra="parquet", purpose="reading zstd"
     )
-    return io.BufferedReader(pyarrow.CompressedInputStream(file, "zstd"), _READ_BYTES)
+    return io.BufferedReader(_InSteps(pyarrow.CompressedInputStream(file, "zstd")), _READ_BYTES)
+
+
+class _InSteps(io.RawIOBase):
+    """A stream of Arrow's, read a little at a time: a read that meets damage gives nothing."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return int(self._stream.readinto(memoryview(buffer)[:_READ_BYTES]))
 
 
 _DECOMPRESSORS: dict[str, Callable[[Any], Any]] = {
