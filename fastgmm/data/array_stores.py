@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import product
@@ -43,8 +44,8 @@ _LARGEST_RATIO = 2**15
 _MOST_ABSENT = 1000
 """Chunks for each that is there; where there are more, nothing of use was written."""
 
-_ZARR_METADATA = (".z", "zarr.json")
-"""How the names of files begin that are no chunks."""
+_CHUNK_NAME = re.compile(r"c?[\d.]+")
+"""Names of the files of chunks, beside which there are metadata, and what programs left behind."""
 
 _MOST_LINKS = 16
 """Soft links that may follow one another."""
@@ -331,7 +332,7 @@ class ArrayStore(TableFile):
                 Path(folder, name).stat().st_size
                 for folder, _, names in os.walk(self._folder_of(array))
                 for name in names
-                if not name.startswith(_ZARR_METADATA)
+                if _CHUNK_NAME.fullmatch(name)
             ]
             stored, present = sum(sizes), len(sizes)
         n_chunks = math.prod(len(starts) for starts in _chunk_starts(array, slice(array.shape[0])))

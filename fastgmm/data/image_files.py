@@ -47,10 +47,7 @@ class ImageFile(TableFile):
         self._path = path
         self.origin = repr(str(path))
         self.stamp = FileStamp.of(path)
-        try:
-            self.n_rows, levels = image_header(path)
-        except ValueError as error:
-            raise DataError(str(error)) from error
+        self.n_rows, levels = image_header(path)
         dtype = np.dtype(np.float32) if levels in _LARGEST else levels
         self.columns = tuple(Column(name, str(dtype), dtype) for name in _COLOURS)
 
@@ -64,7 +61,7 @@ class ImageFile(TableFile):
         """Return the pixels."""
         try:
             image = read_image(self._path)
-        except ValueError as error:
+        except DataError as error:
             damage.report(f"{self.origin} ({self.n_rows} rows)", error)
             return
         pixels = image.reshape(-1, 1 if image.ndim == 2 else 3)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.atomic_file import atomic_file, check_destination, expanded
+from fastgmm.data.errors import DataError
 from fastgmm.extras import import_from_extra
 
 _MOST_INDEXED = 256
@@ -81,7 +82,7 @@ def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[Any]:
         If there is no such file.
     ImportError
         If Pillow is not installed, or OpenCV is not and colors have sixteen bits a channel.
-    ValueError
+    DataError
         If it is no image, a damaged one, or several in one file.
     """
     orientation = _import_pillow("ImageOps")
@@ -119,7 +120,7 @@ def image_header(path: str | Path) -> ImageHeader:
         If there is no such file.
     ImportError
         As `read_image`.
-    ValueError
+    DataError
         If it is no image, or several in one file.
     """
     with _opened(expanded(path)) as opened:
@@ -334,7 +335,7 @@ def _opened(path: Path) -> Iterator[Any]:
             reason = "its pixels do not fit in memory: make it smaller"
         elif not isinstance(error, _ImageError):
             reason += ": it is damaged, or no image; write it again"
-        raise ValueError(f"cannot read {str(path)!r} as an image: {reason}") from error
+        raise DataError(f"cannot read {str(path)!r} as an image: {reason}") from error
 
 
 def _check_header(opened: Any, size: int) -> None:

@@ -361,6 +361,7 @@ def test_a_chunk_of_zarr_that_vanished(tmp_path, zarr_format, shards):
     X = np.ones((4096, 4))
     path = write_zarr(tmp_path / "x", X, zarr_format, (1024, 2), shards)
     np.testing.assert_array_equal(all_rows(open_data(path)), X)
+    (path / "X" / ".DS_Store").touch()
     (path / "X" / ("2.0" if zarr_format == 2 else "c/1/0" if shards else "c/2/0")).unlink()
     with pytest.raises(DataError, match=r"rows 2048 to .*or are lost.*on_error='skip'"):
         all_rows(open_data(path, block_rows=1024))
@@ -445,3 +446,23 @@ def test_more_rows_than_could_have_been_written(tmp_path, kind):
     for on_error in ("raise", "skip"):
         with pytest.raises(DataError, match=r"claims an array of shape \(1000000000000000, 3\)"):
             open_data(path, on_error=on_error)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_names_of_chunks(tmp_path, zarr_format, separator):
+    name = "default" if zarr_format == 3 else "v2"
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=zarr_format)
+    array = group.create_array(
+        "X",
+        shape=(9, 4),
+        dtype=float,
+        chunks=(3, 2),
+        chunk_key_encoding={"name": name, "separator": separator},
+    )
+    array[:] = 1.0
+    np.testing.assert_array_equal(all_rows(open_data(tmp_path / "x.zarr")), np.ones((9, 4)))
+    last = f"2{separator}1" if zarr_format == 2 else f"c{separator}2{separator}1"
+    (tmp_path / "x.zarr" / "X" / last).unlink()
+    with pytest.raises(DataError, match="were never written, or are lost"):
+        all_rows(open_data(tmp_path / "x.zarr"))

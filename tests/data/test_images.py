@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from fastgmm.data.errors import DataError
 from fastgmm.data.images import (
     holds_levels,
     image_format,
@@ -53,7 +54,7 @@ def test_missing_file(tmp_path):
 
 def test_no_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"cannot read .* as an image"):
+    with pytest.raises(DataError, match=r"cannot read .* as an image"):
         read_image(tmp_path / "a.png")
 
 
@@ -61,7 +62,7 @@ def test_cut_off_picture(tmp_path):
     write_image(tmp_path / "a.png", COLOURS)
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"cannot read .* as an image"):
+    with pytest.raises(DataError, match=r"cannot read .* as an image"):
         read_image(tmp_path / "a.png")
 
 
@@ -234,7 +235,7 @@ def test_images_damaged_anywhere(tmp_path, name, image):
         damaged = bytearray(content)
         damaged[place : place + 9] = rng.bytes(len(damaged[place : place + 9]))
         path.write_bytes(damaged if place % 2 else content[:place])
-        with warnings.catch_warnings(), suppress(ValueError):
+        with warnings.catch_warnings(), suppress(DataError):
             warnings.simplefilter("ignore")  # of tags that Pillow leaves out
             read_image(path)
 
