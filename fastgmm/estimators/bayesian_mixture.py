@@ -418,7 +418,7 @@ class BayesianGaussianMixture(
         Parameters
         ----------
         path : str or path
-            Where to write; by custom the name ends in ".fgm".
+            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
 
         Raises
         ------

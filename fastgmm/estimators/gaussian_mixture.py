@@ -428,7 +428,7 @@ class GaussianMixture(
         Parameters
         ----------
         path : str or path
-            Where to write; by custom the name ends in ".fgm".
+            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
 
         Raises
         ------

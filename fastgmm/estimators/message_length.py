@@ -279,7 +279,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         Parameters
         ----------
         path : str or path
-            Where to write; by custom the name ends in ".fgm".
+            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
 
         Raises
         ------

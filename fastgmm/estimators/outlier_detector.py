@@ -455,7 +455,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         path : str or path
-            Where to write; by custom the name ends in ".fgm".
+            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
 
         Raises
         ------

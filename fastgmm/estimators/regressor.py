@@ -443,7 +443,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         path : str or path
-            Where to write; by custom the name ends in ".fgm".
+            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
 
         Raises
         ------

@@ -274,7 +274,7 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Parameters
         ----------
         path : str or path
-            Where to write; by custom the name ends in ".fgm".
+            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
 
         Raises
         ------
