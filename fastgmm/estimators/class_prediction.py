@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from fastgmm.inference.class_mixtures import (
     ROWS_AT_ONCE,
     class_log_densities,
     labelled_pieces,
+    log_joint_of_classes,
     log_posteriors,
 )
 from fastgmm.inference.incomplete import pieces
@@ -31,6 +32,14 @@ _Values = TypeVar("_Values", bound=npt.NDArray[Any])
 
 _LOG_TEMPERATURES = (-5.0, 7.0)
 """Natural logarithms of the temperatures that `calibrate` searches between."""
+
+
+class _Densities(NamedTuple):
+    """Rows, the mixtures of all classes, and the log-density of each row under each."""
+
+    rows: ArraySource
+    mixtures: list[MixtureParameters]
+    log_densities: FloatArray
 
 
 class ClassPrediction:
@@ -214,7 +223,7 @@ class ClassPrediction:
         check_is_fitted(self)
         rows = check_labelled(self, X, y, sample_weight, reset=False)
         found = [
-            (self._classes(self._log_densities(some)), some.weights)
+            (self._classes(self._densities(some)), some.weights)
             for some in pieces(rows.source, ROWS_AT_ONCE)
         ]
         weights = [each for _, each in found if each is not None]
@@ -257,9 +266,10 @@ class ClassPrediction:
         rows = check_labelled(self, X, y, sample_weight, reset=False, classes=self.classes_)
         joints, weights = [], []
         for some, codes in labelled_pieces(rows.source, rows.codes):
-            joint = self._log_joint(self._log_densities(some))
+            joint = self._log_joint(self._densities(some))
             # Relative to the class that is right, which is all that its probability depends on.
-            joints.append(joint - joint[np.arange(len(codes)), codes][:, None])
+            with np.errstate(invalid="ignore"):  # impossible rows are left out below
+                joints.append(joint - joint[np.arange(len(codes)), codes][:, None])
             weights.append(np.ones(len(codes)) if some.weights is None else some.weights.copy())
         relative, weight = np.concatenate(joints), np.concatenate(weights)
         possible = np.isfinite(relative).any(axis=1) & (weight > 0.0)
@@ -276,45 +286,50 @@ class ClassPrediction:
     def _mixtures(self) -> list[MixtureParameters]:
         return [mixture._parameters() for mixture in self.mixtures_]
 
-    def _blocks(self, X: Rows, tell: Callable[[FloatArray], _Values]) -> Iterator[_Values]:
+    def _blocks(self, X: Rows, tell: Callable[[_Densities], _Values]) -> Iterator[_Values]:
         """Return what is told of the log-densities of rows under each class, block by block."""
         check_is_fitted(self)
         source: Source = check_source(self, X)
         mixtures = self._mixtures()
-        return (tell(self._log_densities(some, mixtures)) for some in pieces(source, ROWS_AT_ONCE))
+        return (tell(self._densities(some, mixtures)) for some in pieces(source, ROWS_AT_ONCE))
 
-    def _log_densities(
+    def _densities(
         self, rows: ArraySource, mixtures: list[MixtureParameters] | None = None
-    ) -> FloatArray:
-        """Return the log-density of each row under each class."""
-        return class_log_densities(rows, mixtures or self._mixtures(), n_jobs=self.n_jobs)
+    ) -> _Densities:
+        """Return the log-density of each row under each class, and where it is from."""
+        mixtures = mixtures or self._mixtures()
+        return _Densities(rows, mixtures, class_log_densities(rows, mixtures, n_jobs=self.n_jobs))
 
-    def _log_joint(self, log_densities: FloatArray) -> FloatArray:
-        """Return the logarithms of prior times density."""
+    def _log_joint(self, found: _Densities) -> FloatArray:
+        """Return the logarithms of prior times density, from which posteriors follow."""
+        return log_joint_of_classes(*found, self._log_priors(), n_jobs=self.n_jobs)
+
+    def _log_priors(self) -> FloatArray:
         with np.errstate(divide="ignore"):  # a prior of 0 is allowed
-            joint: FloatArray = log_densities + np.log(self.class_prior_)
-        return joint
+            log_priors: FloatArray = np.log(self.class_prior_)
+        return log_priors
 
-    def _log_posteriors(self, log_densities: FloatArray) -> FloatArray:
-        return log_posteriors(self._log_joint(log_densities) / self.temperature_)
+    def _log_posteriors(self, found: _Densities) -> FloatArray:
+        return log_posteriors(self._log_joint(found) / self.temperature_)
 
-    def _log_density(self, log_densities: FloatArray) -> FloatArray:
-        density: FloatArray = np.logaddexp.reduce(self._log_joint(log_densities), axis=1)
+    def _log_density(self, found: _Densities) -> FloatArray:
+        joint = found.log_densities + self._log_priors()
+        density: FloatArray = np.logaddexp.reduce(joint, axis=1)
         return density
 
-    def _decisions(self, log_densities: FloatArray) -> FloatArray:
-        decisions = self._log_joint(log_densities) / self.temperature_
+    def _decisions(self, found: _Densities) -> FloatArray:
+        decisions = self._log_joint(found) / self.temperature_
         return decisions[:, 1] - decisions[:, 0] if decisions.shape[1] == 2 else decisions
 
-    def _unexplained(self, log_densities: FloatArray) -> npt.NDArray[np.bool_]:
-        return np.asarray((log_densities < self.reject_below_).all(axis=1))
+    def _unexplained(self, found: _Densities) -> npt.NDArray[np.bool_]:
+        return np.asarray((found.log_densities < self.reject_below_).all(axis=1))
 
-    def _classes(self, log_densities: FloatArray) -> npt.NDArray[Any]:
-        best: npt.NDArray[Any] = self.classes_[self._log_joint(log_densities).argmax(axis=1)]
+    def _classes(self, found: _Densities) -> npt.NDArray[Any]:
+        best: npt.NDArray[Any] = self.classes_[self._log_joint(found).argmax(axis=1)]
         if not hasattr(self, "reject_below_"):
             return best
         label = np.asarray(self.reject_label_)
         dtype = np.result_type(best, label) if best.dtype.kind != "O" else best.dtype
         classes: npt.NDArray[Any] = best.astype(dtype)
-        classes[self._unexplained(log_densities)] = self.reject_label_
+        classes[self._unexplained(found)] = self.reject_label_
         return classes

@@ -374,8 +374,23 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         # Differences first, squares after: the expanded square of scikit-learn's distances
         # loses all digits on rows far from the origin.
         source, centres = self._evaluated(X)
-        parts = [cdist(X, centres).astype(source.dtype, copy=False) for X, _ in source.blocks()]
+        parts = [_distances(X, centres) for X, _ in source.blocks()]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def _distances(X: FloatingArray, centres: FloatArray) -> FloatingArray:
+    """Return the distance of each row from each centre, in the type of the rows."""
+    distances: FloatArray = cdist(X, centres)
+    far = np.isinf(distances).any(axis=1)
+    if far.any():  # whose squares overflow, and not they themselves
+        rows = X[far].astype(np.float64)
+        sizes = np.maximum(np.abs(rows).max(axis=1), np.abs(centres).max())[:, None, None]
+        offsets = rows[:, None] / sizes - centres / sizes
+        with np.errstate(over="ignore"):
+            distances[far] = np.linalg.norm(offsets, axis=2) * sizes[:, 0]
+    with np.errstate(over="ignore"):
+        found: FloatingArray = distances.astype(X.dtype, copy=False)
+    return found
 
 
 def _print_iteration(run: int, iteration: int, inertia: float, movement: float) -> None:

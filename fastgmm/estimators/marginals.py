@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.array import ArraySource
 from fastgmm.data.column_names import default_names, name_list
 from fastgmm.estimators.attributes import attributes_from_parameters, gaussians_from_attributes
 from fastgmm.estimators.evaluation import MixtureEvaluation
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.inference.passes import responsibilities
 from fastgmm.model.marginals import conditioned, marginal
 from fastgmm.model.noise import UniformNoise
 from fastgmm.model.parameters import MixtureParameters
@@ -97,7 +99,16 @@ def conditional_mixture(
     for feature, (column, value) in zip(features, values.items(), strict=True):
         row[feature] = _value(column, value)
     is_given = np.isin(np.arange(parameters.n_features), features)
-    found = conditioned(parameters, is_given, row[is_given])
+    given = row[is_given]
+    shares = responsibilities(ArraySource(given[None]), marginal(parameters, np.sort(features)))[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = conditioned(parameters, is_given, given, shares)
+    if not np.isfinite(found.means).all():
+        largest = max(values.items(), key=lambda each: abs(each[1]))
+        raise ValueError(
+            f"the value of column {largest[0]!r}, {largest[1]}, is so large that means of other "
+            "columns given it overflow: give a value nearer to the means of the mixture"
+        )
     return _mixture_of(found, mixture, names, np.flatnonzero(~is_given))
 
 

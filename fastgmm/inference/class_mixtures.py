@@ -16,7 +16,9 @@ import numpy.typing as npt
 from fastgmm.data.array import ArraySource
 from fastgmm.data.source import Source
 from fastgmm.inference.incomplete import pieces
-from fastgmm.inference.passes import labelled_statistics, log_density
+from fastgmm.inference.passes import labelled_statistics, log_density, responsibilities
+from fastgmm.inference.stacked_em import stacked
+from fastgmm.kernels.far_rows import lowest_density
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
 
@@ -76,6 +78,57 @@ def labelled_pieces(source: Source, codes: Codes) -> Iterator[tuple[ArraySource,
     for rows in pieces(source, ROWS_AT_ONCE):
         yield rows, codes[first : first + rows.n_samples]
         first += rows.n_samples
+
+
+def log_joint_of_classes(
+    rows: ArraySource,
+    mixtures: Sequence[MixtureParameters],
+    log_densities: FloatArray,
+    log_priors: FloatArray,
+    *,
+    n_jobs: int | None = None,
+) -> FloatArray:
+    """Return the logarithm of prior times density of each class at each row.
+
+    Parameters
+    ----------
+    rows : ArraySource
+        The rows.
+    mixtures : sequence of MixtureParameters
+        A mixture for each class.
+    log_densities : ndarray of shape (n_samples, n_classes)
+        What `class_log_densities` returns for them.
+    log_priors : ndarray of shape (n_classes,)
+        Logarithms of the priors of the classes.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    ndarray of float64 of shape (n_samples, n_classes)
+        In nats; of rows so far from all classes that the densities do not tell these apart, less
+        the logarithm of the density of the row.
+    """
+    joint: FloatArray = log_densities + log_priors
+    far = ~(joint.max(axis=1) > lowest_density(rows.X))
+    if far.any():
+        matrices = not all(each.is_diagonal for each in mixtures)
+        whole = stacked(
+            [
+                replace(
+                    with_matrices(each) if matrices else each,
+                    log_weights=each.log_weights + log_prior,
+                )
+                for each, log_prior in zip(mixtures, log_priors, strict=True)
+            ]
+        )
+        X = rows.X[far].astype(np.float64, copy=False)
+        some = ArraySource(X, incomplete=rows.incomplete)
+        shares = responsibilities(some, whole, n_jobs=n_jobs)
+        first = np.cumsum([0] + [each.n_components for each in mixtures[:-1]])
+        with np.errstate(divide="ignore"):
+            joint[far] = np.log(np.add.reduceat(shares, first, axis=1))
+    return joint
 
 
 def log_posteriors(log_joint: FloatArray) -> FloatArray:

@@ -46,6 +46,9 @@ _STRETCH_BYTES = 2**24
 _MANY_RESPONSIBILITIES = 4096
 _FEWEST_ROWS, _MOST_ROWS = 64, 1024
 
+_FARTHEST = 1e7
+"""From how many standard deviations of a feature on, of all components, a row is far from them."""
+
 _PATTERN_BYTES = 2**26
 """About how much the sums of patterns may take before they are completed and added up."""
 
@@ -195,6 +198,12 @@ class IncompletePass:
         self._completed: SufficientStatistics | None = None
         self._log_likelihood = 0.0
         self._unobserved = np.zeros(K)
+        variances = parameters.covariances()
+        if not parameters.is_diagonal:
+            variances = np.einsum("kii->ki", variances)
+        reach = _FARTHEST * np.sqrt(variances)
+        self._low = (parameters.means - reach).min(axis=0)
+        self._high = (parameters.means + reach).max(axis=0)
 
     def add(
         self, X: npt.NDArray[Any], weights: FloatArray | None, **by_row: npt.NDArray[Any]
@@ -211,21 +220,30 @@ class IncompletePass:
             What is read or written for each row, as `RunningPass.add` takes it.
         """
         grouped = group_rows(X, self._many, n_jobs=self._n_jobs)
-        for group in grouped.large:
+        rows = grouped.scattered
+        groups = grouped.large
+        if len(rows):
+            chosen = X[rows]
+            far = ((chosen < self._low) | (chosen > self._high)).any(axis=1)
+            if far.any():
+                # Only the pass for rows without gaps can tell components apart from there.
+                apart = group_rows(chosen[far], 1, n_jobs=self._n_jobs).large
+                groups = [*groups, *(each._replace(rows=rows[far][each.rows]) for each in apart)]
+                rows, chosen = rows[~far], chosen[~far]
+        for group in groups:
             if len(group.rows) == len(X):
                 self._add_group(group, weights, by_row)
             else:
                 some = self._of_rows(group.rows, by_row)
                 self._add_group(group, _chosen(weights, group.rows), some)
                 self._write(by_row, group.rows, some)
-        rows = grouped.scattered
         if len(rows):
             if self._scattered is None:
                 completing = completion_parameters(self._parameters)
                 self._scattered = self._running(completing, self._n_rows)
             # in double precision always, for which the kernel is compiled
             some = self._of_rows(rows, by_row, np.dtype(np.float64))
-            chosen = X[rows].astype(np.float64, copy=False)
+            chosen = chosen.astype(np.float64, copy=False)
             self._scattered.add(chosen, _chosen(weights, rows), **some)
             self._write(by_row, rows, some)
 

@@ -80,12 +80,14 @@ def _run(
 
 
 def _scale(source: ArraySource, points: FloatArray) -> float:
-    """Return a power of two that brings the rows' spread near one: squares then stay in range."""
-    rows = source.some_rows(BLOCK_ROWS)
-    spread = max(
-        float(np.abs(rows - points[0]).max(initial=0.0)),
-        float(np.abs(points - points[0]).max(initial=0.0)),
-    )
+    """Return a power of two that brings the spread of the points, or of rows about one, near one.
+
+    Squares then stay in range; those of rows far from all points are seen to by the kernel.
+    """
+    spread = float(np.abs(points - points[0]).max(initial=0.0))
+    if spread == 0.0:
+        rows = source.some_rows(BLOCK_ROWS)
+        spread = float(np.abs(rows - points[0]).max(initial=0.0))
     if spread == 0.0 or not math.isfinite(spread):
         return 1.0
     limit = 120 if source.dtype == np.float32 else 1000

@@ -87,7 +87,7 @@ class Conditionals(NamedTuple):
     def deviation(self) -> FloatArray:
         """Return the standard deviations of the targets, shape (n_rows, n_targets)."""
         variances = (self.factors**2).sum(axis=2)
-        offsets = self.means - self.mean()[:, None]
+        offsets = self._offsets()
         spread = np.einsum("nk,nkm->nm", self.shares, offsets * offsets)
         deviations: FloatArray = np.sqrt(self.shares @ variances + spread)
         return deviations
@@ -95,10 +95,18 @@ class Conditionals(NamedTuple):
     def covariance(self) -> FloatArray:
         """Return the covariances of the targets, shape (n_rows, n_targets, n_targets)."""
         within = np.tensordot(self.shares, self.factors @ self.factors.transpose(0, 2, 1), 1)
-        offsets = self.means - self.mean()[:, None]
-        offsets *= np.sqrt(self.shares)[:, :, None]
+        offsets = self._offsets() * np.sqrt(self.shares)[:, :, None]
         between: FloatArray = offsets.transpose(0, 2, 1) @ offsets
         return within + between
+
+    def _offsets(self) -> FloatArray:
+        """Return means of the components about those of the rows, 0 where nothing is shared.
+
+        For inputs far away their squares overflow, which must not meet a share of 0.
+        """
+        offsets: FloatArray = self.means - self.mean()[:, None]
+        offsets[self.shares == 0.0] = 0.0
+        return offsets
 
     def quantiles(self, levels: FloatArray) -> FloatArray:
         """Return quantiles of each target, shape (n_rows, n_targets, n_levels)."""

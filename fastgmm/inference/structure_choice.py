@@ -16,6 +16,7 @@ from fastgmm.inference.class_mixtures import (
     class_log_densities,
     expected_log_likelihood,
     labelled_pieces,
+    log_joint_of_classes,
     log_posteriors,
     single_components,
     weighted_classes,
@@ -261,7 +262,8 @@ def shares_of_structures(
                 if fit is None or np.isneginf(gains[i]):
                     continue
                 log_weights, mixtures = fit
-                joint = log_weights + class_log_densities(some, mixtures, n_jobs=n_jobs)
+                densities = class_log_densities(some, mixtures, n_jobs=n_jobs)
+                joint = log_joint_of_classes(some, mixtures, densities, log_weights, n_jobs=n_jobs)
                 right = log_posteriors(joint)[np.arange(len(held_out)), classes[held_out]]
                 gains[i] += weights @ right
     if np.isneginf(gains).all():

@@ -17,6 +17,7 @@ import numpy as np
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.densities import diagonal_densities
 from fastgmm.kernels.density_microkernels import find_labels
+from fastgmm.kernels.far_rows import count_far, lowest_density
 from fastgmm.kernels.tiles import BLOCK_ROWS, aligned_scratch, load_tile, load_weights
 
 # What a pass is run for; exactly one of these.
@@ -56,6 +57,40 @@ def add_potentials(joint, T, K, nearest, tile_weights, counts):
 
 
 @kernel()
+def mend_nearest(
+    X, row, n, D, K, scale, shifts, centre, centre_low, largest, lowest, best, squares
+):  # fmt: skip
+    """Write nearest centres, and squared distances to them, of rows far from all centres.
+
+    Differences of squared distances, ``(s_k - s_0)·(2 y + s_k + s_0)`` with y the row and s_k the
+    shifts, neither cancel nor overflow in units of the row's own size.
+    """
+    offsets = np.empty(D)
+    for lane in range(n):
+        if largest[lane] > lowest:
+            continue
+        size = 0.0
+        for j in range(D):
+            size = max(size, abs(np.float64(X[row + lane, j])), abs(np.float64(centre[j])))
+        for j in range(D):
+            middle = np.float64(centre[j]) / size + np.float64(centre_low[j]) / size
+            offsets[j] = np.float64(X[row + lane, j]) / size - middle
+        unit = min(size * np.float64(scale), 1e300)
+        smallest = np.inf
+        for k in range(K):
+            difference = 0.0
+            for j in range(D):
+                shift, first = np.float64(shifts[k * D + j]), np.float64(shifts[j])
+                difference += (shift - first) * (2.0 * offsets[j] + (shift + first) / unit)
+            if difference < smallest:
+                best[lane], smallest = k, difference
+        square = 0.0
+        for j in range(D):
+            square += (unit * offsets[j] + np.float64(shifts[best[lane] * D + j])) ** 2
+        squares[lane] = square
+
+
+@kernel()
 def kmeans_slot(task, slot):
     """Pass over the blocks of one slot."""
     # Members of tuples and rows of arrays are taken once: each time counts a reference.
@@ -73,6 +108,7 @@ def kmeans_slot(task, slot):
     tile_weights = np.empty(T)
     nearest = np.zeros(T)
     best = np.empty(T, np.int64)
+    ones, lowest = np.ones(T), lowest_density(constants)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
@@ -93,12 +129,19 @@ def kmeans_slot(task, slot):
                     distances[row + lane] = min(distance, distances[row + lane])
             else:
                 find_labels(joint, largest, T, K, best)
+                for lane in range(n):
+                    nearest[lane] = -2.0 * np.float64(largest[lane])
+                if count_far(largest, ones, n, lowest) > 0:
+                    mend_nearest(
+                        X, row, n, D, K, scales[0], shifts, centre, centre_low, largest, lowest,
+                        best, nearest,
+                    )  # fmt: skip
                 if mode == LLOYD:
                     add_members(tile, T, D, n, best, tile_weights, counts, sums)
                     for lane in range(n):
                         if tile_weights[lane] > 0.0:
-                            inertia[lane] -= 2.0 * tile_weights[lane] * np.float64(largest[lane])
+                            inertia[lane] += tile_weights[lane] * nearest[lane]
                 else:
                     for lane in range(n):
                         labels[row + lane] = best[lane]
-                        distances[row + lane] = -2.0 * np.float64(largest[lane])
+                        distances[row + lane] = nearest[lane]

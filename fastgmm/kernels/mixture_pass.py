@@ -12,6 +12,8 @@ A tile is handled in four steps, each over all lanes at once:
 4. per component, the moments of the points weighted by responsibility (``moments``;
    eqs. 9.24–9.27).
 
+Rows too far from all components for this are seen to between steps three and four (``far_rows``).
+
 Rows are taken about one *shared* centre where the caller found that this loses less than the
 last digits (``PassParameters.shared``), else about each component's own mean.
 """
@@ -25,6 +27,7 @@ import numpy as np
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.densities import diagonal_densities, full_densities
 from fastgmm.kernels.density_microkernels import find_labels
+from fastgmm.kernels.far_rows import count_far, lowest_density, mend_exponentials, mend_labels
 from fastgmm.kernels.moments import diagonal_moments, full_moments
 from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.tiles import (
@@ -262,11 +265,14 @@ def mixture_slot(task, slot):
     largest = aligned_scratch(T, constants)
     total = aligned_scratch(T, constants)
     factor = aligned_scratch(T, constants)
+    total[:] = 1.0  # as it stays where only labels are wanted
     tile_weights = np.empty(T)
     density = np.empty(T)
     active = np.empty(K, np.int64)
     best = np.empty(T, np.int64)
     some_known = labels.shape[0] > 0 and mode & (MOMENTS | LOG_LIKELIHOOD) != 0
+    known = labels if some_known else labels[:0]
+    lowest = lowest_density(constants)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
@@ -291,12 +297,22 @@ def mixture_slot(task, slot):
                     )  # fmt: skip
                 if mode == LABELS:
                     find_labels(joint, largest, T, K, best)
+                    if count_far(largest, total, n, lowest) > 0:
+                        mend_labels(
+                            X, row, n, references, references_low, whiteners, constants, diagonal,
+                            D, K, largest, lowest, best,
+                        )  # fmt: skip
                     for lane in range(n):
                         labels[row + lane] = best[lane]
                     continue
                 if some_known:
                     keep_known(labels, row, n, T, K, joint, largest)
                 exponentiate(joint, largest, T, K, total, active)
+                if count_far(largest, total, n, lowest) > 0:
+                    mend_exponentials(
+                        X, row, n, T, references, references_low, whiteners, constants, diagonal,
+                        D, K, known, joint, largest, total, lowest, active, _NEGLIGIBLE,
+                    )  # fmt: skip
                 add_log_likelihood(
                     largest, total, factor, offset, tile_weights, T, density, likelihood
                 )

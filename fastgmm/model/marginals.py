@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from fastgmm.model.parameters import MixtureParameters, invert_triangles
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
@@ -77,11 +76,12 @@ def marginal(parameters: MixtureParameters, features: npt.NDArray[np.intp]) -> M
 
 
 def conditioned(
-    parameters: MixtureParameters, is_given: npt.NDArray[np.bool_], values: FloatArray
+    parameters: MixtureParameters,
+    is_given: npt.NDArray[np.bool_],
+    values: FloatArray,
+    responsibilities: FloatArray,
 ) -> MixtureParameters:
     """Return the mixture of the other features where some have given values.
-
-    Each component's weight becomes its responsibility for the given values.
 
     Parameters
     ----------
@@ -91,6 +91,8 @@ def conditioned(
         Which features are given; one at least, and not all.
     values : ndarray of shape (n_given,)
         Their values.
+    responsibilities : ndarray of shape (n_components,)
+        Those of the components for the values, which become the weights.
 
     Returns
     -------
@@ -98,17 +100,13 @@ def conditioned(
         The mixture of the others, in their order, of as many components.
     """
     parts = partition(parameters, is_given)
-    offsets = values - parts.marginal.means
     if parts.coefficients is None:
-        white = parts.marginal.whiteners * offsets
         means, whiteners = parts.means, 1.0 / parts.factors
     else:
-        white = _applied(parts.marginal.whiteners, offsets)
+        offsets = values - parts.marginal.means
         means = parts.means + _applied(parts.coefficients, offsets)
         whiteners = invert_triangles(parts.factors)
-    squares = (white * white).sum(axis=1)
-    joint = parameters.log_weights + parts.marginal.log_normalisers - 0.5 * squares
-    return MixtureParameters.from_log_weights(joint - logsumexp(joint), means, whiteners)
+    return MixtureParameters.from_whiteners(responsibilities, means, whiteners)
 
 
 def partition(parameters: MixtureParameters, is_observed: npt.NDArray[np.bool_]) -> Partition:

@@ -47,7 +47,6 @@ def test_labels_and_inertia_are_those_of_the_returned_centres(init, dtype, max_i
     distances = ((X[:, None].astype(float) - result.centres) ** 2).sum(axis=2)
     assert_array_equal(result.labels, distances.argmin(axis=1))
     assert result.inertia == pytest.approx(distances.min(axis=1).sum())
-    assert_array_equal(result.centres, result.centres.astype(dtype))
     assert result.converged == (max_iter == 300)
     assert result.n_iter <= max_iter
 
