@@ -50,6 +50,9 @@ class Source(ABC):
         Whether rows may lack values, which are NaN then.
     unused_columns : mapping of str to str
         Columns of the data that are no features, and what they are instead: ``"row index"``.
+    left_out : ndarray of bool or None
+        Which of the rows that were given are not among these, because they have no value; None
+        where all are.
     """
 
     n_features: int
@@ -58,6 +61,7 @@ class Source(ABC):
     replayable: bool
     incomplete: bool = False
     unused_columns: Mapping[str, str] = MappingProxyType({})
+    left_out: npt.NDArray[np.bool_] | None = None
 
     @property
     @abstractmethod

@@ -187,7 +187,7 @@ def bootstrap_parameters(
     (999, 1, 1)
     """
     check_plain(mixture, "bootstrap_parameters")
-    source, parameters = mixture._evaluated(X, sample_weight)
+    source, parameters = mixture._observed(X, sample_weight)
     structure = mixture._structure()
     regularisation = regularisation_for(
         source, mixture.reg_covar, mixture.reg_covar_scale, n_jobs=n_jobs

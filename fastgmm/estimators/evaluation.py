@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.observed_rows import observed_rows
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import check_attribute_shape, parameters_from_attributes
 from fastgmm.estimators.terms import check_complete
@@ -35,6 +36,9 @@ Weights = ArrayLike | str | None
 
 _LARGEST_OUTPUT = 2**25
 """Bytes of responsibilities in a block of results."""
+
+_UNIT_BITS = 16
+"""Units of features, in which rows are drawn, are powers of two to this power."""
 
 _Values = TypeVar("_Values", bound=npt.NDArray[Any])
 _Returned = TypeVar("_Returned", bound=npt.NDArray[Any], covariant=True)
@@ -195,7 +199,7 @@ class MixtureEvaluation:
             Sum over rows and components of -r log r with r the responsibility, in nats: 0 where
             every row belongs to one component, n log K where all components are equally likely.
         """
-        source, parameters = self._evaluated(X, sample_weight)
+        source, parameters = self._observed(X, sample_weight)
         return criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, npt.NDArray[np.int64]]:
@@ -238,7 +242,12 @@ class MixtureEvaluation:
                 normal = random_state.standard_normal(size=(count, means.shape[1]))
                 blocks.append(mean + normal * np.sqrt(covariance))
             else:
-                blocks.append(random_state.multivariate_normal(mean, covariance, int(count)))
+                # NumPy takes numbers of about one, and judges covariances by an absolute tolerance.
+                deviations = np.sqrt(np.diagonal(covariance))
+                units = np.exp2(_UNIT_BITS * np.rint(np.log2(deviations) / _UNIT_BITS))
+                shaped = covariance / units / units[:, None]
+                drawn = random_state.multivariate_normal(np.zeros(len(mean)), shaped, int(count))
+                blocks.append(mean + drawn * units)
         return np.vstack(blocks), np.repeat(np.arange(len(counts)), counts)
 
     def marginal(self, columns: Sequence[int | str]) -> GaussianMixture:
@@ -341,9 +350,17 @@ class MixtureEvaluation:
             )
         return source, parameters
 
+    def _observed(self, X: Rows, sample_weight: Weights = None) -> tuple[Source, MixtureParameters]:
+        """Return the rows that have a value, which sums over rows are of, and the mixture."""
+        source, parameters = self._evaluated(X, sample_weight)
+        source = observed_rows(source)
+        if source.n_samples == 0:
+            raise ValueError("no row of X has a value: there is nothing to score")
+        return source, parameters
+
     def _scores(self, X: Rows, sample_weight: Weights = None) -> criteria.Scores:
         """Return the likelihood of rows and all criteria, from one pass."""
-        source, parameters = self._evaluated(X, sample_weight)
+        source, parameters = self._observed(X, sample_weight)
         return criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs)
 
     def _label(

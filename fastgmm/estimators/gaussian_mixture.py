@@ -16,6 +16,8 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from fastgmm.data.observed_rows import observed_rows
+from fastgmm.data.scaled_weights import scaled_weights
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import (
     NOISE_ATTRIBUTES,
@@ -484,7 +486,7 @@ class GaussianMixture(
 
     def _fit(self, X: Rows, y: Labels, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
-        source = check_source(
+        given = check_source(
             self,
             X,
             sample_weight,
@@ -493,7 +495,10 @@ class GaussianMixture(
             missing=self.missing,
             label_column=label_column(self, y),
         )
-        check_replayable(self, source)
+        check_replayable(self, given)
+        source = observed_rows(given)
+        if self.priors is None:  # which weigh as much as some rows
+            source = scaled_weights(source)
         if self.noise_volume is not None:
             check_complete(source)
         check_enough_rows(source, self.n_components)
@@ -505,12 +510,12 @@ class GaussianMixture(
             terms = model_terms(self, source, kind)
             attributes = partial(attributes_from_parameters, structure=kind, noise=terms.noise)
             progress = FitProgress(
-                self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
+                self, 1 if going_on else self.n_init, given, y, sample_weight, attributes
             )
             if going_on:
                 starts = result_before(self, source, checkpoint, terms)
             else:
-                given = check_start(
+                parts = check_start(
                     self.weights_init,
                     self.means_init,
                     self.precisions_init,
@@ -518,7 +523,7 @@ class GaussianMixture(
                     self.n_components,
                     source.n_features,
                 )
-                starts = drawn_starts(self, source, kind, checkpoint, given, terms, known)
+                starts = drawn_starts(self, source, kind, checkpoint, parts, terms, known)
             parameters, info = fit_best(
                 source,
                 starts.draw,
@@ -556,4 +561,4 @@ class GaussianMixture(
             tol=self.tol,
             stacklevel=5,
         )
-        return source
+        return given

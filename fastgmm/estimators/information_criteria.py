@@ -64,6 +64,6 @@ class InformationCriteria(MixtureEvaluation):
         float
             ``bic(X) + 2 * entropy(X)``.
         """
-        source, parameters = self._evaluated(X, sample_weight)
+        source, parameters = self._observed(X, sample_weight)
         bic = criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs).bic
         return bic + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)

@@ -96,10 +96,12 @@ def known_components(estimator: Any, source: Source, y: Any) -> npt.NDArray[np.i
         )
     if source.n_samples is None:
         _ = source.total_weight  # which goes through the rows
-    if labels.shape != (source.n_samples,):
+    left_out = None if y is None or isinstance(y, str) else source.left_out
+    n_rows = source.n_samples if left_out is None else len(left_out)
+    if labels.shape != (n_rows,):
         raise ValueError(
-            f"y should have one component for each of the {source.n_samples} rows, -1 where it is "
-            f"not known, but got an array of shape {labels.shape}"
+            f"y should have one component for each of the {n_rows} rows, -1 where it is not "
+            f"known, but got an array of shape {labels.shape}"
         )
     labels = np.where(np.isnan(labels), -1.0, labels)
     wrong = (labels != np.floor(labels)) | (labels < -1) | (labels >= estimator.n_components)
@@ -110,7 +112,7 @@ def known_components(estimator: Any, source: Source, y: Any) -> npt.NDArray[np.i
             f"{estimator.n_components - 1}, or -1 for rows of unknown component, but got "
             f"{labels[i]:g} in row {i}, counted from 0"
         )
-    return labels.astype(np.int64)
+    return labels.astype(np.int64) if left_out is None else labels[~left_out].astype(np.int64)
 
 
 def _numbers(y: Any) -> npt.NDArray[np.float64]:

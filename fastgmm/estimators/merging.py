@@ -158,7 +158,7 @@ def merge_components(
             "merge_components merges components, and this mixture has noise, which is none: use a "
             "mixture without noise_volume"
         )
-    source, parameters = mixture._evaluated(X, sample_weight)
+    source, parameters = mixture._observed(X, sample_weight)
     K = parameters.n_components
     if not source.replayable and K > 2:
         raise ValueError(

@@ -19,6 +19,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.observed_rows import observed_rows
+from fastgmm.data.scaled_weights import scaled_weights
 from fastgmm.data.source import Source
 from fastgmm.estimators.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.checkpoints import Arrays, Checkpoint, State
@@ -240,14 +242,15 @@ class MiniBatchGaussianMixture(GaussianMixture):
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
         began = time.perf_counter()
-        source = check_source(
+        given = check_source(
             self, X, sample_weight, reset=True, ensure_min_samples=2, missing=self.missing
         )
+        source = scaled_weights(observed_rows(given))
         check_enough_rows(source, self.n_components)
         kind = self._structure()
         kind.check_features(source.n_features)
         attributes = partial(attributes_from_parameters, structure=kind)
-        progress = FitProgress(self, 1, source, y, sample_weight, attributes)
+        progress = FitProgress(self, 1, given, y, sample_weight, attributes)
         random_state = check_random_state(self.random_state)
         with ExitStack() as stack:
             checkpoint = Checkpoint.of(self, source)
@@ -312,7 +315,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
                 ConvergenceWarning,
                 stacklevel=5,
             )
-        return source
+        return given
 
     def _rows_of_batch(self, source: Source) -> int:
         if self.batch_size != "auto":

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.array import ArraySource
 from fastgmm.data.batch import all_finite
+from fastgmm.data.observed_rows import observed_rows
 from fastgmm.data.recutting import joined, recut
 from fastgmm.data.source import Rows as SourceRows
 from fastgmm.data.source import Source
@@ -163,7 +164,7 @@ class OnlineLearning(MixtureEvaluation):
             source = check_source(self, X, sample_weight, reset=reset, missing=self.missing)
             self._structure().check_features(source.n_features)
             try:
-                for batch in self._batches(source):
+                for batch in self._batches(observed_rows(source)):
                     if batch.total_weight == 0.0:
                         continue
                     state = state or self._state_before(batch)

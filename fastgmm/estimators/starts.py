@@ -161,7 +161,7 @@ def surveyed_draw(
         If the labels do not go with the rows.
     """
     assert source.n_samples is not None  # the survey went through all of them
-    labels = check_labels(estimator.labels_init, source.n_samples, estimator.n_components)
+    labels = check_labels(estimator.labels_init, source, estimator.n_components)
 
     def draw(_number: int) -> tuple[MixtureParameters, InitialisationInfo]:
         parameters, info = initialise(
@@ -261,6 +261,8 @@ def check_enough_rows(source: Source, n_components: int) -> None:
     rows, what = source.n_samples, "n_samples"
     if isinstance(source, ArraySource) and source.weights is not None:
         rows, what = int(np.count_nonzero(source.weights)), "rows of positive weight"
+    if rows == 0 and source.left_out is not None:
+        raise ValueError("no row of X has a value: there is nothing to fit")
     if rows is not None and rows < n_components:
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, "

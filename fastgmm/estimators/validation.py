@@ -569,7 +569,7 @@ def check_start(
 
 
 def check_labels(
-    labels: ArrayLike | None, n_samples: int, n_components: int
+    labels: ArrayLike | None, source: Source, n_components: int
 ) -> npt.NDArray[np.int64] | None:
     """Return the labels a user gave to start from, checked.
 
@@ -577,13 +577,15 @@ def check_labels(
     ----------
     labels : array-like of int of shape (n_samples,) or None
         The constructor parameter `labels_init`.
-    n_samples, n_components : int
-        Number of rows and of components.
+    source : Source
+        The rows, which have been gone through, without those that lack all values.
+    n_components : int
+        Number of components.
 
     Returns
     -------
     ndarray of int64 of shape (n_samples,) or None
-        The labels.
+        The labels of the rows of the source.
 
     Raises
     ------
@@ -592,7 +594,10 @@ def check_labels(
     """
     if labels is None:
         return None
-    checked = check_values(labels, (n_samples,), "labels_init")
+    left_out = source.left_out
+    n_rows = source.n_samples if left_out is None else len(left_out)
+    assert n_rows is not None  # the rows have been gone through
+    checked = check_values(labels, (n_rows,), "labels_init")
     integers = checked.astype(np.int64)
     wrong = (integers != checked) | (integers < -1) | (integers >= n_components)
     if wrong.any():
@@ -600,7 +605,7 @@ def check_labels(
             "The parameter 'labels_init' should hold integers from 0 to n_components - 1 = "
             f"{n_components - 1}, or -1 for rows without a label, but got {checked[wrong][0]:g}"
         )
-    return integers
+    return integers if left_out is None else integers[~left_out]
 
 
 def check_values(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:

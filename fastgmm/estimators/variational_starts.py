@@ -94,7 +94,7 @@ def drawn_posteriors(
     check_enough_rows(source, estimator.n_components)
     prior = given.completed(surveyed.moments, structure, surveyed.regularisation)
     assert source.n_samples is not None  # the survey went through all of them
-    labels = check_labels(estimator.labels_init, source.n_samples, estimator.n_components)
+    labels = check_labels(estimator.labels_init, source, estimator.n_components)
 
     def draw(_number: int) -> tuple[VariationalPosterior, InitialisationInfo]:
         return initial_posterior(
