@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.random import sample_without_replacement
 
 from fastgmm.data.array import ArraySource
+from fastgmm.data.scaled_weights import scaled_weights, weight_exponent
 from fastgmm.inference.kmeans_passes import (
     kmeans_plus_plus,
     lloyd_statistics,
@@ -36,7 +37,7 @@ class KMeansResult:
     labels : ndarray of shape (n_samples,), int64
         The cluster whose centre, among `centres`, is nearest to each row.
     centres : ndarray of shape (n_clusters, n_features), float64
-        The centres, each representable in the data's own dtype.
+        The centres.
     inertia : float
         Sum over the rows of weight times squared distance to the nearest of `centres`.
     n_iter : int
@@ -105,6 +106,7 @@ def fit_kmeans(
         times their weights, overflow.
     """
     _check_enough_rows(source, n_clusters)
+    weights, source = source.weights, scaled_weights(source)
     tolerance = _tolerance(source, tol, n_jobs)
     best: KMeansResult | None = None
     for run in range(n_init):
@@ -113,7 +115,9 @@ def fit_kmeans(
         if best is None or result.inertia < best.inertia:
             best = result
     assert best is not None
-    return best
+    exponent = 0 if weights is None else weight_exponent(weights)
+    with np.errstate(over="ignore"):
+        return replace(best, inertia=float(np.ldexp(best.inertia, -exponent)))
 
 
 def starting_centres(
