@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.array import ArraySource
+from fastgmm.data.array import ArraySource, is_mapped
 from fastgmm.data.batch import all_finite
 from fastgmm.data.errors import DataError
 from fastgmm.data.recutting import recut
@@ -31,12 +31,12 @@ def observed_rows(source: Source) -> Source:
     Returns
     -------
     Source
-        The source itself if no row lacks all values; a copy of the rows that do not if they are in
-        memory; what leaves the others out in every pass otherwise.
+        The source itself if no row of an array lacks all values; a copy of the rows that do not if
+        they are in memory; what leaves the others out in every pass otherwise.
     """
     if not source.incomplete:
         return source
-    if not isinstance(source, ArraySource):
+    if not isinstance(source, ArraySource) or is_mapped(source.stored):
         return ObservedRows(source)
     empty = _are_empty(source.X)
     if not empty.any():

@@ -46,7 +46,7 @@ def scaled_weights(source: Source) -> Source:
     if exponent == 0:
         return source
     scaled = ArraySource(
-        source.X,
+        source.stored,
         np.ldexp(source.weights, exponent),
         source.feature_names,
         incomplete=source.incomplete,

@@ -18,7 +18,7 @@ from fastgmm.data.source import Source
 from fastgmm.inference.incomplete import pieces
 from fastgmm.inference.passes import labelled_statistics, log_density, responsibilities
 from fastgmm.inference.stacked_em import stacked
-from fastgmm.kernels.far_rows import lowest_density
+from fastgmm.kernels.far_rows import LOWEST_DOUBLE, LOWEST_SINGLE
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
 
@@ -110,7 +110,8 @@ def log_joint_of_classes(
         the logarithm of the density of the row.
     """
     joint: FloatArray = log_densities + log_priors
-    far = ~(joint.max(axis=1) > lowest_density(rows.X))
+    lowest = LOWEST_SINGLE if rows.dtype.itemsize == 4 else LOWEST_DOUBLE
+    far = ~(joint.max(axis=1) > lowest)
     if far.any():
         matrices = not all(each.is_diagonal for each in mixtures)
         whole = stacked(

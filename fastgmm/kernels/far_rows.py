@@ -20,13 +20,16 @@ import numpy as np
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.packing import ROWS
 
+LOWEST_DOUBLE, LOWEST_SINGLE = -(2.0**49), -(2.0**22)
+"""Log-densities below which differences between components are lost in rounding, in each type."""
+
 _LARGEST = 1e300
 
 
 @kernel()
 def lowest_density(like):
-    """Return the log-density below which differences between components are lost in rounding."""
-    return -(2.0**22) if like.itemsize == 4 else -(2.0**49)
+    """Return the lowest log-density that is good enough, in the type of an array."""
+    return LOWEST_SINGLE if like.itemsize == 4 else LOWEST_DOUBLE
 
 
 @kernel()
