@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from fastgmm.data.column_names import is_index_name, name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.table_file import Column
+from fastgmm.data.vector_columns import part_names, wrong_list
 from fastgmm.extras import import_from_extra
 
 ROW_INDEX = "row index"
@@ -39,7 +41,9 @@ def import_pyarrow(purpose: str) -> Any:
     return import_from_extra("pyarrow", package="pyarrow", extra="parquet", purpose=purpose)
 
 
-def schema_columns(origin: str, schema: Any) -> tuple[Column, ...]:
+def schema_columns(
+    origin: str, schema: Any, parts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> tuple[Column, ...]:
     """Return the columns of an Arrow schema.
 
     Parameters
@@ -48,6 +52,8 @@ def schema_columns(origin: str, schema: Any) -> tuple[Column, ...]:
         Where it is from, as messages name it.
     schema : pyarrow.Schema
         The schema.
+    parts : mapping of str to tuple of str
+        The names of the columns that stand for one of lists.
 
     Returns
     -------
@@ -59,20 +65,109 @@ def schema_columns(origin: str, schema: Any) -> tuple[Column, ...]:
     DataError
         If two columns have the same name.
     """
-    repeated = sorted(name for name, count in Counter(schema.names).items() if count > 1)
+    names = [name for field in schema for name in parts.get(field.name, (field.name,))]
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise DataError(f"{origin} has several columns of the name {name_list(repeated)}")
     pyarrow = import_pyarrow("reading columns")
     index = index_columns(origin, schema)
     return tuple(
         Column(
-            field.name,
+            name,
             str(field.type),
-            _dtype(pyarrow.types, field.type),
+            _dtype(pyarrow.types, field.type.value_type if field.name in parts else field.type),
             ROW_INDEX if field.name in index else "",
         )
         for field in schema
+        for name in parts.get(field.name, (field.name,))
     )
+
+
+def list_parts(schema: Any, give_rows: Callable[[], Any]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the columns that stand for each one of lists of numbers.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        The columns that there are.
+    give_rows : callable
+        Returns a batch of first rows, or None: what tells how long lists of no fixed size are.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        The names.
+    """
+    types = import_pyarrow("reading columns").types
+    rows: Any = None
+    parts = {}
+    for field in schema:
+        kind, width = field.type, 0
+        if types.is_fixed_size_list(kind):
+            width = kind.list_size
+        elif types.is_list(kind) or types.is_large_list(kind):
+            rows = give_rows() if rows is None else rows
+            present = [] if rows is None else rows.column(field.name).drop_null()
+            width = len(present[0]) if len(present) else 0
+        if width and _dtype(types, kind.value_type) is not None:
+            parts[field.name] = part_names(field.name, width)
+    return parts
+
+
+def with_parts_of_lists(
+    origin: str,
+    batch: Any,
+    parts: Mapping[str, tuple[str, ...]],
+    names: Sequence[str],
+    row: int,
+) -> Any:
+    """Return a batch with a column for each place in the lists of a column, instead of that.
+
+    Parameters
+    ----------
+    origin : str
+        Where it is from, as messages name it.
+    batch : pyarrow.RecordBatch
+        The batch.
+    parts : mapping of str to tuple of str
+        The names of these columns.
+    names : sequence of str
+        The columns that are wanted. Lists of which none is are left as they are.
+    row : int
+        Number of the first row.
+
+    Returns
+    -------
+    pyarrow.RecordBatch
+        The batch itself if it has no such column.
+
+    Raises
+    ------
+    DataError
+        If a row has no list, or one of another length.
+    """
+    own = {name: each for name, each in parts.items() if not set(each).isdisjoint(names)}
+    if not own:
+        return batch
+    pyarrow = import_pyarrow("reading columns")
+    from pyarrow import compute
+
+    columns: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name not in own:
+            columns[name] = column
+            continue
+        width = len(parts[name])
+        lengths = compute.list_value_length(column).fill_null(-1)
+        wrong = np.flatnonzero(lengths.to_numpy(zero_copy_only=False) != width)
+        if len(wrong):
+            length = lengths[int(wrong[0])].as_py()
+            found = "no list" if length < 0 else f"one of length {length}"
+            raise wrong_list(f"column {name!r} of {origin}", width, found, row + int(wrong[0]))
+        numbers = _numbers(pyarrow, column.flatten())
+        for i, part in enumerate(parts[name]):
+            columns[part] = pyarrow.array(numbers[i::width], from_pandas=True)
+    return pyarrow.RecordBatch.from_pydict(columns)
 
 
 def index_columns(origin: str, schema: Any) -> frozenset[str]:
@@ -128,6 +223,8 @@ def batch_numbers(batch: Any, names: Sequence[str]) -> list[npt.NDArray[Any]]:
 
 def _dtype(types: Any, kind: Any) -> np.dtype[Any] | None:
     """Return the type of an Arrow type's numbers in NumPy; None if they are other things."""
+    if types.is_dictionary(kind):
+        return _dtype(types, kind.value_type)
     if types.is_float32(kind) or types.is_integer(kind):
         dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
         return dtype
@@ -142,6 +239,8 @@ def _numbers(pyarrow: Any, column: Any) -> npt.NDArray[Any]:
     if dtype is None:
         missing = column.is_null().to_numpy(zero_copy_only=False)
         return np.where(missing, np.nan, 0.0)
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     kind = np.float32 if dtype == np.float32 else np.float64
     cast = column.cast(pyarrow.from_numpy_dtype(kind), safe=False)
     values: npt.NDArray[Any] = cast.to_numpy(zero_copy_only=False)

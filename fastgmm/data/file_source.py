@@ -55,6 +55,7 @@ class FileSource(StreamSource):
         unreadable: Sequence[str] = (),
     ) -> None:
         first = files[0]
+        selection = selection.with_parts(first.parts)
         features = selection.features(first.origin, first.columns, first.named)
         everything = selection.named_columns(first.named) is None
         weights = () if selection.weight_column is None else (selection.weight_column,)

@@ -270,7 +270,7 @@ def _columns(origin: str, frame: Any) -> tuple[dict[str, _FrameColumn], dict[str
         name = str(series.name) if plain[str(series.name)] == 1 else repr(series.name)
         dtype = series.dtype
         if (width := _width(series)) is not None:
-            where = f"the column {name!r} of {origin}"
+            where = f"column {name!r} of {origin}"
             matrix = _matrix(where, series, width)
             parts[name] = part_names(name, width)
             for i, part in enumerate(parts[name]):

@@ -9,12 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from fastgmm.data.arrow_columns import import_pyarrow, reason_of, schema_columns
+from fastgmm.data.arrow_columns import (
+    import_pyarrow,
+    list_parts,
+    reason_of,
+    schema_columns,
+    with_parts_of_lists,
+)
 from fastgmm.data.arrow_filters import columns_to_read, filter_columns
 from fastgmm.data.arrow_rows import pieces_of
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
 from fastgmm.data.table_file import Column, Damage, Piece, TableFile
+from fastgmm.data.vector_columns import stored_names
 
 _BATCH_BYTES = 2**21
 """Bytes that are decoded at once: they are still in the cache when they are copied."""
@@ -58,10 +65,11 @@ class ParquetFile(TableFile):
             with self._opened() as file:
                 schema = file.schema_arrow
                 self.n_rows = file.metadata.num_rows
+                self.parts = list_parts(schema, lambda: next(file.iter_batches(_FEWEST_ROWS), None))
         except (*self.errors, OSError) as error:
             raise DataError(f"cannot read {self.origin} as Parquet: {reason_of(error)}") from error
         self._schema = schema.remove_metadata()
-        own = schema_columns(self.origin, schema)
+        own = schema_columns(self.origin, schema, self.parts)
         names = {column.name for column in own}
         self._partitions = {n: v for n, v in self._partitions.items() if n not in names}
         self.columns = (*own, *(_partition_column(*each) for each in self._partitions.items()))
@@ -75,9 +83,11 @@ class ParquetFile(TableFile):
     ) -> Iterator[Piece]:
         """Return the rows, group by group, those that statistics rule out unread."""
         pyarrow = import_pyarrow("reading Parquet")
-        wanted = columns_to_read(self.origin, self._whole_schema(), names, rows_wanted)
+        stored = stored_names(names, self.parts)
+        wanted = columns_to_read(self.origin, self._whole_schema(), stored, rows_wanted)
         own = [name for name in wanted if name not in self._partitions]
-        at_once = min(n_rows, max(_FEWEST_ROWS, _BATCH_BYTES // (8 * max(len(own), 1))))
+        width = sum(len(self.parts.get(name, (name,))) for name in own)
+        at_once = min(n_rows, max(_FEWEST_ROWS, _BATCH_BYTES // (8 * max(width, 1))))
         with self._opened(len(own)) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist()
@@ -90,7 +100,9 @@ class ParquetFile(TableFile):
                         at_once, row_groups=[group], columns=own, use_threads=False
                     ):
                         batch.validate()
-                        whole = self._with_partitions(batch)
+                        whole = self._with_partitions(
+                            with_parts_of_lists(self.origin, batch, self.parts, names, done)
+                        )
                         yield from pieces_of(whole, names, done, rows_wanted)
                         done += batch.num_rows
                     if done != last:

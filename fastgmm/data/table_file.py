@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,6 +134,8 @@ class TableFile(ABC):
         Its columns.
     named : bool
         Whether they have names of their own; if not, they are called ``x0``, ``x1``, and so on.
+    parts : mapping of str to tuple of str
+        The columns that stand for one of lists, by its name.
     n_rows : int or None
         Number of rows, if the file says so.
     replayable : bool
@@ -153,6 +156,7 @@ class TableFile(ABC):
     origin: str
     columns: tuple[Column, ...]
     named: bool = True
+    parts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     n_rows: int | None = None
     replayable: bool = True
     is_text: bool = False

@@ -51,6 +51,25 @@ def with_parts(
     return tuple(part for name in names for part in parts.get(name, (name,)))
 
 
+def stored_names(names: Sequence[str], parts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the columns that hold features, each once: the other way round.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The names of features.
+    parts : mapping of str to sequence of str
+        The names of the features of each column of lists.
+
+    Returns
+    -------
+    list of str
+        The names of columns.
+    """
+    parents = {part: name for name, own in parts.items() for part in own}
+    return list(dict.fromkeys(parents.get(name, name) for name in names))
+
+
 def width_of(lists: Any) -> int | None:
     """Return how many numbers the first of some lists has.
 
@@ -72,9 +91,32 @@ def width_of(lists: Any) -> int | None:
     return None
 
 
-def matrix_of_lists(
-    where: str, lists: npt.NDArray[Any], width: int, row: int = 0
-) -> npt.NDArray[Any]:
+def wrong_list(where: str, width: int, found: str, row: int) -> DataError:
+    """Return the error to raise where a row has no list, or one of another length.
+
+    Parameters
+    ----------
+    where : str
+        What messages call the column.
+    width : int
+        How many numbers each list should have.
+    found : str
+        What there is instead.
+    row : int
+        The row, counted from 0.
+
+    Returns
+    -------
+    DataError
+        The error.
+    """
+    return DataError(
+        f"{where} should hold a list of {width} numbers in each row, but has {found} in row {row}, "
+        "counted from 0: leave such rows out, or fill them in"
+    )
+
+
+def matrix_of_lists(where: str, lists: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
     """Return lists of numbers as the rows of a matrix.
 
     Parameters
@@ -85,8 +127,6 @@ def matrix_of_lists(
         One list for each row.
     width : int
         How many numbers each should have.
-    row : int
-        Number of the first row.
 
     Returns
     -------
@@ -103,10 +143,7 @@ def matrix_of_lists(
     for i, each in enumerate(lists):
         if not isinstance(each, list | tuple | np.ndarray) or len(each) != width:
             found = "no list" if not hasattr(each, "__len__") else f"one of length {len(each)}"
-            raise DataError(
-                f"{where} should hold a list of {width} numbers in each row, but has {found} in "
-                f"row {row + i}, counted from 0: leave such rows out, or fill them in"
-            )
+            raise wrong_list(where, width, found, i)
     single = all(isinstance(each, np.ndarray) and each.dtype.char == "f" for each in lists)
     matrix = np.empty((len(lists), width), dtype=np.float32 if single else np.float64)
     for i, each in enumerate(lists):
@@ -114,6 +151,6 @@ def matrix_of_lists(
             matrix[i] = np.asarray(each, dtype=matrix.dtype)
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"{where} holds other things than numbers in row {row + i}, counted from 0: {error}"
+                f"{where} holds other things than numbers in row {i}, counted from 0: {error}"
             ) from error
     return matrix
