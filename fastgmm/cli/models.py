@@ -276,30 +276,10 @@ def column_pairs(rows: Source) -> dict[str, object]:
 
 
 def column_document(rows: Source) -> dict[str, Any]:
-    """Return the same for JSON, with all names."""
-    return {"columns": features_of(rows), "unused_columns": dict(rows.unused_columns)}
-
-
-def check_no_rows_dropped(missing: str | None, option: str) -> None:
-    """Make sure that no row is left out of a table that has a line for each.
-
-    Parameters
-    ----------
-    missing : str or None
-        What becomes of rows in which a value is missing.
-    option : str
-        The option that asks for the table.
-
-    Raises
-    ------
-    ValueError
-        If they are left out.
-    """
-    if missing == "drop":
-        raise ValueError(
-            f"--missing drop leaves rows out, and {option} writes a line for each row: fill in "
-            f"what is missing, as fastgmm impute does, or leave {option} out"
-        )
+    """Return the same for JSON, with all names; nothing if the columns have none of their own."""
+    if rows.feature_names is None:
+        return {}
+    return {"columns": rows.feature_names, "unused_columns": dict(rows.unused_columns)}
 
 
 def check_labels_can_be_read(rows: Source) -> None:

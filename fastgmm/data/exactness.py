@@ -54,7 +54,11 @@ def reaches_rounding(integers: npt.NDArray[Any]) -> bool:
     bool
         Whether one is `FIRST_ROUNDED` or more, or as far below 0.
     """
-    return bool(((integers >= FIRST_ROUNDED) | (integers <= -FIRST_ROUNDED)).any())
+    if not integers.size:
+        return False
+    # These pass over NaN.
+    largest, smallest = np.fmax.reduce(integers, axis=None), np.fmin.reduce(integers, axis=None)
+    return bool(largest >= FIRST_ROUNDED or smallest <= -FIRST_ROUNDED)
 
 
 def warn_of_rounding(origin: str, names: Iterable[str]) -> None:
