@@ -282,6 +282,28 @@ def column_document(rows: Source) -> dict[str, Any]:
     return {"columns": rows.feature_names, "unused_columns": dict(rows.unused_columns)}
 
 
+def check_no_rows_dropped(missing: str | None, option: str) -> None:
+    """Make sure that no row is left out of a table that has a line for each.
+
+    Parameters
+    ----------
+    missing : str or None
+        What becomes of rows in which a value is missing.
+    option : str
+        The option that asks for the table.
+
+    Raises
+    ------
+    ValueError
+        If they are left out.
+    """
+    if missing == "drop":
+        raise ValueError(
+            f"--missing drop leaves rows out, and {option} writes a line for each row: fill in "
+            f"what is missing, as fastgmm impute does, or leave {option} out"
+        )
+
+
 def check_labels_can_be_read(rows: Source) -> None:
     """Make sure that rows can be gone through for their labels and then once more.
 
