@@ -10,7 +10,7 @@ from pyarrow import csv, parquet
 from sklearn.datasets import load_iris
 
 import fastgmm
-from fastgmm.data.images import read_image
+from fastgmm.data.images import read_image, write_image
 from tests.cli_process import in_here, in_process, succeed
 
 COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -404,6 +404,13 @@ def test_segment_of_levels_that_the_output_cannot_hold(folder):
             np.testing.assert_allclose(read_image(folder / name), expected, atol=1)
             both = np.rint((np.hstack([levels, levels]) + 5) * 655.35)
             np.testing.assert_allclose(read_image(folder / "both.png"), both, atol=1)
+    colors = np.dstack([levels, 90 - levels, levels]).astype(np.float32)
+    for dtype in (np.float32, np.int32):
+        write_image(folder / "in.tif", colors.astype(dtype))
+        options = ("-k", 3, "--random-state", 0, "-o", "out.tif", "--covariance-type", "spherical")
+        succeed("segment", "in.tif", *options, cwd=folder, run=in_process)
+        np.testing.assert_allclose(read_image(folder / "out.tif"), colors, atol=1e-4)
+        assert read_image(folder / "out.tif").dtype == dtype
     Image.fromarray(np.array([[np.nan, 9], [4, 3]], np.float32)).save(folder / "in.tif")
     process = in_process("segment", "in.tif", "-k", 2, "-o", "out.tif", cwd=folder)
     assert "'in.tif' has pixels that are no numbers or infinite" in process.stderr

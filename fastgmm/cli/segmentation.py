@@ -189,7 +189,7 @@ class _Scale(NamedTuple):
                 f"{name!r} has pixels that are no numbers or infinite: replace their levels"
             )
         is_unit = pixels.dtype.kind == "f" and low >= 0.0 and high <= 1.0
-        if is_unit or pixels.dtype.itemsize < 4:
+        if is_unit or pixels.dtype in (np.uint8, np.uint16):
             return cls(0.0, 1.0, None)
         return cls(low, high if high > low else low + 1.0, pixels.dtype)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[Any]:
     -------
     ndarray of shape (height, width, 3) or (height, width)
         Colors, or gray levels; with alpha, of shape (height, width, 4) or (height, width, 2).
-        As the file has them: uint8, uint16, or for gray levels also int32, uint32 or float32.
+        As the file has them: uint8, uint16, or other integers and floats.
 
     Raises
     ------
@@ -87,6 +87,8 @@ def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[Any]:
     """
     orientation = _import_pillow("ImageOps")
     path = expanded(path)
+    if (levels := _unknown_to_pillow(path)) is not None:
+        return levels
     with _opened(path) as opened:
         dtype = _level_type(opened)
         if _is_deep_color(opened):
@@ -123,7 +125,10 @@ def image_header(path: str | Path) -> ImageHeader:
     DataError
         If it is no image, or several in one file.
     """
-    with _opened(expanded(path)) as opened:
+    path = expanded(path)
+    if (levels := _unknown_to_pillow(path)) is not None:
+        return ImageHeader(levels.shape[0] * levels.shape[1], levels.dtype)
+    with _opened(path) as opened:
         if _is_deep_color(opened):
             _import_opencv()
         return ImageHeader(int(opened.width) * int(opened.height), _level_type(opened))
@@ -151,7 +156,9 @@ def holds_levels(path: Path, image: NDArray[Any]) -> bool:
     """
     format_name = image_format(path)
     low, high = image.min(), image.max()
-    if image.dtype.itemsize < 4 or (format_name == "TIFF" and image.dtype != np.uint32):
+    if image.dtype in (np.uint8, np.uint16):
+        return True
+    if format_name == "TIFF" and image.dtype != np.uint32:
         return True
     if image.dtype.kind == "f":
         return bool(low >= 0.0 and high <= 1.0)
@@ -336,6 +343,25 @@ def _opened(path: Path) -> Iterator[Any]:
         elif not isinstance(error, _ImageError):
             reason += ": it is damaged, or no image; write it again"
         raise DataError(f"cannot read {str(path)!r} as an image: {reason}") from error
+
+
+def _unknown_to_pillow(path: Path) -> NDArray[Any] | None:
+    """Return the levels of a TIFF such as one of colors of 32 bits; None of what Pillow knows."""
+    pillow = _import_pillow("Image")
+    try:
+        with pillow.open(path):
+            return None
+    except pillow.UnidentifiedImageError:
+        content = path.read_bytes()
+    except Exception:  # which becomes an error of ours where Pillow is to read the image
+        return None
+    if not content.startswith((b"II*\0", b"MM\0*")):
+        return None
+    opencv = _import_opencv()
+    levels = opencv.imdecode(np.frombuffer(content, np.uint8), opencv.IMREAD_UNCHANGED)
+    if levels is None or levels.ndim == 2:
+        return cast(NDArray[Any] | None, levels)
+    return _reversed_colors(levels[..., :3])
 
 
 def _check_header(opened: Any, size: int) -> None:

@@ -134,6 +134,23 @@ def test_levels_that_other_programs_write(tmp_path):
     assert_array_equal(read_image(tmp_path / "a.tif"), signed)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint32, np.int16, np.int32])
+@pytest.mark.parametrize("n_channels", [0, 3])
+def test_tiffs_that_pillow_does_not_know(tmp_path, dtype, n_channels):
+    levels = DEEP[..., :n_channels] if n_channels else GRAY
+    image = (levels / 3.0).astype(dtype)
+    path = tmp_path / "a.tif"
+    cv2.imwrite(str(path), image[..., ::-1] if n_channels else image)
+    found = read_image(path)
+    assert_array_equal(found, image)
+    assert image_header(path) == (35, found.dtype)
+    content = path.read_bytes()
+    for cut in range(0, len(content), 7):
+        path.write_bytes(content[:cut])
+        with pytest.raises(DataError, match=r"cannot read '.*a\.tif' as an image"):
+            read_image(path)
+
+
 @pytest.mark.parametrize("magic", [b"P2", b"P3", b"P5", b"P6"])
 @pytest.mark.parametrize("white", [1000, 65535])
 def test_white_of_netpbm(tmp_path, magic, white):
@@ -174,6 +191,7 @@ def test_levels_that_a_format_cannot_hold(tmp_path):
         image = np.array(levels, np.float32 if levels == [[0.5, 1.5]] else np.int32)
         assert not holds_levels(tmp_path / "a.png", image)
         assert holds_levels(tmp_path / "a.tif", image)
+    assert not holds_levels(tmp_path / "a.png", np.array([[-1, 5]], np.int16))
     assert not holds_levels(tmp_path / "a.tif", np.array([[2**31]], np.uint32))
     assert not holds_levels(tmp_path / "a.bmp", np.array([[0, 255]], np.int32))
 
