@@ -18,7 +18,7 @@ def typed(value: Any, kind: Any, name: str) -> Any:
         What JSON has: None, a boolean, a number, text, a list or a dict.
     kind : type or annotation
         bool, int, float, str, list, dict, a Literal, a tuple, a dataclass, or one of these or
-        None; object for anything. Numbers are finite.
+        None; object for anything. Numbers are finite, and integers fit into 64 bits.
     name : str
         What the error calls the value.
 
@@ -46,8 +46,10 @@ def typed(value: Any, kind: Any, name: str) -> Any:
         return kind(**typed_members(value, get_type_hints(kind), name))  # type: ignore[operator]
     if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
+    if kind is int and type(value) is int and abs(value) < 2**63:
+        return value
     plain = origin or kind
-    if kind is object or (plain in (bool, int, str, list, dict) and type(value) is plain):
+    if kind is object or (plain in (bool, str, list, dict) and type(value) is plain):
         return value
     shown = repr(value)
     shown = shown if len(shown) <= 40 else f"{shown[:37]}..."

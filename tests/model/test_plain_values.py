@@ -49,6 +49,7 @@ def test_a_value_of_its_type_comes_back(value, kind, expected):
         ("1", float, "value is '1', not float"),
         (float("nan"), float, "value is nan"),
         (10**400, float, "value is 1000"),
+        (2**63, int, "value is 9223372036854775808, not int"),
         (None, float, "value is None, not float"),
         ("c", Literal["a", "b"], "value is 'c', not"),
         (["a"], Literal["a", "b"], "value is"),
