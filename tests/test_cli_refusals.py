@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
         np.save(folder / name, ROWS)
     (folder / "folder.fgm").mkdir()
     (folder / "link.fgm").symlink_to("nowhere/model.fgm")
-    (folder / "notes.txt").write_text("1 2\n")
+    (folder / "notes.txt").write_text("read me\n")
     (folder / "cut.parquet").write_bytes(b"PAR1 cut")
     (folder / "none.fgm").write_bytes(b"no model")
     (folder / "table.fgm").write_text("1,2\n3,4\n")
@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
         ("fit empty -k 2", "'empty'"),
         ("fit notes.txt -k 2", "'notes.txt'"),
         ("fit flat.npy -k 2", "shape (50,), which is not a table"),
-        ("fit text.csv -k 2", "numbers in the columns 'kind' (string)"),
+        ("fit text.csv -k 2", "numbers in the columns 'kind' (string, as 'x' in line 2)"),
         ("fit text.csv -k 2 --columns a,c", "has no column 'c': its columns are 'a', 'b', 'kind'"),
         ("fit data.npy -k 2 --weight-column w", "has no column 'w'"),
         ("fit data.npy -k 2 --label-column y", "has no column 'y'"),

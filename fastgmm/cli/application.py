@@ -23,6 +23,7 @@ from fastgmm.cli import (
     segmentation,
 )
 from fastgmm.cli.interruption import Interrupted, Interruption
+from fastgmm.cli.options import reading_csv
 from fastgmm.cli.output import write
 from fastgmm.data.errors import MissingValueError
 
@@ -32,16 +33,16 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-application.command("fit")(fitting.fit)
-application.command("select")(model_choice.select)
-application.command("predict")(evaluation.predict)
-application.command("score")(evaluation.score)
-application.command("impute")(evaluation.impute)
-application.command("detect")(detection.detect)
-application.command("classify")(classification.classify)
+application.command("fit")(reading_csv(fitting.fit))
+application.command("select")(reading_csv(model_choice.select))
+application.command("predict")(reading_csv(evaluation.predict))
+application.command("score")(reading_csv(evaluation.score))
+application.command("impute")(reading_csv(evaluation.impute))
+application.command("detect")(reading_csv(detection.detect))
+application.command("classify")(reading_csv(classification.classify))
 application.command("sample")(evaluation.sample)
-application.command("info")(information.info)
-application.command("plot")(plotting.plot)
+application.command("info")(reading_csv(information.info))
+application.command("plot")(reading_csv(plotting.plot))
 application.command("segment")(segmentation.segment)
 application.command("warmup")(machine.warmup)
 application.command("bench")(machine.bench)

@@ -132,6 +132,8 @@ def classify(
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
+    *,
+    csv: options.CsvReading,
 ) -> None:
     """Fit a mixture to each class, and tell which class rows are of."""
     if proba and output is None:
@@ -149,26 +151,27 @@ def classify(
         classifier, names = load_classifier(model, n_jobs=n_jobs)
         used = LoadedModel(classifier, names)
         if label_column is not None:
-            labelled = open_rows(data, used, memory=memory, missing=_of_labels(missing))
+            labelled = open_rows(data, used, memory=memory, missing=_of_labels(missing), csv=csv)
             y = _labels(labelled, label_column)
             if not np.isin(y, classifier.classes_).any():
                 raise ValueError(
                     f"no row has one of the classifier's classes in column {label_column!r}: these "
                     f"are {name_list(list(map(str, classifier.classes_)))}"
                 )
-        rows = open_rows(data, used, memory=memory, missing=missing)
+        rows = open_rows(data, used, memory=memory, missing=missing, csv=csv)
     else:
         if label_column is None:
             raise ValueError("a fit needs the classes of rows: name their column, --label-column")
         numbers, kinds = numbers_of(n_components), structures_of(structures)
         check_model_path(model)
+        from fastgmm.data.csv_options import csv_options
         from fastgmm.data.label_columns import columns_without
         from fastgmm.data.opening import open_data
 
         features = options.split_columns(columns)
         if features is None:
             apart = [label_column] + ([] if weight_column is None else [weight_column])
-            features = columns_without(data, apart)
+            features = columns_without(data, apart, csv_options(**csv))
 
         def opened(missing: MissingPolicy) -> Source:
             return open_data(
@@ -177,6 +180,7 @@ def classify(
                 weight_column=weight_column,
                 memory_budget=memory,
                 missing=missing,
+                **csv,
             )
 
         rows = opened(missing)

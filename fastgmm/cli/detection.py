@@ -153,6 +153,8 @@ def detect(
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
+    *,
+    csv: options.CsvReading,
 ) -> None:
     """Tell which rows are outliers: those where the density of a mixture is low."""
     choice = _choice(f1, target_precision, target_fpr)
@@ -176,7 +178,9 @@ def detect(
             )
         detector, names = load_detector(model, **({} if n_jobs is None else {"n_jobs": n_jobs}))
         used = LoadedModel(detector.mixture_, names)
-        rows = open_rows(data, used, memory=memory, label_column=label_column, missing=missing)
+        rows = open_rows(
+            data, used, memory=memory, label_column=label_column, missing=missing, csv=csv
+        )
         if label_column is not None:
             check_labels_can_be_read(rows)
     else:
@@ -193,6 +197,7 @@ def detect(
             label_column=label_column,
             memory_budget=memory,
             missing=missing,
+            **csv,
         )
         if label_column is not None:
             check_labels_can_be_read(source)

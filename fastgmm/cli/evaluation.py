@@ -57,12 +57,14 @@ def predict(
         typer.Option("--proba", help="Write the responsibility of each component instead."),
     ] = False,
     n_jobs: options.NJobs = None,
+    *,
+    csv: options.CsvReading,
 ) -> None:
     """Tell which component each row belongs to; -1 is noise."""
     check_output(output)
     check_not_read(output, data)
     stored = load_model(model, n_jobs=n_jobs, **({} if missing is None else {"missing": missing}))
-    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory)
+    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory, csv=csv)
     blocks = (
         (
             component_columns(block, bool(noise_of(mixture)))
@@ -93,6 +95,8 @@ def score(
     ] = False,
     as_json: options.Json = False,
     n_jobs: options.NJobs = None,
+    *,
+    csv: options.CsvReading,
 ) -> None:
     """Tell how well a model explains the rows: mean log-likelihood in nats, BIC, AIC."""
     if samples and as_json:
@@ -106,7 +110,7 @@ def score(
     judged = {} if missing in (None, "drop") else {"missing": missing}
     stored = load_model(model, n_jobs=n_jobs, **judged)
     dropped = missing if missing == "drop" else None
-    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory, missing=dropped)
+    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory, csv=csv, missing=dropped)
     if samples:
         densities = mixture.score_samples_blocks(rows)
         write_columns(output, ({"log_likelihood": block} for block in densities))
@@ -138,12 +142,14 @@ def impute(
     ] = None,
     random_state: options.RandomState = None,
     n_jobs: options.NJobs = None,
+    *,
+    csv: options.CsvReading,
 ) -> None:
     """Fill in what is missing in the rows; other columns than the model's stay as they are."""
     check_output(output)
     check_not_read(output, data)
     stored = load_model(model, missing="model", n_jobs=n_jobs, random_state=random_state)
-    rows = open_rows(data, stored, memory=memory)
+    rows = open_rows(data, stored, memory=memory, csv=csv)
     names = rows.feature_names or stored.feature_names or default_names(rows.n_features)
     blocks = stored.mixture.impute_blocks(rows, draws)
     suffix = ".csv" if output in (None, STANDARD_OUTPUT) else output.suffix.lower()

@@ -84,6 +84,8 @@ def fit(
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
+    *,
+    csv: options.CsvReading,
 ) -> int:
     """Fit a mixture to the rows of tables, which may be larger than memory.
 
@@ -117,6 +119,7 @@ def fit(
         memory_budget=memory,
         missing=missing,
         on_error=on_error,
+        **csv,
     )
     if label_column is not None:
         check_labels_can_be_read(source)

@@ -39,17 +39,21 @@ def info(
         ),
     ],
     as_json: options.Json = False,
+    *,
+    csv: options.CsvReading,
 ) -> None:
     """Describe a model, or the columns of data in one pass over them."""
     if len(files) == 1 and files[0].endswith(MODEL_SUFFIX):
+        options.refuse_csv_options(csv, f"{files[0]!r} is a model")
         path = Path(files[0])
         model = load_any(path)
         describe = _describe_mixture if hasattr(model, "weights_") else _describe_owner
         describe(path, model, as_json)
     else:
+        from fastgmm.data.csv_options import csv_options
         from fastgmm.data.summary import summarise_columns  # which takes a while
 
-        _describe_table(files, *summarise_columns(files), as_json)
+        _describe_table(files, *summarise_columns(files, csv_options(**csv)), as_json)
 
 
 def _names(model: Any) -> list[str] | None:

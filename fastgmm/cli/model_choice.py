@@ -99,6 +99,8 @@ def select(
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
+    *,
+    csv: options.CsvReading,
 ) -> None:
     """Fit mixtures of many structures and sizes, and keep the best by a criterion."""
     numbers = numbers_of(n_components)
@@ -121,6 +123,7 @@ def select(
         memory_budget=memory,
         missing=missing,
         on_error=on_error,
+        **csv,
     )
     rows = replayable(source, memory)
     # Loaded only now, so that mistakes are told at once.

@@ -16,6 +16,7 @@ from fastgmm.data.column_names import default_names, name_list
 if TYPE_CHECKING:
     import typer
 
+    from fastgmm.cli.options import CsvReading
     from fastgmm.data.batch import MissingPolicy
     from fastgmm.data.source import Source
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
@@ -208,6 +209,7 @@ def open_rows(
     memory: str,
     label_column: str | None = None,
     missing: MissingPolicy | None = None,
+    csv: CsvReading,
 ) -> Source:
     """Open the rows that a model is to be used on.
 
@@ -225,6 +227,8 @@ def open_rows(
         The column that holds labels.
     missing : {"error", "drop", "model"} or None
         What becomes of rows in which a value is missing; None for what the model does.
+    csv : mapping
+        How CSV is written.
 
     Returns
     -------
@@ -240,6 +244,7 @@ def open_rows(
         label_column=label_column,
         memory_budget=memory,
         missing=policy if missing is None else missing,
+        **csv,
     )
     n_features = model.mixture.n_features_in_
     if source.n_features != n_features:

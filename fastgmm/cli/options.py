@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -131,6 +134,105 @@ Tolerance = Annotated[
     float,
     typer.Option(min=0.0, help="Stop when a pass gains less than this, in nats a row."),
 ]
+
+CsvReading = Mapping[str, Any]
+"""How CSV is written, as `open_data` takes it."""
+
+_CSV_OPTIONS = {
+    "header": Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="CSV: whether the first row names the columns; found out if not given.",
+            show_default=False,
+        ),
+    ],
+    "na_values": Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="CSV: what stands for a missing value, besides NA, None, nothing and such.",
+            show_default=False,
+        ),
+    ],
+    "decimal": Annotated[
+        str | None,
+        typer.Option(metavar="MARK", help="CSV: the decimal mark, . or ,", show_default=False),
+    ],
+    "delimiter": Annotated[
+        str | None,
+        typer.Option(
+            metavar="MARK",
+            help="CSV: what separates fields, a blank for any number of blanks; found out if not "
+            "given.",
+            show_default=False,
+        ),
+    ],
+    "comment": Annotated[
+        str | None,
+        typer.Option(metavar="MARK", help="CSV: what begins a comment.", show_default=False),
+    ],
+    "encoding": Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="CSV: how characters are encoded; UTF-8 if not given and unmarked.",
+            show_default=False,
+        ),
+    ],
+}
+
+
+def reading_csv(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command with the options for CSV, which it takes together as `csv`.
+
+    Parameters
+    ----------
+    command : callable
+        The command, with a parameter `csv` of the type `CsvReading`.
+
+    Returns
+    -------
+    callable
+        The same with six options instead.
+    """
+    own = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _CSV_OPTIONS.items()
+    ]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> Any:
+        given = {name: values.pop(name) for name in _CSV_OPTIONS}
+        if given["na_values"] is not None:
+            given["na_values"] = given["na_values"].split(",")
+        csv = {name: value for name, value in given.items() if value is not None}
+        return command(**values, csv=csv)
+
+    parameters = [each for name, each in own.parameters.items() if name != "csv"]
+    run.__signature__ = own.replace(parameters=[*parameters, *added])  # type: ignore[attr-defined]
+    return run
+
+
+def refuse_csv_options(csv: CsvReading, why: str) -> None:
+    """Raise if something is said of CSV where none is read.
+
+    Parameters
+    ----------
+    csv : mapping
+        What is said.
+    why : str
+        Why there is none.
+
+    Raises
+    ------
+    ValueError
+        If something is.
+    """
+    if csv:
+        option = next(iter(csv)).replace("_", "-")
+        raise ValueError(f"--{option} is for CSV, and {why}: leave it out")
 
 
 def volume(given: str | None) -> float | Literal["auto"] | None:

@@ -75,9 +75,13 @@ def plot(
         ),
     ] = None,
     as_json: options.Json = False,
+    *,
+    csv: options.CsvReading,
 ) -> None:
     """Draw a fitted mixture, over the rows if any are given."""
     data = data or []
+    if not data:
+        options.refuse_csv_options(csv, "no data are given")
     picture_format = _picture_format(output)
     check_not_read(output, [str(model), *data])
     if kind == "uncertainty" and not data:
@@ -97,7 +101,7 @@ def plot(
         raise ValueError(
             f"{str(model)!r} has no trace to draw: it was not left by a fit of all rows"
         )
-    rows = _open_rows(data, estimator, mixture, memory, missing) if data else None
+    rows = _open_rows(data, estimator, mixture, memory, missing, csv) if data else None
     with _matplotlib("style").context(style):
         display = _draw(kind, estimator, mixture, rows, options.split_columns(columns))
         with atomic_file(output) as file:
@@ -148,6 +152,7 @@ def _open_rows(
     mixture: Any,
     memory: str,
     missing: Literal["error", "drop"] | None,
+    csv: options.CsvReading,
 ) -> Source:
     """Open the rows to draw: of columns with names, those of the model."""
     from fastgmm.data.opening import open_data
@@ -158,6 +163,7 @@ def _open_rows(
         columns_if_named=None if names is None else [str(name) for name in names],
         memory_budget=memory,
         missing=missing or mixture.missing,
+        **csv,
     )
 
 

@@ -50,12 +50,12 @@ class CsvOptions:
 
 
 def csv_options(
-    header: Header,
-    na_values: str | Sequence[str] | None,
-    decimal: str,
-    delimiter: str | None,
-    comment: str | None,
-    encoding: str | None,
+    header: Header = "infer",
+    na_values: str | Sequence[str] | None = None,
+    decimal: str = ".",
+    delimiter: str | None = None,
+    comment: str | None = None,
+    encoding: str | None = None,
 ) -> CsvOptions:
     """Return options as a user gave them, checked.
 

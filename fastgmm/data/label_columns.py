@@ -13,13 +13,16 @@ import numpy.typing as npt
 
 from fastgmm.data.array_like import unmasked
 from fastgmm.data.column_names import choose_columns
+from fastgmm.data.csv_options import CsvOptions
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_source import FileSource
+from fastgmm.data.file_source import FileSource, warn_of_doubts
 from fastgmm.data.stream import ReadingOptions
 from fastgmm.data.table_opening import open_tables
 
 
-def columns_without(paths: list[str], apart: Sequence[str]) -> list[str]:
+def columns_without(
+    paths: list[str], apart: Sequence[str], csv: CsvOptions | None = None
+) -> list[str]:
     """Return the names of the columns of files, without some.
 
     Parameters
@@ -28,6 +31,8 @@ def columns_without(paths: list[str], apart: Sequence[str]) -> list[str]:
         Files, folders and patterns.
     apart : sequence of str
         Columns that are not wanted.
+    csv : CsvOptions, default=None
+        How CSV files are written.
 
     Returns
     -------
@@ -41,12 +46,13 @@ def columns_without(paths: list[str], apart: Sequence[str]) -> list[str]:
     ValueError
         If there is no such column.
     """
-    tables = open_tables(paths, ReadingOptions())
+    tables = open_tables(paths, ReadingOptions(csv=csv or CsvOptions()))
     assert tables is not None  # paths are tables
     first = tables.files[0]
     if not all(file.replayable for file in tables.files):
         raise DataError(f"{first.origin} can be read only once, and the labels are read first")
-    optional = [column.name for column in first.columns if column.aside]
+    warn_of_doubts(tables.files)
+    optional = {column.name for column in first.columns if column.aside}
     names = [column.name for column in first.columns]
     chosen = choose_columns(first.origin, names, None, apart)
     return [name for name in chosen if name not in optional]

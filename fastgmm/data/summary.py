@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.csv_options import CsvOptions
 from fastgmm.data.file_source import check_columns, common_columns
 from fastgmm.data.memory_budget import DEFAULT_BUDGET, rows_of_block
 from fastgmm.data.sliced_arrays import SlicedArray
@@ -42,13 +43,17 @@ class ColumnSummary:
     mean: float | None = None
 
 
-def summarise_columns(data: Any) -> tuple[int, tuple[ColumnSummary, ...]]:
+def summarise_columns(
+    data: Any, csv: CsvOptions | None = None
+) -> tuple[int, tuple[ColumnSummary, ...]]:
     """Describe the columns of data in one pass over them, a block at a time.
 
     Parameters
     ----------
     data : path, list of paths, array or data frame
         What `open_data` takes, but for iterators of batches.
+    csv : CsvOptions, default=None
+        How CSV files are written.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def summarise_columns(data: Any) -> tuple[int, tuple[ColumnSummary, ...]]:
     TypeError
         If `data` is of none of these types.
     """
-    tables = open_tables(data, ReadingOptions())
+    tables = open_tables(data, ReadingOptions(csv=csv or CsvOptions()))
     if tables is None:
         if isinstance(data, Iterator) or callable(data):
             raise TypeError("batches cannot be described: give files, an array or a data frame")

@@ -1,0 +1,93 @@
+"""Commands on CSV as others write it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fastgmm import GaussianMixture, GaussianMixtureClassifier, GaussianMixtureOutlierDetector
+from tests.cli_process import refuse, succeed
+
+OPTIONS = [
+    "--decimal",
+    ",",
+    "--comment",
+    "#",
+    "--na-values",
+    "?,-",
+    "--delimiter",
+    ";",
+    "--encoding",
+    "latin-1",
+    "--header",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("csv")
+    X = np.random.default_rng(0).normal(size=(60, 2)) + 9.0 * (np.arange(60) % 2)[:, None]
+    lines = [f"{a};{b};{i % 2}\n".replace(".", ",") for i, (a, b) in enumerate(X.tolist())]
+    lines[7] = "?;-;1 # lost\n"
+    text = "# by me\nX;Y;größe\n" + "".join(lines)
+    (folder / "rows.txt").write_bytes(text.encode("latin-1"))
+    known, labels = np.delete(X, 7, axis=0), np.delete(np.arange(60) % 2, 7)
+    GaussianMixture(2, missing="model", random_state=0).fit(known).save(folder / "model.fgm")
+    GaussianMixtureClassifier(covariance_type="EII").fit(known, labels).save(folder / "kinds.fgm")
+    GaussianMixtureOutlierDetector(1, random_state=0).fit(known).save(folder / "usual.fgm")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "fit rows.txt -k 2 --columns X,Y --missing drop --random-state 0",
+        "select rows.txt -k 1:2 --columns X,Y --structures EII --missing drop -o table.csv",
+        "score two.txt -m model.fgm",
+        "predict two.txt -m model.fgm -o labels.csv",
+        "impute two.txt -m model.fgm -o filled.csv",
+        "detect rows.txt -k 1 --columns X,Y --missing drop",
+        "detect two.txt -m usual.fgm --missing drop",
+        "classify rows.txt -k 1 --label-column größe --structures EII --missing drop",
+        "classify two.txt -m kinds.fgm --missing drop",
+        "info rows.txt",
+        "plot model.fgm two.txt -o plot.png --missing drop",
+    ],
+)
+def test_every_command_takes_the_options(folder, arguments):
+    text = (folder / "rows.txt").read_text(encoding="latin-1")
+    two = [line.rpartition(";")[0] for line in text.splitlines()[1:]]
+    (folder / "two.txt").write_text("# by me\n" + "\n".join(two) + "\n", encoding="latin-1")
+    command, *others = arguments.split()
+    succeed(command, *others, *OPTIONS, cwd=folder)
+    refuse(command, *others, cwd=folder)
+
+
+def test_values_are_those_of_the_file(folder):
+    found = json.loads(succeed("info", "rows.txt", "--json", *OPTIONS, cwd=folder))
+    assert found["n_samples"] == 60
+    assert [column["name"] for column in found["columns"]] == ["X", "Y", "größe"]
+    assert [column["n_missing"] for column in found["columns"]] == [1, 1, 0]
+
+
+def test_a_tab_is_spelled_as_in_shells(folder):
+    (folder / "tabs.txt").write_text("1 2\t3\n4 5\t6\n")
+    (folder / "numbers.txt").write_text("2020\t2021\n4\t6\n")
+    arguments = ("--delimiter", "\\t", "--header", "--json")
+    found = json.loads(succeed("info", "numbers.txt", *arguments, cwd=folder))
+    assert [column["name"] for column in found["columns"]] == ["2020", "2021"]
+    found = json.loads(succeed("info", "numbers.txt", "--no-header", "--json", cwd=folder))
+    assert found["n_samples"] == 2
+
+
+def test_options_that_cannot_be(folder):
+    message = "--decimal is for CSV, and 'model.fgm' is a model: leave it out"
+    assert message in refuse("info", "model.fgm", "--decimal", ",", cwd=folder)
+    arguments = ("plot", "model.fgm", "-o", "x.png", "--no-header")
+    assert "--header is for CSV, and no data are given" in refuse(*arguments, cwd=folder)
+    np.save(folder / "x.npy", np.zeros((3, 2)))
+    found = refuse("fit", "x.npy", "-k", "1", "--na-values", "?", cwd=folder)
+    assert "'x.npy' is not CSV, which 'na_values' is for" in found
+    assert "delimiter must be one character" in refuse(
+        "info", "rows.txt", "--delimiter", "ab", cwd=folder
+    )
