@@ -316,8 +316,9 @@ class CsvFile(TableFile):
         doubts = []
         if self._form.doubts:
             doubts.append(
-                f"the first row of {self.origin} is read as data, but may be a header, as "
-                f"{self._form.doubts}: say so with header=True (--header), or header=False "
+                f"the first row of {self.origin} is read as "
+                + ("a header, but may be data" if self.named else "data, but may be a header")
+                + f", as {self._form.doubts}: say so with header=True (--header), or header=False "
                 "(--no-header)"
             )
         counts = len(first) > 2 and _counts(first) and first[0].as_py() in (0, 1)

@@ -52,6 +52,9 @@ _NUMBER = re.compile(
     r"[ \t]*[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)[ \t]*", re.ASCII | re.IGNORECASE
 )
 
+_NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)?)?")
+"""What pandas calls a column without a name, or one that it wrote itself so and read again."""
+
 _INTEGER = re.compile(r"[ \t]*[+-]?\d+[ \t]*", re.ASCII)
 
 
@@ -74,7 +77,8 @@ class CsvForm:
     n_row_names : int
         How many of the first columns have no name where the others do: an index may be there.
     doubts : str
-        What makes it likely that the header was taken for data; empty if nothing does.
+        What makes it likely that the first row is a header that is taken for data, or the other
+        way round; empty if nothing does.
     """
 
     delimiter: str
@@ -142,7 +146,8 @@ class CsvForm:
             (places[1].start, places[1].line) if len(places) > 1 else (len(head), places[0].line)
         )
         names, n_row_names = _names(rows, options)
-        return cls(delimiter, names, True, start, line, n_row_names)
+        doubts = _doubts_of_header(rows[0], options) if options.header == "infer" else ""
+        return cls(delimiter, names, True, start, line, n_row_names, doubts)
 
 
 def is_number(text: str, options: CsvOptions) -> bool:
@@ -247,11 +252,7 @@ def _names(rows: Sequence[Sequence[str]], options: CsvOptions) -> tuple[tuple[st
     elif counts == {len(names) - 1} and not names[-1]:
         del names[-1]
     nameless = [j for j, name in enumerate(names) if not name]
-    n_row_names = 0
-    if len(nameless) < len(names):
-        n_row_names = next(j for j, name in enumerate(names) if name)
-    if n_row_names == 0 and names[0] == "Unnamed: 0":
-        n_row_names = 1
+    n_row_names = next((j for j, name in enumerate(names) if not _NAMELESS.fullmatch(name)), 0)
     if len(nameless) > 1:
         for j in nameless:
             names[j] = f"Unnamed: {j}"
@@ -292,6 +293,18 @@ def _doubts(rows: Sequence[Sequence[str]], options: CsvOptions) -> str:
         for value, column in zip(values[0], columns, strict=True)
     ):
         return "its values are far from those below them"
+    return ""
+
+
+def _doubts_of_header(fields: Sequence[str], options: CsvOptions) -> str:
+    """Return what makes it likely that what is taken for a header is a row of data."""
+    texts = [field for field in fields if field and not is_number(field, options)]
+    marks = [text for text in texts if not any(map(str.isalnum, text))]
+    if marks:
+        return f"its field {marks[0]!r} is no name"
+    if texts and len(texts) < len(list(filter(None, fields))):
+        odd = [text for text in texts if not any(map(str.isalpha, text))]
+        return f"it holds numbers, and {odd[0]!r} is no name" if len(odd) == len(texts) else ""
     return ""
 
 

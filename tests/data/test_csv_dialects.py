@@ -137,6 +137,20 @@ def test_a_header_of_numbers_is_suspected(tmp_path, text, evidence):
     assert len(all_rows(open_data(path, header=True))) == n_rows - 1
 
 
+@pytest.mark.parametrize("first", ["?,2", "$1.50,2", "5%,2", "-,?"])
+def test_data_that_look_like_a_header_are_suspected(tmp_path, first):
+    path = write(tmp_path / "a.csv", f"{first}\n3,4\n5,6\n")
+    with pytest.warns(DataWarning, match=r"read as a header, but may be data.*--no-header"):
+        assert len(all_rows(open_data(path))) == 2
+    assert len(all_rows(open_data(path, header=True))) == 2
+
+
+@pytest.mark.parametrize("header", ["country,2019,2020", "25%,50%,75%", "2020-01,2020-02,2020-03"])
+def test_names_like_numbers_are_no_suspects(tmp_path, header):
+    path = write(tmp_path / "a.csv", f"{header}\n3,4,5\n5,6,7\n")
+    assert len(all_rows(open_data(path))) == 2
+
+
 def test_rows_of_numbers_are_no_suspects(tmp_path):
     for seed in range(30):
         X = np.random.default_rng(seed).normal(size=(50, 1 + seed % 5))
@@ -183,6 +197,9 @@ def _indexed(folder, kind):
     elif kind == "round trip":
         frame.to_csv(path)
         pd.read_csv(path).to_csv(path, index=False)
+    elif kind == "two round trips":
+        frame.to_csv(path)
+        pd.read_csv(path).to_csv(path)
     elif kind == "from 1":
         frame.set_axis(range(1, len(X) + 1)).to_csv(path)
     elif kind == "shuffled":
@@ -214,6 +231,7 @@ def _indexed(folder, kind):
     [
         "pandas",
         "round trip",
+        "two round trips",
         "from 1",
         "shuffled",
         "floats that count",
