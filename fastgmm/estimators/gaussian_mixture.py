@@ -41,6 +41,7 @@ from fastgmm.estimators.validation import (
     check_replayable,
     check_source,
     check_start,
+    check_weight_scale,
     validated_fit,
 )
 from fastgmm.inference.em import FitInfo, fit_best
@@ -497,8 +498,10 @@ class GaussianMixture(
         )
         check_replayable(self, given)
         source = observed_rows(given)
-        if self.priors is None:  # which weigh as much as some rows
+        if self.priors is None:
             source = scaled_weights(source)
+        else:  # which weigh as much as some rows
+            check_weight_scale(source)
         if self.noise_volume is not None:
             check_complete(source)
         check_enough_rows(source, self.n_components)

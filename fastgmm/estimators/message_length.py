@@ -25,6 +25,7 @@ from fastgmm.estimators.validation import (
     N_JOBS_CONSTRAINTS,
     check_replayable,
     check_source,
+    check_weight_scale,
     validated_fit,
 )
 from fastgmm.inference import passes
@@ -333,6 +334,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
             )
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         check_replayable(self, source)
+        check_weight_scale(source)
         check_enough_rows(source, self.min_components)
         kind = self._structure()
         kind.check_features(source.n_features)

@@ -25,6 +25,7 @@ from fastgmm.estimators.validation import (
     N_JOBS_CONSTRAINTS,
     check_replayable,
     check_source,
+    check_weight_scale,
     validated_fit,
 )
 from fastgmm.extras import import_from_extra
@@ -216,6 +217,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         """
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         check_replayable(self, source)
+        check_weight_scale(source)
         numbers = self._numbers()
         check_enough_rows(source, numbers[0])
         random_state = check_random_state(self.random_state)

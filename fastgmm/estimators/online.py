@@ -28,6 +28,7 @@ from fastgmm.estimators.validation import (
     available_where,
     check_source,
     check_start,
+    check_weight_scale,
     validated_partial_fit,
 )
 from fastgmm.inference.blas_threads import one_blas_thread
@@ -162,6 +163,7 @@ class OnlineLearning(MixtureEvaluation):
         learnt: OnlineState | None = None
         with UnchangedOnFailure(self) as unchanged, one_blas_thread():
             source = check_source(self, X, sample_weight, reset=reset, missing=self.missing)
+            check_weight_scale(source)
             self._structure().check_features(source.n_features)
             try:
                 for batch in self._batches(observed_rows(source)):

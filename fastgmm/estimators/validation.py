@@ -43,6 +43,9 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 Missing = Literal["error", "model"]
 """What estimators do where values are missing: refuse them, or integrate them out."""
 
+_LARGEST_VALUE = 1e150
+"""Squares of larger values, and products of a few, overflow."""
+
 _FLOATS = [np.float64, np.float32]
 
 #: What `n_jobs` may be, in the form scikit-learn's parameter validation takes.
@@ -557,15 +560,62 @@ def check_start(
     ValueError
         If a shape or a value is not possible; the message names the parameter.
     """
+    if means is not None:
+        means = check_values(means, (n_components, n_features), "means_init")
+        require_squares(means, "means_init")
     return GivenStart(
         weights=None if weights is None else _check_weights(weights, n_components),
-        means=None
-        if means is None
-        else check_values(means, (n_components, n_features), "means_init"),
+        means=means,
         precisions=None
         if precisions is None
         else _check_precisions(precisions, structure, n_components, n_features),
     )
+
+
+def require_squares(values: FloatArray, name: str) -> None:
+    """Raise if squares of the values of a parameter overflow.
+
+    Parameters
+    ----------
+    values : ndarray
+        The values.
+    name : str
+        What the parameter is called.
+
+    Raises
+    ------
+    ValueError
+        If they do.
+    """
+    largest = float(np.abs(values).max())
+    if largest > _LARGEST_VALUE:
+        raise ValueError(
+            f"The parameter {name!r} should hold values up to {_LARGEST_VALUE:g}, whose squares "
+            f"do not overflow, but got {largest:g}: divide it and the data by a constant"
+        )
+
+
+def check_weight_scale(source: Source) -> None:
+    """Raise if weights of rows in memory are of no scale at which they can count as copies.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+
+    Raises
+    ------
+    ValueError
+        If their sum is not 0, but next to it, or next to infinite.
+    """
+    if not isinstance(source, ArraySource) or source.weights is None:
+        return
+    total = source.total_weight
+    if total > 0.0 and not 1.0 / _LARGEST_VALUE < total < _LARGEST_VALUE:
+        raise ValueError(
+            f"sample_weight sums to {total:g}, and a weight of w counts as w copies of a row: give "
+            "weights nearer to 1, in the same proportions"
+        )
 
 
 def check_labels(

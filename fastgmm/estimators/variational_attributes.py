@@ -12,7 +12,7 @@ from fastgmm.estimators.attributes import (
     check_attribute_shape,
     parameters_from_attributes,
 )
-from fastgmm.estimators.validation import check_symmetric, check_values
+from fastgmm.estimators.validation import check_symmetric, check_values, require_squares
 from fastgmm.model.regularisation import Regularisation
 from fastgmm.model.statistics import FloatArray, SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure
@@ -95,12 +95,20 @@ def check_prior(estimator: Any, structure: CovarianceStructure, n_features: int)
             f"but got {degrees:.3f}."
         )
     concentration = estimator.weight_concentration_prior
+    if concentration is not None and not 1e-300 <= concentration <= 1e300:
+        raise ValueError(
+            "The parameter 'weight_concentration_prior' should be from 1e-300 to 1e300, beyond "
+            f"which sums of logarithms overflow, but got {concentration:g}"
+        )
+    if mean is not None:
+        mean = check_values(mean, (n_features,), "mean_prior")
+        require_squares(mean, "mean_prior")
     return GivenPrior(
         weights=weight_prior(
             estimator.weight_concentration_prior_type,
             1.0 / estimator.n_components if concentration is None else float(concentration),
         ),
-        mean=None if mean is None else check_values(mean, (n_features,), "mean_prior"),
+        mean=mean,
         mean_precision=_float_or_none(estimator.mean_precision_prior),
         scatter=None if scatter is None else _check_scatter(scatter, structure, n_features),
         degrees_of_freedom=_float_or_none(degrees),

@@ -64,15 +64,16 @@ def require_no_overflow(moments: SufficientStatistics) -> None:
     Parameters
     ----------
     moments : SufficientStatistics
-        The moments, of a single component.
+        The moments.
 
     Raises
     ------
     ValueError
         If a square overflows; the message names the feature.
     """
-    second = moments.second[0]
-    overflowing = ~np.isfinite(second if moments.is_diagonal else np.diagonal(second))
+    second = moments.second
+    squares = second if moments.is_diagonal else np.einsum("kii->ki", second)
+    overflowing = ~np.isfinite(squares).all(axis=0)
     if overflowing.any():
         j = int(overflowing.argmax())
         raise ValueError(

@@ -269,12 +269,14 @@ def _given_statistics(
     reference = np.repeat(middle[None], n_components, axis=0)
     shared = True
     while True:
-        p = _given_parameters(source, n_components, reference, diagonal, shared)
+        with np.errstate(over="ignore"):
+            p = _given_parameters(source, n_components, reference, diagonal, shared)
         sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, **rows)
         weight, unknown = source.total_weight, float("nan")
         statistics = statistics_of(
             sums, p, diagonal=diagonal, weight=weight, log_likelihood=unknown
         )
+        require_no_overflow(statistics)
         if not shared:
             return statistics
         counts = np.where(statistics.counts > 0, statistics.counts, 1.0)[:, None]

@@ -82,7 +82,7 @@ class Regularisation:
         elif scale == "relative":
             factors = variances
         elif scale == "auto":
-            factors = np.minimum(1.0, variances / ORDINARY_VARIANCE)
+            factors = np.minimum(variances, ORDINARY_VARIANCE) / ORDINARY_VARIANCE
         else:
             raise ValueError(
                 f"reg_covar_scale must be one of {', '.join(REGULARISATION_SCALES)}; got {scale!r}"

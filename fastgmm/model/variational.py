@@ -244,7 +244,18 @@ class VariationalPosterior:
             The statistics, about the means of the points; their log-likelihood is nan.
         """
         prior = self.prior
-        counts = np.maximum(prior.weights.counts(self.concentrations), 0.0)
+        counts = prior.weights.counts(self.concentrations)
+        if prior.weights.concentration > prior.mean_precision:
+            # Mean precisions lose fewer digits of the counts beside their prior.
+            counts = self.mean_precisions - prior.mean_precision
+        counts = np.maximum(counts, 0.0)
+        if not counts.any():
+            raise ValueError(
+                "the rows that the posterior has learnt are lost in rounding beside "
+                f"weight_concentration_prior_={prior.weights.concentration:g} and "
+                f"mean_precision_prior_={prior.mean_precision:g}: nothing can be learnt beside "
+                "them; fit with smaller priors"
+            )
         present = counts > EMPTY_SHARE * counts.sum()
         offsets = (self.mean_precisions / np.where(present, counts, np.inf))[:, None] * (
             self.means - prior.mean
