@@ -116,20 +116,21 @@ def test_given_values_change_weights_and_means(diagonal):
     parameters = MixtureParameters.from_covariances(weights, means, given)
     seen = np.array([False, True, False, True])
     x = np.array([0.4, -0.2])
-    found = conditioned(parameters, seen, x)
     S = covariances
+    shares = oracle.responsibilities(x[None], weights, means[:, seen], S[:, seen][:, :, seen])[0]
+    found = conditioned(parameters, seen, x, shares)
     gains = S[:, ~seen][:, :, seen] @ np.linalg.inv(S[:, seen][:, :, seen])
     expected = means[:, ~seen] + np.einsum("kij,kj->ki", gains, x - means[:, seen])
     np.testing.assert_allclose(found.means, expected, rtol=1e-9, atol=1e-12)
     rest = S[:, ~seen][:, :, ~seen] - gains @ S[:, seen][:, :, ~seen]
     wanted = np.einsum("kii->ki", rest) if diagonal else rest
     np.testing.assert_allclose(found.covariances(), wanted, rtol=1e-8, atol=1e-12)
-    shares = oracle.responsibilities(x[None], weights, means[:, seen], S[:, seen][:, :, seen])
-    np.testing.assert_allclose(found.weights, shares[0], rtol=1e-9)
+    np.testing.assert_allclose(found.weights, shares, rtol=1e-9)
 
 
 def test_a_component_without_weight_keeps_none():
     _, means, covariances = mixture(3, 2)
     parameters = MixtureParameters.from_covariances(np.array([1.0, 0.0]), means, covariances)
-    found = conditioned(parameters, np.array([True, False, False]), np.array([1e3]))
+    given = np.array([True, False, False])
+    found = conditioned(parameters, given, np.array([1e3]), np.array([1.0, 0.0]))
     np.testing.assert_array_equal(found.weights, [1.0, 0.0])
