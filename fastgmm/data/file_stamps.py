@@ -53,7 +53,9 @@ class FileStamp:
         found = [path.stat()]
         if path.is_dir():
             for folder, _, names in os.walk(path):
-                found += [Path(folder, name).stat() for name in names]
+                files = (Path(folder, name) for name in names)
+                # A link that leads nowhere has a stamp of its own.
+                found += [each.stat() if each.exists() else each.lstat() for each in files]
         return cls(
             path, len(found), sum(s.st_size for s in found), max(s.st_mtime_ns for s in found)
         )
