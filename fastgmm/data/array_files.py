@@ -12,13 +12,13 @@ import zipfile
 import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 
-from fastgmm.data.byte_streams import read_array
+from fastgmm.data.byte_streams import ByteStream, read_array
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.file_stamps import FileStamp
@@ -289,6 +289,41 @@ class NpzFile(_NumpyFile):
         if member not in names:
             raise DataError(f"{self.origin} holds no array {member!r}, but {name_list(names)}")
         return entries[member]
+
+
+class CompressedNpyFile(NpzFile):
+    """A matrix in a ``.npy`` file that is compressed as a whole, or among others in an archive.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    member : str
+        Which file of an archive; empty for the only one.
+    memory_budget : int
+        As for `NpzFile`.
+
+    Raises
+    ------
+    DataError
+        If it holds no matrix of real numbers.
+    """
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        with ByteStream(self._path, member=self._member).opened() as file:
+            yield file
+
+    def _size(self) -> int:
+        assert self.n_rows is not None
+        claimed = self._offset + self.n_rows * self._row_bytes
+        if claimed <= _LARGEST_RATIO * self.stamp.size:
+            return claimed
+        size = 0
+        with suppress(*_DAMAGED), self._opened() as file:
+            while size < claimed and (found := file.read(_READ_BYTES)):
+                size += len(found)
+        return size
 
 
 def _shape_in(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:

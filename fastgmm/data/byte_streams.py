@@ -276,12 +276,18 @@ class _InSteps(io.RawIOBase):
     def __init__(self, stream: Any) -> None:
         super().__init__()
         self._stream = stream
+        self._n_read = 0
 
     def readable(self) -> bool:
         return True
 
+    def tell(self) -> int:
+        return self._n_read
+
     def readinto(self, buffer: Any) -> int:
-        return int(self._stream.readinto(memoryview(buffer)[:_READ_BYTES]))
+        n_bytes = int(self._stream.readinto(memoryview(buffer)[:_READ_BYTES]))
+        self._n_read += n_bytes
+        return n_bytes
 
 
 _DECOMPRESSORS: dict[str, Callable[[Any], Any]] = {

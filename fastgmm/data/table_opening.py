@@ -221,7 +221,14 @@ def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
     path, kind, part, partitions = found
     if kind != "CSV":
         refuse_csv_options(repr(str(path)), options)
-    if is_compressed(path) and kind not in ("CSV", "NumPy archive"):
+    compressed = is_compressed(path)
+    if kind == "Arrow":
+        from fastgmm.data.arrow_files import ArrowFile, ArrowStream
+
+        stream = ByteStream(path, member=part if compressed else "")
+        if stream.head().startswith(ARROW_STREAM):
+            return ArrowStream(stream)
+    if compressed and kind not in ("CSV", "NumPy", "NumPy archive"):
         raise DataError(f"{str(path)!r} is a compressed file of the kind {kind}: extract it first")
     if part and kind not in ("NumPy archive", "HDF5", "Zarr") and not is_zip(path):
         raise DataError(f"{str(path)!r} holds no arrays with names: leave out '::{part}'")
@@ -234,9 +241,10 @@ def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
 
         return CsvFile(ByteStream(path, member=part), options.csv)
     if kind == "NumPy":
-        from fastgmm.data.array_files import NpyFile
+        from fastgmm.data.array_files import CompressedNpyFile, NpyFile
 
-        return NpyFile(path)
+        budget = options.memory_budget
+        return CompressedNpyFile(path, part, budget) if compressed else NpyFile(path)
     if kind == "NumPy archive":
         from fastgmm.data.array_files import NpzFile
 
@@ -250,11 +258,7 @@ def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
 
         return open_zarr(path, part)
     if kind == "Arrow":
-        from fastgmm.data.arrow_files import ArrowFile, ArrowStream
-
-        stream = ByteStream(path)
-        is_stream = stream.head().startswith(ARROW_STREAM)
-        return ArrowStream(stream) if is_stream else ArrowFile(path)
+        return ArrowFile(path)
     from fastgmm.data.image_files import ImageFile
 
     return ImageFile(path)

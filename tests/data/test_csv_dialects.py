@@ -18,7 +18,7 @@ from fastgmm.data.csv_options import csv_options
 from fastgmm.data.errors import DataError, DataWarning, SkippedDataWarning
 from fastgmm.data.label_columns import class_labels
 from fastgmm.data.opening import open_data
-from tests.written_data import all_rows, rows, write_parquet
+from tests.written_data import all_rows, rows, write_arrow, write_npy, write_parquet
 
 
 def write(path, content, encoding="utf-8"):
@@ -363,6 +363,33 @@ def test_zip_archives(tmp_path):
         open_data(io.BytesIO(path.read_bytes()))
     write(path, path.read_bytes()[:-30])
     with pytest.raises(DataError, match=r"b\.zip' as a zip archive.*damaged or cut short"):
+        open_data(path)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_other_compressed_files(tmp_path, order):
+    X = np.asarray(rows(5000), order=order)
+    content = write_npy(tmp_path / "x.npy", X).read_bytes()
+    for name, compress in COMPRESSED.items():
+        path = write(tmp_path / name.replace("csv", "npy"), compress(content))
+        np.testing.assert_array_equal(all_rows(open_data(path)), X)
+        write(path, compress(content)[:-5000])
+        with pytest.raises(DataError, match=path.name):
+            all_rows(open_data(path))
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as archive:
+        archive.writestr("x.npy", content)
+        archive.writestr("read.me", "nothing")
+    np.testing.assert_array_equal(all_rows(open_data(f"{tmp_path / 'both.zip'}::x.npy")), X)
+    stream = write_arrow(tmp_path / "x.arrows", X).read_bytes()
+    path = write(tmp_path / "x.arrows.bz2", bz2.compress(stream))
+    np.testing.assert_array_equal(all_rows(open_data(path)), X)
+
+
+def test_a_compressed_file_that_claims_more_than_it_holds(tmp_path):
+    header = write_npy(tmp_path / "x.npy", np.zeros((1, 9))).read_bytes()[:128]
+    huge = header.replace(b"(1, 9), }        ", b"(99999999, 9), } ")
+    path = write(tmp_path / "x.npy.gz", gzip.compress(huge + bytes(72)))
+    with pytest.raises(DataError, match="cut short or damaged: it should hold 99999999 rows"):
         open_data(path)
 
 
