@@ -134,6 +134,31 @@ def test_from_csv_to_parquet_columns_have_the_types_of_their_text(folder, tmp_pa
     assert table["numbers at last"][149].as_py() == 0.5
 
 
+def test_types_of_text_follow_the_options_of_csv(tmp_path):
+    frame = pd.DataFrame({"x": [1.5, 2.5], "n": ["?", "7"], "y": ["0,5", "?"], "z": ["1.234", ""]})
+    frame.to_csv(tmp_path / "rows.csv", index=False, sep=";", decimal=",")
+    source = fastgmm.open_data(
+        tmp_path / "rows.csv", columns=["x"], na_values="?", decimal=",", delimiter=";"
+    )
+    carried = source.carry(typed=True)
+    (block,) = source.blocks()
+    np.testing.assert_array_equal(block.X[:, 0], [1.5, 2.5])
+    found = carried.take(2)
+    assert found["n"].to_pylist() == [None, 7]
+    assert found["y"].to_pylist() == [0.5, None]
+    assert found["z"].to_pylist() == ["1.234", ""]
+
+
+def test_the_nameless_first_column_of_csv_is_the_index_of_parquet(folder):
+    frame = pd.read_csv(folder / "rows.csv").set_index(np.arange(150) + 7)
+    frame.to_csv(folder / "counted.csv")
+    told = in_here("impute", "counted.csv", "-m", "model.fgm", "-o", "c.parquet", cwd=folder)
+    assert told.returncode == 0
+    after = pd.read_parquet(folder / "c.parquet")
+    assert after.index.equals(frame.index)
+    assert after.index.name is None
+
+
 def test_from_a_stream_to_parquet_types_are_those_of_the_beginning(folder, monkeypatch):
     def imputed(last):
         frame = pd.read_csv(folder / "rows.csv").assign(n=[str(2**60)] * 149 + [last])

@@ -273,7 +273,7 @@ def column_pairs(rows: Source) -> dict[str, object]:
     dict of str to object
         Titles and lists of names; nothing of unused columns if there are none.
     """
-    unused = [f"{name} ({why})" for name, why in rows.unused_columns.items()]
+    unused = [f"{name or repr(name)} ({why})" for name, why in rows.unused_columns.items()]
     return {
         "columns": name_list(features_of(rows), quoted=False),
         **({"left out": name_list(unused, quoted=False)} if unused else {}),

@@ -120,6 +120,8 @@ class CsvFile(TableFile):
         pyarrow = import_pyarrow("reading CSV")
         self._stream = stream
         self._options = options
+        self.null_texts = (*MISSING, *options.na_values)
+        self.decimal = options.decimal
         self.origin = stream.origin
         self.replayable = stream.replayable
         self.stamp = stream.stamp
@@ -381,8 +383,8 @@ class CsvFile(TableFile):
             arrow_csv.ConvertOptions(
                 column_types=types,
                 include_columns=list(types),
-                null_values=[*MISSING, *self._options.na_values],
-                decimal_point=self._options.decimal,
+                null_values=list(self.null_texts),
+                decimal_point=self.decimal,
                 strings_can_be_null=not self._kept_as_text,
             ),
         )

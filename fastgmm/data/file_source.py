@@ -230,7 +230,7 @@ class FileSource(StreamSource):
             for piece in self._pieces(file, names, Damage(file, None)):
                 assert piece.batch is not None  # text comes by Arrow
                 for name, kind in types.items():
-                    types[name] = wide_enough(kind, piece.batch.column(name))
+                    types[name] = wide_enough(file, kind, piece.batch.column(name))
         return types
 
     def description(self) -> str:
@@ -301,7 +301,7 @@ class FileSource(StreamSource):
         return [
             column
             if name not in stored
-            else with_type(file.origin, name, batch.column(name), self._types[name])
+            else with_type(file, name, batch.column(name), self._types[name])
             if name in self._types
             else batch.column(name)
             for name, column in zip(names, numbers, strict=True)

@@ -142,6 +142,10 @@ class TableFile(ABC):
         Whether it can be read more than once.
     is_text : bool
         Whether it is text, of which `keep_text` gives columns as they stand there.
+    null_texts : tuple of str
+        What stands for a missing value in text.
+    decimal : str
+        The decimal mark in text.
     by_columns : bool
         Whether values lie together column by column rather than row by row.
     stamp : FileStamp or None
@@ -160,6 +164,8 @@ class TableFile(ABC):
     n_rows: int | None = None
     replayable: bool = True
     is_text: bool = False
+    null_texts: tuple[str, ...] = ()
+    decimal: str = "."
     by_columns: bool = False
     stamp: FileStamp | None = None
     doubts: tuple[str, ...] = ()

@@ -170,10 +170,14 @@ class _ParquetWriter:
 def _index_metadata(index: Sequence[str]) -> dict[str, Any]:
     """Return what pandas writes into a file to say which columns are the row index."""
     columns = [
-        {"name": None if is_index_name(name) else name, "field_name": name, "metadata": None}
+        {"name": None if not name or is_index_name(name) else name, "field_name": name}
         for name in index
     ]
-    types = {"pandas_type": "unicode", "numpy_type": "object"}  # which Arrow's own make up for
+    types = {
+        "pandas_type": "unicode",
+        "numpy_type": "object",
+        "metadata": None,
+    }  # which Arrow's own make up for
     return {
         "index_columns": list(index),
         "column_indexes": [],

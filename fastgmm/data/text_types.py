@@ -6,6 +6,7 @@ from typing import Any
 
 from fastgmm.data.arrow_columns import import_pyarrow
 from fastgmm.data.errors import DataError
+from fastgmm.data.table_file import TableFile
 
 
 def first_type(name: str, *, guessed: bool) -> Any:
@@ -31,11 +32,13 @@ def first_type(name: str, *, guessed: bool) -> Any:
     return next((each for each in types if str(each) == name), pyarrow.string())
 
 
-def wide_enough(kind: Any, cells: Any) -> Any:
+def wide_enough(file: TableFile, kind: Any, cells: Any) -> Any:
     """Return the narrowest type from one on that holds cells.
 
     Parameters
     ----------
+    file : TableFile
+        What the cells are from.
     kind : pyarrow.DataType
         The type that held the cells before these.
     cells : pyarrow.Array of str
@@ -50,24 +53,25 @@ def wide_enough(kind: Any, cells: Any) -> Any:
     pyarrow = import_pyarrow("reading CSV")
     ladders = [[kind, *_ladders()[0]]] if pyarrow.types.is_null(kind) else _ladders()
     wider = next((types[types.index(kind) :] for types in ladders if kind in types), [kind])
+    present = _present(file, cells)
     for each in wider:
-        if pyarrow.types.is_floating(each) and kind != each and _are_integers(cells):
+        if pyarrow.types.is_floating(each) and kind != each and _are_integers(present):
             continue
         try:
-            _as_type(cells, each)
+            _as_type(cells, present, each)
         except pyarrow.ArrowInvalid:  # Arrow's answer to whether all cells are of a type
             continue
         return each
     return pyarrow.string()
 
 
-def with_type(origin: str, name: str, cells: Any, kind: Any) -> Any:
+def with_type(file: TableFile, name: str, cells: Any, kind: Any) -> Any:
     """Return cells in a type.
 
     Parameters
     ----------
-    origin : str
-        What they are from, as messages name it.
+    file : TableFile
+        What they are from.
     name : str
         Their column.
     cells : pyarrow.Array of str
@@ -87,11 +91,11 @@ def with_type(origin: str, name: str, cells: Any, kind: Any) -> Any:
     """
     pyarrow = import_pyarrow("reading CSV")
     try:
-        return _as_type(cells, kind)
+        return _as_type(cells, _present(file, cells), kind)
     except pyarrow.ArrowInvalid as error:
         raise DataError(
-            f"{origin}: column {name!r} begins as {kind} and goes on otherwise ({error}): give a "
-            "file, which is looked through first, or write .csv"
+            f"{file.origin}: column {name!r} begins as {kind} and goes on otherwise ({error}): "
+            "give a file, which is looked through first, or write .csv"
         ) from error
 
 
@@ -105,14 +109,13 @@ def _ladders() -> list[list[Any]]:
     ]
 
 
-def _as_type(cells: Any, kind: Any) -> Any:
+def _as_type(cells: Any, present: Any, kind: Any) -> Any:
     """Return cells in a type, or let Arrow raise its error."""
     pyarrow = import_pyarrow("reading CSV")
     if pyarrow.types.is_string(kind):
         return cells
-    present = _present(cells)
     if pyarrow.types.is_integer(kind):
-        if not _are_integers(cells):  # of which Arrow takes hexadecimal ones, too
+        if not _are_integers(present):  # of which Arrow takes hexadecimal ones, too
             raise pyarrow.ArrowInvalid("a cell is no integer")
         from pyarrow import compute
 
@@ -124,20 +127,23 @@ def _as_type(cells: Any, kind: Any) -> Any:
     return pyarrow.nulls(len(present))
 
 
-def _present(cells: Any) -> Any:
-    """Return cells without the spaces around them, null where they are empty or spell it."""
+def _present(file: TableFile, cells: Any) -> Any:
+    """Return cells as Arrow spells numbers, null where they are empty or spell it."""
     pyarrow = import_pyarrow("reading CSV")
-    from pyarrow import compute, csv
+    from pyarrow import compute
 
     trimmed = compute.utf8_trim_whitespace(cells)
-    missing = pyarrow.array(csv.ConvertOptions().null_values)
-    nothing = pyarrow.scalar(None, pyarrow.string())
-    return compute.if_else(compute.is_in(trimmed, value_set=missing), nothing, trimmed)
+    missing = compute.is_in(trimmed, value_set=pyarrow.array(file.null_texts, pyarrow.string()))
+    if file.decimal != ".":
+        # A point is then something else, perhaps between thousands.
+        trimmed = compute.replace_substring(trimmed, ".", "?")
+        trimmed = compute.replace_substring(trimmed, file.decimal, ".")
+    return compute.if_else(missing, pyarrow.scalar(None, pyarrow.string()), trimmed)
 
 
-def _are_integers(cells: Any) -> bool:
+def _are_integers(present: Any) -> bool:
     """Say whether all cells are integers of any length, or missing."""
     from pyarrow import compute
 
-    matches = compute.match_substring_regex(_present(cells), r"^[+-]?[0-9]+$")
+    matches = compute.match_substring_regex(present, r"^[+-]?[0-9]+$")
     return compute.all(matches).as_py() is not False
