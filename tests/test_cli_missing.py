@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
     holes[7, 1] = np.nan
     np.save(folder / "holes.npy", holes)
     frame = pd.DataFrame(holes, columns=["x0", "x1"])
-    frame.assign(kind=np.arange(200) % 2).to_csv(folder / "holes.csv", index=False)
+    frame.assign(kind=np.arange(200) % 2).to_parquet(folder / "holes.parquet")
     table = pd.DataFrame(X, columns=["x0", "x1"])
     kinds = GaussianMixtureClassifier(covariance_type="VVV").fit(table, np.arange(200) % 2)
     kinds.save(folder / "classifier.fgm")
@@ -45,7 +45,7 @@ MODEL = "use what is there with --missing model"
         ("score holes.npy -m model.fgm", f"fill them in, {DROP}, or {MODEL}"),
         ("detect holes.npy -k 2", f"fill them in, or {DROP}"),
         ("detect holes.npy -m detector.fgm", f"fill them in, or {DROP}"),
-        ("classify holes.csv -m classifier.fgm", f"fill them in, or {DROP}"),
+        ("classify holes.parquet -m classifier.fgm", f"fill them in, or {DROP}"),
         ("plot model.fgm holes.npy -o x.png", f"fill them in, or {DROP}"),
     ],
 )
@@ -59,8 +59,8 @@ def test_rows_are_left_out(folder):
         "score holes.npy -m model.fgm",
         "detect holes.npy -k 2",
         "detect holes.npy -m detector.fgm",
-        "classify holes.csv -m classifier.fgm --label-column kind",
-        "classify holes.csv -k 1 --label-column kind",
+        "classify holes.parquet -m classifier.fgm --label-column kind",
+        "classify holes.parquet -k 1 --label-column kind",
     ):
         told = json.loads(succeed(*arguments.split(), "--missing", "drop", "--json", cwd=folder))
         assert told["n_samples"] == 199
@@ -68,7 +68,7 @@ def test_rows_are_left_out(folder):
     for arguments, option in (
         ("score holes.npy -m model.fgm --samples", "--samples"),
         ("detect holes.npy -m detector.fgm -o -", "--output"),
-        ("classify holes.csv -m classifier.fgm -o -", "--output"),
+        ("classify holes.parquet -m classifier.fgm -o -", "--output"),
     ):
         found = refuse(*arguments.split(), "--missing", "drop", cwd=folder)
         assert f"--missing drop leaves rows out, and {option} writes a line for each row" in found

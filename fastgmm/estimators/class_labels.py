@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from fastgmm.data.frames import is_frame
+from fastgmm.data.frames import is_frame, known_to_narwhals
 from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
 from fastgmm.estimators.evaluation import Rows, Weights
@@ -89,7 +89,7 @@ def check_labelled(
         If the classes are -1, 0, 1 and perhaps more: -1 may have been meant for unknown ones.
     """
     if isinstance(y, str) and is_frame(X):
-        frame = narwhals.from_native(X)
+        frame = narwhals.from_native(known_to_narwhals(X))
         if y not in frame.columns:
             raise ValueError(
                 f"y={y!r} names no column of X, which has {', '.join(map(str, frame.columns))}"

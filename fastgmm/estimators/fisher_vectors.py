@@ -106,7 +106,9 @@ def _checked(rows: Any, number: int, n_features: int) -> npt.NDArray[Any]:
             f"mixture has {n_features} features, but got {X.shape}"
         )
     if not all_finite(X):
+        row, column = np.argwhere(~np.isfinite(X))[0]
         raise ValueError(
-            f"descriptors[{number}] has NaN or infinity in it: leave such rows out of the set"
+            f"descriptors[{number}] has NaN or infinity in it, first in row {row}, column "
+            f"{column}, counted from 0: leave such rows out of the set"
         )
     return X.astype(X.dtype if X.dtype in (np.float32, np.float64) else np.float64, copy=False)

@@ -202,13 +202,19 @@ def _arrays(
                 given,
                 dtype=[np.float64, np.float32],
                 ensure_2d=False,
-                ensure_all_finite="allow-nan" if missing == "model" else True,
+                ensure_all_finite="allow-nan",
                 ensure_min_samples=0,
                 input_name="y",
                 estimator=estimator,
             )
     except (TypeError, ValueError) as error:
         raise not_numbers("y", given, error) from error
+    absent = np.isnan(values)
+    if missing != "model" and absent.any():
+        raise ValueError(
+            f"Input y contains NaN, first in row {np.argwhere(absent)[0, 0]}, counted from 0: "
+            "remove such rows, fill in what is missing, or set missing='model' to fit what is there"
+        )
     check_consistent_length(source.stored, values)
     single = values.ndim == 1
     both = np.column_stack([source.X, values])

@@ -467,8 +467,11 @@ def test_classes_that_are_missing_are_unknown(blobs, kind, named):
     if kind == "masked":
         column = np.ma.array(given, mask=np.isin(np.arange(len(y)), gaps))
         frame = None
-    elif kind in ("polars", "pyarrow"):
-        frame = pl.from_pandas(table) if kind == "polars" else pa.Table.from_pandas(table)
+    elif kind == "polars":
+        frame = pl.from_pandas(table)
+        column = frame["y"]
+    elif kind == "pyarrow":
+        frame = pa.RecordBatch.from_pandas(table, preserve_index=False)
         column = frame["y"]
     else:
         dtype = pd.ArrowDtype(pa.string()) if kind == "arrow" else kind

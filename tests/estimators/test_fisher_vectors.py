@@ -85,7 +85,11 @@ def test_sets_without_rows():
         (3, TypeError, "descriptors must be a list of arrays"),
         ([np.zeros((4, 3)), np.zeros((4, 2))], ValueError, r"descriptors\[1\] should have .* 3\)"),
         ([np.zeros(3)], ValueError, r"but got \(3,\)"),
-        ([np.full((2, 3), np.nan)], ValueError, r"descriptors\[0\] has NaN or infinity"),
+        (
+            [np.full((2, 3), np.nan)],
+            ValueError,
+            r"descriptors\[0\] has NaN or infinity in it, first in row 0, column 0",
+        ),
         ([[["a", "b", "c"]]], TypeError, r"descriptors\[0\] holds no real numbers"),
     ],
 )

@@ -22,7 +22,12 @@ def frame():
         (lambda: iter([frame().to_numpy()]), "c", "those of X have no names"),
         (frame(), None, "requires y to be passed, but the target y is None"),
         (frame(), np.zeros(49), "inconsistent numbers of samples"),
-        (frame(), np.full(50, np.nan), "Input y contains NaN"),
+        (
+            frame(),
+            np.ma.array(np.zeros(50), mask=np.arange(50) == 7),
+            "Input y contains NaN, first in row 7, counted from 0: remove such rows, fill in",
+        ),
+        (frame(), np.full(50, np.inf), "Input y contains infinity"),
         (frame(), np.zeros((50, 1, 1)), "Found array with dim 3"),
     ],
 )
