@@ -70,7 +70,7 @@ def not_numbers(name: str, values: Any, error: Exception) -> Exception:
         One that says which value is no number, or what the values are instead of an array; the
         error itself if it is about something else.
     """
-    if isinstance(values, Mapping):
+    if isinstance(values, Mapping) and not hasattr(values, "toarray"):  # some sparse ones are dicts
         return TypeError(
             f"{name} is a {type(values).__name__}: give a data frame, as pandas.DataFrame(...) "
             "makes one of columns, or a two-dimensional array"
