@@ -46,6 +46,9 @@ Missing = Literal["error", "model"]
 _LARGEST_VALUE = 1e150
 """Squares of larger values, and products of a few, overflow."""
 
+_SMALLEST_PRECISION = 1e-300
+"""One over it is still a number."""
+
 _FLOATS = [np.float64, np.float32]
 
 #: What `n_jobs` may be, in the form scikit-learn's parameter validation takes.
@@ -723,6 +726,14 @@ def _check_precisions(
 ) -> FloatArray:
     shape = structure.covariance_shape(n_components, n_features)
     checked = check_values(precisions, shape, "precisions_init")
+    diagonal = checked if structure.is_diagonal else np.diagonal(checked, axis1=-2, axis2=-1)
+    smallest = float(diagonal.min())
+    if 0.0 < smallest < _SMALLEST_PRECISION:
+        raise ValueError(
+            f"The parameter 'precisions_init' should be at least {_SMALLEST_PRECISION:g}, below "
+            f"which covariances overflow, but got min value {smallest:.6g}: divide the data by a "
+            "constant"
+        )
     if structure.is_diagonal:
         if checked.min() <= 0.0:
             raise ValueError(

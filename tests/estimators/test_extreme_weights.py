@@ -184,6 +184,13 @@ def test_values_whose_squares_overflow_are_named():
         GaussianMixture(2, means_init=[[1e300, 0.0], [0.0, 0.0]]).fit(X)
     with pytest.raises(ValueError, match=r"'mean_prior' should hold values up to 1e.150"):
         BayesianGaussianMixture(2, mean_prior=[1e300, 0.0]).fit(X)
+    for covariance_type, shape in (("full", np.eye(2)), ("diag", np.ones(2))):
+        precisions = np.array([5e-324 * shape, shape])
+        mixture = GaussianMixture(
+            2, covariance_type=covariance_type, precisions_init=precisions, max_iter=0
+        )
+        with pytest.raises(ValueError, match="'precisions_init' should be at least 1e-300"):
+            mixture.fit(X)
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1e-20, 1e20, 1e150])
