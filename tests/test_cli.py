@@ -57,8 +57,6 @@ def test_fit_as_json(folder):
         "data": list,
         "n_samples": int,
         "n_features": int,
-        "columns": list,
-        "unused_columns": dict,
         "n_components": int,
         "covariance_type": str,
         "log_likelihood": float,
