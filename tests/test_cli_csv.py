@@ -1,6 +1,7 @@
 """Commands on CSV as others write it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -78,6 +79,16 @@ def test_a_tab_is_spelled_as_in_shells(folder):
     assert [column["name"] for column in found["columns"]] == ["2020", "2021"]
     found = json.loads(succeed("info", "numbers.txt", "--no-header", "--json", cwd=folder))
     assert found["n_samples"] == 2
+
+
+def test_a_row_index_is_left_out_and_said_to_be(folder):
+    (folder / "index.csv").write_text(",X,Y\n0,1,2\n1,2,3.5\n2,4,5\n3,2,1\n")
+    found = succeed("fit", "index.csv", "-k", "1", cwd=folder)
+    assert "columns         X, Y" in found
+    assert "left out        '' (row index)" in found
+    found = succeed("fit", "index.csv", "-k", "1", "--columns", ",X", cwd=folder)
+    assert "2 columns" in found
+    assert re.search(r"\n'' +int64, row index", succeed("info", "index.csv", cwd=folder))
 
 
 def test_options_that_cannot_be(folder):

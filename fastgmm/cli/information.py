@@ -184,7 +184,7 @@ def _describe_table(
             ("column", "type", "missing", "minimum", "mean", "maximum"),
             *(
                 (
-                    column.name,
+                    column.name or repr(column.name),
                     column.type,
                     str(column.n_missing),
                     _number(column.minimum),

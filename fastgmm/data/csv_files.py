@@ -173,7 +173,7 @@ class CsvFile(TableFile):
             return "error" if damage.is_error else "skip"
 
         try:
-            for text, line in self._texts():
+            for text, line, next_line in self._texts():
                 part = _Part(text, line, self._pattern, [])
                 plain = self._plain(text, damage.is_error)
                 if len(self.columns) > _WIDE:
@@ -192,7 +192,7 @@ class CsvFile(TableFile):
                     n_malformed += len(part.malformed)
                 for piece in found:
                     yield piece._replace(line_of=part.line_of)
-                part = _Part(text, line + count_lines(text), self._pattern, [])
+                part = _Part(text, next_line, self._pattern, [])
         except (pyarrow.ArrowException, UnicodeError, csv.Error, _WrongRowError, *DAMAGED) as error:
             where, reason = self._explained(error, part)
             if damage.is_error and where:
@@ -229,8 +229,8 @@ class CsvFile(TableFile):
                 raise DataError(f"its first line has more than {n_bytes} bytes")
             n_bytes *= 8
 
-    def _texts(self) -> Iterator[tuple[Any, int]]:
-        """Yield the text behind the header, some rows at a time, with the number of its line."""
+    def _texts(self) -> Iterator[tuple[Any, int, int]]:
+        """Yield the text behind the header, some rows at a time, its line and that behind it."""
         before, line = self._form.start, self._form.line
         n_bytes = _CHUNK_BYTES_OF_COLUMN * len(self.columns)
         n_bytes = min(max(n_bytes, _CHUNK_BYTES), _MOST_CHUNK_BYTES)
@@ -240,8 +240,9 @@ class CsvFile(TableFile):
                 before -= skipped
                 if skipped < rows.size:
                     kept = rows.slice(skipped)
-                    yield kept, line
-                    line += count_lines(kept)
+                    next_line = line + count_lines(kept)
+                    yield kept, line, next_line
+                    line = next_line
 
     def _plain(self, text: Any, strict: bool) -> Any:
         """Return text as Arrow's parser takes it: in UTF-8, without blank lines and comments."""
@@ -334,7 +335,7 @@ class CsvFile(TableFile):
         if index:
             doubts.append(
                 f"the first column of {self.origin}, {index[0].name!r}, is left out, as it has no "
-                "name and numbers or names the rows: to use it, name it among columns"
+                "name and numbers or names the rows: to use it, name it among columns (--columns)"
             )
         return tuple(doubts)
 

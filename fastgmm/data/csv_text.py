@@ -55,12 +55,18 @@ class RowPattern:
         What may stand before a field.
     comment : str or None
         What begins a comment.
+
+    Attributes
+    ----------
+    has_comments : bool
+        Whether there is something that does.
     """
 
     def __init__(self, delimiters: str, comment: str | None) -> None:
         before = re.escape((" \t" if delimiters == BLANKS else delimiters).encode())
         blanks = b" " if delimiters == "\t" else b" \t"
         self._quoted = rb"(?<![^" + before + rb'\r\n])"[^"]*(?:""[^"]*)*"'
+        self.has_comments = comment is not None
         self._comment = b"" if comment is None else re.escape(comment.encode()) + rb"[^\r\n]*"
         others = b"|" + self._comment if self._comment else b""
         self._token = re.compile(self._quoted + others + rb"|\r\n|\r|\n")
@@ -97,7 +103,7 @@ class RowPattern:
 
     def without_comments(self, text: bytes) -> bytes:
         """Return a text without its comments."""
-        if not self._comment:
+        if not self.has_comments:
             return text
         pattern = re.compile(b"(" + self._quoted + b")|" + self._comment)
         return pattern.sub(lambda found: found[1] or b"", text)
@@ -132,7 +138,7 @@ def count_lines(text: Any) -> int:
     values = np.frombuffer(text, np.uint8)
     count = np.count_nonzero(values == ord("\n"))
     returns = values == ord("\r")
-    if returns.any():
+    if np.count_nonzero(returns):
         pairs = returns[:-1] & (values[1:] == ord("\n"))
         count += np.count_nonzero(returns) - np.count_nonzero(pairs)
     return int(count)
@@ -276,7 +282,9 @@ def end_of_rows(text: bytes, pattern: RowPattern) -> int:
         return end + 1
 
     def n_marks(start: int, end: int) -> int:
-        return pattern.without_comments(text[start:end]).count(b'"')
+        if pattern.has_comments:
+            return pattern.without_comments(text[start:end]).count(b'"')
+        return text.count(b'"', start, end)
 
     end = last = end_before(len(text))
     quoted = n_marks(0, end) % 2
