@@ -33,7 +33,7 @@ from fastgmm.data.errors import DataError
 from fastgmm.data.file_kinds import foreign_kind
 from fastgmm.data.table_file import Column, Damage, Piece, TableFile
 
-_CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**21
 """Text that is parsed at a time, of files with few columns."""
 
 _CHUNK_BYTES_OF_COLUMN = 2**11
