@@ -35,10 +35,11 @@ def lowest_density(like):
 @kernel()
 def count_far(largest, total, n, lowest):
     """Return how many of n lanes are too far from all components, or have no density at all."""
-    count = 0
+    near = 0
     for lane in range(n):
-        count += not (largest[lane] > lowest and total[lane] > 0.0)
-    return count
+        # not `and`, whose branch would keep the loop from being vectorized
+        near += (largest[lane] > lowest) & (total[lane] > 0.0)
+    return n - near
 
 
 @kernel()
