@@ -57,6 +57,13 @@ _ASCENT_KINDS = {
 }
 
 
+_EARLIER_NAMES = {
+    "regularisation": "regularisation_amounts",
+    "constant": "regularisation_constant",
+}
+"""What arrays were called in checkpoints until November 2026."""
+
+
 class FitCheckpoint(ABC, Generic[_State, _Fitted]):
     """Keeps the checkpoint of a batch fit, if the estimator has one.
 
@@ -199,6 +206,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         known = self._source.n_samples
         require(n_samples >= 1 and weight > 0.0, f"size={n_samples, weight} is that of some rows")
         require(known in (None, n_samples), f"{n_samples} rows are as many as there are, {known}")
+        arrays = {_EARLIER_NAMES.get(name, name): array for name, array in arrays.items()}
         self.regularisation = from_arrays(Regularisation, "regularisation", arrays, self._size)
         self.resumed = self._unpack_fit(told, arrays)
         self.random_state.set_state(("MT19937", key, position, has_gauss, gauss))
