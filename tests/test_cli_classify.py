@@ -34,7 +34,9 @@ def folder(tmp_path_factory):
     np.save(folder / "rows.npy", iris.data)
     holes = iris.data.copy()
     holes[7, 1] = np.nan
-    pd.DataFrame(holes, columns=NAMES).assign(kind=iris.target).to_csv(folder / "holes.csv")
+    pd.DataFrame(holes, columns=NAMES).assign(kind=iris.target).to_csv(
+        folder / "holes.csv", index=False
+    )
     fastgmm.GaussianMixture(2, random_state=0).fit(iris.data).save(folder / "mixture.fgm")
     succeed("classify", "named.parquet", *FIT, "-m", "kinds.fgm", cwd=folder)
     return folder
@@ -142,7 +144,10 @@ def test_rows_that_no_class_explains_are_rejected(folder):
         ("named.csv -k 1 --label-column a --columns a,b", "a column 'a' among the features"),
         ("named.csv -k 1 --label-column kind --structures flat", "--structures must be all, or"),
         ("some.csv -k 1 --label-column kind", "Input y contains NaN or nothing, first in row 1"),
-        ("holes.csv -k 1 --label-column kind", "column 'b' in row 7, counted from 0, is missing"),
+        (
+            "holes.csv -k 1 --label-column kind",
+            "line 9 of 'holes.csv': the value in column 'b' is ",
+        ),
         ("named.csv -m none.fgm", "there is no file 'none.fgm'"),
         ("rows.npy -m mixture.fgm", "holds a GaussianMixture, and classify uses classifiers"),
         ("rows.npy -m kinds.fgm --tol 0.1", "--tol is for a fit: give -k, too"),
