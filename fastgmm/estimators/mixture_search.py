@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from numbers import Integral, Real
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, cast
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -29,6 +31,7 @@ from fastgmm.estimators.validation import (
     validated_fit,
 )
 from fastgmm.extras import import_from_extra
+from fastgmm.inference.contenders import settle_contenders
 from fastgmm.inference.em import FitInfo
 from fastgmm.inference.hierarchical import MOST_AGGLOMERATED
 from fastgmm.inference.partitions import PARTITION_METHODS, PartitionMethod, partitions
@@ -88,8 +91,9 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         Where fits begin: from clusters of model-based agglomeration or of k-means. On more than
         2000 rows they are those of a random subsample.
     tol : float, default=1e-5
-        A fit ends when the log-likelihood l rises by less than ``tol * (1 + abs(l))``. The best
-        mixture is then fitted on to a thousandth of that.
+        A fit ends when the log-likelihood l rises by less than ``tol * (1 + abs(l))``; of few rows,
+        when it is to rise by less than that in all, as its last gains suggest. The best mixture is
+        then fitted on to a thousandth of that.
     reg_covar : float, default=0.0
         As for :class:`GaussianMixture`. With 0, mixtures of which a covariance becomes singular
         are out of the question, as in mclust: their likelihood has no maximum.
@@ -214,6 +218,11 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         ValueError
             If no mixture could be fitted, or the rows, weights, structures or numbers are not
             possible.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM of the best mixture has not converged after `max_iter` iterations.
         """
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         check_replayable(self, source)
@@ -265,6 +274,15 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             n_jobs=self.n_jobs,
             observe=self._tell,
         )
+        if self.criterion != "log_likelihood":
+            candidates = settle_contenders(
+                source,
+                rows if surveyed.subsampled else None,
+                candidates,
+                lambda each: _value(each, self.criterion),
+                plan,
+                n_jobs=self.n_jobs,
+            )
         if splits:
             assert isinstance(folds_of, ArraySource)
             candidates = cross_validated(
@@ -273,8 +291,15 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         final = replace(plan, tol=_FINAL_SHARE * plan.tol)
         self._keep_best(
             candidates,
-            lambda best: refine(source, sample, clusters, final, best, n_jobs=self.n_jobs),
+            lambda best: refine(source, final, best, n_jobs=self.n_jobs),
         )
+        if not self.best_estimator_.converged_:
+            warnings.warn(
+                f"EM of the best mixture did not converge in max_iter={self.max_iter} iterations. "
+                "Increase max_iter or tol.",
+                ConvergenceWarning,
+                stacklevel=4,  # the caller of fit, between which and this is its decorator
+            )
         return self
 
     def _numbers(self) -> list[int]:

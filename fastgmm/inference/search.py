@@ -19,6 +19,7 @@ from fastgmm.inference.passes import log_likelihood
 from fastgmm.inference.small_fits import SmallFit, fit_small, is_small
 from fastgmm.model.parameters import MixtureParameters
 from fastgmm.model.regularisation import IllDefinedCovarianceError, Regularisation
+from fastgmm.model.statistics import SufficientStatistics
 from fastgmm.model.structures import CovarianceStructure
 
 Partitions = dict[int, npt.NDArray[np.int64]]
@@ -51,7 +52,8 @@ class Candidate:
     n_iter : int
         Number of iterations.
     converged : bool
-        Whether EM came to rest.
+        Whether the log-likelihood is to rise by no more than the tolerance, as its last gains
+        suggest.
     failure : str or None
         Why the fit failed.
     """
@@ -143,7 +145,7 @@ class SearchPlan:
     regularisation : Regularisation
         Amounts added to variances.
     tol : float
-        A fit ends when the log-likelihood l rises by less than ``tol * (1 + abs(l))``.
+        A fit ends when the log-likelihood l is to rise by less than ``tol * (1 + abs(l))``.
     max_iter : int
         Most iterations of a fit.
     """
@@ -289,7 +291,7 @@ def _fit_by_passes(
         if observe is not None:
             observe(found[numbers[k]])
 
-    fits = fit_jointly(
+    fit_jointly(
         source,
         list(starts.values()),
         plan.regularisation,
@@ -297,14 +299,7 @@ def _fit_by_passes(
         n_jobs=n_jobs,
         observe=end,
     )
-    sound = [(i, fit) for i, fit in zip(numbers, fits, strict=True) if fit.failure is None]
-    if sound:
-        entropies = assignment_entropies(
-            source, [fit.parameters for _, fit in sound], n_jobs=n_jobs
-        )
-        for (i, _), entropy in zip(sound, entropies, strict=True):
-            found[i] = replace(found[i], icl=found[i].bic + 2.0 * entropy)
-    return found
+    return _with_entropies(source, found, n_jobs)
 
 
 def _started(
@@ -344,10 +339,92 @@ def _ended(source: Source, candidate: Candidate, fit: JointFit, n_iter_before: i
     )
 
 
+def fit_from_mixtures(
+    source: Source,
+    candidates: Sequence[Candidate],
+    starts: Sequence[MixtureParameters],
+    plan: SearchPlan,
+    *,
+    n_jobs: int | None = None,
+) -> list[Candidate]:
+    """Fit mixtures of a search from others.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    candidates : sequence of Candidate
+        What to fit; the same may occur several times.
+    starts : sequence of MixtureParameters
+        What each begins from, of as many components.
+    plan : SearchPlan
+        How they are fitted.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    list of Candidate
+        The candidates, fitted from the starts.
+    """
+    if not candidates:
+        return []
+    if isinstance(source, ArraySource) and _is_small_plan(source, source, plan):
+        kinds = [(each.structure, each.n_components) for each in candidates]
+        small = fit_small(
+            source, kinds, {}, tol=plan.tol, max_iter=plan.max_iter, starts=starts, n_jobs=n_jobs
+        )
+        return [
+            _small_candidate(candidate, fit, source.total_weight)
+            for candidate, fit in zip(candidates, small, strict=True)
+        ]
+    weight = source.total_weight
+    begun = [
+        JointStart(
+            _in_structure(start, each.structure, weight, plan.regularisation),
+            each.structure,
+            plan.tol * (1.0 + abs(each.log_likelihood)) / weight,
+        )
+        for each, start in zip(candidates, starts, strict=True)
+    ]
+    fits = fit_jointly(source, begun, plan.regularisation, max_iter=plan.max_iter, n_jobs=n_jobs)
+    found = [
+        _ended(source, candidate, fit, 0) for candidate, fit in zip(candidates, fits, strict=True)
+    ]
+    return _with_entropies(source, found, n_jobs)
+
+
+def _in_structure(
+    parameters: MixtureParameters,
+    structure: CovarianceStructure,
+    weight: float,
+    regularisation: Regularisation,
+) -> MixtureParameters:
+    """Return what the M-step makes of rows spread as a mixture has them; itself if it cannot."""
+    statistics = SufficientStatistics.from_covariances(
+        weight * parameters.weights, parameters.means, parameters.covariances()
+    )
+    try:
+        return structure.solve(statistics, regularisation)
+    except IllDefinedCovarianceError:
+        return parameters
+
+
+def _with_entropies(
+    source: Source, candidates: list[Candidate], n_jobs: int | None
+) -> list[Candidate]:
+    """Return candidates with the entropies of their responsibilities, in one reading."""
+    found = list(candidates)
+    sound = [(i, each.mixture) for i, each in enumerate(found) if each.mixture is not None]
+    if sound:
+        entropies = assignment_entropies(source, [mixture() for _, mixture in sound], n_jobs=n_jobs)
+        for (i, _), entropy in zip(sound, entropies, strict=True):
+            found[i] = replace(found[i], icl=found[i].bic + 2.0 * entropy)
+    return found
+
+
 def refine(
     source: Source,
-    sample: ArraySource,
-    partitions: Partitions,
     plan: SearchPlan,
     candidate: Candidate,
     *,
@@ -357,7 +434,7 @@ def refine(
 
     Parameters
     ----------
-    source, sample, partitions, plan, n_jobs
+    source, plan, n_jobs
         As in `fit_candidates`, but that the plan holds the smaller tolerance.
     candidate : Candidate
         What the search found, without a failure.
@@ -376,11 +453,16 @@ def refine(
     IllDefinedCovarianceError
         If the fit has no end, because a covariance becomes singular.
     """
-    if _is_small_plan(source, sample, plan):
-        (refined,) = _fit_together(sample, partitions, plan, [candidate], n_jobs)
+    assert candidate.mixture is not None
+    if isinstance(source, ArraySource) and _is_small_plan(source, source, plan):
+        (refined,) = fit_from_mixtures(
+            source, [candidate], [candidate.mixture()], plan, n_jobs=n_jobs
+        )
         if refined.failure is not None:
             raise IllDefinedCovarianceError(refined.failure)
-        candidate = replace(refined, held_out=candidate.held_out)
+        candidate = replace(
+            refined, held_out=candidate.held_out, n_iter=candidate.n_iter + refined.n_iter
+        )
     assert candidate.mixture is not None
     level = (1.0 + abs(candidate.log_likelihood)) / source.total_weight
     parameters, info = fit_em(

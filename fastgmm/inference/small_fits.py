@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,8 @@ class SmallFit:
     n_iter : int
         Number of iterations.
     converged : bool
-        Whether the log-likelihood came to rest.
+        Whether the log-likelihood is to rise by no more than the tolerance, as its last gains
+        suggest.
     failure : str or None
         Why the fit failed.
     """
@@ -78,6 +80,7 @@ def fit_small(
     *,
     tol: float,
     max_iter: int,
+    starts: Sequence[MixtureParameters] | None = None,
     n_jobs: int | None = None,
 ) -> list[SmallFit]:
     """Fit mixtures of several structures and sizes to the same few rows, without regularisation.
@@ -90,11 +93,13 @@ def fit_small(
         Structure and number of components of each mixture.
     partitions : dict of int to ndarray of shape (n_samples,)
         For each number of components, the clusters from which fits begin; rows labelled -1 do
-        not count in the first M-step.
+        not count in the first M-step. Not needed with `starts`.
     tol : float
-        A fit ends when the log-likelihood l rises by less than ``tol * (1 + abs(l))``.
+        A fit ends when the log-likelihood l is to rise by less than ``tol * (1 + abs(l))``.
     max_iter : int
         Most iterations.
+    starts : sequence of MixtureParameters or None
+        For each candidate a mixture of as many components, of any structure, to begin from.
     n_jobs : int or None
         Number of threads.
 
@@ -106,27 +111,39 @@ def fit_small(
     if not candidates:
         return []
     n_samples, n_features = source.n_samples, source.n_features
-    X = source.X.astype(np.float64)
+    X = source.X.astype(np.float64, order="C")
     weights = np.ones(n_samples) if source.weights is None else source.weights
     centre = np.average(X, axis=0, weights=weights)
     X -= centre
     most = max(n_components for _, n_components in candidates)
     labels = np.zeros((most, n_samples), dtype=np.int64)
-    for n_components in {n_components for _, n_components in candidates}:
-        labels[n_components - 1] = partitions[n_components]
     n_fits = len(candidates)
+    mixture_weights = np.zeros((n_fits, most))
+    means = np.zeros((n_fits, most, n_features))
+    covariances = np.zeros((n_fits, most, n_features, n_features))
+    if starts is None:
+        for n_components in {n_components for _, n_components in candidates}:
+            labels[n_components - 1] = partitions[n_components]
+    else:
+        for i, start in enumerate(starts):
+            K = start.n_components
+            mixture_weights[i, :K] = start.weights
+            means[i, :K] = start.means - centre
+            own = start.covariances()
+            covariances[i, :K] = own[:, :, None] * np.eye(n_features) if own.ndim == 2 else own
     task = SmallFits(
         X=X,
         weights=weights,
         labels=labels,
+        given=np.full(n_fits, starts is not None),
         n_components=np.array([n_components for _, n_components in candidates]),
         letters=np.array([[_LETTERS[each] for each in kind.letters] for kind, _ in candidates]),
         tol=tol,
         max_iter=max_iter,
         smallest=smallest_raised(n_features) / 16.0,
-        mixture_weights=np.zeros((n_fits, most)),
-        means=np.zeros((n_fits, most, n_features)),
-        covariances=np.zeros((n_fits, most, n_features, n_features)),
+        mixture_weights=mixture_weights,
+        means=means,
+        covariances=covariances,
         log_likelihood=np.zeros(n_fits),
         entropy=np.zeros(n_fits),
         n_iter=np.zeros(n_fits, dtype=np.int64),

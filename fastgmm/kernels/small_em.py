@@ -3,6 +3,14 @@
 For data so few that a pass takes less time than a call from Python: every candidate of a search
 over structures and numbers of components has a slot, which runs its EM from first to last, each
 E-step by the pass of ``mixture_pass``. Symbols are those of that module; C candidates.
+
+EM is accelerated in its sufficient statistics, which are the same for every structure: from the
+statistics of three successive iterations, those that they approach are extrapolated (SQUAREM, step
+S3 of Varadhan and Roland, 2008, Scandinavian Journal of Statistics 35), and kept if the
+log-likelihood is higher for it. Convergence is judged by the gain that is still to come: where
+steps shrink by a factor of λ, gains do by a = λ², and those to come are a/(1 - a) of the last one
+(Aitken's extrapolation, as in McNicholas et al., 2010, Computational Statistics and Data Analysis
+54). Gains may shrink before they grow: three tenths of the tolerance may be to come.
 """
 
 from __future__ import annotations
@@ -41,6 +49,16 @@ _LANES = DIAGONAL_VECTORS * BLOCK.n_bytes // 8
 _MOST_LANES = 320
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 
+_PLAIN_ITERATIONS = 5
+"""Iterations of EM before the first extrapolation: what the start was matters that long."""
+_LONGEST_STEP = 4.0
+"""Length of the first extrapolation, in steps of EM; those that succeed make it longer."""
+_SHARE_TO_COME = 0.3
+"""The gain that may be to come, as a share of the tolerance."""
+_NEGLIGIBLE_GAIN = 1e-3
+"""A gain of this share of the tolerance is the last, whatever seems to come."""
+_ROUNDING = 1e-12
+
 
 class SmallFits(NamedTuple):
     """All that the fits read and write.
@@ -54,12 +72,14 @@ class SmallFits(NamedTuple):
     labels : ndarray of shape (K_max, N)
         Cluster of each row where a fit of K components begins, in row K - 1; -1 for rows that do
         not count in the first M-step.
+    given : ndarray of bool of shape (C,)
+        Candidates that begin from the mixture that is where theirs will be found instead.
     n_components : ndarray of shape (C,)
         K of each candidate.
     letters : ndarray of shape (C, 3)
         Volume, shape and orientation of each, as ``small_m_steps`` numbers them.
     tol : float
-        A fit ends when the log-likelihood l rises by less than this times 1 + abs(l).
+        A fit ends when the log-likelihood l is to rise by less than this times 1 + abs(l).
     max_iter : int
         Most iterations.
     smallest : float
@@ -79,6 +99,7 @@ class SmallFits(NamedTuple):
     X: np.ndarray
     weights: np.ndarray
     labels: np.ndarray
+    given: np.ndarray
     n_components: np.ndarray
     letters: np.ndarray
     tol: float
@@ -284,67 +305,240 @@ def _entropy(responsibilities, weights):
 
 
 @kernel()
+def _feature_scales(X, weights, scales):
+    """Fill the inverse standard deviations of features about 0, or ones where they are 0."""
+    N, D = X.shape
+    total = weights.sum()
+    for j in range(D):
+        square = 0.0
+        for n in range(N):
+            square += weights[n] * X[n, j] * X[n, j]
+        scales[j] = math.sqrt(total / square) if square > 0.0 else 1.0
+
+
+@kernel()
+def _lay_out(counts, means, scatter, scales, diagonal, K, D, vector):
+    """Lay statistics about 0 side by side, features in their standard deviations."""
+    at = 0
+    for k in range(K):
+        count = counts[k]
+        vector[at] = count
+        at += 1
+        for i in range(D):
+            vector[at] = count * means[k, i] * scales[i]
+            at += 1
+            for j in range(i if diagonal else 0, i + 1):
+                second = scatter[k, i, j] + count * means[k, i] * means[k, j]
+                vector[at] = second * scales[i] * scales[j]
+                at += 1
+
+
+@kernel()
+def _read_back(vector, scales, diagonal, K, D, smallest_count, counts, means, scatter):
+    """Fill statistics from where they lie side by side; say whether they can be of any rows."""
+    at = 0
+    for k in range(K):
+        count = vector[at]
+        at += 1
+        if not count > smallest_count:
+            return False
+        counts[k] = count
+        for i in range(D):
+            means[k, i] = vector[at] / (scales[i] * count)
+            at += 1
+            for j in range(i if diagonal else 0, i + 1):
+                second = vector[at] / (scales[i] * scales[j])
+                scatter[k, i, j] = second - count * means[k, i] * means[k, j]
+                scatter[k, j, i] = scatter[k, i, j]
+                at += 1
+            if not scatter[k, i, i] > 0.0:
+                return False
+    return True
+
+
+@kernel()
+def _distance(first, second):
+    """Return the Euclidean distance of two vectors."""
+    total = 0.0
+    for i in range(first.shape[0]):
+        total += (second[i] - first[i]) ** 2
+    return math.sqrt(total)
+
+
+@kernel()
+def _extrapolate(vectors, longest, out):
+    """Fill what three vectors approach, and return the length of the step to it, in steps of EM."""
+    zero, one, two = vectors[0], vectors[1], vectors[2]
+    square = bend = 0.0
+    for i in range(out.shape[0]):
+        step = one[i] - zero[i]
+        square += step * step
+        bend += (two[i] - one[i] - step) ** 2
+    length = longest
+    if square < longest * longest * bend:
+        length = math.sqrt(square / bend)
+    if length <= 1.0:
+        return 1.0
+    for i in range(out.shape[0]):
+        step = one[i] - zero[i]
+        change = two[i] - one[i] - step
+        out[i] = zero[i] + 2.0 * length * step + length * length * change
+    return length
+
+
+@kernel()
+def _copy_memory(origin, target):
+    """Copy what an M-step goes on from."""
+    target.shape[:] = origin.shape
+    target.volumes[:] = origin.volumes
+    target.axes[:] = origin.axes
+    target.vectors[:] = origin.vectors
+
+
+@kernel()
+def _memory(K, D):
+    """Return the arrays that M-steps work in."""
+    return Memory(
+        np.ones(D), np.ones(K), np.eye(D), np.empty((K, D)), np.zeros((K, D, D)),
+        np.empty((K, D, D)), np.empty((D, D)), np.empty((D, D)),
+    )  # fmt: skip
+
+
+@kernel()
+def _begin_given(weights, covariances, sum_of_weights, counts, scatter, K, D):
+    """Fill the counts and scatter matrices of a mixture whose weights may not sum to 1 exactly."""
+    total = weights[:K].sum()
+    for k in range(K):
+        counts[k] = sum_of_weights * weights[k] / total
+        for i in range(D):
+            for j in range(D):
+                scatter[k, i, j] = counts[k] * covariances[k, i, j]
+
+
+@kernel()
+def _m_step(
+    letters, scatter, counts, memory, covariances, whiteners, log_determinants, K, D, smallest,
+    first,
+):  # fmt: skip
+    """Fill covariances, whiteners and log-determinants; say whether no covariance is singular."""
+    volume, shape, orientation = letters
+    diagonal = orientation == IDENTITY
+    if diagonal:
+        sound = diagonal_m_step(volume, shape, scatter, counts, memory, covariances, K, D)
+    else:
+        sound = full_m_step(
+            volume, shape, orientation, scatter, counts, memory, covariances, K, D, smallest, first
+        )
+    for k in range(K):
+        if sound:
+            log_determinants[k] = _whiten(covariances[k], whiteners[k], diagonal, D, smallest)
+            sound = not math.isnan(log_determinants[k])
+    return sound
+
+
+@kernel()
 def small_fit_slot(task, slot):
     """Fit the candidate of a slot."""
-    X, weights = task.X, task.weights
+    X, weights, letters = task.X, task.weights, task.letters[slot]
     N, D = X.shape
     K = task.n_components[slot]
-    volume, shape, orientation = task.letters[slot]
-    diagonal = orientation == IDENTITY
+    diagonal = letters[2] == IDENTITY
     means, covariances = task.means[slot], task.covariances[slot]
     T = _lanes_of_tiles(N)
     sums = _sums(K, D, T, diagonal)
     nothing, no_labels, none_wanted = np.zeros(K * D), np.empty(0, np.int64), np.empty((0, 0))
-    offset = np.empty(D)
+    offset, scales = np.empty(D), np.empty(D)
     counts, log_weights, log_determinants = np.empty(K), np.empty(K), np.empty(K)
     scatter, whiteners = np.empty((K, D, D)), np.zeros((K, D, D))
-    memory = Memory(
-        np.ones(D), np.ones(K), np.eye(D), np.empty((K, D)), np.zeros((K, D, D)),
-        np.empty((K, D, D)), np.empty((D, D)), np.empty((D, D)),
-    )  # fmt: skip
+    memory, kept_memory = _memory(K, D), _memory(K, D)
+    # Moments of the last pass, which become those of the next M-step.
+    new_counts, new_means, new_scatter = np.empty(K), np.empty((K, D)), np.empty((K, D, D))
+    size = K * (1 + 2 * D) if diagonal else K * (1 + D + D * (D + 1) // 2)
+    vectors, target = np.empty((3, size)), np.empty(size)
+    _feature_scales(X, weights, scales)
     sum_of_weights = weights.sum()
     smallest_count = 1e-10 * sum_of_weights
-    before = -np.inf
     task.status[slot] = MAX_ITER
     task.log_likelihood[slot] = np.nan
-    _run_pass(GIVEN_LABELS, X, weights, sums, T, diagonal, nothing, task.labels[K - 1], none_wanted)
-    for iteration in range(task.max_iter + 1):
+    if task.given[slot]:
+        _begin_given(task.mixture_weights[slot], covariances, sum_of_weights, counts, scatter, K, D)
+    else:
+        _run_pass(
+            GIVEN_LABELS, X, weights, sums, T, diagonal, nothing, task.labels[K - 1], none_wanted
+        )
         _take_moments(sums, diagonal, counts, means, scatter, offset, K, D)
+    before, gain, longest = -np.inf, np.inf, _LONGEST_STEP
+    n_vectors = 0  # statistics of successive iterations
+    trial = False  # whether the statistics are extrapolated
+    for iteration in range(task.max_iter + 1):
+        if iteration == 0 and not diagonal:
+            _first_guess(scatter, counts, memory, K, D)
         for k in range(K):
             if not counts[k] > smallest_count:
                 task.status[slot] = EMPTY
                 return
             log_weights[k] = math.log(counts[k] / sum_of_weights)
-        if iteration == 0 and not diagonal:
-            _first_guess(scatter, counts, memory, K, D)
-        if diagonal:
-            sound = diagonal_m_step(volume, shape, scatter, counts, memory, covariances, K, D)
-        else:
-            sound = full_m_step(
-                volume, shape, orientation, scatter, counts, memory, covariances, K, D,
-                task.smallest, iteration == 0,
-            )  # fmt: skip
-        for k in range(K):
-            if sound:
-                log_determinants[k] = _whiten(
-                    covariances[k], whiteners[k], diagonal, D, task.smallest
-                )
-                sound = not math.isnan(log_determinants[k])
-        if not sound:
-            task.status[slot] = SINGULAR
-            return
-        _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sums, K, D)
-        _run_pass(MOMENTS, X, weights, sums, T, diagonal, nothing, no_labels, none_wanted)
-        found = sums.likelihood.sum()
+        sound = _m_step(
+            letters, scatter, counts, memory, covariances, whiteners, log_determinants, K, D,
+            task.smallest, iteration == 0,
+        )  # fmt: skip
+        found = np.nan
+        if sound:
+            _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sums, K, D)
+            _run_pass(MOMENTS, X, weights, sums, T, diagonal, nothing, no_labels, none_wanted)
+            found = sums.likelihood.sum()
+        if trial:
+            trial = False
+            if not found >= before:  # back to where the extrapolation began
+                longest = max(_LONGEST_STEP, longest / 4.0)
+                _copy_memory(kept_memory, memory)
+                _read_back(vectors[2], scales, diagonal, K, D, 0.0, counts, means, scatter)
+                vectors[0] = vectors[2]
+                n_vectors = 1
+                continue
+            n_vectors = 0
         if not math.isfinite(found):
             task.status[slot] = SINGULAR
             return
         task.n_iter[slot] = iteration
         task.log_likelihood[slot] = found
-        if iteration > 0 and abs(found - before) <= task.tol * (1.0 + abs(found)):
+        gain_before, gain, before = gain, found - before, found
+        _take_moments(sums, diagonal, new_counts, new_means, new_scatter, offset, K, D)
+        if n_vectors == 3:
+            vectors[0] = vectors[1]
+            vectors[1] = vectors[2]
+            n_vectors = 2
+        _lay_out(new_counts, new_means, new_scatter, scales, diagonal, K, D, vectors[n_vectors])
+        n_vectors += 1
+        extrapolated = False
+        scale = 1.0 + abs(found)
+        if n_vectors > 1 and abs(gain) <= max(_NEGLIGIBLE_GAIN * task.tol, _ROUNDING) * scale:
             task.status[slot] = CONVERGED
             break
-        before = found
+        if n_vectors == 3:
+            last = _distance(vectors[1], vectors[2])
+            ratio = last / max(_distance(vectors[0], vectors[1]), 1e-300)
+            share = max(ratio * ratio, gain / gain_before if gain_before > 0.0 else 1.0)
+            allowed = _SHARE_TO_COME * task.tol * scale
+            if gain > 0.0 and share < 1.0 and gain * share <= allowed * (1.0 - share):
+                task.status[slot] = CONVERGED
+                break
+            if iteration >= _PLAIN_ITERATIONS and iteration + 2 <= task.max_iter:
+                length = _extrapolate(vectors, longest, target)
+                extrapolated = length > 1.0 and _read_back(
+                    target, scales, diagonal, K, D, smallest_count, counts, means, scatter
+                )
+                if extrapolated:
+                    trial = True
+                    if length == longest:
+                        longest *= 4.0
+                    _copy_memory(memory, kept_memory)
+                elif length > 1.0:
+                    longest = max(_LONGEST_STEP, longest / 4.0)
+        if not extrapolated and iteration < task.max_iter:
+            counts[:] = new_counts
+            means[:K] = new_means
+            scatter[:] = new_scatter
     for k in range(K):
         task.mixture_weights[slot, k] = math.exp(log_weights[k])
     responsibilities = np.empty((N, K))

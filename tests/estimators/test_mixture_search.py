@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import KFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -32,6 +32,35 @@ def test_the_choice_is_that_of_mclust_or_better(name):
     assert chosen == (best["model"], best["n_components"])
     assert search.best_score_ < -best["bic"] + 0.01
     assert_allclose(search.best_estimator_.bic(X), search.best_score_, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("seed", "bic"), [(0, 5664.1), (3, 5706.1), (7, 5564.2)])
+def test_two_crossed_groups_are_two_components(seed, bic):
+    """EM of two components is long near a single one, which three do better than.
+
+    Of such data with seeds 0 and 3, two were listed as converged at 6549.0 and 6503.9.
+    """
+    rng = np.random.default_rng(seed)
+    X = np.concatenate([rng.normal(size=(250, 2)) * scale for scale in ([1.0, 9.5], [9.5, 1.0])])
+    search = MixtureSearch(structures=["VVI"]).fit(X)
+    assert search.best_params_["n_components"] == 2
+    assert search.results_["converged"][1]
+    assert_allclose(search.best_score_, bic, atol=0.1)
+    assert search.best_score_ == pytest.approx(search.best_estimator_.bic(X), rel=1e-12)
+    long = MixtureSearch([2], structures=["VVI"], tol=1e-9, max_iter=20_000).fit(X)
+    assert_allclose(search.best_score_, long.best_score_, atol=0.01)
+
+
+@pytest.mark.parametrize("name", mclust.DATA_SETS)
+def test_candidates_are_near_the_maxima_that_longer_fits_find(name):
+    X = mclust.rows(name)
+    short = MixtureSearch().fit(X).results_
+    long = MixtureSearch(tol=1e-10, max_iter=20_000).fit(X).results_
+    both = short["converged"] & (short["failure"] == "") & (long["failure"] == "")
+    gap = long["log_likelihood"][both] - short["log_likelihood"][both]
+    # 10 to 42 of each table were, while a fit ended with the first small gain
+    assert (gap > 0.5).sum() <= 12
+    assert both.sum() >= 114
 
 
 def test_the_table_has_a_row_for_each_mixture():
@@ -245,6 +274,13 @@ def test_clone_pickle_and_the_methods_of_the_best():
 def test_impossible_grids_are_refused(given, words):
     with pytest.raises(ValueError, match=words):
         MixtureSearch(**given).fit(mclust.rows("iris"))
+
+
+def test_a_best_mixture_that_has_not_converged_is_reported():
+    with pytest.warns(ConvergenceWarning, match="best mixture did not converge in max_iter=2") as w:
+        search = MixtureSearch([3], structures=["EEE"], max_iter=2).fit(mclust.rows("iris"))
+    assert w[0].filename == __file__
+    assert not search.best_estimator_.converged_
 
 
 def test_verbose_tells_of_each_mixture(capsys):

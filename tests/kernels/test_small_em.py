@@ -23,6 +23,7 @@ def fits(X, partitions, candidates, *, weights=None, tol=0.0, max_iter=4):
         X=X,
         weights=np.ones(n_samples) if weights is None else weights,
         labels=labels,
+        given=np.zeros(n_fits, dtype=bool),
         n_components=np.array([n_components for _, n_components in candidates]),
         letters=np.array([[LETTERS[each] for each in letters] for letters, _ in candidates]),
         tol=tol,
