@@ -236,8 +236,10 @@ class _Descent:
         newton = np.linalg.solve(curvature, -gradient / scales) / scales
         gain = -float(gradient @ newton)
         longest = np.abs(newton).max()
-        if longest <= _LAST_STEP or gain <= _NO_GAIN:
+        if longest <= _LAST_STEP:
             self.exponents = self.exponents + newton
+            return False
+        if gain <= _NO_GAIN:
             return False
         length = min(1.0, _LONGEST_STEP / longest)
         for _ in range(_MOST_HALVINGS):
