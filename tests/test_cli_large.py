@@ -112,7 +112,9 @@ def test_rows_with_missing_values_may_be_left_out(tmp_path):
     holes = X.copy()
     holes[7, 1] = np.nan
     write_parquet(tmp_path / "holes.parquet", holes)
-    assert "column 'b' in row 7, counted from 0" in refuse("fit", "holes.parquet", "-k", 2, cwd=tmp_path)
+    assert "column 'b' in row 7, counted from 0" in refuse(
+        "fit", "holes.parquet", "-k", 2, cwd=tmp_path
+    )
     text = fit(tmp_path, "holes.parquet", "--missing", "drop")
     assert "499 rows" in text
 
