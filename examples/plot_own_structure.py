@@ -23,12 +23,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from fastgmm.data.array import ArraySource
-from fastgmm.inference import passes
-from fastgmm.inference.degeneracy import regularisation_for
-from fastgmm.inference.em import fit_em
-from fastgmm.inference.initialisation import initialise
-from fastgmm.model.structures import CovarianceStructure, structure
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.em.e_step import passes
+from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.loop import fit_em
+from fastgmm.mixture.structures import CovarianceStructure, structure
 
 # %%
 # The structure. With :math:`S = L L^\top`, the matrix :math:`L^{-1}` turns points into ones with
@@ -114,6 +114,6 @@ ax.set_aspect("equal")
 
 # %%
 # In the package itself, ``GaussianMixture(covariance_type="scaled_shape")`` would take one more
-# line: an instance in the table in ``fastgmm/model/structures/registry.py``.
+# line: an instance in the table in ``fastgmm/mixture/structures/registry.py``.
 
 plt.show()

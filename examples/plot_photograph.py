@@ -20,7 +20,7 @@ import sklearn.mixture
 from sklearn.datasets import load_sample_image
 
 import fastgmm
-from fastgmm.data.images import write_image
+from fastgmm.data.formats.images import write_image
 from fastgmm.plotting import ConvergenceDisplay
 
 parser = argparse.ArgumentParser(description="Segment a photograph with a Gaussian mixture.")

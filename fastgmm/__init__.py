@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         SkippedDataWarning,
     )
     from fastgmm.data.opening import open_data
+    from fastgmm.em.degeneracy import DegenerateComponentWarning
     from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
     from fastgmm.estimators.bootstrap import bootstrap_parameters
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
@@ -31,11 +32,10 @@ if TYPE_CHECKING:
     from fastgmm.estimators.mixture_search import MixtureSearch
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
     from fastgmm.estimators.regressor import GaussianMixtureRegressor
-    from fastgmm.estimators.storage import load
+    from fastgmm.estimators.saving.mixtures import load
     from fastgmm.estimators.transformer import GaussianMixtureTransformer
-    from fastgmm.inference.degeneracy import DegenerateComponentWarning
-    from fastgmm.model.persistence import ModelFileError
-    from fastgmm.model.priors import ConjugatePriors
+    from fastgmm.io.model_file import ModelFileError
+    from fastgmm.mixture.priors.conjugate import ConjugatePriors
     from fastgmm.segmentation import segment_image
     from fastgmm.versions import show_versions
 
@@ -74,10 +74,10 @@ __all__ = [
 
 _HOMES = {
     "BayesianGaussianMixture": "fastgmm.estimators.bayesian_mixture",
-    "ConjugatePriors": "fastgmm.model.priors",
+    "ConjugatePriors": "fastgmm.mixture.priors.conjugate",
     "DataError": "fastgmm.data.errors",
     "DataWarning": "fastgmm.data.errors",
-    "DegenerateComponentWarning": "fastgmm.inference.degeneracy",
+    "DegenerateComponentWarning": "fastgmm.em.degeneracy",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
     "GaussianMixtureClassifier": "fastgmm.estimators.classifier",
     "GaussianMixtureOutlierDetector": "fastgmm.estimators.outlier_detector",
@@ -87,13 +87,13 @@ _HOMES = {
     "MessageLengthGaussianMixture": "fastgmm.estimators.message_length",
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
     "MixtureSearch": "fastgmm.estimators.mixture_search",
-    "ModelFileError": "fastgmm.model.persistence",
+    "ModelFileError": "fastgmm.io.model_file",
     "RoundedDataWarning": "fastgmm.data.errors",
     "SkippedDataWarning": "fastgmm.data.errors",
     "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",
     "fisher_vectors": "fastgmm.estimators.fisher_vectors",
-    "load": "fastgmm.estimators.storage",
+    "load": "fastgmm.estimators.saving.mixtures",
     "match_components": "fastgmm.estimators.component_matching",
     "merge_components": "fastgmm.estimators.merging",
     "open_data": "fastgmm.data.opening",

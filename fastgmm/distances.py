@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from fastgmm.estimators.attributes import gaussians_from_attributes
-from fastgmm.estimators.evaluation import MixtureEvaluation
-from fastgmm.inference.divergences import (
+from fastgmm.analysis.divergences import (
     DivergenceApproximations,
     MonteCarloEstimate,
     approximated_divergence,
     estimated_divergence,
     gaussian_divergences,
 )
-from fastgmm.inference.transport import MixtureTransport, squared_distances, transport
-from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.statistics import FloatArray
+from fastgmm.analysis.transport import MixtureTransport, squared_distances, transport
+from fastgmm.estimators.shared.attributes import gaussians_from_attributes
+from fastgmm.estimators.shared.evaluation import MixtureEvaluation
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.statistics import FloatArray
 
 __all__ = [
     "DivergenceApproximations",

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from fastgmm.model import persistence
+from fastgmm.io import model_file as persistence
 
 _JUNK = (None, "x", "", True, -1, 0, 7, 10**9, 10**400, 0.5, -0.5, 1e300, [], [1.0], {}, {"a": 1})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.mixture.parameters import MixtureParameters
 
 
 def mixture(D, K, *, diagonal=False, separation=2.0, seed=0):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastgmm.model.structures import STRUCTURE_NAMES, structure
+from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 
 ANY_FEATURES = [name for name in STRUCTURE_NAMES if not structure(name).needs_single_feature]
 """All names but those for a single feature."""

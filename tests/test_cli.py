@@ -10,7 +10,7 @@ from pyarrow import csv, parquet
 from sklearn.datasets import load_iris
 
 import fastgmm
-from fastgmm.data.images import read_image, write_image
+from fastgmm.data.formats.images import read_image, write_image
 from tests.cli_process import in_here, in_process, succeed
 
 COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]

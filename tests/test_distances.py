@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 from fastgmm import BayesianGaussianMixture, GaussianMixture
+from fastgmm.analysis.divergences import gaussian_divergences
 from fastgmm.distances import (
     component_divergences,
     component_wasserstein,
@@ -13,7 +14,6 @@ from fastgmm.distances import (
     kl_divergence,
     mixture_wasserstein,
 )
-from fastgmm.inference.divergences import gaussian_divergences
 from tests.structures import every_structure
 
 EVERY = [

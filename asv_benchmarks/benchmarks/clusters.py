@@ -5,8 +5,8 @@ import numpy as np
 from fastgmm import KMeans
 from fastgmm.bench.grid import Case
 from fastgmm.bench.mixture_problem import make_problem
-from fastgmm.data.array import ArraySource
-from fastgmm.inference.kmeans_passes import kmeans_plus_plus, lloyd_statistics
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.initialization.kmeans_passes import kmeans_plus_plus, lloyd_statistics
 
 from .sizes import SLOW, THREADS, rows
 

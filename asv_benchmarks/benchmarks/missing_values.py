@@ -6,10 +6,10 @@ from comparisons.missing_values import few_patterns, scattered
 from fastgmm.bench.grid import Case
 from fastgmm.bench.memory import peak_memory
 from fastgmm.bench.mixture_problem import make_problem
-from fastgmm.data.array import ArraySource
-from fastgmm.inference.imputation import impute_blocks
-from fastgmm.inference.passes import mixture_statistics
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.em.missing.imputation import impute_blocks
+from fastgmm.mixture.parameters import MixtureParameters
 
 from .sizes import rows
 

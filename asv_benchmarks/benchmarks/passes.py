@@ -2,11 +2,11 @@
 
 from fastgmm.bench.memory import peak_memory
 from fastgmm.bench.mixture_problem import make_problem
-from fastgmm.data.array import ArraySource
-from fastgmm.inference.passes import mixture_statistics
-from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.regularisation import Regularisation
-from fastgmm.model.structures import structure
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.structures import structure
 
 from .sizes import N_THREADS, PASSES, THREADS
 

@@ -9,10 +9,10 @@ import numpy as np
 from fastgmm import GaussianMixture, MiniBatchGaussianMixture, open_data
 from fastgmm.bench.grid import Case
 from fastgmm.bench.mixture_problem import make_problem
-from fastgmm.data.array import ArraySource
+from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.table_output import write_table
-from fastgmm.inference.passes import mixture_statistics
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.mixture.parameters import MixtureParameters
 
 from .sizes import SLOW, rows
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from fastgmm import GaussianMixture, MiniBatchGaussianMixture
 from fastgmm.data.table_output import write_table
-from fastgmm.model import persistence
+from fastgmm.io import model_file as persistence
 
 _N_FILES = 5
 _ROWS_OF_FILE = 30_011

@@ -22,15 +22,15 @@ from fastgmm.bench.grid import Case
 from fastgmm.bench.mixture_problem import MixtureProblem, make_problem
 from fastgmm.bench.report import make_console, targets_table
 from fastgmm.bench.targets import Target
-from fastgmm.data.array import ArraySource
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
+from fastgmm.em.loop import fit_em
+from fastgmm.em.online.minibatch import MinibatchPlan, batch_rows, fit_minibatch
+from fastgmm.em.online.start import begin_online, rows_of_start
+from fastgmm.em.online.steps import OnlineState, StepSchedule
 from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
-from fastgmm.inference.em import fit_em
-from fastgmm.inference.minibatch import MinibatchPlan, batch_rows, fit_minibatch
-from fastgmm.inference.online import OnlineState, StepSchedule
-from fastgmm.inference.online_start import begin_online, rows_of_start
-from fastgmm.inference.passes import log_likelihood, mixture_statistics
-from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.structures import structure
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.structures import structure
 
 PROBLEMS = (
     Case("fit", "full", 10_000_000, 2, 8),

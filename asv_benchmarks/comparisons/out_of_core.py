@@ -22,9 +22,9 @@ import fastgmm
 from fastgmm.bench.memory import process_peak_memory
 from fastgmm.bench.report import make_console, targets_table
 from fastgmm.bench.targets import Target
-from fastgmm.data.array import ArraySource
-from fastgmm.inference.passes import mixture_statistics
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.mixture.parameters import MixtureParameters
 
 _ROWS_AT_ONCE = 1_000_000
 _ROUNDS = 5

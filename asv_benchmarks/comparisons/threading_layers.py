@@ -28,9 +28,9 @@ if layer == "tbb":
     ctypes.CDLL(library)  # pip puts it where the loader does not look
 import numba, numpy as np
 numba.config.THREADING_LAYER = layer
-from fastgmm.data.array import ArraySource
-from fastgmm.inference.passes import mixture_statistics
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.mixture.parameters import MixtureParameters
 random = np.random.default_rng(0)
 for line in sys.stdin:
     N, D, K = json.loads(line)

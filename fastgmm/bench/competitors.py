@@ -129,10 +129,10 @@ class FastGMM(Competitor):
 
     def __init__(self, case: Case, problem: MixtureProblem) -> None:
         super().__init__(case, problem)
-        from fastgmm.data.array import ArraySource
-        from fastgmm.model.parameters import MixtureParameters
-        from fastgmm.model.regularisation import Regularisation
-        from fastgmm.model.structures import structure
+        from fastgmm.data.sources.array import ArraySource
+        from fastgmm.mixture.parameters import MixtureParameters
+        from fastgmm.mixture.regularization import Regularisation
+        from fastgmm.mixture.structures import structure
 
         self._source = ArraySource(problem.X)
         self._structure = structure(case.structure)
@@ -161,8 +161,8 @@ class FastGMM(Competitor):
             self._run_fit(n_passes)
 
     def _run_em(self, n_passes: int) -> None:
-        from fastgmm.inference.ascent import em_step
-        from fastgmm.inference.blas_threads import one_blas_thread
+        from fastgmm.em.blas_threads import one_blas_thread
+        from fastgmm.em.models.mixture import em_step
 
         parameters = self._start
         with one_blas_thread():
@@ -173,7 +173,7 @@ class FastGMM(Competitor):
         self._parameters = parameters
 
     def _run_kmeans(self, n_passes: int) -> None:
-        from fastgmm.inference.kmeans_passes import lloyd_statistics
+        from fastgmm.em.initialization.kmeans_passes import lloyd_statistics
 
         centres = self.problem.means
         for _ in range(n_passes):

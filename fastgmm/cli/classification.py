@@ -34,8 +34,8 @@ from fastgmm.cli.output import (
 from fastgmm.data.column_names import name_list
 
 if TYPE_CHECKING:
-    from fastgmm.data.batch import MissingPolicy
     from fastgmm.data.source import Source
+    from fastgmm.data.sources.batch import MissingPolicy
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
 
 _FOR_A_FIT = (
@@ -164,7 +164,7 @@ def classify(
             raise ValueError("a fit needs the classes of rows: name their column, --label-column")
         numbers, kinds = numbers_of(n_components), structures_of(structures)
         check_model_path(model)
-        from fastgmm.data.csv_options import csv_options
+        from fastgmm.data.formats.csv_options import csv_options
         from fastgmm.data.label_columns import columns_without
         from fastgmm.data.opening import open_data
 
@@ -248,8 +248,8 @@ def _of_labels(missing: Literal["error", "drop"]) -> MissingPolicy:
 
 
 def _labels(rows: Source, name: str) -> npt.NDArray[Any]:
-    from fastgmm.data.file_source import FileSource
     from fastgmm.data.label_columns import class_labels
+    from fastgmm.data.sources.file_source import FileSource
 
     check_labels_can_be_read(rows)
     assert isinstance(rows, FileSource)  # as paths are opened

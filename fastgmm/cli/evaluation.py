@@ -28,10 +28,10 @@ from fastgmm.cli.output import (
 )
 from fastgmm.data.column_names import default_names
 from fastgmm.data.errors import DataError
-from fastgmm.data.exactness import is_long_integer, reaches_rounding
+from fastgmm.data.sources.exactness import is_long_integer, reaches_rounding
 
 if TYPE_CHECKING:
-    from fastgmm.data.carried_columns import CarriedColumns
+    from fastgmm.data.passthrough_columns import CarriedColumns
     from fastgmm.data.source import Source
 
 TableOutput = Annotated[
@@ -176,7 +176,7 @@ class _Integers:
     """
 
     def __init__(self, rows: Source, suffix: str) -> None:
-        from fastgmm.data.file_source import FileSource
+        from fastgmm.data.sources.file_source import FileSource
 
         self._types = rows.integer_types() if isinstance(rows, FileSource) else {}
         self._whole: set[int] = set()
@@ -204,8 +204,8 @@ class _Integers:
 
 def _carried(rows: Source, suffix: str) -> CarriedColumns:
     """Return the columns of files that are no features of the model."""
-    from fastgmm.data.carried_columns import CarriedColumns
-    from fastgmm.data.file_source import FileSource
+    from fastgmm.data.passthrough_columns import CarriedColumns
+    from fastgmm.data.sources.file_source import FileSource
 
     if not isinstance(rows, FileSource):
         return CarriedColumns((), ())

@@ -15,7 +15,7 @@ from fastgmm.cli.output import print_json, print_pairs
 def warmup(as_json: options.Json = False) -> None:
     """Compile everything now, so that no later run has to."""
     began = time.perf_counter()
-    from fastgmm.inference.warmup import compile_kernels
+    from fastgmm.em.warmup import compile_kernels
 
     n_passes = compile_kernels()
     seconds = time.perf_counter() - began

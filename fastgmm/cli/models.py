@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgmm.atomic_file import check_destination
 from fastgmm.data.column_names import default_names, name_list
+from fastgmm.io.atomic_file import check_destination
 
 if TYPE_CHECKING:
     import typer
 
     from fastgmm.cli.options import CsvReading
-    from fastgmm.data.batch import MissingPolicy
     from fastgmm.data.source import Source
+    from fastgmm.data.sources.batch import MissingPolicy
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
@@ -346,8 +346,8 @@ def replayable(source: Source, memory: str) -> Source:
     if source.replayable:
         return source
     from fastgmm.data.memory_budget import bytes_of_memory
-    from fastgmm.data.spool import SpooledSource
-    from fastgmm.data.stream import ReadingOptions
+    from fastgmm.data.sources.spool import SpooledSource
+    from fastgmm.data.sources.stream import ReadingOptions
 
     return SpooledSource(
         source,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fastgmm.atomic_file import atomic_file, check_destination
 from fastgmm.cli import options
 from fastgmm.cli.output import check_not_read, print_json, print_pairs
 from fastgmm.extras import import_from_extra
+from fastgmm.io.atomic_file import atomic_file, check_destination
 
 if TYPE_CHECKING:
     from fastgmm.data.source import Source

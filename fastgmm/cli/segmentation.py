@@ -86,7 +86,7 @@ def segment(
     quiet: options.Quiet = False,
 ) -> int:
     """Paint each pixel of a picture in the mean colour of its component."""
-    from fastgmm.data.images import (
+    from fastgmm.data.formats.images import (
         check_indexed_image,
         holds_levels,
         image_format,

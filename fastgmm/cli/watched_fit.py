@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastgmm.cli.interruption import Interruption
 from fastgmm.cli.progress import FitProgress
 from fastgmm.data.source import Source
-from fastgmm.data.stream import StreamSource
+from fastgmm.data.sources.stream import StreamSource
 
 if TYPE_CHECKING:
     from sklearn.callback import CallbackContext

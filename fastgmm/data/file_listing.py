@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from fastgmm.data.arrow_columns import import_pyarrow
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_kinds import file_kind, kind_of_named
+from fastgmm.data.formats.arrow_columns import import_pyarrow
+from fastgmm.data.formats.recognition import file_kind, kind_of_named
 
 PART = "::"
 """What parts a file's path from that of an array inside it."""

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.array_like import unmasked
 from fastgmm.data.column_names import choose_columns
-from fastgmm.data.csv_options import CsvOptions
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_source import FileSource, warn_of_doubts
-from fastgmm.data.stream import ReadingOptions
-from fastgmm.data.table_opening import open_tables
+from fastgmm.data.formats.csv_options import CsvOptions
+from fastgmm.data.formats.registry import open_tables
+from fastgmm.data.sources.array_like import unmasked
+from fastgmm.data.sources.file_source import FileSource, warn_of_doubts
+from fastgmm.data.sources.stream import ReadingOptions
 
 
 def columns_without(

@@ -7,18 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastgmm.data.array_like import as_matrix
-from fastgmm.data.arrow_filters import as_expression
-from fastgmm.data.batch import MissingPolicy
-from fastgmm.data.batch_iterators import BatchSource
-from fastgmm.data.csv_options import CsvOptions, Header, csv_options
-from fastgmm.data.file_source import FileSource
-from fastgmm.data.frames import checked_array, is_frame, open_frame
-from fastgmm.data.memory_budget import DEFAULT_BUDGET, bytes_of_memory
-from fastgmm.data.selection import Selection
-from fastgmm.data.source import Source
-from fastgmm.data.stream import ErrorPolicy, ReadingOptions
-from fastgmm.data.table_opening import (
+from fastgmm.data.formats.arrow_filters import as_expression
+from fastgmm.data.formats.csv_options import CsvOptions, Header, csv_options
+from fastgmm.data.formats.registry import (
     is_arrow_stream,
     is_list_of_paths,
     is_path,
@@ -26,6 +17,15 @@ from fastgmm.data.table_opening import (
     open_tables,
     refuse_csv_options,
 )
+from fastgmm.data.memory_budget import DEFAULT_BUDGET, bytes_of_memory
+from fastgmm.data.selection import Selection
+from fastgmm.data.source import Source
+from fastgmm.data.sources.array_like import as_matrix
+from fastgmm.data.sources.batch import MissingPolicy
+from fastgmm.data.sources.batch_iterators import BatchSource
+from fastgmm.data.sources.file_source import FileSource
+from fastgmm.data.sources.frames import checked_array, is_frame, open_frame
+from fastgmm.data.sources.stream import ErrorPolicy, ReadingOptions
 
 
 def open_data(

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from fastgmm.data.column_names import choose_columns
 from fastgmm.data.errors import DataError
-from fastgmm.data.exactness import is_long_integer
-from fastgmm.data.table_file import (
+from fastgmm.data.formats.table_file import (
     Column,
     check_matrix,
     chosen_columns,
@@ -21,7 +20,8 @@ from fastgmm.data.table_file import (
     common_dtype,
     unnamed_columns,
 )
-from fastgmm.data.vector_columns import with_parts
+from fastgmm.data.sources.exactness import is_long_integer
+from fastgmm.data.sources.vector_columns import with_parts
 
 
 class SelectedColumns(NamedTuple):

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.csv_options import CsvOptions
-from fastgmm.data.file_source import check_columns, common_columns
+from fastgmm.data.formats.csv_options import CsvOptions
+from fastgmm.data.formats.registry import OpenedTables, open_tables
+from fastgmm.data.formats.sliced_arrays import SlicedArray
+from fastgmm.data.formats.table_file import Column, Damage
 from fastgmm.data.memory_budget import DEFAULT_BUDGET, rows_of_block
-from fastgmm.data.sliced_arrays import SlicedArray
-from fastgmm.data.stream import ReadingOptions
-from fastgmm.data.table_file import Column, Damage
-from fastgmm.data.table_opening import OpenedTables, open_tables
+from fastgmm.data.sources.file_source import check_columns, common_columns
+from fastgmm.data.sources.stream import ReadingOptions
 
 
 @dataclass(frozen=True, slots=True)

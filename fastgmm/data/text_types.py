@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastgmm.data.arrow_columns import import_pyarrow
 from fastgmm.data.errors import DataError
-from fastgmm.data.table_file import TableFile
+from fastgmm.data.formats.arrow_columns import import_pyarrow
+from fastgmm.data.formats.table_file import TableFile
 
 
 def first_type(name: str, *, guessed: bool) -> Any:

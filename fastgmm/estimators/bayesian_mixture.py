@@ -16,31 +16,31 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
-from fastgmm.estimators.attributes import attributes_from_info
-from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
-from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
-from fastgmm.estimators.fit_checkpoints import VariationalCheckpoint
-from fastgmm.estimators.fit_warnings import warn_of_fit
-from fastgmm.estimators.online import STEP_CONSTRAINTS
-from fastgmm.estimators.progress import FitProgress
-from fastgmm.estimators.starts import check_enough_rows
-from fastgmm.estimators.validation import (
+from fastgmm.em.e_step import passes
+from fastgmm.em.initialization.methods import INIT_METHODS, InitMethod
+from fastgmm.em.loop import FitInfo
+from fastgmm.em.models.variational import fit_best_variational
+from fastgmm.estimators.bayesian.attributes import attributes_from_posterior
+from fastgmm.estimators.bayesian.learning import VariationalLearning
+from fastgmm.estimators.bayesian.starts import drawn_posteriors, posterior_before
+from fastgmm.estimators.saving.fit_checkpoints import VariationalCheckpoint
+from fastgmm.estimators.shared.attributes import attributes_from_info
+from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
+from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.fit_warnings import warn_of_fit
+from fastgmm.estimators.shared.online import STEP_CONSTRAINTS
+from fastgmm.estimators.shared.progress import FitProgress
+from fastgmm.estimators.shared.starts import check_enough_rows
+from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
     check_replayable,
     check_source,
     validated_fit,
 )
-from fastgmm.estimators.variational_attributes import attributes_from_posterior
-from fastgmm.estimators.variational_learning import VariationalLearning
-from fastgmm.estimators.variational_starts import drawn_posteriors, posterior_before
-from fastgmm.inference import passes
-from fastgmm.inference.em import FitInfo
-from fastgmm.inference.initialisation import INIT_METHODS, InitMethod
-from fastgmm.inference.variational import fit_best_variational
-from fastgmm.model.regularisation import REGULARISATION_SCALES
-from fastgmm.model.statistics import FloatArray
-from fastgmm.model.structures import STRUCTURE_NAMES
-from fastgmm.model.weight_priors import WEIGHT_PRIOR_NAMES
+from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES
+from fastgmm.mixture.regularization import REGULARISATION_SCALES
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import STRUCTURE_NAMES
 
 
 class BayesianGaussianMixture(
@@ -427,7 +427,7 @@ class BayesianGaussianMixture(
         OSError
             If the file cannot be written.
         """
-        from fastgmm.estimators.storage import save_mixture  # which imports this module
+        from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
 
         save_mixture(self, path)
 

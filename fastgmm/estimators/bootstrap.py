@@ -13,15 +13,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastgmm.estimators.evaluation import Rows, Weights
+from fastgmm.analysis.batched_fits import EMSettings
+from fastgmm.analysis.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, Replicates, bootstrap
+from fastgmm.em.degeneracy import DegenerateComponentWarning, regularisation_for
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.terms import check_plain
-from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, validated_arguments
-from fastgmm.inference.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, Replicates, bootstrap
-from fastgmm.inference.degeneracy import DegenerateComponentWarning, regularisation_for
-from fastgmm.inference.many_fits import EMSettings
-from fastgmm.model.statistics import FloatArray
-from fastgmm.model.structures import CovarianceStructure
+from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.terms import check_plain
+from fastgmm.estimators.shared.validation import N_JOBS_CONSTRAINTS, validated_arguments
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure
 
 #: What the functions that resample allow, in the form scikit-learn's parameter validation takes.
 RESAMPLING_CONSTRAINTS: dict[str, list[Any]] = {

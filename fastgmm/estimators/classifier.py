@@ -19,32 +19,32 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
-from fastgmm.data.chosen_rows import choose_rows
-from fastgmm.estimators.class_fits import FittedClasses, fit_classes, solved_classes
-from fastgmm.estimators.class_labels import (
+from fastgmm.analysis.density_levels import density_level
+from fastgmm.analysis.quantiles import quantile_cut
+from fastgmm.data.sources.chosen_rows import choose_rows
+from fastgmm.em.models.class_mixtures import class_statistics
+from fastgmm.estimators.classification.class_fits import FittedClasses, fit_classes, solved_classes
+from fastgmm.estimators.classification.class_labels import (
     ClassLabels,
     LabelledRows,
     check_labelled,
     class_factors,
     class_totals,
 )
-from fastgmm.estimators.class_models import ClassModel, class_model
-from fastgmm.estimators.class_prediction import ClassPrediction
-from fastgmm.estimators.evaluation import Rows, Weights
+from fastgmm.estimators.classification.class_models import ClassModel, class_model
+from fastgmm.estimators.classification.class_prediction import ClassPrediction
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.score_thresholds import scored
-from fastgmm.estimators.validation import (
+from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.score_thresholds import scored
+from fastgmm.estimators.shared.validation import (
     UnchangedOnFailure,
     available_where,
     check_replayable,
     check_values,
     validated_fit,
 )
-from fastgmm.inference.class_mixtures import class_statistics
-from fastgmm.inference.density_levels import density_level
-from fastgmm.inference.quantiles import quantile_cut
-from fastgmm.model.covariance_types import CovarianceType
-from fastgmm.model.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 _OTHER_MODEL = (
     "partial_fit cannot go on from classes of another kind than n_components, covariance_type and "
@@ -372,7 +372,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         OSError
             If the file cannot be written.
         """
-        from fastgmm.estimators.classifier_storage import save_classifier  # imports this module
+        from fastgmm.estimators.saving.classifier import save_classifier  # imports this module
 
         save_classifier(self, path)
 

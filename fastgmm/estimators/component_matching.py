@@ -10,15 +10,18 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils.validation import check_is_fitted
 
-from fastgmm.estimators.attributes import components_from_attributes, parameters_from_attributes
-from fastgmm.estimators.evaluation import MixtureEvaluation
+from fastgmm.analysis.divergences import gaussian_divergences
+from fastgmm.analysis.transport import squared_distances
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.marginals import mixture_like
-from fastgmm.inference.divergences import gaussian_divergences
-from fastgmm.inference.transport import squared_distances
-from fastgmm.model.noise import UniformNoise
-from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.statistics import FloatArray
+from fastgmm.estimators.shared.attributes import (
+    components_from_attributes,
+    parameters_from_attributes,
+)
+from fastgmm.estimators.shared.evaluation import MixtureEvaluation
+from fastgmm.estimators.shared.marginals import mixture_like
+from fastgmm.mixture.noise import UniformNoise
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.statistics import FloatArray
 
 Cost = Literal["wasserstein", "kl", "means"]
 """What matched components are to be near in."""

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.array_like import unmasked
-from fastgmm.data.batch import all_finite
-from fastgmm.estimators.attributes import gaussians_from_attributes
-from fastgmm.estimators.evaluation import MixtureEvaluation
-from fastgmm.inference.fisher import FisherEncoder
-from fastgmm.inference.fisher import improved as improve
-from fastgmm.model.statistics import FloatArray
+from fastgmm.analysis.fisher import FisherEncoder
+from fastgmm.analysis.fisher import improved as improve
+from fastgmm.data.sources.array_like import unmasked
+from fastgmm.data.sources.batch import all_finite
+from fastgmm.estimators.shared.attributes import gaussians_from_attributes
+from fastgmm.estimators.shared.evaluation import MixtureEvaluation
+from fastgmm.mixture.statistics import FloatArray
 
 
 def fisher_vectors(

@@ -16,26 +16,28 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastgmm.data.observed_rows import observed_rows
-from fastgmm.data.scaled_weights import scaled_weights
 from fastgmm.data.source import Source
-from fastgmm.estimators.attributes import (
+from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.data.sources.scaled_weights import scaled_weights
+from fastgmm.em.initialization.methods import INIT_METHODS, InitMethod
+from fastgmm.em.loop import FitInfo, fit_best
+from fastgmm.estimators.saving.fit_checkpoints import EMCheckpoint
+from fastgmm.estimators.shared.attributes import (
     NOISE_ATTRIBUTES,
     attributes_from_info,
     attributes_from_parameters,
 )
-from fastgmm.estimators.conversion import from_scikit_learn, to_scikit_learn
-from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
-from fastgmm.estimators.fit_checkpoints import EMCheckpoint
-from fastgmm.estimators.fit_warnings import warn_of_fit
-from fastgmm.estimators.imputation import Imputation
-from fastgmm.estimators.information_criteria import InformationCriteria
-from fastgmm.estimators.labels import Labels, known_components, label_column
-from fastgmm.estimators.online import STEP_CONSTRAINTS, OnlineLearning
-from fastgmm.estimators.progress import FitProgress
-from fastgmm.estimators.starts import check_enough_rows, drawn_starts, result_before
-from fastgmm.estimators.terms import check_complete, model_terms
-from fastgmm.estimators.validation import (
+from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
+from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.fit_warnings import warn_of_fit
+from fastgmm.estimators.shared.imputation import Imputation
+from fastgmm.estimators.shared.information_criteria import InformationCriteria
+from fastgmm.estimators.shared.labels import Labels, known_components, label_column
+from fastgmm.estimators.shared.online import STEP_CONSTRAINTS, OnlineLearning
+from fastgmm.estimators.shared.progress import FitProgress
+from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, result_before
+from fastgmm.estimators.shared.terms import check_complete, model_terms
+from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
     Missing,
     check_replayable,
@@ -44,13 +46,11 @@ from fastgmm.estimators.validation import (
     check_weight_scale,
     validated_fit,
 )
-from fastgmm.inference.em import FitInfo, fit_best
-from fastgmm.inference.initialisation import INIT_METHODS, InitMethod
-from fastgmm.model.covariance_types import CovarianceType
-from fastgmm.model.priors import PRIORS_NAMES, ConjugatePriors
-from fastgmm.model.regularisation import REGULARISATION_SCALES
-from fastgmm.model.statistics import FloatArray
-from fastgmm.model.structures import STRUCTURE_NAMES
+from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
+from fastgmm.mixture.regularization import REGULARISATION_SCALES
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import STRUCTURE_NAMES
+from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 
 class GaussianMixture(
@@ -440,7 +440,7 @@ class GaussianMixture(
         OSError
             If the file cannot be written.
         """
-        from fastgmm.estimators.storage import save_mixture  # which imports this module
+        from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
 
         save_mixture(self, path)
 

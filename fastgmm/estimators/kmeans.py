@@ -22,13 +22,17 @@ from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastgmm.data.array import ArraySource
-from fastgmm.data.array_like import not_numbers, unmasked
-from fastgmm.estimators.evaluation import FloatingArray
-from fastgmm.estimators.validation import N_JOBS_CONSTRAINTS, check_array_source, validated_fit
-from fastgmm.inference.kmeans import KMeansStart, fit_kmeans, weighted_sum
-from fastgmm.inference.kmeans_passes import nearest_centres
-from fastgmm.model.statistics import FloatArray
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.array_like import not_numbers, unmasked
+from fastgmm.em.initialization.kmeans import KMeansStart, fit_kmeans, weighted_sum
+from fastgmm.em.initialization.kmeans_passes import nearest_centres
+from fastgmm.estimators.shared.evaluation import FloatingArray
+from fastgmm.estimators.shared.validation import (
+    N_JOBS_CONSTRAINTS,
+    check_array_source,
+    validated_fit,
+)
+from fastgmm.mixture.statistics import FloatArray
 
 _AUTOMATIC_RUNS = 10
 """Number of runs for ``n_init="auto"`` where a start says little about where it leads."""

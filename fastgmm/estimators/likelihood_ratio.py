@@ -13,21 +13,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from fastgmm.estimators.bootstrap import RESAMPLING_CONSTRAINTS
-from fastgmm.estimators.evaluation import Rows, Weights
-from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.terms import check_plain
-from fastgmm.estimators.validation import check_source, validated_arguments
-from fastgmm.inference.degeneracy import regularisation_for
-from fastgmm.inference.likelihood_ratio import (
+from fastgmm.analysis.batched_fits import EMSettings
+from fastgmm.analysis.likelihood_ratio import (
     StartSettings,
     best_fit,
     best_larger_fits,
     log_likelihood_ratios,
     ratio_distribution,
 )
-from fastgmm.inference.many_fits import EMSettings
-from fastgmm.model.statistics import FloatArray
+from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.estimators.bootstrap import RESAMPLING_CONSTRAINTS
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.terms import check_plain
+from fastgmm.estimators.shared.validation import check_source, validated_arguments
+from fastgmm.mixture.statistics import FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

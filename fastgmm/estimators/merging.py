@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.estimators.evaluation import MixtureEvaluation, Rows, Weights
-from fastgmm.inference.merging import change_point, merge_by_entropy, merged_responsibilities
-from fastgmm.model.statistics import FloatArray
+from fastgmm.analysis.merging import change_point, merge_by_entropy, merged_responsibilities
+from fastgmm.estimators.shared.evaluation import MixtureEvaluation, Rows, Weights
+from fastgmm.mixture.statistics import FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,30 +16,30 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
-from fastgmm.estimators.attributes import attributes_from_parameters
-from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.em.degeneracy import find_degeneracies, warn_of_degeneracies
+from fastgmm.em.e_step import passes
+from fastgmm.em.initialization.data_scan import survey
+from fastgmm.em.models.message_length import (
+    MessageLengthFit,
+    fit_message_length,
+    wide_start,
+)
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.information_criteria import InformationCriteria
-from fastgmm.estimators.starts import check_enough_rows
-from fastgmm.estimators.validation import (
+from fastgmm.estimators.shared.attributes import attributes_from_parameters
+from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.information_criteria import InformationCriteria
+from fastgmm.estimators.shared.starts import check_enough_rows
+from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
     check_replayable,
     check_source,
     check_weight_scale,
     validated_fit,
 )
-from fastgmm.inference import passes
-from fastgmm.inference.degeneracy import find_degeneracies, warn_of_degeneracies
-from fastgmm.inference.message_length import (
-    MessageLengthFit,
-    fit_message_length,
-    wide_start,
-)
-from fastgmm.inference.survey import survey
-from fastgmm.model.covariance_types import CovarianceType
-from fastgmm.model.regularisation import REGULARISATION_SCALES
-from fastgmm.model.statistics import FloatArray
-from fastgmm.model.structures import STRUCTURE_NAMES
+from fastgmm.mixture.regularization import REGULARISATION_SCALES
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import STRUCTURE_NAMES
+from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 _OF_THE_MIXTURE = (
     "weights_",
@@ -289,7 +289,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         OSError
             If the file cannot be written.
         """
-        from fastgmm.estimators.storage import save_mixture  # which imports this module
+        from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
 
         save_mixture(self, path)
 

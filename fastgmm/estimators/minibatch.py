@@ -18,33 +18,33 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastgmm.data.array import ArraySource
-from fastgmm.data.observed_rows import observed_rows
-from fastgmm.data.scaled_weights import scaled_weights
 from fastgmm.data.source import Source
-from fastgmm.estimators.attributes import attributes_from_info, attributes_from_parameters
-from fastgmm.estimators.checkpoints import Arrays, Checkpoint, State
-from fastgmm.estimators.evaluation import Rows, Weights
-from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.progress import FitProgress
-from fastgmm.estimators.starts import check_enough_rows
-from fastgmm.estimators.validation import Missing, check_source
-from fastgmm.inference.degeneracy import find_degeneracies, warn_of_degeneracies
-from fastgmm.inference.em import FitInfo, Progress
-from fastgmm.inference.initialisation import InitMethod
-from fastgmm.inference.minibatch import (
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.data.sources.scaled_weights import scaled_weights
+from fastgmm.em.degeneracy import find_degeneracies, warn_of_degeneracies
+from fastgmm.em.initialization.methods import InitMethod
+from fastgmm.em.loop import FitInfo, Progress
+from fastgmm.em.online.minibatch import (
     MinibatchPlan,
     MinibatchState,
     batch_rows,
     fit_minibatch,
 )
-from fastgmm.inference.online import OnlineState
-from fastgmm.inference.online_start import rows_of_start
+from fastgmm.em.online.start import rows_of_start
+from fastgmm.em.online.steps import OnlineState
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.saving.checkpoints import Arrays, Checkpoint, State
+from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
+from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.progress import FitProgress
+from fastgmm.estimators.shared.starts import check_enough_rows
+from fastgmm.estimators.shared.validation import Missing, check_source
+from fastgmm.io.arrays import Size
+from fastgmm.io.values import require, typed_members
 from fastgmm.kernels.threads import effective_threads
-from fastgmm.model.covariance_types import CovarianceType
-from fastgmm.model.plain_arrays import Size
-from fastgmm.model.plain_values import require, typed_members
-from fastgmm.model.statistics import FloatArray
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 _NOT_TAKEN = ("max_iter", "labels_init", "warm_start", "priors", "noise_volume", "semi_supervised")
 

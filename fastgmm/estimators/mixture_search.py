@@ -17,26 +17,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastgmm.data.array import ArraySource
-from fastgmm.data.source import Source
-from fastgmm.estimators.attributes import attributes_from_info, attributes_from_parameters
-from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
-from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.starts import check_enough_rows
-from fastgmm.estimators.validation import (
-    N_JOBS_CONSTRAINTS,
-    check_replayable,
-    check_source,
-    check_weight_scale,
-    validated_fit,
-)
-from fastgmm.extras import import_from_extra
-from fastgmm.inference.contenders import settle_contenders
-from fastgmm.inference.em import FitInfo
-from fastgmm.inference.hierarchical import MOST_AGGLOMERATED
-from fastgmm.inference.partitions import PARTITION_METHODS, PartitionMethod, partitions
-from fastgmm.inference.random_rows import random_rows
-from fastgmm.inference.search import (
+from fastgmm.analysis.contenders import settle_contenders
+from fastgmm.analysis.search import (
     Candidate,
     SearchPlan,
     Split,
@@ -44,10 +26,28 @@ from fastgmm.inference.search import (
     fit_candidates,
     refine,
 )
-from fastgmm.inference.survey import survey
-from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.regularisation import IllDefinedCovarianceError
-from fastgmm.model.structures import STRUCTURE_NAMES, CovarianceStructure, structure
+from fastgmm.data.source import Source
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.initialization.data_scan import survey
+from fastgmm.em.initialization.hierarchical import MOST_AGGLOMERATED
+from fastgmm.em.initialization.partitions import PARTITION_METHODS, PartitionMethod, partitions
+from fastgmm.em.initialization.random_rows import random_rows
+from fastgmm.em.loop import FitInfo
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
+from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.starts import check_enough_rows
+from fastgmm.estimators.shared.validation import (
+    N_JOBS_CONSTRAINTS,
+    check_replayable,
+    check_source,
+    check_weight_scale,
+    validated_fit,
+)
+from fastgmm.extras import import_from_extra
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import IllDefinedCovarianceError
+from fastgmm.mixture.structures import STRUCTURE_NAMES, CovarianceStructure, structure
 
 Criterion = Literal["bic", "aic", "icl", "log_likelihood"]
 

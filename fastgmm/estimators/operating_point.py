@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import auc, average_precision_score, confusion_matrix_at_thresholds
 from sklearn.utils.validation import column_or_1d
 
+from fastgmm.analysis.quantiles import halfway
 from fastgmm.data.label_columns import given_labels
-from fastgmm.inference.quantiles import halfway
-from fastgmm.model.statistics import FloatArray
+from fastgmm.mixture.statistics import FloatArray
 
 Target = Literal["f1", "precision", "false_positive_rate"]
 

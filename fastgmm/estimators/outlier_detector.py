@@ -14,9 +14,10 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastgmm.data.array import ArraySource
+from fastgmm.analysis.density_levels import density_level
 from fastgmm.data.source import Source
-from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.online.recent_scores import RecentScores
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.operating_point import (
     OperatingPoint,
@@ -25,18 +26,17 @@ from fastgmm.estimators.operating_point import (
     outlier_labels,
     point_at,
 )
-from fastgmm.estimators.score_thresholds import learn_scored, scored, training_cut
-from fastgmm.estimators.validation import (
+from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.score_thresholds import learn_scored, scored, training_cut
+from fastgmm.estimators.shared.validation import (
     UnchangedOnFailure,
     check_replayable,
     check_source,
     validated_fit,
     validated_partial_fit,
 )
-from fastgmm.inference.density_levels import density_level
-from fastgmm.inference.recent_scores import RecentScores
-from fastgmm.model.covariance_types import CovarianceType
-from fastgmm.model.statistics import FloatArray
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 AUTOMATIC_SHARE = 0.05
 """The share of its own rows that a mixture calls outliers with ``contamination="auto"``."""
@@ -464,7 +464,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         OSError
             If the file cannot be written.
         """
-        from fastgmm.estimators.detector_storage import save_detector  # which imports this module
+        from fastgmm.estimators.saving.detector import save_detector  # which imports this module
 
         save_detector(self, path)
 

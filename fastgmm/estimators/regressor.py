@@ -14,16 +14,21 @@ from sklearn.metrics import r2_score
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from fastgmm.analysis.regression import ConditionalMixture, Conditionals, Draws, Evaluation
 from fastgmm.data.source import Source
-from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.em.initialization.methods import InitMethod
+from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.targets import JointRows, TargetColumns, Targets, joint_rows
-from fastgmm.estimators.validation import Missing, check_replayable, check_source, validated_fit
-from fastgmm.inference.incomplete import pieces
-from fastgmm.inference.initialisation import InitMethod
-from fastgmm.inference.regression import ConditionalMixture, Conditionals, Draws, Evaluation
-from fastgmm.model.covariance_types import CovarianceType
-from fastgmm.model.statistics import FloatArray
+from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.targets import JointRows, TargetColumns, Targets, joint_rows
+from fastgmm.estimators.shared.validation import (
+    Missing,
+    check_replayable,
+    check_source,
+    validated_fit,
+)
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 OF_THE_MIXTURE = (
     "n_components",
@@ -452,7 +457,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         OSError
             If the file cannot be written.
         """
-        from fastgmm.estimators.regressor_storage import save_regressor  # which imports this module
+        from fastgmm.estimators.saving.regressor import save_regressor  # which imports this module
 
         save_regressor(self, path)
 

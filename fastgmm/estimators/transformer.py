@@ -13,14 +13,19 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.source import Source
-from fastgmm.estimators.evaluation import FloatingArray, Rows, Weights
+from fastgmm.em.e_step.component_densities import component_log_densities
+from fastgmm.em.e_step.passes import responsibilities
+from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.validation import Missing, check_replayable, check_source, validated_fit
-from fastgmm.inference.component_densities import component_log_densities
-from fastgmm.inference.initialisation import InitMethod
-from fastgmm.inference.passes import responsibilities
-from fastgmm.model.covariance_types import CovarianceType
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.validation import (
+    Missing,
+    check_replayable,
+    check_source,
+    validated_fit,
+)
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 _PASSES = {"responsibilities": responsibilities, "log_densities": component_log_densities}
 
@@ -283,7 +288,7 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         OSError
             If the file cannot be written.
         """
-        from fastgmm.estimators.transformer_storage import save_transformer  # imports this module
+        from fastgmm.estimators.saving.transformer import save_transformer  # imports this module
 
         save_transformer(self, path)
 

@@ -25,8 +25,8 @@ from __future__ import annotations
 import math
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.lane_microkernels import offsets_of_row, row_product, subtract_products
-from fastgmm.kernels.vector_math import log
+from fastgmm.kernels.microkernels.lanes import offsets_of_row, row_product, subtract_products
+from fastgmm.kernels.microkernels.vector_math import log
 
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.density_microkernels import joint_log_density, joint_log_density_diagonal
-from fastgmm.kernels.tile_microkernels import subtract_reference
+from fastgmm.kernels.microkernels.densities import joint_log_density, joint_log_density_diagonal
+from fastgmm.kernels.microkernels.tiles import subtract_reference
 
 
 @kernel()

@@ -23,11 +23,13 @@ import numpy as np
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.completion import complete_lanes, covariance_lanes
 from fastgmm.kernels.densities import reset_largest
-from fastgmm.kernels.density_microkernels import (
+from fastgmm.kernels.microkernels.densities import (
     find_labels,
     joint_log_density,
     joint_log_density_diagonal,
 )
+from fastgmm.kernels.microkernels.moments import add_diagonal_moments, add_moments, lane_sum
+from fastgmm.kernels.microkernels.tiles import subtract_reference
 from fastgmm.kernels.mixture_pass import (
     LABELS,
     LOG_DENSITY,
@@ -40,10 +42,8 @@ from fastgmm.kernels.mixture_pass import (
     weigh_responsibilities,
     write_responsibilities,
 )
-from fastgmm.kernels.moment_microkernels import add_diagonal_moments, add_moments, lane_sum
 from fastgmm.kernels.moments import diagonal_place
 from fastgmm.kernels.packing import ROWS
-from fastgmm.kernels.tile_microkernels import subtract_reference
 from fastgmm.kernels.tiles import BLOCK_ROWS, aligned_scratch, load_weights
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)

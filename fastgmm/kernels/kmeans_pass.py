@@ -16,8 +16,8 @@ import numpy as np
 
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.densities import diagonal_densities
-from fastgmm.kernels.density_microkernels import find_labels
 from fastgmm.kernels.far_rows import count_far, lowest_density
+from fastgmm.kernels.microkernels.densities import find_labels
 from fastgmm.kernels.tiles import BLOCK_ROWS, aligned_scratch, load_tile, load_weights
 
 # What a pass is run for; exactly one of these.

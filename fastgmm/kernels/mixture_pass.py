@@ -26,8 +26,9 @@ import numpy as np
 
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.densities import diagonal_densities, full_densities
-from fastgmm.kernels.density_microkernels import find_labels
 from fastgmm.kernels.far_rows import count_far, lowest_density, mend_exponentials, mend_labels
+from fastgmm.kernels.microkernels.densities import find_labels
+from fastgmm.kernels.microkernels.vector_math import exp, log
 from fastgmm.kernels.moments import diagonal_moments, full_moments
 from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.tiles import (
@@ -36,7 +37,6 @@ from fastgmm.kernels.tiles import (
     load_tile,
     load_weights,
 )
-from fastgmm.kernels.vector_math import exp, log
 
 # What a pass is run for; exactly one of these.
 LOG_LIKELIHOOD = 1

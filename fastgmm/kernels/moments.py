@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.moment_microkernels import (
+from fastgmm.kernels.microkernels.moments import (
     add_diagonal_moments,
     add_moments,
     add_products,
     lane_sum,
 )
+from fastgmm.kernels.microkernels.tiles import subtract_reference
 from fastgmm.kernels.packing import ROWS
-from fastgmm.kernels.tile_microkernels import subtract_reference
 
 
 @kernel()

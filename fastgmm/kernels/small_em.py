@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.density_microkernels import DIAGONAL_VECTORS
+from fastgmm.kernels.microkernels.densities import DIAGONAL_VECTORS
+from fastgmm.kernels.microkernels.simd import BLOCK
 from fastgmm.kernels.mixture_pass import (
     GIVEN_LABELS,
     MOMENTS,
@@ -31,7 +32,6 @@ from fastgmm.kernels.mixture_pass import (
 )
 from fastgmm.kernels.moments import block_place, diagonal_place
 from fastgmm.kernels.packing import ROWS
-from fastgmm.kernels.simd import BLOCK
 from fastgmm.kernels.small_m_steps import (
     IDENTITY,
     diagonal_m_step,

@@ -1,6 +1,6 @@
 """The M-steps of the fourteen covariance structures for one small mixture, compiled.
 
-What `fastgmm.model.structures` says with NumPy for mixtures of any size, said again for those so
+What `fastgmm.mixture.structures` says with NumPy for mixtures of any size, said again for those so
 small that a call of NumPy takes longer than the arithmetic. Symbols: K components, D features; n_k
 counts, W_k scatter matrices about the means, λ_k volumes, A_k shapes, D_k orientations.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.tile_microkernels import ROW_GROUP, load_columns, load_rows
+from fastgmm.kernels.microkernels.tiles import ROW_GROUP, load_columns, load_rows
 
 TILE_BYTES = 1024
 """Bytes of one row of the smallest tile: 128 float64 or 256 float32 lanes."""

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
 
-    from fastgmm.estimators.evaluation import MixtureEvaluation, Rows, Weights
     from fastgmm.estimators.merging import MergedComponents
+    from fastgmm.estimators.shared.evaluation import MixtureEvaluation, Rows, Weights
 
 _LABELS = {
     "n_clusters": "Number of clusters",
@@ -215,7 +215,7 @@ class EntropyDisplay:
     ) -> None:
         """Circle the elbow, and draw the two lines that meet there or nearly so."""
         if with_lines and 0 < place < len(x) - 1:
-            from fastgmm.inference.merging import two_lines
+            from fastgmm.analysis.merging import two_lines
 
             (_, left), (_, right) = two_lines(entropies, place)
             self.fitted_lines_ = (

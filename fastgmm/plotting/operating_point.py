@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
 
-    from fastgmm.estimators.evaluation import Rows, Weights
     from fastgmm.estimators.operating_point import OperatingPoint
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
+    from fastgmm.estimators.shared.evaluation import Rows, Weights
 
 _MARGIN = 0.02
 

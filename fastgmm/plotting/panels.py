@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastgmm.extras import import_from_extra
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.plotting.projection import FloatArray, Projection
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.model.marginals import marginal
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.mixture.marginals import marginal
+from fastgmm.mixture.parameters import MixtureParameters
 
 FloatArray = npt.NDArray[np.float64]
 Columns = Sequence[int | str]
@@ -100,8 +100,8 @@ def project(
         If there are no such columns, or more than can be drawn.
     """
     from fastgmm.data.column_names import default_names
-    from fastgmm.estimators.attributes import components_from_attributes
-    from fastgmm.estimators.validation import check_source
+    from fastgmm.estimators.shared.attributes import components_from_attributes
+    from fastgmm.estimators.shared.validation import check_source
 
     mixture = fitted_mixture(estimator)
     parameters = components_from_attributes(mixture)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.array import ArraySource
-from fastgmm.data.batch import Batch
-from fastgmm.data.stream import ReadingOptions, StreamSource
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.batch import Batch
+from fastgmm.data.sources.stream import ReadingOptions, StreamSource
 from fastgmm.segmentation.colour_spaces import (
     COLOUR_SPACES,
     LARGEST,

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.array import ArraySource
-from fastgmm.data.images import write_indexed_image
+from fastgmm.data.formats.images import write_indexed_image
 from fastgmm.data.memory_budget import DEFAULT_BUDGET, bytes_of_memory
 from fastgmm.data.source import Source
-from fastgmm.data.stream import ReadingOptions
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.stream import ReadingOptions
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.segmentation.colour_spaces import ColourSpace, levels_of
 from fastgmm.segmentation.distinct_colours import DistinctColours

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastgmm.kernels import density_microkernels, moment_microkernels, packing, tiles, vector_math
+from fastgmm.kernels import packing, tiles
+from fastgmm.kernels.microkernels import densities as density_microkernels
+from fastgmm.kernels.microkernels import moments as moment_microkernels
+from fastgmm.kernels.microkernels import vector_math
 from fastgmm.kernels.mixture_pass import exponentiate
 from fastgmm.kernels.tiles import aligned_scratch, lane_count
 

@@ -9,11 +9,12 @@ import pytest
 
 from fastgmm.bench.grid import Case
 from fastgmm.bench.mixture_problem import make_problem
-from fastgmm.data.array import ArraySource
-from fastgmm.inference import kmeans_passes, passes
-from fastgmm.model.parameters import MixtureParameters
-from fastgmm.model.regularisation import Regularisation
-from fastgmm.model.structures import structure
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step import passes
+from fastgmm.em.initialization import kmeans_passes
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.structures import structure
 
 SIZES = [(100_000, 2, 8), (100_000, 8, 16), (20_000, 32, 32)]
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from fastgmm import GaussianMixture, MixtureSearch
-from fastgmm.data.csv_options import csv_options
 from fastgmm.data.errors import DataError, DataWarning, SkippedDataWarning
+from fastgmm.data.formats.csv_options import csv_options
 from fastgmm.data.label_columns import class_labels
 from fastgmm.data.opening import open_data
 from tests.written_data import all_rows, rows, write_arrow, write_npy, write_parquet

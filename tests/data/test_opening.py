@@ -13,11 +13,11 @@ import pytest
 from scipy import sparse
 
 import fastgmm
-from fastgmm.data.array import ArraySource
 from fastgmm.data.errors import DataError
 from fastgmm.data.opening import is_data_reference, open_data
-from fastgmm.inference.passes import mixture_statistics
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.mixture.parameters import MixtureParameters
 from tests.written_data import (
     FORMS,
     NAMES,

@@ -17,7 +17,7 @@ from fastgmm import (
     MiniBatchGaussianMixture,
     ModelFileError,
 )
-from fastgmm.estimators.checkpoints import CheckpointError
+from fastgmm.estimators.saving.checkpoints import CheckpointError
 from tests.altered_files import alterations, mangled, mangled_npy_headers
 
 pytestmark = [

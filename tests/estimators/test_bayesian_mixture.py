@@ -13,10 +13,10 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
 from fastgmm import BayesianGaussianMixture, GaussianMixture
-from fastgmm.inference import survey
-from fastgmm.model.regularisation import IllDefinedCovarianceError
-from fastgmm.model.structures import STRUCTURE_NAMES, structure
-from fastgmm.model.weight_priors import WEIGHT_PRIOR_NAMES
+from fastgmm.em.initialization import data_scan as survey
+from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES
+from fastgmm.mixture.regularization import IllDefinedCovarianceError
+from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 from tests import oracle
 from tests.written_data import write_parquet
 

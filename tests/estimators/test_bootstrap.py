@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import check_random_state
 
 from fastgmm import DegenerateComponentWarning, GaussianMixture, KMeans, bootstrap_parameters
-from fastgmm.model.structures import structure
+from fastgmm.mixture.structures import structure
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 BOOTSTRAP = json.loads((REFERENCE / "bootstrap.json").read_text("utf-8"))

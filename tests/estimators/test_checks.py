@@ -16,7 +16,7 @@ from fastgmm import (
     MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
 )
-from fastgmm.inference.degeneracy import DegenerateComponentWarning
+from fastgmm.em.degeneracy import DegenerateComponentWarning
 
 
 class EvenlySpread:

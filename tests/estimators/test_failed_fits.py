@@ -17,7 +17,7 @@ from fastgmm import (
     MiniBatchGaussianMixture,
     MixtureSearch,
 )
-from fastgmm.inference.minibatch import batch_rows
+from fastgmm.em.online.minibatch import batch_rows
 
 ESTIMATORS = [
     GaussianMixture(2, random_state=0),

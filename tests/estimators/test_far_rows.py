@@ -17,8 +17,8 @@ from fastgmm import (
     KMeans,
     fisher_vectors,
 )
-from fastgmm.data.array import ArraySource
-from fastgmm.inference.passes import mixture_statistics
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import mixture_statistics
 
 DOUBLE = [1e9, 1e16, 1e20, 1e160, 1e308]
 SINGLE = [1e9, 1e19, 1e37, 3e38]

@@ -7,7 +7,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
 from fastgmm import BayesianGaussianMixture, GaussianMixture, fisher_vectors
-from fastgmm.inference.fisher import FisherEncoder, improved
+from fastgmm.analysis.fisher import FisherEncoder, improved
 
 
 def sets(n_sets=20, seed=0):

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm import GaussianMixture
-from fastgmm.inference.degeneracy import DegenerateComponentWarning
+from fastgmm.em.degeneracy import DegenerateComponentWarning
 
 SCIKIT_LEARN_TYPES = ["full", "tied", "diag", "spherical"]
 ALL_TYPES = [*SCIKIT_LEARN_TYPES, "tied_diag", "tied_spherical"]

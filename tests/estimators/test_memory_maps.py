@@ -8,7 +8,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import fastgmm
-from fastgmm.data import array
+from fastgmm.data.sources import array
 
 N = 60_000
 TYPES = ["bool", "u1", "i2", "<i8", ">i4", "f2", ">f2", ">f4", ">f8"]

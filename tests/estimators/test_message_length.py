@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import fastgmm
 from fastgmm import MessageLengthGaussianMixture
-from fastgmm.inference.degeneracy import DegenerateComponentWarning
+from fastgmm.em.degeneracy import DegenerateComponentWarning
 from tests import oracle
 
 
@@ -67,7 +67,7 @@ def few_rows():
         yield rng.integers(0, 3, size=(rng.integers(2, 9), rng.integers(1, 4))).astype(float)
 
 
-@pytest.mark.filterwarnings("ignore::fastgmm.inference.degeneracy.DegenerateComponentWarning")
+@pytest.mark.filterwarnings("ignore::fastgmm.em.degeneracy.DegenerateComponentWarning")
 def test_small_data_give_finite_mixtures():
     for X in few_rows():
         mixture = MessageLengthGaussianMixture(random_state=0).fit(X)

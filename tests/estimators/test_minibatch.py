@@ -12,15 +12,15 @@ from sklearn.mixture import GaussianMixture as ScikitLearnMixture
 
 import fastgmm
 from fastgmm import DegenerateComponentWarning, GaussianMixture, MiniBatchGaussianMixture
-from fastgmm.data.array import ArraySource
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.loop import Progress
+from fastgmm.em.online.minibatch import MinibatchPlan, batch_rows, fit_minibatch
+from fastgmm.em.online.start import begin_online
+from fastgmm.em.online.steps import StepSchedule
 from fastgmm.estimators import minibatch
-from fastgmm.estimators.checkpoints import CheckpointError
-from fastgmm.inference.em import Progress
-from fastgmm.inference.minibatch import MinibatchPlan, batch_rows, fit_minibatch
-from fastgmm.inference.online import StepSchedule
-from fastgmm.inference.online_start import begin_online
-from fastgmm.model import persistence
-from fastgmm.model.structures import structure
+from fastgmm.estimators.saving.checkpoints import CheckpointError
+from fastgmm.io import model_file as persistence
+from fastgmm.mixture.structures import structure
 
 DESCRIBING = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
 both_classes = pytest.mark.parametrize("kind", [GaussianMixture, MiniBatchGaussianMixture])
@@ -146,7 +146,7 @@ def test_parameters_written_into_take_the_place_of_what_was_learnt():
 
 
 def test_rows_of_a_stream_that_have_no_weight_are_passed_over(monkeypatch):
-    monkeypatch.setattr("fastgmm.estimators.online.batch_rows", lambda *_: 100)
+    monkeypatch.setattr("fastgmm.estimators.shared.online.batch_rows", lambda *_: 100)
     X = rows(500)
 
     def parts():

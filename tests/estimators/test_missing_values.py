@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 import fastgmm
 from fastgmm import GaussianMixture, MiniBatchGaussianMixture, open_data
-from fastgmm.inference import ascent
+from fastgmm.em.models import mixture as ascent
 from tests import oracle
 
 ESTIMATORS = [GaussianMixture, MiniBatchGaussianMixture]

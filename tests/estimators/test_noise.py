@@ -13,8 +13,8 @@ from sklearn.exceptions import NotFittedError
 
 import fastgmm
 from fastgmm import GaussianMixture, MiniBatchGaussianMixture
-from fastgmm.inference.degeneracy import DegenerateComponentWarning
-from fastgmm.model.noise import INITIAL_SHARE
+from fastgmm.em.degeneracy import DegenerateComponentWarning
+from fastgmm.mixture.noise import INITIAL_SHARE
 from tests import oracle
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "mclust_priors_and_noise.json"

@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 import fastgmm
 from fastgmm import DataError, GaussianMixture, SkippedDataWarning
-from fastgmm.inference import survey
+from fastgmm.em.initialization import data_scan as survey
 from tests.written_data import FORMS, NAMES, ONCE, arrow_table, batches, rows, write_parquet
 
 ATTRIBUTES = ("weights_", "means_", "covariances_", "precisions_cholesky_", "trace_")
@@ -109,7 +109,7 @@ def test_what_a_mixture_tells_of_rows_in_files(tmp_path, form):
 @pytest.mark.parametrize("form", ["array", "Parquet folder"])
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples"])
 def test_results_come_in_blocks(tmp_path, monkeypatch, form, method):
-    monkeypatch.setattr("fastgmm.estimators.evaluation._LARGEST_OUTPUT", 16_000)
+    monkeypatch.setattr("fastgmm.estimators.shared.evaluation._LARGEST_OUTPUT", 16_000)
     X = rows(4500)
     fitted = mixture().fit(X)
     found = list(getattr(fitted, f"{method}_blocks")(FORMS[form](tmp_path, X)))

@@ -15,9 +15,9 @@ from sklearn.preprocessing import StandardScaler
 
 import fastgmm
 from fastgmm import GaussianMixture, GaussianMixtureOutlierDetector
-from fastgmm.estimators import score_thresholds
-from fastgmm.inference import quantiles
-from fastgmm.inference.online import StepSchedule
+from fastgmm.analysis import quantiles
+from fastgmm.em.online.steps import StepSchedule
+from fastgmm.estimators.shared import score_thresholds
 from tests import written_data
 from tests.written_data import FORMS, ONCE, batches, write_parquet
 
@@ -407,7 +407,7 @@ def test_contamination_that_is_set_later_begins_with_the_next_rows():
 
 
 def test_streams_of_batches_and_rows_without_weight(monkeypatch):
-    monkeypatch.setattr("fastgmm.estimators.online.batch_rows", lambda *_: 500)
+    monkeypatch.setattr("fastgmm.estimators.shared.online.batch_rows", lambda *_: 500)
     X = rows(3000)
     whole = detector(contamination=0.1)
     for first in range(0, 3000, 500):
@@ -425,7 +425,7 @@ def test_streams_of_batches_and_rows_without_weight(monkeypatch):
 
 
 def test_a_batch_without_weight_in_a_stream_changes_nothing(monkeypatch):
-    monkeypatch.setattr("fastgmm.estimators.online.batch_rows", lambda *_: 1024)
+    monkeypatch.setattr("fastgmm.estimators.shared.online.batch_rows", lambda *_: 1024)
     X, weights = rows(3072), np.ones(3072)
     X[1024:2048] += 40.0
     weights[1024:2048] = 0.0

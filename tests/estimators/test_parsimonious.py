@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm import BayesianGaussianMixture, GaussianMixture, MiniBatchGaussianMixture
-from fastgmm.model.structures import structure
+from fastgmm.mixture.structures import structure
 from tests import oracle
 from tests.parsimonious import MODELS
 

@@ -15,7 +15,7 @@ from sklearn.model_selection import cross_val_score
 
 import fastgmm
 from fastgmm import GaussianMixtureRegressor
-from fastgmm.inference import regression
+from fastgmm.analysis import regression
 from tests.structures import every_structure
 
 

@@ -5,12 +5,12 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from fastgmm import BayesianGaussianMixture
-from fastgmm.data.array import ArraySource
-from fastgmm.estimators.checkpoints import CheckpointError
-from fastgmm.estimators.variational_attributes import attributes_from_posterior
-from fastgmm.inference import variational
-from fastgmm.model.regularisation import Regularisation
-from fastgmm.model.structures import structure
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.models import variational
+from fastgmm.estimators.bayesian.attributes import attributes_from_posterior
+from fastgmm.estimators.saving.checkpoints import CheckpointError
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.structures import structure
 from tests.problems import problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastgmm
 from fastgmm import BayesianGaussianMixture, GaussianMixture
-from fastgmm.model import persistence
-from fastgmm.model.persistence import ModelFileError
-from fastgmm.model.weight_priors import WEIGHT_PRIOR_NAMES
+from fastgmm.io import model_file as persistence
+from fastgmm.io.model_file import ModelFileError
+from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

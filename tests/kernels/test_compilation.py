@@ -40,7 +40,7 @@ def test_importing_compiles_nothing():
         "    def on_start(self, e): seen.append(e)\n"
         "    def on_end(self, e): pass\n"
         "event.register('numba:compile', Listener())\n"
-        "import fastgmm.inference.passes, fastgmm.inference.kmeans_passes\n"
+        "import fastgmm.em.e_step.passes, fastgmm.em.initialization.kmeans_passes\n"
         "print(len(seen))\n"
     )
     done = subprocess.run(

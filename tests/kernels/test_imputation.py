@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from fastgmm.data.array import ArraySource
-from fastgmm.inference.imputation import impute_blocks
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.missing.imputation import impute_blocks
 from tests import oracle
 from tests.incomplete_rows import mixture, parameters_of, rows_of
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
 
-from fastgmm.data.array import ArraySource
-from fastgmm.inference import incomplete, passes
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step import passes
+from fastgmm.em.missing import incomplete
 from tests import oracle
 from tests.incomplete_rows import mixture, parameters_of, rows_of
 

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
-from fastgmm.data.array import ArraySource
-from fastgmm.inference.kmeans_passes import kmeans_plus_plus, lloyd_statistics, nearest_centres
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.initialization.kmeans_passes import (
+    kmeans_plus_plus,
+    lloyd_statistics,
+    nearest_centres,
+)
 from tests import oracle
 
 

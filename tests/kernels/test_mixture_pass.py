@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fastgmm.data.array import ArraySource
-from fastgmm.inference import passes
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step import passes
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.mixture.parameters import MixtureParameters
 from tests import oracle
 
 

@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fastgmm.kernels import small_em
-from fastgmm.kernels.density_microkernels import DIAGONAL_VECTORS
-from fastgmm.kernels.simd import BLOCK
+from fastgmm.kernels.microkernels.densities import DIAGONAL_VECTORS
+from fastgmm.kernels.microkernels.simd import BLOCK
 from fastgmm.kernels.threads import run_slots
 from tests import oracle
 from tests.kernels.test_small_m_steps import LETTERS

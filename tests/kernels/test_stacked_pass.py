@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from fastgmm.data.array import ArraySource
-from fastgmm.inference import passes
-from fastgmm.inference.stacked_em import RowSets, stacked, stacked_statistics
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step import passes
+from fastgmm.em.e_step.batched import RowSets, stacked, stacked_statistics
 from tests import oracle
 from tests.kernels.test_mixture_pass import mixture, parameters_of, rows_of
 

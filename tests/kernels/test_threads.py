@@ -11,10 +11,10 @@ import numba
 import numpy as np
 import pytest
 
-from fastgmm.data.array import ArraySource
-from fastgmm.inference import passes
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step import passes
 from fastgmm.kernels import threads
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.mixture.parameters import MixtureParameters
 
 with_threads = pytest.mark.skipif(
     numba.config.DISABLE_JIT, reason="numba starts no threads without the JIT"
@@ -113,9 +113,9 @@ def test_n_jobs_counts_as_in_joblib():
 SETUP = """
 import os, threading
 import numpy as np
-from fastgmm.data.array import ArraySource
-from fastgmm.inference import passes
-from fastgmm.model.parameters import MixtureParameters
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step import passes
+from fastgmm.mixture.parameters import MixtureParameters
 rng = np.random.default_rng(0)
 means = rng.normal(size=(3, 2))
 parameters = MixtureParameters.from_covariances(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastgmm.kernels.tile_microkernels import ROW_GROUP
+from fastgmm.kernels.microkernels.tiles import ROW_GROUP
 from fastgmm.kernels.tiles import aligned_scratch, lane_count, load_tile
 
 N_BEFORE = 5

@@ -1,0 +1,338 @@
+"""The bootstrap likelihood-ratio test for the number of components.
+
+Twice the logarithm of the likelihood ratio between K and K + 1 components has no chi-squared
+distribution, because the parameters of the one component too many are not defined under the
+hypothesis. Its distribution is found by drawing rows from the mixture of K components fitted to the
+data and fitting both to them (McLachlan, 1987, "On bootstrapping the likelihood ratio test
+statistic for the number of components in a normal mixture", Applied Statistics 36).
+
+For that the ratio must be found in the same way for the data and for what is drawn: the mixture of
+K + 1 components is the best of those that EM finds from random starts, and from the mixture of K
+with each of its components cut in two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastgmm.analysis.batched_fits import (
+    MOST_STACKED_ROWS,
+    EMSettings,
+    ManyFits,
+    fit_each,
+    fits_at_once,
+)
+from fastgmm.analysis.bootstrap import batches, drawn_rows
+from fastgmm.data.source import Source
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.batched import (
+    IndexArray,
+    components_of,
+    solve_stack,
+    stacked,
+)
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.em.initialization.data_scan import survey
+from fastgmm.em.initialization.methods import InitMethod, initialise
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.structures import CovarianceStructure
+
+_ROUGH = 1000.0
+"""How much larger the tolerance is where EM from each start ends; that from the best goes on."""
+
+_HALF_OFFSET = math.sqrt(2.0 / math.pi)
+"""Mean of each half of a standard normal distribution, cut at 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartSettings:
+    """Where EM begins, beside from mixtures with one component cut in two.
+
+    Attributes
+    ----------
+    method : {"kmeans", "k-means++", "random", "random_from_data"}
+        How starts are found.
+    number : int
+        Number of them.
+    seed : int
+        Seed of them.
+    """
+
+    method: InitMethod
+    number: int
+    seed: int
+
+
+def best_fit(
+    source: Source, n_components: int, settings: EMSettings, starts: StartSettings
+) -> ManyFits:
+    """Return the best of the mixtures that EM finds from random starts.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    n_components : int
+        Number of components.
+    settings : EMSettings
+        How mixtures are fitted.
+    starts : StartSettings
+        Where EM begins.
+
+    Returns
+    -------
+    ManyFits
+        A single fit.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a component of a start is singular and the regularisation is 0.
+    """
+    drawn = list(_random_starts(source, 0, n_components, settings, starts))
+    return _best([source], np.zeros(len(drawn), np.int64), drawn, settings)
+
+
+def best_larger_fits(
+    sources: Sequence[Source],
+    nulls: MixtureParameters,
+    settings: EMSettings,
+    starts: StartSettings,
+    first: int = 0,
+) -> ManyFits:
+    """Return the best mixtures of one more component that EM finds.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Sets of rows.
+    nulls : MixtureParameters
+        The mixtures fitted to each of them, stacked.
+    settings : EMSettings
+        How mixtures are fitted.
+    starts : StartSettings
+        Where EM begins.
+    first : int
+        Number of the first set, which together with the seed decides its random starts.
+
+    Returns
+    -------
+    ManyFits
+        One fit for each set.
+    """
+    n_components = nulls.n_components // len(sources)
+    source_of, begun = [], []
+    for i, source in enumerate(sources):
+        null = nulls.of(components_of(np.array([i]), n_components))
+        statistics = mixture_statistics(source, null, n_jobs=settings.n_jobs)
+        found: list[MixtureParameters] = []
+        # Without regularisation, a start may have a component that is singular.
+        with suppress(IllDefinedCovarianceError):
+            found += split_starts(statistics, settings.structure, settings.regularisation)
+        with suppress(IllDefinedCovarianceError):
+            found += _random_starts(source, first + i, n_components + 1, settings, starts)
+        if not found:
+            found = [_doubled(null)]  # which fails as the mixture did that it is made of
+        source_of += [i] * len(found)
+        begun += found
+    return _best(sources, np.array(source_of), begun, settings)
+
+
+def ratio_distribution(
+    null: MixtureParameters,
+    n_samples: int,
+    dtype: np.dtype[np.floating],
+    n_resamples: int,
+    settings: EMSettings,
+    starts: StartSettings,
+) -> FloatArray:
+    """Return the likelihood ratios that rows drawn from a mixture have.
+
+    Parameters
+    ----------
+    null : MixtureParameters
+        The mixture that rows are drawn from.
+    n_samples : int
+        Number of rows of a sample.
+    dtype : dtype
+        Their type.
+    n_resamples : int
+        Number of samples.
+    settings : EMSettings
+        How mixtures are fitted.
+    starts : StartSettings
+        Where EM of the larger mixtures begins.
+
+    Returns
+    -------
+    ndarray of shape (n_resamples,)
+        Twice the log-likelihood ratio between one component more and as many as the mixture has,
+        in nats; nan where a component collapsed without regularisation.
+    """
+    K = null.n_components
+    at_once = fits_at_once(n_samples, null.n_features, (K + 1) * (K + starts.number), drawn=True)
+    ratios = []
+    for numbers in batches(np.arange(n_resamples), at_once):
+        sources = [drawn_rows(null, n_samples, dtype, starts.seed, int(n)) for n in numbers]
+        nulls = fit_each(sources, np.arange(len(sources)), stacked([null] * len(sources)), settings)
+        larger = best_larger_fits(sources, nulls.parameters, settings, starts, int(numbers[0]))
+        ratios.append(log_likelihood_ratios(nulls, larger, float(n_samples)))
+    return np.concatenate(ratios)
+
+
+def log_likelihood_ratios(nulls: ManyFits, larger: ManyFits, weight: float) -> FloatArray:
+    """Return twice the log-likelihood ratios between fits.
+
+    Parameters
+    ----------
+    nulls, larger : ManyFits
+        Fits of K and of more components to the same sets of rows.
+    weight : float
+        Weight of the rows of each set.
+
+    Returns
+    -------
+    ndarray of shape (n_mixtures,)
+        The ratios, in nats, at least 0: the smaller mixture is a larger one whose component too
+        many has no weight. nan where a fit failed.
+    """
+    failed = nulls.failed | larger.failed
+    with np.errstate(invalid="ignore"):
+        gains = larger.log_likelihoods - nulls.log_likelihoods
+    ratios: FloatArray = np.where(failed, np.nan, 2.0 * weight * np.maximum(gains, 0.0))
+    return ratios
+
+
+def split_starts(
+    statistics: SufficientStatistics,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+) -> list[MixtureParameters]:
+    """Return mixtures of one more component, each with another component cut in two.
+
+    It is cut at its mean, across the direction in which its points are spread widest if features
+    are measured in their standard deviations. The halves have the means and the variance of those
+    of a normal distribution.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+        The statistics under the mixture.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    regularisation : Regularisation
+        Amounts added to the variances.
+
+    Returns
+    -------
+    list of MixtureParameters
+        One for each component that has points.
+    """
+    counts, means = statistics.counts, statistics.means()
+    covariances = statistics.covariances()
+    K, D = means.shape
+    shares = statistics.weights()
+    variances = covariances if statistics.is_diagonal else np.einsum("kii->ki", covariances)
+    middle = shares @ means
+    scales = np.sqrt(shares @ (variances + (means - middle) ** 2))
+    scales[scales == 0.0] = 1.0
+    if statistics.is_diagonal:
+        widest = (variances / scales**2).argmax(axis=1)
+        directions = np.sqrt(variances) * (np.arange(D) == widest[:, None])
+        outer = directions**2
+    else:
+        eigenvalues, vectors = np.linalg.eigh(covariances / np.outer(scales, scales))
+        lengths = np.sqrt(np.maximum(eigenvalues[:, -1:], 0.0))
+        directions = vectors[:, :, -1] * lengths * scales
+        outer = directions[:, :, None] * directions[:, None, :]
+    split = np.flatnonzero(~statistics.empty())
+    parts = []
+    for k in split:
+        halves = np.array([0.5, 0.5]) * counts[k]
+        spread = covariances[k] - _HALF_OFFSET**2 * outer[k]
+        offset = _HALF_OFFSET * directions[k]
+        others = np.arange(K) != k
+        new_counts = np.concatenate([counts[others], halves])
+        new_covariances = np.concatenate([covariances[others], [spread, spread]])
+        parts.append(
+            (
+                new_counts,
+                np.concatenate([means[others], [means[k] - offset, means[k] + offset]]),
+                new_counts.reshape(-1, *(1,) * (new_covariances.ndim - 1)) * new_covariances,
+            )
+        )
+    every = [np.concatenate([part[i] for part in parts]) for i in range(3)]
+    starts = solve_stack(
+        structure,
+        replace(
+            statistics,
+            counts=every[0],
+            reference=every[1],
+            first=np.zeros_like(every[1]),
+            second=every[2],
+        ),
+        K + 1,
+        regularisation,
+    )
+    return [starts.of(components_of(np.array([i]), K + 1)) for i in range(len(split))]
+
+
+def _random_starts(
+    source: Source,
+    number: int,
+    n_components: int,
+    settings: EMSettings,
+    starts: StartSettings,
+) -> Iterator[MixtureParameters]:
+    """Yield the random starts of the set of rows of a number."""
+    random = np.random.RandomState(np.random.MT19937([starts.seed, number, n_components]))
+    rows = source
+    if not (isinstance(source, ArraySource) and source.n_samples <= MOST_STACKED_ROWS):
+        seed = int(random.randint(np.iinfo(np.int32).max))
+        surveyed = survey(source, n_components, 0.0, "auto", seed=seed, n_jobs=settings.n_jobs)
+        rows = surveyed.sample
+    for _ in range(starts.number):
+        yield initialise(
+            rows,
+            n_components,
+            settings.structure,
+            settings.regularisation,
+            random_state=random,
+            method=starts.method,
+            n_jobs=settings.n_jobs,
+        )[0]
+
+
+def _doubled(parameters: MixtureParameters) -> MixtureParameters:
+    """Return the same mixture with its first component in two equal parts."""
+    places = np.append(np.arange(parameters.n_components), 0)
+    doubled = parameters.of(places)
+    log_weights = doubled.log_weights.copy()
+    log_weights[[0, -1]] -= math.log(2.0)
+    return replace(doubled, log_weights=log_weights)
+
+
+def _best(
+    sources: Sequence[Source],
+    source_of: IndexArray,
+    starts: list[MixtureParameters],
+    settings: EMSettings,
+) -> ManyFits:
+    """Go a little way from each start, and to the end from the best for each set of rows."""
+    numbers = np.arange(len(sources))
+    rough = fit_each(
+        sources, source_of, stacked(starts), replace(settings, tol=_ROUGH * settings.tol)
+    )
+    best = np.array(
+        [np.where(source_of == i, rough.log_likelihoods, -np.inf).argmax() for i in numbers]
+    )
+    begun = rough.of(best)
+    fine = fit_each(sources, numbers, begun.parameters, settings)
+    return replace(fine, failed=fine.failed | begun.failed)

@@ -1,0 +1,226 @@
+"""Clusters of several components: merged step by step, so that assignments become surest.
+
+A mixture has as many components as it takes to fit the density, which may be more than there are
+clusters. Baudry, Raftery, Celeux, Lo and Gottardo (2010), "Combining mixture components for
+clustering", Journal of Computational and Graphical Statistics 19, merge in each step those two
+whose union lowers the entropy of the assignments most. The responsibility of a cluster is the sum
+of those of its components, so that the density stays what it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import entr
+
+from fastgmm.analysis.criteria import responsibility_blocks
+from fastgmm.data.source import Source
+from fastgmm.em.blas_threads import one_blas_thread
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.statistics import FloatArray
+
+IndexArray = npt.NDArray[np.int64]
+
+_NEGLIGIBLE = 1e-15
+"""A responsibility that is no more than this has less than 1e-13 nats of entropy, and a row with no
+more outside its likeliest cluster has none to lose.
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergeHistory:
+    """Which components were merged, step by step, from all of them to a single cluster.
+
+    Attributes
+    ----------
+    clusters : ndarray of int of shape (n_components, n_components)
+        Row i has the cluster of each component after i merges, when there are
+        ``n_components - i`` of them, numbered in the order of their first components.
+    merges : ndarray of int of shape (n_components - 1, 2)
+        The two clusters that each step merges, by their numbers before it.
+    entropies : ndarray of shape (n_components,)
+        Entropy of the assignment to the clusters after i merges, summed over the rows by weight,
+        in nats.
+    n_merged : ndarray of shape (n_components,)
+        Weight of the rows in the clusters that were merged, expected and summed over the first i
+        steps.
+    """
+
+    clusters: IndexArray
+    merges: IndexArray
+    entropies: FloatArray
+    n_merged: FloatArray
+
+
+def merge_by_entropy(
+    source: Source, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> MergeHistory:
+    """Merge the components of a mixture, two clusters in each step.
+
+    Each step merges those two clusters whose union lowers the entropy most (Baudry et al., 2010,
+    section 2.2). One pass over the rows finds this for all pairs, and one after each merge for
+    those of the new cluster. Responsibilities are held for a block of rows at a time.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights; they are gone through once less than there are components.
+    parameters : MixtureParameters
+        The mixture.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    MergeHistory
+        The steps.
+    """
+    K = parameters.n_components
+    members = np.arange(K)
+    sums = _sum_up(source, parameters, members, None, n_jobs)
+    gains, entropies, counts = sums.gains, sums.entropies, sums.counts
+    clusters, merges = [members], []
+    totals, n_merged = [float(entropies.sum())], [0.0]
+    while len(entropies) > 1:
+        above = np.where(np.triu(np.ones(gains.shape, dtype=bool), 1), gains, -np.inf)
+        a, b = divmod(int(above.argmax()), len(gains))
+        merges.append((a, b))
+        n_merged.append(n_merged[-1] + float(counts[a] + counts[b]))
+        members = np.where(members == b, a, members - (members > b))
+        clusters.append(members)
+        entropies[a] += entropies[b] - gains[a, b]
+        counts[a] += counts[b]
+        entropies, counts = np.delete(entropies, b), np.delete(counts, b)
+        gains = np.delete(np.delete(gains, b, axis=0), b, axis=1)
+        totals.append(float(entropies.sum()))
+        if len(entropies) > 1:
+            gains[a, :] = gains[:, a] = _sum_up(source, parameters, members, a, n_jobs).gains[a]
+    return MergeHistory(
+        np.array(clusters),
+        np.array(merges, dtype=np.int64).reshape(-1, 2),
+        np.array(totals),
+        np.array(n_merged),
+    )
+
+
+def merged_responsibilities(shares: npt.NDArray[np.floating], clusters: IndexArray) -> FloatArray:
+    """Return the responsibilities of clusters from those of their components.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (n_rows, n_components)
+        Responsibilities of the components.
+    clusters : ndarray of int of shape (n_components,)
+        The cluster of each component.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_clusters)
+        Their sums, in double precision.
+    """
+    indicators = (clusters[:, None] == np.arange(clusters.max() + 1)).astype(np.float64)
+    with one_blas_thread():
+        merged: FloatArray = shares @ indicators
+    return merged
+
+
+def change_point(values: FloatArray) -> int:
+    """Return where equally spaced values bend most: the knot of the best two lines.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        The values, at least three of them.
+
+    Returns
+    -------
+    int
+        Index of the value at which a line fitted to the values up to it and one fitted to those
+        from it on leave the smallest sum of squares. Lines need not meet there.
+    """
+    squares = [
+        sum(float(((part - line) ** 2).sum()) for part, line in two_lines(values, knot))
+        for knot in range(1, len(values) - 1)
+    ]
+    return 1 + int(np.argmin(squares))
+
+
+def two_lines(
+    values: FloatArray, knot: int
+) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+    """Return the lines that fit equally spaced values best on either side of a knot.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        The values.
+    knot : int
+        Index of the value that both lines are fitted to, neither the first nor the last.
+
+    Returns
+    -------
+    tuple of two tuples of ndarray
+        The values up to the knot and the line there, and the same from the knot on.
+    """
+    left, right = values[: knot + 1], values[knot:]
+    return (left, _line(left)), (right, _line(right))
+
+
+class _Sums(NamedTuple):
+    """Sums over the rows, by weight.
+
+    Attributes
+    ----------
+    gains : ndarray of shape (n_clusters, n_clusters)
+        How much lower the entropy is if two clusters are one; symmetric, apart from rows and
+        columns that were not asked for, which are 0.
+    entropies : ndarray of shape (n_clusters,)
+        The part of the entropy that is each cluster's.
+    counts : ndarray of shape (n_clusters,)
+        Responsibilities of each cluster.
+    """
+
+    gains: FloatArray
+    entropies: FloatArray
+    counts: FloatArray
+
+
+def _sum_up(
+    source: Source,
+    parameters: MixtureParameters,
+    members: IndexArray,
+    cluster: int | None,
+    n_jobs: int | None,
+) -> _Sums:
+    """Sum up in one pass what merging two clusters gains: all pairs, or those of one cluster."""
+    n = int(members.max()) + 1
+    sums = _Sums(np.zeros((n, n)), np.zeros(n), np.zeros(n))
+    for shares, weights in responsibility_blocks(source, parameters, n_jobs=n_jobs):
+        merged = merged_responsibilities(shares, members)
+        w = np.ones(len(merged)) if weights is None else weights
+        sums.counts[...] += w @ merged
+        uncertain = merged.sum(axis=1) - merged.max(axis=1) > _NEGLIGIBLE
+        if cluster is not None:
+            uncertain &= merged[:, cluster] > _NEGLIGIBLE
+        merged, w = merged[uncertain], w[uncertain]
+        each = entr(merged)
+        sums.entropies[...] += w @ each
+        for a in range(n) if cluster is None else (cluster,):
+            others = slice(a + 1, None) if cluster is None else slice(None)
+            rows = np.flatnonzero(merged[:, a] > _NEGLIGIBLE)
+            own = merged[rows, a, None]
+            unions = entr(own + merged[rows, others])
+            sums.gains[a, others] += w[rows] @ (each[rows, a, None] + each[rows, others] - unions)
+    return sums._replace(
+        gains=sums.gains + np.tril(sums.gains.T, -1) if cluster is None else sums.gains
+    )
+
+
+def _line(values: FloatArray) -> FloatArray:
+    """Return the line of least squares through equally spaced values."""
+    x = np.arange(len(values)) - 0.5 * (len(values) - 1)
+    line: FloatArray = values.mean() + x * (x @ values) / (x @ x)
+    return line

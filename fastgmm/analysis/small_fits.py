@@ -1,0 +1,169 @@
+"""Fits of many small mixtures at once, each from first to last in compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.kernels import small_em
+from fastgmm.kernels.small_em import SmallFits, small_fit_slot
+from fastgmm.kernels.threads import run_slots
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure, smallest_raised
+
+LARGEST_SAMPLE = 4096
+LARGEST_DIMENSION = 16
+"""Larger problems gain from the kernels of ordinary passes, and from LAPACK."""
+
+_LETTERS = {"E": 0, "V": 1, "I": 2}
+_ITERATION_COST = 50
+
+_FAILURES = {
+    small_em.EMPTY: "a component has lost all its points",
+    small_em.SINGULAR: "a covariance is singular: the likelihood has no maximum",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SmallFit:
+    """What one fit came to.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_components,)
+        Weights of the mixture.
+    means : ndarray of shape (n_components, n_features)
+        Its means.
+    covariances : ndarray of shape (n_components, n_features[, n_features])
+        Its covariances, or variances for a diagonal structure.
+    log_likelihood : float
+        That of all rows, in nats.
+    entropy : float
+        Entropy of the responsibilities, summed over the rows, in nats.
+    n_iter : int
+        Number of iterations.
+    converged : bool
+        Whether the log-likelihood is to rise by no more than the tolerance, as its last gains
+        suggest.
+    failure : str or None
+        Why the fit failed.
+    """
+
+    weights: FloatArray
+    means: FloatArray
+    covariances: FloatArray
+    log_likelihood: float
+    entropy: float
+    n_iter: int
+    converged: bool
+    failure: str | None
+
+    def parameters(self) -> MixtureParameters:
+        """Return the mixture, of a fit that did not fail."""
+        return MixtureParameters.from_covariances(self.weights, self.means, self.covariances)
+
+
+def is_small(n_samples: int, n_features: int) -> bool:
+    """Say whether data are so small that `fit_small` is the quickest way to fit them."""
+    return n_samples <= LARGEST_SAMPLE and n_features <= LARGEST_DIMENSION
+
+
+def fit_small(
+    source: ArraySource,
+    candidates: list[tuple[CovarianceStructure, int]],
+    partitions: dict[int, npt.NDArray[np.int64]],
+    *,
+    tol: float,
+    max_iter: int,
+    starts: Sequence[MixtureParameters] | None = None,
+    n_jobs: int | None = None,
+) -> list[SmallFit]:
+    """Fit mixtures of several structures and sizes to the same few rows, without regularisation.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows and their weights.
+    candidates : list of (CovarianceStructure, int)
+        Structure and number of components of each mixture.
+    partitions : dict of int to ndarray of shape (n_samples,)
+        For each number of components, the clusters from which fits begin; rows labelled -1 do
+        not count in the first M-step. Not needed with `starts`.
+    tol : float
+        A fit ends when the log-likelihood l is to rise by less than ``tol * (1 + abs(l))``.
+    max_iter : int
+        Most iterations.
+    starts : sequence of MixtureParameters or None
+        For each candidate a mixture of as many components, of any structure, to begin from.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    list of SmallFit
+        The fits, in the order of the candidates.
+    """
+    if not candidates:
+        return []
+    n_samples, n_features = source.n_samples, source.n_features
+    X = source.X.astype(np.float64, order="C")
+    weights = np.ones(n_samples) if source.weights is None else source.weights
+    centre = np.average(X, axis=0, weights=weights)
+    X -= centre
+    most = max(n_components for _, n_components in candidates)
+    labels = np.zeros((most, n_samples), dtype=np.int64)
+    n_fits = len(candidates)
+    mixture_weights = np.zeros((n_fits, most))
+    means = np.zeros((n_fits, most, n_features))
+    covariances = np.zeros((n_fits, most, n_features, n_features))
+    if starts is None:
+        for n_components in {n_components for _, n_components in candidates}:
+            labels[n_components - 1] = partitions[n_components]
+    else:
+        for i, start in enumerate(starts):
+            K = start.n_components
+            mixture_weights[i, :K] = start.weights
+            means[i, :K] = start.means - centre
+            own = start.covariances()
+            covariances[i, :K] = own[:, :, None] * np.eye(n_features) if own.ndim == 2 else own
+    task = SmallFits(
+        X=X,
+        weights=weights,
+        labels=labels,
+        given=np.full(n_fits, starts is not None),
+        n_components=np.array([n_components for _, n_components in candidates]),
+        letters=np.array([[_LETTERS[each] for each in kind.letters] for kind, _ in candidates]),
+        tol=tol,
+        max_iter=max_iter,
+        smallest=smallest_raised(n_features) / 16.0,
+        mixture_weights=mixture_weights,
+        means=means,
+        covariances=covariances,
+        log_likelihood=np.zeros(n_fits),
+        entropy=np.zeros(n_fits),
+        n_iter=np.zeros(n_fits, dtype=np.int64),
+        status=np.zeros(n_fits, dtype=np.int64),
+    )
+    operations = n_fits * most * n_samples * n_features * n_features * _ITERATION_COST
+    run_slots(small_fit_slot, task, n_fits, n_jobs, operations, uneven=True)
+    return [_fit_of(task, i, kind, centre) for i, (kind, _) in enumerate(candidates)]
+
+
+def _fit_of(task: SmallFits, i: int, kind: CovarianceStructure, centre: FloatArray) -> SmallFit:
+    n_components, status = int(task.n_components[i]), int(task.status[i])
+    covariances = task.covariances[i, :n_components]
+    return SmallFit(
+        weights=task.mixture_weights[i, :n_components],
+        means=centre + task.means[i, :n_components],
+        covariances=np.einsum("kii->ki", covariances) if kind.is_diagonal else covariances,
+        log_likelihood=float(task.log_likelihood[i]),
+        entropy=float(task.entropy[i]),
+        n_iter=int(task.n_iter[i]),
+        converged=status == small_em.CONVERGED,
+        failure=_FAILURES.get(status),
+    )

@@ -1,0 +1,263 @@
+"""Arrow's columns and batches as numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.column_names import is_index_name, name_list
+from fastgmm.data.errors import DataError
+from fastgmm.data.formats.table_file import Column
+from fastgmm.data.sources.vector_columns import part_names, wrong_list
+from fastgmm.extras import import_from_extra
+
+ROW_INDEX = "row index"
+"""What a column is that pandas keeps the labels of rows in."""
+
+
+def import_pyarrow(purpose: str) -> Any:
+    """Import pyarrow, or say which extra brings it.
+
+    Parameters
+    ----------
+    purpose : str
+        What it is needed for, as the subject of a sentence.
+
+    Returns
+    -------
+    module
+        The package.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    return import_from_extra("pyarrow", package="pyarrow", extra="parquet", purpose=purpose)
+
+
+def schema_columns(
+    origin: str, schema: Any, parts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> tuple[Column, ...]:
+    """Return the columns of an Arrow schema.
+
+    Parameters
+    ----------
+    origin : str
+        Where it is from, as messages name it.
+    schema : pyarrow.Schema
+        The schema.
+    parts : mapping of str to tuple of str
+        The names of the columns that stand for one of lists.
+
+    Returns
+    -------
+    tuple of Column
+        Its columns.
+
+    Raises
+    ------
+    DataError
+        If two columns have the same name.
+    """
+    names = [name for field in schema for name in parts.get(field.name, (field.name,))]
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        raise DataError(f"{origin} has several columns of the name {name_list(repeated)}")
+    pyarrow = import_pyarrow("reading columns")
+    index = index_columns(origin, schema)
+    return tuple(
+        Column(
+            name,
+            str(field.type),
+            _dtype(pyarrow.types, field.type.value_type if field.name in parts else field.type),
+            ROW_INDEX if field.name in index else "",
+        )
+        for field in schema
+        for name in parts.get(field.name, (field.name,))
+    )
+
+
+def list_parts(schema: Any, give_rows: Callable[[], Any]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the columns that stand for each one of lists of numbers.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        The columns that there are.
+    give_rows : callable
+        Returns a batch of first rows, or None: what tells how long lists of no fixed size are.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        The names.
+    """
+    types = import_pyarrow("reading columns").types
+    rows: Any = None
+    parts = {}
+    for field in schema:
+        kind, width = field.type, 0
+        if types.is_fixed_size_list(kind):
+            width = kind.list_size
+        elif types.is_list(kind) or types.is_large_list(kind):
+            rows = give_rows() if rows is None else rows
+            present = [] if rows is None else rows.column(field.name).drop_null()
+            width = len(present[0]) if len(present) else 0
+        if width and _dtype(types, kind.value_type) is not None:
+            parts[field.name] = part_names(field.name, width)
+    return parts
+
+
+def with_parts_of_lists(
+    origin: str,
+    batch: Any,
+    parts: Mapping[str, tuple[str, ...]],
+    names: Sequence[str],
+    row: int,
+) -> Any:
+    """Return a batch with a column for each place in the lists of a column, instead of that.
+
+    Parameters
+    ----------
+    origin : str
+        Where it is from, as messages name it.
+    batch : pyarrow.RecordBatch
+        The batch.
+    parts : mapping of str to tuple of str
+        The names of these columns.
+    names : sequence of str
+        The columns that are wanted. Lists of which none is are left as they are.
+    row : int
+        Number of the first row.
+
+    Returns
+    -------
+    pyarrow.RecordBatch
+        The batch itself if it has no such column.
+
+    Raises
+    ------
+    DataError
+        If a row has no list, or one of another length.
+    """
+    own = {name: each for name, each in parts.items() if not set(each).isdisjoint(names)}
+    if not own:
+        return batch
+    pyarrow = import_pyarrow("reading columns")
+    from pyarrow import compute
+
+    columns: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name not in own:
+            columns[name] = column
+            continue
+        width = len(parts[name])
+        lengths = compute.list_value_length(column).fill_null(-1)
+        wrong = np.flatnonzero(lengths.to_numpy(zero_copy_only=False) != width)
+        if len(wrong):
+            length = lengths[int(wrong[0])].as_py()
+            found = "no list" if length < 0 else f"one of length {length}"
+            raise wrong_list(f"column {name!r} of {origin}", width, found, row + int(wrong[0]))
+        numbers = _numbers(pyarrow, column.flatten())
+        for i, part in enumerate(parts[name]):
+            columns[part] = pyarrow.array(numbers[i::width], from_pandas=True)
+    return pyarrow.RecordBatch.from_pydict(columns)
+
+
+def index_columns(origin: str, schema: Any) -> frozenset[str]:
+    """Return the columns that hold the index of a data frame, as pandas marks and names them.
+
+    Parameters
+    ----------
+    origin : str
+        Where the schema is from, as messages name it.
+    schema : pyarrow.Schema
+        The schema, with its metadata.
+
+    Returns
+    -------
+    frozenset of str
+        Their names.
+
+    Raises
+    ------
+    DataError
+        If what pandas has written into the metadata cannot be read.
+    """
+    try:
+        # A range is described by a dict there, and is no column.
+        marked = list((schema.pandas_metadata or {}).get("index_columns", []))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{origin}: its 'pandas' metadata, which say what the row index is, are damaged "
+            f"({error}): write it again, or without them"
+        ) from error
+    return frozenset(name for name in schema.names if name in marked or is_index_name(name))
+
+
+def batch_numbers(batch: Any, names: Sequence[str]) -> list[npt.NDArray[Any]]:
+    """Return some columns of a batch.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+        The batch.
+    names : sequence of str
+        The columns.
+
+    Returns
+    -------
+    list of ndarray of shape (n_rows,)
+        Their values, float32 where Arrow's are, else float64; NaN for what is missing, 0 for values
+        that are no numbers.
+    """
+    pyarrow = import_pyarrow("reading columns")
+    return [_numbers(pyarrow, batch.column(name)) for name in names]
+
+
+def _dtype(types: Any, kind: Any) -> np.dtype[Any] | None:
+    """Return the type of an Arrow type's numbers in NumPy; None if they are other things."""
+    if types.is_dictionary(kind):
+        return _dtype(types, kind.value_type)
+    if types.is_float32(kind) or types.is_integer(kind):
+        dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+        return dtype
+    if types.is_boolean(kind):
+        return np.dtype(np.bool_)
+    is_number = types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind)
+    return np.dtype(np.float64) if is_number else None
+
+
+def _numbers(pyarrow: Any, column: Any) -> npt.NDArray[Any]:
+    dtype = _dtype(pyarrow.types, column.type)
+    if dtype is None:
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        return np.where(missing, np.nan, 0.0)
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = np.float32 if dtype == np.float32 else np.float64
+    cast = column.cast(pyarrow.from_numpy_dtype(kind), safe=False)
+    values: npt.NDArray[Any] = cast.to_numpy(zero_copy_only=False)
+    return values
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error of Arrow's says, without what is of use to its makers only.
+
+    Parameters
+    ----------
+    error : exception
+        The error.
+
+    Returns
+    -------
+    str
+        The first line of its message.
+    """
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

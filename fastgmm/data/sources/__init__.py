@@ -1,0 +1,1 @@
+"""Sources of rows: arrays, frames, files, streams."""

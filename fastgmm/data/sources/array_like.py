@@ -1,0 +1,143 @@
+"""What users give as arrays: masks taken for missing values, and what is wrong with no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.errors import DataError
+from fastgmm.data.sources.exactness import check_no_times
+
+_NO_VALUE = {"M": np.datetime64("NaT"), "m": np.timedelta64("NaT")}
+
+
+def unmasked(values: Any) -> Any:
+    """Return an array without a mask, and anything else as it is.
+
+    Parameters
+    ----------
+    values : object
+        Anything. A list is looked through for masked arrays.
+
+    Returns
+    -------
+    object
+        Of a masked array, its data; a copy of them if something is masked, with NaN in its place
+        (integers become floats), or None among objects and text.
+    """
+    if isinstance(values, list | tuple):
+        nested = (list, tuple, np.ma.MaskedArray)
+        if any(isinstance(each, nested) for each in values):
+            return [unmasked(each) if isinstance(each, nested) else each for each in values]
+        return values
+    if values is np.ma.masked:
+        return np.nan
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    data = values.data
+    if data.dtype.names is not None or not np.ma.is_masked(values):
+        return data
+    if data.dtype.kind in "biu":
+        data = data.astype(np.float64)
+    elif data.dtype.kind in "OSTU":
+        data = data.astype(object)
+    else:
+        data = data.copy()
+    data[np.ma.getmaskarray(values)] = (
+        None if data.dtype.kind == "O" else _NO_VALUE.get(data.dtype.kind, np.nan)
+    )
+    return data
+
+
+def not_numbers(name: str, values: Any, error: Exception) -> Exception:
+    """Return the error to raise where values cannot be taken for a table of numbers.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the values.
+    values : object
+        What was given.
+    error : exception
+        What went wrong.
+
+    Returns
+    -------
+    exception
+        One that says which value is no number, or what the values are instead of an array; the
+        error itself if it is about something else.
+    """
+    if isinstance(values, Mapping) and not hasattr(values, "toarray"):  # some sparse ones are dicts
+        return TypeError(
+            f"{name} is a {type(values).__name__}: give a data frame, as pandas.DataFrame(...) "
+            "makes one of columns, or a two-dimensional array"
+        )
+    fields = getattr(getattr(values, "dtype", None), "names", None)
+    if isinstance(fields, tuple):
+        return TypeError(
+            f"{name} is a structured array with the fields {', '.join(map(str, fields))}: give a "
+            "data frame, as pandas.DataFrame(...) makes one of the fields, or what "
+            "numpy.lib.recfunctions.structured_to_unstructured(...) returns"
+        )
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as reason:
+        return type(error)(f"{name} is no array: {reason}")
+    if array.dtype.kind not in "OSTU" or not array.ndim:
+        return error
+    for place, each in np.ndenumerate(array):
+        value = each.item() if isinstance(each, np.generic) else each
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            if value is None:
+                continue
+            axes = ("row", "column") if array.ndim <= 2 else [f"axis {j}" for j in range(9)]
+            where = ", ".join(f"{axis} {i}" for axis, i in zip(axes, place, strict=False))
+            return type(error)(
+                f"{name} holds {value!r} of type {type(value).__name__} in {where}, counted from "
+                "0: each value of the argument must be a number, or a string that spells a number"
+            )
+    return error
+
+
+def as_matrix(origin: str, data: Any) -> npt.NDArray[Any]:
+    """Return what is an array in memory, or can be made one.
+
+    Parameters
+    ----------
+    origin : str
+        What messages call it.
+    data : object
+        Anything.
+
+    Returns
+    -------
+    ndarray
+        Of numbers, unless its type is one that has nothing to do with them.
+
+    Raises
+    ------
+    DataError
+        If a value is no number, or the rows differ in length.
+    TypeError
+        If it is no array of numbers at all.
+    """
+    data = unmasked(data)
+    try:
+        array: npt.NDArray[Any] = np.asarray(data)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{origin} is no array: {error}") from error
+    if array.dtype.kind not in "OSTUV":
+        return array
+    reason = TypeError(f"cannot read data from an object of type {type(data).__name__}")
+    check_no_times(origin, array)
+    if array.ndim and array.dtype.kind != "V":
+        try:
+            return array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(str(not_numbers(origin, array, error))) from error
+    raise not_numbers(origin, data, reason)

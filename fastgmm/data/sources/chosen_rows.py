@@ -1,0 +1,117 @@
+"""Some of the rows of a source, as a source of their own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.source import Rows, Source, sum_of_weights
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.rechunking import recut
+from fastgmm.kernels.tiles import BLOCK_ROWS
+
+_ROWS_AT_ONCE = 64 * BLOCK_ROWS
+
+
+def choose_rows(source: Source, chosen: npt.NDArray[np.bool_]) -> Source:
+    """Return some of the rows of a source.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    chosen : ndarray of bool of shape (n_samples,)
+        Which of them are wanted.
+
+    Returns
+    -------
+    Source
+        The source itself if it is all of them; a copy of the rows if they are in memory; what
+        leaves the others out in every pass otherwise.
+    """
+    if chosen.all():
+        return source
+    if isinstance(source, ArraySource):
+        numbers = np.flatnonzero(chosen)
+        weights = None if source.weights is None else source.weights[numbers]
+        return ArraySource(
+            source.rows(numbers), weights, source.feature_names, incomplete=source.incomplete
+        )
+    return ChosenRows(source, chosen)
+
+
+class ChosenRows(Source):
+    """Rows of a source that is not in memory; every pass goes through all of that.
+
+    Parameters
+    ----------
+    source : Source
+        All rows.
+    chosen : ndarray of bool of shape (n_samples,)
+        Which of them are wanted.
+    """
+
+    def __init__(self, source: Source, chosen: npt.NDArray[np.bool_]) -> None:
+        self._source = source
+        self._chosen = chosen
+        self._weight: float | None = None
+        self.n_features = source.n_features
+        self.feature_names = source.feature_names
+        self.dtype = source.dtype
+        self.replayable = source.replayable
+        self.incomplete = source.incomplete
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return int(np.count_nonzero(self._chosen))
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights, or the number of rows where there are none."""
+        if not self.has_weights:
+            return float(self.n_samples)
+        if self._weight is None:
+            self._weight = 0.0
+            for _, weights in self.blocks():
+                assert weights is not None  # the rows have some
+                self._weight = sum_of_weights(weights, self._weight)
+        return self._weight
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the rows have weights."""
+        return self._source.has_weights
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether threads read the next block while one is worked on."""
+        return self._source.reads_ahead
+
+    def blocks(self) -> Iterator[Rows]:
+        """Yield the chosen rows in blocks of their own.
+
+        Yields
+        ------
+        Rows
+            The next rows.
+        """
+        yield from recut(self._pieces(), _ROWS_AT_ONCE)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells these rows from others, in values that JSON knows."""
+        digest = hashlib.blake2b(np.packbits(self._chosen).data, digest_size=16).hexdigest()
+        return {"kind": "chosen rows", "chosen": digest, "of": self._source.fingerprint()}
+
+    def _pieces(self) -> Iterator[Rows]:
+        first = 0
+        with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
+            for X, weights in blocks:
+                here = self._chosen[first : first + len(X)]
+                first += len(X)
+                yield Rows(X[here], None if weights is None else weights[here])

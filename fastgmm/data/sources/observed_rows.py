@@ -1,0 +1,172 @@
+"""Rows that have a value at least: those without any say nothing, and fits leave them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.errors import DataError
+from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
+from fastgmm.data.sources.array import ArraySource, is_mapped
+from fastgmm.data.sources.batch import all_finite
+from fastgmm.data.sources.rechunking import recut
+from fastgmm.kernels.tiles import BLOCK_ROWS
+
+_ROWS_AT_ONCE = 64 * BLOCK_ROWS
+
+
+def observed_rows(source: Source) -> Source:
+    """Return the rows of a source that have a value.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+
+    Returns
+    -------
+    Source
+        The source itself if no row of an array lacks all values; a copy of the rows that do not if
+        they are in memory; what leaves the others out in every pass otherwise.
+    """
+    if not source.incomplete:
+        return source
+    if not isinstance(source, ArraySource) or is_mapped(source.stored):
+        return ObservedRows(source)
+    empty = _are_empty(source.X)
+    if not empty.any():
+        return source
+    X, labels = source.X[~empty], source.labels()
+    found = ArraySource(
+        X,
+        None if source.weights is None else source.weights[~empty],
+        source.feature_names,
+        incomplete=not all_finite(X),
+        labels=None if labels is None else labels[~empty],
+    )
+    found.left_out = empty
+    return found
+
+
+def _are_empty(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which rows have no value, shape (n_rows,)."""
+    empty: npt.NDArray[np.bool_] = np.isnan(X[:, 0])
+    candidates = np.flatnonzero(empty)
+    empty[candidates] = np.isnan(X[candidates]).all(axis=1)
+    return empty
+
+
+class ObservedRows(Source):
+    """Rows of a source that is not in memory; every pass goes through all of that.
+
+    Parameters
+    ----------
+    source : Source
+        All rows.
+    """
+
+    incomplete = True
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._size: tuple[int, float] | None = None
+        self._left_out: npt.NDArray[np.bool_] | None = None
+        self.n_features = source.n_features
+        self.feature_names = source.feature_names
+        self.dtype = source.dtype
+        self.replayable = source.replayable
+        self.unused_columns = source.unused_columns
+
+    @property
+    def n_samples(self) -> int | None:
+        """Number of rows; None until all have been gone through once."""
+        return None if self._size is None else self._size[0]
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights, or the number of rows where there are none."""
+        if self._size is None:
+            for _ in self.blocks():
+                pass
+        assert self._size is not None  # the blocks have been gone through
+        return self._size[1]
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the rows have weights."""
+        return self._source.has_weights
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether threads read the next block while one is worked on."""
+        return self._source.reads_ahead
+
+    @property
+    def left_out(self) -> npt.NDArray[np.bool_]:  # type: ignore[override]  # found when asked for
+        """Which of all rows have no value; found by going through them."""
+        if self._left_out is None:
+            with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
+                self._left_out = np.concatenate([_are_empty(X) for X, _ in blocks])
+        return self._left_out
+
+    def labels(self) -> FloatArray | None:
+        """Return the labels of the rows, NaN where there is none; None if they have none."""
+        labels = self._source.labels()
+        return None if labels is None else labels[~self.left_out]
+
+    def note_size(self, n_samples: int, total_weight: float) -> None:
+        """Take over what an earlier reading of the same rows found.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        total_weight : float
+            Sum of their weights.
+        """
+        self._size = n_samples, total_weight
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells these rows from others, in values that JSON knows."""
+        return {"kind": "observed rows", "of": self._source.fingerprint()}
+
+    def blocks(self) -> Iterator[Rows]:
+        """Yield the rows: as they come while none is left out, then in blocks of their own.
+
+        Yields
+        ------
+        Rows
+            The next rows.
+
+        Raises
+        ------
+        DataError
+            If no row has a value.
+        """
+        n_samples, weight = 0, 0.0
+        for X, weights in self._cut():
+            n_samples += len(X)
+            weight = float(n_samples) if weights is None else sum_of_weights(weights, weight)
+            yield Rows(X, weights)
+        if not n_samples:
+            raise DataError("no row has a value: there is nothing to fit or to score")
+        self._size = n_samples, weight
+
+    def _cut(self) -> Iterator[Rows]:
+        with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
+            for block in blocks:
+                if _are_empty(block.X).any():
+                    yield from recut(map(_observed, chain([block], blocks)), _ROWS_AT_ONCE)
+                    return
+                yield block
+
+
+def _observed(block: Rows) -> Rows:
+    """Return the rows of a block that have a value."""
+    kept = ~_are_empty(block.X)
+    return Rows(block.X[kept], None if block.weights is None else block.weights[kept])

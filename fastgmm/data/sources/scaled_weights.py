@@ -1,0 +1,151 @@
+"""Weights of an extreme scale, brought near one for fits that only proportions matter to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.source import FloatArray, Rows, Source
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.kernels.tiles import BLOCK_ROWS
+
+_COMMON = 64
+"""Weights up to two to this power, and down to one over it, are left as they are."""
+
+
+@overload
+def scaled_weights(source: ArraySource) -> ArraySource: ...
+@overload
+def scaled_weights(source: Source) -> Source: ...
+def scaled_weights(source: Source) -> Source:
+    """Return rows with weights whose sums and products neither overflow nor underflow.
+
+    They are multiplied by a power of two, which loses no digit.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+
+    Returns
+    -------
+    Source
+        The source itself if it has no weights, or an array's of a common scale.
+    """
+    if not source.has_weights:
+        return source
+    if not isinstance(source, ArraySource):
+        return ScaledWeights(source)
+    assert source.weights is not None  # it has some
+    exponent = weight_exponent(source.weights)
+    if exponent == 0:
+        return source
+    scaled = ArraySource(
+        source.stored,
+        np.ldexp(source.weights, exponent),
+        source.feature_names,
+        incomplete=source.incomplete,
+        labels=source.labels(),
+    )
+    scaled.left_out = source.left_out
+    return scaled
+
+
+def weight_exponent(weights: FloatArray) -> int:
+    """Return which power of two brings weights near one; 0 where their scale is a common one."""
+    exponent = -math.frexp(float(weights.max(initial=0.0)))[1]
+    return exponent if abs(exponent) > _COMMON else 0
+
+
+class ScaledWeights(Source):
+    """Rows of a source that is not in memory, whose first weights say how to scale all.
+
+    Parameters
+    ----------
+    source : Source
+        The rows, which have weights.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._exponent: int | None = None
+        self.n_features = source.n_features
+        self.feature_names = source.feature_names
+        self.dtype = source.dtype
+        self.replayable = source.replayable
+        self.incomplete = source.incomplete
+        self.unused_columns = source.unused_columns
+
+    @property
+    def n_samples(self) -> int | None:
+        """Number of rows; None until all have been gone through once."""
+        return self._source.n_samples
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        total = self._source.total_weight
+        if self._exponent is None:
+            with closing(self.blocks()) as blocks:  # type: ignore[type-var]
+                next(blocks)
+        assert self._exponent is not None  # the first block has been read
+        return math.ldexp(total, self._exponent)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the rows have weights, as they do."""
+        return True
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether threads read the next block while one is worked on."""
+        return self._source.reads_ahead
+
+    @property
+    def left_out(self) -> npt.NDArray[np.bool_] | None:  # type: ignore[override]  # the source's
+        """Which of the rows that were given are not among these."""
+        return self._source.left_out
+
+    def labels(self) -> FloatArray | None:
+        """Return the labels of the rows, NaN where there is none; None if they have none."""
+        return self._source.labels()
+
+    def note_size(self, n_samples: int, total_weight: float) -> None:
+        """Take over what an earlier reading of the same rows found.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        total_weight : float
+            Sum of their weights, scaled.
+        """
+        if self._exponent is None:
+            with closing(self.blocks()) as blocks:  # type: ignore[type-var]
+                next(blocks)
+        assert self._exponent is not None  # the first block has been read
+        self._source.note_size(n_samples, math.ldexp(total_weight, -self._exponent))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells these rows from others, in values that JSON knows."""
+        return self._source.fingerprint()
+
+    def blocks(self) -> Iterator[Rows]:
+        """Yield the rows.
+
+        Yields
+        ------
+        Rows
+            The next rows.
+        """
+        with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
+            for X, weights in blocks:
+                assert weights is not None  # the source has some
+                if self._exponent is None:
+                    self._exponent = weight_exponent(weights[:BLOCK_ROWS])
+                yield Rows(X, np.ldexp(weights, self._exponent) if self._exponent else weights)

@@ -1,0 +1,373 @@
+"""A pass in the making: rows are added block by block, and their sums taken at the end."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.kernels import mixture_pass
+from fastgmm.kernels.incomplete_pass import (
+    CompletionParameters,
+    IncompleteTask,
+    incomplete_slot,
+)
+from fastgmm.kernels.microkernels.lanes import VECTOR
+from fastgmm.kernels.mixture_pass import PassParameters, PassTask, mixture_slot
+from fastgmm.kernels.packing import (
+    block_count,
+    pack_lower,
+    padded,
+    unpack_blocks,
+    unpack_products,
+)
+from fastgmm.kernels.threads import run_slots
+from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+
+FARTHEST_SHARED = {np.dtype(np.float64): 30.0, np.dtype(np.float32): 16.0}
+"""How many standard deviations means may lie from a centre that all components share.
+
+Moments about a point E standard deviations away lose E² units in the last place: at these limits
+1e-13 of a covariance in double precision, 2e-5 in single if all roundings agreed.
+"""
+
+_EXPONENTIAL = 40
+"""Floating-point operations of an exponential, about."""
+
+_SINGLE_RANGE = (1e-12, 1e12)
+"""Spreads of single-precision data whose squares single precision holds with room to spare."""
+
+COMPLETED_LANES = 64
+"""Lanes of a tile whose rows are completed: few, for what is filled in stays in the caches."""
+
+
+def compute_type(dtype: npt.DTypeLike, scales: FloatArray) -> np.dtype[Any]:
+    """Return the type to compute in: the data's, unless squares would leave its range.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Type of the data.
+    scales : ndarray
+        Spreads of the data; those of 0 do not count.
+
+    Returns
+    -------
+    dtype
+        float64 or float32.
+    """
+    if np.dtype(dtype) == np.float64:
+        return np.dtype(np.float64)
+    low, high = _SINGLE_RANGE
+    scales = scales[scales > 0]
+    fits = scales.size == 0 or (low < scales.min() and scales.max() < high)
+    return np.dtype(np.float32 if fits else np.float64)
+
+
+def split_in_two(
+    values: FloatArray, dtype: np.dtype[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return numbers as sums of two of the given type, one after the other in memory."""
+    high = np.ascontiguousarray(values).astype(dtype).ravel()
+    return high, (values.ravel() - high).astype(dtype)
+
+
+def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> PassParameters:
+    """Return a mixture as the kernels read it, for rows of a type.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Type of the rows.
+    parameters : MixtureParameters
+        The mixture.
+
+    Returns
+    -------
+    PassParameters
+        The same.
+    """
+    weights = np.exp(parameters.log_weights)
+    means, whiteners = parameters.means, parameters.whiteners
+    centre = weights @ means / weights.sum()
+    offsets = means - centre
+    diagonals = whiteners if parameters.is_diagonal else np.einsum("kii->ki", whiteners)
+    # Uniform noise is a component whose whitener is zero.
+    computed = compute_type(dtype, 1.0 / diagonals[diagonals > 0.0])
+    if parameters.is_diagonal:
+        farthest = np.abs(whiteners * offsets).max()
+        shifts = -whiteners * offsets
+        packed = whiteners
+    else:
+        farthest = (np.abs(whiteners) @ np.abs(offsets)[:, :, None]).max()
+        shifts = -(whiteners @ offsets[:, :, None])[:, :, 0]
+        packed = pack_lower(whiteners)
+    shared = bool(farthest <= FARTHEST_SHARED[computed])
+    constants = parameters.log_weights + parameters.log_normalisers
+    offset = float(constants.max())
+    return PassParameters(
+        (constants - offset).astype(computed),
+        offset,
+        packed.astype(computed).ravel(),
+        (shifts if shared else np.zeros_like(shifts)).astype(computed).ravel(),
+        *split_in_two(centre if shared else np.zeros_like(centre), computed),
+        *split_in_two(means, computed),
+        shared,
+    )
+
+
+def completion_parameters(parameters: MixtureParameters) -> CompletionParameters:
+    """Return a mixture as the kernels read it that complete rows.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        The mixture.
+
+    Returns
+    -------
+    CompletionParameters
+        The same.
+    """
+    constants = parameters.log_weights + parameters.log_normalisers
+    offset = float(constants.max())
+    whiteners = parameters.whiteners
+    diagonal = parameters.is_diagonal
+    precisions, covariances = np.empty(0), parameters.covariances()
+    if not diagonal:
+        precisions, covariances = _padded(parameters.precisions()), _padded(covariances)
+    return CompletionParameters(
+        constants=constants - offset,
+        offset=offset,
+        log_normalisers=parameters.log_normalisers,
+        whiteners=(whiteners if diagonal else pack_lower(whiteners)).ravel(),
+        precisions=precisions.ravel(),
+        covariances=covariances.ravel(),
+        centres=_padded(parameters.means).ravel(),
+        references=parameters.means.ravel(),
+        nothing=np.zeros(parameters.means.size),
+    )
+
+
+def _padded(rows: FloatArray) -> FloatArray:
+    """Return rows of numbers followed by zeros, as many as fill vectors."""
+    lacking = -rows.shape[-1] % VECTOR
+    return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, lacking)])
+
+
+class PassSums(NamedTuple):
+    """What a pass adds up, as the kernels lay it out; sums over several sets of rows add up.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n_components,)
+        Sums of responsibilities.
+    first, second : ndarray
+        Moments, packed.
+    likelihood : ndarray of shape (lanes,)
+        Log-likelihood, in parts.
+    """
+
+    counts: FloatArray
+    first: FloatArray
+    second: FloatArray
+    likelihood: FloatArray
+
+    @property
+    def log_likelihood(self) -> float:
+        """The whole log-likelihood, in nats."""
+        return float(self.likelihood.sum())
+
+    def plus(self, other: PassSums) -> PassSums:
+        """Return the sums of both sets of rows."""
+        return PassSums(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class RunningPass:
+    """Sums over rows that are added one block after the other.
+
+    Every block begins a new one of `BLOCK_ROWS` rows, so that the sums are those of a single
+    block if the number of rows of each but the last is a multiple of it.
+
+    Parameters
+    ----------
+    parameters : PassParameters or CompletionParameters
+        The mixture; in the latter form rows are completed.
+    mode : int
+        What the pass is for, of the modes of `mixture_pass`.
+    diagonal : bool
+        Whether covariances are diagonal.
+    n_rows : int or None
+        The most rows that will be added, if known.
+    n_jobs : int or None
+        Number of threads.
+    beside_readers : bool
+        Whether other threads read the next rows meanwhile.
+    """
+
+    def __init__(
+        self,
+        parameters: PassParameters | CompletionParameters,
+        mode: int,
+        *,
+        diagonal: bool,
+        n_rows: int | None = None,
+        n_jobs: int | None = None,
+        beside_readers: bool = False,
+    ) -> None:
+        self.parameters = parameters
+        self.n_blocks = 0
+        n_components = len(parameters.constants)
+        n_features = len(parameters.references) // n_components
+        itemsize = parameters.constants.dtype.itemsize
+        completing = isinstance(parameters, CompletionParameters)
+        if diagonal:
+            first, second = padded(n_components) * padded(2 * n_features), 0
+        else:
+            first = n_components * n_features
+            second = n_components * 16 * block_count(n_features)
+        n_slots = slot_count(8 * (first + second + n_components))
+        self.n_used = n_slots if n_rows is None else min(n_slots, -(-n_rows // BLOCK_ROWS))
+        moments = bool(mode & (mixture_pass.MOMENTS | mixture_pass.GIVEN))
+        lanes = lane_count(n_features, n_components, itemsize)
+        if completing:
+            lanes = COMPLETED_LANES
+        self._sums: dict[str, Any] = {
+            "counts": np.zeros((self.n_used, n_components)),
+            "first": np.zeros((self.n_used, first if moments else 0)),
+            "second": np.zeros((self.n_used, second if moments else 0)),
+            "likelihood": np.zeros((self.n_used, lanes)),
+        }
+        self._settings: dict[str, Any] = {
+            "lanes": lanes,
+            "diagonal": diagonal,
+            "mode": mode,
+            "n_slots": n_slots,
+            **parameters._asdict(),
+        }
+        per_density = 4 * n_features if diagonal else 2 * n_features * (n_features + 1)
+        if completing:
+            per_density *= 4
+        self._operations = n_components * (per_density + _EXPONENTIAL)
+        self._task_type = IncompleteTask if completing else PassTask
+        self._kernel = incomplete_slot if completing else mixture_slot
+        self._n_jobs = n_jobs
+        self._beside_readers = beside_readers
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the sums."""
+        return sum(each.nbytes for each in self._sums.values())
+
+    def add(
+        self,
+        X: npt.NDArray[Any],
+        weights: FloatArray | None,
+        *,
+        log_density: npt.NDArray[Any] | None = None,
+        labels: npt.NDArray[np.int64] | None = None,
+        responsibilities: npt.NDArray[Any] | None = None,
+    ) -> None:
+        """Add rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+            The rows.
+        weights : ndarray of shape (n_rows,) or None
+            Their weights.
+        log_density, labels, responsibilities : ndarray or None
+            Receive the values of the rows, or, for passes over given ones, hold them.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer labels than rows, beyond which no kernel must read.
+        """
+        if labels is not None and len(labels) < len(X):
+            raise ValueError("there are more rows than labels: give one for each row")
+        task = self._task_type(
+            X=X,
+            weights=np.empty(0) if weights is None else weights,
+            first_block=self.n_blocks,
+            log_density=np.empty(0, X.dtype) if log_density is None else log_density,
+            labels=np.empty(0, np.int64) if labels is None else labels,
+            responsibilities=(
+                np.empty((0, 0), X.dtype) if responsibilities is None else responsibilities
+            ),
+            **self._settings,
+            **self._sums,
+        )
+        run_slots(
+            self._kernel,
+            task,
+            self.n_used,
+            self._n_jobs,
+            len(X) * self._operations,
+            beside_readers=self._beside_readers,
+        )
+        self.n_blocks += -(-len(X) // BLOCK_ROWS)
+
+    def sums(self) -> PassSums:
+        """Return what the slots added up, in their order."""
+        filled = min(self.n_used, self.n_blocks)
+        counts, first, second, likelihood = (
+            self._sums[name][:filled].sum(axis=0) for name in PassSums._fields
+        )
+        return PassSums(counts, first, second, likelihood)
+
+
+def statistics_of(
+    sums: PassSums,
+    parameters: PassParameters | CompletionParameters,
+    *,
+    diagonal: bool,
+    weight: float,
+    log_likelihood: float | None = None,
+) -> SufficientStatistics:
+    """Return the sums of passes as statistics.
+
+    Parameters
+    ----------
+    sums : PassSums
+        Those of a pass, or of several at the same parameters.
+    parameters : PassParameters or CompletionParameters
+        Those of the passes.
+    diagonal : bool
+        Whether covariances are diagonal.
+    weight : float
+        Weight of the rows.
+    log_likelihood : float or None
+        What to take for the log-likelihood, if not the sum over the rows.
+
+    Returns
+    -------
+    SufficientStatistics
+        The statistics, about what the kernels subtracted.
+    """
+    n_components = len(parameters.constants)
+    n_features = len(parameters.references) // n_components
+    if isinstance(parameters, CompletionParameters):
+        reference = parameters.references.reshape(n_components, n_features)
+    elif parameters.shared:
+        centre = parameters.centre.astype(np.float64) + parameters.centre_low
+        reference = np.repeat(centre[None], n_components, axis=0)
+    else:
+        means = parameters.references.astype(np.float64) + parameters.references_low
+        reference = means.reshape(n_components, n_features)
+    if diagonal:
+        first, second = unpack_products(sums.first, n_components, n_features)
+    else:
+        first = sums.first.reshape(n_components, n_features)
+        second = unpack_blocks(sums.second.reshape(n_components, -1), n_features)
+    return SufficientStatistics(
+        reference=reference,
+        counts=sums.counts,
+        first=first,
+        second=second,
+        log_likelihood=sums.log_likelihood if log_likelihood is None else log_likelihood,
+        weight=weight,
+    )

@@ -1,0 +1,221 @@
+"""The moments of rows of which some lack values, as if they were of one component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.column_names import default_names
+from fastgmm.data.source import Source
+from fastgmm.data.sources.rechunking import recut
+from fastgmm.em.e_step.accumulator import RunningPass, pass_parameters, statistics_of
+from fastgmm.em.missing.incomplete import run_incomplete
+from fastgmm.kernels import mixture_pass
+from fastgmm.kernels.tiles import BLOCK_ROWS
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.structures import structure
+
+_ROWS_TO_BEGIN_WITH = 256
+"""Rows whose mean is near enough to the data for moments to be taken about it."""
+
+_PIECE_BYTES = 2**20
+"""Bytes of the rows that are looked at together."""
+
+_WIDENING = 1e-6
+_MOST_PASSES = 20
+_TOLERANCE = 1e-3
+
+
+def flat_mixture(source: Source, diagonal: bool) -> MixtureParameters:
+    """Return one component near the rows, so wide that its density is the same at all of them.
+
+    Parameters
+    ----------
+    source : Source
+        The rows, of any scale.
+    diagonal : bool
+        Whether to hold its covariance as a diagonal.
+
+    Returns
+    -------
+    MixtureParameters
+        A mixture under which each responsibility is 1.
+    """
+    near = source.some_rows(_ROWS_TO_BEGIN_WITH).mean(axis=0)
+    narrowness = np.full((1, source.n_features), 1e-200)
+    return MixtureParameters(
+        log_weights=np.zeros(1),
+        means=near[None],
+        whiteners=narrowness if diagonal else narrowness[:, :, None] * np.eye(source.n_features),
+        log_normalisers=np.zeros(1),
+    )
+
+
+def require_no_overflow(moments: SufficientStatistics) -> None:
+    """Raise unless the moments of rows are finite.
+
+    Parameters
+    ----------
+    moments : SufficientStatistics
+        The moments.
+
+    Raises
+    ------
+    ValueError
+        If a square overflows; the message names the feature.
+    """
+    second = moments.second
+    squares = second if moments.is_diagonal else np.einsum("kii->ki", second)
+    overflowing = ~np.isfinite(squares).all(axis=0)
+    if overflowing.any():
+        j = int(overflowing.argmax())
+        raise ValueError(
+            f"the values of feature {j} are too large: their squares, times the sample weights, "
+            "overflow; divide the feature or the weights by a constant"
+        )
+
+
+def observed_moments(
+    source: Source,
+    *,
+    diagonal: bool,
+    observe: Callable[[npt.NDArray[Any], FloatArray | None], None] | None = None,
+    n_jobs: int | None = None,
+) -> SufficientStatistics:
+    """Return the moments of rows that may lack values, as estimated from what is observed.
+
+    Where nothing is missing after all, they are those that a pass over whole rows finds.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    diagonal : bool
+        Whether only the diagonal of the second moments is wanted. It is that of the values
+        observed of each feature; a whole matrix is fitted by some steps of EM.
+    observe : callable or None
+        Called with the rows and weights of some at a time, all once.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    SufficientStatistics
+        The moments, of a single component.
+
+    Raises
+    ------
+    ValueError
+        If a feature has no value in any row that has weight, or if squares overflow.
+    """
+    flat = pass_parameters(source.dtype, flat_mixture(source, diagonal))
+    whole: RunningPass | None = RunningPass(
+        flat,
+        mixture_pass.MOMENTS,
+        diagonal=diagonal,
+        n_rows=source.n_samples,
+        n_jobs=n_jobs,
+        beside_readers=source.reads_ahead,
+    )
+    by_feature = _FeatureMoments(source.n_features)
+    n_rows = BLOCK_ROWS * max(1, _PIECE_BYTES // (8 * source.n_features * BLOCK_ROWS))
+    with closing(source.blocks()) as blocks:  # type: ignore[type-var]
+        for X, weights in recut(blocks, n_rows):
+            if observe is not None:
+                observe(X, weights)
+            if not by_feature.add(X, weights):
+                whole = None
+            elif whole is not None:
+                whole.add(X, weights)
+    if whole is not None:
+        sums = whole.sums()
+        return statistics_of(sums, flat, diagonal=diagonal, weight=source.total_weight)
+    moments = by_feature.moments(source)
+    if diagonal:
+        return moments
+    require_no_overflow(moments)
+    square = replace(moments, second=moments.second[:, :, None] * np.eye(source.n_features))
+    parameters = gaussian_of(square)
+    before = -np.inf
+    for _ in range(_MOST_PASSES):
+        done = run_incomplete(source, parameters, mixture_pass.MOMENTS, n_jobs=n_jobs)
+        statistics = done.statistics(source.total_weight)
+        parameters = gaussian_of(statistics)
+        if statistics.mean_log_likelihood - before < _TOLERANCE:
+            break
+        before = statistics.mean_log_likelihood
+    return statistics
+
+
+def gaussian_of(moments: SufficientStatistics) -> MixtureParameters:
+    """Return the Gaussian that has the moments of some rows, a millionth wider.
+
+    Parameters
+    ----------
+    moments : SufficientStatistics
+        The moments, of a single component.
+
+    Returns
+    -------
+    MixtureParameters
+        A mixture of that one component.
+    """
+    small = Regularisation.from_variances(
+        _WIDENING, "relative", moments.means()[0], moments.variances()[0]
+    )
+    return structure("diag" if moments.is_diagonal else "full").solve(moments, small)
+
+
+class _FeatureMoments:
+    """Mean and variance of what is observed of each feature.
+
+    Means and sums of squares of pieces are joined as by Chan, Golub and LeVeque (1979, "Updating
+    formulae and a pairwise algorithm for computing sample variances").
+    """
+
+    def __init__(self, n_features: int) -> None:
+        self._weights, self._means, self._squares = np.zeros((3, n_features))
+
+    def add(self, X: npt.NDArray[Any], weights: FloatArray | None) -> bool:
+        """Add rows, and say whether they have no gaps."""
+        values = X.astype(np.float64, order="C")
+        present = ~np.isnan(values)
+        shares = present.astype(np.float64)
+        if weights is not None:
+            shares *= weights[:, None]
+        values[shares == 0.0] = 0.0
+        added = shares.sum(axis=0)
+        means = (shares * values).sum(axis=0) / np.where(added > 0.0, added, 1.0)
+        offsets = values - means
+        both = self._weights + added
+        apart = means - self._means
+        shifts = apart * (added / np.where(both > 0.0, both, 1.0))
+        self._squares += (shares * offsets * offsets).sum(axis=0) + apart * shifts * self._weights
+        self._means += shifts
+        self._weights = both
+        return bool(present.all())
+
+    def moments(self, source: Source) -> SufficientStatistics:
+        """Return the moments, scaled to the weight of all rows."""
+        names = source.feature_names or default_names(source.n_features)
+        for j in np.flatnonzero(self._weights == 0.0):
+            raise ValueError(
+                f"column {names[j]!r} has no value in any row that counts, so there is nothing to "
+                "model it from: leave the column out"
+            )
+        weight = source.total_weight
+        return SufficientStatistics(
+            reference=self._means[None],
+            counts=np.array([weight]),
+            first=np.zeros((1, source.n_features)),
+            second=(self._squares * (weight / self._weights))[None],
+            log_likelihood=float("nan"),
+            weight=weight,
+        )

@@ -1,0 +1,124 @@
+"""The first look at the data: how wide they are, and a sample of them for EM to start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastgmm.data.source import Source
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import source_moments
+from fastgmm.em.initialization.reservoir import Reservoir
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.statistics import SufficientStatistics
+
+SMALLEST_SAMPLE = 25_000
+ROWS_PER_PARAMETER = 50
+LARGEST_SAMPLE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass over the data finds before EM begins.
+
+    Attributes
+    ----------
+    moments : SufficientStatistics
+        The moments of all rows, as if they were of one component.
+    regularisation : Regularisation
+        The amounts that suit the variances of the features.
+    sample : ArraySource
+        The rows that have weight, or a uniform random sample of them, in their order.
+    subsampled : bool
+        Whether it is a sample.
+    """
+
+    moments: SufficientStatistics
+    regularisation: Regularisation
+    sample: ArraySource
+    subsampled: bool
+
+
+def survey(
+    source: Source,
+    n_components: int,
+    reg_covar: float,
+    scale: str,
+    *,
+    seed: int,
+    diagonal: bool = True,
+    n_jobs: int | None = None,
+) -> Survey:
+    """Go through the data once: measure the features' variances and sample the rows.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    n_components : int
+        Number of components of the starts that the sample is for.
+    reg_covar, scale
+        As for `Regularisation.from_variances`.
+    seed : int
+        Seed of the sample.
+    diagonal : bool
+        Whether the features' variances are enough, without their covariances.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    Survey
+        What was found.
+
+    Raises
+    ------
+    ValueError
+        If the squares of the rows, times their weights, overflow.
+    """
+    size = sample_size(n_components, source.n_features, source.dtype.itemsize)
+    reservoir: Reservoir | None = None
+    if not _is_own_sample(source, size):
+        reservoir = Reservoir(size, source.n_features, source.dtype, source.has_weights, seed)
+    moments = source_moments(
+        source,
+        diagonal=diagonal,
+        observe=None if reservoir is None else reservoir.add,
+        n_jobs=n_jobs,
+    )
+    regularisation = Regularisation.from_variances(
+        reg_covar, scale, moments.means()[0], moments.variances()[0]
+    )
+    if reservoir is None:
+        assert isinstance(source, ArraySource)
+        return Survey(moments, regularisation, source, subsampled=False)
+    sample = reservoir.source(incomplete=source.incomplete)
+    return Survey(moments, regularisation, sample, reservoir.n_seen > size)
+
+
+def sample_size(n_components: int, n_features: int, itemsize: int) -> int:
+    """Return how many rows at most a start is found from.
+
+    Fifty rows for each mean and weight, at least 25,000; but no more than fill 64 MiB, unless
+    that were fewer than fifty for each component.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components.
+    n_features : int
+        Number of features.
+    itemsize : int
+        Bytes of one value.
+    """
+    wanted = max(SMALLEST_SAMPLE, ROWS_PER_PARAMETER * n_components * (n_features + 1))
+    affordable = LARGEST_SAMPLE_BYTES // (n_features * itemsize)
+    return max(min(wanted, affordable), ROWS_PER_PARAMETER * n_components)
+
+
+def _is_own_sample(source: Source, size: int) -> bool:
+    """Say whether rows are so few, and in memory, that they need not be copied."""
+    return (
+        isinstance(source, ArraySource)
+        and source.n_samples <= size
+        and (source.weights is None or bool(source.weights.all()))
+    )

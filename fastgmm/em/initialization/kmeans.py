@@ -1,0 +1,290 @@
+"""Lloyd's algorithm for k-means: the limit of a spherical mixture as its variance goes to zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.random import sample_without_replacement
+
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.scaled_weights import scaled_weights, weight_exponent
+from fastgmm.em.initialization.kmeans_passes import (
+    kmeans_plus_plus,
+    lloyd_statistics,
+    nearest_centres,
+)
+
+#: Draws starting centres of shape (n_clusters, n_features) with the generator given.
+CentreDraw: TypeAlias = Callable[[np.random.RandomState], NDArray[np.floating]]
+
+#: A name, the centres themselves, or a function that draws them.
+KMeansStart: TypeAlias = Literal["k-means++", "random"] | NDArray[np.floating] | CentreDraw
+
+#: Takes the run, the iteration, its inertia and how far the centres moved (squared, in all).
+LloydListener: TypeAlias = Callable[[int, int, float, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class KMeansResult:
+    """The best of the runs of Lloyd's algorithm.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n_samples,), int64
+        The cluster whose centre, among `centres`, is nearest to each row.
+    centres : ndarray of shape (n_clusters, n_features), float64
+        The centres.
+    inertia : float
+        Sum over the rows of weight times squared distance to the nearest of `centres`.
+    n_iter : int
+        Number of updates of the centres.
+    converged : bool
+        Whether the centres came to rest before `max_iter`.
+    """
+
+    labels: NDArray[np.int64]
+    centres: NDArray[np.float64]
+    inertia: float
+    n_iter: int
+    converged: bool
+
+
+def fit_kmeans(
+    source: ArraySource,
+    n_clusters: int,
+    *,
+    random_state: np.random.RandomState,
+    init: KMeansStart = "k-means++",
+    n_init: int = 1,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    n_jobs: int | None = None,
+    listener: LloydListener | None = None,
+) -> KMeansResult:
+    """Cluster the rows of a source by k-means.
+
+    A cluster that lost all its rows moves to the row farthest from its centre.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows and their weights.
+    n_clusters : int
+        Number of clusters.
+    random_state : RandomState
+        Draws the starting centres.
+    init : {"k-means++", "random"}, ndarray of shape (n_clusters, n_features) or callable
+        The starting centres: by greedy D² sampling (Arthur and Vassilvitskii, 2007),
+        rows drawn in proportion to their weight, the centres themselves, or a function of the
+        generator that returns them.
+    n_init : int
+        Number of runs; the one with the least inertia is returned.
+    max_iter : int
+        Most updates of the centres in a run.
+    tol : float
+        A run ends when the squared movements of the centres sum to no more than `tol` times the
+        mean variance of the features, and always when the centres no longer move.
+    n_jobs : int or None
+        Number of threads.
+    listener : callable or None
+        Called after each update with the run, the iteration (both from zero), the inertia before
+        the update, and the sum of squared movements.
+
+    Returns
+    -------
+    KMeansResult
+        Labels, centres and inertia that belong together.
+
+    Raises
+    ------
+    ValueError
+        If fewer than `n_clusters` rows have a positive weight, or if the squares of the rows,
+        times their weights, overflow.
+    """
+    _check_enough_rows(source, n_clusters)
+    weights, source = source.weights, scaled_weights(source)
+    tolerance = _tolerance(source, tol, n_jobs)
+    best: KMeansResult | None = None
+    for run in range(n_init):
+        start = starting_centres(source, n_clusters, random_state, init, n_jobs=n_jobs)
+        result = _run(source, start, run, max_iter, tolerance, n_jobs, listener)
+        if best is None or result.inertia < best.inertia:
+            best = result
+    assert best is not None
+    exponent = 0 if weights is None else weight_exponent(weights)
+    with np.errstate(over="ignore"):
+        return replace(best, inertia=float(np.ldexp(best.inertia, -exponent)))
+
+
+def starting_centres(
+    source: ArraySource,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    init: KMeansStart,
+    *,
+    n_jobs: int | None = None,
+) -> NDArray[np.float64]:
+    """Return the centres a run begins with, shape (n_clusters, n_features), float64.
+
+    Parameters
+    ----------
+    source, n_clusters, random_state, init, n_jobs
+        As for `fit_kmeans`.
+    """
+    if isinstance(init, np.ndarray):
+        return np.array(init, dtype=np.float64)
+    if callable(init):
+        return np.array(init(random_state), dtype=np.float64)
+    if init == "k-means++":
+        indices = kmeans_plus_plus(source, n_clusters, random_state, n_jobs=n_jobs)
+    elif source.weights is None:
+        indices = sample_without_replacement(
+            source.n_samples, n_clusters, random_state=random_state
+        )
+    else:
+        indices = random_state.choice(
+            source.n_samples,
+            size=n_clusters,
+            replace=False,
+            p=source.weights / source.weights.sum(),
+        )
+    return source.rows(indices).astype(np.float64)
+
+
+def mean_variance(source: ArraySource, *, n_jobs: int | None = None) -> float:
+    """Return the weighted variance of each feature, averaged over the features.
+
+    Two passes with a single centre: the first finds the mean, so that the second subtracts it
+    before squaring and loses no digits on data far from the origin.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows and their weights.
+    n_jobs : int or None
+        Number of threads.
+    """
+    # A row of weight 0 may be too far away to begin from.
+    first = 0 if source.weights is None else int(source.weights.argmax())
+    centre = source.rows(np.array([first])).astype(np.float64)
+    counts, sums, _ = lloyd_statistics(source, centre, n_jobs=n_jobs)
+    centre += sums / counts[0]
+    _, _, inertia = lloyd_statistics(source, centre, n_jobs=n_jobs)
+    return float(inertia / counts[0] / source.n_features)
+
+
+def _tolerance(source: ArraySource, tol: float, n_jobs: int | None) -> float:
+    """Return the squared movement of the centres at which they count as being at rest."""
+    if tol == 0:
+        return 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = mean_variance(source, n_jobs=n_jobs)
+    if not np.isfinite(variance):
+        raise ValueError(
+            f"the values of X are too large, up to {np.abs(source.X).max():.3g} in size: their "
+            "squares, times the sample weights, overflow; divide them or the weights by a constant"
+        )
+    return tol * variance
+
+
+def _check_enough_rows(source: ArraySource, n_clusters: int) -> None:
+    if source.weights is None:
+        available, rows = source.n_samples, f"n_samples={source.n_samples}"
+    else:
+        available = int(np.count_nonzero(source.weights > 0))
+        rows = f"the number of rows with a positive sample_weight, {available},"
+    if available < n_clusters:
+        raise ValueError(f"{rows} should be >= n_clusters={n_clusters}.")
+
+
+def _run(
+    source: ArraySource,
+    centres: NDArray[np.float64],
+    run: int,
+    max_iter: int,
+    tolerance: float,
+    n_jobs: int | None,
+    listener: LloydListener | None,
+) -> KMeansResult:
+    converged = False
+    n_iter = 0
+    while n_iter < max_iter and not converged:
+        counts, sums, inertia = lloyd_statistics(source, centres, n_jobs=n_jobs)
+        moved = _moved(source, centres, counts, sums, n_jobs)
+        shift = moved - centres
+        total = float(np.vdot(shift, shift))
+        converged = total <= tolerance or _is_rounding(shift, centres, counts, inertia)
+        if listener is not None:
+            listener(run, n_iter, inertia, total)
+        centres = moved
+        n_iter += 1
+    labels, distances = nearest_centres(source, centres, n_jobs=n_jobs)
+    inertia = weighted_sum(distances, source.weights)
+    return KMeansResult(labels, centres, inertia, n_iter, converged)
+
+
+def _moved(
+    source: ArraySource,
+    centres: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    n_jobs: int | None,
+) -> NDArray[np.float64]:
+    """Return the means of the clusters, with each empty one at a row far from its centre."""
+    empty = np.flatnonzero(counts <= 0)
+    if empty.size == 0:
+        return centres + sums / counts[:, None]
+    counts, sums, origin = counts.copy(), sums.copy(), centres.copy()
+    labels, distances = nearest_centres(source, centres, n_jobs=n_jobs)
+    if source.weights is not None:
+        distances = np.where(source.weights > 0, distances, 0.0)
+    farthest = np.argpartition(distances, -empty.size)[-empty.size :]
+    farthest = farthest[np.argsort(-distances[farthest], kind="stable")]
+    for cluster, row in zip(empty, farthest, strict=True):
+        if distances[row] == 0.0:
+            break  # every row sits on a centre: there is nowhere better to go
+        point = source.rows(np.array([row])).astype(np.float64)[0]
+        weight = 1.0 if source.weights is None else float(source.weights[row])
+        previous = labels[row]
+        sums[previous] -= weight * (point - origin[previous])
+        counts[previous] -= weight
+        origin[cluster], counts[cluster] = point, weight
+    moved = origin
+    filled = counts > 0
+    moved[filled] += sums[filled] / counts[filled, None]
+    return moved
+
+
+def _is_rounding(
+    shift: NDArray[np.float64],
+    centres: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    inertia: float,
+) -> bool:
+    """Say whether the movement is what rounding alone makes of rows that kept their labels."""
+    radius = np.sqrt(inertia / counts.sum())
+    return bool(np.all(np.abs(shift) <= 8 * np.finfo(np.float64).eps * (np.abs(centres) + radius)))
+
+
+def weighted_sum(distances: NDArray[np.float64], weights: NDArray[np.float64] | None) -> float:
+    """Return the sum of weights times distances; what has no weight may be infinite.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_samples,)
+        Squared distances.
+    weights : ndarray of shape (n_samples,) or None
+        Weights; None for ones.
+
+    Returns
+    -------
+    float
+        The sum.
+    """
+    if weights is None:
+        return float(distances.sum())
+    return float(np.where(weights > 0, distances, 0.0) @ weights)

@@ -1,0 +1,229 @@
+"""The passes of k-means over a data source: nearest centres, Lloyd's sums, seeding."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.kernels import kmeans_pass
+from fastgmm.kernels.kmeans_pass import kmeans_slot
+from fastgmm.kernels.mixture_pass import PassTask
+from fastgmm.kernels.threads import run_slots
+from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def _run(
+    source: ArraySource,
+    centres: FloatArray,
+    mode: int,
+    n_jobs: int | None,
+    *,
+    scale: float,
+    distances: FloatArray | None = None,
+    labels: npt.NDArray[np.int64] | None = None,
+) -> PassTask:
+    """Run a pass about the centres' median and return its task."""
+    n_centres, n_features = centres.shape
+    dtype = source.dtype
+    # the median: one centre far out must not cost all others their digits
+    middle = np.median(centres, axis=0)
+    high = middle.astype(dtype)
+    n_slots = slot_count(8 * n_centres * (n_features + 1))
+    used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
+    lanes = lane_count(n_features, n_centres, dtype.itemsize)
+    nothing = np.empty(0, dtype)
+    no_weights = np.empty(0)
+    task = PassTask(
+        X=np.empty((0, n_features), dtype),
+        weights=no_weights,
+        first_block=0,
+        lanes=lanes,
+        diagonal=True,
+        mode=mode,
+        n_slots=n_slots,
+        constants=np.zeros(n_centres, dtype),
+        offset=0.0,
+        whiteners=np.full(n_centres * n_features, scale, dtype),
+        shifts=(scale * (middle - centres)).astype(dtype).ravel(),
+        centre=high,
+        centre_low=(middle - high).astype(dtype),
+        references=nothing,
+        references_low=nothing,
+        shared=True,
+        counts=np.zeros((used, n_centres)),
+        first=np.zeros((used, n_centres * n_features)),
+        second=np.zeros((used, 0)),
+        likelihood=np.zeros((used, lanes)),
+        log_density=np.empty(0) if distances is None else distances,
+        labels=np.empty(0, np.int64) if labels is None else labels,
+        responsibilities=np.empty((0, 0), dtype),
+    )
+    first = 0
+    for X, weights in source.blocks():
+        rows = slice(first, first + len(X))
+        part = task._replace(
+            X=X,
+            weights=no_weights if weights is None else weights,
+            first_block=first // BLOCK_ROWS,
+            log_density=task.log_density[rows],
+            labels=task.labels[rows],
+        )
+        run_slots(kmeans_slot, part, used, n_jobs, 4 * len(X) * centres.size)
+        first = rows.stop
+    return task
+
+
+def _scale(source: ArraySource, points: FloatArray) -> float:
+    """Return a power of two that brings the spread of the points, or of rows about one, near one.
+
+    Squares then stay in range; those of rows far from all points are seen to by the kernel.
+    """
+    spread = float(np.abs(points - points[0]).max(initial=0.0))
+    if spread == 0.0:
+        rows = source.some_rows(BLOCK_ROWS)
+        spread = float(np.abs(rows - points[0]).max(initial=0.0))
+    if spread == 0.0 or not math.isfinite(spread):
+        return 1.0
+    limit = 120 if source.dtype == np.float32 else 1000
+    return 2.0 ** -max(-limit, min(limit, math.frexp(spread)[1]))
+
+
+def nearest_centres(
+    source: ArraySource, centres: npt.NDArray[Any], *, n_jobs: int | None = None
+) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Return the nearest centre of every row and the squared distance to it.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows.
+    centres : ndarray of shape (n_clusters, n_features)
+        The centres.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples,), int64
+        Index of the nearest centre, the first among equals.
+    distances : ndarray of shape (n_samples,), float64
+        Squared distances, in the squared unit of the data.
+    """
+    centres = np.asarray(centres, dtype=np.float64)
+    labels = np.empty(source.n_samples, np.int64)
+    distances = np.empty(source.n_samples)
+    scale = _scale(source, centres)
+    _run(
+        source, centres, kmeans_pass.NEAREST, n_jobs, distances=distances, labels=labels,
+        scale=scale,
+    )  # fmt: skip
+    distances /= scale
+    distances /= scale
+    return labels, distances
+
+
+def lloyd_statistics(
+    source: ArraySource, centres: npt.NDArray[Any], *, n_jobs: int | None = None
+) -> tuple[FloatArray, FloatArray, float]:
+    """Return what one iteration of Lloyd's algorithm needs.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows.
+    centres : ndarray of shape (n_clusters, n_features)
+        The centres.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    counts : ndarray of shape (n_clusters,)
+        Weight of the rows nearest to each centre.
+    sums : ndarray of shape (n_clusters, n_features)
+        Weighted sums of those rows about their centre.
+    inertia : float
+        Weighted sum of squared distances to the nearest centre.
+    """
+    centres = np.asarray(centres, dtype=np.float64)
+    scale = _scale(source, centres)
+    task = _run(source, centres, kmeans_pass.LLOYD, n_jobs, scale=scale)
+    counts = task.counts.sum(axis=0)
+    sums = task.first.sum(axis=0).reshape(centres.shape)
+    middle = task.centre.astype(np.float64) + task.centre_low
+    inertia = float(task.likelihood.sum(axis=0).sum()) / scale / scale
+    return counts, sums + counts[:, None] * (middle - centres), inertia
+
+
+def kmeans_plus_plus(
+    source: ArraySource,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    *,
+    n_local_trials: int | None = None,
+    n_jobs: int | None = None,
+) -> npt.NDArray[np.int64]:
+    """Choose rows as starting centres by greedy k-means++ (Arthur & Vassilvitskii 2007).
+
+    Each next centre is the best of several rows drawn with probability proportional to weight
+    times squared distance to the nearest centre so far: the one that leaves the smallest sum.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The rows.
+    n_clusters : int
+        How many to choose.
+    random_state : RandomState
+        Source of randomness.
+    n_local_trials : int, default=None
+        Rows drawn for each centre; None for ``2 + int(log(n_clusters))`` as in scikit-learn.
+    n_jobs : int, default=None
+        Number of threads; None for as many as numba uses.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters,), int64
+        Row numbers; they repeat only where fewer distinct rows have weight.
+    """
+    trials = n_local_trials or 2 + int(math.log(n_clusters))
+    weights = source.weights
+    # one uniform number, inverted, so that weights and repeated rows draw the same row
+    draw = random_state.uniform()
+    if weights is None:
+        first = int(draw * source.n_samples)
+    else:
+        shares = np.cumsum(weights)
+        first = int(np.searchsorted(shares, draw * shares[-1], side="right"))
+    chosen = np.full(n_clusters, first, dtype=np.int64)
+    origin = source.rows(chosen[:1]).astype(np.float64)
+    scale = _scale(source, origin)
+    closest = np.full(source.n_samples, np.inf)
+    _run(source, origin, kmeans_pass.CHOOSE, n_jobs, distances=closest, scale=scale)
+    for i in range(1, n_clusters):
+        cumulative = np.cumsum(
+            closest if weights is None else np.where(weights > 0, closest, 0.0) * weights
+        )
+        if not cumulative[-1] > 0.0:
+            # every row is a centre already: fewer distinct rows than centres
+            chosen[i:] = random_state.choice(source.n_samples, size=n_clusters - i)
+            break
+        draws = random_state.uniform(size=trials) * cumulative[-1]
+        candidates = np.minimum(
+            np.searchsorted(cumulative, draws, side="right"), source.n_samples - 1
+        )
+        rows = source.rows(candidates).astype(np.float64)
+        task = _run(source, rows, kmeans_pass.POTENTIALS, n_jobs, distances=closest, scale=scale)
+        best = int(task.counts.sum(axis=0).argmin())
+        chosen[i] = candidates[best]
+        _run(
+            source, rows[best : best + 1], kmeans_pass.CHOOSE, n_jobs, distances=closest,
+            scale=scale,
+        )  # fmt: skip
+    return chosen

@@ -1,0 +1,146 @@
+"""Starts where the components of some rows are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from fastgmm.data.source import Source
+from fastgmm.em.e_step.passes import labelled_statistics
+from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
+from fastgmm.mixture.statistics import SufficientStatistics, pool
+
+
+def fewest_rows(n_features: int, diagonal: bool) -> int:
+    """Return how many rows it takes for a covariance of a component's own.
+
+    One with fewer gets another's, or the pooled one: it would be stuck on them otherwise.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features.
+    diagonal : bool
+        Whether only variances are wanted.
+    """
+    return 2 if diagonal else n_features + 1
+
+
+class KnownRows(NamedTuple):
+    """Rows of which some are known to come from a component.
+
+    Attributes
+    ----------
+    source : Source
+        The rows.
+    labels : ndarray of int64 of shape (n_samples,)
+        Component of each row; −1 where it is not known.
+    """
+
+    source: Source
+    labels: npt.NDArray[np.int64]
+
+
+class LabelledComponents(NamedTuple):
+    """What the rows of known component say of the components.
+
+    Attributes
+    ----------
+    statistics : SufficientStatistics
+        Statistics of these rows.
+    sizes : ndarray of int64 of shape (n_components,)
+        How many of them each component has.
+    fewest : int
+        How many it takes for a covariance of a component's own.
+    """
+
+    statistics: SufficientStatistics
+    sizes: npt.NDArray[np.int64]
+    fewest: int
+
+    @classmethod
+    def of(
+        cls,
+        known: KnownRows,
+        n_components: int,
+        *,
+        diagonal: bool,
+        random_state: np.random.RandomState,
+        n_jobs: int | None = None,
+    ) -> LabelledComponents:
+        """Go through the rows and return what those of known component say.
+
+        Parameters
+        ----------
+        known : KnownRows
+            The rows. Those that lack values are filled in first.
+        n_components : int
+            Number of components.
+        diagonal : bool
+            Whether only the diagonals of the second moments are wanted.
+        random_state : RandomState
+            Draws what is missing.
+        n_jobs : int or None
+            Number of threads.
+
+        Returns
+        -------
+        LabelledComponents
+            The statistics.
+        """
+        source, labels = known
+        if lacks_values(source):
+            source = CompletedSource(
+                source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
+            )
+        statistics = labelled_statistics(
+            source, labels, n_components, diagonal=diagonal, n_jobs=n_jobs
+        )
+        sizes = np.bincount(labels[labels >= 0], minlength=n_components)
+        return cls(statistics, sizes, fewest_rows(source.n_features, diagonal))
+
+    @property
+    def suffice(self) -> bool:
+        """Whether each component has rows enough to start from these alone."""
+        return bool((self.sizes >= self.fewest).all() and self.statistics.counts.all())
+
+    def leading(self, found: SufficientStatistics) -> SufficientStatistics:
+        """Return a start in which labelled components have the means of their rows.
+
+        Each takes the place of one of the components found without labels, so that their means
+        are as near as they can be all together, measured in the standard deviations within
+        components. It has the weight of that one and, if its own rows are too few, the covariance.
+        The others that were found go to the components without labels.
+
+        Parameters
+        ----------
+        found : SufficientStatistics
+            Components found without labels, as many; each has some weight.
+
+        Returns
+        -------
+        SufficientStatistics
+            The start, about its means.
+        """
+        labelled = np.flatnonzero(self.statistics.counts > 0.0)
+        means = self.statistics.means()
+        variances = pool(found.variances(), found.counts)
+        deviations = np.sqrt(np.where(variances > 0.0, variances, 1.0))
+        offsets = (means[labelled, None] - found.means()) / deviations
+        _, nearest = linear_sum_assignment((offsets * offsets).sum(axis=2))
+        order = np.empty(len(means), dtype=np.int64)
+        order[labelled] = nearest
+        rest = np.setdiff1d(np.arange(len(means)), labelled)
+        order[rest] = np.setdiff1d(np.arange(len(means)), nearest)
+        covariances = found.covariances()[order]
+        of_their_own = labelled[self.sizes[labelled] >= self.fewest]
+        covariances[of_their_own] = self.statistics.covariances()[of_their_own]
+        counts = found.counts[order]
+        reference = found.means()[order]
+        reference[labelled] = means[labelled]
+        spread = SufficientStatistics.from_covariances(counts, reference, covariances)
+        return replace(spread, log_likelihood=found.log_likelihood, weight=found.weight)

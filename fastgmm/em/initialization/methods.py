@@ -1,0 +1,375 @@
+"""Where EM starts: parameters from labels, from chosen rows, at random, or as the user gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.source import Source
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import labelled_statistics, responsibility_statistics
+from fastgmm.em.initialization import hierarchical
+from fastgmm.em.initialization.kmeans import fit_kmeans
+from fastgmm.em.initialization.kmeans_passes import kmeans_plus_plus, nearest_centres
+from fastgmm.em.initialization.labels import KnownRows, LabelledComponents, fewest_rows
+from fastgmm.em.initialization.random_rows import random_rows
+from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.priors.conjugate import Prior
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
+from fastgmm.mixture.structures import CovarianceStructure
+
+InitMethod = Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"]
+
+INIT_METHODS: tuple[InitMethod, ...] = (
+    "kmeans",
+    "k-means++",
+    "random",
+    "random_from_data",
+    "hierarchical",
+)
+
+RESPONSIBILITIES_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class InitialisationInfo:
+    """How initial parameters were found.
+
+    Attributes
+    ----------
+    method : str
+        One of `INIT_METHODS`, "labels" or "given".
+    n_rows : int
+        Number of rows they were found from; 0 if all parameters were given.
+    subsampled : bool
+        Whether those rows are a random subsample of the data.
+    """
+
+    method: str
+    n_rows: int
+    subsampled: bool
+
+
+def initialise(
+    source: Source,
+    n_components: int,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    *,
+    random_state: np.random.RandomState,
+    method: InitMethod = "kmeans",
+    labels: npt.NDArray[np.int64] | None = None,
+    weights: FloatArray | None = None,
+    means: FloatArray | None = None,
+    precisions: FloatArray | None = None,
+    prior: Prior | None = None,
+    known: KnownRows | None = None,
+    subsampled: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[MixtureParameters, InitialisationInfo]:
+    """Return parameters for EM to start from.
+
+    Parameters
+    ----------
+    source, n_components
+        As for `initial_statistics`.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    regularisation : Regularisation
+        Amounts added to the variances.
+    random_state
+        As for `initial_statistics`.
+    method : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}
+        As for `initial_statistics`, of which one M-step is taken.
+    labels
+        As for `initial_statistics`.
+    weights, means, precisions : ndarray or None
+        What is given replaces what was found. If all three are, the data are not looked at.
+        Precisions have the shape in which users see covariances of the structure.
+    prior : Prior or None
+        The prior under which the M-step is taken.
+    known : KnownRows or None
+        All rows, of which some are known to come from a component: it starts from these, and
+        `method` finds the others (`LabelledComponents`). Not to be given with `labels`.
+    subsampled, n_jobs
+        As for `initial_statistics`.
+
+    Returns
+    -------
+    parameters : MixtureParameters
+        The initial parameters.
+    info : InitialisationInfo
+        How they were found.
+
+    Raises
+    ------
+    ValueError
+        As `initial_statistics`, or if given precisions are not positive definite.
+    """
+    if weights is not None and means is not None and precisions is not None:
+        given = structure.from_precisions(weights, means, precisions)
+        return given, InitialisationInfo("given", 0, subsampled=False)
+    diagonal = structure.is_diagonal
+    labelled = None
+    if known is not None:
+        labelled = LabelledComponents.of(
+            known, n_components, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
+        )
+    if labelled is not None and labelled.suffice:
+        statistics = labelled.statistics
+        info = InitialisationInfo("labels", int(labelled.sizes.sum()), subsampled=False)
+    else:
+        statistics, info = initial_statistics(
+            source,
+            n_components,
+            diagonal=diagonal,
+            random_state=random_state,
+            method=method,
+            labels=labels,
+            subsampled=subsampled,
+            n_jobs=n_jobs,
+        )
+        if labelled is not None:
+            statistics = labelled.leading(statistics)
+    if prior is None:
+        found = structure.solve(statistics, regularisation)
+    else:
+        found = prior.solve(statistics, structure)
+    if precisions is not None:
+        found = structure.from_precisions(found.weights, found.means, precisions)
+    if means is not None:
+        found = replace(found, means=np.ascontiguousarray(means, dtype=np.float64))
+    if weights is not None:
+        with np.errstate(divide="ignore"):  # a weight of 0 is allowed
+            found = replace(found, log_weights=np.log(weights))
+    return found, info
+
+
+def initial_statistics(
+    source: Source,
+    n_components: int,
+    *,
+    diagonal: bool,
+    random_state: np.random.RandomState,
+    method: InitMethod = "kmeans",
+    labels: npt.NDArray[np.int64] | None = None,
+    subsampled: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[SufficientStatistics, InitialisationInfo]:
+    """Return statistics whose M-step is a start.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights: those of all data, or a sample of them held in memory. With
+        `labels` they may be of any kind, and must be those that the labels belong to. Those that
+        lack values are filled in first (`CompletedSource`).
+    n_components : int
+        Number of components.
+    diagonal : bool
+        Whether only the diagonals of the second moments are wanted.
+    random_state : RandomState
+        Draws the start.
+    method : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}
+        "kmeans" assigns rows to the clusters of k-means; "hierarchical" to those of model-based
+        agglomeration (`agglomerate`), of more than 2000 rows in a random sample of so many;
+        "random" has responsibilities drawn uniformly and normalised. "k-means++" and
+        "random_from_data" take rows as means, drawn by greedy D² sampling and uniformly, with
+        counts and covariances from the rows nearest to each.
+    labels : ndarray of int of shape (n_samples,) or None
+        Components to assign rows to instead; rows labelled -1 do not count.
+    subsampled : bool
+        Whether the rows are a sample, which is only noted.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    statistics : SufficientStatistics
+        The statistics. Every component has some weight and, if any has, some spread.
+    info : InitialisationInfo
+        How they were found.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows with a positive weight than components, or if no row has a label.
+    """
+    # Clusters are found from whole rows.
+    if lacks_values(source):
+        completed = CompletedSource(
+            source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
+        )
+        source = completed if labels is not None else completed.in_memory()
+    if labels is not None:
+        described = "labels"
+        statistics = labelled_statistics(
+            source, labels, n_components, diagonal=diagonal, n_jobs=n_jobs
+        )
+        if not statistics.counts.any():
+            raise ValueError(
+                "the labels to start from are -1 for every row that counts; label at least one row"
+            )
+        statistics = _filled(statistics, source)
+    else:
+        assert isinstance(source, ArraySource)
+        _require_rows(source, n_components)
+        described = method
+        most = max(hierarchical.MOST_AGGLOMERATED, n_components)
+        if method == "hierarchical" and source.n_samples > most:
+            seed = random_state.randint(np.iinfo(np.int32).max)
+            source, subsampled = random_rows(source, most, seed), True
+        statistics = _METHODS[method](source, n_components, diagonal, random_state, n_jobs)
+    assert source.n_samples is not None  # it has been gone through
+    return statistics, InitialisationInfo(described, source.n_samples, subsampled)
+
+
+def _require_rows(source: ArraySource, n_components: int) -> None:
+    """Raise if there are fewer rows that count than components."""
+    if source.weights is None:
+        available, which = source.n_samples, "rows"
+    else:
+        available, which = int(np.count_nonzero(source.weights)), "rows of positive sample_weight"
+    if available < n_components:
+        raise ValueError(
+            f"n_components={n_components} needs at least as many {which}; got {available}"
+        )
+
+
+def _from_kmeans(
+    rows: ArraySource,
+    n_components: int,
+    diagonal: bool,
+    random_state: np.random.RandomState,
+    n_jobs: int | None,
+) -> SufficientStatistics:
+    clusters = fit_kmeans(rows, n_components, random_state=random_state, n_jobs=n_jobs)
+    statistics = labelled_statistics(
+        rows, clusters.labels, n_components, diagonal=diagonal, n_jobs=n_jobs
+    )
+    return _filled(statistics, rows, clusters.centres)
+
+
+def _from_hierarchy(
+    rows: ArraySource,
+    n_components: int,
+    diagonal: bool,
+    random_state: np.random.RandomState,  # noqa: ARG001 - nothing is drawn
+    n_jobs: int | None,
+) -> SufficientStatistics:
+    merges = hierarchical.agglomerate(rows.X, weights=rows.weights)
+    clusters = hierarchical.labels(merges, min(n_components, merges.n_groups))
+    statistics = labelled_statistics(rows, clusters, n_components, diagonal=diagonal, n_jobs=n_jobs)
+    # Rows that repeat others add nothing to the rank of a covariance.
+    _, first = np.unique(merges.groups, return_index=True)
+    members = clusters[first]
+    sizes = np.bincount(members[members >= 0], minlength=n_components)
+    return _filled(statistics, rows, few=sizes < fewest_rows(rows.n_features, diagonal))
+
+
+def _from_random_responsibilities(
+    rows: ArraySource,
+    n_components: int,
+    diagonal: bool,
+    random_state: np.random.RandomState,
+    n_jobs: int | None,
+) -> SufficientStatistics:
+    statistics: SufficientStatistics | None = None
+    step = max(1, RESPONSIBILITIES_AT_ONCE // n_components)
+    for first in range(0, rows.n_samples, step):
+        piece = rows if rows.n_samples <= step else ArraySource(*rows.slice(first, first + step))
+        responsibilities = random_state.uniform(size=(piece.n_samples, n_components))
+        responsibilities /= responsibilities.sum(axis=1, keepdims=True)
+        added = responsibility_statistics(piece, responsibilities, diagonal=diagonal, n_jobs=n_jobs)
+        statistics = added if statistics is None else statistics + added
+    assert statistics is not None
+    return statistics
+
+
+def _from_seeding(
+    rows: ArraySource,
+    n_components: int,
+    diagonal: bool,
+    random_state: np.random.RandomState,
+    n_jobs: int | None,
+) -> SufficientStatistics:
+    chosen = kmeans_plus_plus(rows, n_components, random_state, n_jobs=n_jobs)
+    return _around(rows, chosen, diagonal, n_jobs)
+
+
+def _from_rows(
+    rows: ArraySource,
+    n_components: int,
+    diagonal: bool,
+    random_state: np.random.RandomState,
+    n_jobs: int | None,
+) -> SufficientStatistics:
+    chances = None if rows.weights is None else rows.weights / rows.weights.sum()
+    chosen = random_state.choice(rows.n_samples, size=n_components, replace=False, p=chances)
+    return _around(rows, chosen, diagonal, n_jobs)
+
+
+_METHODS = {
+    "kmeans": _from_kmeans,
+    "k-means++": _from_seeding,
+    "random": _from_random_responsibilities,
+    "random_from_data": _from_rows,
+    "hierarchical": _from_hierarchy,
+}
+
+
+def _around(
+    rows: ArraySource,
+    chosen: npt.NDArray[np.int64],
+    diagonal: bool,
+    n_jobs: int | None,
+) -> SufficientStatistics:
+    """Return components at the chosen rows, each as wide as the rows nearest to it."""
+    centres = rows.rows(chosen).astype(np.float64)
+    labels, _ = nearest_centres(rows, centres, n_jobs=n_jobs)
+    statistics = labelled_statistics(
+        rows, labels, len(centres), diagonal=diagonal, n_jobs=n_jobs
+    ).about(centres)
+    about_centres = replace(statistics, first=np.zeros_like(statistics.first))
+    sizes = np.bincount(labels, minlength=len(centres))
+    return _filled(about_centres, rows, few=sizes < fewest_rows(rows.n_features, diagonal))
+
+
+def _filled(
+    statistics: SufficientStatistics,
+    rows: Source,
+    means: FloatArray | None = None,
+    *,
+    few: npt.NDArray[np.bool_] | None = None,
+) -> SufficientStatistics:
+    """Return the statistics with a spread for every component that has none.
+
+    Components without points get the weight of one average row and stay at their mean, if
+    given, or at their reference; they and those marked as having few points get the pooled
+    covariance of the others.
+    """
+    empty = statistics.empty()
+    borrowing = empty if few is None else empty | few
+    if not borrowing.any():
+        return statistics
+    lending = np.where(borrowing, 0.0, statistics.counts)
+    if not lending.any():
+        lending = statistics.counts
+    pooled = pool(statistics.covariances(), lending)
+    reference, counts = statistics.reference.copy(), statistics.counts.copy()
+    first, second = statistics.first.copy(), statistics.second.copy()
+    if means is not None:
+        reference[empty] = means[empty]
+    assert rows.n_samples is not None  # the statistics are of all of them
+    counts[empty] = rows.total_weight / rows.n_samples
+    first[empty] = 0.0
+    for k in np.flatnonzero(borrowing):
+        offset = first[k] / counts[k]
+        about_mean = offset * offset if statistics.is_diagonal else np.outer(offset, offset)
+        second[k] = counts[k] * (pooled + about_mean)
+    return replace(statistics, reference=reference, counts=counts, first=first, second=second)

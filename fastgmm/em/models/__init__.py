@@ -1,0 +1,1 @@
+"""What the loop fits: mixtures, posteriors, classes, message length."""

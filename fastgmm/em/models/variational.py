@@ -1,0 +1,369 @@
+"""Variational Bayes: where it starts, and the loops around its step.
+
+A step is one pass over the data and one solve, as in EM. The lower bound is that of the posterior
+after the solve under the responsibilities of the pass before it, which the statistics of that pass
+suffice for: no further pass has to measure it. Neither half of the step can lower it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.source import Source
+from fastgmm.em.blas_threads import one_blas_thread
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.em.initialization.methods import InitialisationInfo, InitMethod, initial_statistics
+from fastgmm.em.loop import Callback, FitInfo, FitState, climb, keep_best
+from fastgmm.em.models.mixture import ROUNDING, StopReason
+from fastgmm.kernels.threads import effective_threads
+from fastgmm.mixture.priors.variational import (
+    VariationalPosterior,
+    VariationalPrior,
+    responsibility_entropy,
+)
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.structures import CovarianceStructure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VariationalState:
+    """Where one start of a fit stands between two passes.
+
+    Attributes
+    ----------
+    posterior : VariationalPosterior
+        The current posterior.
+    exact : bool
+        Whether responsibilities are worked out with the rows as uncertain as the regularisation
+        has it.
+    trace : tuple of float
+        Lower bound of the start and after each step, in nats; empty before the first pass.
+    n_passes : int
+        Number of passes, with those whose step was taken back.
+    reason : str or None
+        Why no further step is to be taken, once that is known.
+    """
+
+    posterior: VariationalPosterior
+    exact: bool = False
+    trace: tuple[float, ...] = ()
+    n_passes: int = 0
+    reason: StopReason | None = None
+
+
+def initial_posterior(
+    source: Source,
+    n_components: int,
+    prior: VariationalPrior,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    *,
+    weight: float,
+    random_state: np.random.RandomState,
+    method: InitMethod = "kmeans",
+    labels: npt.NDArray[np.int64] | None = None,
+    subsampled: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[VariationalPosterior, InitialisationInfo]:
+    """Return a posterior to start from.
+
+    Parameters
+    ----------
+    source, n_components
+        As for `initial_statistics`.
+    prior : VariationalPrior
+        What is assumed before.
+    structure : CovarianceStructure
+        The structure of the scale matrices.
+    regularisation : Regularisation
+        Amounts added to the variances.
+    weight : float
+        Total weight of all data, which a sample stands for.
+    random_state, method, labels, subsampled, n_jobs
+        As for `initial_statistics`.
+
+    Returns
+    -------
+    posterior : VariationalPosterior
+        What would be known after rows with these responsibilities.
+    info : InitialisationInfo
+        How they were found.
+
+    Raises
+    ------
+    ValueError
+        As `initial_statistics`.
+    """
+    statistics, info = initial_statistics(
+        source,
+        n_components,
+        diagonal=structure.is_diagonal,
+        random_state=random_state,
+        method=method,
+        labels=labels,
+        subsampled=subsampled,
+        n_jobs=n_jobs,
+    )
+    if subsampled:
+        statistics = statistics.scaled(weight / statistics.weight)
+    return VariationalPosterior.solve(prior, statistics, structure, regularisation), info
+
+
+def fit_variational(
+    source: Source,
+    start: VariationalPosterior | VariationalState,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    *,
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    previous_bound: float = -np.inf,
+    n_jobs: int | None = None,
+    callback: Callback[VariationalPosterior] | None = None,
+    observe: Callable[[VariationalState], None] | None = None,
+    number: int = 0,
+) -> tuple[VariationalPosterior, FitInfo]:
+    """Fit a mixture by variational Bayes from one start.
+
+    An iteration makes a pass at the posterior and solves for the next. It is the last when the
+    lower bound differs by less than `tol` from that of the iteration before.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    start : VariationalPosterior or VariationalState
+        The start, or where an earlier call with the same arguments was left.
+    structure : CovarianceStructure
+        The structure of the scale matrices.
+    regularisation : Regularisation
+        Amounts added to the variances.
+    tol : float
+        Smallest change of the lower bound, summed over the rows in nats, that is worth another
+        iteration.
+    max_iter : int
+        Most iterations; with 0 the start is returned.
+    previous_bound : float
+        The value that of the first iteration is compared with; a warm start gives the last one
+        of the earlier fit.
+    n_jobs : int or None
+        Number of threads.
+    callback : callable or None
+        Called with a `Progress` after each iteration; a true value ends the fit.
+    observe : callable or None
+        Called with the state after each iteration.
+    number : int
+        The number of this start, for the callback and the result.
+
+    Returns
+    -------
+    posterior : VariationalPosterior
+        The posterior.
+    info : FitInfo
+        How the fit went.
+
+    Raises
+    ------
+    ValueError
+        If the lower bound of the start is not finite.
+    IllDefinedCovarianceError
+        If a covariance is singular and the regularisation is 0.
+    """
+    began = time.perf_counter()
+    state = start if isinstance(start, VariationalState) else VariationalState(start)
+    ascent = _Ascent(source, state, structure, regularisation, n_jobs)
+    with one_blas_thread():
+        if max_iter == 0:
+            ascent.measure_start()
+        reason = state.reason or climb(
+            ascent, tol, max_iter, previous_bound, callback, observe, number
+        )
+    return ascent.posterior, FitInfo(
+        trace=tuple(ascent.trace),
+        n_iter=len(ascent.trace) - 1,
+        n_passes=ascent.n_passes,
+        converged=reason in ("tolerance", "rounding"),
+        reason=reason,
+        seconds=time.perf_counter() - began,
+        n_threads=effective_threads(n_jobs),
+        start=number,
+        degeneracies=(),
+    )
+
+
+def fit_best_variational(
+    source: Source,
+    draw_start: Callable[[int], tuple[VariationalPosterior, InitialisationInfo | None]],
+    n_init: int,
+    structure: CovarianceStructure,
+    regularisation: Regularisation,
+    *,
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    previous_bound: float = -np.inf,
+    n_jobs: int | None = None,
+    begin: Callable[[int, VariationalPosterior, InitialisationInfo | None], None] | None = None,
+    callback: Callback[VariationalPosterior] | None = None,
+    observe: Callable[[FitState[VariationalState, VariationalPosterior]], None] | None = None,
+    resumed: FitState[VariationalState, VariationalPosterior] | None = None,
+) -> tuple[VariationalPosterior, FitInfo]:
+    """Fit a mixture from several starts and keep the one with the highest lower bound.
+
+    Parameters
+    ----------
+    source : Source
+        The rows and their weights.
+    draw_start : callable
+        Returns the start of the given number, counted from 0, as `initial_posterior` does.
+    n_init : int
+        Number of starts. No further ones are tried after the callback asked to stop.
+    structure, regularisation, tol, max_iter, previous_bound, n_jobs
+        As for `fit_variational`.
+    begin : callable or None
+        Called with its number, posterior and origin when a start is begun from, or gone on with.
+    callback
+        As for `fit_variational`.
+    observe : callable or None
+        Called with the state when a start was drawn, after each iteration, and at the end.
+    resumed : FitState or None
+        Where an earlier call with the same arguments was left, to go on from there. What
+        `draw_start` draws must then go on, too.
+
+    Returns
+    -------
+    posterior : VariationalPosterior
+        The best of the posteriors.
+    info : FitInfo
+        How that fit went; seconds and passes are those of all starts.
+    """
+
+    def fit_from(
+        start: VariationalState,
+        watch: Callback[VariationalPosterior],
+        note: Callable[[VariationalState], None] | None,
+        number: int,
+    ) -> tuple[VariationalPosterior, FitInfo]:
+        return fit_variational(
+            source,
+            start,
+            structure,
+            regularisation,
+            tol=tol,
+            max_iter=max_iter,
+            previous_bound=previous_bound,
+            n_jobs=n_jobs,
+            callback=watch,
+            observe=note,
+            number=number,
+        )
+
+    def draw_state(number: int) -> tuple[VariationalState, InitialisationInfo | None]:
+        posterior, found = draw_start(number)
+        return VariationalState(posterior), found
+
+    def begin_from(number: int, start: VariationalState, found: InitialisationInfo | None) -> None:
+        if begin is not None:
+            begin(number, start.posterior, found)
+
+    return keep_best(fit_from, draw_state, n_init, begin_from, callback, observe, resumed)
+
+
+class _Ascent:
+    """Steps from one start, none of which lowers the lower bound.
+
+    Responsibilities are those of scikit-learn, which take rows as known exactly, although the
+    regularisation does not. The steps may therefore lower the bound by about as much as the
+    regularisation. One that does is taken again, as are all from then on, with the
+    responsibilities that are the best for the bound.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        state: VariationalState,
+        structure: CovarianceStructure,
+        regularisation: Regularisation,
+        n_jobs: int | None,
+    ) -> None:
+        self.source = source
+        self.structure = structure
+        self.regularisation = regularisation
+        self.n_jobs = n_jobs
+        self.posterior = state.posterior
+        self.trace = list(state.trace)
+        self.n_passes = state.n_passes
+        self._exact = state.exact
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps: the lower bound of the start comes before them."""
+        return max(0, len(self.trace) - 1)
+
+    @property
+    def fitted(self) -> VariationalPosterior:
+        """The posterior."""
+        return self.posterior
+
+    def state(self, reason: StopReason | None = None) -> VariationalState:
+        """Return where the fit stands, and why it goes no further, if it does not."""
+        return VariationalState(
+            self.posterior, self._exact, tuple(self.trace), self.n_passes, reason
+        )
+
+    def measure_start(self) -> None:
+        """Make a pass for the lower bound of the start alone."""
+        if not self.trace:
+            self._step()
+
+    def step(self) -> bool:
+        """Make a pass and solve for the next posterior; say whether that was a rise."""
+        proposal, bound = self._step()
+        if self._falls(bound) and not self._exact:
+            self._exact = True
+            proposal, bound = self._step()
+        if self._falls(bound):
+            return False
+        self.posterior = proposal
+        self.trace.append(bound)
+        return True
+
+    def at_rest(self, change: float, tol: float) -> StopReason | None:
+        """Return why a change of the lower bound is not worth another step, if it is not.
+
+        The bound is a sum over the rows, and known no better than their densities are.
+        """
+        if abs(change) < tol:
+            return "tolerance"
+        resolution = float(np.finfo(self.source.dtype).eps) * self.source.total_weight
+        return "rounding" if abs(change) < resolution else None
+
+    def _step(self) -> tuple[VariationalPosterior, float]:
+        amounts = self.regularisation.amounts
+        parameters = self.posterior.expected_parameters(amounts if self._exact else None)
+        statistics = mixture_statistics(self.source, parameters, n_jobs=self.n_jobs)
+        self.n_passes += 1
+        if not math.isfinite(statistics.log_likelihood):
+            raise ValueError(
+                f"the lower bound is {statistics.log_likelihood}: some rows are impossibly far "
+                "from every component; give a mean_prior and a covariance_prior on the scale of "
+                "the data"
+            )
+        entropy = responsibility_entropy(parameters, statistics)
+        if not self.trace:
+            self.trace.append(self.posterior.lower_bound(statistics, entropy, amounts))
+        proposal = VariationalPosterior.solve(
+            self.posterior.prior, statistics, self.structure, self.regularisation, self.posterior
+        )
+        return proposal, proposal.lower_bound(statistics, entropy, amounts)
+
+    def _falls(self, bound: float) -> bool:
+        """Say whether a lower bound is less than the last one beyond rounding."""
+        last = self.trace[-1]
+        rounding = ROUNDING[self.source.dtype.itemsize]
+        return bound < last - rounding * (self.source.total_weight + abs(last))

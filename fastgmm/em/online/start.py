@@ -1,0 +1,304 @@
+"""What online EM begins with: the first rows, or a mixture that came from elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.em.initialization.data_scan import LARGEST_SAMPLE_BYTES, sample_size
+from fastgmm.em.initialization.methods import InitialisationInfo, InitMethod, initialise
+from fastgmm.em.initialization.random_rows import random_rows
+from fastgmm.em.loop import FitInfo, fit_best, fit_em
+from fastgmm.em.online.steps import OnlineState, count_present, require_finite
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.structures import CovarianceStructure
+
+ROWS_PER_PARAMETER = 10
+"""So many rows for each mean and weight are enough to begin with."""
+
+_START_ROWS_PER_PARAMETER = 20
+_TRIAL_ITERATIONS = 5
+_START_ITERATIONS = 25
+_START_TOL = 1e-4
+
+
+def rows_to_begin(n_components: int, n_features: int) -> int:
+    """Return how many rows online EM waits for before it begins.
+
+    Ten for each mean and weight.
+
+    Parameters
+    ----------
+    n_components, n_features : int
+        Size of the mixture.
+    """
+    return ROWS_PER_PARAMETER * n_components * (n_features + 1)
+
+
+def rows_of_start(
+    n_components: int, n_features: int, structure: CovarianceStructure, itemsize: int
+) -> int:
+    """Return how many rows at most the start is fitted to.
+
+    As many as suit initialisation, or twenty for each free parameter if those are more, but not
+    above 64 MiB: on fewer, EM fits the noise of its sample, which the first steps must undo.
+
+    Parameters
+    ----------
+    n_components, n_features : int
+        Size of the mixture.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    itemsize : int
+        Bytes of one value.
+    """
+    wanted = _START_ROWS_PER_PARAMETER * structure.n_parameters(n_components, n_features)
+    affordable = LARGEST_SAMPLE_BYTES // (n_features * itemsize)
+    return max(min(wanted, affordable), sample_size(n_components, n_features, itemsize))
+
+
+def begin_online(
+    rows: ArraySource,
+    n_components: int,
+    structure: CovarianceStructure,
+    *,
+    reg_covar: float,
+    scale: str,
+    random_state: np.random.RandomState,
+    unit: float | None = None,
+    method: InitMethod = "k-means++",
+    n_init: int = 1,
+    weights: FloatArray | None = None,
+    means: FloatArray | None = None,
+    precisions: FloatArray | None = None,
+    n_jobs: int | None = None,
+) -> tuple[OnlineState, FitInfo]:
+    """Fit a mixture to the first rows by batch EM, and return the state after them.
+
+    Several starts are tried with a few iterations each on a sample, and the best goes on (as
+    Biernacki, Celeux and Govaert, 2003, recommend). It need not converge: the steps that follow
+    take it further at a lower price.
+
+    Parameters
+    ----------
+    rows : ArraySource
+        The first rows. EM runs on a random sample if they are more than `rows_of_start`.
+    n_components : int
+        Number of components.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    reg_covar, scale
+        As for `Regularisation.from_variances`.
+    random_state : RandomState
+        Draws the samples and the starts.
+    unit : float or None
+        Weight of the rows that make a unit of time; None for that of `rows`. They count as one
+        unit at least.
+    method
+        As for `initialise`.
+    n_init : int
+        Number of starts.
+    weights, means, precisions
+        As for `initialise`.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    state : OnlineState
+        The state after all of `rows`.
+    info : FitInfo
+        How batch EM went.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows of positive weight than components.
+    IllDefinedCovarianceError
+        If a component collapses and the regularisation is 0.
+    """
+    itemsize = rows.dtype.itemsize
+    most = rows_of_start(n_components, rows.n_features, structure, itemsize)
+    larger = sampled(rows, most, random_state)
+    smaller = sampled(larger, sample_size(n_components, rows.n_features, itemsize), random_state)
+    regularisation = regularisation_for(larger, reg_covar, scale, n_jobs=n_jobs)
+
+    def draw_start(number: int) -> tuple[MixtureParameters, InitialisationInfo]:
+        del number
+        return initialise(
+            smaller,
+            n_components,
+            structure,
+            regularisation,
+            random_state=random_state,
+            method=method,
+            weights=weights,
+            means=means,
+            precisions=precisions,
+            subsampled=smaller is not rows,
+            n_jobs=n_jobs,
+        )
+
+    trial, _ = fit_best(
+        smaller,
+        draw_start,
+        n_init,
+        structure,
+        regularisation,
+        tol=_START_TOL,
+        max_iter=_TRIAL_ITERATIONS,
+        n_jobs=n_jobs,
+    )
+    parameters, info = fit_em(
+        larger,
+        trial,
+        structure,
+        regularisation,
+        tol=_START_TOL,
+        max_iter=_START_ITERATIONS,
+        n_jobs=n_jobs,
+    )
+    statistics = mean_statistics(rows, parameters, n_jobs=n_jobs)
+    weight = rows.total_weight
+    unit = weight if unit is None else unit
+    state = OnlineState(
+        statistics=statistics,
+        averaged=None,
+        parameters=structure.solve(statistics, regularisation, parameters),
+        regularisation=regularisation,
+        unit=unit,
+        time=max(1.0, weight / unit),
+        weight=weight,
+        n_rows=count_present(rows),
+        n_steps=0,
+    )
+    return state, info
+
+
+def begin_from_mixture(
+    parameters: MixtureParameters,
+    batch: ArraySource,
+    *,
+    reg_covar: float,
+    scale: str,
+    n_jobs: int | None = None,
+) -> OnlineState:
+    """Return a state that goes on from a mixture, whatever it came from.
+
+    The mixture counts as one unit of time: as many rows as the first batch has, or as would be
+    needed to begin without a mixture, if those are more.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        The mixture.
+    batch : ArraySource
+        The first rows to be learnt after it. They are not learnt yet.
+    reg_covar, scale
+        As for `Regularisation.from_variances`; the variances are those of the mixture.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    OnlineState
+        The state before the batch.
+    """
+    weights, means, covariances = parameters.weights, parameters.means, parameters.covariances()
+    regularisation = mixture_regularisation(parameters, reg_covar, scale)
+    diagonals = covariances if parameters.is_diagonal else np.einsum("kii->ki", covariances)
+    # The M-step adds the regularisation again.
+    diagonals -= np.minimum(regularisation.amounts, diagonals)
+    counts = weights.reshape(-1, *[1] * (covariances.ndim - 1))
+    weight = batch.total_weight
+    found = mixture_statistics(batch, parameters, n_jobs=n_jobs)
+    require_finite(found)
+    wanted = rows_to_begin(parameters.n_components, parameters.n_features)
+    return OnlineState(
+        statistics=SufficientStatistics(
+            reference=means,
+            counts=weights,
+            first=np.zeros_like(means),
+            second=counts * covariances,
+            log_likelihood=found.mean_log_likelihood,
+            weight=1.0,
+        ),
+        averaged=None,
+        parameters=parameters,
+        regularisation=regularisation,
+        unit=weight * max(1.0, wanted / batch.n_samples),
+        time=1.0,
+        weight=0.0,
+        n_rows=0,
+        n_steps=0,
+    )
+
+
+def mean_statistics(
+    rows: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> SufficientStatistics:
+    """Return the statistics of rows scaled to a weight of 1, about their own means.
+
+    Parameters
+    ----------
+    rows : ArraySource
+        The rows.
+    parameters : MixtureParameters
+        The mixture. Components without points keep its means.
+    n_jobs : int or None
+        Number of threads.
+
+    Raises
+    ------
+    ValueError
+        If the log-likelihood of the rows is not finite.
+    """
+    found = mixture_statistics(rows, parameters, n_jobs=n_jobs)
+    require_finite(found)
+    scaled = found.scaled(1.0 / found.weight)
+    # The passes choose the reference, which is where empty components would be put.
+    empty = scaled.empty()[:, None]
+    return scaled.about(np.where(empty, parameters.means, scaled.means()))
+
+
+def mixture_regularisation(
+    parameters: MixtureParameters, reg_covar: float, scale: str
+) -> Regularisation:
+    """Return the regularisation that suits rows of a mixture.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        The mixture.
+    reg_covar, scale
+        As for `Regularisation.from_variances`.
+    """
+    weights, means = parameters.weights, parameters.means
+    middle = weights @ means
+    offsets = means - middle
+    covariances = parameters.covariances()
+    diagonals = covariances if parameters.is_diagonal else np.einsum("kii->ki", covariances)
+    variances = weights @ (diagonals + offsets * offsets)
+    return Regularisation.from_variances(reg_covar, scale, middle, variances)
+
+
+def sampled(rows: ArraySource, size: int, random_state: np.random.RandomState) -> ArraySource:
+    """Return the rows of positive weight, or a random sample of them if they are many.
+
+    Parameters
+    ----------
+    rows : ArraySource
+        The rows.
+    size : int
+        Most rows of the sample.
+    random_state : RandomState
+        Draws it.
+    """
+    n_present = count_present(rows)
+    if n_present <= size and n_present == rows.n_samples:
+        return rows
+    return random_rows(rows, size, random_state.randint(np.iinfo(np.int32).max))

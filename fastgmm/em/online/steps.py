@@ -1,0 +1,348 @@
+"""Online EM: statistics that each new batch of rows moves a little.
+
+Stepwise EM of Cappé and Moulines (2009, "On-line expectation-maximization algorithm for latent data
+models", J. R. Stat. Soc. B 71) and Liang and Klein (2009, "Online EM for unsupervised models",
+NAACL): the sufficient statistics S of the rows so far are blended with those of each new batch, and
+the M-step is taken from the blend. No batch, however small, is ever fitted by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.io.arrays import Size, arrays_of, from_arrays
+from fastgmm.io.values import require, typed_members
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.statistics import SufficientStatistics
+from fastgmm.mixture.structures import CovarianceStructure
+
+AVERAGING_POWER = 2
+"""The average weights the statistics of time t by the t-th power of this."""
+
+_MOST_PIECES = 2**16
+"""A batch of more units than this is weighted by fewer, longer pieces."""
+
+_State = TypeVar("_State", bound="OnlineState")
+
+
+@dataclass(frozen=True, slots=True)
+class StepSchedule:
+    """How much a batch of rows counts against all rows before it.
+
+    Time runs in units of rows: the t-th unit has the step size ``(t + offset)**-exponent``, but
+    never less than ``1 - forgetting``. A batch of several units, or of part of one, counts as
+    much as if its rows had come unit by unit, so that the size of the batches does not matter.
+
+    Attributes
+    ----------
+    exponent : float
+        Above 0.5 and at most 1, where all rows count alike for ever. The smaller, the sooner
+        what was learnt under early, poor parameters is forgotten, and the more the result
+        fluctuates.
+    offset : float
+        At least 0; delays the first steps, which are the largest.
+    forgetting : float
+        Above 0; below 1, the rows of one unit always count this many times those of the next,
+        so that the mixture follows a stream that drifts. 1 forgets nothing on purpose.
+    """
+
+    exponent: float = 0.6
+    offset: float = 1.0
+    forgetting: float = 1.0
+
+    def step(self, time: float, length: float) -> float:
+        """Return the share that a batch gets in the blend.
+
+        Parameters
+        ----------
+        time : float
+            Units of rows before the batch, at least 1.
+        length : float
+            Units of rows in the batch.
+
+        Returns
+        -------
+        float
+            ``1 - prod(1 - size)`` over the units of the batch; a unit that it has only a part of
+            enters with that part as an exponent.
+        """
+        end = time + length
+        first, last = math.floor(time) + 1, math.ceil(end)
+        if last - first < _MOST_PIECES:
+            ends = np.minimum(np.arange(first, last + 1, dtype=np.float64), end)
+        else:
+            ends = np.linspace(time, end, _MOST_PIECES + 1)[1:]
+        lengths = np.diff(ends, prepend=time)
+        sizes = (np.ceil(ends) + self.offset) ** -self.exponent
+        sizes = np.maximum(sizes, 1.0 - self.forgetting)
+        with np.errstate(divide="ignore"):  # a step of 1 is allowed
+            log_kept = (lengths * np.log1p(-sizes)).sum()
+        return float(-np.expm1(log_kept))
+
+    def averaging_step(self, time: float, length: float) -> float:
+        """Return the share that the statistics after a batch get in their average.
+
+        Parameters
+        ----------
+        time, length : float
+            As for `step`.
+
+        Returns
+        -------
+        float
+            The share that leaves the statistics of time t weighted by ``t**AVERAGING_POWER``,
+            but no less than forgetting demands.
+        """
+        kept = (time / (time + length)) ** (AVERAGING_POWER + 1)
+        return float(1.0 - min(kept, self.forgetting**length))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnlineState:
+    """Where online EM stands between two batches; enough to go on from as if never left.
+
+    Attributes
+    ----------
+    statistics : SufficientStatistics
+        The blend, of weight 1 and about its own means, so that it stays well conditioned for
+        ever. Its log-likelihood is that of recent rows, each under the parameters before it.
+    averaged : SufficientStatistics or None
+        The average over the past of such statistics; None without averaging.
+    parameters : MixtureParameters
+        The M-step of `statistics`, under which the next batch is looked at.
+    regularisation : Regularisation
+        Amounts added to the variances.
+    unit : float
+        Weight of the rows that make a unit of time.
+    time : float
+        Units so far.
+    weight : float
+        Weight of all rows so far.
+    n_rows : int
+        Number of those that have weight.
+    n_steps : int
+        Number of batches.
+    """
+
+    statistics: SufficientStatistics
+    averaged: SufficientStatistics | None
+    parameters: MixtureParameters
+    regularisation: Regularisation
+    unit: float
+    time: float
+    weight: float
+    n_rows: int
+    n_steps: int
+
+    def estimate(self, structure: CovarianceStructure) -> MixtureParameters:
+        """Return the fitted mixture: the M-step of the average, if there is one."""
+        if self.averaged is None:
+            return self.parameters
+        return structure.solve(self.averaged, self.regularisation, self.parameters)
+
+    def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return the state as values that JSON knows and arrays, exactly.
+
+        Returns
+        -------
+        values : dict
+            The numbers.
+        arrays : dict of str to ndarray
+            The rest.
+        """
+        values: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
+        arrays = arrays_of(self.parameters, "online") | arrays_of(self.regularisation, "online")
+        for name in ("statistics", "averaged"):
+            statistics: SufficientStatistics | None = getattr(self, name)
+            values[name] = None
+            if statistics is not None:
+                values[name] = [statistics.log_likelihood, statistics.weight]
+                arrays |= arrays_of(statistics, f"online_{name}")
+        return values, arrays
+
+    @classmethod
+    def from_plain(
+        cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size, **others: Any
+    ) -> Self:
+        """Return the state that `plain` made plain, after a look at types, shapes and ranges.
+
+        Parameters
+        ----------
+        values, arrays : mapping
+            What `plain` returned; other arrays are left alone.
+        size : Size
+            The size of the mixture.
+        **others
+            What a subclass has besides.
+
+        Returns
+        -------
+        OnlineState
+            The state.
+
+        Raises
+        ------
+        KeyError
+            If an array is missing.
+        ValueError
+            If something cannot be what it should be.
+        """
+        told = typed_members(values, _PLAIN_KINDS, "online")
+        statistics = {}
+        for name in ("statistics", "averaged"):
+            if told[name] is not None:
+                log_likelihood, weight = told[name]
+                require(weight > 0.0, f"the weight {weight:.6g} of {name} is positive")
+                statistics[name] = from_arrays(
+                    SufficientStatistics,
+                    f"online_{name}",
+                    arrays,
+                    size,
+                    log_likelihood=log_likelihood,
+                    weight=weight,
+                )
+        for name in _NUMBERS:
+            require(told[name] >= 0, f"{name}={told[name]:.6g} is at least 0")
+        require(told["unit"] > 0.0, f"unit={told['unit']:.6g} is positive")
+        return cls(
+            statistics=statistics["statistics"],
+            averaged=statistics.get("averaged"),
+            parameters=from_arrays(MixtureParameters, "online", arrays, size),
+            regularisation=from_arrays(Regularisation, "online", arrays, size),
+            **{name: told[name] for name in _NUMBERS},
+            **others,
+        )
+
+
+_NUMBERS = {"unit": float, "time": float, "weight": float, "n_rows": int, "n_steps": int}
+_PLAIN_KINDS = {
+    **_NUMBERS,
+    "statistics": tuple[float, float],
+    "averaged": tuple[float, float] | None,
+}
+
+
+def online_step(
+    state: OnlineState,
+    batch: ArraySource,
+    schedule: StepSchedule,
+    structure: CovarianceStructure,
+    *,
+    averaging: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[OnlineState, float]:
+    """Learn a batch of rows: one pass over them, one blend and one M-step.
+
+    Parameters
+    ----------
+    state : OnlineState
+        Where the fit stands.
+    batch : ArraySource
+        The rows.
+    schedule : StepSchedule
+        How much they count.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    averaging : bool
+        Whether the statistics are averaged over time (Polyak and Ruppert). The recursion itself
+        goes on with those that are not.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    state : OnlineState
+        The state after the batch; the same as before if the batch has no weight.
+    step : float
+        The share that the batch got in the blend.
+
+    Raises
+    ------
+    ValueError
+        If the log-likelihood of the batch is not finite.
+    IllDefinedCovarianceError
+        If a component collapsed and the regularisation is 0.
+    """
+    after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
+    if step == 0.0:
+        return state, 0.0
+    parameters = structure.solve(after.statistics, after.regularisation, after.parameters)
+    return replace(after, parameters=parameters), step
+
+
+def blend_batch(
+    state: _State,
+    batch: ArraySource,
+    schedule: StepSchedule,
+    *,
+    averaging: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[_State, float]:
+    """Make a pass over a batch of rows and blend what it finds with the statistics so far.
+
+    Parameters
+    ----------
+    state, batch, schedule, averaging, n_jobs
+        As for `online_step`.
+
+    Returns
+    -------
+    state : OnlineState
+        The state after the batch, but for the parameters, which are those of before; the state
+        itself if the batch has no weight.
+    step : float
+        The share that the batch got in the blend.
+
+    Raises
+    ------
+    ValueError
+        If the log-likelihood of the batch is not finite.
+    """
+    weight = batch.total_weight
+    if weight == 0.0:
+        return state, 0.0
+    found = mixture_statistics(batch, state.parameters, n_jobs=n_jobs)
+    require_finite(found)
+    length = weight / state.unit
+    step = schedule.step(state.time, length)
+    blend = state.statistics.scaled(1.0 - step) + found.scaled(step / weight)
+    statistics = blend.about(blend.means())
+    averaged = None
+    if averaging:
+        share = schedule.averaging_step(state.time, length)
+        average = (state.averaged or state.statistics).blended(statistics, share)
+        averaged = average.about(average.means())
+    after = replace(
+        state,
+        statistics=statistics,
+        averaged=averaged,
+        time=state.time + length,
+        weight=state.weight + weight,
+        n_rows=state.n_rows + count_present(batch),
+        n_steps=state.n_steps + 1,
+    )
+    return after, step
+
+
+def count_present(rows: ArraySource) -> int:
+    """Return the number of rows that have weight."""
+    return rows.n_samples if rows.weights is None else int(np.count_nonzero(rows.weights))
+
+
+def require_finite(statistics: SufficientStatistics) -> None:
+    """Raise unless the log-likelihood and the moments of a batch are finite numbers."""
+    if not (math.isfinite(statistics.log_likelihood) and np.isfinite(statistics.second).all()):
+        raise ValueError(
+            f"the log-likelihood of the batch is {statistics.log_likelihood}, or its moments "
+            "overflow: some rows are impossibly far from every component, and nothing of the "
+            "batch was learnt; leave such rows out"
+        )

@@ -1,0 +1,330 @@
+"""Variational Bayes for streams: statistics that each batch moves a little, and their posterior.
+
+Stochastic variational inference of Hoffman, Blei, Wang and Paisley (2013, "Stochastic variational
+inference", Journal of Machine Learning Research 14): the natural parameters of the posterior are
+blended with those that a batch would have if all rows were like it. They are those of the prior
+plus the sufficient statistics, so that blending them is blending the statistics, as online EM does;
+the posterior follows from the blend, scaled to as many rows as there were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import source_moments
+from fastgmm.em.initialization.data_scan import sample_size
+from fastgmm.em.initialization.methods import InitialisationInfo, InitMethod
+from fastgmm.em.loop import FitInfo
+from fastgmm.em.models.variational import fit_best_variational, fit_variational, initial_posterior
+from fastgmm.em.online.start import (
+    mean_statistics,
+    mixture_regularisation,
+    rows_of_start,
+    rows_to_begin,
+    sampled,
+)
+from fastgmm.em.online.steps import OnlineState, StepSchedule, blend_batch, count_present
+from fastgmm.io.arrays import Size
+from fastgmm.io.posteriors import plain_posterior, posterior_from_plain
+from fastgmm.io.values import require, typed
+from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.statistics import SufficientStatistics
+from fastgmm.mixture.structures import CovarianceStructure
+
+_TRIAL_ITERATIONS = 5
+_START_ITERATIONS = 25
+_START_TOL_PER_ROW = 1e-4
+
+_POSTERIOR = "online_posterior"
+"""What the names of a posterior's arrays begin with in files."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VariationalOnlineState(OnlineState):
+    """Where stochastic variational inference stands between two batches.
+
+    Attributes
+    ----------
+    posterior : VariationalPosterior
+        What follows from the blend; the parameters are what it gives the passes.
+    mass : float
+        Weight of the rows that the posterior stands for: all so far or, with forgetting, as much
+        of each as is not forgotten.
+    """
+
+    posterior: VariationalPosterior
+    mass: float
+
+    def solved(self, structure: CovarianceStructure) -> VariationalOnlineState:
+        """Return the state with the posterior that follows from its statistics."""
+        posterior = self._solve(self.statistics, structure)
+        return replace(self, posterior=posterior, parameters=posterior.expected_parameters())
+
+    def estimated_posterior(self, structure: CovarianceStructure) -> VariationalPosterior:
+        """Return the posterior that follows from the average of the statistics, if there is one."""
+        if self.averaged is None:
+            return self.posterior
+        return self._solve(self.averaged, structure)
+
+    def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return the state as values that JSON knows and arrays, exactly."""
+        values, arrays = OnlineState.plain(self)
+        values["posterior"], others = plain_posterior(self.posterior, _POSTERIOR)
+        return {**values, "mass": self.mass}, {**arrays, **others}
+
+    @classmethod
+    def from_plain(
+        cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size, **others: Any
+    ) -> Self:
+        """Return the state that `plain` made plain, after a look at types, shapes and ranges."""
+        values = dict(values)
+        posterior = posterior_from_plain(_POSTERIOR, values.pop("posterior"), arrays, size)
+        mass = typed(values.pop("mass"), float, "mass")
+        require(mass > 0.0, f"mass={mass:.6g} is positive")
+        # dataclasses with slots are made twice over, which super() without arguments cannot follow
+        from_plain = super(VariationalOnlineState, cls).from_plain
+        return from_plain(values, arrays, size, posterior=posterior, mass=mass, **others)
+
+    def lower_bound(self) -> float:
+        """Return the lower bound if all rows were like the recent ones, in nats.
+
+        Each of these is looked at under the posterior before it.
+        """
+        left_out = 0.5 * self.posterior.n_features * math.log(2.0 * math.pi)
+        rows = self.mass * (self.statistics.mean_log_likelihood + left_out)
+        return rows - self.posterior.divergence()
+
+    def _solve(
+        self, statistics: SufficientStatistics, structure: CovarianceStructure
+    ) -> VariationalPosterior:
+        return VariationalPosterior.solve(
+            self.posterior.prior,
+            statistics.scaled(self.mass),
+            structure,
+            self.regularisation,
+            self.posterior,
+        )
+
+
+def variational_online_step(
+    state: VariationalOnlineState,
+    batch: ArraySource,
+    schedule: StepSchedule,
+    structure: CovarianceStructure,
+    *,
+    averaging: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[VariationalOnlineState, float]:
+    """Learn a batch of rows: one pass over them, one blend and one solve.
+
+    Parameters
+    ----------
+    state : VariationalOnlineState
+        Where the fit stands.
+    batch : ArraySource
+        The rows.
+    schedule : StepSchedule
+        How much they count.
+    structure : CovarianceStructure
+        The structure of the scale matrices.
+    averaging : bool
+        Whether the statistics are averaged over time. The recursion itself goes on with those
+        that are not.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    state : VariationalOnlineState
+        The state after the batch; the same as before if the batch has no weight.
+    step : float
+        The share that the batch got in the blend.
+
+    Raises
+    ------
+    ValueError
+        If the lower bound of the batch is not finite.
+    """
+    after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
+    if step == 0.0:
+        return state, 0.0
+    weight = after.weight - state.weight
+    kept = schedule.forgetting ** (weight / state.unit)
+    return replace(after, mass=kept * state.mass + weight).solved(structure), step
+
+
+def begin_variational_online(
+    rows: ArraySource,
+    n_components: int,
+    structure: CovarianceStructure,
+    prior_for: Callable[[SufficientStatistics, Regularisation], VariationalPrior],
+    *,
+    reg_covar: float,
+    scale: str,
+    random_state: np.random.RandomState,
+    method: InitMethod = "kmeans",
+    n_init: int = 1,
+    n_jobs: int | None = None,
+) -> tuple[VariationalOnlineState, FitInfo]:
+    """Fit a mixture to the first rows by variational Bayes, and return the state after them.
+
+    Parameters
+    ----------
+    rows : ArraySource
+        The first rows, which count as one unit of time. The fit runs on a random sample if they
+        are more than `rows_of_start`.
+    n_components : int
+        Number of components.
+    structure : CovarianceStructure
+        The structure of the scale matrices.
+    prior_for : callable
+        Returns the prior, from the moments of these rows and the regularisation.
+    reg_covar, scale
+        As for `Regularisation.from_variances`.
+    random_state : RandomState
+        Draws the samples and the starts.
+    method
+        As for `initial_posterior`.
+    n_init : int
+        Number of starts, which are tried on a sample.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    state : VariationalOnlineState
+        The state after all of `rows`.
+    info : FitInfo
+        How the fit went.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows of positive weight than components.
+    """
+    itemsize, n_features = rows.dtype.itemsize, rows.n_features
+    larger = sampled(
+        rows, rows_of_start(n_components, n_features, structure, itemsize), random_state
+    )
+    smaller = sampled(larger, sample_size(n_components, n_features, itemsize), random_state)
+    moments = source_moments(larger, diagonal=structure.is_diagonal, n_jobs=n_jobs)
+    regularisation = Regularisation.from_variances(
+        reg_covar, scale, moments.means()[0], moments.variances()[0]
+    )
+    prior = prior_for(moments, regularisation)
+
+    def draw_start(_number: int) -> tuple[VariationalPosterior, InitialisationInfo]:
+        return initial_posterior(
+            smaller,
+            n_components,
+            prior,
+            structure,
+            regularisation,
+            weight=smaller.total_weight,
+            random_state=random_state,
+            method=method,
+            subsampled=smaller is not rows,
+            n_jobs=n_jobs,
+        )
+
+    trial, _ = fit_best_variational(
+        smaller,
+        draw_start,
+        n_init,
+        structure,
+        regularisation,
+        tol=_START_TOL_PER_ROW * smaller.total_weight,
+        max_iter=_TRIAL_ITERATIONS,
+        n_jobs=n_jobs,
+    )
+    posterior, info = fit_variational(
+        larger,
+        trial,
+        structure,
+        regularisation,
+        tol=_START_TOL_PER_ROW * larger.total_weight,
+        max_iter=_START_ITERATIONS,
+        n_jobs=n_jobs,
+    )
+    parameters = posterior.expected_parameters()
+    weight = rows.total_weight
+    state = VariationalOnlineState(
+        statistics=mean_statistics(rows, parameters, n_jobs=n_jobs),
+        averaged=None,
+        parameters=parameters,
+        regularisation=regularisation,
+        unit=weight,
+        time=1.0,
+        weight=weight,
+        n_rows=count_present(rows),
+        n_steps=0,
+        posterior=posterior,
+        mass=weight,
+    )
+    return state.solved(structure), info
+
+
+def begin_from_posterior(
+    posterior: VariationalPosterior,
+    structure: CovarianceStructure,
+    batch: ArraySource,
+    *,
+    reg_covar: float,
+    scale: str,
+    n_jobs: int | None = None,
+) -> VariationalOnlineState:
+    """Return a state that goes on from a posterior, which counts as many rows as it came from.
+
+    Parameters
+    ----------
+    posterior : VariationalPosterior
+        The posterior.
+    structure : CovarianceStructure
+        The structure of the scale matrices.
+    batch : ArraySource
+        The first rows to be learnt after it. They are not learnt yet. A unit of time is as many
+        rows as it has, or as would be needed to begin without a posterior, if those are more.
+    reg_covar, scale
+        As for `Regularisation.from_variances`; the variances are those of the mixture.
+    n_jobs : int or None
+        Number of threads.
+
+    Returns
+    -------
+    VariationalOnlineState
+        The state before the batch.
+
+    Raises
+    ------
+    ValueError
+        If the lower bound of the batch is not finite.
+    """
+    regularisation = mixture_regularisation(posterior.mean_parameters(), reg_covar, scale)
+    learnt = posterior.statistics(structure, regularisation)
+    parameters = posterior.expected_parameters()
+    recent = mean_statistics(batch, parameters, n_jobs=n_jobs)
+    wanted = rows_to_begin(learnt.n_components, learnt.n_features)
+    unit = batch.total_weight * max(1.0, wanted / batch.n_samples)
+    return VariationalOnlineState(
+        statistics=replace(
+            learnt.scaled(1.0 / learnt.weight), log_likelihood=recent.log_likelihood
+        ),
+        averaged=None,
+        parameters=parameters,
+        regularisation=regularisation,
+        unit=unit,
+        time=max(1.0, learnt.weight / unit),
+        weight=0.0,
+        n_rows=0,
+        n_steps=0,
+        posterior=posterior,
+        mass=learnt.weight,
+    )

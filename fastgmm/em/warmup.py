@@ -1,0 +1,95 @@
+"""Compiling every kernel ahead of its first use."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from fastgmm.analysis.small_fits import fit_small
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step import passes
+from fastgmm.em.e_step.batched import RowSets, stacked_statistics
+from fastgmm.em.initialization.hierarchical import agglomerate
+from fastgmm.em.initialization.kmeans import fit_kmeans
+from fastgmm.em.missing.imputation import impute_blocks
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
+
+_N_ROWS = 64
+_N_COMPONENTS = 2
+
+_SPREADS = {np.float64: (1.0,), np.float32: (1.0, 1e-20)}
+"""float32 rows whose squares float32 cannot hold take a version of the passes of their own."""
+
+
+def compile_kernels(*, n_jobs: int | None = None) -> int:
+    """Run each pass once on a handful of rows of each type, so that numba compiles and caches it.
+
+    So are agglomeration and the kernels that fit many small mixtures at once, which are no passes.
+    Later processes load what was compiled from numba's cache.
+
+    Parameters
+    ----------
+    n_jobs : int, default=None
+        Number of threads, as the passes take it.
+
+    Returns
+    -------
+    int
+        How many passes were run.
+    """
+    random = np.random.default_rng(0)
+    n_run = 0
+    for dtype, spreads in _SPREADS.items():
+        for spread in spreads:
+            rows = (random.standard_normal((_N_ROWS, 2)) * spread).astype(dtype)
+            source = ArraySource(rows)
+            fit_kmeans(source, _N_COMPONENTS, random_state=np.random.RandomState(0), n_jobs=n_jobs)
+            n_run += 1
+            for diagonal in (False, True):
+                parameters = _parameters(source, diagonal, n_jobs)
+                shares = passes.responsibilities(source, parameters, n_jobs=n_jobs)
+                passes.responsibility_statistics(source, shares, diagonal=diagonal, n_jobs=n_jobs)
+                n_run += 2 + _run_passes(source, parameters, n_jobs)
+                rows[::3, 0] = np.nan
+                lacking = ArraySource(rows, incomplete=True)
+                n_run += _run_passes(lacking, parameters, n_jobs)
+                for n_draws in (None, 1):
+                    deque(impute_blocks(lacking, parameters, n_draws=n_draws, n_jobs=n_jobs), 0)
+                rows[::3, 0] = 0.0
+    rows = random.standard_normal((_N_ROWS, 2))
+    agglomerate(rows, structure="VVV")
+    agglomerate(rows, structure="EEE")  # which has a kernel of its own
+    source = ArraySource(rows)
+    one_cluster = np.zeros(_N_ROWS, dtype=np.int64)
+    fit_small(source, [(structure("VVV"), 1)], {1: one_cluster}, tol=1.0, max_iter=1, n_jobs=n_jobs)
+    stacked_statistics(
+        RowSets.separate(rows[None]), _parameters(source, False, n_jobs), n_jobs=n_jobs
+    )
+    return n_run
+
+
+def _parameters(source: ArraySource, diagonal: bool, n_jobs: int | None) -> MixtureParameters:
+    """Return a mixture of some rows, with matrices or with diagonals."""
+    name = next(name for name in STRUCTURE_NAMES if structure(name).is_diagonal is diagonal)
+    labels = np.arange(source.n_samples) % _N_COMPONENTS
+    statistics = passes.labelled_statistics(
+        source, labels, _N_COMPONENTS, diagonal=diagonal, n_jobs=n_jobs
+    )
+    return structure(name).solve(statistics, Regularisation.none(source.n_features))
+
+
+def _run_passes(source: ArraySource, parameters: MixtureParameters, n_jobs: int | None) -> int:
+    """Run each pass over rows under a mixture, and return how many there are."""
+    evaluations = (
+        passes.mixture_statistics,
+        passes.log_likelihood,
+        passes.log_density,
+        passes.labels,
+        passes.responsibilities,
+    )
+    for evaluate in evaluations:
+        evaluate(source, parameters, n_jobs=n_jobs)
+    return len(evaluations)

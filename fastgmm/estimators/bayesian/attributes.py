@@ -1,0 +1,246 @@
+"""Between a variational posterior, its prior, and the attributes in which users see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastgmm.estimators.shared.attributes import (
+    attributes_from_parameters,
+    check_attribute_shape,
+    parameters_from_attributes,
+)
+from fastgmm.estimators.shared.validation import check_symmetric, check_values, require_squares
+from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
+from fastgmm.mixture.priors.weights import WeightPrior, weight_prior
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.structures import CovarianceStructure
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPrior:
+    """The parts of a prior that the user gave; None for those that follow from the rows.
+
+    Attributes
+    ----------
+    weights : WeightPrior
+        The prior of the weights.
+    mean : ndarray of shape (n_features,) or None
+        Expected mean of each component.
+    mean_precision : float or None
+        How many rows it counts as.
+    scatter : ndarray of shape (n_features, n_features) or (n_features,), or None
+        The covariance prior, of all features.
+    degrees_of_freedom : float or None
+        Of the Wishart distribution.
+    """
+
+    weights: WeightPrior
+    mean: FloatArray | None
+    mean_precision: float | None
+    scatter: FloatArray | None
+    degrees_of_freedom: float | None
+
+    def completed(
+        self,
+        moments: SufficientStatistics,
+        structure: CovarianceStructure,
+        regularisation: Regularisation,
+    ) -> VariationalPrior:
+        """Return the prior, with what was not given from the moments of all rows."""
+        return VariationalPrior.from_moments(
+            moments,
+            self.weights,
+            structure,
+            regularisation,
+            mean=self.mean,
+            mean_precision=self.mean_precision,
+            scatter=self.scatter,
+            degrees_of_freedom=self.degrees_of_freedom,
+        )
+
+
+def check_prior(estimator: Any, structure: CovarianceStructure, n_features: int) -> GivenPrior:
+    """Return the prior that an estimator's parameters give, checked.
+
+    Parameters
+    ----------
+    estimator : BayesianGaussianMixture
+        Whose parameters to read.
+    structure : CovarianceStructure
+        Says which shape the covariance prior has.
+    n_features : int
+        Number of features.
+
+    Returns
+    -------
+    GivenPrior
+        What was given.
+
+    Raises
+    ------
+    ValueError
+        If a shape or a value is not possible; the message names the parameter.
+    TypeError
+        If the covariance prior is a number, but not of a spherical structure.
+    """
+    mean, scatter = estimator.mean_prior, estimator.covariance_prior
+    degrees = estimator.degrees_of_freedom_prior
+    if degrees is not None and degrees <= n_features - 1:
+        raise ValueError(
+            f"The parameter 'degrees_of_freedom_prior' should be greater than {n_features - 1}, "
+            f"but got {degrees:.3f}."
+        )
+    concentration = estimator.weight_concentration_prior
+    if concentration is not None and not 1e-300 <= concentration <= 1e300:
+        raise ValueError(
+            "The parameter 'weight_concentration_prior' should be from 1e-300 to 1e300, beyond "
+            f"which sums of logarithms overflow, but got {concentration:g}"
+        )
+    if mean is not None:
+        mean = check_values(mean, (n_features,), "mean_prior")
+        require_squares(mean, "mean_prior")
+    return GivenPrior(
+        weights=weight_prior(
+            estimator.weight_concentration_prior_type,
+            1.0 / estimator.n_components if concentration is None else float(concentration),
+        ),
+        mean=mean,
+        mean_precision=_float_or_none(estimator.mean_precision_prior),
+        scatter=None if scatter is None else _check_scatter(scatter, structure, n_features),
+        degrees_of_freedom=_float_or_none(degrees),
+    )
+
+
+def attributes_from_posterior(
+    posterior: VariationalPosterior, structure: CovarianceStructure
+) -> dict[str, Any]:
+    """Return the fitted attributes of a posterior and its prior by name.
+
+    Parameters
+    ----------
+    posterior : VariationalPosterior
+        The posterior.
+    structure : CovarianceStructure
+        Says in which shape users see covariances.
+
+    Returns
+    -------
+    dict
+        Those of `attributes_from_parameters` for the mixture of the expected parameters,
+        `weight_concentration_`, `mean_precision_`, `degrees_of_freedom_`, and the same of the
+        prior.
+    """
+    prior = posterior.prior
+    concentrations = np.array(posterior.concentrations)
+    degrees = posterior.degrees_of_freedom
+    return {
+        **attributes_from_parameters(posterior.mean_parameters(), structure),
+        "weight_concentration_": (
+            concentrations if concentrations.ndim == 1 else tuple(concentrations)
+        ),
+        "mean_precision_": np.array(posterior.mean_precisions),
+        "degrees_of_freedom_": (float(degrees[0]) if structure.is_tied else np.array(degrees)),
+        "weight_concentration_prior_": prior.weights.concentration,
+        "mean_precision_prior_": prior.mean_precision,
+        "mean_prior_": np.array(prior.mean),
+        "degrees_of_freedom_prior_": prior.degrees_of_freedom,
+        "covariance_prior_": (
+            float(prior.scatter[0]) if structure.is_spherical else np.array(prior.scatter)
+        ),
+    }
+
+
+def posterior_from_attributes(
+    estimator: Any, structure: CovarianceStructure
+) -> VariationalPosterior:
+    """Return the posterior that the attributes of an estimator describe.
+
+    Parameters
+    ----------
+    estimator : BayesianGaussianMixture
+        Whose attributes to read.
+    structure : CovarianceStructure
+        Says which shape covariances have.
+
+    Returns
+    -------
+    VariationalPosterior
+        The posterior, with its prior.
+
+    Raises
+    ------
+    ValueError
+        If the shapes of the attributes do not belong to one mixture, or their values are not
+        possible.
+    """
+    mixture = parameters_from_attributes(estimator, structure)
+    K, D = mixture.n_components, mixture.n_features
+    rows = (2, K) if isinstance(estimator.weight_concentration_, tuple) else (K,)
+    concentrations = _positive(estimator, "weight_concentration_", rows)
+    weights = weight_prior(
+        "dirichlet_distribution" if concentrations.ndim == 1 else "dirichlet_process",
+        float(estimator.weight_concentration_prior_),
+    )
+    degrees = _positive(estimator, "degrees_of_freedom_", () if structure.is_tied else (K,))
+    shape = () if structure.is_spherical else (D,) if structure.is_diagonal else (D, D)
+    scatter = np.asarray(estimator.covariance_prior_, dtype=np.float64)
+    check_attribute_shape("covariance_prior_", scatter, shape)
+    mean = np.asarray(estimator.mean_prior_, dtype=np.float64)
+    check_attribute_shape("mean_prior_", mean, (D,))
+    prior = VariationalPrior(
+        weights=weights,
+        mean=mean,
+        mean_precision=float(estimator.mean_precision_prior_),
+        scatter=np.full(D, float(scatter)) if structure.is_spherical else scatter,
+        degrees_of_freedom=float(estimator.degrees_of_freedom_prior_),
+    )
+    return VariationalPosterior(
+        prior=prior,
+        concentrations=concentrations,
+        means=mixture.means,
+        mean_precisions=_positive(estimator, "mean_precision_", (K,)),
+        whiteners=mixture.whiteners,
+        degrees_of_freedom=np.broadcast_to(degrees, K),
+    )
+
+
+def _positive(estimator: Any, name: str, shape: tuple[int, ...]) -> FloatArray:
+    """Return an attribute that holds positive numbers."""
+    values = np.asarray(getattr(estimator, name), dtype=np.float64)
+    check_attribute_shape(name, values, shape)
+    if not (values > 0.0).all():
+        raise ValueError(f"{name} should be positive, but got min value {values.min():.6g}")
+    return values
+
+
+def _check_scatter(scatter: Any, structure: CovarianceStructure, n_features: int) -> FloatArray:
+    """Return a covariance prior of the structure's shape, for all features."""
+    shape = (n_features,) * (0 if structure.is_spherical else 1 if structure.is_diagonal else 2)
+    if shape and np.ndim(scatter) == 0:
+        raise TypeError(
+            f"The parameter 'covariance_prior' should have the shape of {shape} for "
+            f"covariance_type={structure.name!r}, but got a number"
+        )
+    checked = check_values(scatter, shape, "covariance_prior")
+    if structure.is_diagonal:
+        if checked.min() <= 0.0:
+            raise ValueError(
+                "The parameter 'covariance_prior' should be positive for covariance_type="
+                f"{structure.name!r}, but got min value {checked.min():.6g}"
+            )
+        return np.broadcast_to(checked, n_features).copy()
+    check_symmetric(checked, "covariance_prior")
+    if np.linalg.eigvalsh(checked)[0] <= 0.0:
+        raise ValueError(
+            "The parameter 'covariance_prior' should be a symmetric, positive-definite matrix, "
+            f"but its smallest eigenvalue is {np.linalg.eigvalsh(checked)[0]:.6g}"
+        )
+    return checked
+
+
+def _float_or_none(value: float | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,231 @@
+"""Classes of rows: what classifiers take as y."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import narwhals
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn import config_context
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from fastgmm.data.label_columns import given_labels
+from fastgmm.data.source import Source
+from fastgmm.data.sources.frames import is_frame, known_to_narwhals
+from fastgmm.em.models.class_mixtures import Codes, labelled_pieces
+from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.validation import check_source
+from fastgmm.mixture.statistics import FloatArray
+
+ClassLabels = ArrayLike | str | None
+"""Classes of the rows, or the name of the column that holds them."""
+
+
+class LabelledRows(NamedTuple):
+    """Rows and their classes.
+
+    Attributes
+    ----------
+    source : Source
+        The rows and their weights.
+    classes : ndarray of shape (n_classes,)
+        The classes there are, in ascending order.
+    codes : ndarray of int64 of shape (n_samples,)
+        Number of each row's class; −1 where it is not known.
+    """
+
+    source: Source
+    classes: npt.NDArray[Any]
+    codes: Codes
+
+
+def check_labelled(
+    estimator: Any,
+    X: Rows,
+    y: ClassLabels,
+    sample_weight: Weights,
+    *,
+    reset: bool,
+    semi_supervised: bool = False,
+    classes: npt.NDArray[Any] | None = None,
+) -> LabelledRows:
+    """Return rows with their classes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose features are compared or, with `reset`, set.
+    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+        The rows.
+    y : array-like of shape (n_samples,) or str
+        Their classes, or the name of the column that holds them; None for the labels of a source.
+    sample_weight : array-like of shape (n_samples,), str or None
+        Their weights.
+    reset : bool
+        Whether the estimator learns the features of `X`.
+    semi_supervised : bool
+        Whether −1, and what is missing, stands for a class that is not known.
+    classes : ndarray of shape (n_classes,) or None
+        The classes there are; None to find them.
+
+    Returns
+    -------
+    LabelledRows
+        The rows and their classes.
+
+    Raises
+    ------
+    ValueError
+        If the rows or the classes are not possible.
+
+    Warns
+    -----
+    UserWarning
+        If the classes are -1, 0, 1 and perhaps more: -1 may have been meant for unknown ones.
+    """
+    if isinstance(y, str) and is_frame(X):
+        frame = narwhals.from_native(known_to_narwhals(X))
+        if y not in frame.columns:
+            raise ValueError(
+                f"y={y!r} names no column of X, which has {', '.join(map(str, frame.columns))}"
+            )
+        values, missing = given_labels(frame[y].to_native())
+        X = narwhals.to_native(frame.drop(y))
+        source = check_source(estimator, X, sample_weight, reset=reset)
+    else:
+        column = y if isinstance(y, str) else None
+        source = check_source(estimator, X, sample_weight, reset=reset, label_column=column)
+        found = source.labels() if y is None or column is not None else y
+        if found is None:
+            raise ValueError(
+                f"{type(estimator).__name__} requires y to be passed, but the target y is None: "
+                "give the class of each row, or the name of the column that holds it"
+            )
+        values, missing = _column(found)
+    if source.n_samples is None:
+        _ = source.total_weight  # which goes through the rows
+    if values.shape != (source.n_samples,):
+        raise ValueError(
+            f"y should have one class for each of the {source.n_samples} rows: found input "
+            f"variables with inconsistent numbers of samples, {source.n_samples} and {len(values)}"
+        )
+    # Columns are read as floats, and so are integers beside what is missing.
+    whole = semi_supervised or y is None or isinstance(y, str)
+    if missing.any() and not semi_supervised:
+        advice = "give the class of each row, or leave out rows whose class is not known"
+        if reset and classes is None:
+            advice = "give the class of each row, or use semi_supervised=True for rows whose class "
+            advice += "is not known"
+        raise ValueError(
+            f"Input y contains NaN or nothing, first in row {int(missing.argmax())}, counted from "
+            f"0: {advice}"
+        )
+    found_classes, codes = _codes(values, missing, classes, semi_supervised, whole)
+    # -1 followed by 0 and 1 looks like classes from 0 on, not all of them known.
+    counted = found_classes.dtype.kind == "i" and found_classes[:3].tolist() == [-1, 0, 1]
+    if classes is None and counted and not semi_supervised:
+        warnings.warn(
+            "y holds -1, which is taken for a class: use semi_supervised=True if it stands for "
+            "rows whose class is not known",
+            UserWarning,
+            # The caller of fit is four frames up: this one, fit and its decorator.
+            stacklevel=5,
+        )
+    return LabelledRows(source, found_classes, codes)
+
+
+def _column(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return labels in one dimension, and where there is none."""
+    values, missing = given_labels(y)
+    with config_context(array_api_dispatch=False):
+        return column_or_1d(values, warn=True), missing.ravel()
+
+
+def _codes(
+    values: npt.NDArray[Any],
+    missing: npt.NDArray[np.bool_],
+    classes: npt.NDArray[Any] | None,
+    semi_supervised: bool,
+    whole: bool,
+) -> tuple[npt.NDArray[Any], Codes]:
+    """Return the classes, and the number of each row's."""
+    unknown = missing
+    if semi_supervised:
+        # NumPy makes text of a -1 beside text.
+        unknown = missing | (values == ("-1" if values.dtype.kind == "U" else -1))
+        if unknown.all():
+            raise ValueError("y holds no class: all of its rows are -1 or missing")
+    known = values[~unknown]
+    if known.dtype.kind == "O" and not any(isinstance(each, str) for each in known):
+        known = np.array(known.tolist())
+    if known.dtype.kind == "f":
+        if not np.isfinite(known).all():
+            raise ValueError("Input y contains infinity")
+        if whole and (known == np.floor(known)).all():
+            known = known.astype(np.int64)
+    check_classification_targets(known)
+    if classes is None:
+        classes = np.unique(known)
+    places = np.searchsorted(classes, known)
+    places = np.minimum(places, len(classes) - 1)
+    strange = classes[places] != known
+    if strange.any():
+        raise ValueError(
+            f"y holds {known[strange].tolist()[0]!r}, which is not among the classes "
+            f"{classes.tolist()}: give rows of these only"
+        )
+    codes = np.full(len(values), -1, dtype=np.int64)
+    codes[~unknown] = places
+    return classes, codes
+
+
+def class_factors(class_weight: Any, rows: LabelledRows) -> FloatArray:
+    """Return what the weights of the rows of each class are multiplied by.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        As scikit-learn reads it, "balanced" by the rows' weights.
+    rows : LabelledRows
+        The rows.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        The factors.
+    """
+    n_classes = len(rows.classes)
+    if class_weight is None:
+        return np.ones(n_classes)
+    if not isinstance(class_weight, str):
+        factors = compute_class_weight(class_weight, classes=rows.classes, y=rows.classes)
+        return np.asarray(factors, dtype=np.float64)
+    totals = class_totals(rows)
+    with np.errstate(divide="ignore"):
+        balanced = totals.sum() / (np.count_nonzero(totals) * totals)
+    return np.where(totals > 0.0, balanced, 1.0)
+
+
+def class_totals(rows: LabelledRows) -> FloatArray:
+    """Return the weight of the rows of each class.
+
+    Parameters
+    ----------
+    rows : LabelledRows
+        The rows.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        The sums.
+    """
+    totals = np.zeros(len(rows.classes))
+    for some, codes in labelled_pieces(rows.source, rows.codes):
+        weights = None if some.weights is None else some.weights[codes >= 0]
+        totals += np.bincount(codes[codes >= 0], weights, minlength=len(totals))
+    return totals

@@ -1,0 +1,233 @@
+"""Between a mixture or its fit and the attributes in which scikit-learn's users see them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from fastgmm.em.loop import FitInfo
+from fastgmm.mixture.noise import UniformNoise, without_noise
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure
+
+NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_volume_")
+"""The attributes that only mixtures with noise have."""
+
+
+_CHANGED = (
+    ": if covariance_type was changed after the fit, set it back, or fit anew with warm_start=False"
+)
+
+
+def attributes_from_parameters(
+    parameters: MixtureParameters,
+    structure: CovarianceStructure,
+    noise: UniformNoise | None = None,
+) -> dict[str, Any]:
+    """Return the fitted attributes of a mixture by name, float64 whatever the data are.
+
+    Single precision would not do: inference reads the attributes, and means far from zero, or
+    covariances of very small or large numbers, are beyond it.
+
+    Parameters
+    ----------
+    parameters : MixtureParameters
+        The mixture.
+    structure : CovarianceStructure
+        Says in which shape users see covariances.
+    noise : UniformNoise or None
+        The noise that is the last component of the mixture, if there is any.
+
+    Returns
+    -------
+    dict
+        `weights_`, `means_`, `covariances_`, `precisions_` and `precisions_cholesky_`; with noise
+        also `noise_weight_` and `noise_log_volume_`.
+    """
+    gaussians = parameters if noise is None else without_noise(parameters)
+    arrays = {
+        "weights_": parameters.weights[: gaussians.n_components],
+        "means_": gaussians.means,
+        "covariances_": structure.covariances(gaussians),
+        "precisions_": structure.precisions(gaussians),
+        "precisions_cholesky_": structure.precisions_cholesky(gaussians),
+    }
+    # Copies, because users may write into attributes and parameters are shared values.
+    attributes: dict[str, Any] = {
+        name: np.array(value, dtype=np.float64) for name, value in arrays.items()
+    }
+    if noise is not None:
+        share = float(parameters.weights[-1])
+        attributes.update(noise_weight_=share, noise_log_volume_=noise.log_volume)
+    return attributes
+
+
+def attributes_from_info(info: FitInfo) -> dict[str, Any]:
+    """Return the fitted attributes that tell how a fit went, by name.
+
+    Parameters
+    ----------
+    info : FitInfo
+        How it went.
+
+    Returns
+    -------
+    dict
+        `converged_`, `n_iter_`, `lower_bounds_`, `trace_` and `fit_info_`.
+    """
+    return {
+        "converged_": info.converged,
+        "n_iter_": info.n_iter,
+        "lower_bounds_": list(info.trace[1:]),
+        "trace_": np.array(info.trace),
+        "fit_info_": info,
+    }
+
+
+def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -> MixtureParameters:
+    """Return the mixture that `weights_`, `means_` and `precisions_cholesky_` describe.
+
+    They may have been assigned by hand. The factor of a full or tied precision P may be any
+    matrix C with C C^T = P; where it is not the upper triangle that a fit leaves, it is brought
+    into that form.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture
+        Whose attributes to read.
+    structure : CovarianceStructure
+        Says which shape `precisions_cholesky_` has.
+
+    Returns
+    -------
+    MixtureParameters
+        The mixture, with noise as its last component if it has `noise_weight_`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes of the attributes do not belong to one mixture, or their values are not
+        possible.
+    """
+    means = np.asarray(estimator.means_, dtype=np.float64)
+    weights = np.asarray(estimator.weights_, dtype=np.float64)
+    factors = np.asarray(estimator.precisions_cholesky_, dtype=np.float64)
+    if means.ndim != 2:
+        raise ValueError(
+            f"means_ should have the shape of (n_components, n_features), but got {means.shape}"
+        )
+    check_attribute_shape("weights_", weights, means.shape[:1])
+    check_attribute_shape("precisions_cholesky_", factors, structure.covariance_shape(*means.shape))
+    read = {"weights_": weights, "means_": means, "precisions_cholesky_": factors}
+    for name, values in read.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} should be finite, but got {values[~np.isfinite(values)][0]}")
+    if weights.min() < 0.0:
+        raise ValueError(f"weights_ should be at least 0, but got min value {weights.min():.6g}")
+    if not structure.is_diagonal:
+        factors = _lower_triangles(factors)
+    elif factors.min() <= 0.0:
+        raise ValueError(
+            f"precisions_cholesky_ should be positive for covariance_type={structure.name!r}, but "
+            f"got min value {factors.min():.6g}{_CHANGED}"
+        )
+    whiteners = structure.expand(factors, *means.shape)
+    gaussians = MixtureParameters.from_whiteners(weights, means, whiteners)
+    return _with_noise(gaussians, estimator) if hasattr(estimator, "noise_weight_") else gaussians
+
+
+def gaussians_from_attributes(estimator: Any, purpose: str) -> MixtureParameters:
+    """Return the components that the attributes of a fitted mixture describe.
+
+    Those of a posterior of variational Bayes are the components at the expected parameters.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture or BayesianGaussianMixture
+        Whose attributes to read.
+    purpose : str
+        What the mixture is for, as the subject of a sentence.
+
+    Returns
+    -------
+    MixtureParameters
+        The mixture.
+
+    Raises
+    ------
+    NotFittedError
+        If the mixture is not fitted.
+    ValueError
+        If it has noise.
+    """
+    check_is_fitted(estimator, "means_")
+    if hasattr(estimator, "noise_weight_"):
+        raise ValueError(
+            f"{purpose} takes mixtures of Gaussians alone, and this one has noise, of which only "
+            "the volume is known: use a mixture without noise_volume"
+        )
+    return parameters_from_attributes(estimator, estimator._structure())
+
+
+def components_from_attributes(estimator: Any) -> MixtureParameters:
+    """Return the components that the attributes of a fitted mixture describe, without noise.
+
+    Parameters
+    ----------
+    estimator : GaussianMixture or the like
+        Whose attributes to read.
+
+    Returns
+    -------
+    MixtureParameters
+        The components, with the weights that they have beside the noise.
+
+    Raises
+    ------
+    NotFittedError
+        If the mixture is not fitted.
+    """
+    check_is_fitted(estimator, "means_")
+    found = parameters_from_attributes(estimator, estimator._structure())
+    return found.of(slice(len(estimator.means_)))
+
+
+def _with_noise(gaussians: MixtureParameters, estimator: Any) -> MixtureParameters:
+    """Return a mixture with the noise that the attributes describe, the weights as they are."""
+    share, log_volume = estimator.noise_weight_, estimator.noise_log_volume_
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"noise_weight_ should be from 0 to 1, but got {share:.6g}")
+    if not np.isfinite(log_volume):
+        raise ValueError(f"noise_log_volume_ should be finite, but got {log_volume}")
+    noisy = UniformNoise(float(log_volume)).added(gaussians, float(share))
+    own = noisy.log_weights[-1:]
+    return replace(noisy, log_weights=np.concatenate([gaussians.log_weights, own]))
+
+
+def check_attribute_shape(name: str, values: FloatArray, shape: tuple[int, ...]) -> None:
+    """Raise if a fitted attribute does not have the shape that goes with `means_`."""
+    if values.shape != shape:
+        raise ValueError(
+            f"{name} should have the shape of {shape} to go with means_ and covariance_type, but "
+            f"got {values.shape}{_CHANGED}"
+        )
+
+
+def _lower_triangles(factors: FloatArray) -> FloatArray:
+    """Return lower triangular W with W^T W = C C^T for a factor C, or for each of several."""
+    lower: FloatArray = factors.swapaxes(-1, -2)
+    if np.triu(lower, 1).any():
+        # C^T = Q L with L lower triangular, which is the QR factorisation with columns reversed.
+        upper = np.asarray(np.linalg.qr(lower[..., ::-1], mode="r"))
+        lower = upper[..., ::-1, ::-1]
+    signs = np.sign(np.diagonal(lower, axis1=-2, axis2=-1))
+    if not signs.all():
+        raise ValueError(
+            "precisions_cholesky_ should hold factors of positive definite precisions, but got a "
+            "factor that has no inverse"
+        )
+    return lower if (signs > 0.0).all() else lower * signs[..., None]

@@ -1,0 +1,137 @@
+"""Conversion to and from scikit-learn's mixtures."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import sklearn.mixture
+from sklearn.base import BaseEstimator
+
+from fastgmm.mixture.structures import CovarianceStructure, structure
+
+_Ours = TypeVar("_Ours", bound=BaseEstimator)
+
+_SHAPED = ("covariances_", "precisions_", "precisions_cholesky_", "degrees_of_freedom_")
+"""Attributes that tied components share, and others have one of each."""
+_ATTRIBUTES = (
+    "weights_",
+    "means_",
+    *_SHAPED,
+    "weight_concentration_",
+    "weight_concentration_prior_",
+    "mean_precision_",
+    "mean_precision_prior_",
+    "mean_prior_",
+    "degrees_of_freedom_prior_",
+    "covariance_prior_",
+    "converged_",
+    "n_iter_",
+    "lower_bound_",
+    "lower_bounds_",
+    "n_features_in_",
+    "feature_names_in_",
+)
+
+
+def to_scikit_learn(mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture) -> Any:
+    """Return a mixture as scikit-learn's estimator.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture or BayesianGaussianMixture
+        The mixture, fitted or not.
+    theirs : type
+        The class of scikit-learn's of that name.
+
+    Returns
+    -------
+    estimator
+        With copies of all parameters and fitted attributes it knows.
+
+    Raises
+    ------
+    ValueError
+        If the mixture has noise, or is to have it.
+    """
+    if hasattr(mixture, "noise_weight_") or getattr(mixture, "noise_volume", None) is not None:
+        raise ValueError(
+            "to_sklearn cannot convert a mixture with noise, which scikit-learn's has not: fit "
+            "without noise_volume"
+        )
+    known = theirs().get_params()
+    parameters = {name: value for name, value in mixture.get_params().items() if name in known}
+    attributes = _fitted(mixture)
+    kind = structure(mixture.covariance_type)
+    parameters["covariance_type"] = _nearest(kind)
+    if kind.is_tied and kind.is_diagonal:  # scikit-learn has none that are both
+        n_components = mixture.n_components
+        if parameters.get("precisions_init") is not None:
+            parameters["precisions_init"] = _untied(parameters["precisions_init"], n_components)
+        for name in _SHAPED:
+            if name in attributes:
+                attributes[name] = _untied(attributes[name], n_components)
+    converted = theirs(**copy.deepcopy(parameters))
+    converted.__dict__.update(copy.deepcopy(attributes))
+    return converted
+
+
+def from_scikit_learn(
+    ours: type[_Ours], mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture
+) -> _Ours:
+    """Return one of scikit-learn's mixtures as an estimator of the class given.
+
+    Parameters
+    ----------
+    ours : type
+        `GaussianMixture`, `BayesianGaussianMixture` or a subclass.
+    mixture : estimator
+        The mixture, fitted or not.
+    theirs : type
+        What it should be an instance of.
+
+    Returns
+    -------
+    estimator
+        With copies of all parameters and fitted attributes.
+
+    Raises
+    ------
+    TypeError
+        If `mixture` is something else.
+    """
+    if not isinstance(mixture, theirs):
+        raise TypeError(
+            f"from_sklearn takes a sklearn.mixture.{theirs.__name__}, but got an object of type "
+            f"{type(mixture).__name__!r}"
+        )
+    taken = theirs().get_params().keys() & set(ours._get_param_names())
+    parameters = {name: getattr(mixture, name) for name in taken}
+    converted = cast(_Ours, ours(**copy.deepcopy(parameters)))
+    attributes = copy.deepcopy(_fitted(mixture))
+    # Under tied covariances, scikit-learn's lower bounds of variational Bayes are arrays.
+    if "lower_bound_" in attributes:
+        attributes["lower_bound_"] = np.asarray(attributes["lower_bound_"]).item()
+    if "lower_bounds_" in attributes:
+        attributes["lower_bounds_"] = np.ravel(attributes["lower_bounds_"]).tolist()
+    converted.__dict__.update(attributes)
+    return converted
+
+
+def _nearest(structure: CovarianceStructure) -> str:
+    """Return the structure of scikit-learn's that can hold the covariances of any other."""
+    if structure.is_spherical:
+        return "spherical"
+    if structure.is_diagonal:
+        return "diag"
+    return "tied" if structure.is_tied else "full"
+
+
+def _fitted(mixture: Any) -> dict[str, Any]:
+    return {name: vars(mixture)[name] for name in _ATTRIBUTES if name in vars(mixture)}
+
+
+def _untied(values: Any, n_components: int) -> np.ndarray[Any, Any]:
+    """Repeat what all components share once for each."""
+    return np.repeat(np.asarray(values)[None], n_components, axis=0)

@@ -1,0 +1,409 @@
+"""What a fitted mixture can tell about rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from fastgmm.analysis import criteria
+from fastgmm.data.source import Source
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.em.e_step import passes
+from fastgmm.em.missing.incomplete import pieces
+from fastgmm.estimators.shared.attributes import check_attribute_shape, parameters_from_attributes
+from fastgmm.estimators.shared.terms import check_complete
+from fastgmm.estimators.shared.validation import Missing, check_source
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure, structure
+
+if TYPE_CHECKING:
+    from fastgmm.estimators.gaussian_mixture import GaussianMixture
+
+FloatingArray = npt.NDArray[np.floating]
+
+Rows = Any
+"""An array-like of shape (n_samples, n_features), or anything that `open_data` takes."""
+
+Weights = ArrayLike | str | None
+"""Weights of the rows, or the name of the column that holds them."""
+
+_LARGEST_OUTPUT = 2**25
+"""Bytes of responsibilities in a block of results."""
+
+_UNIT_BITS = 16
+"""Units of features, in which rows are drawn, are powers of two to this power."""
+
+_Values = TypeVar("_Values", bound=npt.NDArray[Any])
+_Returned = TypeVar("_Returned", bound=npt.NDArray[Any], covariant=True)
+
+
+class _RowPass(Protocol[_Returned]):
+    """A pass that returns a value, or several, for each row."""
+
+    def __call__(
+        self, source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None
+    ) -> _Returned: ...
+
+
+class MixtureEvaluation:
+    """The methods of a mixture that need nothing but its fitted attributes."""
+
+    covariance_type: str
+    missing: Missing = "error"
+    """Of estimators without a parameter of this name."""
+    n_jobs: int | None
+    random_state: int | np.random.RandomState | None
+    weights_: FloatingArray
+    means_: FloatingArray
+    covariances_: FloatingArray
+
+    _objective: ClassVar[str] = "mean log-likelihood"
+    """What fits raise, and `lower_bound_` and `trace_` hold."""
+
+    def predict(self, X: Rows) -> npt.NDArray[np.int64]:
+        """Return the component that each row most likely comes from.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            The component of the highest responsibility; -1 for noise.
+        """
+        return self._evaluate(self._label, *self._evaluated(X))
+
+    def predict_proba(self, X: Rows) -> FloatingArray:
+        """Return the responsibility of each component for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Probabilities that sum to 1 for each row, in the dtype of the rows. A mixture with
+            noise has one column more, the last, for the noise.
+        """
+        return self._evaluate(passes.responsibilities, *self._evaluated(X))
+
+    def score_samples(self, X: Rows) -> FloatingArray:
+        """Return the log-density of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Log-densities in nats, in the dtype of the rows.
+        """
+        return self._evaluate(passes.log_density, *self._evaluated(X))
+
+    def predict_blocks(self, X: Rows) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of int64 of shape (n_rows,)
+            The components of the next rows.
+        """
+        return self._evaluate_blocks(self._label, *self._evaluated(X))
+
+    def predict_proba_blocks(self, X: Rows) -> Iterator[FloatingArray]:
+        """Yield what `predict_proba` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, n_components)
+            The responsibilities of the next rows.
+        """
+        return self._evaluate_blocks(passes.responsibilities, *self._evaluated(X))
+
+    def score_samples_blocks(self, X: Rows) -> Iterator[FloatingArray]:
+        """Yield what `score_samples` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are gone through once, while the blocks are asked for.
+
+        Yields
+        ------
+        ndarray of shape (n_rows,)
+            The log-densities of the next rows, in nats.
+        """
+        return self._evaluate_blocks(passes.log_density, *self._evaluated(X))
+
+    def score(
+        self,
+        X: Rows,
+        y: Any = None,  # noqa: ARG002 - scorers and pipelines pass it
+        sample_weight: Weights = None,
+    ) -> float:
+        """Return the mean log-density of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        y : Ignored
+            Taken so that the mixture can be part of a pipeline.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        float
+            Log-likelihood for each unit of weight, in nats.
+        """
+        scores = self._scores(X, sample_weight)
+        return scores.log_likelihood / scores.weight
+
+    def entropy(self, X: Rows, sample_weight: Weights = None) -> float:
+        """Return how uncertain the components of the rows are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        float
+            Sum over rows and components of -r log r with r the responsibility, in nats: 0 where
+            every row belongs to one component, n log K where all components are equally likely.
+        """
+        source, parameters = self._observed(X, sample_weight)
+        return criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
+
+    def sample(self, n_samples: int = 1) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+        """Draw rows from the components of the mixture; of noise, if it has any, there are none.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        Returns
+        -------
+        X : ndarray of float64 of shape (n_samples, n_features)
+            The rows, in the order of their components.
+        y : ndarray of int64 of shape (n_samples,)
+            The component of each row.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is less than 1, or the components have no weight.
+        """
+        check_is_fitted(self, "means_")
+        if n_samples < 1:
+            raise ValueError(f"Invalid value for 'n_samples': {n_samples}. It must be at least 1.")
+        random_state = check_random_state(self.random_state)
+        kind = self._structure()
+        means = np.asarray(self.means_, dtype=np.float64)
+        covariances = np.asarray(self.covariances_, dtype=np.float64)
+        check_attribute_shape("covariances_", covariances, kind.covariance_shape(*means.shape))
+        weights = np.asarray(self.weights_, dtype=np.float64)
+        if not weights.any():
+            raise ValueError("the mixture is all noise, and rows are drawn from components only")
+        counts = random_state.multinomial(n_samples, weights / weights.sum())
+        blocks = []
+        for mean, covariance, count in zip(
+            means, kind.expand(covariances, *means.shape), counts, strict=True
+        ):
+            if kind.is_diagonal:
+                normal = random_state.standard_normal(size=(count, means.shape[1]))
+                blocks.append(mean + normal * np.sqrt(covariance))
+            else:
+                # NumPy takes numbers of about one, and judges covariances by an absolute tolerance.
+                deviations = np.sqrt(np.diagonal(covariance))
+                units = np.exp2(_UNIT_BITS * np.rint(np.log2(deviations) / _UNIT_BITS))
+                shaped = covariance / units / units[:, None]
+                drawn = random_state.multivariate_normal(np.zeros(len(mean)), shaped, int(count))
+                blocks.append(mean + drawn * units)
+        return np.vstack(blocks), np.repeat(np.arange(len(counts)), counts)
+
+    def marginal(self, columns: Sequence[int | str]) -> GaussianMixture:
+        """Return the mixture of some columns alone, whatever the others are.
+
+        Parameters
+        ----------
+        columns : sequence of int or str
+            The columns, in the order that they are to have, each by its number, counted from 0,
+            or by its name.
+
+        Returns
+        -------
+        GaussianMixture
+            A fitted mixture of these columns, with their names. It is of type "diag" if the
+            covariances are diagonal, and "full" otherwise; `weights_` stay as they are. Of a
+            posterior of variational Bayes, it is that of `weights_`, `means_` and `covariances_`.
+
+        Raises
+        ------
+        TypeError
+            If `columns` is no sequence of numbers and names.
+        ValueError
+            If there is no such column, if one is named twice, or if the mixture has noise.
+
+        Notes
+        -----
+        Bishop, PRML, eq. 2.98.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastgmm import GaussianMixture
+        >>> X = np.random.default_rng(0).normal(size=(100, 3))
+        >>> mixture = GaussianMixture().fit(X)
+        >>> bool(np.allclose(mixture.marginal([2, 0]).means_, X[:, [2, 0]].mean(axis=0)))
+        True
+        """
+        from fastgmm.estimators.shared.marginals import (
+            marginal_mixture,  # which imports this module
+        )
+
+        return marginal_mixture(self, columns)
+
+    def condition(self, values: Mapping[int | str, float]) -> GaussianMixture:
+        """Return the mixture of the other columns, given the values of some.
+
+        Parameters
+        ----------
+        values : mapping of int or str to float
+            The value of each column that is known, by the column's number or name.
+
+        Returns
+        -------
+        GaussianMixture
+            A fitted mixture of the other columns, with their names, of the types that `marginal`
+            has. Its `weights_` are the responsibilities of the components for the given values.
+
+        Raises
+        ------
+        TypeError
+            If `values` is no mapping from numbers and names to numbers.
+        ValueError
+            If there is no such column, if no column or all are given, if a value is not finite,
+            or if the mixture has noise.
+
+        Notes
+        -----
+        Bishop, PRML, eqs. 2.81 and 2.82. With the marginal it makes up the whole:
+        p(x, y) = p(x) p(y | x).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastgmm import GaussianMixture
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=100)
+        >>> y = 3 * x + 1 + rng.normal(scale=0.1, size=100)
+        >>> mixture = GaussianMixture().fit(np.column_stack([x, y]))
+        >>> mixture.condition({0: 2.0}).means_.round()
+        array([[7.]])
+        """
+        from fastgmm.estimators.shared.marginals import (
+            conditional_mixture,  # which imports this module
+        )
+
+        return conditional_mixture(self, values)
+
+    def _evaluated(
+        self, X: Rows, sample_weight: Weights = None, *, missing: Missing | None = None
+    ) -> tuple[Source, MixtureParameters]:
+        """Return checked rows and the mixture to evaluate on them.
+
+        Values may be missing as the estimator's own parameter has it, unless `missing` says so.
+        """
+        check_is_fitted(self, "means_")
+        source = check_source(self, X, sample_weight, missing=missing or self.missing)
+        parameters = self._parameters()
+        if hasattr(self, "noise_weight_"):
+            check_complete(source)
+        if source.n_features != parameters.n_features:
+            raise ValueError(
+                f"X has {source.n_features} features, but means_ has {parameters.n_features}"
+            )
+        return source, parameters
+
+    def _observed(self, X: Rows, sample_weight: Weights = None) -> tuple[Source, MixtureParameters]:
+        """Return the rows that have a value, which sums over rows are of, and the mixture."""
+        source, parameters = self._evaluated(X, sample_weight)
+        source = observed_rows(source)
+        if source.n_samples == 0:
+            raise ValueError("no row of X has a value: there is nothing to score")
+        return source, parameters
+
+    def _scores(self, X: Rows, sample_weight: Weights = None) -> criteria.Scores:
+        """Return the likelihood of rows and all criteria, from one pass."""
+        source, parameters = self._observed(X, sample_weight)
+        return criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs)
+
+    def _label(
+        self, source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None
+    ) -> npt.NDArray[np.int64]:
+        """Return the components of rows in memory, -1 for noise."""
+        labels = passes.labels(source, parameters, n_jobs=n_jobs)
+        if hasattr(self, "noise_weight_"):
+            labels[labels == parameters.n_components - 1] = -1
+        return labels
+
+    def _evaluate(
+        self, evaluate: _RowPass[_Values], source: Source, parameters: MixtureParameters
+    ) -> _Values:
+        """Return the values of all rows."""
+        if isinstance(source, ArraySource) and not source.incomplete:
+            return evaluate(source, parameters, n_jobs=self.n_jobs)
+        blocks = list(self._evaluate_blocks(evaluate, source, parameters))
+        return cast(_Values, np.concatenate(blocks))
+
+    def _evaluate_blocks(
+        self, evaluate: _RowPass[_Values], source: Source, parameters: MixtureParameters
+    ) -> Iterator[_Values]:
+        """Yield the values of the rows, block by block."""
+        n_rows = max(1, _LARGEST_OUTPUT // (8 * parameters.n_components))
+        for some in pieces(source, n_rows):
+            yield evaluate(some, parameters, n_jobs=self.n_jobs)
+
+    def _parameters(self) -> MixtureParameters:
+        return parameters_from_attributes(self, self._structure())
+
+    def _structure(self) -> CovarianceStructure:
+        return structure(self.covariance_type)
+
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters, under the name scikit-learn has for it."""
+        noise = 0
+        if hasattr(self, "noise_weight_"):
+            # The weight and, unless it is given, the volume.
+            noise = 2 if getattr(self, "noise_volume", "auto") == "auto" else 1
+        return self._structure().n_parameters(*np.shape(self.means_)) + noise

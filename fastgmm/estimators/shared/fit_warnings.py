@@ -1,0 +1,59 @@
+"""What a batch fit warns of when it is over."""
+
+from __future__ import annotations
+
+import warnings
+
+from sklearn.exceptions import ConvergenceWarning
+
+from fastgmm.em.degeneracy import warn_of_degeneracies
+from fastgmm.em.loop import FitInfo
+
+
+def warn_of_fit(
+    info: FitInfo,
+    *,
+    algorithm: str,
+    objective: str,
+    max_iter: int,
+    tol: float,
+    stacklevel: int,
+) -> None:
+    """Warn of degenerate components, and of a fit that did not come to rest.
+
+    Parameters
+    ----------
+    info : FitInfo
+        How the fit went.
+    algorithm, objective : str
+        What the user knows the algorithm by, and what it raises.
+    max_iter : int
+        Most iterations. A fit of none is not expected to come to rest.
+    tol : float
+        The change of the objective below which it would have.
+    stacklevel : int
+        As in `warnings.warn`, counted from the caller.
+
+    Warns
+    -----
+    DegenerateComponentWarning
+        If a component lost all its points or its spread.
+    ConvergenceWarning
+        If the fit ended with the last iteration allowed, or before a singular covariance.
+    """
+    warn_of_degeneracies(info.degeneracies, stacklevel=stacklevel + 1)
+    if info.reason == "singular":
+        warnings.warn(
+            f"{algorithm} did not converge: in iteration {info.n_iter} a covariance would have "
+            "been singular, and reg_covar is 0. The parameters are those before that step.",
+            ConvergenceWarning,
+            stacklevel=stacklevel + 1,
+        )
+    if info.reason == "max_iter" and max_iter > 0:
+        warnings.warn(
+            f"{algorithm} did not converge: after max_iter={max_iter} iterations the {objective} "
+            f"still changed by tol={tol:g} or more. Increase max_iter or tol, or try other starts "
+            "(n_init).",
+            ConvergenceWarning,
+            stacklevel=stacklevel + 1,
+        )

@@ -1,0 +1,125 @@
+"""Thresholds on the scores of rows: of those that a mixture was fitted to, or of a stream's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastgmm.analysis.quantiles import WeightedValues, quantile_cut
+from fastgmm.data.source import Rows as SourceRows
+from fastgmm.data.source import Source
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.rechunking import joined
+from fastgmm.em.online.recent_scores import RecentScores
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.mixture.statistics import FloatArray
+
+_ROWS_AT_ONCE = 2**18
+"""Rows whose scores are looked at together."""
+
+
+def scored(mixture: GaussianMixture, source: Source) -> Iterator[WeightedValues]:
+    """Yield the log-densities of rows and their weights, piece by piece.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+        The fitted mixture.
+    source : Source
+        The rows.
+
+    Yields
+    ------
+    scores : ndarray of shape (n_rows,)
+        Log-densities, in nats.
+    weights : ndarray of shape (n_rows,) or None
+        Weights, which may be overwritten once the next piece is asked for.
+    """
+    for X, weights in source.blocks():
+        for first in range(0, len(X), _ROWS_AT_ONCE):
+            some = slice(first, first + _ROWS_AT_ONCE)
+            scores = mixture.score_samples(ArraySource(X[some]))
+            yield scores, None if weights is None else weights[some]
+
+
+def training_cut(
+    mixture: GaussianMixture, source: Source, share: float
+) -> tuple[float, RecentScores]:
+    """Return what has a share of the scores of rows below it, and the distribution of the scores.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+        The fitted mixture.
+    source : Source
+        The rows. The scores of those in memory are held, those of others are found again in each
+        pass.
+    share : float
+        The share of the weight.
+
+    Returns
+    -------
+    cut : float
+        The exact quantile, as `quantile_cut` finds it.
+    distribution : RecentScores
+        What a stream can go on from.
+    """
+    distribution, total = RecentScores.nothing(), 0.0
+
+    def note(scores: FloatArray, weights: FloatArray) -> None:
+        nonlocal distribution, total
+        weight = float(weights.sum())
+        if weight > 0.0:
+            total += weight
+            distribution = distribution.blended(scores, weights, weight / total, share)
+
+    held = list(scored(mixture, source)) if isinstance(source, ArraySource) else None
+    cut = quantile_cut(lambda: held or scored(mixture, source), share, observe=note)
+    return cut, distribution
+
+
+def learn_scored(
+    mixture: GaussianMixture, batch: ArraySource, recent: RecentScores | None, share: float
+) -> RecentScores | None:
+    """Let a mixture learn a batch by `partial_fit`, and return the scores of recent rows after it.
+
+    The rows are scored before they are learnt, as rows to come will be; only those from which
+    the mixture is begun are scored after that. The batch has the same share among recent scores as
+    among the statistics of the mixture.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+        The mixture.
+    batch : ArraySource
+        The rows.
+    recent : RecentScores or None
+        The distribution before; None if there is none.
+    share : float
+        The quantile that is wanted of it.
+
+    Returns
+    -------
+    RecentScores or None
+        The distribution after; None if the mixture still waits for rows to begin with.
+
+    Raises
+    ------
+    ValueError
+        If the rows cannot be learnt.
+    """
+    if hasattr(mixture, "means_"):
+        scores = mixture.score_samples(batch)
+        mixture.partial_fit(batch)
+        state = mixture._current_state()
+        if batch.total_weight == 0.0 or state is None:
+            return recent
+        length = batch.total_weight / state.unit
+        step = mixture._schedule().step(state.time - length, length)
+        return (recent or RecentScores.nothing()).blended(scores, batch.weights, step, share)
+    waiting = [*(mixture._waiting or []), SourceRows(batch.X, batch.weights)]
+    mixture.partial_fit(batch)
+    if not hasattr(mixture, "means_"):
+        return None
+    rows = ArraySource(*joined(waiting))
+    scores = mixture.score_samples(rows)
+    return RecentScores.nothing().blended(scores, rows.weights, 1.0, share)

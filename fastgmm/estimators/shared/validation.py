@@ -1,0 +1,771 @@
+"""Checks of what users pass to the estimators: rows, sample weights and starting values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from numbers import Integral
+from typing import Any, Literal, Self, TypeVar, cast
+
+import narwhals
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn import config_context
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastgmm.data.column_names import name_list
+from fastgmm.data.errors import DataError, MissingValueError
+from fastgmm.data.formats.table_file import numeric_dtype
+from fastgmm.data.opening import is_data_reference, open_data
+from fastgmm.data.source import Source
+from fastgmm.data.sources.array import ArraySource, is_mapped
+from fastgmm.data.sources.array_like import not_numbers, unmasked
+from fastgmm.data.sources.batch import all_finite
+from fastgmm.data.sources.exactness import (
+    FIRST_ROUNDED,
+    check_no_times,
+    is_long_integer,
+    reaches_rounding,
+    warn_of_rounding,
+)
+from fastgmm.data.sources.frames import is_frame, known_to_narwhals
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+Missing = Literal["error", "model"]
+"""What estimators do where values are missing: refuse them, or integrate them out."""
+
+_LARGEST_VALUE = 1e150
+"""Squares of larger values, and products of a few, overflow."""
+
+_SMALLEST_PRECISION = 1e-300
+"""One over it is still a number."""
+
+_FLOATS = [np.float64, np.float32]
+
+#: What `n_jobs` may be, in the form scikit-learn's parameter validation takes.
+N_JOBS_CONSTRAINTS = [
+    Interval(Integral, 1, None, closed="left"),
+    Interval(Integral, None, -1, closed="right"),
+    None,
+]
+
+
+class UnchangedOnFailure:
+    """Gives an estimator the attributes back that it had, if what is done to it fails.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What is fitted.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+
+    def renew(self) -> None:
+        """Take the attributes of now for those to give back."""
+        self._attributes = dict(vars(self._estimator))
+
+    def __enter__(self) -> Self:
+        self.renew()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is not None:
+            attributes = vars(self._estimator)
+            attributes.clear()
+            attributes.update(self._attributes)
+
+
+def validated_partial_fit(method: _Method) -> _Method:
+    """Make a method check the constructor's parameters first and end callbacks at last.
+
+    This is scikit-learn's own decorator, with a type.
+
+    Parameters
+    ----------
+    method : callable
+        The method.
+
+    Returns
+    -------
+    callable
+        The decorated method.
+    """
+    return cast(_Method, _fit_context(prefer_skip_nested_validation=True)(method))
+
+
+def validated_fit(method: _Method) -> _Method:
+    """Make a fit method do the same, and leave the estimator as it was if it fails.
+
+    Parameters
+    ----------
+    method : callable
+        The method.
+
+    Returns
+    -------
+    callable
+        The decorated method, between which and its caller two frames lie.
+    """
+    checked = validated_partial_fit(method)
+
+    @wraps(method)
+    def wrapper(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            with UnchangedOnFailure(estimator):
+                return checked(estimator, *args, **kwargs)
+        except MemoryError as error:
+            if type(error) is MemoryError and str(error):  # which says already what to do
+                raise
+            structures = "covariance_type" in estimator.get_params()
+            raise MemoryError(
+                f"{type(estimator).__name__}.{method.__name__} needs more memory than there is "
+                f"({str(error) or 'no more can be had'}): use fewer columns or components"
+                f"{', or covariance_type=' + repr('diag') if structures else ''}"
+            ) from error
+
+    return cast(_Method, wrapper)
+
+
+def validated_arguments(constraints: dict[str, list[Any]]) -> Callable[[_Method], _Method]:
+    """Make a function check its arguments first.
+
+    This is scikit-learn's own decorator, with a type.
+
+    Parameters
+    ----------
+    constraints : dict
+        What each argument may be.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+    decorate = validate_params(constraints, prefer_skip_nested_validation=True)
+    return cast(Callable[[_Method], _Method], decorate)
+
+
+def available_where(condition: Callable[[Any], bool]) -> Callable[[_Method], _Method]:
+    """Make a method missing in estimators that do not meet a condition.
+
+    This is scikit-learn's own decorator, with a type.
+
+    Parameters
+    ----------
+    condition : callable
+        Returns whether an estimator has the method, or raises an `AttributeError` that says why
+        it has not.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+    return cast(Callable[[_Method], _Method], available_if(condition))
+
+
+def check_source(
+    estimator: BaseEstimator,
+    X: Any,
+    sample_weight: ArrayLike | str | None = None,
+    *,
+    reset: bool = False,
+    ensure_min_samples: int = 1,
+    missing: Missing = "error",
+    label_column: str | None = None,
+) -> Source:
+    """Return the rows and weights given to a method of an estimator as a data source.
+
+    Native float64 and float32 arrays of any strides are used where they are. Files, streams, data
+    frames and sources go through `open_data`. Everything else that holds real numbers is
+    converted to float64. Arrays of other libraries are converted to NumPy's, whether or not
+    scikit-learn's array API dispatch is on.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose number of features and feature names are compared or, with `reset`, set.
+    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+        The rows.
+    sample_weight : array-like of shape (n_samples,), number, str or None
+        Weights of the rows; a str names the column of `X` that holds them.
+    reset : bool
+        Whether the estimator learns the features of `X`; otherwise they must be those learnt.
+    ensure_min_samples : int
+        Fewest rows allowed in an array.
+    missing : {"error", "model"}
+        Whether values may be missing: NaN in arrays.
+    label_column : str or None
+        The column of `X` that holds labels and is no feature.
+
+    Returns
+    -------
+    Source
+        The rows and weights: an `ArraySource` if they are in memory.
+
+    Raises
+    ------
+    ValueError
+        If `X` is not a table of finite real numbers, except for NaN where `missing` allows it, or
+        has other features than the estimator was fitted on, or if the weights are negative, all
+        zero or not one for each row, or do not have a finite sum.
+    TypeError
+        If `X` is sparse.
+    """
+    if is_frame(X):
+        return _check_frame(
+            estimator, X, sample_weight, reset, ensure_min_samples, missing, label_column
+        )
+    if is_data_reference(X):
+        return _check_reference(estimator, X, sample_weight, reset, missing, label_column)
+    if label_column is not None:
+        raise ValueError(
+            f"y={label_column!r} names a column, and X has no names: give an array of components, "
+            "one for each row"
+        )
+    if isinstance(sample_weight, str):
+        raise ValueError(
+            f"sample_weight={sample_weight!r} names a column, and X has no names: give an array of "
+            "weights, one for each row"
+        )
+    return check_array_source(
+        estimator,
+        X,
+        sample_weight,
+        reset=reset,
+        ensure_min_samples=ensure_min_samples,
+        missing=missing,
+    )
+
+
+def check_replayable(estimator: BaseEstimator, source: Source) -> None:
+    """Raise if rows can be gone through only once, before a fit that does so many times.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What is fitted.
+    source : Source
+        The rows.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    if not source.replayable:
+        raise ValueError(
+            f"{type(estimator).__name__}.fit goes through the rows many times, and an iterator "
+            "can be gone through only once: give a function that returns a new one each "
+            "time, or use partial_fit or MiniBatchGaussianMixture"
+        )
+
+
+def check_array_source(
+    estimator: BaseEstimator,
+    X: Any,
+    sample_weight: ArrayLike | None = None,
+    *,
+    reset: bool = False,
+    ensure_min_samples: int = 1,
+    missing: Missing = "error",
+) -> ArraySource:
+    """Return rows and weights that are held in memory as a data source.
+
+    Parameters
+    ----------
+    estimator, sample_weight, reset, ensure_min_samples, missing
+        As for `check_source`.
+    X : array-like of shape (n_samples, n_features)
+        The rows.
+
+    Returns
+    -------
+    ArraySource
+        The rows and weights.
+
+    Raises
+    ------
+    ValueError
+        As `check_source`.
+    TypeError
+        If `X` is sparse, or is not in memory.
+    """
+    if is_frame(X):
+        return _check_frame(estimator, X, sample_weight, reset, ensure_min_samples, missing, None)
+    if is_data_reference(X):
+        raise TypeError(
+            f"{type(estimator).__name__} takes rows that are in memory, but got an object of type "
+            f"{type(X).__name__!r}: read them first"
+        )
+    given = unmasked(X)
+    check_no_times("X", given)
+    # Of either byte order, as in files.
+    is_single = getattr(getattr(given, "dtype", None), "char", None) == "f"
+    dtype: Any = np.float32 if is_single else _FLOATS
+    if is_mapped(given) and numeric_dtype(given.dtype) is not None:
+        dtype = None  # converted block by block
+    try:
+        with config_context(array_api_dispatch=False):
+            X = validate_data(
+                estimator,
+                given,
+                dtype=dtype,
+                ensure_all_finite=False,  # looked at below, to say where
+                reset=reset,
+                ensure_min_samples=ensure_min_samples,
+            )
+    except (TypeError, ValueError) as error:
+        raise not_numbers("X", given, error) from error
+    if sample_weight is not None:
+        sample_weight = _check_row_weights(sample_weight, X)
+    source = ArraySource(X, sample_weight)
+    integers = is_long_integer(np.asarray(given).dtype)
+    complete, rounded = True, np.zeros(source.n_features, bool)
+    for rows, _ in source.blocks():
+        complete = complete and all_finite(rows)
+        if integers and reaches_rounding(rows):
+            rounded |= (np.abs(rows) >= FIRST_ROUNDED).any(axis=0)
+    warn_of_rounding("X", [f"x{j}" for j in np.flatnonzero(rounded)])
+    if not complete:
+        _check_values(estimator, X, missing)
+    source.incomplete = missing == "model" and not complete
+    with np.errstate(over="ignore"):
+        total = source.total_weight
+    if not np.isfinite(total):
+        raise ValueError(
+            f"sample_weight should have a finite sum, but got {total}: give finite weights, or "
+            "smaller ones in the same proportions"
+        )
+    return source
+
+
+def _check_values(estimator: BaseEstimator, X: npt.NDArray[Any], missing: Missing) -> None:
+    """Raise if a value is infinite or, where that is an error, missing, and say which."""
+    wrong = np.isinf(X) if missing == "model" else ~np.isfinite(X)
+    if not wrong.any():
+        return
+    row, column = np.unravel_index(wrong.argmax(), X.shape)
+    names = getattr(estimator, "feature_names_in_", None)
+    where = f"row {row}, column {column}" + ("" if names is None else f" ({names[column]!r})")
+    where += ", counted from 0"
+    if np.isinf(X[row, column]):
+        raise ValueError(
+            f"Input X contains infinity or a value too large for {X.dtype}, first in {where}: "
+            "remove such rows or replace the values"
+        )
+    raise ValueError(
+        f"Input X contains NaN, first in {where}: remove such rows, fill in what is missing, or "
+        f"{_missing_advice(estimator)}"
+    )
+
+
+def _missing_advice(estimator: BaseEstimator) -> str:
+    """Return what takes rows that lack values."""
+    if "missing" in estimator.get_params():
+        return "set missing='model' to fit what is there"
+    return "GaussianMixture(missing='model') fits what is there"
+
+
+def _check_frame(
+    estimator: BaseEstimator,
+    X: Any,
+    sample_weight: Any,
+    reset: bool,
+    ensure_min_samples: int,
+    missing: Missing,
+    label_column: str | None,
+) -> ArraySource:
+    """Return the rows of a data frame, with scikit-learn's rules for the names of features."""
+    weight_column = sample_weight if isinstance(sample_weight, str) else None
+    try:
+        source = open_data(
+            X, weight_column=weight_column, label_column=label_column, missing=missing
+        )
+    except MissingValueError as error:
+        advice = f"remove such rows, fill in what is missing, or {_missing_advice(estimator)}"
+        raise DataError(f"{error.place} is missing: {advice}") from error
+    assert isinstance(source, ArraySource)  # a frame is in memory
+    frame = narwhals.from_native(known_to_narwhals(X))
+    header = source.X
+    if source.feature_names is not None:
+        columns: dict[str, list[float]] = {name: [] for name in source.feature_names}
+        header = narwhals.from_dict(columns, backend=frame.implementation).to_native()
+    elif any(isinstance(name, str) for name in frame.columns):
+        header = frame.to_native()  # scikit-learn refuses names of several kinds
+    with config_context(array_api_dispatch=False):
+        validate_data(estimator, header, reset=reset, skip_check_array=True)
+        check_array(
+            source.X,
+            dtype=None,
+            ensure_all_finite=False,  # open_data has looked at them
+            estimator=estimator,
+            ensure_min_samples=ensure_min_samples,
+        )
+    if sample_weight is None or weight_column is not None:
+        return source
+    return _with_weights(source, sample_weight)
+
+
+def _check_reference(
+    estimator: Any,
+    X: Any,
+    sample_weight: Any,
+    reset: bool,
+    missing: Missing,
+    label_column: str | None,
+) -> Source:
+    """Open the data that were given, and compare or learn their features."""
+    known = None if reset else getattr(estimator, "feature_names_in_", None)
+    names = None if known is None else tuple(known)
+    weight_column = sample_weight if isinstance(sample_weight, str) else None
+    if isinstance(X, Source):
+        source = open_data(X, weight_column=weight_column, label_column=label_column)
+        if source.incomplete and missing != "model":
+            raise ValueError(
+                "the rows of X may lack values, as it was opened with missing='model', and "
+                f"{type(estimator).__name__} does not model them here: set its parameter "
+                "missing='model' if it has one, or open the rows with missing='drop'"
+            )
+    else:
+        source = open_data(
+            X,
+            columns_if_named=names,
+            weight_column=weight_column,
+            label_column=label_column,
+            missing=missing,
+        )
+    if sample_weight is not None and weight_column is None:
+        source = _with_weights(source, sample_weight)
+    if reset:
+        estimator.n_features_in_ = source.n_features
+        if source.feature_names is not None:
+            estimator.feature_names_in_ = np.array(source.feature_names, dtype=object)
+        elif hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    elif source.n_features != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {source.n_features} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
+    elif names is not None and source.feature_names not in (None, names):
+        assert source.feature_names is not None
+        raise ValueError(
+            f"the columns of X are {name_list(source.feature_names)}, but "
+            f"{type(estimator).__name__} was fitted to {name_list(names)}: give these, in "
+            "this order"
+        )
+    return source
+
+
+def _with_weights(source: Source, sample_weight: ArrayLike) -> ArraySource:
+    """Return rows in memory with weights of their own."""
+    if not isinstance(source, ArraySource):
+        raise ValueError(
+            "rows that are not in memory take their weights from a column: name it, as in "
+            "sample_weight='weight'"
+        )
+    if source.has_weights:
+        raise ValueError("X brings weights of its own: give no sample_weight beside them")
+    return ArraySource(
+        source.stored,
+        _check_row_weights(sample_weight, source.stored),
+        source.feature_names,
+        incomplete=source.incomplete,
+        labels=source.labels(),
+    )
+
+
+def _check_row_weights(sample_weight: ArrayLike, X: npt.NDArray[Any]) -> FloatArray:
+    """Return weights of rows in memory, checked."""
+    given = unmasked(sample_weight)
+    try:
+        with config_context(array_api_dispatch=False):
+            weights: FloatArray = _check_sample_weight(
+                given, X, dtype=np.float64, ensure_non_negative=True
+            )
+    except (TypeError, ValueError) as error:
+        try:
+            values = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise not_numbers("sample_weight", given, error) from error
+        wrong = np.flatnonzero(~((values >= 0.0) & (values < np.inf)))
+        if values.shape != X.shape[:1] or not len(wrong):
+            raise
+        raise ValueError(
+            f"{str(error).splitlines()[0].rstrip('.')}: the weight in row {wrong[0]}, counted from "
+            f"0, is {values[wrong[0]]:g}, and weights must be finite and at least 0"
+        ) from error
+    return weights
+
+
+@dataclass(frozen=True, slots=True)
+class GivenStart:
+    """The parts of a mixture's start that the user gave; None for those to be found.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_components,) or None
+        Weights that sum to 1.
+    means : ndarray of shape (n_components, n_features) or None
+        Means.
+    precisions : ndarray or None
+        Symmetric precisions in the shape of the covariance structure.
+    """
+
+    weights: FloatArray | None
+    means: FloatArray | None
+    precisions: FloatArray | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to be found."""
+        return not (self.weights is None or self.means is None or self.precisions is None)
+
+
+def check_start(
+    weights: ArrayLike | None,
+    means: ArrayLike | None,
+    precisions: ArrayLike | None,
+    structure: CovarianceStructure,
+    n_components: int,
+    n_features: int,
+) -> GivenStart:
+    """Return the starting values a user gave, checked and as float64.
+
+    Parameters
+    ----------
+    weights, means, precisions : array-like or None
+        The constructor parameters `weights_init`, `means_init` and `precisions_init`.
+    structure : CovarianceStructure
+        Says which shape the precisions have.
+    n_components, n_features : int
+        Size of the mixture.
+
+    Returns
+    -------
+    GivenStart
+        The values. Whether the precisions are positive definite is found out on factorising.
+
+    Raises
+    ------
+    ValueError
+        If a shape or a value is not possible; the message names the parameter.
+    """
+    if means is not None:
+        means = check_values(means, (n_components, n_features), "means_init")
+        require_squares(means, "means_init")
+    return GivenStart(
+        weights=None if weights is None else _check_weights(weights, n_components),
+        means=means,
+        precisions=None
+        if precisions is None
+        else _check_precisions(precisions, structure, n_components, n_features),
+    )
+
+
+def require_squares(values: FloatArray, name: str) -> None:
+    """Raise if squares of the values of a parameter overflow.
+
+    Parameters
+    ----------
+    values : ndarray
+        The values.
+    name : str
+        What the parameter is called.
+
+    Raises
+    ------
+    ValueError
+        If they do.
+    """
+    largest = float(np.abs(values).max())
+    if largest > _LARGEST_VALUE:
+        raise ValueError(
+            f"The parameter {name!r} should hold values up to {_LARGEST_VALUE:g}, whose squares "
+            f"do not overflow, but got {largest:g}: divide it and the data by a constant"
+        )
+
+
+def check_weight_scale(source: Source) -> None:
+    """Raise if weights of rows in memory are of no scale at which they can count as copies.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+
+    Raises
+    ------
+    ValueError
+        If their sum is not 0, but next to it, or next to infinite.
+    """
+    if not isinstance(source, ArraySource) or source.weights is None:
+        return
+    total = source.total_weight
+    if total > 0.0 and not 1.0 / _LARGEST_VALUE < total < _LARGEST_VALUE:
+        raise ValueError(
+            f"sample_weight sums to {total:g}, and a weight of w counts as w copies of a row: give "
+            "weights nearer to 1, in the same proportions"
+        )
+
+
+def check_labels(
+    labels: ArrayLike | None, source: Source, n_components: int
+) -> npt.NDArray[np.int64] | None:
+    """Return the labels a user gave to start from, checked.
+
+    Parameters
+    ----------
+    labels : array-like of int of shape (n_samples,) or None
+        The constructor parameter `labels_init`.
+    source : Source
+        The rows, which have been gone through, without those that lack all values.
+    n_components : int
+        Number of components.
+
+    Returns
+    -------
+    ndarray of int64 of shape (n_samples,) or None
+        The labels of the rows of the source.
+
+    Raises
+    ------
+    ValueError
+        If there is not one integer from -1 to ``n_components - 1`` for each row.
+    """
+    if labels is None:
+        return None
+    left_out = source.left_out
+    n_rows = source.n_samples if left_out is None else len(left_out)
+    assert n_rows is not None  # the rows have been gone through
+    checked = check_values(labels, (n_rows,), "labels_init")
+    integers = checked.astype(np.int64)
+    wrong = (integers != checked) | (integers < -1) | (integers >= n_components)
+    if wrong.any():
+        raise ValueError(
+            "The parameter 'labels_init' should hold integers from 0 to n_components - 1 = "
+            f"{n_components - 1}, or -1 for rows without a label, but got {checked[wrong][0]:g}"
+        )
+    return integers if left_out is None else integers[~left_out]
+
+
+def check_values(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
+    """Return the values of a constructor parameter as an array of float64.
+
+    Parameters
+    ----------
+    values : array-like
+        The values.
+    shape : tuple of int
+        The shape that they should have.
+    name : str
+        What the parameter is called.
+
+    Returns
+    -------
+    ndarray of shape `shape`
+        The values.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape or are not finite numbers.
+    """
+    given = unmasked(values)
+    try:
+        with config_context(array_api_dispatch=False):
+            checked = check_array(
+                given,
+                dtype=np.float64,
+                ensure_2d=False,
+                allow_nd=True,
+                ensure_min_samples=0,  # a single precision has no axis
+                input_name=name,
+            )
+    except (TypeError, ValueError) as error:
+        raise not_numbers(name, given, error) from error
+    if checked.shape != shape:
+        raise ValueError(
+            f"The parameter '{name}' should have the shape of {shape}, but got {checked.shape}"
+        )
+    result: FloatArray = checked
+    return result
+
+
+def _check_weights(weights: ArrayLike, n_components: int) -> FloatArray:
+    checked = check_values(weights, (n_components,), "weights_init")
+    if checked.min() < 0.0 or checked.max() > 1.0:
+        raise ValueError(
+            "The parameter 'weights_init' should be in the range [0, 1], but got max value "
+            f"{checked.max():.5f}, min value {checked.min():.5f}"
+        )
+    total = checked.sum()
+    rounding = 1e-6 if getattr(weights, "dtype", None) == np.float32 else 1e-8
+    if abs(total - 1.0) > rounding:
+        raise ValueError(
+            f"The parameter 'weights_init' should be normalized, but got a sum of {total:.8g}: "
+            "divide the weights by their sum"
+        )
+    return checked
+
+
+def _check_precisions(
+    precisions: ArrayLike, structure: CovarianceStructure, n_components: int, n_features: int
+) -> FloatArray:
+    shape = structure.covariance_shape(n_components, n_features)
+    checked = check_values(precisions, shape, "precisions_init")
+    diagonal = checked if structure.is_diagonal else np.diagonal(checked, axis1=-2, axis2=-1)
+    smallest = float(diagonal.min())
+    if 0.0 < smallest < _SMALLEST_PRECISION:
+        raise ValueError(
+            f"The parameter 'precisions_init' should be at least {_SMALLEST_PRECISION:g}, below "
+            f"which covariances overflow, but got min value {smallest:.6g}: divide the data by a "
+            "constant"
+        )
+    if structure.is_diagonal:
+        if checked.min() <= 0.0:
+            raise ValueError(
+                f"The parameter 'precisions_init' should be positive for covariance_type="
+                f"{structure.name!r}, but got min value {checked.min():.6g}"
+            )
+        return checked
+    check_symmetric(checked, "precisions_init")
+    return checked
+
+
+def check_symmetric(matrices: FloatArray, name: str) -> None:
+    """Raise if matrices that a constructor parameter holds are not symmetric but for rounding.
+
+    Parameters
+    ----------
+    matrices : ndarray of shape (..., n_features, n_features)
+        The matrices.
+    name : str
+        What the parameter is called.
+
+    Raises
+    ------
+    ValueError
+        If so.
+    """
+    mirrored = matrices.swapaxes(-1, -2)
+    rounding = 1e-8 * np.abs(matrices).max(axis=(-2, -1), keepdims=True)
+    symmetric = np.abs(matrices - mirrored) <= 1e-5 * np.abs(mirrored) + rounding
+    if not symmetric.all():
+        raise ValueError(
+            f"The parameter '{name}' should hold symmetric, positive-definite matrices, "
+            f"but its entry {tuple(map(int, np.argwhere(~symmetric)[0]))} differs from the one "
+            "mirrored on the diagonal"
+        )

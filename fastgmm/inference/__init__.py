@@ -1,1 +1,0 @@
-"""Schedules of passes and solves: starts, expectation-maximisation, k-means."""

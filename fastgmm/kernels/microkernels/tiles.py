@@ -1,0 +1,193 @@
+"""The inner loops that fill a tile: features of T points side by side, about a point.
+
+Rows with adjacent entries are transposed in registers, a square of them at a time; columns with
+adjacent entries need no transposition; any other rows are for ``tiles.load_tile`` itself.
+
+Each microkernel is machine code with a twin in plain NumPy, which says what it computes.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from fastgmm.kernels.compilation import microkernel
+from fastgmm.kernels.microkernels import simd
+from fastgmm.kernels.microkernels.simd import constant
+
+ROW_GROUP = simd.BLOCK.n_bytes // 4
+"""Rows that ``load_rows`` and ``load_columns`` take at once in either type divide this."""
+
+
+def _load_rows(_typing_context, X, row, n, centre, centre_low, tile, T):
+    arguments = (X, row, n, centre, centre_low, tile, T)
+
+    def generate(context, builder, _signature, values):
+        element = simd.element_type(tile)
+        given = simd.element_type(X)
+        width = simd.lane_width(element)
+        array = cgutils.create_struct_proxy(X)(context, builder, value=values[0])
+        stride = builder.extract_value(array.strides, 0)
+        n_features = builder.extract_value(array.shape, 1)
+        centre_at = simd.pointer(context, builder, centre, values[3])
+        low_at = simd.pointer(context, builder, centre_low, values[4])
+        tile_at = simd.pointer(context, builder, tile, values[5])
+        lanes = values[6]
+
+        def load_square(lane, column, count):
+            """Load ``count`` columns of as many rows as a vector has lanes, and store lanes."""
+            rows = []
+            for i in range(width):
+                number = builder.add(builder.add(values[1], lane), constant(i))
+                start = builder.mul(number, stride)
+                byte = builder.bitcast(array.data, ir.IntType(8).as_pointer())
+                at = builder.bitcast(builder.gep(byte, [start]), given.as_pointer())
+                at = builder.gep(at, [column])
+                if count is None:
+                    rows.append(simd.load(builder, at, constant(0), width, 4))
+                else:
+                    rows.append(simd.load_some(builder, at, width, count))
+            rows = [simd.converted(builder, features, element) for features in rows]
+            for j, features in enumerate(simd.transposed(builder, rows, width)):
+                feature = builder.add(column, constant(j))
+
+                def store_lanes(features=features, feature=feature):
+                    for part in (centre_at, low_at):
+                        value = builder.load(builder.gep(part, [feature]))
+                        features = builder.fsub(features, simd.broadcast(builder, value, width))
+                    at = builder.add(builder.mul(feature, lanes), lane)
+                    simd.store(builder, features, tile_at, at, simd.BLOCK.n_bytes)
+
+                if count is None:
+                    store_lanes()
+                else:
+                    with builder.if_then(builder.icmp_signed("<", constant(j), count)):
+                        store_lanes()
+
+        whole = builder.and_(n_features, constant(-width))
+        rest = builder.sub(n_features, whole)
+        step = constant(width)
+        with cgutils.for_range_slice(builder, constant(0), values[2], step) as (lane, _):
+            with cgutils.for_range_slice(builder, constant(0), whole, step) as (column, _):
+                load_square(lane, column, None)
+            with builder.if_then(builder.icmp_signed(">", rest, constant(0))):
+                load_square(lane, whole, rest)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+@microkernel(_load_rows)
+def load_rows(X, row, n, centre, centre_low, tile, T):
+    """Write the features of n rows about a centre, feature by feature.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        Rows whose entries are adjacent in memory.
+    row, n : int
+        The first row and how many, a multiple of ``ROW_GROUP``.
+    centre, centre_low : ndarray of shape (D,)
+        What is subtracted, as a sum of two numbers.
+    tile : ndarray
+        Receives feature j of row i at ``j * T + i``.
+    T : int
+        Lanes of the tile.
+    """
+    n_features = X.shape[1]
+    lanes = tile[: n_features * T].reshape(n_features, T)
+    lanes[:, :n] = (X[row : row + n].astype(tile.dtype) - centre - centre_low).T
+
+
+def _load_columns(_typing_context, X, row, n, centre, centre_low, tile, T):
+    arguments = (X, row, n, centre, centre_low, tile, T)
+
+    def generate(context, builder, _signature, values):
+        element = simd.element_type(tile)
+        width = simd.lane_width(element)
+        array = cgutils.create_struct_proxy(X)(context, builder, value=values[0])
+        stride = builder.extract_value(array.strides, 1)
+        first_row = builder.gep(array.data, [values[1]])
+        centre_at = simd.pointer(context, builder, centre, values[3])
+        low_at = simd.pointer(context, builder, centre_low, values[4])
+        tile_at = simd.pointer(context, builder, tile, values[5])
+        with cgutils.for_range(builder, builder.extract_value(array.shape, 1)) as loop:
+            high, low = (
+                simd.broadcast(builder, builder.load(builder.gep(part, [loop.index])), width)
+                for part in (centre_at, low_at)
+            )
+            column = cgutils.pointer_add(builder, first_row, builder.mul(loop.index, stride))
+            lanes = builder.gep(tile_at, [builder.mul(loop.index, values[6])])
+            with cgutils.for_range_slice(builder, constant(0), values[2], constant(width)) as (
+                lane,
+                _,
+            ):
+                features = simd.load(builder, column, lane, width, 1)
+                features = simd.converted(builder, features, element)
+                offset = builder.fsub(builder.fsub(features, high), low)
+                simd.store(builder, offset, lanes, lane, simd.BLOCK.n_bytes)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+@microkernel(_load_columns)
+def load_columns(X, row, n, centre, centre_low, tile, T):
+    """Write the features of n rows about a centre, where a column's entries are adjacent.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        Rows, each column of which is contiguous in memory.
+    row, n, centre, centre_low, tile, T
+        As in ``load_rows``.
+    """
+    load_rows.twin(X, row, n, centre, centre_low, tile, T)
+
+
+def _subtract_reference(_typing_context, tile, T, D, reference, reference_low, at, out):
+    arguments = (tile, T, D, reference, reference_low, at, out)
+
+    def generate(context, builder, _signature, values):
+        element = simd.element_type(tile)
+        width = simd.lane_width(element)
+        align = simd.BLOCK.n_bytes
+        tile_at = simd.pointer(context, builder, tile, values[0])
+        high_at = simd.pointer(context, builder, reference, values[3], values[5])
+        low_at = simd.pointer(context, builder, reference_low, values[4], values[5])
+        out_at = simd.pointer(context, builder, out, values[6])
+        with cgutils.for_range(builder, values[2]) as loop:
+            high, low = (
+                simd.broadcast(builder, builder.load(builder.gep(part, [loop.index])), width)
+                for part in (high_at, low_at)
+            )
+            row = builder.mul(loop.index, values[1])
+            stop = builder.add(row, values[1])
+            with cgutils.for_range_slice(builder, row, stop, constant(width)) as (lane, _):
+                feature = simd.load(builder, tile_at, lane, width, align)
+                offset = builder.fsub(builder.fsub(feature, high), low)
+                simd.store(builder, offset, out_at, lane, align)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+@microkernel(_subtract_reference)
+def subtract_reference(tile, T, D, reference, reference_low, at, out):
+    """Write the tile's features about a component's own reference point.
+
+    Parameters
+    ----------
+    tile : ndarray
+        The points, feature by feature, T lanes each.
+    T, D : int
+        Numbers of lanes and of features.
+    reference, reference_low, at : ndarray, ndarray, int
+        Reference points as sums of two numbers, and where the one to use starts.
+    out : ndarray
+        Receives the features less the reference.
+    """
+    x = tile[: D * T].reshape(D, T)
+    offsets = (x - reference[at : at + D, None]) - reference_low[at : at + D, None]
+    out[: D * T] = offsets.ravel()

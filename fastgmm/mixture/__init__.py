@@ -1,0 +1,1 @@
+"""A mixture as values: parameters, sufficient statistics, structures, priors, noise."""

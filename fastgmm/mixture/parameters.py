@@ -1,0 +1,272 @@
+"""The parameters of a Gaussian mixture in the form that the passes evaluate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import lapack
+
+from fastgmm.mixture.statistics import FloatArray
+
+_LOG_TWO_PI = math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MixtureParameters:
+    """Weights, means and whiteners of a mixture.
+
+    The log-density of a row under component k, weight included, is ``log_weights[k] +
+    log_normalisers[k] - |W_k (x - means[k])|^2 / 2``.
+
+    Attributes
+    ----------
+    log_weights : ndarray of shape (n_components,)
+        Natural logarithms of the weights; minus infinity for a weight of 0.
+    means : ndarray of shape (n_components, n_features)
+        Means.
+    whiteners : ndarray of shape (n_components, n_features, n_features) or \
+            (n_components, n_features)
+        Lower triangular W_k, the inverse of the lower Cholesky factor of the covariance; or,
+        for diagonal covariances, the inverse standard deviations.
+    log_normalisers : ndarray of shape (n_components,)
+        Logarithm of the density at the mean, weight excluded.
+    """
+
+    log_weights: FloatArray
+    means: FloatArray
+    whiteners: FloatArray
+    log_normalisers: FloatArray
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return int(self.means.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return int(self.means.shape[1])
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether the covariances are diagonal, held as inverse standard deviations."""
+        return self.whiteners.ndim == 2
+
+    @property
+    def weights(self) -> FloatArray:
+        """Weights, shape (n_components,)."""
+        return np.exp(self.log_weights)
+
+    def of(self, components: npt.NDArray[Any] | slice) -> MixtureParameters:
+        """Return some of the components, in the order given, with the weights that they have here.
+
+        Parameters
+        ----------
+        components : ndarray of int or bool, or slice
+            Which of them.
+
+        Returns
+        -------
+        MixtureParameters
+            These.
+        """
+        return MixtureParameters(
+            self.log_weights[components],
+            self.means[components],
+            self.whiteners[components],
+            self.log_normalisers[components],
+        )
+
+    @classmethod
+    def from_whiteners(
+        cls, weights: FloatArray, means: FloatArray, whiteners: FloatArray
+    ) -> MixtureParameters:
+        """Return the parameters with these weights, means and whiteners.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_components,)
+            Weights, at least 0.
+        means : ndarray of shape (n_components, n_features)
+            Means.
+        whiteners : ndarray of shape (n_components, n_features, n_features) or \
+                (n_components, n_features)
+            See the class.
+
+        Returns
+        -------
+        MixtureParameters
+            The parameters, with the normalisers worked out.
+        """
+        with np.errstate(divide="ignore"):  # a weight of 0 is allowed
+            log_weights = np.log(weights)
+        return cls.from_log_weights(log_weights, means, whiteners)
+
+    @classmethod
+    def from_log_weights(
+        cls, log_weights: FloatArray, means: FloatArray, whiteners: FloatArray
+    ) -> MixtureParameters:
+        """Return the parameters as `from_whiteners` does, from the logarithms of the weights."""
+        diagonals = whiteners if whiteners.ndim == 2 else np.einsum("kii->ki", whiteners)
+        # In C order whatever came in, so that equal whiteners give equal sums to the last bit.
+        log_determinants = np.log(diagonals, order="C").sum(axis=1)
+        return cls(
+            log_weights=log_weights,
+            means=np.ascontiguousarray(means, dtype=np.float64),
+            whiteners=np.ascontiguousarray(whiteners),
+            log_normalisers=log_determinants - 0.5 * means.shape[1] * _LOG_TWO_PI,
+        )
+
+    @classmethod
+    def from_covariances(
+        cls, weights: FloatArray, means: FloatArray, covariances: FloatArray
+    ) -> MixtureParameters:
+        """Return the parameters with these covariances, one for each component.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_components,)
+            Weights, at least 0.
+        means : ndarray of shape (n_components, n_features)
+            Means.
+        covariances : ndarray of shape (n_components, n_features, n_features) or \
+                (n_components, n_features)
+            Symmetric positive definite matrices, or positive variances.
+
+        Returns
+        -------
+        MixtureParameters
+            The parameters.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not positive definite.
+        """
+        return cls.from_whiteners(weights, means, whiteners_from_covariances(covariances))
+
+    @classmethod
+    def from_precisions(
+        cls, weights: FloatArray, means: FloatArray, precisions: FloatArray
+    ) -> MixtureParameters:
+        """Return the parameters with these precisions, one for each component.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_components,)
+            Weights, at least 0.
+        means : ndarray of shape (n_components, n_features)
+            Means.
+        precisions : ndarray of shape (n_components, n_features, n_features) or \
+                (n_components, n_features)
+            Symmetric positive definite matrices, or positive inverse variances.
+
+        Returns
+        -------
+        MixtureParameters
+            The parameters.
+
+        Raises
+        ------
+        ValueError
+            If a precision is not positive definite.
+        """
+        return cls.from_whiteners(weights, means, whiteners_from_precisions(precisions))
+
+    def covariances(self) -> FloatArray:
+        """Return the covariances, shape (K, D, D), or the variances, shape (K, D)."""
+        if self.is_diagonal:
+            deviations = 1.0 / self.whiteners
+            return deviations * deviations
+        factors = invert_triangles(self.whiteners)
+        return _symmetric(factors @ factors.transpose(0, 2, 1))
+
+    def precisions(self) -> FloatArray:
+        """Return the precisions, shape (K, D, D), or the inverse variances, shape (K, D)."""
+        if self.is_diagonal:
+            return self.whiteners * self.whiteners
+        return _symmetric(self.whiteners.transpose(0, 2, 1) @ self.whiteners)
+
+
+def invert_triangles(triangles: FloatArray) -> FloatArray:
+    """Return the inverses of lower triangular matrices, shape (n, D, D)."""
+    inverses = np.empty_like(triangles, order="C")
+    for triangle, inverse in zip(triangles, inverses, strict=True):
+        # The transpose of a C-ordered lower triangle is the upper triangle LAPACK wants.
+        inverse[...] = lapack.dtrtri(triangle.T, lower=0)[0].T
+    return inverses
+
+
+def whiteners_from_covariances(covariances: FloatArray) -> FloatArray:
+    """Return the inverse Cholesky factors of covariances, or inverse standard deviations.
+
+    Features are scaled to unit variance before the factorisation, so that neither the size nor
+    a mixture of sizes of the features costs digits or overflows.
+
+    Raises
+    ------
+    ValueError
+        If a covariance is not positive definite; the message names the component.
+    """
+    if covariances.ndim == 2:
+        _require_positive(covariances, "covariance")
+        return 1.0 / np.sqrt(covariances)
+    factors, deviations = _factorise(covariances, "covariance")
+    return invert_triangles(factors) / deviations[:, None, :]
+
+
+def whiteners_from_precisions(precisions: FloatArray) -> FloatArray:
+    """Return the lower triangular W with W^T W = precision, or square roots of inverse variances.
+
+    Raises
+    ------
+    ValueError
+        If a precision is not positive definite; the message names the component.
+    """
+    if precisions.ndim == 2:
+        _require_positive(precisions, "precision")
+        return np.sqrt(precisions)
+    # P = W^T W with W lower means that P with rows and columns reversed is L L^T, and W is L^T
+    # with rows and columns reversed.
+    factors, deviations = _factorise(precisions[:, ::-1, ::-1], "precision")
+    factors *= deviations[:, :, None]
+    return np.ascontiguousarray(factors.transpose(0, 2, 1)[:, ::-1, ::-1])
+
+
+def _symmetric(matrices: FloatArray) -> FloatArray:
+    """Return matrices that are symmetric but for rounding with that rounding removed."""
+    halves = 0.5 * matrices
+    symmetric: FloatArray = halves + halves.transpose(0, 2, 1)
+    return symmetric
+
+
+def _require_positive(diagonals: FloatArray, what: str) -> None:
+    """Raise if a diagonal entry is not a positive number."""
+    failing = ~(diagonals > 0.0).all(axis=1)
+    if failing.any():
+        k = int(np.flatnonzero(failing)[0])
+        raise ValueError(
+            f"the {what} of component {k} is not positive: its smallest entry is "
+            f"{diagonals[k].min():.6g}; give entries above 0"
+        )
+
+
+def _factorise(matrices: FloatArray, what: str) -> tuple[FloatArray, FloatArray]:
+    """Return Cholesky factors of matrices scaled to unit diagonal, and the scales."""
+    diagonals = np.einsum("kii->ki", matrices)
+    _require_positive(diagonals, what)
+    scales = np.sqrt(diagonals)
+    scaled = matrices / scales[:, :, None] / scales[:, None, :]
+    try:
+        return np.linalg.cholesky(scaled), scales
+    except np.linalg.LinAlgError:
+        smallest = np.linalg.eigvalsh(scaled)[:, 0]
+        k = int(smallest.argmin())
+        raise ValueError(
+            f"the {what} of component {k} is not positive definite: scaled to unit diagonal its "
+            f"smallest eigenvalue is {smallest[k]:.6g}; give symmetric positive definite matrices"
+        ) from None

@@ -1,0 +1,1 @@
+"""Priors of parameters, of weights, and the posterior of variational Bayes."""

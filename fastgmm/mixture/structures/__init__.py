@@ -1,0 +1,20 @@
+"""Covariance structures: how a mixture's covariances follow from the statistics.
+
+Each structure is one class: what its covariances share, and how they are found. Covariances are
+taken apart as Σ_k = λ_k D_k A_k D_k^T (Banfield and Raftery, 1993, "Model-based Gaussian and
+non-Gaussian clustering", Biometrics 49): a volume λ_k, a shape A_k, diagonal of determinant 1, and
+an orientation D_k, orthogonal. Each of the three may be equal or vary.
+"""
+
+from fastgmm.mixture.structures.covariance_structure import CovarianceStructure, Spread
+from fastgmm.mixture.structures.registry import STRUCTURE_NAMES, structure
+from fastgmm.mixture.structures.whitening import smallest_raised, whiten_matrices
+
+__all__ = [
+    "STRUCTURE_NAMES",
+    "CovarianceStructure",
+    "Spread",
+    "smallest_raised",
+    "structure",
+    "whiten_matrices",
+]

@@ -1,0 +1,51 @@
+"""Volumes of covariances: the D-th roots of their determinants."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastgmm.mixture.statistics import FloatArray
+
+
+def log_volumes(whiteners: FloatArray) -> FloatArray:
+    """Return the logarithms of the volumes of covariances.
+
+    Parameters
+    ----------
+    whiteners : ndarray of shape (n_components, n_features[, n_features])
+        Their whiteners, or inverse standard deviations.
+
+    Returns
+    -------
+    ndarray of shape (n_components,)
+        The logarithms.
+    """
+    diagonals = whiteners if whiteners.ndim == 2 else np.einsum("kii->ki", whiteners)
+    logarithms: FloatArray = -2.0 * np.log(diagonals).mean(axis=1)
+    return logarithms
+
+
+def equalise_volumes(whiteners: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return the whiteners of the same shapes and orientations, with one volume.
+
+    It is the mean volume, which is best if the covariances are those of the components' points
+    (Celeux and Govaert, 1995).
+
+    Parameters
+    ----------
+    whiteners : ndarray of shape (n_components, n_features[, n_features])
+        Whiteners, or inverse standard deviations.
+    shares : ndarray of shape (n_components,)
+        The components' shares of the points.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Whiteners of equal volumes.
+    """
+    logarithms = log_volumes(whiteners)
+    largest = logarithms.max()
+    excess = logarithms - largest
+    factors = np.exp(0.5 * (excess - np.log(shares @ np.exp(excess))))
+    equal: FloatArray = whiteners * factors.reshape(-1, *[1] * (whiteners.ndim - 1))
+    return equal

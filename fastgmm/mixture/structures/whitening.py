@@ -1,0 +1,207 @@
+"""Whiteners of covariances, and what becomes of covariances that are singular."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.mixture.parameters import invert_triangles
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.statistics import FloatArray
+
+
+def whiten_variances(variances: FloatArray) -> FloatArray:
+    """Return inverse standard deviations.
+
+    Parameters
+    ----------
+    variances : ndarray of shape (n_covariances, n_features)
+        The variances.
+
+    Returns
+    -------
+    ndarray of shape (n_covariances, n_features)
+        The inverse standard deviations.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a variance is 0.
+    """
+    require_variances(variances)
+    return 1.0 / np.sqrt(variances)
+
+
+def whiten_matrices(covariances: FloatArray, regularisation: Regularisation) -> FloatArray:
+    """Return the inverse Cholesky factors of covariances.
+
+    Covariances are scaled to unit diagonal first: then no factor or pivot can overflow or
+    underflow, and a pivot says how far the matrix is from singular whatever the units.
+
+    Parameters
+    ----------
+    covariances : ndarray of shape (n_covariances, n_features, n_features)
+        The covariances, regularisation included; they are overwritten.
+    regularisation : Regularisation
+        Says, unless it is 0, that the smallest eigenvalues of the correlations of a singular
+        covariance are to be raised.
+
+    Returns
+    -------
+    ndarray of shape (n_covariances, n_features, n_features)
+        Lower triangular whiteners.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a covariance is singular and the regularisation is 0.
+    """
+    correlations, deviations = _correlations(covariances)
+    factors, singular = _factorise(correlations)
+    if singular.any():
+        if regularisation.is_zero:
+            raise _dependent(singular)
+        factors[singular] = np.linalg.cholesky(_raised(correlations[singular]))
+    whiteners = invert_triangles(factors)
+    whiteners /= deviations[:, None, :]
+    return whiteners
+
+
+def make_regular(covariances: FloatArray, regularisation: Regularisation) -> FloatArray:
+    """Return covariances of which none is singular, to the eyes of float64.
+
+    Parameters
+    ----------
+    covariances : ndarray of shape (n_covariances, n_features, n_features)
+        The covariances, regularisation included.
+    regularisation : Regularisation
+        As for `whiten_matrices`.
+
+    Returns
+    -------
+    ndarray of shape (n_covariances, n_features, n_features)
+        The same covariances, with those raised that were singular.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a covariance is singular and the regularisation is 0.
+    """
+    correlations, deviations = _correlations(covariances.copy())
+    _, singular = _factorise(correlations)
+    if not singular.any():
+        return covariances
+    if regularisation.is_zero:
+        raise _dependent(singular)
+    regular = covariances.copy()
+    scales = deviations[singular]
+    regular[singular] = _raised(correlations[singular]) * scales[:, :, None] * scales[:, None, :]
+    return regular
+
+
+def square_roots(covariances: FloatArray) -> FloatArray:
+    """Return matrices F with F F^T = covariance, also of singular covariances.
+
+    Parameters
+    ----------
+    covariances : ndarray of shape (n_covariances, n_features, n_features)
+        The covariances; their rounding is taken for 0 where they are singular.
+
+    Returns
+    -------
+    ndarray of shape (n_covariances, n_features, n_features)
+        Rows of F are as long as the standard deviations of the features, whose sizes may thus
+        differ as much as they like.
+    """
+    deviations = np.sqrt(np.einsum("kii->ki", covariances))
+    divisors = np.where(deviations > 0.0, deviations, 1.0)
+    correlations = covariances / divisors[:, :, None] / divisors[:, None, :]
+    factors, singular = _factorise(correlations)
+    if singular.any():
+        eigenvalues, vectors = np.linalg.eigh(correlations[singular])
+        eigenvalues[eigenvalues <= smallest_raised(covariances.shape[1])] = 0.0
+        factors[singular] = vectors * np.sqrt(eigenvalues)[:, None, :]
+    factors *= deviations[:, :, None]
+    return factors
+
+
+def smallest_raised(n_features: int) -> float:
+    """Return what the eigenvalues of a singular correlation matrix are raised to.
+
+    Far enough above the rounding of a factorisation for it to succeed.
+    """
+    return 64.0 * n_features * float(np.finfo(np.float64).eps)
+
+
+def require_variances(variances: FloatArray) -> None:
+    """Raise if a variance is 0.
+
+    Parameters
+    ----------
+    variances : ndarray of shape (n_covariances, n_features)
+        Those of each component, or of all of them together.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If there is one; the message says where.
+    """
+    if not variances.all():
+        k, j = np.argwhere(variances == 0.0)[0]
+        raise ill_defined(int(k), f"its variance in feature {j} is 0", len(variances))
+
+
+def ill_defined(k: int, why: str, n_covariances: int) -> IllDefinedCovarianceError:
+    """Return the error for a singular covariance without regularisation.
+
+    Parameters
+    ----------
+    k : int
+        Which it is.
+    why : str
+        What is wrong with it, as a clause.
+    n_covariances : int
+        Of how many; a single one is that of the mixture.
+    """
+    whose = f"component {k}" if n_covariances > 1 else "the mixture"
+    return IllDefinedCovarianceError(
+        f"the covariance of {whose} is ill-defined: {why}, so the likelihood has no maximum; use "
+        "reg_covar > 0 (it is 0), fewer components, or a covariance_type with fewer parameters"
+    )
+
+
+def _correlations(covariances: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return covariances scaled to unit diagonal, in the same memory, and the scales."""
+    variances = np.einsum("kii->ki", covariances)
+    require_variances(variances)
+    deviations = np.sqrt(variances)
+    covariances /= deviations[:, :, None]
+    covariances /= deviations[:, None, :]
+    return covariances, deviations
+
+
+def _factorise(correlations: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Return Cholesky factors of correlations, and which of these are singular and have none."""
+    raised = smallest_raised(correlations.shape[1])
+    try:
+        factors = np.asarray(np.linalg.cholesky(correlations), dtype=np.float64)
+        pivots = np.einsum("kii->ki", factors) ** 2
+        singular = (pivots <= raised / 16.0).any(axis=1)
+    except np.linalg.LinAlgError:
+        singular = np.linalg.eigvalsh(correlations)[:, 0] <= raised
+        factors = np.empty_like(correlations)
+        factors[~singular] = np.linalg.cholesky(correlations[~singular])
+    return factors, singular
+
+
+def _raised(correlations: FloatArray) -> FloatArray:
+    """Return correlations with their smallest eigenvalues raised to where Cholesky succeeds."""
+    eigenvalues, vectors = np.linalg.eigh(correlations)
+    vectors *= np.sqrt(np.maximum(eigenvalues, smallest_raised(correlations.shape[1])))[:, None, :]
+    raised: FloatArray = vectors @ vectors.transpose(0, 2, 1)
+    return raised
+
+
+def _dependent(singular: npt.NDArray[np.bool_]) -> IllDefinedCovarianceError:
+    first = int(np.flatnonzero(singular)[0])
+    return ill_defined(first, "its features are linearly dependent", len(singular))

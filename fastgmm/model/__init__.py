@@ -1,1 +1,0 @@
-"""Gaussian mixtures as values: parameters, statistics, covariance structures, files."""

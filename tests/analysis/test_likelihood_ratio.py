@@ -1,0 +1,198 @@
+"""Components cut in two, the best of many starts, and the distribution of likelihood ratios."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from fastgmm.analysis.batched_fits import MOST_STACKED_ROWS, EMSettings, ManyFits, fit_each
+from fastgmm.analysis.likelihood_ratio import (
+    StartSettings,
+    best_fit,
+    best_larger_fits,
+    log_likelihood_ratios,
+    ratio_distribution,
+    split_starts,
+)
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.batched import stacked
+from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.loop import fit_em
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.structures import structure
+from tests.em.block_source import BlockSource
+
+NONE = Regularisation.none(2)
+
+
+def settings_of(name="full", tol=1e-6, n_features=2):
+    amounts = Regularisation(np.full(n_features, 1e-6), np.zeros(n_features, dtype=bool))
+    return EMSettings(structure(name), amounts, tol, 2000)
+
+
+def rows(n_samples=200, n_groups=3, seed=0, distance=5.0):
+    rng = np.random.default_rng(seed)
+    centres = distance * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])[:n_groups]
+    return centres[rng.integers(n_groups, size=n_samples)] + rng.normal(size=(n_samples, 2))
+
+
+@pytest.mark.parametrize("name", ["full", "tied", "diag", "spherical", "tied_diag"])
+def test_halves_together_are_the_component(name):
+    kind = structure(name)
+    source = ArraySource(rows())
+    settings = settings_of(name)
+    null = best_fit(source, 2, settings, StartSettings("kmeans", 1, 0)).parameters
+    statistics = mixture_statistics(source, null)
+    starts = split_starts(statistics, kind, NONE)
+    assert [each.n_components for each in starts] == [3, 3]
+    for k, start in enumerate(starts):
+        weights, means = start.weights, start.means
+        assert_allclose(weights.sum(), 1.0)
+        assert_allclose(weights[1:].sum(), statistics.weights()[k])
+        assert_allclose(weights[1:] @ means[1:] / weights[1:].sum(), statistics.means()[k])
+        assert_allclose(means[0], statistics.means()[1 - k])
+        if name == "full":
+            # Between and within the halves there is what there was.
+            offsets = means[1:] - statistics.means()[k]
+            total = start.covariances()[1] + np.outer(offsets[0], offsets[0])
+            assert_allclose(total, statistics.covariances()[k], rtol=1e-10)
+
+
+def test_components_are_cut_across_their_longest_direction_in_any_units():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 2)) * [1.0, 0.2]
+    X = X @ np.array([[1.0, 1.0], [-1.0, 1.0]])
+    for scales in ([1.0, 1.0], [1e-4, 1e3]):
+        source = ArraySource(X * scales)
+        null = MixtureParameters.from_covariances(
+            np.ones(1), source.X.mean(axis=0)[None], np.cov(source.X.T)[None]
+        )
+        (start,) = split_starts(mixture_statistics(source, null), structure("full"), NONE)
+        offset = (start.means[1] - start.means[0]) / scales
+        assert_allclose(np.abs(offset), 2.0 * np.sqrt(2.0 / np.pi) * np.ones(2), rtol=0.05)
+        assert offset[0] * offset[1] > 0.0
+
+
+def test_diagonal_components_are_cut_across_the_feature_that_varies_most_for_its_units():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(2, size=3000)
+    # Feature 0 has small numbers, but most of its variance is within the first group.
+    X = np.c_[rng.normal(size=3000) * np.where(groups, 0.1, 1.0) * 1e-3, rng.normal(size=3000)]
+    X[:, 1] += 100.0 * groups
+    statistics = mixture_statistics(
+        ArraySource(X),
+        MixtureParameters.from_covariances(
+            np.array([0.5, 0.5]), np.array([[0.0, 0.0], [0.0, 100.0]]), np.array([[1e-6, 1.0]] * 2)
+        ),
+    )
+    first = split_starts(statistics, structure("diag"), NONE)[0]
+    offset = np.abs(first.means[2] - first.means[1])
+    assert offset[0] == pytest.approx(2.0 * np.sqrt(2.0 / np.pi) * 1e-3, rel=0.1)
+    assert offset[1] == 0.0
+
+
+def test_components_without_points_are_not_cut():
+    source = ArraySource(rows())
+    parameters = MixtureParameters.from_covariances(
+        np.array([0.5, 0.5, 0.0]),
+        np.array([[0.0, 0.0], [5.0, 0.0], [1.0, 1.0]]),
+        np.repeat(np.eye(2)[None], 3, axis=0),
+    )
+    starts = split_starts(mixture_statistics(source, parameters), structure("full"), NONE)
+    assert len(starts) == 2
+    for start in starts:
+        assert start.n_components == 4
+        assert (start.weights == 0.0).sum() == 1
+
+
+def test_the_larger_mixture_is_as_good_as_the_best_of_many_random_starts():
+    """The ratio must be found as well for what is drawn as for the rows; in most samples it is."""
+    settings = settings_of("tied")
+    null = best_fit(ArraySource(rows(n_groups=2)), 2, settings, StartSettings("kmeans", 1, 0))
+    rng = np.random.default_rng(1)
+    sources = [ArraySource(rows(100, 2, seed)) for seed in rng.integers(1000, size=12)]
+    nulls = fit_each(sources, np.arange(12), stacked([null.parameters] * 12), settings)
+    found = best_larger_fits(sources, nulls.parameters, settings, StartSettings("kmeans", 3, 0))
+    best = []
+    for source in sources:
+        starts = [
+            initialise(
+                source,
+                3,
+                settings.structure,
+                settings.regularisation,
+                random_state=np.random.RandomState(seed),
+                method="random_from_data",
+            )[0]
+            for seed in range(15)
+        ]
+        fits = fit_each([source], np.zeros(15, np.int64), stacked(starts), settings)
+        best.append(fits.log_likelihoods.max())
+    assert (found.log_likelihoods >= nulls.log_likelihoods).all()
+    assert (found.log_likelihoods >= np.array(best) - 1e-3).mean() >= 0.75
+
+
+def test_ratios():
+    def fits(values, failed):
+        n = len(values)
+        parameters = MixtureParameters.from_covariances(
+            np.ones(n), np.zeros((n, 1)), np.ones((n, 1))
+        )
+        return ManyFits(parameters, np.array(values), np.ones(n, dtype=bool), np.array(failed))
+
+    nulls = fits([-2.0, -2.0, -np.inf, -2.0], [False, False, True, False])
+    larger = fits([-1.5, -2.1, -1.0, -np.inf], [False, False, False, True])
+    assert_array_equal(log_likelihood_ratios(nulls, larger, 10.0), [10.0, 0.0, np.nan, np.nan])
+
+
+@pytest.mark.parametrize("n_samples", [60, MOST_STACKED_ROWS + 1])
+def test_a_sample_has_its_ratio_however_many_there_are(n_samples):
+    null = best_fit(
+        ArraySource(rows(n_groups=1)), 1, settings_of(), StartSettings("kmeans", 1, 0)
+    ).parameters
+    n_resamples = 6 if n_samples < 100 else 2
+    few, many = (
+        ratio_distribution(
+            null,
+            n_samples,
+            np.dtype(np.float64),
+            n,
+            settings_of(tol=1e-4 / n_samples),
+            StartSettings("random_from_data", 1, 3),
+        )
+        for n in (n_resamples // 2, n_resamples)
+    )
+    assert len(many) == n_resamples
+    assert_array_equal(few, many[: len(few)])
+    assert (many >= 0.0).all()
+    assert len(set(many)) > 1
+
+
+def test_rows_that_are_not_in_memory():
+    X = rows()
+    starts = StartSettings("kmeans", 2, 0)
+    settings = settings_of(tol=1e-9)
+    fits = [best_fit(cls(X), 2, settings, starts) for cls in (ArraySource, BlockSource)]
+    assert_allclose(fits[0].log_likelihoods, fits[1].log_likelihoods, rtol=1e-6)
+    larger = [
+        best_larger_fits([cls(X)], fit.parameters, settings, starts)
+        for cls, fit in zip((ArraySource, BlockSource), fits, strict=True)
+    ]
+    assert_allclose(larger[0].log_likelihoods, larger[1].log_likelihoods, rtol=1e-6)
+
+
+def test_without_random_starts_components_are_cut_all_the_same():
+    source = ArraySource(rows())
+    settings = settings_of()
+    null = best_fit(source, 2, settings, StartSettings("kmeans", 1, 0))
+    found = best_larger_fits([source], null.parameters, settings, StartSettings("kmeans", 0, 0))
+    truth = rows()
+    start = initialise(source, 3, settings.structure, NONE, random_state=np.random.RandomState(0))[
+        0
+    ]
+    expected = fit_em(
+        ArraySource(truth), start, settings.structure, settings.regularisation, tol=1e-8,
+        max_iter=1000,
+    )[1].trace[-1]  # fmt: skip
+    assert found.log_likelihoods[0] == pytest.approx(expected, abs=1e-4)

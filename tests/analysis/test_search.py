@@ -1,0 +1,74 @@
+"""Searches over many rows: what is previewed on a sample, told, and done about failures."""
+
+import numpy as np
+import pytest
+
+from fastgmm.analysis.search import SearchPlan, fit_candidates
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.initialization.partitions import partitions
+from fastgmm.em.loop import fit_em
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.structures import structure
+from tests import oracle
+from tests.em.block_source import BlockSource
+
+NONE = Regularisation.none(2)
+GRID = tuple((structure(name), k) for k in (1, 2, 3) for name in ("EII", "VVV"))
+
+
+def rows(n_samples=6000):
+    rng = np.random.default_rng(0)
+    centres = np.array([[0.0, 0.0], [5.0, 1.0]])
+    return centres[rng.integers(2, size=n_samples)] + rng.normal(size=(n_samples, 2))
+
+
+def search(X, sample, preview, **options):
+    clusters = partitions(sample, [1, 2, 3], "hierarchical", random_state=None)
+    plan = SearchPlan(GRID, NONE, tol=1e-6, max_iter=500)
+    return fit_candidates(BlockSource(X), sample, clusters, plan, preview=preview, **options)
+
+
+def test_candidates_come_to_rest_on_a_sample_before_they_see_all_rows():
+    X = rows()
+    sample, preview = ArraySource(X[:300]), ArraySource(X[:1500])
+    told = []
+    previewed = search(X, sample, preview, observe=told.append)
+    straight = search(X, sample, None)
+    assert len(told) == len(GRID)
+    assert [each.log_likelihood for each in previewed] == pytest.approx(
+        [each.log_likelihood for each in straight], rel=1e-5
+    )
+    for each in previewed:
+        assert each.converged
+        mixture = each.mixture()
+        truth = mixture.weights, mixture.means, mixture.covariances()
+        if each.structure.is_spherical:
+            truth = (*truth[:2], np.array([np.diag(variances) for variances in truth[2]]))
+        expected = oracle.log_density(X, *truth).sum()
+        assert each.log_likelihood == pytest.approx(expected, rel=1e-10)
+        shares = oracle.responsibilities(X, *truth)
+        entropy = -(shares * np.log(np.maximum(shares, 1e-300))).sum()
+        assert each.icl == pytest.approx(each.bic + 2.0 * entropy, rel=1e-8)
+
+
+def test_what_fails_on_a_sample_begins_on_all_rows():
+    """A covariance of the sample is singular, and of all rows not."""
+    X = rows()
+    preview = ArraySource(np.repeat([[0.0, 0.0], [5.0, 1.0], [2.0, 2.0]], 50, axis=0))
+    sample = ArraySource(X[:300])
+    found, straight = search(X, sample, preview), search(X, sample, None)
+    for kind, k in ((0, 1), (3, 2)):
+        assert found[kind].failure is None
+        assert found[kind].n_components == k
+    assert found[3].n_iter == straight[3].n_iter
+    assert found[3].log_likelihood == straight[3].log_likelihood
+
+
+def test_a_search_fits_as_each_fit_would():
+    X = rows(2000)
+    whole = ArraySource(X)
+    candidates = search(X, whole, None)
+    full = candidates[3]
+    again, info = fit_em(whole, full.mixture(), full.structure, NONE, tol=1e-12, max_iter=2000)
+    assert full.log_likelihood == pytest.approx(2000 * info.trace[-1], rel=1e-5)
+    np.testing.assert_allclose(full.mixture().means, again.means, atol=0.02)

@@ -1,0 +1,128 @@
+"""Steps of EM against the oracle, and a log-likelihood that never falls."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
+from fastgmm.em.initialization.methods import INIT_METHODS
+from fastgmm.em.loop import fit_em
+from fastgmm.em.models import mixture as ascent
+from fastgmm.em.models.mixture import ROUNDING, em_step
+from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.structures import structure
+from tests import oracle
+from tests.em.batch_fits import fit, matrices, start_of
+from tests.problems import PROBLEMS, problem
+from tests.structures import every_structure
+
+every_problem = pytest.mark.parametrize("hard", PROBLEMS, ids=str)
+
+
+@every_structure
+@pytest.mark.parametrize("weighted", [False, True])
+def test_steps_are_those_of_the_oracle(name, weighted):
+    hard = problem("weighted" if weighted else "overlapping")
+    source = ArraySource(hard.X, hard.sample_weight)
+    parameters, _ = start_of(source, 3, name)
+    regularisation = Regularisation(np.array([1e-3, 0.0, 1e-6]), np.zeros(3, dtype=bool))
+    expected, trace = oracle.em(
+        hard.X,
+        parameters.weights,
+        parameters.means,
+        matrices(name, parameters),
+        name,
+        5,
+        regularisation.amounts,
+        hard.sample_weight,
+    )
+    for value in trace:
+        parameters, statistics = em_step(source, parameters, structure(name), regularisation)
+        assert statistics.mean_log_likelihood == pytest.approx(value, rel=1e-12)
+    assert_allclose(parameters.weights, expected[0], rtol=1e-10)
+    assert_allclose(parameters.means, expected[1], rtol=1e-9, atol=1e-11)
+    assert_allclose(matrices(name, parameters), expected[2], rtol=1e-9, atol=1e-11)
+
+
+@every_problem
+@every_structure
+def test_the_log_likelihood_never_falls(hard, name):
+    source = ArraySource(hard.X, hard.sample_weight)
+    for method in INIT_METHODS:
+        start, regularisation = start_of(source, hard.n_components, name, method=method)
+        parameters, info = fit_em(
+            source, start, structure(name), regularisation, tol=0.0, max_iter=60
+        )
+        trace = np.array(info.trace)
+        slack = ROUNDING[hard.X.dtype.itemsize] * (1.0 + np.abs(trace[:-1]))
+        assert np.isfinite(trace).all()
+        assert (np.diff(trace) >= -slack).all(), method
+        assert len(trace) == info.n_iter + 1
+        final = log_likelihood(source, parameters) / source.total_weight
+        assert info.trace[-1] == pytest.approx(final, rel=1e-12)
+        assert np.isfinite(parameters.means).all()
+        assert np.isfinite(parameters.whiteners).all()
+        assert parameters.weights.sum() == pytest.approx(1.0)
+
+
+def test_without_regularisation_the_trace_rises_by_itself():
+    hard = problem("overlapping")
+    source = ArraySource(hard.X)
+    start, _ = start_of(source, 3, "full")
+    _, info = fit_em(
+        source, start, structure("full"), Regularisation.none(3), tol=0.0, max_iter=200
+    )
+    assert info.reason == "max_iter"
+    assert info.n_passes == info.n_iter + 1  # no step had to be taken again
+    assert np.diff(info.trace).min() > -1e-13
+
+
+def test_a_step_that_the_regularisation_makes_worse_is_taken_again():
+    # The narrow group grows by less than the regularisation from one step to the next.
+    rng = np.random.default_rng(0)
+    X = np.concatenate([1e-3 * rng.normal(size=200), rng.normal(size=200)])[:, None]
+    source = ArraySource(X)
+    start = structure("full").from_covariances(
+        np.array([0.5, 0.5]), np.zeros((2, 1)), np.array([[[1e-4]], [[1.0]]])
+    )
+    regularisation = Regularisation(np.array([1e-4]), np.array([False]))
+    _, info = fit_em(source, start, structure("full"), regularisation, tol=0.0, max_iter=100)
+    assert info.n_passes > info.n_iter + 1
+    assert np.diff(info.trace).min() >= -1e-10
+    theirs = oracle.em(
+        X, start.weights, start.means, start.covariances(), "full", 100, regularisation.amounts
+    )[1]
+    assert np.diff(theirs).min() < -1e-8  # which plain EM does not avoid
+    assert info.trace[-1] > theirs[-1]
+
+
+def test_a_fall_that_holding_does_not_mend_ends_the_fit_one_step_back(monkeypatch):
+    X = problem("overlapping").X
+    start, _ = start_of(ArraySource(X), 3, "full")
+    two_steps, before = fit(X, 3, "full", start=start, tol=0, max_iter=2)
+    monkeypatch.setattr(ascent, "log_likelihood", lambda *_, **__: -1e9)
+    parameters, info = fit(X, 3, "full", start=start, tol=0, max_iter=3)
+    assert (info.reason, info.converged, info.n_iter) == ("rounding", True, 2)
+    assert info.n_passes == 5  # four, and the last once more with covariances held
+    assert info.trace == pytest.approx(before.trace, rel=1e-14)
+    assert_array_equal(parameters.means, two_steps.means)
+
+
+def test_rounding_in_a_pass_ends_the_fit_one_step_back(monkeypatch):
+    X = problem("overlapping").X
+    start, _ = start_of(ArraySource(X), 3, "full")
+    two_steps, _ = fit(X, 3, "full", start=start, tol=0, max_iter=2)
+    calls = []
+
+    def spoilt(*args, **options):
+        statistics = mixture_statistics(*args, **options)
+        calls.append(None)
+        return statistics if len(calls) <= 3 else replace(statistics, log_likelihood=-1e9)
+
+    monkeypatch.setattr(ascent, "mixture_statistics", spoilt)
+    parameters, info = fit(X, 3, "full", start=start, tol=0, max_iter=30)
+    assert (info.reason, info.converged, info.n_iter, info.n_passes) == ("rounding", True, 2, 5)
+    assert_array_equal(parameters.means, two_steps.means)

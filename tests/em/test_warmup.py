@@ -1,0 +1,52 @@
+"""After the warm-up nothing is left to compile."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+USE_EVERYTHING = """
+import warnings
+import numpy as np
+from fastgmm import GaussianMixture, KMeans, MixtureSearch, bootstrap_parameters
+from fastgmm.em.initialization.methods import INIT_METHODS
+from tests.structures import ANY_FEATURES
+
+warnings.simplefilter("ignore")
+for dtype in (np.float32, np.float64):
+    for order in "CF":
+        X = np.asarray(np.random.default_rng(0).normal(size=(500, 5)), dtype=dtype, order=order)
+        for name in ANY_FEATURES:
+            for init in INIT_METHODS:
+                mixture = GaussianMixture(3, covariance_type=name, init_params=init, max_iter=2)
+                mixture.fit(X, sample_weight=np.ones(len(X)))
+            mixture.predict(X), mixture.predict_proba(X), mixture.score_samples(X), mixture.icl(X)
+        GaussianMixture(2, max_iter=1).fit(X * dtype(1e-18))
+        X[::3, 1] = X[::5, 0] = np.nan
+        for name in ("full", "diag"):
+            mixture = GaussianMixture(2, covariance_type=name, missing="model", max_iter=2).fit(X)
+            mixture.predict(X), mixture.icl(X), mixture.impute(X), mixture.impute(X, n_draws=2)
+        X[np.isnan(X)] = 0
+        KMeans(3, n_init=1).fit(X).transform(X)
+        search = MixtureSearch(2).fit(X[:, :2])
+        bootstrap_parameters(search.best_estimator_, X[:, :2], n_resamples=2, random_state=0)
+"""
+
+
+def machine_code(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*.nbc")}
+
+
+@pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled without the JIT"
+)
+def test_leaves_nothing_to_compile(tmp_path):
+    def run(code):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        return machine_code(tmp_path)
+
+    compiled = run("from fastgmm.em.warmup import compile_kernels; compile_kernels()")
+    assert compiled
+    assert run(USE_EVERYTHING) == compiled

@@ -1,0 +1,67 @@
+"""Machine code of the loading of tiles against its twins in NumPy, and these against formulas."""
+
+import numpy as np
+import pytest
+
+from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.microkernels.tiles import (
+    ROW_GROUP,
+    load_columns,
+    load_rows,
+    subtract_reference,
+)
+from tests.kernels.lane_arrays import ORDERS, TYPES, aligned, lanes
+
+
+@kernel()
+def run_load_rows(X, row, n, centre, centre_low, tile, T):
+    load_rows(X, row, n, centre, centre_low, tile, T)
+
+
+@kernel()
+def run_load_columns(X, row, n, centre, centre_low, tile, T):
+    load_columns(X, row, n, centre, centre_low, tile, T)
+
+
+@kernel()
+def run_subtract(tile, T, D, reference, low, at, out):
+    subtract_reference(tile, T, D, reference, low, at, out)
+
+
+@pytest.mark.parametrize(
+    ("order", "runs"),
+    [
+        ("C", (run_load_rows, load_rows.twin)),
+        ("F", (run_load_columns, load_columns.twin)),
+    ],
+)
+@pytest.mark.parametrize("stored", TYPES)
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("D", ORDERS)
+def test_rows_are_loaded_feature_by_feature_about_the_centre(D, dtype, stored, order, runs):
+    rng = np.random.default_rng(D)
+    T, n = lanes(dtype), 2 * ROW_GROUP
+    X = np.asarray(rng.normal(size=(n + 3, D)), stored, order)
+    centre = rng.normal(size=D)
+    high = centre.astype(dtype)
+    low = (centre - high).astype(dtype)
+    for run in runs:
+        tile = aligned(np.full(D * T, 7.0), dtype)
+        run(X, 3, n, high, low, tile, T)
+        table = tile.reshape(D, T)
+        np.testing.assert_array_equal(table[:, :n], (X[3:].astype(dtype) - high - low).T)
+        np.testing.assert_array_equal(table[:, n:], 7.0)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("D", [1, 5])
+def test_features_about_a_reference_keep_the_digits_of_both_its_parts(D, dtype):
+    rng = np.random.default_rng(D)
+    T = lanes(dtype)
+    reference = 1e4 + rng.normal(size=2 * D)
+    high = reference.astype(dtype)
+    x = (1e4 + rng.normal(size=(D, T))).astype(dtype)
+    for run in (run_subtract, subtract_reference.twin):
+        out = aligned(np.zeros(D * T), dtype)
+        run(aligned(x, dtype), T, D, high, (reference - high).astype(dtype), D, out)
+        np.testing.assert_allclose(out.reshape(D, T), x - reference[D:, None], rtol=1e-6, atol=1e-7)
