@@ -7,29 +7,7 @@ from typing import Any
 
 
 def import_from_extra(module: str, *, package: str, extra: str, purpose: str) -> Any:
-    """Import a module, or say which extra brings it.
-
-    Parameters
-    ----------
-    module : str
-        What to import.
-    package : str
-        The name under which users know its package.
-    extra : str
-        The extra that brings the package.
-    purpose : str
-        What it is needed for, as the subject of a sentence.
-
-    Returns
-    -------
-    module
-        The module.
-
-    Raises
-    ------
-    ImportError
-        If the package is not installed.
-    """
+    """Import a module, or say which extra brings it."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

@@ -89,17 +89,7 @@ class ManyFits:
 
 
 def fits_at_once(n_samples: int, n_features: int, n_components: int, *, drawn: bool) -> int:
-    """Return to how many sets of rows a mixture is best fitted at once.
-
-    Parameters
-    ----------
-    n_samples, n_features : int
-        Size of each set.
-    n_components : int
-        Number of components of all mixtures that are fitted to a set.
-    drawn : bool
-        Whether each set has rows of its own, and not only weights.
-    """
+    """Return to how many sets of rows a mixture is best fitted at once."""
     if n_samples > MOST_STACKED_ROWS:
         return 1
     per_row = n_features if drawn else 1
@@ -113,24 +103,7 @@ def fit_each(
     starts: MixtureParameters,
     settings: EMSettings,
 ) -> ManyFits:
-    """Fit many mixtures by EM, each from one start.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-        Rows. If all are in memory, and of the same number, the fits share their passes.
-    source_of : ndarray of int of shape (n_mixtures,)
-        Which of the sources each mixture is fitted to.
-    starts : MixtureParameters
-        The starts, stacked.
-    settings : EMSettings
-        How they are fitted.
-
-    Returns
-    -------
-    ManyFits
-        The fitted mixtures.
-    """
+    """Fit many mixtures by EM, each from one start."""
     n_mixtures = len(source_of)
     n_components = starts.n_components // n_mixtures
     sets = _row_sets(sources, source_of)

@@ -70,35 +70,7 @@ def bootstrap(
     n_resamples: int,
     seed: int,
 ) -> Replicates:
-    """Fit a mixture to resamples of the rows that it was fitted to.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights; they are gone through many times.
-    parameters : MixtureParameters
-        The mixture fitted to them, which each fit starts from.
-    settings : EMSettings
-        How the mixtures are fitted.
-    kind : {"nonparametric", "weighted", "parametric", "jackknife"}
-        How resamples are made: of rows drawn with replacement (Efron, 1979); of all rows under
-        exponential weights, the weighted likelihood bootstrap (Newton and Raftery, 1994); of
-        rows drawn from the mixture; or of all rows but one, once for each row.
-    n_resamples : int
-        Number of resamples; of no meaning for the jackknife.
-    seed : int
-        Seed of the resamples.
-
-    Returns
-    -------
-    Replicates
-        The fits.
-
-    Raises
-    ------
-    ValueError
-        If the weights of the rows sum to less than 2.
-    """
+    """Fit a mixture to resamples of the rows that it was fitted to."""
     if not source.total_weight >= 2.0:
         raise ValueError(
             f"resampling needs rows of a total weight of 2 or more, but got "
@@ -128,24 +100,7 @@ def drawn_rows(
     seed: int,
     number: int,
 ) -> Source:
-    """Return rows drawn from a mixture, in memory unless they are very many.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    n_samples : int
-        Number of rows.
-    dtype : dtype
-        Their type.
-    seed, number : int
-        Seed of all samples, and number of this one.
-
-    Returns
-    -------
-    Source
-        The rows.
-    """
+    """Return rows drawn from a mixture, in memory unless they are very many."""
     drawn = DrawnSource(parameters, n_samples, dtype, seed, number)
     small = n_samples * parameters.n_features * dtype.itemsize <= _HELD_BYTES
     return drawn.held() if small else drawn

@@ -52,28 +52,7 @@ def settle_contenders(
     *,
     n_jobs: int | None = None,
 ) -> list[Candidate]:
-    """Fit the mixtures that may have the lowest criterion further, and from their neighbors.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    preview : Source or None
-        A sample of many rows, on which starts are compared.
-    candidates : sequence of Candidate
-        What the search found, in the order of its grid.
-    value : callable
-        Returns the criterion of a candidate, the lower the better, and nan if its fit failed.
-    plan : SearchPlan
-        How the candidates were fitted.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    list of Candidate
-        The candidates, those among them replaced that have a higher likelihood now.
-    """
+    """Fit the mixtures that may have the lowest criterion further, and from their neighbors."""
     found = list(candidates)
     place = {(each.structure.name, each.n_components): i for i, each in enumerate(found)}
     finer = replace(plan, tol=_FINER * plan.tol)
@@ -169,22 +148,7 @@ def merge_starts(
     kind: CovarianceStructure,
     regularisation: Regularisation,
 ) -> list[MixtureParameters]:
-    """Return mixtures of one component less, each with another two components as one.
-
-    Parameters
-    ----------
-    statistics : SufficientStatistics
-        The statistics under the mixture.
-    kind : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-
-    Returns
-    -------
-    list of MixtureParameters
-        One for each of the pairs of components that are nearest to each other.
-    """
+    """Return mixtures of one component less, each with another two components as one."""
     counts, means = statistics.counts, statistics.means()
     second = statistics.covariances() * _column(counts, statistics.covariances().ndim)
     K = len(counts)

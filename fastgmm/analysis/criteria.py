@@ -48,24 +48,7 @@ def score(
     *,
     n_jobs: int | None = None,
 ) -> Scores:
-    """Return the log-likelihood of rows and the information criteria, from one pass.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    parameters : MixtureParameters
-        The mixture.
-    n_parameters : int
-        How many free parameters it has, p.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    Scores
-        The figures.
-    """
+    """Return the log-likelihood of rows and the information criteria, from one pass."""
     total = log_likelihood(source, parameters, n_jobs=n_jobs)
     weight = source.total_weight
     return Scores(
@@ -79,39 +62,14 @@ def score(
 def assignment_entropy(
     source: Source, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> float:
-    """Return the entropy of the responsibilities, summed over the rows by weight, in nats.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    parameters : MixtureParameters
-        The mixture.
-    n_jobs : int or None
-        Number of threads.
-    """
+    """Return the entropy of the responsibilities, summed over the rows by weight, in nats."""
     return assignment_entropies(source, [parameters], n_jobs=n_jobs)[0]
 
 
 def assignment_entropies(
     source: Source, mixtures: Sequence[MixtureParameters], *, n_jobs: int | None = None
 ) -> list[float]:
-    """Return the entropy of the responsibilities of each of several mixtures, from one pass.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    mixtures : sequence of MixtureParameters
-        The mixtures.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    list of float
-        For each mixture the sum over the rows, by weight, in nats.
-    """
+    """Return the entropy of the responsibilities of each of several mixtures, from one pass."""
     totals = [0.0] * len(mixtures)
     n_rows = _rows_at_once(max(each.n_components for each in mixtures))
     for some in pieces(source, n_rows):
@@ -131,23 +89,6 @@ def _rows_at_once(n_components: int) -> int:
 def responsibility_blocks(
     source: Source, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> Iterator[tuple[npt.NDArray[Any], FloatArray | None]]:
-    """Yield the responsibilities of the rows, so many at once that they take little memory.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    parameters : MixtureParameters
-        The mixture.
-    n_jobs : int or None
-        Number of threads.
-
-    Yields
-    ------
-    responsibilities : ndarray of shape (n_rows, n_components)
-        Those of the next rows, in the type of the rows.
-    weights : ndarray of shape (n_rows,) or None
-        Weights of these rows.
-    """
+    """Yield the responsibilities of the rows, so many at once that they take little memory."""
     for some in pieces(source, _rows_at_once(parameters.n_components)):
         yield responsibilities(some, parameters, n_jobs=n_jobs), some.weights

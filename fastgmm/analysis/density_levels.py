@@ -22,18 +22,6 @@ def density_level(parameters: MixtureParameters, share: float) -> float:
 
     where both sides are equal for one component, and nearly so for components that are well
     apart. The level is the t at which the right side is the share.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture, in D features.
-    share : float
-        The share, above 0 and below 1.
-
-    Returns
-    -------
-    float
-        The level, in nats.
     """
     present = np.isfinite(parameters.log_weights)
     weights = parameters.weights[present]

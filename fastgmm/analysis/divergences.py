@@ -71,18 +71,7 @@ class DivergenceApproximations:
 
 
 def gaussian_divergences(p: MixtureParameters, q: MixtureParameters) -> FloatArray:
-    """Return the Kullback-Leibler divergence of each component of one mixture from each of another.
-
-    Parameters
-    ----------
-    p, q : MixtureParameters
-        The mixtures, of the same features.
-
-    Returns
-    -------
-    ndarray of shape (p.n_components, q.n_components)
-        KL(p_a, q_b) = (log|Σ_b| - log|Σ_a| + tr(Σ_b⁻¹ Σ_a) + |W_b (μ_a - μ_b)|² - D) / 2.
-    """
+    """Return the divergence of each component of one mixture from each of another."""
     divergences = np.empty((p.n_components, q.n_components))
     factors = covariance_factors(p, diagonal=p.is_diagonal and q.is_diagonal)
     for b in range(q.n_components):
@@ -117,24 +106,7 @@ def estimated_divergence(
     seed: int,
     n_jobs: int | None = None,
 ) -> MonteCarloEstimate:
-    """Return the Kullback-Leibler divergence of two mixtures from draws of the first.
-
-    Parameters
-    ----------
-    p, q : MixtureParameters
-        The mixtures.
-    n_draws : int
-        Number of draws, at least 2; they are held for some of them at a time.
-    seed : int
-        Seed of the draws.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    MonteCarloEstimate
-        The mean of log p(x) - log q(x), and its standard error.
-    """
+    """Return the Kullback-Leibler divergence of two mixtures from draws of the first."""
     total = squares = shift = 0.0
     drawn = 0
     for X, _ in DrawnSource(p, n_draws, np.float64, seed, 1).blocks():
@@ -151,18 +123,7 @@ def estimated_divergence(
 
 
 def approximated_divergence(p: MixtureParameters, q: MixtureParameters) -> DivergenceApproximations:
-    """Return bounds and approximations of the Kullback-Leibler divergence of two mixtures.
-
-    Parameters
-    ----------
-    p, q : MixtureParameters
-        The mixtures.
-
-    Returns
-    -------
-    DivergenceApproximations
-        All of them.
-    """
+    """Return bounds and approximations of the Kullback-Leibler divergence of two mixtures."""
     p, q = _with_weight(p), _with_weight(q)
     across = gaussian_divergences(p, q)
     weights, logs, others = p.weights, p.log_weights, q.log_weights

@@ -21,15 +21,7 @@ from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
 
 class FisherEncoder:
-    """Fisher vectors under one mixture.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture; its covariances are diagonal.
-    n_jobs : int or None
-        Number of threads.
-    """
+    """Fisher vectors under one mixture."""
 
     def __init__(self, parameters: MixtureParameters, n_jobs: int | None = None) -> None:
         self.parameters = parameters
@@ -41,19 +33,6 @@ class FisherEncoder:
 
         The Fisher information is taken for diagonal, as in the papers: w_k for the logarithm of
         a weight, w_k / σ² for a mean, and 2 w_k / σ² for a standard deviation.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-            The rows, float32 or float64.
-
-        Returns
-        -------
-        by_weight : ndarray of shape (n_components,)
-            Those by the parameters a of weights exp(a_k) / Σ exp(a_j).
-        by_mean, by_deviation : ndarray of shape (n_components, n_features)
-            The others. All are means over the rows; 0 without rows, and for components without
-            weight.
         """
         shape = self.parameters.means.shape
         if not len(X):
@@ -83,18 +62,7 @@ class FisherEncoder:
 
 
 def improved(vector: FloatArray) -> FloatArray:
-    """Return a Fisher vector with the signed root of each number, scaled to unit length.
-
-    Parameters
-    ----------
-    vector : ndarray of shape (n,)
-        The vector.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        The improved vector (Perronnin, Sánchez and Mensink, 2010, sections 3.1 and 3.2); 0 stays 0.
-    """
+    """Return a Fisher vector with the signed root of each number, scaled to unit length."""
     rooted: FloatArray = np.sign(vector) * np.sqrt(np.abs(vector))
     length = np.linalg.norm(rooted)
     return rooted / length if length > 0.0 else rooted

@@ -18,26 +18,6 @@ def log_hypervolume(source: Source, mean: FloatArray, covariance: FloatArray) ->
 
     One has its sides along the features, the other along the principal components (Banfield and
     Raftery, 1993, "Model-based Gaussian and non-Gaussian clustering", Biometrics 49, section 5).
-
-    Parameters
-    ----------
-    source : Source
-        The rows; they are gone through once. Missing values do not count, and rows that have any
-        do not for the second box.
-    mean : ndarray of shape (n_features,)
-        Mean of the rows.
-    covariance : ndarray of shape (n_features, n_features)
-        Their covariance.
-
-    Returns
-    -------
-    float
-        In the logarithm of the product of the features' units.
-
-    Raises
-    ------
-    ValueError
-        If a feature has the same value in all rows, so that both boxes are flat.
     """
     axes = np.linalg.eigh(covariance)[1]
     along_features = _Ranges(source.n_features)

@@ -73,29 +73,7 @@ class StartSettings:
 def best_fit(
     source: Source, n_components: int, settings: EMSettings, starts: StartSettings
 ) -> ManyFits:
-    """Return the best of the mixtures that EM finds from random starts.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    n_components : int
-        Number of components.
-    settings : EMSettings
-        How mixtures are fitted.
-    starts : StartSettings
-        Where EM begins.
-
-    Returns
-    -------
-    ManyFits
-        A single fit.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a component of a start is singular and the regularisation is 0.
-    """
+    """Return the best of the mixtures that EM finds from random starts."""
     drawn = list(_random_starts(source, 0, n_components, settings, starts))
     return _best([source], np.zeros(len(drawn), np.int64), drawn, settings)
 
@@ -107,26 +85,7 @@ def best_larger_fits(
     starts: StartSettings,
     first: int = 0,
 ) -> ManyFits:
-    """Return the best mixtures of one more component that EM finds.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-        Sets of rows.
-    nulls : MixtureParameters
-        The mixtures fitted to each of them, stacked.
-    settings : EMSettings
-        How mixtures are fitted.
-    starts : StartSettings
-        Where EM begins.
-    first : int
-        Number of the first set, which together with the seed decides its random starts.
-
-    Returns
-    -------
-    ManyFits
-        One fit for each set.
-    """
+    """Return the best mixtures of one more component that EM finds."""
     n_components = nulls.n_components // len(sources)
     source_of, begun = [], []
     for i, source in enumerate(sources):
@@ -153,29 +112,7 @@ def ratio_distribution(
     settings: EMSettings,
     starts: StartSettings,
 ) -> FloatArray:
-    """Return the likelihood ratios that rows drawn from a mixture have.
-
-    Parameters
-    ----------
-    null : MixtureParameters
-        The mixture that rows are drawn from.
-    n_samples : int
-        Number of rows of a sample.
-    dtype : dtype
-        Their type.
-    n_resamples : int
-        Number of samples.
-    settings : EMSettings
-        How mixtures are fitted.
-    starts : StartSettings
-        Where EM of the larger mixtures begins.
-
-    Returns
-    -------
-    ndarray of shape (n_resamples,)
-        Twice the log-likelihood ratio between one component more and as many as the mixture has,
-        in nats; nan where a component collapsed without regularisation.
-    """
+    """Return the likelihood ratios that rows drawn from a mixture have."""
     K = null.n_components
     at_once = fits_at_once(n_samples, null.n_features, (K + 1) * (K + starts.number), drawn=True)
     ratios = []
@@ -188,21 +125,7 @@ def ratio_distribution(
 
 
 def log_likelihood_ratios(nulls: ManyFits, larger: ManyFits, weight: float) -> FloatArray:
-    """Return twice the log-likelihood ratios between fits.
-
-    Parameters
-    ----------
-    nulls, larger : ManyFits
-        Fits of K and of more components to the same sets of rows.
-    weight : float
-        Weight of the rows of each set.
-
-    Returns
-    -------
-    ndarray of shape (n_mixtures,)
-        The ratios, in nats, at least 0: the smaller mixture is a larger one whose component too
-        many has no weight. nan where a fit failed.
-    """
+    """Return twice the log-likelihood ratios between fits."""
     failed = nulls.failed | larger.failed
     with np.errstate(invalid="ignore"):
         gains = larger.log_likelihoods - nulls.log_likelihoods
@@ -220,20 +143,6 @@ def split_starts(
     It is cut at its mean, across the direction in which its points are spread widest if features
     are measured in their standard deviations. The halves have the means and the variance of those
     of a normal distribution.
-
-    Parameters
-    ----------
-    statistics : SufficientStatistics
-        The statistics under the mixture.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-
-    Returns
-    -------
-    list of MixtureParameters
-        One for each component that has points.
     """
     counts, means = statistics.counts, statistics.means()
     covariances = statistics.covariances()

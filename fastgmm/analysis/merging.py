@@ -63,20 +63,6 @@ def merge_by_entropy(
     Each step merges those two clusters whose union lowers the entropy most (Baudry et al., 2010,
     section 2.2). One pass over the rows finds this for all pairs, and one after each merge for
     those of the new cluster. Responsibilities are held for a block of rows at a time.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights; they are gone through once less than there are components.
-    parameters : MixtureParameters
-        The mixture.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    MergeHistory
-        The steps.
     """
     K = parameters.n_components
     members = np.arange(K)
@@ -107,20 +93,7 @@ def merge_by_entropy(
 
 
 def merged_responsibilities(shares: npt.NDArray[np.floating], clusters: IndexArray) -> FloatArray:
-    """Return the responsibilities of clusters from those of their components.
-
-    Parameters
-    ----------
-    shares : ndarray of shape (n_rows, n_components)
-        Responsibilities of the components.
-    clusters : ndarray of int of shape (n_components,)
-        The cluster of each component.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_clusters)
-        Their sums, in double precision.
-    """
+    """Return the responsibilities of clusters from those of their components."""
     indicators = (clusters[:, None] == np.arange(clusters.max() + 1)).astype(np.float64)
     with one_blas_thread():
         merged: FloatArray = shares @ indicators
@@ -128,19 +101,7 @@ def merged_responsibilities(shares: npt.NDArray[np.floating], clusters: IndexArr
 
 
 def change_point(values: FloatArray) -> int:
-    """Return where equally spaced values bend most: the knot of the best two lines.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n,)
-        The values, at least three of them.
-
-    Returns
-    -------
-    int
-        Index of the value at which a line fitted to the values up to it and one fitted to those
-        from it on leave the smallest sum of squares. Lines need not meet there.
-    """
+    """Return where equally spaced values bend most: the knot of the best two lines."""
     squares = [
         sum(float(((part - line) ** 2).sum()) for part, line in two_lines(values, knot))
         for knot in range(1, len(values) - 1)
@@ -151,20 +112,7 @@ def change_point(values: FloatArray) -> int:
 def two_lines(
     values: FloatArray, knot: int
 ) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
-    """Return the lines that fit equally spaced values best on either side of a knot.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n,)
-        The values.
-    knot : int
-        Index of the value that both lines are fitted to, neither the first nor the last.
-
-    Returns
-    -------
-    tuple of two tuples of ndarray
-        The values up to the knot and the line there, and the same from the knot on.
-    """
+    """Return the lines that fit equally spaced values best on either side of a knot."""
     left, right = values[: knot + 1], values[knot:]
     return (left, _line(left)), (right, _line(right))
 

@@ -23,22 +23,6 @@ def mixture_quantiles(
     the components' own quantiles. Newton's method on the logarithm of the function finds it, with
     a bisection wherever a step leaves that interval or does not halve the step before it. Levels
     above one half are those of the mirrored mixture, so that both tails keep their digits.
-
-    Parameters
-    ----------
-    shares : ndarray of shape (n_rows, n_components)
-        Weights of the components, which sum to 1 for each row.
-    means : ndarray of shape (n_rows, n_components)
-        Their means.
-    deviations : ndarray of shape (n_components,)
-        Their standard deviations, above 0.
-    level : float
-        The level, above 0 and below 1.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-        The quantiles.
     """
     if level > 0.5:
         return -mixture_quantiles(shares, -means, deviations, 1.0 - level)

@@ -41,27 +41,6 @@ def quantile_cut(
 
     It lies halfway between the last value that is below and the first that is not. Where values
     are equal, or weights do not add up to the share, less than the share is below, never more.
-
-    Parameters
-    ----------
-    values : callable
-        Returns the values, in pieces, from the first on; called for each pass.
-    share : float
-        The share, above 0 and below 1.
-    most_kept : int
-        So many values may be kept at once.
-    observe : callable, default=None
-        Called in the first pass with the values and weights of each piece that have weight.
-
-    Returns
-    -------
-    float
-        The cut.
-
-    Raises
-    ------
-    ValueError
-        If no value has weight.
     """
     first, last = 0, 2**_KEY_BITS - 1
     target: float | None = None
@@ -85,41 +64,13 @@ def quantile_cut(
 
 
 def sorted_cut(values: FloatArray, weights: FloatArray, share: float) -> float:
-    """Return what has a share of the values below it, as `quantile_cut`.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n,)
-        The values, in ascending order.
-    weights : ndarray of shape (n,)
-        Their weights, above 0.
-    share : float
-        The share, above 0 and below 1.
-
-    Returns
-    -------
-    float
-        The cut.
-    """
+    """Return what has a share of the values below it, as `quantile_cut`."""
     target = share * float(weights.sum()) * (1.0 + _ROUNDING)
     return _cut_among(values, weights, 0.0, -math.inf, target)
 
 
 def halfway(low: npt.ArrayLike, high: npt.ArrayLike) -> FloatArray:
-    """Return numbers above the first and at most the second, halfway if there is one.
-
-    Parameters
-    ----------
-    low : array-like of float
-        The lower numbers; minus infinity where there is none.
-    high : array-like of float
-        The upper numbers.
-
-    Returns
-    -------
-    ndarray
-        The middles, or the upper numbers where rounding leaves no room between them.
-    """
+    """Return numbers above the first and at most the second, halfway if there is one."""
     low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         middle = low + (high - low) / 2.0

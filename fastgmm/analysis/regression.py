@@ -120,20 +120,7 @@ class Conditionals(NamedTuple):
         return found
 
     def draws(self, uniforms: FloatArray, normals: FloatArray) -> FloatArray:
-        """Return targets that are drawn from the mixtures.
-
-        Parameters
-        ----------
-        uniforms : ndarray of shape (n_rows, n_draws)
-            Random numbers from 0 to 1, which choose components.
-        normals : ndarray of shape (n_rows, n_draws, n_targets)
-            Standard normal numbers.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_targets, n_draws)
-            The targets.
-        """
+        """Return targets that are drawn from the mixtures."""
         limits = np.cumsum(self.shares, axis=1)
         uniforms = uniforms * limits[:, -1:]
         chosen = np.zeros(uniforms.shape, dtype=np.intp)
@@ -151,17 +138,7 @@ Evaluation = Callable[[Conditionals, npt.NDArray[np.intp] | slice], FloatArray]
 
 
 class Draws:
-    """Draws of targets as an evaluation.
-
-    Parameters
-    ----------
-    n_draws : int
-        Number of draws for each row.
-    n_targets : int
-        Number of targets.
-    seed : int
-        Seed of all of them.
-    """
+    """Draws of targets as an evaluation."""
 
     def __init__(self, n_draws: int, n_targets: int, seed: int) -> None:
         self._shape = (n_draws, n_targets)
@@ -186,15 +163,7 @@ class Draws:
 
 
 class ConditionalMixture:
-    """The mixture of targets given inputs.
-
-    Parameters
-    ----------
-    joint : MixtureParameters
-        The mixture of inputs and targets.
-    targets : ndarray of int of shape (n_targets,)
-        Which features are targets; the others are inputs.
-    """
+    """The mixture of targets given inputs."""
 
     def __init__(self, joint: MixtureParameters, targets: npt.NDArray[np.intp]) -> None:
         self.joint = joint
@@ -204,18 +173,7 @@ class ConditionalMixture:
         self._complete = self._regression(np.ones(len(self.inputs), dtype=bool))
 
     def rows_at_once(self, row_bytes: int = 0) -> int:
-        """Return how many rows are evaluated at a time, whole blocks of them.
-
-        Parameters
-        ----------
-        row_bytes : int
-            Bytes that a row takes beside its values and the predictions of the components.
-
-        Returns
-        -------
-        int
-            Number of rows.
-        """
+        """Return how many rows are evaluated at a time, whole blocks of them."""
         K, n_targets = self.joint.n_components, len(self.targets)
         values = self.joint.n_features + 2 * K * (1 + n_targets) + n_targets**2
         return BLOCK_ROWS * max(1, _PIECE_BYTES // (BLOCK_ROWS * (8 * values + row_bytes)))
@@ -232,25 +190,6 @@ class ConditionalMixture:
         """Yield what is wanted of the conditional mixtures of rows, piece by piece.
 
         The pieces do not depend on the blocks that the rows come in.
-
-        Parameters
-        ----------
-        source : Source
-            Rows of inputs.
-        evaluation : callable
-            Says what is wanted.
-        begin : callable or None
-            Called with the number of each piece and that of its rows before they are evaluated.
-        row_bytes : int
-            Bytes that the evaluation takes for each row, as for `rows_at_once`.
-        n_jobs : int or None
-            Number of threads.
-
-        Yields
-        ------
-        ndarray of shape (n_rows, ...)
-            The values of the next rows, float64 whatever the type of the source: what is told of
-            targets has their scale, or its square.
         """
         with closing(source.blocks()) as blocks:  # type: ignore[type-var]
             for number, (X, _) in enumerate(recut(blocks, self.rows_at_once(row_bytes))):
@@ -261,20 +200,7 @@ class ConditionalMixture:
                 yield values
 
     def log_density(self, rows: ArraySource, *, n_jobs: int | None = None) -> FloatArray:
-        """Return the log-density of the targets given the inputs, for rows of both.
-
-        Parameters
-        ----------
-        rows : ArraySource
-            Rows of the joint mixture.
-        n_jobs : int or None
-            Number of threads.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-            Log-densities in nats.
-        """
+        """Return the log-density of the targets given the inputs, for rows of both."""
         X = rows.X.astype(np.float64, copy=False)
         whole = ArraySource(X, incomplete=rows.incomplete)
         inputs = ArraySource(X[:, self.inputs], incomplete=rows.incomplete)

@@ -28,13 +28,7 @@ _BLOCKS_AT_ONCE = 64
 
 
 class ReweightedSource(Source):
-    """The rows of another source under other weights.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their own weights.
-    """
+    """The rows of another source under other weights."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -60,13 +54,7 @@ class ReweightedSource(Source):
         return self.source.reads_ahead
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield the blocks of the source with the other weights.
-
-        Yields
-        ------
-        Rows
-            The rows.
-        """
+        """Yield the blocks of the source with the other weights."""
         n_rows = 0
         for X, weights in self.source.blocks():
             yield Rows(X, self.reweighted(n_rows, weights, len(X)))
@@ -74,22 +62,7 @@ class ReweightedSource(Source):
 
     @abstractmethod
     def reweighted(self, first: int, weights: FloatArray | None, n_rows: int) -> FloatArray:
-        """Return the other weights of rows that follow each other.
-
-        Parameters
-        ----------
-        first : int
-            Number of the first row; it is the first of a block.
-        weights : ndarray of shape (n_rows,) or None
-            The rows' own weights.
-        n_rows : int
-            Number of rows.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-            The weights.
-        """
+        """Return the other weights of rows that follow each other."""
 
     def fingerprint(self) -> dict[str, Any]:
         """Return that of the source: resamples are not told apart."""
@@ -101,20 +74,6 @@ class ResampledSource(ReweightedSource):
 
     The weights of whole blocks are drawn first and then shared out within each block; the result
     is distributed as if all had been drawn at once.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their own weights; a weight of w counts as w copies of the row.
-    draw : {"counts", "weights"}
-        With "counts", as many copies as there are in all, rounded, are drawn with replacement:
-        their numbers are multinomial (Efron, 1979). With "weights" each copy has an exponential
-        weight, and all are scaled to the sum that they had: they have a Dirichlet distribution
-        (Rubin, 1981; Newton and Raftery, 1994).
-    block_weights : ndarray of shape (n_blocks,)
-        What `block_weights` returned for the source.
-    seed, number : int
-        Seed of all resamples, and number of this one.
     """
 
     def __init__(
@@ -163,17 +122,7 @@ class ResampledSource(ReweightedSource):
 
 
 class JackknifeSource(ReweightedSource):
-    """The rows of another source with one copy of one row left out.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their own weights.
-    row : int
-        Number of the row, whose weight is lowered by 1, or by all of it if it has less.
-    weight : float
-        The weight of that row.
-    """
+    """The rows of another source with one copy of one row left out."""
 
     def __init__(self, source: Source, row: int, weight: float = 1.0) -> None:
         super().__init__(source)
@@ -194,19 +143,7 @@ class JackknifeSource(ReweightedSource):
 
 
 class DrawnSource(Source):
-    """Rows drawn from a mixture, the same in every pass.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    n_samples : int
-        Number of rows.
-    dtype : dtype
-        Their type.
-    seed, number : int
-        Seed of all samples, and number of this one.
-    """
+    """Rows drawn from a mixture, the same in every pass."""
 
     feature_names = None
     replayable = True
@@ -245,13 +182,7 @@ class DrawnSource(Source):
         return False
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield the rows, drawn anew from the same seed.
-
-        Yields
-        ------
-        Rows
-            The rows.
-        """
+        """Yield the rows, drawn anew from the same seed."""
         at_once = BLOCK_ROWS * _BLOCKS_AT_ONCE
         for first in range(0, self._n_samples, at_once):
             last = min(first + at_once, self._n_samples)
@@ -283,18 +214,7 @@ class DrawnSource(Source):
 
 
 def block_weights(source: Source) -> FloatArray:
-    """Return the sum of the weights in each block of `BLOCK_ROWS` rows.
-
-    Parameters
-    ----------
-    source : Source
-        The rows. They are gone through if they have weights, or their number is not known.
-
-    Returns
-    -------
-    ndarray of shape (n_blocks,)
-        The sums.
-    """
+    """Return the sum of the weights in each block of `BLOCK_ROWS` rows."""
     if not source.has_weights and source.n_samples is not None:
         return _block_sizes(source.n_samples)
     sums = []

@@ -81,28 +81,7 @@ class Candidate:
         n_iter: int,
         converged: bool,
     ) -> Candidate:
-        """Return the candidate with its fit and the criteria.
-
-        Parameters
-        ----------
-        mixture : callable
-            Returns the parameters.
-        weight : float
-            Number of rows, n.
-        log_likelihood : float
-            Sum of their log-densities, in nats.
-        entropy : float
-            Entropy of their responsibilities, in nats.
-        n_iter : int
-            Number of iterations.
-        converged : bool
-            Whether EM came to rest.
-
-        Returns
-        -------
-        Candidate
-            With BIC = -2 log L + p log n, AIC = -2 log L + 2 p, and ICL = BIC + 2 entropy.
-        """
+        """Return the candidate with its fit and the criteria."""
         bic = -2.0 * log_likelihood + self.n_parameters * math.log(weight)
         return Candidate(
             self.structure,
@@ -119,18 +98,7 @@ class Candidate:
         )
 
     def failed(self, why: str) -> Candidate:
-        """Return the candidate as one that could not be fitted.
-
-        Parameters
-        ----------
-        why : str
-            The reason.
-
-        Returns
-        -------
-        Candidate
-            Without criteria.
-        """
+        """Return the candidate as one that could not be fitted."""
         return Candidate(self.structure, self.n_components, self.n_parameters, failure=why)
 
 
@@ -170,28 +138,6 @@ def fit_candidates(
 
     Few rows without regularisation are fitted in compiled code, many mixtures at a time. Of
     others, one reading of the rows serves all mixtures that have not come to rest.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    sample : ArraySource
-        Those that the partitions are of: all, or a sample of them.
-    partitions : dict of int to ndarray of shape (n_sample_rows,)
-        For each number of components the clusters that all structures begin from.
-    plan : SearchPlan
-        What to fit.
-    preview : ArraySource or None
-        A sample of many rows, in memory, on which fits come to rest before they see all rows.
-    n_jobs : int or None
-        Number of threads.
-    observe : callable or None
-        Called with each candidate that is ready; its entropy, and so its ICL, may be nan yet.
-
-    Returns
-    -------
-    list of Candidate
-        In the order of the grid. Fits that failed say why, and have no parameters.
     """
     n_features = source.n_features
     few = "there are not so many distinct rows"
@@ -347,26 +293,7 @@ def fit_from_mixtures(
     *,
     n_jobs: int | None = None,
 ) -> list[Candidate]:
-    """Fit mixtures of a search from others.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    candidates : sequence of Candidate
-        What to fit; the same may occur several times.
-    starts : sequence of MixtureParameters
-        What each begins from, of as many components.
-    plan : SearchPlan
-        How they are fitted.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    list of Candidate
-        The candidates, fitted from the starts.
-    """
+    """Fit mixtures of a search from others."""
     if not candidates:
         return []
     if isinstance(source, ArraySource) and _is_small_plan(source, source, plan):
@@ -430,29 +357,7 @@ def refine(
     *,
     n_jobs: int | None = None,
 ) -> tuple[Candidate, MixtureParameters, FitInfo]:
-    """Fit one mixture of a search to a smaller tolerance.
-
-    Parameters
-    ----------
-    source, plan, n_jobs
-        As in `fit_candidates`, but that the plan holds the smaller tolerance.
-    candidate : Candidate
-        What the search found, without a failure.
-
-    Returns
-    -------
-    candidate : Candidate
-        The same, as it is at the end.
-    parameters : MixtureParameters
-        The mixture.
-    info : FitInfo
-        About the last fit.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If the fit has no end, because a covariance becomes singular.
-    """
+    """Fit one mixture of a search to a smaller tolerance."""
     assert candidate.mixture is not None
     if isinstance(source, ArraySource) and _is_small_plan(source, source, plan):
         (refined,) = fit_from_mixtures(
@@ -494,29 +399,7 @@ def cross_validated(
     *,
     n_jobs: int | None = None,
 ) -> list[Candidate]:
-    """Return candidates with how likely rows are under mixtures fitted without them.
-
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        What the fits to all rows came to, in the order of the grid.
-    source : ArraySource
-        The rows and their weights.
-    partition : callable
-        Returns the clusters of rows that fits to them begin from.
-    plan : SearchPlan
-        What to fit.
-    splits : sequence of (ndarray, ndarray)
-        For each fold the numbers of the rows to fit, and of those to hold out.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    list of Candidate
-        Each with the mean log-density of held-out rows, in nats, over all folds; or with nan, and
-        the reason, where the fit to one of them failed.
-    """
+    """Return candidates with how likely rows are under mixtures fitted without them."""
     totals = np.zeros(len(candidates))
     failures = [each.failure for each in candidates]
     weight = 0.0

@@ -83,31 +83,7 @@ def fit_small(
     starts: Sequence[MixtureParameters] | None = None,
     n_jobs: int | None = None,
 ) -> list[SmallFit]:
-    """Fit mixtures of several structures and sizes to the same few rows, without regularisation.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows and their weights.
-    candidates : list of (CovarianceStructure, int)
-        Structure and number of components of each mixture.
-    partitions : dict of int to ndarray of shape (n_samples,)
-        For each number of components, the clusters from which fits begin; rows labelled -1 do
-        not count in the first M-step. Not needed with `starts`.
-    tol : float
-        A fit ends when the log-likelihood l is to rise by less than ``tol * (1 + abs(l))``.
-    max_iter : int
-        Most iterations.
-    starts : sequence of MixtureParameters or None
-        For each candidate a mixture of as many components, of any structure, to begin from.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    list of SmallFit
-        The fits, in the order of the candidates.
-    """
+    """Fit mixtures of several structures and sizes to the same few rows, without regularisation."""
     if not candidates:
         return []
     n_samples, n_features = source.n_samples, source.n_features

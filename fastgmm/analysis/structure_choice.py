@@ -74,31 +74,7 @@ def solve_classes(
     priors: FloatArray | None,
     before: MixtureParameters | None = None,
 ) -> MixtureParameters:
-    """Return the components of classes whose rows are known: the M-step, taken once.
-
-    Parameters
-    ----------
-    statistics : SufficientStatistics
-        Statistics of the rows of each class.
-    structure : CovarianceStructure
-        The structure of the classes' covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    priors : ndarray of shape (n_classes,) or None
-        Priors of the classes; None for their shares of the rows.
-    before : MixtureParameters or None
-        Components that a search may begin from.
-
-    Returns
-    -------
-    MixtureParameters
-        A component for each class. One without rows has no weight.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a covariance is singular and the regularisation is 0.
-    """
+    """Return the components of classes whose rows are known: the M-step, taken once."""
     solved = structure.solve(statistics, regularisation, before)
     if priors is None:
         return solved
@@ -113,24 +89,7 @@ def fit_structures(
     regularisation: Regularisation,
     priors: FloatArray | None,
 ) -> list[StructureFit]:
-    """Fit components of several structures to the same classes.
-
-    Parameters
-    ----------
-    statistics : SufficientStatistics
-        Statistics of the rows of each class.
-    kinds : sequence of CovarianceStructure
-        The structures.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    priors : ndarray of shape (n_classes,) or None
-        As for `solve_classes`.
-
-    Returns
-    -------
-    list of StructureFit
-        In the order of the structures.
-    """
+    """Fit components of several structures to the same classes."""
     found = []
     n_present = int(np.count_nonzero(~statistics.empty()))
     for kind in kinds:
@@ -156,23 +115,7 @@ def fit_structures(
 
 
 def lowest_bic(fits: Sequence[StructureFit]) -> StructureFit:
-    """Return the fit of the lowest criterion; if none has one, the first that there is.
-
-    Parameters
-    ----------
-    fits : sequence of StructureFit
-        The fits.
-
-    Returns
-    -------
-    StructureFit
-        The best.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If none of the structures could be fitted.
-    """
+    """Return the fit of the lowest criterion; if none has one, the first that there is."""
     best = min(fits, key=lambda fit: (fit.bic, fit.parameters is None))
     if best.parameters is None:
         raise IllDefinedCovarianceError(
@@ -200,29 +143,6 @@ def shares_of_structures(
     Gelman (2018, "Using stacking to average Bayesian predictive distributions", Bayesian Analysis
     13). Two passes over the rows serve all structures and folds: the statistics of the rows to
     learn are those of all folds less one.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    codes : ndarray of shape (n_samples,)
-        Their classes; those of −1 have no part.
-    kinds : sequence of CovarianceStructure
-        The structures.
-    factors : ndarray of shape (n_classes,)
-        What the weights of the rows of each class are multiplied by.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    priors : ndarray of shape (n_classes,) or None
-        As for `solve_classes`.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    ndarray of shape (n_structures,)
-        Shares that sum to 1; 0 for structures that some fold could not be fitted with. Without
-        any structure that all folds could be fitted with, all are 0.
     """
     n_classes = len(factors)
     folds, judged = row_folds(source, codes)
@@ -279,21 +199,6 @@ def row_folds(source: Source, codes: Codes) -> tuple[Codes, npt.NDArray[np.bool_
     Rows of a class are put in the order of a hash of their values and dealt out to the folds in
     turn, so that each has as many of every class. Equal rows are in the same fold: a copy of a row
     cannot be learnt and held out.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    codes : ndarray of shape (n_samples,)
-        Their classes.
-
-    Returns
-    -------
-    folds : ndarray of shape (n_samples,)
-        Numbers of folds; −1 for rows of unknown class or without weight.
-    judged : ndarray of bool of shape (n_samples,)
-        Which of them are to be judged when they are held out: all, or `MOST_JUDGED` by chance,
-        which the hash takes the place of.
     """
     hashes = np.zeros(len(codes), np.uint64)
     counts = codes >= 0
@@ -364,18 +269,6 @@ def averaged_classes(fits: Sequence[StructureFit], shares: FloatArray) -> list[M
     """Return for each class the average of its densities of several structures.
 
     It is a mixture, whose components have the same mean.
-
-    Parameters
-    ----------
-    fits : sequence of StructureFit
-        The fits.
-    shares : ndarray of shape (n_structures,)
-        How much each counts.
-
-    Returns
-    -------
-    list of MixtureParameters
-        A mixture for each class, of full matrices unless all structures are diagonal.
     """
     counted = [(fit, share) for fit, share in zip(fits, shares, strict=True) if share > 0.0]
     alone = [single_components(_parameters(fit)) for fit, _ in counted]

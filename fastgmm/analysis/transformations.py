@@ -35,25 +35,6 @@ def transformed(
 
     A row of weight w counts as w copies. Features that do not vary and components without
     variance beyond rounding are left out.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_samples, n_features)
-        Finite rows.
-    weights : ndarray of shape (n_samples,)
-        Their weights, above 0.
-    transformation : {"SVD", "VARS", "STD", "SPH", "PCS", "PCR"}
-        Which coordinates.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_coordinates)
-        The rows in the new coordinates; there may be none of these.
-
-    Raises
-    ------
-    ValueError
-        If the transformation is not one of these.
     """
     if transformation not in TRANSFORMATIONS:
         raise ValueError(

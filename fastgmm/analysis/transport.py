@@ -41,16 +41,6 @@ def squared_distances(p: MixtureParameters, q: MixtureParameters) -> FloatArray:
     The closed form |μ_a - μ_b|² + tr(Σ_a + Σ_b - 2 (Σ_a^½ Σ_b Σ_a^½)^½) is the least |L_a - L_b Q|²
     over orthogonal Q, for factors L Lᵀ = Σ. With U S Vᵀ = L_bᵀ L_a it is Q = U Vᵀ: no difference of
     large numbers is left, and equal components have a distance of rounding.
-
-    Parameters
-    ----------
-    p, q : MixtureParameters
-        The mixtures, of the same features.
-
-    Returns
-    -------
-    ndarray of shape (p.n_components, q.n_components)
-        Squared distances.
     """
     squares: FloatArray = ((p.means[:, None] - q.means) ** 2).sum(axis=2)
     both_diagonal = p.is_diagonal and q.is_diagonal
@@ -65,23 +55,7 @@ def squared_distances(p: MixtureParameters, q: MixtureParameters) -> FloatArray:
 
 
 def transport(p: MixtureParameters, q: MixtureParameters) -> MixtureTransport:
-    """Return the cheapest plan from one mixture to another (Delon and Desolneux, 2020).
-
-    Parameters
-    ----------
-    p, q : MixtureParameters
-        The mixtures, of the same features.
-
-    Returns
-    -------
-    MixtureTransport
-        The plan, and the root of its cost.
-
-    Raises
-    ------
-    RuntimeError
-        If the linear programme is not solved.
-    """
+    """Return the cheapest plan from one mixture to another (Delon and Desolneux, 2020)."""
     costs = squared_distances(p, q)
     K, L = costs.shape
     supply, demand = (each.weights / each.weights.sum() for each in (p, q))

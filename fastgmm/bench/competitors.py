@@ -27,22 +27,7 @@ from fastgmm.bench.mixture_problem import (
 
 
 class Competitor(ABC):
-    """A library that can run some of the tasks.
-
-    Attributes
-    ----------
-    name : str
-        The name in the tables.
-    module : str
-        What must be importable.
-    package : str
-        What to install for it.
-    tasks : frozenset of str
-        The tasks it can run.
-    keeps_memory : bool
-        Whether its allocator keeps for itself what has been freed, so that a first run, to warm
-        up, would hide what a second needs.
-    """
+    """A library that can run some of the tasks."""
 
     name: ClassVar[str]
     module: ClassVar[str]
@@ -77,15 +62,7 @@ class Competitor(ABC):
         return ()
 
     def repeat(self) -> tuple[float, float]:
-        """Time the passes once.
-
-        Returns
-        -------
-        whole : float
-            Seconds for the passes and whatever comes with them.
-        once : float
-            Seconds, measured apart, of what comes with the passes only once: 0 if nothing.
-        """
+        """Time the passes once."""
         n_passes = self.case.n_passes
         if not self.calls_whole_fits:
             return _seconds(self, n_passes), 0.0

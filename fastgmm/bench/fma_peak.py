@@ -82,21 +82,7 @@ def _emit(builder: Any, scalar: Any, lanes: int, n_rounds: Any, seed: Any) -> An
 
 @cache
 def fma_kernel(dtype: np.dtype[Any], vector_bits: int) -> Kernel:
-    """Compile the loop for one data type and vector width.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        float64 or float32.
-    vector_bits : int
-        Width of an accumulator in bits.
-
-    Returns
-    -------
-    kernel : callable
-        ``kernel(n_rounds, seed)`` does ``flops_of(dtype, vector_bits, n_rounds)`` operations and
-        returns a number that depends on all of them. It releases the GIL.
-    """
+    """Compile the loop for one data type and vector width."""
     lanes = vector_bits // (8 * dtype.itemsize)
     scalar = ir.DoubleType() if dtype == np.float64 else ir.FloatType()
 
@@ -124,24 +110,7 @@ def flops_of(dtype: np.dtype[Any], vector_bits: int, n_rounds: int) -> int:
 
 
 def fma_rate(dtype: np.dtype[Any], vector_bits: int, n_threads: int, seconds: float) -> float:
-    """Measure the multiply-add rate with one vector width.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        float64 or float32.
-    vector_bits : int
-        Width of an accumulator in bits.
-    n_threads : int
-        Threads that run the kernel at the same time.
-    seconds : float
-        Time to spend; the best of all calls counts.
-
-    Returns
-    -------
-    rate : float
-        Operations a second over all threads.
-    """
+    """Measure the multiply-add rate with one vector width."""
     kernel = fma_kernel(dtype, vector_bits)
     flops = n_threads * flops_of(dtype, vector_bits, N_ROUNDS)
     best = float("inf")
@@ -155,24 +124,7 @@ def fma_rate(dtype: np.dtype[Any], vector_bits: int, n_threads: int, seconds: fl
 
 
 def fma_peak(dtype: np.dtype[Any], n_threads: int, seconds: float) -> tuple[float, int]:
-    """Measure the multiply-add peak: the rate at the vector width that gives the best.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        float64 or float32.
-    n_threads : int
-        Threads that run the kernel at the same time.
-    seconds : float
-        Time to spend on each of the vector widths.
-
-    Returns
-    -------
-    rate : float
-        Operations a second over all threads.
-    vector_bits : int
-        The vector width that reached it.
-    """
+    """Measure the multiply-add peak: the rate at the vector width that gives the best."""
     rates = {bits: fma_rate(dtype, bits, n_threads, seconds) for bits in VECTOR_BITS}
     bits = max(rates, key=rates.__getitem__)
     return rates[bits], bits

@@ -135,26 +135,7 @@ def quick_grid() -> tuple[Case, ...]:
 
 
 def select(cases: Sequence[Case], words: Sequence[str]) -> tuple[Case, ...]:
-    """Return the cases whose identifier has every part of at least one of the words.
-
-    Parameters
-    ----------
-    cases : sequence of Case
-        The grid to choose from.
-    words : sequence of str
-        Pieces of identifiers such as ``"1Mx8"``, ``"scoring"`` or, with all of its parts between
-        slashes found, ``"full/float32"``. None at all selects everything.
-
-    Returns
-    -------
-    selected : tuple of Case
-        In the order of the grid.
-
-    Raises
-    ------
-    ValueError
-        When a word matches no case.
-    """
+    """Return the cases whose identifier has every part of at least one of the words."""
     chosen: set[str] = set()
     for word in words:
         parts = word.split("/")

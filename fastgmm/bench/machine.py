@@ -129,25 +129,7 @@ class Machine:
 
 
 def measure_machine(*, seconds: float = 0.15, overrides_cleared: tuple[str, ...] = ()) -> Machine:
-    """Measure arithmetic peak, matrix products and memory bandwidth.
-
-    Parameters
-    ----------
-    seconds : float
-        Time to spend on each figure; the best of all runs within it counts.
-    overrides_cleared : tuple of str
-        Environment variables taken away before this process started, to be recorded.
-
-    Returns
-    -------
-    machine : Machine
-        All rates are for the number of threads that numba would use.
-
-    Raises
-    ------
-    RuntimeError
-        When numba's compiler is switched off.
-    """
+    """Measure arithmetic peak, matrix products and memory bandwidth."""
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError(
             "the peak of the machine can only be measured with compiled code, and "
@@ -172,20 +154,7 @@ def measure_machine(*, seconds: float = 0.15, overrides_cleared: tuple[str, ...]
 
 
 def environment_at_best(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Take away what keeps BLAS from choosing the fastest kernels.
-
-    Parameters
-    ----------
-    environment : mapping of str to str
-        Environment variables; not changed.
-
-    Returns
-    -------
-    cleaned : dict
-        The environment for a worker process.
-    cleared : tuple of str
-        What was taken away, as ``NAME=value``.
-    """
+    """Take away what keeps BLAS from choosing the fastest kernels."""
     cleared = [name for name in BLAS_OVERRIDES if name in environment]
     cleaned = {name: value for name, value in environment.items() if name not in cleared}
     return cleaned, tuple(f"{name}={environment[name]}" for name in cleared)

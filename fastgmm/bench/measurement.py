@@ -131,26 +131,6 @@ def measure_case(
 
     Every competitor has a worker process. In each round each gets its turn, so that whatever
     disturbs the machine meets them alike.
-
-    Parameters
-    ----------
-    case : Case
-        What to run.
-    peers : sequence of str
-        Names of the peers to compare with.
-    environment : mapping of str to str
-        Environment variables of the subprocesses.
-    rounds : int
-        Turns of each competitor.
-    seconds : float
-        How long a competitor repeats its passes in a turn; once at least.
-    make_worker : callable
-        Starts a worker process with an environment.
-
-    Returns
-    -------
-    row : Row
-        The figures; where a peer is missing or failed, its note says so.
     """
     figures: dict[str, Figures] = {}
     with ExitStack() as stack:

@@ -35,16 +35,6 @@ def peak_memory(action: Callable[[], object]) -> PeakMemory:
     On Linux the high-water mark is set back first: the figure is right to a megabyte. Elsewhere on
     POSIX the mark can only rise: if the process had needed more before, the figure is too low.
     Windows has neither.
-
-    Parameters
-    ----------
-    action : callable
-        Called once, without arguments.
-
-    Returns
-    -------
-    peak : PeakMemory
-        Bytes above what was resident before the call.
     """
     _return_freed_memory()
     before = _reset_high_water_mark()
@@ -78,18 +68,7 @@ def _reset_high_water_mark() -> int | None:
 
 
 def process_peak_memory(process: int) -> int | None:
-    """Return the most that a running process has had resident so far, in bytes.
-
-    Parameters
-    ----------
-    process : int
-        Its number.
-
-    Returns
-    -------
-    int or None
-        None where the system does not tell, or the process has ended.
-    """
+    """Return the most that a running process has had resident so far, in bytes."""
     try:
         return _status_bytes("VmHWM", Path(f"/proc/{process}/status"))
     except OSError:

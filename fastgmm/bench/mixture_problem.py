@@ -47,18 +47,6 @@ def make_problem(case: Case, *, n_samples: int | None = None) -> MixtureProblem:
     with variance c²/(2D), so that two means are c standard deviations apart on average;
     those of E_k have variance 1/(4D²), so that the covariances too differ by the same amount for
     any D. B, common to all, makes the features correlated; its singular values go from 0.5 to 2.
-
-    Parameters
-    ----------
-    case : Case
-        Size, type, structure and overlap.
-    n_samples : int, optional
-        Rows to draw instead of the case's own number, for warming up.
-
-    Returns
-    -------
-    problem : MixtureProblem
-        Data and start.
     """
     rng = np.random.default_rng(20_250_101)
     N = case.n_samples if n_samples is None else n_samples
@@ -98,22 +86,6 @@ def judge_mixture(
 
     All competitors are judged by this code, so that what they report about themselves plays no
     part.
-
-    Parameters
-    ----------
-    X : ndarray of shape (N, D)
-        Data, of which `JUDGED_ROWS` rows are used.
-    weights : ndarray of shape (K,)
-        Component weights.
-    means : ndarray of shape (K, D)
-        Component means.
-    covariances : ndarray of shape (K, D, D) or (K, D)
-        Covariances, or variances.
-
-    Returns
-    -------
-    log_likelihood : float
-        In nats a row.
     """
     rows = np.asarray(X[:JUDGED_ROWS], dtype=np.float64)
     K, D = means.shape

@@ -90,22 +90,7 @@ def machine_table(machine: Machine) -> Table:
 
 
 def rows_table(rows: Sequence[Row], machine: Machine, peers: Sequence[str]) -> RenderableType:
-    """Lay out the cases, the peers beside fastgmm, and the notes below.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        What was measured.
-    machine : Machine
-        Gives the peak that shares refer to.
-    peers : sequence of str
-        The peers that get a column.
-
-    Returns
-    -------
-    table : renderable
-        The table and what its reader must know.
-    """
+    """Lay out the cases, the peers beside fastgmm, and the notes below."""
     table = Table(title="A pass over the data, best of all repeats", **_STYLE)
     table.add_column("", no_wrap=True)
     for title in (FastGMM.name, "GFLOP/s", "of peak", "memory"):

@@ -91,15 +91,7 @@ class BenchmarkResult:
         return (*notes, self.startup_note) if self.startup_note else tuple(notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything for JSON.
-
-        Returns
-        -------
-        document : dict
-            ``schema_version``, ``created`` (UTC), ``quick``, ``machine``, ``rows``, ``startup``
-            and ``targets``. Times in seconds, memory in bytes, rates in operations or bytes a
-            second.
-        """
+        """Return everything for JSON."""
         return {
             "schema_version": SCHEMA_VERSION,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -126,35 +118,7 @@ def run_benchmark(
     check_targets: bool = False,
     console: Console | None = None,
 ) -> BenchmarkResult:
-    """Measure the machine, fastgmm and its peers, and print tables as the figures come in.
-
-    Parameters
-    ----------
-    quick : bool
-        A twentieth of the rows and fewer repeats: under two minutes instead of ten.
-    rows : sequence of str
-        Parts of the names of the cases to run, such as ``"1Mx8"``, ``"scoring"`` or
-        ``"full/float32"``; ``"startup"`` for imports and first fits. None at all runs everything.
-    peers : sequence of str, optional
-        Names of the peers; all by default. An empty sequence measures fastgmm alone.
-    check_targets : bool
-        Whether to print every promised figure beside the measured one.
-    console : rich.console.Console, optional
-        Where the tables go, standard output by default.
-
-    Returns
-    -------
-    result : BenchmarkResult
-        All figures.
-
-    Raises
-    ------
-    ValueError
-        For a peer or a row that does not exist, and when promises are to be checked on small
-        data.
-    WorkerError
-        When the machine cannot be measured.
-    """
+    """Measure the machine, fastgmm and its peers, and print tables as the figures come in."""
     peers = PEERS if peers is None else tuple(peers)
     for peer in peers:
         if peer not in PEERS:

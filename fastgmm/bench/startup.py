@@ -62,43 +62,14 @@ class Startup:
 def import_seconds(
     statements: Sequence[str], environment: Mapping[str, str], *, n_repeats: int
 ) -> list[float]:
-    """Return the shortest times that fresh processes take over imports.
-
-    Parameters
-    ----------
-    statements : sequence of str
-        The imports, each for a process of its own. They take turns, so that whatever disturbs
-        the machine meets them alike.
-    environment : mapping of str to str
-        Environment variables of the processes.
-    n_repeats : int
-        Number of processes for each.
-
-    Returns
-    -------
-    seconds : list of float
-        The best of each.
-    """
+    """Return the shortest times that fresh processes take over imports."""
     scripts = [_IMPORT.format(statement=statement) for statement in statements]
     rounds = [[_run(script, environment) for script in scripts] for _ in range(n_repeats)]
     return [min(times) for times in zip(*rounds, strict=True)]
 
 
 def first_fit_seconds(environment: Mapping[str, str], *, n_repeats: int) -> tuple[float, float]:
-    """Time the first fit of a process, with an empty numba cache and then with a filled one.
-
-    Parameters
-    ----------
-    environment : mapping of str to str
-        Environment variables of the processes.
-    n_repeats : int
-        Number of processes with the filled cache, of which the best counts.
-
-    Returns
-    -------
-    cold, warm : float
-        Seconds of the call of ``fit``.
-    """
+    """Time the first fit of a process, with an empty numba cache and then with a filled one."""
     with tempfile.TemporaryDirectory() as folder:
         own_cache = {**environment, "NUMBA_CACHE_DIR": folder}
         cold = _run(_FIRST_FIT, own_cache)
@@ -106,25 +77,7 @@ def first_fit_seconds(environment: Mapping[str, str], *, n_repeats: int) -> tupl
 
 
 def measure_startup(environment: Mapping[str, str], *, n_repeats: int = 5) -> Startup:
-    """Measure imports and first fits in fresh processes.
-
-    Parameters
-    ----------
-    environment : mapping of str to str
-        Environment variables of the processes.
-    n_repeats : int
-        Processes for each figure but the cold fit, which runs once.
-
-    Returns
-    -------
-    startup : Startup
-        The figures.
-
-    Raises
-    ------
-    StartupError
-        When a process fails; the message has what it wrote last.
-    """
+    """Measure imports and first fits in fresh processes."""
     cold, warm = first_fit_seconds(environment, n_repeats=n_repeats)
     sklearn_mixture, fastgmm, estimator = import_seconds(
         ("import sklearn.mixture", "import fastgmm", "from fastgmm import GaussianMixture"),

@@ -19,15 +19,7 @@ class WorkerError(Exception):
 
 
 class WorkerProcess:
-    """A worker process and the conversation with it.
-
-    Parameters
-    ----------
-    environment : mapping of str to str
-        All environment variables of the worker.
-    command : sequence of str, optional
-        What to run instead of `fastgmm.bench.worker`.
-    """
+    """A worker process and the conversation with it."""
 
     def __init__(
         self, environment: Mapping[str, str], command: tuple[str, ...] | None = None
@@ -44,26 +36,7 @@ class WorkerProcess:
         )
 
     def ask(self, action: str, **values: Any) -> dict[str, Any]:
-        """Send a request and wait for the answer.
-
-        Parameters
-        ----------
-        action : str
-            Name of the request.
-        **values
-            What goes with it, as JSON.
-
-        Returns
-        -------
-        answer : dict
-            What the worker answered.
-
-        Raises
-        ------
-        WorkerError
-            When the worker reports an error, or ends without an answer; the message has the last
-            lines that it wrote.
-        """
+        """Send a request and wait for the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:

@@ -88,22 +88,7 @@ def least_float32_ratio(n_features: int) -> float | None:
 def check_targets(
     rows: Sequence[Row], machine: Machine | None, startup: Startup | None
 ) -> tuple[Target, ...]:
-    """Put every promise beside its measured figure.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        What was measured; rows of other sizes than the promises' count for nothing.
-    machine : Machine or None
-        The peak that shares refer to.
-    startup : Startup or None
-        Imports and first fits.
-
-    Returns
-    -------
-    targets : tuple of Target
-        In the order in which the promises are listed.
-    """
+    """Put every promise beside its measured figure."""
     by_identifier = {row.case.identifier: row for row in rows}
     passes = [case for case in FULL_GRID if case.task == "pass" and case.overlap == "overlapping"]
     full64 = [case for case in passes if case.structure == "full" and case.dtype == "float64"]

@@ -73,20 +73,7 @@ def _take_options(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        The command's name and its arguments.
-
-    Returns
-    -------
-    int
-        0, or 2 after an error in what was given, or 128 and the signal's number after a signal.
-        Errors in what was given are told in one sentence on standard error. All others are raised:
-        they are mistakes in this package.
-    """
+    """Run a command."""
     if sys.stderr is None:  # it is closed: nobody listens
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
     warnings.showwarning = _show_warning

@@ -274,15 +274,7 @@ def _check_numbers(output: Path, classes: npt.NDArray[Any]) -> None:
 
 
 class _Found:
-    """Counts what is predicted while it is written.
-
-    Attributes
-    ----------
-    n_samples : int
-        Number of rows so far.
-    predicted : dict of str to int
-        How many of them each class has.
-    """
+    """Counts what is predicted while it is written."""
 
     def __init__(
         self, classifier: GaussianMixtureClassifier, labels: npt.NDArray[Any] | None

@@ -307,15 +307,7 @@ def _operating_point(
 
 
 class _Counted:
-    """Counts rows and outliers while they are written.
-
-    Attributes
-    ----------
-    n_samples : int
-        Number of rows so far.
-    n_outliers : int
-        Number of outliers among them.
-    """
+    """Counts rows and outliers while they are written."""
 
     def __init__(self) -> None:
         self.n_samples = self.n_outliers = 0

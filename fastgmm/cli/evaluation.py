@@ -165,15 +165,7 @@ _DRAW = "draw"
 
 
 class _Integers:
-    """Features that hold integers, which they do after gaps are filled, where a file can say so.
-
-    Parameters
-    ----------
-    rows : Source
-        The rows.
-    suffix : str
-        That of the output.
-    """
+    """Features that hold integers, which they do after gaps are filled, where a file can say so."""
 
     def __init__(self, rows: Source, suffix: str) -> None:
         from fastgmm.data.sources.file_source import FileSource

@@ -15,11 +15,6 @@ class Interrupted(BaseException):
     """Raised where a signal ends a command.
 
     It is not an `Exception`, so that nothing on the way mistakes it for a failure to recover from.
-
-    Parameters
-    ----------
-    signal_number : int
-        The signal.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -28,16 +23,7 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """Turns the first Ctrl-C or SIGTERM into a request, while there is something worth keeping.
-
-    Attributes
-    ----------
-    signal_number : int or None
-        The signal that came, if one did.
-    deferred : bool
-        Whether a first signal is only noted down. If not, and for every further signal,
-        `Interrupted` is raised on the spot.
-    """
+    """Turns the first Ctrl-C or SIGTERM into a request, while there is something worth keeping."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None

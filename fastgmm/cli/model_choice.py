@@ -156,23 +156,7 @@ def select(
 
 
 def numbers_of(given: str) -> list[int]:
-    """Return the numbers of components in a text.
-
-    Parameters
-    ----------
-    given : str
-        As ``1:4,6`` for 1, 2, 3, 4 and 6.
-
-    Returns
-    -------
-    list of int
-        The numbers in ascending order.
-
-    Raises
-    ------
-    ValueError
-        If it is no such text.
-    """
+    """Return the numbers of components in a text."""
     numbers: set[int] = set()
     try:
         for part in given.split(","):
@@ -189,23 +173,7 @@ def numbers_of(given: str) -> list[int]:
 
 
 def structures_of(given: str) -> Literal["all"] | list[str]:
-    """Return the covariance structures that were asked for.
-
-    Parameters
-    ----------
-    given : str
-        ``all``, or names that commas part.
-
-    Returns
-    -------
-    "all" or list of str
-        The names.
-
-    Raises
-    ------
-    ValueError
-        If there is no structure of a name.
-    """
+    """Return the covariance structures that were asked for."""
     if given == "all":
         return "all"
     names = [name.strip() for name in given.split(",")]

@@ -52,18 +52,7 @@ class LoadedModel:
 
 
 def load_any(path: Path) -> Any:
-    """Load a fitted model of any kind.
-
-    Parameters
-    ----------
-    path : Path
-        A file that a command or ``save`` wrote.
-
-    Returns
-    -------
-    estimator
-        The model.
-    """
+    """Load a fitted model of any kind."""
     from fastgmm import load
 
     if not path.exists():
@@ -72,20 +61,7 @@ def load_any(path: Path) -> Any:
 
 
 def load_model(path: Path, **parameters: Any) -> LoadedModel:
-    """Load a fitted mixture.
-
-    Parameters
-    ----------
-    path : Path
-        A file that ``fastgmm fit`` or ``save`` wrote.
-    **parameters
-        Constructor parameters to set, for what the mixture is to do.
-
-    Returns
-    -------
-    LoadedModel
-        The mixture.
-    """
+    """Load a fitted mixture."""
     mixture = load_any(path)
     if not hasattr(mixture, "weights_"):
         kind = type(mixture).__name__
@@ -101,22 +77,7 @@ def load_model(path: Path, **parameters: Any) -> LoadedModel:
 
 
 def load_detector(path: Path, **parameters: Any) -> tuple[GaussianMixtureOutlierDetector, Names]:
-    """Load a fitted outlier detector.
-
-    Parameters
-    ----------
-    path : Path
-        A file that ``fastgmm detect`` or ``save`` wrote.
-    **parameters
-        Constructor parameters to set, for what the detector is to do.
-
-    Returns
-    -------
-    detector : GaussianMixtureOutlierDetector
-        The detector. It has forgotten the names of its columns.
-    feature_names : tuple of str or None
-        These.
-    """
+    """Load a fitted outlier detector."""
     from fastgmm import GaussianMixtureOutlierDetector
 
     detector = load_any(path)
@@ -132,22 +93,7 @@ def load_detector(path: Path, **parameters: Any) -> tuple[GaussianMixtureOutlier
 
 
 def load_classifier(path: Path, **parameters: Any) -> tuple[GaussianMixtureClassifier, Names]:
-    """Load a fitted classifier.
-
-    Parameters
-    ----------
-    path : Path
-        A file that ``fastgmm classify`` or ``save`` wrote.
-    **parameters
-        Constructor parameters to set, for what the classifier is to do.
-
-    Returns
-    -------
-    classifier : GaussianMixtureClassifier
-        The classifier. It has forgotten the names of its columns.
-    feature_names : tuple of str or None
-        These.
-    """
+    """Load a fitted classifier."""
     from fastgmm import GaussianMixtureClassifier
 
     classifier = load_any(path)
@@ -161,20 +107,7 @@ def load_classifier(path: Path, **parameters: Any) -> tuple[GaussianMixtureClass
 
 
 def check_only_for_a_fit(context: typer.Context, names: Sequence[str]) -> None:
-    """Make sure that nothing is asked of a fit where nothing is fitted.
-
-    Parameters
-    ----------
-    context : Context
-        How the command was called.
-    names : sequence of str
-        Parameters that are for fits.
-
-    Raises
-    ------
-    ValueError
-        If one of them was given.
-    """
+    """Make sure that nothing is asked of a fit where nothing is fitted."""
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
@@ -188,13 +121,7 @@ def _names_taken_from(estimator: Any) -> Names:
 
 
 def check_model_path(path: Path | None) -> None:
-    """Make sure before the work that a model can be written.
-
-    Parameters
-    ----------
-    path : Path or None
-        Where it is to go.
-    """
+    """Make sure before the work that a model can be written."""
     if path is None:
         return
     if path.suffix != MODEL_SUFFIX:
@@ -211,30 +138,7 @@ def open_rows(
     missing: MissingPolicy | None = None,
     csv: CsvReading,
 ) -> Source:
-    """Open the rows that a model is to be used on.
-
-    Parameters
-    ----------
-    paths : list of str
-        Tables. If they and the model have names for their columns, those of the model are used,
-        in its order; if not, the columns must be as many as the model's. Values may be missing
-        if they may for the model.
-    model : LoadedModel
-        The fitted mixture.
-    memory : str
-        What reading may take.
-    label_column : str or None
-        The column that holds labels.
-    missing : {"error", "drop", "model"} or None
-        What becomes of rows in which a value is missing; None for what the model does.
-    csv : mapping
-        How CSV is written.
-
-    Returns
-    -------
-    Source
-        The rows.
-    """
+    """Open the rows that a model is to be used on."""
     from fastgmm.data.opening import open_data  # which takes a while
 
     policy: MissingPolicy = getattr(model.mixture, "missing", "error")
@@ -261,18 +165,7 @@ def features_of(rows: Source) -> tuple[str, ...]:
 
 
 def column_pairs(rows: Source) -> dict[str, object]:
-    """Return which columns of the data are used and which are not, as a summary prints them.
-
-    Parameters
-    ----------
-    rows : Source
-        The rows.
-
-    Returns
-    -------
-    dict of str to object
-        Titles and lists of names; nothing of unused columns if there are none.
-    """
+    """Return which columns of the data are used and which are not, as a summary prints them."""
     unused = [f"{name or repr(name)} ({why})" for name, why in rows.unused_columns.items()]
     return {
         "columns": name_list(features_of(rows), quoted=False),
@@ -288,20 +181,7 @@ def column_document(rows: Source) -> dict[str, Any]:
 
 
 def check_no_rows_dropped(missing: str | None, option: str) -> None:
-    """Make sure that no row is left out of a table that has a line for each.
-
-    Parameters
-    ----------
-    missing : str or None
-        What becomes of rows in which a value is missing.
-    option : str
-        The option that asks for the table.
-
-    Raises
-    ------
-    ValueError
-        If they are left out.
-    """
+    """Make sure that no row is left out of a table that has a line for each."""
     if missing == "drop":
         raise ValueError(
             f"--missing drop leaves rows out, and {option} writes a line for each row: fill in "
@@ -310,18 +190,7 @@ def check_no_rows_dropped(missing: str | None, option: str) -> None:
 
 
 def check_labels_can_be_read(rows: Source) -> None:
-    """Make sure that rows can be gone through for their labels and then once more.
-
-    Parameters
-    ----------
-    rows : Source
-        The rows.
-
-    Raises
-    ------
-    ValueError
-        If they come only once.
-    """
+    """Make sure that rows can be gone through for their labels and then once more."""
     if not rows.replayable:
         raise ValueError(
             "--label-column reads the data once for the labels alone: give files, not a stream"
@@ -329,20 +198,7 @@ def check_labels_can_be_read(rows: Source) -> None:
 
 
 def replayable(source: Source, memory: str) -> Source:
-    """Return rows that can be gone through as often as batch EM needs.
-
-    Parameters
-    ----------
-    source : Source
-        The rows. Those of a stream are kept in a temporary file.
-    memory : str
-        What reading may take.
-
-    Returns
-    -------
-    Source
-        The same rows.
-    """
+    """Return rows that can be gone through as often as batch EM needs."""
     if source.replayable:
         return source
     from fastgmm.data.memory_budget import bytes_of_memory
@@ -359,15 +215,7 @@ def replayable(source: Source, memory: str) -> Source:
 
 
 def component_columns(values: NDArray[Any], has_noise: bool) -> dict[str, NDArray[Any]]:
-    """Return the columns of an array with one column for each component, under their names.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_rows, n_columns)
-        The array.
-    has_noise : bool
-        Whether its last column is for noise.
-    """
+    """Return the columns of an array with one column for each component, under their names."""
     n_components = values.shape[1] - has_noise
     names = [f"component_{k}" for k in range(n_components)] + ["noise"] * has_noise
     return {name: np.ascontiguousarray(values[:, k]) for k, name in enumerate(names)}

@@ -184,18 +184,7 @@ _CSV_OPTIONS = {
 
 
 def reading_csv(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command with the options for CSV, which it takes together as `csv`.
-
-    Parameters
-    ----------
-    command : callable
-        The command, with a parameter `csv` of the type `CsvReading`.
-
-    Returns
-    -------
-    callable
-        The same with six options instead.
-    """
+    """Return a command with the options for CSV, which it takes together as `csv`."""
     own = inspect.signature(command, eval_str=True)
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
@@ -216,20 +205,7 @@ def reading_csv(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def refuse_csv_options(csv: CsvReading, why: str) -> None:
-    """Raise if something is said of CSV where none is read.
-
-    Parameters
-    ----------
-    csv : mapping
-        What is said.
-    why : str
-        Why there is none.
-
-    Raises
-    ------
-    ValueError
-        If something is.
-    """
+    """Raise if something is said of CSV where none is read."""
     if csv:
         option = next(iter(csv)).replace("_", "-")
         raise ValueError(f"--{option} is for CSV, and {why}: leave it out")

@@ -20,13 +20,7 @@ STANDARD_OUTPUT = Path("-")
 
 
 def write(texts: Iterable[str]) -> None:
-    """Write to standard output.
-
-    Parameters
-    ----------
-    texts : iterable of str
-        What to write. It ends quietly if whoever reads it closes the pipe.
-    """
+    """Write to standard output."""
     if sys.stdout is None:
         raise OSError("standard output is closed")
     try:
@@ -43,36 +37,18 @@ def write(texts: Iterable[str]) -> None:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Write one JSON object and a line end to standard output.
-
-    Parameters
-    ----------
-    document : mapping
-        What to write: numbers that JSON does not know, such as NaN, become null.
-    """
+    """Write one JSON object and a line end to standard output."""
     write([json.dumps(_plain(document), allow_nan=False, ensure_ascii=False), "\n"])
 
 
 def print_pairs(pairs: Mapping[str, object]) -> None:
-    """Write names and values to standard output, a pair a line.
-
-    Parameters
-    ----------
-    pairs : mapping of str to object
-        Names and what to print beside them.
-    """
+    """Write names and values to standard output, a pair a line."""
     width = max(map(len, pairs))
     write(f"{name:<{width}}  {value}\n" for name, value in pairs.items())
 
 
 def print_columns(rows: Iterable[tuple[str, ...]]) -> None:
-    """Write rows of texts to standard output, the columns below each other.
-
-    Parameters
-    ----------
-    rows : iterable of tuple of str
-        The first row holds the titles. All columns but the first stand to the right.
-    """
+    """Write rows of texts to standard output, the columns below each other."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *others in rows:
@@ -81,15 +57,7 @@ def print_columns(rows: Iterable[tuple[str, ...]]) -> None:
 
 
 def check_output(path: Path | None, as_json: bool = False) -> None:
-    """Make sure before the work that its result can be written.
-
-    Parameters
-    ----------
-    path : Path or None
-        Where the table is to go.
-    as_json : bool, default=False
-        Whether an object is to go to standard output besides.
-    """
+    """Make sure before the work that its result can be written."""
     if as_json and path == STANDARD_OUTPUT:
         raise ValueError("--output - and --json both write to standard output: choose one of them")
     if path is not None and path != STANDARD_OUTPUT:
@@ -97,15 +65,7 @@ def check_output(path: Path | None, as_json: bool = False) -> None:
 
 
 def check_not_read(output: Path | None, data: Sequence[str]) -> None:
-    """Make sure that a result does not take the place of data that it is made of.
-
-    Parameters
-    ----------
-    output : Path or None
-        Where the result is to go, if to a file.
-    data : sequence of str
-        The files, folders and patterns that are read.
-    """
+    """Make sure that a result does not take the place of data that it is made of."""
     if output is None or not output.is_file():
         return
     try:
@@ -122,17 +82,7 @@ def check_not_read(output: Path | None, data: Sequence[str]) -> None:
 def write_columns(
     path: Path | None, blocks: Iterable[Mapping[str, Any]], index: Sequence[str] = ()
 ) -> None:
-    """Write a table to a file, or to standard output as CSV.
-
-    Parameters
-    ----------
-    path : Path or None
-        Where the table is to go; None and ``-`` stand for standard output.
-    blocks : iterable of mapping of str to ndarray
-        The columns and their names, some rows at a time.
-    index : sequence of str, default=()
-        Those that hold the row index of a data frame, which Parquet can say.
-    """
+    """Write a table to a file, or to standard output as CSV."""
     if path is None or path == STANDARD_OUTPUT:
         write(
             text

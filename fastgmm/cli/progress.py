@@ -14,19 +14,7 @@ _SECONDS_BETWEEN_LINES = 2.0
 
 
 class FitProgress:
-    """Shows passes, log-likelihood and time left on standard error.
-
-    Parameters
-    ----------
-    tolerance : float
-        Gain in log-likelihood, in nats a row, below which the fit stops.
-    max_passes : int
-        The most passes that a start may take.
-    n_starts : int
-        How many starts there are.
-    quiet : bool
-        Show nothing.
-    """
+    """Shows passes, log-likelihood and time left on standard error."""
 
     def __init__(self, *, tolerance: float, max_passes: int, n_starts: int, quiet: bool) -> None:
         self.tolerance = tolerance
@@ -67,17 +55,7 @@ class FitProgress:
         self._began = time.monotonic()
 
     def add_rows(self, done: int, *, expected: int | None, bytes_per_row: int) -> None:
-        """Show how far the present pass is, and how fast.
-
-        Parameters
-        ----------
-        done : int
-            Rows of this pass so far.
-        expected : int or None
-            Rows of a pass, if that is known.
-        bytes_per_row : int
-            Size of a row.
-        """
+        """Show how far the present pass is, and how fast."""
         now = time.monotonic()
         if done <= self._rows_done:
             # What came between two passes is no time of either.
@@ -100,15 +78,7 @@ class FitProgress:
             print(f"reading: {status}", file=sys.stderr, flush=True)
 
     def add_pass(self, start: int, log_likelihood: float) -> None:
-        """Show one more pass.
-
-        Parameters
-        ----------
-        start : int
-            Which start it belongs to, from 0.
-        log_likelihood : float
-            The mean log-likelihood that it found, in nats a row.
-        """
+        """Show one more pass."""
         self._trace.append(log_likelihood)
         done = len(self._trace)
         name = "pass" if self.n_starts == 1 else f"start {start + 1} of {self.n_starts}, pass"
@@ -140,20 +110,6 @@ def passes_left(trace: list[float], tolerance: float, max_passes: int) -> int | 
 
     EM's gains shrink by a factor that settles down, so that they reach the tolerance after a number
     of passes that follows from the last two of them.
-
-    Parameters
-    ----------
-    trace : list of float
-        Mean log-likelihood of each pass so far.
-    tolerance : float
-        Gain below which the fit stops.
-    max_passes : int
-        The most passes that it may take.
-
-    Returns
-    -------
-    int or None
-        The estimate, never more than `max_passes` allows; None before there is any.
     """
     if len(trace) < 3:
         return None

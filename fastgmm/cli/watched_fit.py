@@ -31,17 +31,6 @@ def fit_watched(
     After the first iteration, Ctrl-C or SIGTERM ends the fit as if it were complete, and
     `interruption` tells of it; before, there is nothing to keep, and `Interrupted` is raised.
     `Interrupted` is raised at once, too, where the fit has a checkpoint.
-
-    Parameters
-    ----------
-    model : GaussianMixture
-        The mixture to fit.
-    rows : ndarray of shape (n_samples, n_features), or Source
-        The rows.
-    interruption : Interruption
-        Receives the signals.
-    quiet : bool, default=False
-        Show nothing.
     """
     progress = FitProgress(
         tolerance=model.tol, max_passes=model.max_iter, n_starts=model.n_init, quiet=quiet
@@ -57,15 +46,7 @@ def fit_watched(
 
 
 def watch_reading(rows: NDArray[Any] | Source, progress: FitProgress) -> None:
-    """Let a display show how far the reading of rows is, if they are read at all.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_samples, n_features), or Source
-        The rows.
-    progress : FitProgress
-        The display.
-    """
+    """Let a display show how far the reading of rows is, if they are read at all."""
     if isinstance(rows, StreamSource):
         bytes_per_row = rows.n_features * rows.dtype.itemsize
         rows.on_rows = partial(
@@ -79,17 +60,6 @@ def fit_while_reading_is_shown(
     """Fit what tells nothing of its passes, with the progress of reading on standard error.
 
     A signal ends it at once: `Interrupted` is raised.
-
-    Parameters
-    ----------
-    estimator : estimator
-        What to fit.
-    rows : Source
-        The rows.
-    y : ndarray of shape (n_samples,) or None
-        Their labels, for an estimator that takes any.
-    quiet : bool, default=False
-        Show nothing.
     """
     progress = FitProgress(
         tolerance=estimator.tol, max_passes=estimator.max_iter, n_starts=1, quiet=quiet
@@ -100,20 +70,7 @@ def fit_while_reading_is_shown(
 
 
 def end_of_fit(model: GaussianMixture, interruption: Interruption) -> str:
-    """Return how a fit ended and what it took.
-
-    Parameters
-    ----------
-    model : GaussianMixture
-        The fitted mixture.
-    interruption : Interruption
-        What received the signals.
-
-    Returns
-    -------
-    str
-        Part of a sentence.
-    """
+    """Return how a fit ended and what it took."""
     info = model.fit_info_
     n_epochs = getattr(model, "n_epochs_", None)
     if n_epochs is None:
@@ -130,20 +87,7 @@ def end_of_fit(model: GaussianMixture, interruption: Interruption) -> str:
 
 
 def status_of_fit(interruption: Interruption, kept: str) -> int:
-    """Return the status that a command ends with, and tell what an interrupted fit has left.
-
-    Parameters
-    ----------
-    interruption : Interruption
-        What received the signals.
-    kept : str
-        What is left, as a sentence.
-
-    Returns
-    -------
-    int
-        0, or 128 and the signal's number.
-    """
+    """Return the status that a command ends with, and tell what an interrupted fit has left."""
     if interruption.signal_number is None:
         return 0
     print(f"interrupted: {kept}", file=sys.stderr)

@@ -14,29 +14,7 @@ def choose_columns(
     columns: Sequence[str] | None,
     apart: Sequence[str],
 ) -> list[str]:
-    """Return the names of the columns to read as features.
-
-    Parameters
-    ----------
-    origin : str
-        What they are in, as messages name it.
-    names : sequence of str
-        The columns that there are.
-    columns : sequence of str or None
-        Those asked for; None for all but those that are kept apart.
-    apart : sequence of str
-        The columns that hold weights and labels.
-
-    Returns
-    -------
-    list of str
-        Their names.
-
-    Raises
-    ------
-    ValueError
-        If there is no column of one of the names.
-    """
+    """Return the names of the columns to read as features."""
     known = set(names)
     for name in (*(columns or ()), *apart):
         if name not in known:
@@ -45,53 +23,16 @@ def choose_columns(
 
 
 def is_index_name(name: str) -> bool:
-    """Say whether pandas gives this name to a row index that has none, where it stores it.
-
-    Parameters
-    ----------
-    name : str
-        Name of a column.
-
-    Returns
-    -------
-    bool
-        Whether it does.
-    """
+    """Say whether pandas gives this name to a row index that has none, where it stores it."""
     return _INDEX_NAME.fullmatch(name) is not None
 
 
 def default_names(count: int) -> tuple[str, ...]:
-    """Return what columns without names of their own are called.
-
-    Parameters
-    ----------
-    count : int
-        Number of columns.
-
-    Returns
-    -------
-    tuple of str
-        ``x0``, ``x1``, and so on.
-    """
+    """Return what columns without names of their own are called."""
     return tuple(f"x{j}" for j in range(count))
 
 
 def name_list(names: Sequence[str], limit: int = 8, *, quoted: bool = True) -> str:
-    """Return names as a message lists them, no more than a few.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The names.
-    limit : int, default=8
-        How many to show.
-    quoted : bool, default=True
-        Whether to put them in quotes.
-
-    Returns
-    -------
-    str
-        The names, with commas.
-    """
+    """Return names as a message lists them, no more than a few."""
     shown = ", ".join(repr(name) if quoted else name for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

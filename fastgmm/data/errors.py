@@ -8,13 +8,7 @@ class DataError(ValueError):
 
 
 class MissingValueError(DataError):
-    """A value is missing where none may be.
-
-    Parameters
-    ----------
-    place : str
-        Which it is, as the subject of a sentence.
-    """
+    """A value is missing where none may be."""
 
     def __init__(self, place: str) -> None:
         super().__init__(

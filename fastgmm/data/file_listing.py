@@ -53,30 +53,7 @@ def find_files(
     data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     left_out: list[str] | None = None,
 ) -> list[FoundFile]:
-    """Return the files that the user means.
-
-    Parameters
-    ----------
-    data : path-like or sequence of path-like
-        Files, folders and patterns such as ``data/*.parquet``.
-    left_out : list of str, default=None
-        Receives which files of folders and patterns are not among them, and why: those that are
-        empty, pipes and the like, and those that are of no known kind.
-
-    Returns
-    -------
-    list of FoundFile
-        Those of a folder or a pattern in the order of their names, numbers in them by value;
-        those of a list in the list's order.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file or folder.
-    DataError
-        If a pattern matches nothing, a folder holds no data or a link that leads nowhere, files
-        are of different kinds, or a list names a file twice.
-    """
+    """Return the files that the user means."""
     given = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not given:
         raise DataError("there are no files in an empty list")
@@ -97,18 +74,7 @@ def find_files(
 
 
 def natural_key(path: str | Path) -> tuple[list[str | tuple[int, str]], str]:
-    """Return what to sort paths by so that ``part10`` comes after ``part9``.
-
-    Parameters
-    ----------
-    path : str or Path
-        A path.
-
-    Returns
-    -------
-    tuple
-        The key.
-    """
+    """Return what to sort paths by so that ``part10`` comes after ``part9``."""
     parts = _DIGITS.split(str(path))
     return [(int(p), p) if i % 2 else p for i, p in enumerate(parts)], str(path)
 

@@ -33,23 +33,7 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path) -> FileStamp:
-        """Return the present stamp of a file or folder.
-
-        Parameters
-        ----------
-        path : Path
-            The file or folder.
-
-        Returns
-        -------
-        FileStamp
-            Its stamp.
-
-        Raises
-        ------
-        OSError
-            If it is not there.
-        """
+        """Return the present stamp of a file or folder."""
         found = [path.stat()]
         if path.is_dir():
             for folder, _, names in os.walk(path):
@@ -61,13 +45,7 @@ class FileStamp:
         )
 
     def check(self) -> None:
-        """Make sure that the file is as it was.
-
-        Raises
-        ------
-        DataError
-            If it changed or vanished.
-        """
+        """Make sure that the file is as it was."""
         try:
             now = FileStamp.of(self.path)
         except OSError as error:

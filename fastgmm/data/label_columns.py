@@ -23,29 +23,7 @@ from fastgmm.data.sources.stream import ReadingOptions
 def columns_without(
     paths: list[str], apart: Sequence[str], csv: CsvOptions | None = None
 ) -> list[str]:
-    """Return the names of the columns of files, without some.
-
-    Parameters
-    ----------
-    paths : list of str
-        Files, folders and patterns.
-    apart : sequence of str
-        Columns that are not wanted.
-    csv : CsvOptions, default=None
-        How CSV files are written.
-
-    Returns
-    -------
-    list of str
-        The other names.
-
-    Raises
-    ------
-    DataError
-        If the files cannot be read, or only once.
-    ValueError
-        If there is no such column.
-    """
+    """Return the names of the columns of files, without some."""
     tables = open_tables(paths, ReadingOptions(csv=csv or CsvOptions()))
     assert tables is not None  # paths are tables
     first = tables.files[0]
@@ -59,27 +37,7 @@ def columns_without(
 
 
 def class_labels(rows: FileSource, name: str) -> npt.NDArray[Any]:
-    """Return the values of a column that holds classes.
-
-    Parameters
-    ----------
-    rows : FileSource
-        The rows, of which the column is no feature. They are gone through once. Those that lack
-        values are left out.
-    name : str
-        Its name.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Text or numbers, integers where all are whole. Where there is none, NaN stands in numbers
-        and None in text.
-
-    Raises
-    ------
-    ValueError
-        If there is no column of that name, or it is a feature.
-    """
+    """Return the values of a column that holds classes."""
     carried = rows.carry([name])
     values: list[Any] = []
     with closing(rows.blocks()) as blocks:  # type: ignore[type-var]
@@ -100,20 +58,7 @@ def class_labels(rows: FileSource, name: str) -> npt.NDArray[Any]:
 
 
 def given_labels(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Return labels that a user gave as an array, and where there is none.
-
-    Parameters
-    ----------
-    y : array-like
-        Labels of any kind: arrays, lists, and columns of data frames, categorical ones too.
-
-    Returns
-    -------
-    values : ndarray
-        The labels; in an array of objects, None where there is none.
-    missing : ndarray of bool of the same shape
-        Where there is none: None, NaN, NaT, pandas.NA, null, or masked.
-    """
+    """Return labels that a user gave as an array, and where there is none."""
     y = unmasked(y)
     if hasattr(y, "to_pylist"):
         y = y.to_pylist()  # NumPy takes the nulls of Arrow's dictionaries for their first entry

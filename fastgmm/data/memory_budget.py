@@ -22,23 +22,7 @@ _BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def bytes_of_memory(amount: int | str) -> int:
-    """Return an amount of memory in bytes.
-
-    Parameters
-    ----------
-    amount : int or str
-        Bytes, or a number and a unit such as "500MB", "2 GB" or "1.5GiB".
-
-    Returns
-    -------
-    int
-        Bytes.
-
-    Raises
-    ------
-    ValueError
-        If the text is no amount, or the amount is not positive.
-    """
+    """Return an amount of memory in bytes."""
     if isinstance(amount, str):
         found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?)b?\s*", amount, re.IGNORECASE)
         if found is None or (found[3] and not found[2]):
@@ -53,19 +37,6 @@ def bytes_of_memory(amount: int | str) -> int:
 
 
 def rows_of_block(bytes_per_row: int, budget: int) -> int:
-    """Return how many rows a block should have.
-
-    Parameters
-    ----------
-    bytes_per_row : int
-        Size of a row.
-    budget : int
-        Bytes that the reading of data may take.
-
-    Returns
-    -------
-    int
-        A multiple of `BLOCK_ROWS`.
-    """
+    """Return how many rows a block should have."""
     size = min(_LARGEST_BLOCK, budget // _SHARE_OF_BLOCK)
     return BLOCK_ROWS * max(1, size // (BLOCK_ROWS * bytes_per_row))

@@ -175,19 +175,7 @@ def open_data(
 
 
 def is_data_reference(data: Any) -> bool:
-    """Say whether something is for `open_data` rather than an array in memory.
-
-    Parameters
-    ----------
-    data : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        Whether it is a path or a list of paths, a source, a data frame, an iterator or a function
-        that returns one, an open file, or an array in a file of HDF5 or Zarr.
-    """
+    """Say whether something is for `open_data` rather than an array in memory."""
     return (
         isinstance(data, Source | Iterator)
         or is_path(data)

@@ -14,15 +14,6 @@ class CarriedColumns:
 
     A reader puts them in, perhaps from a thread of its own, and runs ahead of the rows by no more
     than it does anyway.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Their names.
-    order : sequence of str
-        The names of these and of the features, as they stand in the data.
-    index : sequence of str
-        Those of them that hold the row index of a data frame.
     """
 
     def __init__(
@@ -38,29 +29,12 @@ class CarriedColumns:
         self._waiting.clear()
 
     def put(self, columns: Sequence[Any]) -> None:
-        """Add rows at the end.
-
-        Parameters
-        ----------
-        columns : sequence of ndarray or pyarrow.Array of shape (n_rows,)
-            The columns, in the order of `names`.
-        """
+        """Add rows at the end."""
         if columns and len(columns[0]):
             self._waiting.append(columns)
 
     def take(self, n_rows: int) -> dict[str, Any]:
-        """Return the next rows, which were put in before.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many.
-
-        Returns
-        -------
-        dict of str to ndarray or pyarrow.ChunkedArray
-            The columns by name.
-        """
+        """Return the next rows, which were put in before."""
         parts: list[Sequence[Any]] = []
         while n_rows and self.names:
             columns = self._waiting.popleft()

@@ -84,33 +84,11 @@ class Selection:
         return tuple(name for name in (self.weight_column, self.label_column) if name is not None)
 
     def named_columns(self, named: bool) -> tuple[str, ...] | None:
-        """Return the columns that were asked for, or None if it is all of them.
-
-        Parameters
-        ----------
-        named : bool
-            Whether the data's columns have names of their own.
-
-        Returns
-        -------
-        tuple of str or None
-            Names.
-        """
+        """Return the columns that were asked for, or None if it is all of them."""
         return self.columns_if_named if self.columns is None and named else self.columns
 
     def with_parts(self, parts: Mapping[str, Sequence[str]]) -> Selection:
-        """Return the same with the features that columns of lists become in their place.
-
-        Parameters
-        ----------
-        parts : mapping of str to sequence of str
-            The names of the features of each column of lists.
-
-        Returns
-        -------
-        Selection
-            What is wanted.
-        """
+        """Return the same with the features that columns of lists become in their place."""
         return replace(
             self,
             columns=with_parts(self.columns, parts),
@@ -118,29 +96,7 @@ class Selection:
         )
 
     def features(self, origin: str, columns: Sequence[Column], named: bool) -> tuple[str, ...]:
-        """Return the columns to use as features.
-
-        Parameters
-        ----------
-        origin : str
-            What the columns are in, as messages name it.
-        columns : sequence of Column
-            The columns that there are.
-        named : bool
-            Whether their names are their own.
-
-        Returns
-        -------
-        tuple of str
-            Names.
-
-        Raises
-        ------
-        ValueError
-            If a column that is wanted is not there.
-        DataError
-            If there is no column at all.
-        """
+        """Return the columns to use as features."""
         names = [column.name for column in columns]
         wanted = self.named_columns(named)
         chosen = choose_columns(origin, names, wanted, self.apart)
@@ -152,20 +108,7 @@ class Selection:
         return tuple(chosen)
 
     def unused(self, columns: Iterable[Column], features: Sequence[str]) -> dict[str, str]:
-        """Return the columns that are no features, and what they are instead.
-
-        Parameters
-        ----------
-        columns : iterable of Column
-            The columns that there are.
-        features : sequence of str
-            Those that are features.
-
-        Returns
-        -------
-        dict of str to str
-            Names, and what each column is.
-        """
+        """Return the columns that are no features, and what they are instead."""
         used = {self.weight_column: "weights", self.label_column: "labels"}
         names = frozenset(features)
         return {
@@ -175,27 +118,7 @@ class Selection:
         }
 
     def of_matrix(self, origin: str, matrix: npt.NDArray[Any]) -> SelectedColumns:
-        """Return what is wanted of a matrix.
-
-        Parameters
-        ----------
-        origin : str
-            What messages call it.
-        matrix : ndarray of shape (n_rows, n_columns)
-            The matrix.
-
-        Returns
-        -------
-        SelectedColumns
-            The columns; they have names if they were chosen by them.
-
-        Raises
-        ------
-        DataError
-            If it is no matrix of real numbers, or has no column to use.
-        ValueError
-            If a column that is wanted is not there.
-        """
+        """Return what is wanted of a matrix."""
         check_matrix(origin, matrix.shape, matrix.dtype)
         columns = unnamed_columns(matrix.dtype, matrix.shape[1])
         names = self.features(origin, columns, named=False)
@@ -212,20 +135,7 @@ class Selection:
 
 
 def check_label_column(origin: str, column: Column) -> None:
-    """Make sure that a column of labels holds numbers.
-
-    Parameters
-    ----------
-    origin : str
-        What it is in, as messages name it.
-    column : Column
-        The column.
-
-    Raises
-    ------
-    DataError
-        If it does not.
-    """
+    """Make sure that a column of labels holds numbers."""
     if column.dtype is None:
         raise DataError(
             f"the labels in column {column.name!r} of {origin} are no numbers ({column.type}): "

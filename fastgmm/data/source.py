@@ -147,20 +147,7 @@ class Source(ABC):
 
 
 def sum_of_weights(weights: FloatArray, before: float = 0.0) -> float:
-    """Add up weights so that the sum does not depend on how the rows are cut.
-
-    Parameters
-    ----------
-    weights : ndarray of shape (n_rows,)
-        Weights of rows that begin with a block of `BLOCK_ROWS`.
-    before : float
-        Sum over the rows before these.
-
-    Returns
-    -------
-    float
-        Sum over all: within each block first, then block after block.
-    """
+    """Add up weights so that the sum does not depend on how the rows are cut."""
     if not len(weights):
         return before
     with np.errstate(over="ignore"):  # an infinite sum is noticed by those who use it

@@ -46,33 +46,7 @@ class ColumnSummary:
 def summarise_columns(
     data: Any, csv: CsvOptions | None = None
 ) -> tuple[int, tuple[ColumnSummary, ...]]:
-    """Describe the columns of data in one pass over them, a block at a time.
-
-    Parameters
-    ----------
-    data : path, list of paths, array or data frame
-        What `open_data` takes, but for iterators of batches.
-    csv : CsvOptions, default=None
-        How CSV files are written.
-
-    Returns
-    -------
-    n_samples : int
-        How many rows there are.
-    columns : tuple of ColumnSummary
-        What is in each column; those that hold other things than numbers, too.
-
-    Raises
-    ------
-    DataError
-        If the data cannot be read as a table.
-    FileNotFoundError
-        If there is no such file.
-    ImportError
-        If a format needs a package that is not installed.
-    TypeError
-        If `data` is of none of these types.
-    """
+    """Describe the columns of data in one pass over them, a block at a time."""
     tables = open_tables(data, ReadingOptions(csv=csv or CsvOptions()))
     if tables is None:
         if isinstance(data, Iterator) or callable(data):

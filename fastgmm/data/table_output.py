@@ -27,51 +27,14 @@ Block = Mapping[str, NDArray[Any]]
 
 
 def write_table(path: str | Path, columns: Block) -> None:
-    """Write columns to a file, all of it or nothing.
-
-    Parameters
-    ----------
-    path : str or Path
-        A ``.npy``, ``.csv`` or ``.parquet`` file, as for `table_writer`.
-    columns : mapping of str to ndarray of shape (n_samples,)
-        The columns and their names.
-
-    Raises
-    ------
-    ImportError
-        If the file is to be Parquet and pyarrow is not installed.
-    ValueError
-        If the suffix is none of these.
-    """
+    """Write columns to a file, all of it or nothing."""
     with table_writer(path) as write:
         write(columns)
 
 
 @contextmanager
 def table_writer(path: str | Path, index: Sequence[str] = ()) -> Iterator[Callable[[Block], None]]:
-    """Write a table block by block; the file appears when it is complete, or not at all.
-
-    Parameters
-    ----------
-    path : str or Path
-        A ``.npy``, ``.csv`` or ``.parquet`` file. A ``.npy`` file holds a single column as a
-        one-dimensional array, and several as the columns of a two-dimensional one.
-    index : sequence of str, default=()
-        Columns that hold the row index of a data frame. Parquet says so as pandas does.
-
-    Yields
-    ------
-    callable
-        Writes rows: a mapping of the columns' names to arrays of shape (n_rows,). Names and
-        types must be the same each time.
-
-    Raises
-    ------
-    ImportError
-        If the file is to be Parquet and pyarrow is not installed.
-    ValueError
-        If the suffix is none of these, or nothing was written.
-    """
+    """Write a table block by block; the file appears when it is complete, or not at all."""
     path = Path(path)
     suffix = writable_suffix(path)
     with atomic_file(path) as file:
@@ -189,27 +152,7 @@ _WRITERS: dict[str, Any] = {".csv": _CsvWriter, ".npy": _NpyWriter}
 
 
 def writable_suffix(path: Path) -> str:
-    """Return the suffix of a file to be written.
-
-    Parameters
-    ----------
-    path : Path
-        Where the file is to be.
-
-    Returns
-    -------
-    str
-        One of `WRITABLE`.
-
-    Raises
-    ------
-    ImportError
-        If the file is to be Parquet and pyarrow is not installed.
-    ValueError
-        If the suffix is none of these.
-    OSError
-        If the file cannot be written there.
-    """
+    """Return the suffix of a file to be written."""
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
         raise ValueError(
@@ -222,20 +165,7 @@ def writable_suffix(path: Path) -> str:
 
 
 def csv_blocks(columns: Block, *, header: bool = True) -> Iterator[str]:
-    """Yield the text of a CSV file, many rows at a time.
-
-    Parameters
-    ----------
-    columns : mapping of str to ndarray of shape (n_samples,)
-        The columns and their names.
-    header : bool, default=True
-        Whether the names make the first line.
-
-    Yields
-    ------
-    str
-        Whole lines. Numbers are written with the fewest digits that give them back exactly.
-    """
+    """Yield the text of a CSV file, many rows at a time."""
     if header:
         yield ",".join(_quoted(name) for name in columns) + "\n"
     arrays = list(columns.values())

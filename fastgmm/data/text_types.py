@@ -10,21 +10,7 @@ from fastgmm.data.formats.table_file import TableFile
 
 
 def first_type(name: str, *, guessed: bool) -> Any:
-    """Return the type to begin with for a column.
-
-    Parameters
-    ----------
-    name : str
-        What its first cells look like, as Arrow calls it.
-    guessed : bool
-        Whether this is all that can be known; otherwise all cells are looked at.
-
-    Returns
-    -------
-    pyarrow.DataType
-        That type; text for one that is not looked for. Numbers that are looked at begin as
-        integers, as Arrow calls long ones floats.
-    """
+    """Return the type to begin with for a column."""
     pyarrow = import_pyarrow("reading CSV")
     if name == "double" and not guessed:
         return pyarrow.int64()
@@ -33,23 +19,7 @@ def first_type(name: str, *, guessed: bool) -> Any:
 
 
 def wide_enough(file: TableFile, kind: Any, cells: Any) -> Any:
-    """Return the narrowest type from one on that holds cells.
-
-    Parameters
-    ----------
-    file : TableFile
-        What the cells are from.
-    kind : pyarrow.DataType
-        The type that held the cells before these.
-    cells : pyarrow.Array of str
-        The next cells.
-
-    Returns
-    -------
-    pyarrow.DataType
-        That type, or one that holds what it holds and more. Text holds everything; integers that
-        are too long for a type of integers are text, too, as float64 would round them.
-    """
+    """Return the narrowest type from one on that holds cells."""
     pyarrow = import_pyarrow("reading CSV")
     ladders = [[kind, *_ladders()[0]]] if pyarrow.types.is_null(kind) else _ladders()
     wider = next((types[types.index(kind) :] for types in ladders if kind in types), [kind])
@@ -66,29 +36,7 @@ def wide_enough(file: TableFile, kind: Any, cells: Any) -> Any:
 
 
 def with_type(file: TableFile, name: str, cells: Any, kind: Any) -> Any:
-    """Return cells in a type.
-
-    Parameters
-    ----------
-    file : TableFile
-        What they are from.
-    name : str
-        Their column.
-    cells : pyarrow.Array of str
-        The cells.
-    kind : pyarrow.DataType
-        The type.
-
-    Returns
-    -------
-    pyarrow.Array
-        The cells, null where nothing is unless the type is text.
-
-    Raises
-    ------
-    DataError
-        If a cell is something else, as may be where rows can be read only once.
-    """
+    """Return cells in a type."""
     pyarrow = import_pyarrow("reading CSV")
     try:
         return _as_type(cells, _present(file, cells), kind)

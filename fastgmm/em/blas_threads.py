@@ -20,12 +20,6 @@ def _controller() -> ThreadpoolController:
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """Hold BLAS to one thread inside a ``with`` block, and give it its threads back after.
-
-    Returns
-    -------
-    context manager
-        Applies to the whole process, as BLAS itself allows no less.
-    """
+    """Hold BLAS to one thread inside a ``with`` block, and give it its threads back after."""
     limited: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
     return limited

@@ -60,22 +60,7 @@ def find_degeneracies(
     structure: CovarianceStructure,
     regularisation: Regularisation,
 ) -> tuple[Degeneracy, ...]:
-    """Return the components that EM left degenerate.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The parameters after an M-step.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        The amounts that hold collapsed covariances up.
-
-    Returns
-    -------
-    tuple of Degeneracy
-        In the order of the components; empty where all is well.
-    """
+    """Return the components that EM left degenerate."""
     shares = parameters.weights
     empty = shares == 0.0
     found = [
@@ -119,15 +104,7 @@ def step_not_taken(error: IllDefinedCovarianceError) -> Degeneracy:
 
 
 def warn_of_degeneracies(found: Iterable[Degeneracy], *, stacklevel: int = 2) -> None:
-    """Issue one `DegenerateComponentWarning` about all that was found, if anything was.
-
-    Parameters
-    ----------
-    found : iterable of Degeneracy
-        What there is to tell.
-    stacklevel : int
-        As in `warnings.warn`, counted from the caller.
-    """
+    """Issue one `DegenerateComponentWarning` about all that was found, if anything was."""
     descriptions = list(dict.fromkeys(each.description for each in found))
     if not descriptions:
         return
@@ -154,20 +131,6 @@ def hold_covariances(
     the better of the two for each component, or for all together where the structure couples
     them, makes the step one of generalised EM (Dempster, Laird and Rubin, 1977), under which the
     log-likelihood cannot fall.
-
-    Parameters
-    ----------
-    structure : CovarianceStructure
-        The structure of the covariances.
-    statistics : SufficientStatistics
-        Statistics under the parameters before.
-    before, proposal : MixtureParameters
-        The parameters before and those of the M-step.
-
-    Returns
-    -------
-    MixtureParameters
-        Weights and means of the proposal, with the better covariance for each component.
     """
     covariances = statistics.covariances()
     gains = _expected_fit(proposal, covariances) - _expected_fit(before, covariances)
@@ -193,29 +156,7 @@ def regularisation_for(
     *,
     n_jobs: int | None = None,
 ) -> Regularisation:
-    """Return the regularisation that suits the rows of a source.
-
-    Parameters
-    ----------
-    source : Source
-        The rows; one pass over them measures the variance of each feature.
-    reg_covar : float
-        The regularisation, at least 0.
-    scale : {"auto", "absolute", "relative"}
-        See `Regularisation.from_variances`.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    Regularisation
-        The amounts for each feature.
-
-    Raises
-    ------
-    ValueError
-        If the squares of the rows, times their weights, overflow.
-    """
+    """Return the regularisation that suits the rows of a source."""
     moments = source_moments(source, diagonal=True, n_jobs=n_jobs)
     return Regularisation.from_variances(
         reg_covar, scale, moments.means()[0], moments.variances()[0]

@@ -156,54 +156,6 @@ def fit_em(
     Iteration i makes a pass at the parameters of iteration i - 1 and takes the M-step. It is the
     last when the mean log-likelihood of that pass differs by less than `tol` from that of the
     pass before. A final pass measures the parameters returned.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    start : MixtureParameters or AscentState
-        The start, or where an earlier call with the same arguments was left.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    tol : float
-        Smallest change of the mean log-likelihood, in nats, that is worth another iteration.
-    max_iter : int
-        Most M-steps; with 0 the start is returned.
-    previous_log_likelihood : float
-        The value the first pass is compared with; a warm start gives that of the last pass but
-        one of the earlier fit.
-    terms : ModelTerms
-        Prior and noise. With noise, the start has it as its last component. With a prior, what
-        the trace holds and what rises is the log-likelihood plus that of the prior.
-    known : ndarray of shape (n_samples,) or None
-        Component that each row is known to come from, −1 where that is not known.
-    n_jobs : int or None
-        Number of threads.
-    callback : callable or None
-        Called with a `Progress` after each iteration; a true value ends the fit.
-    observe : callable or None
-        Called with the state after each iteration.
-    number : int
-        The number of this start, for the callback and the result.
-    given : bool
-        Whether the user gave the start: where a covariance would be singular, the fit then ends
-        with the parameters before, in an iteration that changes nothing.
-
-    Returns
-    -------
-    parameters : MixtureParameters
-        The fitted parameters.
-    info : FitInfo
-        How the fit went.
-
-    Raises
-    ------
-    ValueError
-        If the log-likelihood of the start is not finite.
-    IllDefinedCovarianceError
-        If a component collapses, the regularisation is 0 and the start was not given.
     """
     began = time.perf_counter()
     state = start if isinstance(start, AscentState) else AscentState.at(start)
@@ -268,30 +220,7 @@ def climb(
     observe: Callable[[_State], None] | None,
     number: int,
 ) -> StopReason:
-    """Take steps until one of them is the last, and say why it was.
-
-    Parameters
-    ----------
-    ascent : Climber
-        What takes the steps, and may have taken some.
-    tol : float
-        Smallest change that is worth another step.
-    max_iter : int
-        Most steps.
-    previous : float
-        What the value of the first step is compared with.
-    callback : callable or None
-        Called with a `Progress` after each step; a true value ends the fit.
-    observe : callable or None
-        Called with the state after each step.
-    number : int
-        The number of the start, for the callback.
-
-    Returns
-    -------
-    {"tolerance", "rounding", "max_iter", "callback"}
-        As in `FitInfo`.
-    """
+    """Take steps until one of them is the last, and say why it was."""
     if ascent.n_steps > 0:
         previous = ascent.trace[-1]
     for iteration in range(ascent.n_steps + 1, max_iter + 1):
@@ -334,41 +263,7 @@ def fit_best(
     resumed: EMState | None = None,
     given: bool = False,
 ) -> tuple[MixtureParameters, FitInfo]:
-    """Fit a mixture from several starts and keep the one with the highest log-likelihood.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    draw_start : callable
-        Returns the start of the given number, counted from 0, as `initialise` does.
-    n_init : int
-        Number of starts. No further ones are tried after the callback asked to stop.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    tol, max_iter, previous_log_likelihood, terms, known, n_jobs
-        As for `fit_em`.
-    begin : callable or None
-        Called with its number, parameters and origin when EM begins from a start, or goes on.
-    callback
-        As for `fit_em`.
-    observe : callable or None
-        Called with the state when a start was drawn, after each iteration, and at the end.
-    resumed : FitState or None
-        Where an earlier call with the same arguments was left, to go on from there. What
-        `draw_start` draws must then go on, too.
-    given
-        As for `fit_em`, of all starts.
-
-    Returns
-    -------
-    parameters : MixtureParameters
-        The best of the fitted parameters.
-    info : FitInfo
-        How that fit went; seconds and passes are those of all starts.
-    """
+    """Fit a mixture from several starts and keep the one with the highest log-likelihood."""
 
     def fit_from(
         start: AscentState,
@@ -415,33 +310,7 @@ def keep_best(
     observe: Callable[[FitState[_State, _Fitted]], None] | None = None,
     resumed: FitState[_State, _Fitted] | None = None,
 ) -> tuple[_Fitted, FitInfo]:
-    """Fit from several starts by any method and keep the result whose trace ends highest.
-
-    Parameters
-    ----------
-    fit_from : callable
-        Fits from a start. Its arguments are that start, or where it was left; what to call after
-        each iteration, once with a `Progress` and once with the state; and the start's number.
-    draw_start : callable
-        Returns the start of the given number, counted from 0, and how it was found.
-    n_init : int
-        Number of starts. No further ones are tried after the callback asked to stop.
-    begin : callable
-        Called with its number, state and origin when a start is begun from, or gone on with.
-    callback : callable or None
-        Called with a `Progress` after each iteration; a true value ends the fit.
-    observe : callable or None
-        Called with the state when a start was drawn, after each iteration, and at the end.
-    resumed : FitState or None
-        Where an earlier call was left.
-
-    Returns
-    -------
-    fitted : MixtureParameters or the like
-        The best of what `fit_from` returned.
-    info : FitInfo
-        How that fit went; seconds and passes are those of all starts.
-    """
+    """Fit from several starts by any method and keep the result whose trace ends highest."""
     began = time.perf_counter()
     state: FitState[_State, _Fitted] = resumed or FitState(0, None, None, None, 0)
     best, n_passes, first = state.best, state.n_passes, state.start

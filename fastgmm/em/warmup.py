@@ -29,16 +29,6 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
 
     So are agglomeration and the kernels that fit many small mixtures at once, which are no passes.
     Later processes load what was compiled from numba's cache.
-
-    Parameters
-    ----------
-    n_jobs : int, default=None
-        Number of threads, as the passes take it.
-
-    Returns
-    -------
-    int
-        How many passes were run.
     """
     random = np.random.default_rng(0)
     n_run = 0

@@ -77,25 +77,7 @@ class OperatingPoint:
 
 
 def outlier_labels(y: ArrayLike, n_samples: int) -> npt.NDArray[np.bool_]:
-    """Return which rows are outliers.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-        -1 for outliers and 1 for inliers, or True (1) for outliers and False (0) for inliers.
-    n_samples : int
-        Number of rows.
-
-    Returns
-    -------
-    ndarray of bool of shape (n_samples,)
-        Whether each row is an outlier.
-
-    Raises
-    ------
-    ValueError
-        If there is not one label for each row, the labels are others, or all are the same.
-    """
+    """Return which rows are outliers."""
     values, missing = given_labels(y)
     labels: npt.NDArray[Any] = column_or_1d(values)
     if len(labels) != n_samples:
@@ -130,29 +112,7 @@ def point_at(
     scores: npt.NDArray[np.floating],
     weights: FloatArray | None = None,
 ) -> OperatingPoint:
-    """Return what a threshold does to labelled rows.
-
-    Parameters
-    ----------
-    offset : float
-        The threshold.
-    is_outlier : ndarray of bool of shape (n_samples,)
-        Which rows are outliers.
-    scores : ndarray of shape (n_samples,)
-        Their scores, low for outliers.
-    weights : ndarray of shape (n_samples,) or None
-        Their weights.
-
-    Returns
-    -------
-    OperatingPoint
-        What it does.
-
-    Raises
-    ------
-    ValueError
-        If the outliers or the inliers have no weight.
-    """
+    """Return what a threshold does to labelled rows."""
     curve = _curve(is_outlier, scores, weights)
     chosen = int(np.searchsorted(curve.scores, offset))
     return _point(curve, chosen, offset, None, None)
@@ -169,27 +129,6 @@ def choose_point(
     """Return the threshold that does best what is wanted, on labelled rows.
 
     Of several that do it equally well, it is the one that calls the fewest rows outliers.
-
-    Parameters
-    ----------
-    is_outlier, scores, weights
-        As for `point_at`.
-    target : {"f1", "precision", "false_positive_rate"}
-        What is wanted: the highest F1 score; the highest recall with at least a precision of
-        `value`; or the highest recall with at most a false positive rate of `value`.
-    value : float or None
-        The precision or the rate, from 0 to 1.
-
-    Returns
-    -------
-    OperatingPoint
-        What the threshold does. It lies halfway between the scores next to it.
-
-    Raises
-    ------
-    ValueError
-        If the target or the value is not possible, no threshold has the precision, or the outliers
-        or the inliers have no weight.
     """
     _check_target(target, value)
     curve = _curve(is_outlier, scores, weights)

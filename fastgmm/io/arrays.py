@@ -16,21 +16,7 @@ _Value = TypeVar("_Value", bound="DataclassInstance")
 
 
 def arrays_of(value: DataclassInstance, prefix: str) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays that a value is made of.
-
-    Parameters
-    ----------
-    value : dataclass
-        `MixtureParameters`, `SufficientStatistics`, `Regularisation` or the like.
-    prefix : str
-        What the names begin with.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Each array as it is, under the prefix, an underscore and the name of its attribute.
-        Attributes that are no arrays are left out.
-    """
+    """Return the arrays that a value is made of."""
     found = {each.name: getattr(value, each.name) for each in fields(value)}
     return {
         f"{prefix}_{name}": array for name, array in found.items() if isinstance(array, np.ndarray)
@@ -86,33 +72,7 @@ def from_arrays(
     size: Size,
     **others: Any,
 ) -> _Value:
-    """Return the value that `arrays_of` took apart, after a look at types, shapes and ranges.
-
-    Parameters
-    ----------
-    kind : type
-        Its class.
-    prefix : str
-        What the names begin with.
-    arrays : mapping of str to ndarray
-        What `arrays_of` returned, without nan; other entries are left alone.
-    size : Size
-        The size of the mixture that it belongs to.
-    **others
-        The attributes that are no arrays.
-
-    Returns
-    -------
-    dataclass
-        The value.
-
-    Raises
-    ------
-    KeyError
-        If an array is missing.
-    ValueError
-        If an array cannot be what its name says.
-    """
+    """Return the value that `arrays_of` took apart, after a look at types, shapes and ranges."""
     names = [each.name for each in fields(kind) if each.name not in others]
     found = {name: arrays[f"{prefix}_{name}"] for name in names}
     for name, array in found.items():

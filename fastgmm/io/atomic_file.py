@@ -33,23 +33,6 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
     What is written goes to a new file in the same folder. At the end that file replaces the old one
     in a single step; if anything is raised before, it is removed, and the old one stays as it was.
     What was left by processes that were killed while they wrote the same file is removed.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where the file is to be. ``~`` is the home folder. A symbolic link is followed; a device or
-        a pipe, which cannot be replaced, is written to at the end.
-
-    Yields
-    ------
-    file object
-        Open for writing bytes.
-
-    Raises
-    ------
-    OSError
-        If it is a folder, the folder does not exist or cannot be written to, or the disk is full:
-        the message names `path` and says what to do.
     """
     check_destination(path)
     target = _target(path)
@@ -86,19 +69,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def check_destination(path: str | Path) -> None:
-    """Make sure before long work that `atomic_file` can write its result.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where the file is to be.
-
-    Raises
-    ------
-    OSError
-        If it is a folder, or is write-protected, or its folder does not exist or takes no new
-        files: the message names it and says what to do.
-    """
+    """Make sure before long work that `atomic_file` can write its result."""
     with _naming(path):
         target = _target(path)
         if target.is_dir():
@@ -123,18 +94,7 @@ def check_destination(path: str | Path) -> None:
 
 
 def expanded(path: str | Path) -> Path:
-    """Return a path with the home folder in the place of ``~``, or ``~user``, at its beginning.
-
-    Parameters
-    ----------
-    path : str or Path
-        As the user gave it.
-
-    Returns
-    -------
-    Path
-        The path; as it is where there is no such user.
-    """
+    """Return a path with the home folder in the place of ``~``, or ``~user``, at its beginning."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises for unknown users
 
 

@@ -63,22 +63,7 @@ def save(
     values: Mapping[str, Any],
     arrays: Mapping[str, npt.NDArray[Any]],
 ) -> None:
-    """Write a model file, whole or not at all.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where to write. A file that is there stays as it was until the new one is complete.
-    model_class, values, arrays
-        As for `write`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for `write`.
-    OSError
-        If the file cannot be written.
-    """
+    """Write a model file, whole or not at all."""
     with atomic_file(path) as file:
         write(file, model_class, values, arrays)
 
@@ -89,26 +74,7 @@ def write(
     values: Mapping[str, Any],
     arrays: Mapping[str, npt.NDArray[Any]],
 ) -> None:
-    """Write the content of a model file.
-
-    Parameters
-    ----------
-    file : file object
-        Where to write.
-    model_class : str
-        Name of the class of the model.
-    values : mapping
-        Whatever JSON can say; NumPy scalars become Python's.
-    arrays : mapping of str to ndarray
-        Arrays of booleans, integers or floats.
-
-    Raises
-    ------
-    TypeError
-        If a value cannot be written as JSON, or an array is of another kind.
-    ValueError
-        If a value or array holds nan.
-    """
+    """Write the content of a model file."""
     from fastgmm import __version__  # looked up only when needed: it reads package metadata
 
     for name, array in arrays.items():
@@ -141,28 +107,7 @@ def write(
 
 
 def load(path: str | Path, model_class: str | None = None) -> StoredModel:
-    """Read a model file.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    model_class : str or None
-        The class the caller can use; None for any.
-
-    Returns
-    -------
-    StoredModel
-        What the file holds.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is not a model file, is damaged, was written by a newer version, or holds a
-        model of another class.
-    OSError
-        If the file cannot be read.
-    """
+    """Read a model file."""
     path = expanded(path)
     with path.open("rb") as file:
         if not file.read(4).startswith(b"PK"):

@@ -17,22 +17,7 @@ from fastgmm.mixture.priors.weights import weight_prior
 def plain_posterior(
     posterior: VariationalPosterior, prefix: str
 ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """Return what a posterior and its prior are made of, exactly.
-
-    Parameters
-    ----------
-    posterior : VariationalPosterior
-        The posterior.
-    prefix : str
-        What the names of the arrays begin with.
-
-    Returns
-    -------
-    values : dict
-        What JSON can hold.
-    arrays : dict of str to ndarray
-        The rest.
-    """
+    """Return what a posterior and its prior are made of, exactly."""
     prior = posterior.prior
     values = {
         "weights": prior.weights.name,
@@ -47,29 +32,7 @@ def plain_posterior(
 def posterior_from_plain(
     prefix: str, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size
 ) -> VariationalPosterior:
-    """Return the posterior that `plain_posterior` took apart.
-
-    Parameters
-    ----------
-    prefix : str
-        What the names of the arrays begin with.
-    values, arrays : mapping
-        What `plain_posterior` returned; other arrays are left alone.
-    size : Size
-        The size of the mixture.
-
-    Returns
-    -------
-    VariationalPosterior
-        The posterior.
-
-    Raises
-    ------
-    KeyError
-        If an array is missing.
-    ValueError
-        If something cannot be what it should be.
-    """
+    """Return the posterior that `plain_posterior` took apart."""
     kinds = {"weights": str, "concentration": float}
     kinds |= {"mean_precision": float, "degrees_of_freedom": float}
     told = typed_members(values, kinds, "posterior")

@@ -10,28 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def typed(value: Any, kind: Any, name: str) -> Any:
-    """Return a value from JSON as what an annotation says it is.
-
-    Parameters
-    ----------
-    value : object
-        What JSON has: None, a boolean, a number, text, a list or a dict.
-    kind : type or annotation
-        bool, int, float, str, list, dict, a Literal, a tuple, a dataclass, or one of these or
-        None; object for anything. Numbers are finite, and integers fit into 64 bits.
-    name : str
-        What the error calls the value.
-
-    Returns
-    -------
-    object
-        The value; lists are tuples, and dicts dataclasses.
-
-    Raises
-    ------
-    ValueError
-        If it is of another type.
-    """
+    """Return a value from JSON as what an annotation says it is."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         (needed,) = [part for part in parts if part is not NoneType]
@@ -57,27 +36,7 @@ def typed(value: Any, kind: Any, name: str) -> Any:
 
 
 def typed_members(value: Any, kinds: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the members of a dict from JSON, each as what its annotation says.
-
-    Parameters
-    ----------
-    value : object
-        The dict.
-    kinds : mapping of str to annotation
-        As `typed` takes them. Members may be missing that may be None.
-    name : str
-        What the error calls the dict.
-
-    Returns
-    -------
-    dict
-        The members.
-
-    Raises
-    ------
-    ValueError
-        If it is no dict, or a member is missing, unknown, or of another type.
-    """
+    """Return the members of a dict from JSON, each as what its annotation says."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} is {type(value).__name__}, not dict")
     unknown = sorted(set(value) - set(kinds))
@@ -94,19 +53,6 @@ def typed_members(value: Any, kinds: Mapping[str, Any], name: str) -> dict[str, 
 
 
 def require(condition: bool, what: str) -> None:
-    """Raise ValueError unless a condition holds.
-
-    Parameters
-    ----------
-    condition : bool
-        What should hold.
-    what : str
-        Says so.
-
-    Raises
-    ------
-    ValueError
-        If it does not.
-    """
+    """Raise ValueError unless a condition holds."""
     if not condition:
         raise ValueError(f"it does not hold that {what}")

@@ -51,31 +51,7 @@ def m_step(
     regularisation: Regularisation,
     terms: ModelTerms = NO_TERMS,
 ) -> MixtureParameters:
-    """Return the parameters that maximise the expected log-likelihood plus that of the prior.
-
-    Parameters
-    ----------
-    statistics : SufficientStatistics
-        Statistics of the responsibilities under the parameters before.
-    before : MixtureParameters
-        Those parameters: a component without points stays where it was.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances; a prior takes their place.
-    terms : ModelTerms
-        Prior and noise.
-
-    Returns
-    -------
-    MixtureParameters
-        The parameters.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a component collapsed and the regularisation is 0.
-    """
+    """Return the parameters that maximise the expected log-likelihood plus that of the prior."""
     if terms.noise is not None:
         others, share = statistics_without_noise(statistics)
         gaussians = without_noise(before)

@@ -51,20 +51,7 @@ class Partition:
 
 
 def marginal(parameters: MixtureParameters, features: npt.NDArray[np.intp]) -> MixtureParameters:
-    """Return the mixture of some of the features alone.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    features : ndarray of int of shape (n_kept,)
-        Which features, in the order that they are to have; none of them twice.
-
-    Returns
-    -------
-    MixtureParameters
-        Their mixture, of as many components.
-    """
+    """Return the mixture of some of the features alone."""
     if parameters.is_diagonal:
         whiteners: FloatArray = parameters.whiteners[:, features]
     else:
@@ -81,24 +68,7 @@ def conditioned(
     values: FloatArray,
     responsibilities: FloatArray,
 ) -> MixtureParameters:
-    """Return the mixture of the other features where some have given values.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    is_given : ndarray of bool of shape (n_features,)
-        Which features are given; one at least, and not all.
-    values : ndarray of shape (n_given,)
-        Their values.
-    responsibilities : ndarray of shape (n_components,)
-        Those of the components for the values, which become the weights.
-
-    Returns
-    -------
-    MixtureParameters
-        The mixture of the others, in their order, of as many components.
-    """
+    """Return the mixture of the other features where some have given values."""
     parts = partition(parameters, is_given)
     if parts.coefficients is None:
         means, whiteners = parts.means, 1.0 / parts.factors
@@ -114,18 +84,6 @@ def partition(parameters: MixtureParameters, is_observed: npt.NDArray[np.bool_])
 
     Everything comes from one orthogonal triangularisation of each component's Cholesky factor, its
     rows in another order, so that no covariance is ever formed or factorised anew.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    is_observed : ndarray of bool of shape (n_features,)
-        Which features are in O; one at least.
-
-    Returns
-    -------
-    Partition
-        The parts.
     """
     observed, others = np.flatnonzero(is_observed), np.flatnonzero(~is_observed)
     n_observed = len(observed)
@@ -160,18 +118,6 @@ def completed_statistics(
     those of rows completed by conditional means, and second moments have the conditional
     covariance added (Ghahramani and Jordan, 1994, "Supervised learning from incomplete data via
     an EM approach", NIPS 6, section 3).
-
-    Parameters
-    ----------
-    statistics : SufficientStatistics
-        Statistics of the features in O of some rows, under the marginal mixture.
-    parts : Partition
-        The mixture.
-
-    Returns
-    -------
-    SufficientStatistics
-        The statistics of rows with all features.
     """
     observed, others, B = parts.observed, parts.others, parts.coefficients
     shape = (statistics.n_components, len(observed) + len(others))

@@ -34,20 +34,7 @@ class UniformNoise:
     log_volume: float
 
     def added(self, parameters: MixtureParameters, share: float) -> MixtureParameters:
-        """Return a mixture with the noise as its last component.
-
-        Parameters
-        ----------
-        parameters : MixtureParameters
-            The mixture, whose weights sum to 1, or are all 0.
-        share : float
-            Weight of the noise, from 0 to 1.
-
-        Returns
-        -------
-        MixtureParameters
-            One component more; the other weights are scaled to leave room for it.
-        """
+        """Return a mixture with the noise as its last component."""
         with np.errstate(divide="ignore"):
             others, own = np.log1p(-share), np.log(share)
         weights = parameters.weights if parameters.weights.any() else None

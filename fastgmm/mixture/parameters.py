@@ -206,11 +206,6 @@ def whiteners_from_covariances(covariances: FloatArray) -> FloatArray:
 
     Features are scaled to unit variance before the factorisation, so that neither the size nor
     a mixture of sizes of the features costs digits or overflows.
-
-    Raises
-    ------
-    ValueError
-        If a covariance is not positive definite; the message names the component.
     """
     if covariances.ndim == 2:
         _require_positive(covariances, "covariance")
@@ -220,13 +215,7 @@ def whiteners_from_covariances(covariances: FloatArray) -> FloatArray:
 
 
 def whiteners_from_precisions(precisions: FloatArray) -> FloatArray:
-    """Return the lower triangular W with W^T W = precision, or square roots of inverse variances.
-
-    Raises
-    ------
-    ValueError
-        If a precision is not positive definite; the message names the component.
-    """
+    """Return the lower triangular W with W^T W = precision, or roots of inverse variances."""
     if precisions.ndim == 2:
         _require_positive(precisions, "precision")
         return np.sqrt(precisions)

@@ -257,20 +257,7 @@ class SufficientStatistics:
 
 
 def pool(covariances: FloatArray, counts: FloatArray) -> FloatArray:
-    """Return the mean of covariances weighted by counts.
-
-    Parameters
-    ----------
-    covariances : ndarray of shape (n_components, ...)
-        Matrices or variances.
-    counts : ndarray of shape (n_components,)
-        How much each counts; where all are 0 the mean is 0.
-
-    Returns
-    -------
-    ndarray of shape (...)
-        The pooled covariance.
-    """
+    """Return the mean of covariances weighted by counts."""
     total = counts.sum()
     shares = counts / (total if total > 0.0 else 1.0)
     pooled: FloatArray = np.tensordot(shares, covariances, axes=1)

@@ -196,20 +196,7 @@ class DensityDisplay:
 
 
 def levels_of_masses(density: FloatArray, masses: Sequence[float]) -> FloatArray:
-    """Return the densities above which shares of the probability lie.
-
-    Parameters
-    ----------
-    density : ndarray of shape (n_points,)
-        The density on a regular grid that covers nearly all of it.
-    masses : sequence of float
-        The shares, from the largest to the smallest.
-
-    Returns
-    -------
-    ndarray of shape (n_masses,)
-        The levels, which ascend.
-    """
+    """Return the densities above which shares of the probability lie."""
     descending = np.sort(density)[::-1]
     share = np.cumsum(descending) / descending.sum()
     levels: FloatArray = descending[np.searchsorted(share, masses).clip(max=len(share) - 1)]

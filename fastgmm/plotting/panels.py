@@ -84,20 +84,6 @@ def ellipse_shape(covariance: FloatArray, mass: float) -> tuple[float, float, fl
 
     Squared distances from the mean, in units of the covariance, have the χ² distribution with two
     degrees of freedom, whose quantile is -2 log(1 - mass).
-
-    Parameters
-    ----------
-    covariance : ndarray of shape (2, 2)
-        The covariance.
-    mass : float
-        The share.
-
-    Returns
-    -------
-    width, height : float
-        Lengths of the major and the minor axis.
-    angle : float
-        Of the major axis, in degrees from the first column towards the second.
     """
     variances, axes = np.linalg.eigh(covariance)
     radius = math.sqrt(-2.0 * math.log1p(-mass))
@@ -106,20 +92,7 @@ def ellipse_shape(covariance: FloatArray, mass: float) -> tuple[float, float, fl
 
 
 def draw_points(ax: Axes, shown: Projection) -> list[PathCollection] | PolyCollection:
-    """Draw rows in the colours of their components, or their counts where they are many.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Where to draw.
-    shown : Projection
-        Two columns, with rows.
-
-    Returns
-    -------
-    list of PathCollection, or PolyCollection
-        The points of each component that has any, noise first; or the hexagons.
-    """
+    """Draw rows in the colours of their components, or their counts where they are many."""
     rows = shown.rows
     assert rows is not None
     if len(rows) > MOST_POINTS:
@@ -158,22 +131,7 @@ def point_area(n_rows: int) -> float:
 def draw_ellipses(
     ax: Axes, parameters: MixtureParameters, masses: Sequence[float]
 ) -> list[tuple[Ellipse, ...]]:
-    """Draw the ellipses that hold shares of each component.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Where to draw.
-    parameters : MixtureParameters
-        A mixture of two columns.
-    masses : sequence of float
-        The shares, from the largest to the smallest.
-
-    Returns
-    -------
-    list of tuple of Ellipse
-        For each component an ellipse for each share.
-    """
+    """Draw the ellipses that hold shares of each component."""
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Ellipse
 
@@ -238,20 +196,7 @@ def component_handles(parameters: MixtureParameters, has_noise: bool) -> list[An
 
 
 def densities(parameters: MixtureParameters, points: FloatArray) -> FloatArray:
-    """Return the density of each component, times its weight.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        A mixture of one or two columns.
-    points : ndarray of shape (n_points, n_columns)
-        Where.
-
-    Returns
-    -------
-    ndarray of shape (n_components, n_points)
-        The densities.
-    """
+    """Return the density of each component, times its weight."""
     found = np.empty((parameters.n_components, len(points)))
     for k, (mean, whitener) in enumerate(zip(parameters.means, parameters.whiteners, strict=True)):
         offsets = points - mean
@@ -277,26 +222,7 @@ def span(shown: Projection, column: int) -> tuple[float, float]:
 def draw_density_lines(
     ax: Axes, shown: Projection, *, n_points: int = 512
 ) -> tuple[Line2D, list[Line2D], Any]:
-    """Draw the density of one column over a histogram of the rows.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Where to draw.
-    shown : Projection
-        One column.
-    n_points : int
-        Number of points of each line, to which components' means are added.
-
-    Returns
-    -------
-    line : Line2D
-        The density.
-    component_lines : list of Line2D
-        Those of the components, times their weights.
-    histogram : BarContainer or None
-        The histogram, if there are rows.
-    """
+    """Draw the density of one column over a histogram of the rows."""
     grid = np.linspace(*span(shown, 0), n_points)
     parameters = shown.parameters
     deviations = np.sqrt(covariances_of(parameters)[:, 0, 0])

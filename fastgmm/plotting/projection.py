@@ -72,33 +72,7 @@ def project(
     at_most: int,
     with_uncertainties: bool = False,
 ) -> Projection:
-    """Return what is to be drawn of a fitted estimator.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted mixture, or what holds one: an outlier detector or a search.
-    X : array-like, or anything that `open_data` takes, or None
-        The rows. Of these, only the columns drawn are held in memory.
-    columns : sequence of int or str, or None
-        Numbers or names of the columns; None for the first ones.
-    at_most : int
-        How many columns can be drawn.
-    with_uncertainties : bool
-        Whether uncertainties of the rows are wanted.
-
-    Returns
-    -------
-    Projection
-        The mixture in these columns, and the rows.
-
-    Raises
-    ------
-    sklearn.exceptions.NotFittedError
-        If the estimator is not fitted.
-    ValueError
-        If there are no such columns, or more than can be drawn.
-    """
+    """Return what is to be drawn of a fitted estimator."""
     from fastgmm.data.column_names import default_names
     from fastgmm.estimators.shared.attributes import components_from_attributes
     from fastgmm.estimators.shared.validation import check_source
@@ -122,25 +96,7 @@ def project(
 
 
 def fitted_mixture(estimator: Any) -> Any:
-    """Return the fitted mixture that an estimator is or holds.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A mixture, an outlier detector or a search.
-
-    Returns
-    -------
-    GaussianMixture or the like
-        The mixture.
-
-    Raises
-    ------
-    sklearn.exceptions.NotFittedError
-        If the estimator is not fitted.
-    ValueError
-        If there is no mixture in it.
-    """
+    """Return the fitted mixture that an estimator is or holds."""
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(estimator)

@@ -44,21 +44,7 @@ _WHITE_UV = np.array([4.0, 9.0]) * _WHITE_XYZ[:2] / (_WHITE_XYZ @ _WEIGHTS_UV)
 
 
 def decoded(levels: Colours, space: ColourSpace) -> Colours:
-    """Return what the coordinates of a space are functions of: linear light, but for "rgb".
-
-    Parameters
-    ----------
-    levels : ndarray of floats
-        Levels of sRGB from 0 to 1.
-    space : {"rgb", "lab", "luv"}
-        The space.
-
-    Returns
-    -------
-    ndarray
-        The levels themselves for "rgb"; for the others, light in proportion to its power (IEC
-        61966-2-1, eqs. 5 and 6). Of the type and shape of `levels`.
-    """
+    """Return what the coordinates of a space are functions of: linear light, but for "rgb"."""
     if space == "rgb":
         return levels
     dark = levels / 12.92
@@ -66,20 +52,7 @@ def decoded(levels: Colours, space: ColourSpace) -> Colours:
 
 
 def coordinates(decoded_levels: Colours, space: ColourSpace) -> Colours:
-    """Return coordinates of colours in a space.
-
-    Parameters
-    ----------
-    decoded_levels : ndarray of floats of shape (n, 3) or (n, 1)
-        What `decoded` returned for the space: of red, green and blue, or of grey.
-    space : {"rgb", "lab", "luv"}
-        The space.
-
-    Returns
-    -------
-    ndarray
-        Coordinates, in the type and shape of `decoded_levels`.
-    """
+    """Return coordinates of colours in a space."""
     if space == "rgb":
         return decoded_levels
     dtype = decoded_levels.dtype
@@ -104,21 +77,7 @@ def coordinates(decoded_levels: Colours, space: ColourSpace) -> Colours:
 
 
 def levels_of(colours: Colours, space: ColourSpace) -> Colours:
-    """Return the levels of sRGB that coordinates stand for.
-
-    Parameters
-    ----------
-    colours : ndarray of floats of shape (n, 3) or (n, 1)
-        Coordinates in the space, as `coordinates` returns them.
-    space : {"rgb", "lab", "luv"}
-        The space.
-
-    Returns
-    -------
-    ndarray
-        Levels, in the shape of `colours`. Colours that no screen can show get those at the
-        nearest end of each channel, 0 or 1.
-    """
+    """Return the levels of sRGB that coordinates stand for."""
     if space == "rgb":
         return np.clip(colours, 0.0, 1.0)
     f = (colours[:, :1] + 16.0) / 116.0

@@ -41,19 +41,7 @@ class DistinctColours:
 
     @classmethod
     def of(cls, pixels: Pixels) -> DistinctColours | None:
-        """Return the distinct colours of a picture, or None where its pixels are to be used.
-
-        Parameters
-        ----------
-        pixels : Pixels
-            The picture.
-
-        Returns
-        -------
-        DistinctColours or None
-            None where rows hold more than colours, where there are too many possible colours to
-            count, or where the distinct ones are not much fewer than the pixels.
-        """
+        """Return the distinct colours of a picture, or None where its pixels are to be used."""
         dtype = pixels.image.dtype
         n_bits = 8 * dtype.itemsize * pixels.n_colours
         if dtype.kind != "u" or n_bits > _MOST_BITS or pixels.n_features > pixels.n_colours:
@@ -86,18 +74,7 @@ class DistinctColours:
         return self.pixels.colours(levels)
 
     def of_pixels(self, values: npt.NDArray[np.unsignedinteger]) -> Image:
-        """Return for each pixel what was found for its colour.
-
-        Parameters
-        ----------
-        values : ndarray of integers of shape (n_colours,)
-            A value for each colour.
-
-        Returns
-        -------
-        ndarray of shape (height, width)
-            The values of the pixels.
-        """
+        """Return for each pixel what was found for its colour."""
         pixels = self.pixels
         table = np.zeros(int(self.codes[-1]) + 1, dtype=values.dtype)
         table[self.codes] = values

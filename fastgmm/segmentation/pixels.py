@@ -44,36 +44,7 @@ class Strip(NamedTuple):
 
 
 class Pixels:
-    """The pixels of a picture.
-
-    Parameters
-    ----------
-    image : ndarray of shape (height, width) or (height, width, n_channels)
-        The picture, which is never copied as a whole.
-    space : {"rgb", "lab", "luv"}
-        The space of the colours.
-    spatial_weight : float
-        What the longer side of the picture counts for beside the colours; 0 to leave out where
-        pixels are.
-
-    Attributes
-    ----------
-    height, width, n_pixels : int
-        Size of the picture.
-    n_colours : int
-        Number of its channels without alpha: 1 or 3.
-    n_features : int
-        Number of columns of the rows.
-    has_alpha : bool
-        Whether it has an alpha channel.
-    largest : float
-        The highest level.
-
-    Raises
-    ------
-    ValueError
-        If the array is no picture, or a parameter has a value that it cannot have.
-    """
+    """The pixels of a picture."""
 
     def __init__(self, image: Image, space: ColourSpace, spatial_weight: float) -> None:
         _check_image(image)
@@ -99,13 +70,7 @@ class Pixels:
             self._decoded_levels = decoded(every_level, space).astype(np.float32)
 
     def strips(self) -> Iterator[Strip]:
-        """Yield the picture from the top to the bottom, some lines at a time.
-
-        Yields
-        ------
-        Strip
-            The next lines.
-        """
+        """Yield the picture from the top to the bottom, some lines at a time."""
         step = max(1, _PIXELS_AT_ONCE // self.width)
         for first in range(0, self.height, step):
             lines = slice(first, min(first + step, self.height))
@@ -114,18 +79,7 @@ class Pixels:
             yield Strip(lines, channels[:, : self.n_colours], alpha)
 
     def colours(self, levels: Image) -> npt.NDArray[np.float32]:
-        """Return colours in the space of the mixture.
-
-        Parameters
-        ----------
-        levels : ndarray of shape (n, n_colours)
-            Colours as the picture holds them.
-
-        Returns
-        -------
-        ndarray of shape (n, n_colours)
-            Their coordinates.
-        """
+        """Return colours in the space of the mixture."""
         if self._decoded_levels is not None:
             linear = self._decoded_levels[levels]
         else:
@@ -133,18 +87,7 @@ class Pixels:
         return coordinates(linear, self.space).astype(np.float32, copy=False)
 
     def rows(self, strip: Strip) -> npt.NDArray[np.float32]:
-        """Return the rows of some lines.
-
-        Parameters
-        ----------
-        strip : Strip
-            The lines.
-
-        Returns
-        -------
-        ndarray of shape (n_pixels, n_features)
-            Colours and, with a spatial weight, line and column.
-        """
+        """Return the rows of some lines."""
         colours = self.colours(strip.levels)
         if self.n_features == self.n_colours:
             return colours
@@ -161,13 +104,6 @@ class PixelSource(StreamSource):
     """The pixels of a picture, a row for each.
 
     They are kept from pass to pass if they fit in half the memory budget, and else made anew.
-
-    Parameters
-    ----------
-    pixels : Pixels
-        The picture.
-    options : ReadingOptions
-        How to read.
     """
 
     _stays_the_same = True

@@ -117,25 +117,6 @@ class ArrayStore(TableFile):
 
     The matrix is the one that is named, or that is called X, or the only array that could be meant.
     Arrays of its length beside it can be used by their names, as weights for instance.
-
-    Parameters
-    ----------
-    open_root : callable
-        Returns a context in which arrays can be read: an array, or a group of them.
-    kind : str
-        What it is.
-    origin : str
-        What messages call it.
-    part : str
-        Path of the array or group within it; empty for the whole.
-    stamp : FileStamp or None
-        What tells whether it changes; None for what the user has opened.
-
-    Raises
-    ------
-    DataError
-        If it cannot be opened, or has no such arrays of real numbers, or takes them from other
-        files, or holds fewer of their values than it says.
     """
 
     def __init__(

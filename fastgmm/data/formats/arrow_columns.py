@@ -21,50 +21,14 @@ ROW_INDEX = "row index"
 
 
 def import_pyarrow(purpose: str) -> Any:
-    """Import pyarrow, or say which extra brings it.
-
-    Parameters
-    ----------
-    purpose : str
-        What it is needed for, as the subject of a sentence.
-
-    Returns
-    -------
-    module
-        The package.
-
-    Raises
-    ------
-    ImportError
-        If it is not installed.
-    """
+    """Import pyarrow, or say which extra brings it."""
     return import_from_extra("pyarrow", package="pyarrow", extra="parquet", purpose=purpose)
 
 
 def schema_columns(
     origin: str, schema: Any, parts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 ) -> tuple[Column, ...]:
-    """Return the columns of an Arrow schema.
-
-    Parameters
-    ----------
-    origin : str
-        Where it is from, as messages name it.
-    schema : pyarrow.Schema
-        The schema.
-    parts : mapping of str to tuple of str
-        The names of the columns that stand for one of lists.
-
-    Returns
-    -------
-    tuple of Column
-        Its columns.
-
-    Raises
-    ------
-    DataError
-        If two columns have the same name.
-    """
+    """Return the columns of an Arrow schema."""
     names = [name for field in schema for name in parts.get(field.name, (field.name,))]
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
@@ -84,20 +48,7 @@ def schema_columns(
 
 
 def list_parts(schema: Any, give_rows: Callable[[], Any]) -> dict[str, tuple[str, ...]]:
-    """Return the names of the columns that stand for each one of lists of numbers.
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-        The columns that there are.
-    give_rows : callable
-        Returns a batch of first rows, or None: what tells how long lists of no fixed size are.
-
-    Returns
-    -------
-    dict of str to tuple of str
-        The names.
-    """
+    """Return the names of the columns that stand for each one of lists of numbers."""
     types = import_pyarrow("reading columns").types
     rows: Any = None
     parts = {}
@@ -121,31 +72,7 @@ def with_parts_of_lists(
     names: Sequence[str],
     row: int,
 ) -> Any:
-    """Return a batch with a column for each place in the lists of a column, instead of that.
-
-    Parameters
-    ----------
-    origin : str
-        Where it is from, as messages name it.
-    batch : pyarrow.RecordBatch
-        The batch.
-    parts : mapping of str to tuple of str
-        The names of these columns.
-    names : sequence of str
-        The columns that are wanted. Lists of which none is are left as they are.
-    row : int
-        Number of the first row.
-
-    Returns
-    -------
-    pyarrow.RecordBatch
-        The batch itself if it has no such column.
-
-    Raises
-    ------
-    DataError
-        If a row has no list, or one of another length.
-    """
+    """Return a batch with a column for each place in the lists of a column, instead of that."""
     own = {name: each for name, each in parts.items() if not set(each).isdisjoint(names)}
     if not own:
         return batch
@@ -171,25 +98,7 @@ def with_parts_of_lists(
 
 
 def index_columns(origin: str, schema: Any) -> frozenset[str]:
-    """Return the columns that hold the index of a data frame, as pandas marks and names them.
-
-    Parameters
-    ----------
-    origin : str
-        Where the schema is from, as messages name it.
-    schema : pyarrow.Schema
-        The schema, with its metadata.
-
-    Returns
-    -------
-    frozenset of str
-        Their names.
-
-    Raises
-    ------
-    DataError
-        If what pandas has written into the metadata cannot be read.
-    """
+    """Return the columns that hold the index of a data frame, as pandas marks and names them."""
     try:
         # A range is described by a dict there, and is no column.
         marked = list((schema.pandas_metadata or {}).get("index_columns", []))
@@ -202,21 +111,7 @@ def index_columns(origin: str, schema: Any) -> frozenset[str]:
 
 
 def batch_numbers(batch: Any, names: Sequence[str]) -> list[npt.NDArray[Any]]:
-    """Return some columns of a batch.
-
-    Parameters
-    ----------
-    batch : pyarrow.RecordBatch
-        The batch.
-    names : sequence of str
-        The columns.
-
-    Returns
-    -------
-    list of ndarray of shape (n_rows,)
-        Their values, float32 where Arrow's are, else float64; NaN for what is missing, 0 for values
-        that are no numbers.
-    """
+    """Return some columns of a batch."""
     pyarrow = import_pyarrow("reading columns")
     return [_numbers(pyarrow, batch.column(name)) for name in names]
 
@@ -248,16 +143,5 @@ def _numbers(pyarrow: Any, column: Any) -> npt.NDArray[Any]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what an error of Arrow's says, without what is of use to its makers only.
-
-    Parameters
-    ----------
-    error : exception
-        The error.
-
-    Returns
-    -------
-    str
-        The first line of its message.
-    """
+    """Return what an error of Arrow's says, without what is of use to its makers only."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -80,18 +80,7 @@ class _ArrowTable(TableFile):
 
 
 class ArrowFile(_ArrowTable):
-    """An Arrow or Feather file, whose batches can be found one by one.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    DataError
-        If it is no such file, or a damaged one.
-    """
+    """An Arrow or Feather file, whose batches can be found one by one."""
 
     def __init__(self, path: Path) -> None:
         pyarrow = import_pyarrow("reading Arrow files")
@@ -167,18 +156,7 @@ class ArrowFile(_ArrowTable):
 
 
 class ArrowStream(_ArrowTable):
-    """An Arrow stream, whose batches come one after the other.
-
-    Parameters
-    ----------
-    stream : ByteStream
-        What it is read from.
-
-    Raises
-    ------
-    DataError
-        If it is no such stream.
-    """
+    """An Arrow stream, whose batches come one after the other."""
 
     def __init__(self, stream: ByteStream) -> None:
         pyarrow = import_pyarrow("reading Arrow streams")
@@ -219,15 +197,7 @@ class ArrowStream(_ArrowTable):
 
 
 class ArrowBatches(_ArrowTable):
-    """What hands over a stream of Arrow batches: a reader, a query, a table of another library.
-
-    Parameters
-    ----------
-    give_reader : callable
-        Returns a `pyarrow.RecordBatchReader` at the first row.
-    replayable : bool
-        Whether it can be called more than once.
-    """
+    """What hands over a stream of Arrow batches: a reader, a query, a table of another library."""
 
     origin = "the Arrow stream"
 

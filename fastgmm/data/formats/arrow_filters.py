@@ -14,25 +14,7 @@ _MASK = "wanted"
 
 
 def as_expression(condition: Any) -> Any:
-    """Return a condition on rows as Arrow's.
-
-    Parameters
-    ----------
-    condition : pyarrow.compute.Expression, or list of tuples or of lists of tuples
-        The condition; tuples such as ``("a", ">", 3)`` as in `pyarrow.parquet.read_table`.
-
-    Returns
-    -------
-    pyarrow.compute.Expression
-        The condition.
-
-    Raises
-    ------
-    ImportError
-        If pyarrow is not installed.
-    ValueError
-        If it is neither.
-    """
+    """Return a condition on rows as Arrow's."""
     import_pyarrow("filtering rows")
     from pyarrow import compute, parquet
 
@@ -48,27 +30,7 @@ def as_expression(condition: Any) -> Any:
 
 
 def filter_columns(origin: str, schema: Any, condition: Any) -> list[str]:
-    """Return the columns that a condition is about.
-
-    Parameters
-    ----------
-    origin : str
-        What is filtered, as messages name it.
-    schema : pyarrow.Schema
-        Its columns.
-    condition : pyarrow.compute.Expression
-        The condition.
-
-    Returns
-    -------
-    list of str
-        Their names.
-
-    Raises
-    ------
-    ValueError
-        If the condition is about other columns, or compares what cannot be compared.
-    """
+    """Return the columns that a condition is about."""
     pyarrow = import_pyarrow("filtering rows")
     try:
         _evaluate(schema.empty_table(), condition)
@@ -94,48 +56,13 @@ def filter_columns(origin: str, schema: Any, condition: Any) -> list[str]:
 
 
 def columns_to_read(origin: str, schema: Any, names: Sequence[str], condition: Any) -> list[str]:
-    """Return the columns that are wanted, and those that a condition on the rows is about.
-
-    Parameters
-    ----------
-    origin : str
-        What is read, as messages name it.
-    schema : pyarrow.Schema
-        Its columns.
-    names : sequence of str
-        The columns that are wanted.
-    condition : pyarrow.compute.Expression or None
-        Which rows are wanted; None for all.
-
-    Returns
-    -------
-    list of str
-        Their names, each once.
-
-    Raises
-    ------
-    ValueError
-        As `filter_columns`.
-    """
+    """Return the columns that are wanted, and those that a condition on the rows is about."""
     conditions = [] if condition is None else filter_columns(origin, schema, condition)
     return list(dict.fromkeys([*names, *conditions]))
 
 
 def rows_satisfying(batch: Any, condition: Any) -> npt.NDArray[np.bool_]:
-    """Return which rows satisfy a condition.
-
-    Parameters
-    ----------
-    batch : pyarrow.RecordBatch
-        The rows.
-    condition : pyarrow.compute.Expression
-        The condition. A row for which it is unknown, as a value is missing, does not satisfy it.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-        Which do.
-    """
+    """Return which rows satisfy a condition."""
     pyarrow = import_pyarrow("filtering rows")
     mask = _evaluate(pyarrow.Table.from_batches([batch]), condition)[_MASK].combine_chunks()
     satisfied: npt.NDArray[np.bool_] = mask.fill_null(False).to_numpy(zero_copy_only=False)

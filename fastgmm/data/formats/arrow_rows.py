@@ -13,24 +13,7 @@ from fastgmm.data.formats.table_file import Piece
 
 
 def pieces_of(batch: Any, names: Sequence[str], row: int, rows_wanted: Any) -> Iterator[Piece]:
-    """Yield a batch's rows as a piece, unless a condition leaves none.
-
-    Parameters
-    ----------
-    batch : pyarrow.RecordBatch
-        The rows.
-    names : sequence of str
-        The columns that are wanted.
-    row : int
-        Number of the first row in the file.
-    rows_wanted : pyarrow.compute.Expression or None
-        Which rows are wanted.
-
-    Yields
-    ------
-    Piece
-        The rows.
-    """
+    """Yield a batch's rows as a piece, unless a condition leaves none."""
     numbers = None
     if rows_wanted is not None:
         numbers = np.flatnonzero(rows_satisfying(batch, rows_wanted))

@@ -44,24 +44,7 @@ HEAD_BYTES = 2**20
 
 
 class ByteStream:
-    """Bytes that can be opened at their beginning, as often as what they come from allows.
-
-    Parameters
-    ----------
-    source : Path or binary file object
-        A file, or an open one that is read once from where it stands.
-    origin : str
-        What it is called in messages; for a path the path if empty.
-    closes : bool
-        Whether to close an open file when it has been read.
-    member : str
-        Which file of a zip archive is meant; empty for the only one.
-
-    Attributes
-    ----------
-    stamp : FileStamp or None
-        What a path's file was when it was opened; None for an open file.
-    """
+    """Bytes that can be opened at their beginning, as often as what they come from allows."""
 
     def __init__(
         self,
@@ -106,20 +89,7 @@ class ByteStream:
 
 
 def read_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
-    """Fill an array with a file's next bytes.
-
-    Parameters
-    ----------
-    file : binary file object
-        The file.
-    array : ndarray, C-contiguous
-        What is filled.
-
-    Raises
-    ------
-    EOFError
-        If there are too few.
-    """
+    """Fill an array with a file's next bytes."""
     rest = array.reshape(-1).view(np.uint8).data
     while rest:
         count = file.readinto(rest)  # type: ignore[attr-defined]
@@ -146,39 +116,12 @@ class _Joined(io.RawIOBase):
 
 
 def compression_of(head: bytes) -> str | None:
-    """Return how bytes are compressed.
-
-    Parameters
-    ----------
-    head : bytes
-        The first of them.
-
-    Returns
-    -------
-    str or None
-        ``"gzip"``, ``"bz2"``, ``"xz"`` or ``"zstd"``; None if they are not.
-    """
+    """Return how bytes are compressed."""
     return next((name for name, start in _COMPRESSIONS.items() if start.match(head)), None)
 
 
 def zip_members(path: Path) -> list[str]:
-    """Return the names of the files in a zip archive, without those of the system's own.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-
-    Returns
-    -------
-    list of str
-        Their names.
-
-    Raises
-    ------
-    DataError
-        If the archive is damaged.
-    """
+    """Return the names of the files in a zip archive, without those of the system's own."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [each.filename for each in archive.infolist() if not each.is_dir()]
@@ -194,25 +137,7 @@ def zip_members(path: Path) -> list[str]:
 
 
 def zip_member(path: Path, member: str) -> str:
-    """Return the name of a file in a zip archive.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    member : str
-        The name; empty for the only one.
-
-    Returns
-    -------
-    str
-        The name.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or several and none is named.
-    """
+    """Return the name of a file in a zip archive."""
     names = zip_members(path)
     if member in names:
         return member

@@ -21,41 +21,13 @@ _WORD_LENGTH = 12
 
 
 def no_number(cell: str, options: CsvOptions) -> str:
-    """Return what to say of a field that is no number.
-
-    Parameters
-    ----------
-    cell : str
-        The field.
-    options : CsvOptions
-        How the file is read.
-
-    Returns
-    -------
-    str
-        What is wrong, and the option that may read it.
-    """
+    """Return what to say of a field that is no number."""
     advice = advice_on_cell(cell, options, True)
     return f"{cell!r} is no number{f': {advice}' if advice else ''}"
 
 
 def advice_on_cell(cell: str, options: CsvOptions, is_exception: bool) -> str:
-    """Return the option that may read a field that is no number.
-
-    Parameters
-    ----------
-    cell : str
-        The field.
-    options : CsvOptions
-        How the file is read.
-    is_exception : bool
-        Whether the other fields of the column are numbers.
-
-    Returns
-    -------
-    str
-        The advice; empty if there is none.
-    """
+    """Return the option that may read a field that is no number."""
     text = cell.strip()
     if options.decimal == "." and _DECIMAL_COMMA.fullmatch(text):
         advice = "if the comma is a decimal mark, give decimal=',' (--decimal ,)"
@@ -81,20 +53,7 @@ _THOUSANDS_ADVICE = "write numbers without separators of thousands"
 
 
 def advice_on_row(row: str, options: CsvOptions) -> str:
-    """Return the option that may read a row with a wrong number of fields.
-
-    Parameters
-    ----------
-    row : str
-        The row.
-    options : CsvOptions
-        How the file is read.
-
-    Returns
-    -------
-    str
-        The advice behind a colon; empty if there is none.
-    """
+    """Return the option that may read a row with a wrong number of fields."""
     if options.comment is None and row.lstrip().startswith(("#", "%")):
         mark = row.lstrip()[0]
         return f": if {mark!r} begins a comment, give comment={mark!r} (--comment {mark!r})"
@@ -102,18 +61,7 @@ def advice_on_row(row: str, options: CsvOptions) -> str:
 
 
 def about_bytes(error: BaseException) -> str:
-    """Return what to say of bytes that are not of an encoding.
-
-    Parameters
-    ----------
-    error : UnicodeDecodeError
-        What is wrong with them.
-
-    Returns
-    -------
-    str
-        The same in other words, and the option to give.
-    """
+    """Return what to say of bytes that are not of an encoding."""
     assert isinstance(error, UnicodeDecodeError)
     found = error.object[error.start : error.start + 1].hex()
     return (

@@ -98,23 +98,6 @@ class CsvForm:
         equally many fields, or with blanks if these separate numbers. Numbers from 0 on are a
         header above a row of others than integers: they are what pandas calls columns that have
         no names.
-
-        Parameters
-        ----------
-        head : bytes
-            The first rows, in UTF-8.
-        options : CsvOptions
-            What is known of it.
-
-        Returns
-        -------
-        CsvForm
-            How it is written.
-
-        Raises
-        ------
-        DataError
-            If there is no row, or the first is none of a table.
         """
         pattern = RowPattern(options.delimiter or _DELIMITERS + BLANKS, options.comment)
         places = list(islice(pattern.rows(head), _N_ROWS + 2))
@@ -151,20 +134,7 @@ class CsvForm:
 
 
 def is_number(text: str, options: CsvOptions) -> bool:
-    """Say whether a field is a number, or stands for a missing one.
-
-    Parameters
-    ----------
-    text : str
-        The field.
-    options : CsvOptions
-        How numbers are written.
-
-    Returns
-    -------
-    bool
-        Whether it is.
-    """
+    """Say whether a field is a number, or stands for a missing one."""
     if text in MISSING or text in options.na_values:
         return True
     if options.decimal != ".":

@@ -97,20 +97,7 @@ class _Part(NamedTuple):
 
 
 class CsvFile(TableFile):
-    """A CSV file, or text that comes from elsewhere.
-
-    Parameters
-    ----------
-    stream : ByteStream
-        What it is read from.
-    options : CsvOptions
-        What is known of how it is written.
-
-    Raises
-    ------
-    DataError
-        If it is empty, or no text of that form.
-    """
+    """A CSV file, or text that comes from elsewhere."""
 
     kind = "CSV"
     is_text = True

@@ -57,23 +57,7 @@ def csv_options(
     comment: str | None = None,
     encoding: str | None = None,
 ) -> CsvOptions:
-    """Return options as a user gave them, checked.
-
-    Parameters
-    ----------
-    header, na_values, decimal, delimiter, comment, encoding
-        As for `open_data`.
-
-    Returns
-    -------
-    CsvOptions
-        The options.
-
-    Raises
-    ------
-    ValueError
-        If one has a value that it cannot have, or two contradict each other.
-    """
+    """Return options as a user gave them, checked."""
     if not (isinstance(header, bool) or header == "infer"):
         raise ValueError(f"header must be True, False or 'infer'; got {header!r}")
     values = (na_values,) if isinstance(na_values, str) else tuple(na_values or ())

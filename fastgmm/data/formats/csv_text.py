@@ -47,20 +47,7 @@ class Row(NamedTuple):
 
 
 class RowPattern:
-    """Tells where rows of a text end: at line ends that are not in quotes.
-
-    Parameters
-    ----------
-    delimiters : str
-        What may stand before a field.
-    comment : str or None
-        What begins a comment.
-
-    Attributes
-    ----------
-    has_comments : bool
-        Whether there is something that does.
-    """
+    """Tells where rows of a text end: at line ends that are not in quotes."""
 
     def __init__(self, delimiters: str, comment: str | None) -> None:
         before = re.escape((" \t" if delimiters == BLANKS else delimiters).encode())
@@ -75,20 +62,7 @@ class RowPattern:
         self._blanks = [bytes((blank,)) for blank in blanks]
 
     def rows(self, text: bytes, line: int = 1) -> Iterator[Row]:
-        """Yield the rows of a text, without lines that have only blanks or a comment.
-
-        Parameters
-        ----------
-        text : bytes
-            Whole rows.
-        line : int
-            Number of its first line.
-
-        Yields
-        ------
-        Row
-            Where a row is.
-        """
+        """Yield the rows of a text, without lines that have only blanks or a comment."""
         start, first = 0, line
         for found in self._token.finditer(text):
             if found[0][:1] not in b"\r\n":
@@ -150,25 +124,7 @@ def encoding_of(head: bytes) -> str:
 
 
 def decoded(head: bytes, encoding: str) -> bytes:
-    """Return the beginning of a text in UTF-8 without a byte order mark.
-
-    Parameters
-    ----------
-    head : bytes
-        Its first bytes, which may end within a character.
-    encoding : str
-        How they are encoded; bytes that are not UTF-8, if they should be, stay as they are.
-
-    Returns
-    -------
-    bytes
-        The text.
-
-    Raises
-    ------
-    UnicodeDecodeError
-        If the bytes are of another encoding.
-    """
+    """Return the beginning of a text in UTF-8 without a byte order mark."""
     if encoding == UTF8:
         return head.removeprefix(codecs.BOM_UTF8)
     text = codecs.getincrementaldecoder(encoding)().decode(head)
@@ -176,20 +132,7 @@ def decoded(head: bytes, encoding: str) -> bytes:
 
 
 def in_utf8(file: IO[bytes], encoding: str) -> IO[bytes]:
-    """Return a file of text as one of UTF-8 without a byte order mark.
-
-    Parameters
-    ----------
-    file : binary file object
-        The file, at its beginning.
-    encoding : str
-        How it is encoded.
-
-    Returns
-    -------
-    binary file object
-        The file in UTF-8; bytes that are none are left to whoever reads them.
-    """
+    """Return a file of text as one of UTF-8 without a byte order mark."""
     if encoding != UTF8:
         return io.BufferedReader(_Recoded(file, encoding), _READ_BYTES)
     if file.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):  # type: ignore[attr-defined]
@@ -226,20 +169,6 @@ def whole_rows(file: IO[bytes], n_bytes: int, pattern: RowPattern) -> Iterator[A
 
     Arrow's threads may outlive the interpreter, which ends the process if they hold its memory:
     they are given neither the file nor bytes.
-
-    Parameters
-    ----------
-    file : binary file object
-        The file.
-    n_bytes : int
-        How much text a buffer should have, about.
-    pattern : RowPattern
-        Tells where comments are.
-
-    Yields
-    ------
-    pyarrow.Buffer
-        Whole rows.
     """
     pyarrow = import_pyarrow("reading CSV")
     rest = b""

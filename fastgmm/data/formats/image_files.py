@@ -29,16 +29,6 @@ class ImageFile(TableFile):
     """An image: a row for each pixel, line by line, with its colors.
 
     Levels of 8 and of 16 bits are brought to 0 to 1; others are as the file has them.
-
-    Parameters
-    ----------
-    path : Path
-        The image.
-
-    Raises
-    ------
-    DataError
-        If it is no image, or a damaged one.
     """
 
     kind = "image"

@@ -61,30 +61,7 @@ class ImageHeader(NamedTuple):
 
 
 def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[Any]:
-    """Read an image, the way up that its camera notes.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file in any of Pillow's formats.
-    with_alpha : bool
-        Whether transparency is kept, as a last channel, of images that have any.
-
-    Returns
-    -------
-    ndarray of shape (height, width, 3) or (height, width)
-        Colors, or gray levels; with alpha, of shape (height, width, 4) or (height, width, 2).
-        As the file has them: uint8, uint16, or other integers and floats.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ImportError
-        If Pillow is not installed, or OpenCV is not and colors have sixteen bits a channel.
-    DataError
-        If it is no image, a damaged one, or several in one file.
-    """
+    """Read an image, the way up that its camera notes."""
     orientation = _import_pillow("ImageOps")
     path = expanded(path)
     if (levels := _unknown_to_pillow(path)) is not None:
@@ -104,27 +81,7 @@ def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[Any]:
 
 
 def image_header(path: str | Path) -> ImageHeader:
-    """Return what an image says of itself, without reading its pixels.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file in any of Pillow's formats.
-
-    Returns
-    -------
-    ImageHeader
-        Number of pixels and type of levels.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ImportError
-        As `read_image`.
-    DataError
-        If it is no image, or several in one file.
-    """
+    """Return what an image says of itself, without reading its pixels."""
     path = expanded(path)
     if (levels := _unknown_to_pillow(path)) is not None:
         return ImageHeader(levels.shape[0] * levels.shape[1], levels.dtype)
@@ -135,25 +92,7 @@ def image_header(path: str | Path) -> ImageHeader:
 
 
 def holds_levels(path: Path, image: NDArray[Any]) -> bool:
-    """Say whether a format holds the levels of an image, if perhaps with fewer bits.
-
-    Parameters
-    ----------
-    path : Path
-        The suffix says in which format.
-    image : ndarray
-        The image, as `read_image` returns it.
-
-    Returns
-    -------
-    bool
-        Whether it does. If not, floats from 0 to 1 can stand for them, as for all formats.
-
-    Raises
-    ------
-    ValueError
-        If Pillow knows no format of that suffix.
-    """
+    """Say whether a format holds the levels of an image, if perhaps with fewer bits."""
     format_name = image_format(path)
     low, high = image.min(), image.max()
     if image.dtype in (np.uint8, np.uint16):
@@ -167,23 +106,7 @@ def holds_levels(path: Path, image: NDArray[Any]) -> bool:
 
 
 def write_image(path: str | Path, image: NDArray[Any]) -> None:
-    """Write an image, all of it or nothing.
-
-    Parameters
-    ----------
-    path : str or Path
-        The suffix says in which of Pillow's formats.
-    image : ndarray of shape (height, width, 3) or (height, width)
-        Colors, or gray levels; with alpha, a channel more. As `read_image` returns it, or floats
-        from 0 to 1 where the format does not hold its levels.
-
-    Raises
-    ------
-    ImportError
-        If Pillow is not installed, or OpenCV is not and colors have sixteen bits a channel.
-    ValueError
-        If Pillow knows no format of that suffix.
-    """
+    """Write an image, all of it or nothing."""
     path = Path(path)
     format_name = image_format(path)
     levels = _written_levels(format_name, image)
@@ -207,31 +130,7 @@ def write_indexed_image(
     *,
     hidden: NDArray[np.bool_] | None = None,
 ) -> int:
-    """Write a PNG of a palette and a number for each pixel, all of it or nothing.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where it is to be: a name that ends in .png.
-    indices : ndarray of shape (height, width)
-        The pixels' places in the palette.
-    palette : ndarray of shape (n_colours, 3)
-        The colours.
-    hidden : ndarray of bool of shape (height, width) or None
-        Which pixels are to be transparent.
-
-    Returns
-    -------
-    int
-        Size of the file in bytes.
-
-    Raises
-    ------
-    ImportError
-        If Pillow is not installed.
-    ValueError
-        If the name does not end in .png, or there are more colours than a palette holds.
-    """
+    """Write a PNG of a palette and a number for each pixel, all of it or nothing."""
     path = Path(path)
     check_indexed_image(path, len(palette) + (hidden is not None))
     options: dict[str, Any] = {}
@@ -247,24 +146,7 @@ def write_indexed_image(
 
 
 def check_indexed_image(path: Path, n_colours: int) -> None:
-    """Make sure before the work that an indexed picture can be written.
-
-    Parameters
-    ----------
-    path : Path
-        Where it is to be.
-    n_colours : int
-        Number of colours in its palette, of which transparency is one.
-
-    Raises
-    ------
-    ImportError
-        If Pillow is not installed.
-    OSError
-        If the file cannot be written there.
-    ValueError
-        If the name does not end in .png, or there are more colours than a palette holds.
-    """
+    """Make sure before the work that an indexed picture can be written."""
     if path.suffix.lower() != ".png":
         raise ValueError(f"cannot write {str(path)!r}: an indexed picture's name must end in .png")
     image_format(path)
@@ -276,27 +158,7 @@ def check_indexed_image(path: Path, n_colours: int) -> None:
 
 
 def image_format(path: Path) -> str:
-    """Return Pillow's name for the format that a suffix stands for.
-
-    Parameters
-    ----------
-    path : Path
-        Where the picture is to be.
-
-    Returns
-    -------
-    str
-        The format.
-
-    Raises
-    ------
-    ImportError
-        If Pillow is not installed.
-    ValueError
-        If the suffix stands for no format that Pillow writes.
-    OSError
-        If the file cannot be written there.
-    """
+    """Return Pillow's name for the format that a suffix stands for."""
     pillow = _import_pillow("Image")
     format_name = pillow.registered_extensions().get(path.suffix.lower())
     if format_name not in pillow.SAVE:

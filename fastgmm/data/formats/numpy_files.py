@@ -130,18 +130,7 @@ class _NumpyFile(TableFile):
 
 
 class NpyFile(_NumpyFile):
-    """A matrix in a ``.npy`` file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    DataError
-        If it holds no matrix of real numbers.
-    """
+    """A matrix in a ``.npy`` file."""
 
     def pieces(
         self,
@@ -187,22 +176,7 @@ class NpyFile(_NumpyFile):
 
 
 class NpzFile(_NumpyFile):
-    """A matrix in an ``.npz`` archive: the only one, one of the name X, or one that is chosen.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    member : str
-        The array's name; empty for the only one or X.
-    memory_budget : int
-        Bytes that may be used: columns that lie one after the other must be read as a whole.
-
-    Raises
-    ------
-    DataError
-        If it holds no such matrix of real numbers.
-    """
+    """A matrix in an ``.npz`` archive: the only one, one of the name X, or one that is chosen."""
 
     _usable_in_part = False
 
@@ -292,22 +266,7 @@ class NpzFile(_NumpyFile):
 
 
 class CompressedNpyFile(NpzFile):
-    """A matrix in a ``.npy`` file that is compressed as a whole, or among others in an archive.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    member : str
-        Which file of an archive; empty for the only one.
-    memory_budget : int
-        As for `NpzFile`.
-
-    Raises
-    ------
-    DataError
-        If it holds no matrix of real numbers.
-    """
+    """A matrix in a ``.npy`` file that is compressed as a whole, or among others in an archive."""
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:

@@ -37,20 +37,7 @@ _BUFFERS_BYTES = 2**25
 
 
 class ParquetFile(TableFile):
-    """A Parquet file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    partitions : mapping of str to int, str or None
-        Columns that the names of its folders give it.
-
-    Raises
-    ------
-    DataError
-        If it is no Parquet file, or a damaged one.
-    """
+    """A Parquet file."""
 
     kind = "Parquet"
     by_columns = True

@@ -116,25 +116,7 @@ _ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray")
 
 
 def file_kind(path: Path, part: str = "") -> str | None:
-    """Return what a file or folder is.
-
-    Parameters
-    ----------
-    path : Path
-        The file, or the folder of a Zarr store.
-    part : str
-        What is meant inside of it; of a zip archive, a file.
-
-    Returns
-    -------
-    str or None
-        The name of a format; None if it is none of those that are known.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    """
+    """Return what a file or folder is."""
     if path.is_dir():
         return "Zarr" if any((path / marker).exists() for marker in _ZARR_MARKERS) else None
     raw = _raw_head(path)
@@ -155,25 +137,7 @@ def file_kind(path: Path, part: str = "") -> str | None:
 
 
 def kind_of_named(path: Path, part: str) -> str:
-    """Return what a file is that the user names, and so is one of data.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    part : str
-        What is meant inside of it.
-
-    Returns
-    -------
-    str
-        The name of a format.
-
-    Raises
-    ------
-    DataError
-        If it is none of those that are known: the message says what it is, if that is known.
-    """
+    """Return what a file is that the user names, and so is one of data."""
     if (kind := file_kind(path, part)) is not None:
         return kind
     if is_zip(path):
@@ -207,35 +171,13 @@ def is_compressed(path: Path) -> bool:
 
 
 def foreign_kind(head: bytes) -> str | None:
-    """Return what begins with some bytes that is no table, though its name may say so.
-
-    Parameters
-    ----------
-    head : bytes
-        The first bytes, decompressed.
-
-    Returns
-    -------
-    str or None
-        What it is, and what to do; None if it may be text.
-    """
+    """Return what begins with some bytes that is no table, though its name may say so."""
     text = head.removeprefix(b"\xef\xbb\xbf")[:_HEAD_BYTES]
     return next((said for start, said in _FOREIGN_STARTS if start.match(text)), None)
 
 
 def kind_of_head(head: bytes) -> str | None:
-    """Return what begins with some bytes.
-
-    Parameters
-    ----------
-    head : bytes
-        The first bytes.
-
-    Returns
-    -------
-    str or None
-        The name of a format; None if the bytes are those of none that has a signature.
-    """
+    """Return what begins with some bytes."""
     kinds = (kind for signature, kind in _SIGNATURES.items() if head.startswith(signature))
     return next(kinds, None)
 

@@ -42,98 +42,29 @@ class OpenedTables(NamedTuple):
 
 
 def is_path(data: Any) -> bool:
-    """Say whether something is a path, a pattern or the name of standard input.
-
-    Parameters
-    ----------
-    data : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        Whether it is.
-    """
+    """Say whether something is a path, a pattern or the name of standard input."""
     return isinstance(data, str | os.PathLike)
 
 
 def is_list_of_paths(data: Any) -> bool:
-    """Say whether something is a list of paths, one at least.
-
-    Parameters
-    ----------
-    data : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        Whether it is.
-    """
+    """Say whether something is a list of paths, one at least."""
     return isinstance(data, list | tuple) and bool(data) and all(map(is_path, data))
 
 
 def is_arrow_stream(data: Any) -> bool:
-    """Say whether something hands over a stream of Arrow batches, as tables do.
-
-    Parameters
-    ----------
-    data : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        Whether it does; a single column hands over a stream, too, but not of batches.
-    """
+    """Say whether something hands over a stream of Arrow batches, as tables do."""
     from narwhals.dependencies import is_into_series
 
     return hasattr(data, "__arrow_c_stream__") and not is_into_series(data)
 
 
 def is_stored(data: Any) -> bool:
-    """Say whether something is an array or a group in a file of HDF5 or Zarr.
-
-    Parameters
-    ----------
-    data : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        Whether it is.
-    """
+    """Say whether something is an array or a group in a file of HDF5 or Zarr."""
     return type(data).__module__.partition(".")[0] in ("h5py", "zarr")
 
 
 def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
-    """Open files and what is read as files are.
-
-    Parameters
-    ----------
-    data : object
-        Paths, an open file, a stream of Arrow batches, an array of HDF5 or Zarr, or one that is
-        mapped or of a type that is not computed with.
-    options : ReadingOptions
-        How to read.
-
-    Returns
-    -------
-    OpenedTables or None
-        The tables; None if `data` is nothing of that kind.
-
-    Raises
-    ------
-    DataError
-        If a file cannot be read, and is not to be left out, or none can.
-    FileNotFoundError
-        If there is no such file.
-    ImportError
-        If a format needs a package that is not installed.
-    TypeError
-        If `data` is a file opened as text.
-    """
+    """Open files and what is read as files are."""
     if is_path(data) or is_list_of_paths(data):
         return _open_paths([data] if is_path(data) else list(data), options)
     if isinstance(data, TextIOBase):
@@ -152,20 +83,7 @@ def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
 
 
 def refuse_csv_options(origin: str, options: ReadingOptions) -> None:
-    """Raise if something is said of CSV, and the data are none.
-
-    Parameters
-    ----------
-    origin : str
-        What the data are, as messages name them.
-    options : ReadingOptions
-        How to read.
-
-    Raises
-    ------
-    ValueError
-        If an option was given that is for CSV.
-    """
+    """Raise if something is said of CSV, and the data are none."""
     if given := options.csv.given():
         raise ValueError(f"{origin} is not CSV, which {name_list(given)} is for: leave it out")
 

@@ -21,22 +21,7 @@ from fastgmm.data.sources.array import ArraySource
 
 
 class SlicedArray(TableFile):
-    """A matrix that is converted, or checked, some rows at a time.
-
-    Parameters
-    ----------
-    array : ndarray of shape (n_rows, n_columns)
-        The matrix.
-    origin : str
-        What messages call it.
-    kind : str
-        What it is.
-
-    Raises
-    ------
-    DataError
-        If it is no matrix of real numbers.
-    """
+    """A matrix that is converted, or checked, some rows at a time."""
 
     named = False
 

@@ -19,15 +19,7 @@ _MOST_EMPTY_COLUMNS = 2**16
 
 
 class Damage:
-    """What a reader tells of damage, and is told by: to give up, or to leave that part out.
-
-    Parameters
-    ----------
-    file : TableFile
-        The file that is read.
-    skipped : list of str or None
-        Where to note what is left out; None if damage is an error.
-    """
+    """What a reader tells of damage, and is told by: to give up, or to leave that part out."""
 
     def __init__(self, file: TableFile, skipped: list[str] | None) -> None:
         self._file = file
@@ -39,22 +31,7 @@ class Damage:
         return self._skipped is None
 
     def report(self, where: str, reason: object) -> None:
-        """Raise an error, or note that a part is left out.
-
-        Parameters
-        ----------
-        where : str
-            The file and the part of it.
-        reason : object
-            What is wrong with it.
-
-        Raises
-        ------
-        DataError
-            If damage is an error, or comes from a change of the file.
-        MemoryError
-            If that is the reason.
-        """
+        """Raise an error, or note that a part is left out."""
         self._file.check_unchanged()  # a file that is being replaced looks damaged
         if isinstance(reason, MemoryError):
             raise MemoryError(
@@ -242,59 +219,17 @@ class TableFile(ABC):
 
 
 def unnamed_columns(dtype: np.dtype[Any], count: int) -> tuple[Column, ...]:
-    """Return the columns of a matrix.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Type of its entries.
-    count : int
-        Number of columns.
-
-    Returns
-    -------
-    tuple of Column
-        Columns ``x0``, ``x1``, and so on.
-    """
+    """Return the columns of a matrix."""
     return tuple(Column(name, str(dtype), numeric_dtype(dtype)) for name in default_names(count))
 
 
 def numeric_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Return a type if it is one of real numbers, else None.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Any type.
-
-    Returns
-    -------
-    dtype or None
-        The type.
-    """
+    """Return a type if it is one of real numbers, else None."""
     return dtype if dtype.kind in "buif" else None
 
 
 def common_dtype(origin: str, columns: Sequence[Column]) -> np.dtype[Any]:
-    """Return the type in which columns are to be handed out.
-
-    Parameters
-    ----------
-    origin : str
-        Where they are from, as messages name it.
-    columns : sequence of Column
-        The columns.
-
-    Returns
-    -------
-    dtype
-        float32 if all columns are, else float64.
-
-    Raises
-    ------
-    DataError
-        If a column holds other things than real numbers: the message names all that do.
-    """
+    """Return the type in which columns are to be handed out."""
     others = [column for column in columns if column.dtype is None]
     if others:
         shown = [
@@ -312,22 +247,7 @@ def common_dtype(origin: str, columns: Sequence[Column]) -> np.dtype[Any]:
 
 
 def check_matrix(origin: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Make sure that an array is a matrix of real numbers.
-
-    Parameters
-    ----------
-    origin : str
-        Where it is, as messages name it.
-    shape : tuple of int
-        Its shape.
-    dtype : dtype
-        Type of its entries.
-
-    Raises
-    ------
-    DataError
-        If it is not.
-    """
+    """Make sure that an array is a matrix of real numbers."""
     if dtype.names:
         raise DataError(
             f"{origin} holds records, not a matrix: give them as a data frame, or their numbers as "
@@ -345,39 +265,13 @@ def check_matrix(origin: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> N
 
 
 def column_numbers(columns: Sequence[Column], names: Sequence[str]) -> list[int]:
-    """Return where columns are.
-
-    Parameters
-    ----------
-    columns : sequence of Column
-        The columns that there are.
-    names : sequence of str
-        The names of some.
-
-    Returns
-    -------
-    list of int
-        Their numbers, from 0.
-    """
+    """Return where columns are."""
     places = {column.name: j for j, column in enumerate(columns)}
     return [places[name] for name in names]
 
 
 def chosen_columns(matrix: npt.NDArray[Any], indices: Sequence[int]) -> npt.NDArray[Any]:
-    """Return columns of a matrix, without copying where these are all of them.
-
-    Parameters
-    ----------
-    matrix : ndarray of shape (n_rows, n_columns)
-        The matrix.
-    indices : sequence of int
-        Which columns.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, len(indices))
-        The columns.
-    """
+    """Return columns of a matrix, without copying where these are all of them."""
     if list(indices) == list(range(matrix.shape[1])):
         return matrix
     return matrix[:, list(indices)]

@@ -22,22 +22,7 @@ _DIGESTED_BYTES = 2**28
 
 
 class ArraySource(Source):
-    """Rows of a two-dimensional array, with optional weights.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        float32 or float64 in native byte order, of any strides; never copied. A memory map may hold
-        real numbers of any type, which are converted a block at a time.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows, at least 0; a weight of w means w copies of the row.
-    feature_names : tuple of str, default=None
-        Names of the columns.
-    incomplete : bool, default=False
-        Whether rows may lack values, which are NaN then.
-    labels : array-like of shape (n_samples,), default=None
-        Labels of the rows, NaN where there is none.
-    """
+    """Rows of a two-dimensional array, with optional weights."""
 
     replayable = True
 
@@ -88,13 +73,7 @@ class ArraySource(Source):
         return self._labels
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield all rows as one block, or a memory map's in some of a moderate size.
-
-        Yields
-        ------
-        Rows
-            The rows, where they are, unless they are to be converted.
-        """
+        """Yield all rows as one block, or a memory map's in some of a moderate size."""
         if not is_mapped(self.stored):
             yield Rows(self.X, self.weights)
             return
@@ -104,35 +83,13 @@ class ArraySource(Source):
             yield self.slice(first, first + step)
 
     def slice(self, first: int, last: int) -> Rows:
-        """Return consecutive rows, without copying those that need no conversion.
-
-        Parameters
-        ----------
-        first, last : int
-            The first row, and the one after the last.
-
-        Returns
-        -------
-        Rows
-            The rows and their weights.
-        """
+        """Return consecutive rows, without copying those that need no conversion."""
         weights = self.weights
         X = self._converted(self.stored[first:last])
         return Rows(X, None if weights is None else weights[first:last])
 
     def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return a copy of chosen rows.
-
-        Parameters
-        ----------
-        indices : ndarray of shape (n,)
-            Row numbers.
-
-        Returns
-        -------
-        ndarray of shape (n, n_features)
-            The rows, C-contiguous.
-        """
+        """Return a copy of chosen rows."""
         return np.ascontiguousarray(self.stored[indices], self.dtype)
 
     def _converted(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -160,18 +117,7 @@ class ArraySource(Source):
 
 
 def is_mapped(array: Any) -> bool:
-    """Say whether something is an array that, or what it is a view of, lies in a file.
-
-    Parameters
-    ----------
-    array : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        Whether it is.
-    """
+    """Say whether something is an array that, or what it is a view of, lies in a file."""
     if not isinstance(array, np.ndarray):
         return False
     owner: Any = array

@@ -15,19 +15,7 @@ _NO_VALUE = {"M": np.datetime64("NaT"), "m": np.timedelta64("NaT")}
 
 
 def unmasked(values: Any) -> Any:
-    """Return an array without a mask, and anything else as it is.
-
-    Parameters
-    ----------
-    values : object
-        Anything. A list is looked through for masked arrays.
-
-    Returns
-    -------
-    object
-        Of a masked array, its data; a copy of them if something is masked, with NaN in its place
-        (integers become floats), or None among objects and text.
-    """
+    """Return an array without a mask, and anything else as it is."""
     if isinstance(values, list | tuple):
         nested = (list, tuple, np.ma.MaskedArray)
         if any(isinstance(each, nested) for each in values):
@@ -53,23 +41,7 @@ def unmasked(values: Any) -> Any:
 
 
 def not_numbers(name: str, values: Any, error: Exception) -> Exception:
-    """Return the error to raise where values cannot be taken for a table of numbers.
-
-    Parameters
-    ----------
-    name : str
-        What messages call the values.
-    values : object
-        What was given.
-    error : exception
-        What went wrong.
-
-    Returns
-    -------
-    exception
-        One that says which value is no number, or what the values are instead of an array; the
-        error itself if it is about something else.
-    """
+    """Return the error to raise where values cannot be taken for a table of numbers."""
     if isinstance(values, Mapping) and not hasattr(values, "toarray"):  # some sparse ones are dicts
         return TypeError(
             f"{name} is a {type(values).__name__}: give a data frame, as pandas.DataFrame(...) "
@@ -105,27 +77,7 @@ def not_numbers(name: str, values: Any, error: Exception) -> Exception:
 
 
 def as_matrix(origin: str, data: Any) -> npt.NDArray[Any]:
-    """Return what is an array in memory, or can be made one.
-
-    Parameters
-    ----------
-    origin : str
-        What messages call it.
-    data : object
-        Anything.
-
-    Returns
-    -------
-    ndarray
-        Of numbers, unless its type is one that has nothing to do with them.
-
-    Raises
-    ------
-    DataError
-        If a value is no number, or the rows differ in length.
-    TypeError
-        If it is no array of numbers at all.
-    """
+    """Return what is an array in memory, or can be made one."""
     data = unmasked(data)
     try:
         array: npt.NDArray[Any] = np.asarray(data)

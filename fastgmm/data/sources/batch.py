@@ -81,29 +81,7 @@ class Batch(NamedTuple):
 
 
 def checked(batch: Batch, names: Sequence[str], missing: MissingPolicy) -> Batch:
-    """Return rows with finite values and weights.
-
-    Parameters
-    ----------
-    batch : Batch
-        The rows.
-    names : sequence of str
-        Names of the columns, for messages.
-    missing : {"error", "drop", "model"}
-        What becomes of rows in which a value or the weight is missing. To be modelled, only values
-        may be missing.
-
-    Returns
-    -------
-    Batch
-        The rows, without those that are dropped.
-
-    Raises
-    ------
-    DataError
-        If a value is infinite, or a value or weight missing where that is an error; if a weight
-        is negative. The message names the first such row and the column.
-    """
+    """Return rows with finite values and weights."""
     if all_finite(batch.values) and _sound_weights(batch.weights):
         return batch
     columns = [(batch.column(j), f"the value in column {name!r}") for j, name in enumerate(names)]
@@ -142,20 +120,7 @@ def _advice(value: float) -> str:
 
 
 def check_total_weight(origin: str, total_weight: float) -> None:
-    """Make sure that some row has weight.
-
-    Parameters
-    ----------
-    origin : str
-        Where the rows are from, for the message.
-    total_weight : float
-        Sum of the weights.
-
-    Raises
-    ------
-    DataError
-        If the sum is 0 or overflows.
-    """
+    """Make sure that some row has weight."""
     if not np.isfinite(total_weight):
         raise DataError(
             f"{origin}: the weights should have a finite sum, but got {total_weight}: give "
@@ -166,18 +131,7 @@ def check_total_weight(origin: str, total_weight: float) -> None:
 
 
 def all_finite(values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> bool:
-    """Say whether all values are finite; mostly by their sum, which takes one look at each.
-
-    Parameters
-    ----------
-    values : ndarray, or sequence of ndarray
-        Numbers.
-
-    Returns
-    -------
-    bool
-        Whether none is NaN or infinite.
-    """
+    """Say whether all values are finite; mostly by their sum, which takes one look at each."""
     if not isinstance(values, np.ndarray):
         return all(map(all_finite, values))
     if values.dtype.kind != "f":

@@ -21,24 +21,6 @@ class BatchSource(StreamSource):
     """Rows that come in batches from an iterator.
 
     A batch is a matrix, a pair of a matrix and its rows' weights, or a data frame.
-
-    Parameters
-    ----------
-    iterate : callable
-        Returns an iterator of batches.
-    replayable : bool
-        Whether it can be called more than once.
-    selection : Selection
-        Which columns are wanted.
-    options : ReadingOptions
-        How to read.
-
-    Raises
-    ------
-    DataError
-        If there is no batch, or the first is none.
-    ValueError
-        If there is no column of a name that was given.
     """
 
     # Whoever makes the batches may use the same memory for the next one.

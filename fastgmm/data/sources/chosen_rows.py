@@ -19,21 +19,7 @@ _ROWS_AT_ONCE = 64 * BLOCK_ROWS
 
 
 def choose_rows(source: Source, chosen: npt.NDArray[np.bool_]) -> Source:
-    """Return some of the rows of a source.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    chosen : ndarray of bool of shape (n_samples,)
-        Which of them are wanted.
-
-    Returns
-    -------
-    Source
-        The source itself if it is all of them; a copy of the rows if they are in memory; what
-        leaves the others out in every pass otherwise.
-    """
+    """Return some of the rows of a source."""
     if chosen.all():
         return source
     if isinstance(source, ArraySource):
@@ -46,15 +32,7 @@ def choose_rows(source: Source, chosen: npt.NDArray[np.bool_]) -> Source:
 
 
 class ChosenRows(Source):
-    """Rows of a source that is not in memory; every pass goes through all of that.
-
-    Parameters
-    ----------
-    source : Source
-        All rows.
-    chosen : ndarray of bool of shape (n_samples,)
-        Which of them are wanted.
-    """
+    """Rows of a source that is not in memory; every pass goes through all of that."""
 
     def __init__(self, source: Source, chosen: npt.NDArray[np.bool_]) -> None:
         self._source = source
@@ -94,13 +72,7 @@ class ChosenRows(Source):
         return self._source.reads_ahead
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield the chosen rows in blocks of their own.
-
-        Yields
-        ------
-        Rows
-            The next rows.
-        """
+        """Yield the chosen rows in blocks of their own."""
         yield from recut(self._pieces(), _ROWS_AT_ONCE)
 
     def fingerprint(self) -> dict[str, Any]:

@@ -26,34 +26,12 @@ _TIMES = (
 
 
 def is_long_integer(dtype: np.dtype[Any] | None) -> bool:
-    """Say whether a type is one of integers that float64 may round.
-
-    Parameters
-    ----------
-    dtype : dtype or None
-        The type.
-
-    Returns
-    -------
-    bool
-        Whether it is.
-    """
+    """Say whether a type is one of integers that float64 may round."""
     return dtype is not None and dtype.kind in "iu" and dtype.itemsize > 4
 
 
 def reaches_rounding(integers: npt.NDArray[Any]) -> bool:
-    """Say whether some integers are so large that float64 may round them.
-
-    Parameters
-    ----------
-    integers : ndarray
-        The integers, perhaps as float64 already, with NaN for what is missing.
-
-    Returns
-    -------
-    bool
-        Whether one is `FIRST_ROUNDED` or more, or as far below 0.
-    """
+    """Say whether some integers are so large that float64 may round them."""
     if not integers.size:
         return False
     # These pass over NaN.
@@ -62,20 +40,7 @@ def reaches_rounding(integers: npt.NDArray[Any]) -> bool:
 
 
 def warn_of_rounding(origin: str, names: Iterable[str]) -> None:
-    """Warn that integers of some columns are rounded.
-
-    Parameters
-    ----------
-    origin : str
-        What the columns are in, as messages name it.
-    names : iterable of str
-        The columns; there is no warning if there are none.
-
-    Warns
-    -----
-    RoundedDataWarning
-        If there is a column.
-    """
+    """Warn that integers of some columns are rounded."""
     if names := list(names):
         warnings.warn(
             f"{origin}: integers of 2**53 and more, which float64 rounds, in column "
@@ -87,20 +52,7 @@ def warn_of_rounding(origin: str, names: Iterable[str]) -> None:
 
 
 def check_no_times(origin: str, values: Any) -> None:
-    """Make sure that values are no dates, times or durations, which NumPy makes numbers of.
-
-    Parameters
-    ----------
-    origin : str
-        What messages call them.
-    values : array-like
-        The values; what is no array, list or tuple is not looked at.
-
-    Raises
-    ------
-    DataError
-        If there are some.
-    """
+    """Make sure that values are no dates, times or durations, which NumPy makes numbers of."""
     if isinstance(values, list | tuple):
         values = np.array(values, dtype=object)
     if not isinstance(values, np.ndarray):

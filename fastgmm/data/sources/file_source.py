@@ -25,27 +25,7 @@ _Columns = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
 
 class FileSource(StreamSource):
-    """Rows of files, one file after the other.
-
-    Parameters
-    ----------
-    files : sequence of TableFile
-        The files, which must have the same columns, in any order if they have names.
-    selection : Selection
-        Which columns and rows to use.
-    options : ReadingOptions
-        How to read.
-    unreadable : sequence of str
-        What to say about files that were left out because they could not be opened.
-
-    Raises
-    ------
-    DataError
-        If the files have different columns, or others than of real numbers: the message names the
-        file and the columns.
-    ValueError
-        If there is no column of a name that was given.
-    """
+    """Rows of files, one file after the other."""
 
     def __init__(
         self,
@@ -113,34 +93,7 @@ class FileSource(StreamSource):
         as_text: bool = False,
         typed: bool = False,
     ) -> CarriedColumns:
-        """Let passes from now on hand over columns that are no features, too.
-
-        Parameters
-        ----------
-        names : sequence of str, default=None
-            Which; None for all.
-        as_numbers : bool, default=False
-            Whether they are wanted as float64, not as the files have them.
-        as_text : bool, default=False
-            Whether columns of text files are wanted as the text that they are, of which no digit
-            is lost.
-        typed : bool, default=False
-            Whether columns of text files are wanted in the narrowest types that hold all rows.
-            These are looked for in a reading of their own, where the rows can be read again.
-
-        Returns
-        -------
-        CarriedColumns
-            Where they will be: none if the columns have no names, and all are features.
-
-        Raises
-        ------
-        DataError
-            If files have other columns, or of other types, than the first, or columns hold other
-            things than real numbers, and these are wanted.
-        ValueError
-            If rows may be left out, which the columns would not follow.
-        """
+        """Let passes from now on hand over columns that are no features, too."""
         if self.options.missing == "drop" or self.options.on_error == "skip":
             raise ValueError("columns are carried along only where no rows are left out")
         first = self.files[0]
@@ -179,13 +132,7 @@ class FileSource(StreamSource):
         return self._carried
 
     def integer_types(self) -> dict[int, np.dtype[Any]]:
-        """Return the types of those features that are integers or booleans in all files.
-
-        Returns
-        -------
-        dict of int to dtype
-            By the numbers of the features.
-        """
+        """Return the types of those features that are integers or booleans in all files."""
         found = [{column.name: column.dtype for column in file.columns} for file in self.files]
         types: dict[int, np.dtype[Any]] = {}
         for j, name in enumerate(self._names[: self.n_features]):
@@ -195,23 +142,7 @@ class FileSource(StreamSource):
         return types
 
     def whole_features(self, features: Collection[int]) -> set[int]:
-        """Return which of some features lack no value, and have whole numbers only.
-
-        Parameters
-        ----------
-        features : collection of int
-            Numbers of features. They are looked for in a reading of their own.
-
-        Returns
-        -------
-        set of int
-            These, none where the rows can be read only once.
-
-        Raises
-        ------
-        DataError
-            As `blocks`.
-        """
+        """Return which of some features lack no value, and have whole numbers only."""
         names = [self._names[j] for j in features]
         whole = set(features if self.replayable else ())
         for file in self.files if whole else ():
@@ -340,24 +271,7 @@ def _split(values: _Columns, count: int) -> tuple[_Columns, list[npt.NDArray[Any
 def check_columns(
     file: TableFile, first: TableFile, wanted: Sequence[str], everything: bool
 ) -> None:
-    """Make sure that a file has the columns of the first.
-
-    Parameters
-    ----------
-    file : TableFile
-        The file.
-    first : TableFile
-        The first of all.
-    wanted : sequence of str
-        The columns that both must have.
-    everything : bool
-        Whether the file may have no other columns, as all of the first are used.
-
-    Raises
-    ------
-    DataError
-        If columns are missing or unknown: the message names them.
-    """
+    """Make sure that a file has the columns of the first."""
     found = {column.name: column for column in file.columns}
     expected = {column.name for column in first.columns}
     if lacking := [name for name in wanted if name not in found]:
@@ -374,13 +288,7 @@ def check_columns(
 
 
 def warn_of_doubts(files: Sequence[TableFile]) -> None:
-    """Warn of how files are understood that may be meant otherwise, once for all of them.
-
-    Parameters
-    ----------
-    files : sequence of TableFile
-        The files.
-    """
+    """Warn of how files are understood that may be meant otherwise, once for all of them."""
     doubtful = [file for file in files if file.doubts]
     for doubt in doubtful[0].doubts if doubtful else ():
         others = f", and so in {len(doubtful) - 1} other files" if len(doubtful) > 1 else ""
@@ -388,18 +296,7 @@ def warn_of_doubts(files: Sequence[TableFile]) -> None:
 
 
 def common_columns(files: Sequence[TableFile]) -> list[Column]:
-    """Return the columns of the first of some files, without row indices that others lack.
-
-    Parameters
-    ----------
-    files : sequence of TableFile
-        The files.
-
-    Returns
-    -------
-    list of Column
-        The columns.
-    """
+    """Return the columns of the first of some files, without row indices that others lack."""
     shared = set.intersection(*({column.name for column in file.columns} for file in files))
     return [each for each in files[0].columns if not each.aside or each.name in shared]
 

@@ -26,47 +26,14 @@ _ORIGIN = "the data frame"
 
 
 def is_frame(data: Any) -> bool:
-    """Say whether something is a data frame.
-
-    Parameters
-    ----------
-    data : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        Whether it is; lazy ones are.
-    """
+    """Say whether something is a data frame."""
     from narwhals.dependencies import is_into_dataframe, is_polars_lazyframe
 
     return _is_record_batch(data) or is_into_dataframe(data) or is_polars_lazyframe(data)
 
 
 def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColumns:
-    """Return the columns of a data frame that are wanted, as numbers.
-
-    Parameters
-    ----------
-    frame : data frame
-        The frame.
-    origin : str
-        What messages call it.
-    selection : Selection
-        Which columns are wanted.
-
-    Returns
-    -------
-    SelectedColumns
-        The columns; they have names if all names of the frame are text.
-
-    Raises
-    ------
-    DataError
-        If a column holds other things than real numbers: the message names all that do.
-    ValueError
-        If there is no column of a name that was given, or the frame is a lazy one.
-    """
+    """Return the columns of a data frame that are wanted, as numbers."""
     import narwhals
 
     frame = known_to_narwhals(frame)
@@ -108,18 +75,7 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColu
 
 
 def known_to_narwhals(frame: Any) -> Any:
-    """Return a data frame in a form that narwhals takes.
-
-    Parameters
-    ----------
-    frame : data frame
-        The frame.
-
-    Returns
-    -------
-    data frame
-        A table if it is one of Arrow's record batches, else the frame itself.
-    """
+    """Return a data frame in a form that narwhals takes."""
     if not _is_record_batch(frame):
         return frame
     from pyarrow import Table
@@ -128,29 +84,7 @@ def known_to_narwhals(frame: Any) -> Any:
 
 
 def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> ArraySource:
-    """Return a data frame's rows as a source.
-
-    Parameters
-    ----------
-    frame : data frame
-        The frame.
-    selection : Selection
-        Which columns are wanted.
-    missing : {"error", "drop", "model"}
-        What becomes of rows in which a value is missing.
-
-    Returns
-    -------
-    ArraySource
-        The rows, copied unless the frame holds them as one matrix.
-
-    Raises
-    ------
-    DataError
-        As `frame_columns`, and if a value is missing or infinite or there is no row.
-    ValueError
-        As `frame_columns`.
-    """
+    """Return a data frame's rows as a source."""
     found = frame_columns(frame, _ORIGIN, selection)
     columns, dtype = found.values, found.dtype
     X = _one_matrix(columns, dtype)
@@ -164,34 +98,7 @@ def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> Arra
 def checked_array(
     origin: str, X: npt.NDArray[Any], columns: SelectedColumns, missing: MissingPolicy
 ) -> ArraySource:
-    """Return rows in memory as a source.
-
-    Parameters
-    ----------
-    origin : str
-        What messages call them.
-    X : ndarray of shape (n_samples, n_features)
-        The rows, float32 or float64.
-    columns : SelectedColumns
-        What they were before they were made one array, and their weights and labels.
-    missing : {"error", "drop", "model"}
-        What becomes of rows in which a value is missing.
-
-    Returns
-    -------
-    ArraySource
-        The rows.
-
-    Raises
-    ------
-    DataError
-        If a value is missing or infinite, there is no row, or none has weight.
-
-    Warns
-    -----
-    RoundedDataWarning
-        If integers were so large that they have been rounded.
-    """
+    """Return rows in memory as a source."""
     shown = columns.names or default_names(X.shape[1])
     rounded = [shown[j] for j in sorted(columns.integers) if reaches_rounding(X[:, j])]
     warn_of_rounding(origin, rounded)

@@ -21,19 +21,7 @@ _ROWS_AT_ONCE = 64 * BLOCK_ROWS
 
 
 def observed_rows(source: Source) -> Source:
-    """Return the rows of a source that have a value.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-
-    Returns
-    -------
-    Source
-        The source itself if no row of an array lacks all values; a copy of the rows that do not if
-        they are in memory; what leaves the others out in every pass otherwise.
-    """
+    """Return the rows of a source that have a value."""
     if not source.incomplete:
         return source
     if not isinstance(source, ArraySource) or is_mapped(source.stored):
@@ -62,13 +50,7 @@ def _are_empty(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 
 class ObservedRows(Source):
-    """Rows of a source that is not in memory; every pass goes through all of that.
-
-    Parameters
-    ----------
-    source : Source
-        All rows.
-    """
+    """Rows of a source that is not in memory; every pass goes through all of that."""
 
     incomplete = True
 
@@ -120,15 +102,7 @@ class ObservedRows(Source):
         return None if labels is None else labels[~self.left_out]
 
     def note_size(self, n_samples: int, total_weight: float) -> None:
-        """Take over what an earlier reading of the same rows found.
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        total_weight : float
-            Sum of their weights.
-        """
+        """Take over what an earlier reading of the same rows found."""
         self._size = n_samples, total_weight
 
     def fingerprint(self) -> dict[str, Any]:
@@ -136,18 +110,7 @@ class ObservedRows(Source):
         return {"kind": "observed rows", "of": self._source.fingerprint()}
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield the rows: as they come while none is left out, then in blocks of their own.
-
-        Yields
-        ------
-        Rows
-            The next rows.
-
-        Raises
-        ------
-        DataError
-            If no row has a value.
-        """
+        """Yield the rows: as they come while none is left out, then in blocks of their own."""
         n_samples, weight = 0, 0.0
         for X, weights in self._cut():
             n_samples += len(X)

@@ -28,18 +28,6 @@ def prefetched(items: Generator[_Item, None, None], depth: int) -> Iterator[_Ite
 
     Besides the item being worked on there are at most `depth` that wait and one in the making.
     When the iterator is closed or given up, so is the generator.
-
-    Parameters
-    ----------
-    items : generator
-        What makes the items. Whatever it raises is raised here.
-    depth : int
-        The most items that wait, at least 1.
-
-    Yields
-    ------
-    object
-        The items, in their order.
     """
     waiting: queue.Queue[Any] = queue.Queue(depth)
     given_up = threading.Event()

@@ -11,27 +11,7 @@ from fastgmm.data.source import Rows
 
 
 def recut(blocks: Iterable[Rows], size: int, skipped: int = 0) -> Iterator[Rows]:
-    """Yield rows in batches that do not depend on the blocks they come in.
-
-    Parameters
-    ----------
-    blocks : iterable of Rows
-        The rows; a block may be overwritten once the next one is asked for.
-    size : int
-        Rows of a batch; the last may be shorter.
-    skipped : int
-        How many rows to leave out first.
-
-    Yields
-    ------
-    Rows
-        A batch, which may be overwritten once the next one is asked for.
-
-    Raises
-    ------
-    DataError
-        If there are fewer rows than to leave out.
-    """
+    """Yield rows in batches that do not depend on the blocks they come in."""
     parts: list[Rows] = []
     missing = size
     for X, weights in blocks:
@@ -61,18 +41,7 @@ def recut(blocks: Iterable[Rows], size: int, skipped: int = 0) -> Iterator[Rows]
 
 
 def joined(parts: list[Rows]) -> Rows:
-    """Return several pieces of rows as one.
-
-    Parameters
-    ----------
-    parts : list of Rows
-        The pieces. Rows without weights beside others that have some have a weight of 1.
-
-    Returns
-    -------
-    Rows
-        The rows, as an array of its own.
-    """
+    """Return several pieces of rows as one."""
     X = np.concatenate([each.X for each in parts])
     if all(each.weights is None for each in parts):
         return Rows(X, None)

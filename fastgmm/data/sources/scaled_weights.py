@@ -26,16 +26,6 @@ def scaled_weights(source: Source) -> Source:
     """Return rows with weights whose sums and products neither overflow nor underflow.
 
     They are multiplied by a power of two, which loses no digit.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-
-    Returns
-    -------
-    Source
-        The source itself if it has no weights, or an array's of a common scale.
     """
     if not source.has_weights:
         return source
@@ -63,13 +53,7 @@ def weight_exponent(weights: FloatArray) -> int:
 
 
 class ScaledWeights(Source):
-    """Rows of a source that is not in memory, whose first weights say how to scale all.
-
-    Parameters
-    ----------
-    source : Source
-        The rows, which have weights.
-    """
+    """Rows of a source that is not in memory, whose first weights say how to scale all."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -116,15 +100,7 @@ class ScaledWeights(Source):
         return self._source.labels()
 
     def note_size(self, n_samples: int, total_weight: float) -> None:
-        """Take over what an earlier reading of the same rows found.
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        total_weight : float
-            Sum of their weights, scaled.
-        """
+        """Take over what an earlier reading of the same rows found."""
         if self._exponent is None:
             with closing(self.blocks()) as blocks:  # type: ignore[type-var]
                 next(blocks)
@@ -136,13 +112,7 @@ class ScaledWeights(Source):
         return self._source.fingerprint()
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield the rows.
-
-        Yields
-        ------
-        Rows
-            The next rows.
-        """
+        """Yield the rows."""
         with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
             for X, weights in blocks:
                 assert weights is not None  # the source has some

@@ -18,20 +18,7 @@ from fastgmm.data.sources.stream import ReadingOptions, StreamSource
 
 
 class SpooledSource(StreamSource):
-    """A copy of a source's rows in a temporary file, which is removed with this object.
-
-    Parameters
-    ----------
-    source : Source
-        The rows; they are gone through once, here.
-    options : ReadingOptions
-        How to read them back.
-
-    Raises
-    ------
-    OSError
-        If the folder for temporary files is full.
-    """
+    """A copy of a source's rows in a temporary file, which is removed with this object."""
 
     _stays_the_same = True
 

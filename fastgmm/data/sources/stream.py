@@ -63,23 +63,6 @@ class StreamSource(Source):
     """Rows that a reader hands over in batches of any size.
 
     A class for one kind of data implements `_batches` and `_identity`.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Type of the blocks, float32 or float64.
-    n_features : int
-        Number of columns.
-    feature_names : tuple of str or None
-        Their names, if they have any.
-    has_weights : bool
-        Whether batches have weights.
-    options : ReadingOptions
-        How to read.
-    expected_samples : int or None
-        Number of rows that the data say they have, before any is left out.
-    has_labels : bool
-        Whether batches can have labels.
     """
 
     replayable = True
@@ -170,15 +153,7 @@ class StreamSource(Source):
         return self._total_weight
 
     def labels(self) -> FloatArray | None:
-        """Return the labels of the rows, NaN where there is none; None if they have none.
-
-        Raises
-        ------
-        DataError
-            As `blocks`.
-        ValueError
-            If the rows can be gone through only once, which the labels would leave none of.
-        """
+        """Return the labels of the rows, NaN where there is none; None if they have none."""
         if not self._has_labels:
             return None
         if not self.replayable:
@@ -200,15 +175,7 @@ class StreamSource(Source):
         return self.feature_names or default_names(self.n_features)
 
     def note_size(self, n_samples: int, total_weight: float) -> None:
-        """Take over what an earlier reading of the same rows found.
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        total_weight : float
-            Sum of their weights.
-        """
+        """Take over what an earlier reading of the same rows found."""
         self._n_samples, self._total_weight = n_samples, total_weight
 
     def fingerprint(self) -> dict[str, Any]:
@@ -224,16 +191,7 @@ class StreamSource(Source):
         }
 
     def blocks(self) -> Iterator[Rows]:
-        """Return the blocks from the first row on.
-
-        Raises
-        ------
-        DataError
-            If a file is damaged, or not what it was when it was opened; if a value is missing or
-            infinite; if a weight is negative or not finite.
-        ValueError
-            If the source has been gone through and cannot be again.
-        """
+        """Return the blocks from the first row on."""
         if self._started and not self.replayable:
             raise ValueError(
                 f"{self.description()} can be gone through only once, and has been: give a "

@@ -45,20 +45,7 @@ COMPLETED_LANES = 64
 
 
 def compute_type(dtype: npt.DTypeLike, scales: FloatArray) -> np.dtype[Any]:
-    """Return the type to compute in: the data's, unless squares would leave its range.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Type of the data.
-    scales : ndarray
-        Spreads of the data; those of 0 do not count.
-
-    Returns
-    -------
-    dtype
-        float64 or float32.
-    """
+    """Return the type to compute in: the data's, unless squares would leave its range."""
     if np.dtype(dtype) == np.float64:
         return np.dtype(np.float64)
     low, high = _SINGLE_RANGE
@@ -76,20 +63,7 @@ def split_in_two(
 
 
 def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> PassParameters:
-    """Return a mixture as the kernels read it, for rows of a type.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Type of the rows.
-    parameters : MixtureParameters
-        The mixture.
-
-    Returns
-    -------
-    PassParameters
-        The same.
-    """
+    """Return a mixture as the kernels read it, for rows of a type."""
     weights = np.exp(parameters.log_weights)
     means, whiteners = parameters.means, parameters.whiteners
     centre = weights @ means / weights.sum()
@@ -120,18 +94,7 @@ def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> Pass
 
 
 def completion_parameters(parameters: MixtureParameters) -> CompletionParameters:
-    """Return a mixture as the kernels read it that complete rows.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-
-    Returns
-    -------
-    CompletionParameters
-        The same.
-    """
+    """Return a mixture as the kernels read it that complete rows."""
     constants = parameters.log_weights + parameters.log_normalisers
     offset = float(constants.max())
     whiteners = parameters.whiteners
@@ -191,21 +154,6 @@ class RunningPass:
 
     Every block begins a new one of `BLOCK_ROWS` rows, so that the sums are those of a single
     block if the number of rows of each but the last is a multiple of it.
-
-    Parameters
-    ----------
-    parameters : PassParameters or CompletionParameters
-        The mixture; in the latter form rows are completed.
-    mode : int
-        What the pass is for, of the modes of `mixture_pass`.
-    diagonal : bool
-        Whether covariances are diagonal.
-    n_rows : int or None
-        The most rows that will be added, if known.
-    n_jobs : int or None
-        Number of threads.
-    beside_readers : bool
-        Whether other threads read the next rows meanwhile.
     """
 
     def __init__(
@@ -271,22 +219,7 @@ class RunningPass:
         labels: npt.NDArray[np.int64] | None = None,
         responsibilities: npt.NDArray[Any] | None = None,
     ) -> None:
-        """Add rows.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-            The rows.
-        weights : ndarray of shape (n_rows,) or None
-            Their weights.
-        log_density, labels, responsibilities : ndarray or None
-            Receive the values of the rows, or, for passes over given ones, hold them.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer labels than rows, beyond which no kernel must read.
-        """
+        """Add rows."""
         if labels is not None and len(labels) < len(X):
             raise ValueError("there are more rows than labels: give one for each row")
         task = self._task_type(
@@ -328,26 +261,7 @@ def statistics_of(
     weight: float,
     log_likelihood: float | None = None,
 ) -> SufficientStatistics:
-    """Return the sums of passes as statistics.
-
-    Parameters
-    ----------
-    sums : PassSums
-        Those of a pass, or of several at the same parameters.
-    parameters : PassParameters or CompletionParameters
-        Those of the passes.
-    diagonal : bool
-        Whether covariances are diagonal.
-    weight : float
-        Weight of the rows.
-    log_likelihood : float or None
-        What to take for the log-likelihood, if not the sum over the rows.
-
-    Returns
-    -------
-    SufficientStatistics
-        The statistics, about what the kernels subtracted.
-    """
+    """Return the sums of passes as statistics."""
     n_components = len(parameters.constants)
     n_features = len(parameters.references) // n_components
     if isinstance(parameters, CompletionParameters):

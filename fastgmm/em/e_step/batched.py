@@ -142,24 +142,7 @@ def stacked_statistics(
     *,
     n_jobs: int | None = None,
 ) -> tuple[SufficientStatistics, FloatArray]:
-    """Return the statistics of the responsibilities under each mixture: one E-step of all.
-
-    Parameters
-    ----------
-    sets : RowSets
-        The rows and weights of each mixture.
-    parameters : MixtureParameters
-        The mixtures, stacked.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    statistics : SufficientStatistics
-        Those of all components, stacked; `weight` is that of the rows of the heaviest mixture.
-    log_likelihoods : ndarray of shape (n_mixtures,)
-        Mean log-likelihood of each mixture, in nats.
-    """
+    """Return the statistics of the responsibilities under each mixture: one E-step of all."""
     M = sets.n_mixtures
     K = parameters.n_components // M
     _, N, D = sets.X.shape
@@ -218,32 +201,7 @@ def solve_stack(
     regularisation: Regularisation,
     before: MixtureParameters | None = None,
 ) -> MixtureParameters:
-    """Take the M-step of each of many mixtures.
-
-    Parameters
-    ----------
-    structure : CovarianceStructure
-        The structure of the covariances.
-    statistics : SufficientStatistics
-        Those of all components, stacked. Components without points get weight 0 and the
-        covariance that the others of all mixtures have together.
-    n_components : int
-        Number of components of each mixture.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    before : MixtureParameters or None
-        The mixtures before, stacked.
-
-    Returns
-    -------
-    MixtureParameters
-        The mixtures, stacked.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a covariance is singular and the regularisation is 0.
-    """
+    """Take the M-step of each of many mixtures."""
     counts = statistics.counts.reshape(-1, n_components)
     with np.errstate(divide="ignore"):
         log_weights = np.log(counts / counts.sum(axis=1, keepdims=True)).ravel()
@@ -286,28 +244,6 @@ def fit_stack(
 
     Each ends, as with `fit_em`, when its mean log-likelihood changes by less than `tol` from one
     pass to the next, and its result is what that last pass measured.
-
-    Parameters
-    ----------
-    sets : RowSets
-        The rows and weights of each mixture.
-    starts : MixtureParameters
-        The starts, stacked.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    tol : float
-        Smallest change of a mean log-likelihood, in nats, that is worth another iteration.
-    max_iter : int
-        Most M-steps of each.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    StackedFit
-        The fitted mixtures.
     """
     M = sets.n_mixtures
     K = starts.n_components // M

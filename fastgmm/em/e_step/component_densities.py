@@ -16,22 +16,7 @@ from fastgmm.mixture.parameters import MixtureParameters
 def component_log_densities(
     source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> npt.NDArray[Any]:
-    """Return the log-density of every component at every row, weights left out.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows. What is missing of them is integrated out.
-    parameters : MixtureParameters
-        The mixture.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_components)
-        Log-densities in nats, in the type of the rows.
-    """
+    """Return the log-density of every component at every row, weights left out."""
     densities = np.empty((source.n_samples, parameters.n_components), source.dtype)
     for k in range(parameters.n_components):
         alone = replace(parameters.of(slice(k, k + 1)), log_weights=np.zeros(1))

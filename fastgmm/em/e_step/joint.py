@@ -73,28 +73,7 @@ def fit_jointly(
     n_jobs: int | None = None,
     observe: Callable[[int, JointFit], None] | None = None,
 ) -> list[JointFit]:
-    """Fit mixtures by EM, each from one start.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    starts : sequence of JointStart
-        The mixtures to begin with.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    max_iter : int
-        Most M-steps of each.
-    n_jobs : int or None
-        Number of threads.
-    observe : callable or None
-        Called with the number of each mixture that is fitted, and with what it came to.
-
-    Returns
-    -------
-    list of JointFit
-        In the order of the starts.
-    """
+    """Fit mixtures by EM, each from one start."""
     climbs = [
         _Climb(
             Ascent(source, AscentState.at(each.parameters), each.structure, regularisation, n_jobs),

@@ -34,20 +34,7 @@ _TOLERANCE = 1e-3
 
 
 def flat_mixture(source: Source, diagonal: bool) -> MixtureParameters:
-    """Return one component near the rows, so wide that its density is the same at all of them.
-
-    Parameters
-    ----------
-    source : Source
-        The rows, of any scale.
-    diagonal : bool
-        Whether to hold its covariance as a diagonal.
-
-    Returns
-    -------
-    MixtureParameters
-        A mixture under which each responsibility is 1.
-    """
+    """Return one component near the rows, so wide that its density is the same at all of them."""
     near = source.some_rows(_ROWS_TO_BEGIN_WITH).mean(axis=0)
     narrowness = np.full((1, source.n_features), 1e-200)
     return MixtureParameters(
@@ -59,18 +46,7 @@ def flat_mixture(source: Source, diagonal: bool) -> MixtureParameters:
 
 
 def require_no_overflow(moments: SufficientStatistics) -> None:
-    """Raise unless the moments of rows are finite.
-
-    Parameters
-    ----------
-    moments : SufficientStatistics
-        The moments.
-
-    Raises
-    ------
-    ValueError
-        If a square overflows; the message names the feature.
-    """
+    """Raise unless the moments of rows are finite."""
     second = moments.second
     squares = second if moments.is_diagonal else np.einsum("kii->ki", second)
     overflowing = ~np.isfinite(squares).all(axis=0)
@@ -92,28 +68,6 @@ def observed_moments(
     """Return the moments of rows that may lack values, as estimated from what is observed.
 
     Where nothing is missing after all, they are those that a pass over whole rows finds.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    diagonal : bool
-        Whether only the diagonal of the second moments is wanted. It is that of the values
-        observed of each feature; a whole matrix is fitted by some steps of EM.
-    observe : callable or None
-        Called with the rows and weights of some at a time, all once.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    SufficientStatistics
-        The moments, of a single component.
-
-    Raises
-    ------
-    ValueError
-        If a feature has no value in any row that has weight, or if squares overflow.
     """
     flat = pass_parameters(source.dtype, flat_mixture(source, diagonal))
     whole: RunningPass | None = RunningPass(
@@ -155,18 +109,7 @@ def observed_moments(
 
 
 def gaussian_of(moments: SufficientStatistics) -> MixtureParameters:
-    """Return the Gaussian that has the moments of some rows, a millionth wider.
-
-    Parameters
-    ----------
-    moments : SufficientStatistics
-        The moments, of a single component.
-
-    Returns
-    -------
-    MixtureParameters
-        A mixture of that one component.
-    """
+    """Return the Gaussian that has the moments of some rows, a millionth wider."""
     small = Regularisation.from_variances(
         _WIDENING, "relative", moments.means()[0], moments.variances()[0]
     )

@@ -101,28 +101,7 @@ def mixture_statistics(
     observe: Observer | None = None,
     n_jobs: int | None = None,
 ) -> SufficientStatistics:
-    """Return the sufficient statistics of the responsibilities under a mixture: one E-step.
-
-    Parameters
-    ----------
-    source : Source
-        The rows, N of them.
-    parameters : MixtureParameters
-        The mixture, K components in D features.
-    known : ndarray of shape (n_samples,) or None
-        Component that each row is known to come from, −1 where that is not known. The
-        log-likelihood is then that of the rows together with what is known.
-    observe : callable, default=None
-        Called with the rows and weights of each block.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    SufficientStatistics
-        Counts, first and second moments, and the log-likelihood of ``parameters``. For rows that
-        lack values these are expected moments, under ``parameters``.
-    """
+    """Return the sufficient statistics of the responsibilities under a mixture: one E-step."""
     mode = mixture_pass.MOMENTS
     if source.incomplete:
         done = run_incomplete(
@@ -143,20 +122,6 @@ def statistics_of_several(
     The rows are gone through once, as long as the sums of all mixtures take no more than 256 MB,
     and else once for as many mixtures as do. Each mixture's statistics are, bit for bit, those of
     `mixture_statistics`.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    mixtures : sequence of MixtureParameters
-        The mixtures.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    list of SufficientStatistics
-        One for each mixture.
     """
     if source.incomplete:
         return [mixture_statistics(source, each, n_jobs=n_jobs) for each in mixtures]
@@ -223,29 +188,7 @@ def source_moments(
     observe: Observer | None = None,
     n_jobs: int | None = None,
 ) -> SufficientStatistics:
-    """Return the moments of all rows, as if they were of one component.
-
-    Parameters
-    ----------
-    source : Source
-        The rows. Of those that lack values, moments are estimated from what is there.
-    diagonal : bool
-        Whether only the diagonal of the second moments is wanted.
-    observe : callable, default=None
-        Called with the rows and weights of each block.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    SufficientStatistics
-        The moments, of a single component.
-
-    Raises
-    ------
-    ValueError
-        If the squares of the rows, times their weights, overflow, or a feature has no value.
-    """
+    """Return the moments of all rows, as if they were of one component."""
     with np.errstate(over="ignore", invalid="ignore"):
         if source.incomplete:
             moments = observed_moments(source, diagonal=diagonal, observe=observe, n_jobs=n_jobs)
@@ -297,26 +240,7 @@ def labelled_statistics(
     diagonal: bool,
     n_jobs: int | None = None,
 ) -> SufficientStatistics:
-    """Return the sufficient statistics of rows whose components are known.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    labels : ndarray of shape (n_samples,)
-        Component of each row; −1 leaves a row out.
-    n_components : int
-        Number of components.
-    diagonal : bool
-        Whether only the diagonals of the second moments are wanted.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    SufficientStatistics
-        The statistics; their log-likelihood is nan.
-    """
+    """Return the sufficient statistics of rows whose components are known."""
     return _given_statistics(
         source,
         n_components,
@@ -334,24 +258,7 @@ def responsibility_statistics(
     diagonal: bool,
     n_jobs: int | None = None,
 ) -> SufficientStatistics:
-    """Return the sufficient statistics of given responsibilities.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    responsibilities : ndarray of shape (n_samples, n_components)
-        Share of each row in each component.
-    diagonal : bool
-        Whether only the diagonals of the second moments are wanted.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    SufficientStatistics
-        The statistics; their log-likelihood is nan.
-    """
+    """Return the sufficient statistics of given responsibilities."""
     given = np.ascontiguousarray(responsibilities, dtype=source.dtype)
     return _given_statistics(
         source,
@@ -370,47 +277,14 @@ def log_likelihood(
     known: npt.NDArray[np.int64] | None = None,
     n_jobs: int | None = None,
 ) -> float:
-    """Return the weighted sum of the rows' log-densities, in nats.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    parameters : MixtureParameters
-        The mixture.
-    known : ndarray of shape (n_samples,) or None
-        Component that each row is known to come from, −1 where that is not known: its
-        log-density is then that of row and component together.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    float
-        The log-likelihood.
-    """
+    """Return the weighted sum of the rows' log-densities, in nats."""
     return _evaluate(source, parameters, mixture_pass.LOG_LIKELIHOOD, n_jobs, labels=known)
 
 
 def log_density(
     source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> npt.NDArray[Any]:
-    """Return the log-density of the mixture at every row.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows.
-    parameters : MixtureParameters
-        The mixture.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Log-densities in nats, in the type of the rows.
-    """
+    """Return the log-density of the mixture at every row."""
     out = np.empty(source.n_samples, source.dtype)
     _evaluate(source, parameters, mixture_pass.LOG_DENSITY, n_jobs, log_density=out)
     return out
@@ -419,22 +293,7 @@ def log_density(
 def responsibilities(
     source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> npt.NDArray[Any]:
-    """Return the posterior probability of every component at every row.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows.
-    parameters : MixtureParameters
-        The mixture.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_components)
-        Responsibilities, in the type of the rows.
-    """
+    """Return the posterior probability of every component at every row."""
     out = np.empty((source.n_samples, parameters.n_components), source.dtype)
     _evaluate(source, parameters, mixture_pass.RESPONSIBILITIES, n_jobs, responsibilities=out)
     return out
@@ -443,22 +302,7 @@ def responsibilities(
 def labels(
     source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> npt.NDArray[np.int64]:
-    """Return the most probable component of every row, the first among equals.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows.
-    parameters : MixtureParameters
-        The mixture.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Component indices.
-    """
+    """Return the most probable component of every row, the first among equals."""
     out = np.empty(source.n_samples, np.int64)
     _evaluate(source, parameters, mixture_pass.LABELS, n_jobs, labels=out)
     return out

@@ -48,33 +48,7 @@ def survey(
     diagonal: bool = True,
     n_jobs: int | None = None,
 ) -> Survey:
-    """Go through the data once: measure the features' variances and sample the rows.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    n_components : int
-        Number of components of the starts that the sample is for.
-    reg_covar, scale
-        As for `Regularisation.from_variances`.
-    seed : int
-        Seed of the sample.
-    diagonal : bool
-        Whether the features' variances are enough, without their covariances.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    Survey
-        What was found.
-
-    Raises
-    ------
-    ValueError
-        If the squares of the rows, times their weights, overflow.
-    """
+    """Go through the data once: measure the features' variances and sample the rows."""
     size = sample_size(n_components, source.n_features, source.dtype.itemsize)
     reservoir: Reservoir | None = None
     if not _is_own_sample(source, size):
@@ -100,15 +74,6 @@ def sample_size(n_components: int, n_features: int, itemsize: int) -> int:
 
     Fifty rows for each mean and weight, at least 25,000; but no more than fill 64 MiB, unless
     that were fewer than fifty for each component.
-
-    Parameters
-    ----------
-    n_components : int
-        Number of components.
-    n_features : int
-        Number of features.
-    itemsize : int
-        Bytes of one value.
     """
     wanted = max(SMALLEST_SAMPLE, ROWS_PER_PARAMETER * n_components * (n_features + 1))
     affordable = LARGEST_SAMPLE_BYTES // (n_features * itemsize)

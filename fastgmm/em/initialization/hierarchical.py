@@ -81,33 +81,6 @@ def agglomerate(
 
     Time and memory grow with the square of the number of groups, the time of "EEE" with its
     cube; some thousands of rows are practical.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_samples, n_features)
-        The rows, finite.
-    weights : ndarray of shape (n_samples,) or None
-        Weights of the rows, at least 0. Their unit does not matter: the average group has a
-        weight of 1.
-    structure : {"VVV", "EEE", "VII", "EII"}
-        Shapes of the clusters.
-    transformation : {"SVD", "VARS", "STD", "SPH", "PCS", "PCR"}
-        Coordinates in which the clusters are sought; see `transformed`. With "VARS" and "PCS" the
-        result depends on the units of the features.
-    gather_duplicates : bool
-        Whether equal rows begin in one group. Then a row of weight w is the same as w rows.
-        mclust 6 lets each row begin by itself.
-
-    Returns
-    -------
-    Merges
-        From which `labels` gives the clusters, as many as are wanted.
-
-    Raises
-    ------
-    ValueError
-        If no row has a weight above 0, if a row is not finite, if the squares of the rows
-        overflow, or if the structure or the transformation is not one of these.
     """
     if structure not in HIERARCHICAL_STRUCTURES:
         raise ValueError(
@@ -137,26 +110,7 @@ def agglomerate(
 
 
 def labels(merges: Merges, n_clusters: int) -> npt.NDArray[np.int64]:
-    """Return the clusters that are left when so many are.
-
-    Parameters
-    ----------
-    merges : Merges
-        What `agglomerate` returned.
-    n_clusters : int
-        Number of clusters, from 1 to `merges.n_groups`.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,), int64
-        Clusters of the rows, counted from 0 in the order in which they first appear; -1 for rows
-        without weight.
-
-    Raises
-    ------
-    ValueError
-        If there are not so many groups to begin with.
-    """
+    """Return the clusters that are left when so many are."""
     if not 1 <= n_clusters <= merges.n_groups:
         raise ValueError(
             f"n_clusters={n_clusters} should be from 1 to {merges.n_groups}, the number of groups "

@@ -68,42 +68,6 @@ def fit_kmeans(
     """Cluster the rows of a source by k-means.
 
     A cluster that lost all its rows moves to the row farthest from its centre.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows and their weights.
-    n_clusters : int
-        Number of clusters.
-    random_state : RandomState
-        Draws the starting centres.
-    init : {"k-means++", "random"}, ndarray of shape (n_clusters, n_features) or callable
-        The starting centres: by greedy D² sampling (Arthur and Vassilvitskii, 2007),
-        rows drawn in proportion to their weight, the centres themselves, or a function of the
-        generator that returns them.
-    n_init : int
-        Number of runs; the one with the least inertia is returned.
-    max_iter : int
-        Most updates of the centres in a run.
-    tol : float
-        A run ends when the squared movements of the centres sum to no more than `tol` times the
-        mean variance of the features, and always when the centres no longer move.
-    n_jobs : int or None
-        Number of threads.
-    listener : callable or None
-        Called after each update with the run, the iteration (both from zero), the inertia before
-        the update, and the sum of squared movements.
-
-    Returns
-    -------
-    KMeansResult
-        Labels, centres and inertia that belong together.
-
-    Raises
-    ------
-    ValueError
-        If fewer than `n_clusters` rows have a positive weight, or if the squares of the rows,
-        times their weights, overflow.
     """
     _check_enough_rows(source, n_clusters)
     weights, source = source.weights, scaled_weights(source)
@@ -128,13 +92,7 @@ def starting_centres(
     *,
     n_jobs: int | None = None,
 ) -> NDArray[np.float64]:
-    """Return the centres a run begins with, shape (n_clusters, n_features), float64.
-
-    Parameters
-    ----------
-    source, n_clusters, random_state, init, n_jobs
-        As for `fit_kmeans`.
-    """
+    """Return the centres a run begins with, shape (n_clusters, n_features), float64."""
     if isinstance(init, np.ndarray):
         return np.array(init, dtype=np.float64)
     if callable(init):
@@ -160,13 +118,6 @@ def mean_variance(source: ArraySource, *, n_jobs: int | None = None) -> float:
 
     Two passes with a single centre: the first finds the mean, so that the second subtracts it
     before squaring and loses no digits on data far from the origin.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows and their weights.
-    n_jobs : int or None
-        Number of threads.
     """
     # A row of weight 0 may be too far away to begin from.
     first = 0 if source.weights is None else int(source.weights.argmax())
@@ -271,20 +222,7 @@ def _is_rounding(
 
 
 def weighted_sum(distances: NDArray[np.float64], weights: NDArray[np.float64] | None) -> float:
-    """Return the sum of weights times distances; what has no weight may be infinite.
-
-    Parameters
-    ----------
-    distances : ndarray of shape (n_samples,)
-        Squared distances.
-    weights : ndarray of shape (n_samples,) or None
-        Weights; None for ones.
-
-    Returns
-    -------
-    float
-        The sum.
-    """
+    """Return the sum of weights times distances; what has no weight may be infinite."""
     if weights is None:
         return float(distances.sum())
     return float(np.where(weights > 0, distances, 0.0) @ weights)

@@ -97,24 +97,7 @@ def _scale(source: ArraySource, points: FloatArray) -> float:
 def nearest_centres(
     source: ArraySource, centres: npt.NDArray[Any], *, n_jobs: int | None = None
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Return the nearest centre of every row and the squared distance to it.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows.
-    centres : ndarray of shape (n_clusters, n_features)
-        The centres.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    labels : ndarray of shape (n_samples,), int64
-        Index of the nearest centre, the first among equals.
-    distances : ndarray of shape (n_samples,), float64
-        Squared distances, in the squared unit of the data.
-    """
+    """Return the nearest centre of every row and the squared distance to it."""
     centres = np.asarray(centres, dtype=np.float64)
     labels = np.empty(source.n_samples, np.int64)
     distances = np.empty(source.n_samples)
@@ -131,26 +114,7 @@ def nearest_centres(
 def lloyd_statistics(
     source: ArraySource, centres: npt.NDArray[Any], *, n_jobs: int | None = None
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Return what one iteration of Lloyd's algorithm needs.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows.
-    centres : ndarray of shape (n_clusters, n_features)
-        The centres.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    counts : ndarray of shape (n_clusters,)
-        Weight of the rows nearest to each centre.
-    sums : ndarray of shape (n_clusters, n_features)
-        Weighted sums of those rows about their centre.
-    inertia : float
-        Weighted sum of squared distances to the nearest centre.
-    """
+    """Return what one iteration of Lloyd's algorithm needs."""
     centres = np.asarray(centres, dtype=np.float64)
     scale = _scale(source, centres)
     task = _run(source, centres, kmeans_pass.LLOYD, n_jobs, scale=scale)
@@ -173,24 +137,6 @@ def kmeans_plus_plus(
 
     Each next centre is the best of several rows drawn with probability proportional to weight
     times squared distance to the nearest centre so far: the one that leaves the smallest sum.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows.
-    n_clusters : int
-        How many to choose.
-    random_state : RandomState
-        Source of randomness.
-    n_local_trials : int, default=None
-        Rows drawn for each centre; None for ``2 + int(log(n_clusters))`` as in scikit-learn.
-    n_jobs : int, default=None
-        Number of threads; None for as many as numba uses.
-
-    Returns
-    -------
-    ndarray of shape (n_clusters,), int64
-        Row numbers; they repeat only where fewer distinct rows have weight.
     """
     trials = n_local_trials or 2 + int(math.log(n_clusters))
     weights = source.weights

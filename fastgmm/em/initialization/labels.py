@@ -19,13 +19,6 @@ def fewest_rows(n_features: int, diagonal: bool) -> int:
     """Return how many rows it takes for a covariance of a component's own.
 
     One with fewer gets another's, or the pooled one: it would be stuck on them otherwise.
-
-    Parameters
-    ----------
-    n_features : int
-        Number of features.
-    diagonal : bool
-        Whether only variances are wanted.
     """
     return 2 if diagonal else n_features + 1
 
@@ -72,26 +65,7 @@ class LabelledComponents(NamedTuple):
         random_state: np.random.RandomState,
         n_jobs: int | None = None,
     ) -> LabelledComponents:
-        """Go through the rows and return what those of known component say.
-
-        Parameters
-        ----------
-        known : KnownRows
-            The rows. Those that lack values are filled in first.
-        n_components : int
-            Number of components.
-        diagonal : bool
-            Whether only the diagonals of the second moments are wanted.
-        random_state : RandomState
-            Draws what is missing.
-        n_jobs : int or None
-            Number of threads.
-
-        Returns
-        -------
-        LabelledComponents
-            The statistics.
-        """
+        """Go through the rows and return what those of known component say."""
         source, labels = known
         if lacks_values(source):
             source = CompletedSource(
@@ -115,16 +89,6 @@ class LabelledComponents(NamedTuple):
         are as near as they can be all together, measured in the standard deviations within
         components. It has the weight of that one and, if its own rows are too few, the covariance.
         The others that were found go to the components without labels.
-
-        Parameters
-        ----------
-        found : SufficientStatistics
-            Components found without labels, as many; each has some weight.
-
-        Returns
-        -------
-        SufficientStatistics
-            The start, about its means.
         """
         labelled = np.flatnonzero(self.statistics.counts > 0.0)
         means = self.statistics.means()

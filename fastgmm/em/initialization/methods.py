@@ -72,45 +72,7 @@ def initialise(
     subsampled: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[MixtureParameters, InitialisationInfo]:
-    """Return parameters for EM to start from.
-
-    Parameters
-    ----------
-    source, n_components
-        As for `initial_statistics`.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    random_state
-        As for `initial_statistics`.
-    method : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}
-        As for `initial_statistics`, of which one M-step is taken.
-    labels
-        As for `initial_statistics`.
-    weights, means, precisions : ndarray or None
-        What is given replaces what was found. If all three are, the data are not looked at.
-        Precisions have the shape in which users see covariances of the structure.
-    prior : Prior or None
-        The prior under which the M-step is taken.
-    known : KnownRows or None
-        All rows, of which some are known to come from a component: it starts from these, and
-        `method` finds the others (`LabelledComponents`). Not to be given with `labels`.
-    subsampled, n_jobs
-        As for `initial_statistics`.
-
-    Returns
-    -------
-    parameters : MixtureParameters
-        The initial parameters.
-    info : InitialisationInfo
-        How they were found.
-
-    Raises
-    ------
-    ValueError
-        As `initial_statistics`, or if given precisions are not positive definite.
-    """
+    """Return parameters for EM to start from."""
     if weights is not None and means is not None and precisions is not None:
         given = structure.from_precisions(weights, means, precisions)
         return given, InitialisationInfo("given", 0, subsampled=False)
@@ -161,45 +123,7 @@ def initial_statistics(
     subsampled: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[SufficientStatistics, InitialisationInfo]:
-    """Return statistics whose M-step is a start.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights: those of all data, or a sample of them held in memory. With
-        `labels` they may be of any kind, and must be those that the labels belong to. Those that
-        lack values are filled in first (`CompletedSource`).
-    n_components : int
-        Number of components.
-    diagonal : bool
-        Whether only the diagonals of the second moments are wanted.
-    random_state : RandomState
-        Draws the start.
-    method : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}
-        "kmeans" assigns rows to the clusters of k-means; "hierarchical" to those of model-based
-        agglomeration (`agglomerate`), of more than 2000 rows in a random sample of so many;
-        "random" has responsibilities drawn uniformly and normalised. "k-means++" and
-        "random_from_data" take rows as means, drawn by greedy D² sampling and uniformly, with
-        counts and covariances from the rows nearest to each.
-    labels : ndarray of int of shape (n_samples,) or None
-        Components to assign rows to instead; rows labelled -1 do not count.
-    subsampled : bool
-        Whether the rows are a sample, which is only noted.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    statistics : SufficientStatistics
-        The statistics. Every component has some weight and, if any has, some spread.
-    info : InitialisationInfo
-        How they were found.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer rows with a positive weight than components, or if no row has a label.
-    """
+    """Return statistics whose M-step is a start."""
     # Clusters are found from whole rows.
     if lacks_values(source):
         completed = CompletedSource(

@@ -25,28 +25,7 @@ def partitions(
     random_state: np.random.RandomState,
     n_jobs: int | None = None,
 ) -> dict[int, npt.NDArray[np.int64]]:
-    """Return clusters of rows for each of several numbers of clusters.
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The rows and their weights; with "hierarchical" they should be few.
-    numbers : sequence of int
-        The numbers of clusters.
-    method : {"hierarchical", "kmeans"}
-        "hierarchical" takes them all from one tree of model-based agglomeration (as mclust
-        does), "kmeans" finds them anew for each number.
-    random_state : RandomState
-        Draws the seeds of k-means.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    dict of int to ndarray of shape (n_samples,)
-        Clusters, counted from 0, for each of the numbers of which there are so many distinct
-        rows; -1 for rows without weight.
-    """
+    """Return clusters of rows for each of several numbers of clusters."""
     if method == "hierarchical":
         merges = agglomerate(rows.X.astype(np.float64), weights=rows.weights)
         return {number: labels(merges, number) for number in numbers if number <= merges.n_groups}

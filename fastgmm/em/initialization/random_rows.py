@@ -11,24 +11,7 @@ from fastgmm.data.sources.array import ArraySource
 def random_rows(
     source: ArraySource, size: int, seed: int, *, held_out_every: int | None = None
 ) -> ArraySource:
-    """Return a random sample, without replacement, of the rows that have weight.
-
-    Parameters
-    ----------
-    source : ArraySource
-        The rows.
-    size : int
-        Most rows of the sample.
-    seed : int
-        Seed of the sample.
-    held_out_every : int or None
-        One row in so many, as `is_held_out` tells, is not drawn; None to draw from all.
-
-    Returns
-    -------
-    ArraySource
-        The rows in their order, with their weights.
-    """
+    """Return a random sample, without replacement, of the rows that have weight."""
     generator = np.random.default_rng(seed)
     if source.weights is None:
         n_held_out = 0 if held_out_every is None else source.n_samples // held_out_every
@@ -45,14 +28,6 @@ def random_rows(
 
 
 def is_held_out(numbers: npt.NDArray[np.int64], every: int) -> npt.NDArray[np.bool_]:
-    """Return which rows are held out, the last of each so many.
-
-    Parameters
-    ----------
-    numbers : ndarray of int64
-        The rows' numbers, from 0.
-    every : int
-        One row in so many is held out.
-    """
+    """Return which rows are held out, the last of each so many."""
     held_out: npt.NDArray[np.bool_] = numbers % every == every - 1
     return held_out

@@ -20,19 +20,6 @@ class Reservoir:
     the numbers of the rows that enter are drawn one after the other, so that all others cost
     nothing. Rows of weight 0 go by unseen; the others keep their weights. Which rows are kept
     depends on their order and on the seed, not on how they are cut into blocks.
-
-    Parameters
-    ----------
-    size : int
-        The most rows to keep.
-    n_features : int
-        Number of columns.
-    dtype : dtype
-        Type of the rows.
-    has_weights : bool
-        Whether the rows have weights.
-    seed : int
-        Seed of the draws.
     """
 
     def __init__(
@@ -55,15 +42,7 @@ class Reservoir:
         return min(self.size, self.n_seen)
 
     def add(self, X: npt.NDArray[Any], weights: FloatArray | None) -> None:
-        """Let rows go by.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-            The rows.
-        weights : ndarray of shape (n_rows,) or None
-            Their weights.
-        """
+        """Let rows go by."""
         present = None
         n_present = len(X)
         if weights is not None and not weights.all():
@@ -80,13 +59,7 @@ class Reservoir:
         self.n_seen += n_present
 
     def source(self, *, incomplete: bool = False) -> ArraySource:
-        """Return the rows that are kept, in the order in which they came.
-
-        Parameters
-        ----------
-        incomplete : bool
-            Whether they may lack values.
-        """
+        """Return the rows that are kept, in the order in which they came."""
         order = np.argsort(self._numbers[: self.n_rows])
         weights = None if self._weights is None else self._weights[order]
         return ArraySource(self._X[order], weights, incomplete=incomplete)

@@ -21,18 +21,7 @@ _MOST_CORRELATED = 64
 
 
 def lacks_values(source: Source) -> bool:
-    """Say whether rows, as far as that is known, lack values.
-
-    Parameters
-    ----------
-    source : Source
-        The rows. Those of an array are looked at.
-
-    Returns
-    -------
-    bool
-        Whether some may.
-    """
+    """Say whether rows, as far as that is known, lack values."""
     if not source.incomplete or not isinstance(source, ArraySource):
         return source.incomplete
     return not all(all_finite(X) for X, _ in source.blocks())
@@ -43,17 +32,6 @@ class CompletedSource(Source):
 
     They are drawn given what is observed, from a single Gaussian that is fitted to all rows by
     EM. Draws keep the spread of the rows, which expected values would shrink.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    diagonal : bool
-        Whether they are for a mixture with diagonal covariances.
-    random_state : RandomState
-        Gives the seed of the draws; these are the same each time the rows are gone through.
-    n_jobs : int or None
-        Number of threads.
     """
 
     def __init__(
@@ -95,13 +73,7 @@ class CompletedSource(Source):
         return self._source.reads_ahead
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield the rows, filled in.
-
-        Yields
-        ------
-        Rows
-            Some of them.
-        """
+        """Yield the rows, filled in."""
         rows = imputed_rows(
             self._source, self._gaussian, n_draws=1, seed=self._seed, n_jobs=self._n_jobs
         )

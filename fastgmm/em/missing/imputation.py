@@ -37,28 +37,7 @@ def impute_blocks(
     seed: int = 0,
     n_jobs: int | None = None,
 ) -> Iterator[npt.NDArray[Any]]:
-    """Yield rows with what is missing filled in.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    parameters : MixtureParameters
-        The mixture.
-    n_draws : int or None
-        How many times to draw what is missing from its distribution given what is observed; None
-        for the mean of that distribution.
-    seed : int
-        Seed of the draws. The same one gives the same for the same rows and `n_draws`, however
-        they are stored.
-    n_jobs : int or None
-        Number of threads.
-
-    Yields
-    ------
-    ndarray of shape (n_rows, n_features) or (n_draws, n_rows, n_features)
-        The next rows, in the type of the source. What is observed stays as it is.
-    """
+    """Yield rows with what is missing filled in."""
     for filled, _ in imputed_rows(source, parameters, n_draws=n_draws, seed=seed, n_jobs=n_jobs):
         yield filled
 
@@ -71,18 +50,7 @@ def imputed_rows(
     seed: int = 0,
     n_jobs: int | None = None,
 ) -> Iterator[Rows]:
-    """Yield rows as `impute_blocks` does, with their weights.
-
-    Parameters
-    ----------
-    source, parameters, n_draws, seed, n_jobs
-        As for `impute_blocks`.
-
-    Yields
-    ------
-    Rows
-        The next rows. The weights may be overwritten once the next ones are asked for.
-    """
+    """Yield rows as `impute_blocks` does, with their weights."""
     completing = completion_parameters(parameters)
     K, D = parameters.means.shape
     per_row = 8 * max(K, D * (1 + (n_draws or 0)))

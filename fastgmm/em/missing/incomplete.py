@@ -54,13 +54,7 @@ _PATTERN_BYTES = 2**26
 
 
 def stretch_rows(n_features: int) -> int:
-    """Return how many rows are grouped at once: a multiple of `BLOCK_ROWS`.
-
-    Parameters
-    ----------
-    n_features : int
-        Number of features; nothing else counts, so that results do not depend on it.
-    """
+    """Return how many rows are grouped at once: a multiple of `BLOCK_ROWS`."""
     return BLOCK_ROWS * max(1, _STRETCH_BYTES // (8 * n_features * BLOCK_ROWS))
 
 
@@ -82,33 +76,7 @@ def run_incomplete(
     observe: Callable[[npt.NDArray[Any], FloatArray | None], None] | None = None,
     **by_row: npt.NDArray[Any] | None,
 ) -> IncompletePass:
-    """Run a pass over all rows of a source.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    parameters : MixtureParameters
-        The mixture.
-    mode : int
-        What the pass is for, of the modes of `mixture_pass`, but no given ones.
-    n_jobs : int or None
-        Number of threads.
-    observe : callable or None
-        Called with the rows and weights of each stretch.
-    **by_row : ndarray or None
-        What is read or written for each row, as `RunningPass.add` takes it.
-
-    Returns
-    -------
-    IncompletePass
-        The sums.
-
-    Raises
-    ------
-    ValueError
-        If the mixture has a component of uniform noise.
-    """
+    """Run a pass over all rows of a source."""
     done = IncompletePass(source, parameters, mode, n_jobs)
     n_rows = 0
     with closing(source.blocks()) as blocks:  # type: ignore[type-var]
@@ -123,21 +91,7 @@ def run_incomplete(
 
 
 def pieces(source: Source, most: int) -> Iterator[ArraySource]:
-    """Yield the rows of a source in pieces, to be evaluated one by one.
-
-    Parameters
-    ----------
-    source : Source
-        The rows. Where they lack values, the pieces do not depend on the blocks they come in,
-        so that what is found for a row does not either.
-    most : int
-        Most rows of a piece.
-
-    Yields
-    ------
-    ArraySource
-        Some rows and their weights.
-    """
+    """Yield the rows of a source in pieces, to be evaluated one by one."""
     with closing(source.blocks()) as blocks:  # type: ignore[type-var]
         if source.incomplete:
             whole_blocks = BLOCK_ROWS * max(1, most // BLOCK_ROWS)
@@ -159,19 +113,7 @@ class _PatternSums(NamedTuple):
 
 
 class IncompletePass:
-    """Sums over stretches of rows, of which some lack values.
-
-    Parameters
-    ----------
-    source : Source
-        Where the rows are from.
-    parameters : MixtureParameters
-        The mixture.
-    mode : int
-        What the pass is for, of the modes of `mixture_pass`, but no given ones.
-    n_jobs : int or None
-        Number of threads.
-    """
+    """Sums over stretches of rows, of which some lack values."""
 
     def __init__(
         self, source: Source, parameters: MixtureParameters, mode: int, n_jobs: int | None
@@ -208,17 +150,7 @@ class IncompletePass:
     def add(
         self, X: npt.NDArray[Any], weights: FloatArray | None, **by_row: npt.NDArray[Any]
     ) -> None:
-        """Add a stretch of rows.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-            The rows.
-        weights : ndarray of shape (n_rows,) or None
-            Their weights.
-        **by_row : ndarray
-            What is read or written for each row, as `RunningPass.add` takes it.
-        """
+        """Add a stretch of rows."""
         grouped = group_rows(X, self._many, n_jobs=self._n_jobs)
         rows = grouped.scattered
         groups = grouped.large
@@ -257,18 +189,7 @@ class IncompletePass:
         return total
 
     def statistics(self, weight: float) -> SufficientStatistics:
-        """Return the expected statistics of the rows added.
-
-        Parameters
-        ----------
-        weight : float
-            Their weight.
-
-        Returns
-        -------
-        SufficientStatistics
-            The statistics, as if nothing had been missing.
-        """
+        """Return the expected statistics of the rows added."""
         log_likelihood = self.log_likelihood()
         found: list[SufficientStatistics] = []
         for running in (self._complete, self._scattered):

@@ -60,22 +60,7 @@ class GroupedRows(NamedTuple):
 
 
 def group_rows(X: npt.NDArray[Any], many: int, *, n_jobs: int | None = None) -> GroupedRows:
-    """Group rows by which of their values are missing.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-        The rows, NaN where a value is missing.
-    many : int
-        How many rows of one pattern are worth a group of their own.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    GroupedRows
-        The groups. Rows without gaps are a group however few, and are not copied if they are all.
-    """
+    """Group rows by which of their values are missing."""
     n_rows, n_features = X.shape
     operations = _OPERATIONS_PER_VALUE * X.size
     marks = np.empty((n_rows, -(-n_features // WORD_BITS)), np.uint64)

@@ -106,35 +106,7 @@ def fit_class_em(
     *,
     n_jobs: int | None = None,
 ) -> ClassFit:
-    """Fit the mixtures of all classes by EM.
-
-    Parameters
-    ----------
-    labelled : sequence of Source
-        The rows of each class.
-    unlabelled : Source or None
-        Rows of unknown class.
-    start : sequence of MixtureParameters
-        Where the mixtures begin, of structures that the plan allows.
-    priors : ndarray of shape (n_classes,)
-        Where the priors begin.
-    plan : ClassPlan
-        What to fit.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    ClassFit
-        The fitted classes.
-
-    Raises
-    ------
-    ValueError
-        If the log-likelihood of the start is not finite.
-    IllDefinedCovarianceError
-        If a component collapses and the regularisation is 0.
-    """
+    """Fit the mixtures of all classes by EM."""
     rows = _ClassRows(labelled, unlabelled, start, plan, n_jobs)
     rounding = ROUNDING[labelled[0].dtype.itemsize]
     before = current = _joined([rows.in_form(each) for each in start], priors)

@@ -32,22 +32,7 @@ ROWS_AT_ONCE = 2**18
 def class_log_densities(
     rows: ArraySource, mixtures: Sequence[MixtureParameters], *, n_jobs: int | None = None
 ) -> FloatArray:
-    """Return the log-density of each row under the mixture of each class.
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The rows.
-    mixtures : sequence of MixtureParameters
-        A mixture for each class. One whose weights are all 0 has a density of 0 everywhere.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    ndarray of float64 of shape (n_samples, n_classes)
-        In nats.
-    """
+    """Return the log-density of each row under the mixture of each class."""
     found = np.empty((rows.n_samples, len(mixtures)))
     for c, mixture in enumerate(mixtures):
         if np.isneginf(mixture.log_weights).all():
@@ -58,22 +43,7 @@ def class_log_densities(
 
 
 def labelled_pieces(source: Source, codes: Codes) -> Iterator[tuple[ArraySource, Codes]]:
-    """Yield the rows of a source with their classes, some at a time.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    codes : ndarray of shape (n_samples,)
-        Their classes.
-
-    Yields
-    ------
-    rows : ArraySource
-        Some rows, which may be overwritten once the next ones are asked for.
-    codes : ndarray of shape (n_rows,)
-        Their classes.
-    """
+    """Yield the rows of a source with their classes, some at a time."""
     first = 0
     for rows in pieces(source, ROWS_AT_ONCE):
         yield rows, codes[first : first + rows.n_samples]
@@ -88,27 +58,7 @@ def log_joint_of_classes(
     *,
     n_jobs: int | None = None,
 ) -> FloatArray:
-    """Return the logarithm of prior times density of each class at each row.
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The rows.
-    mixtures : sequence of MixtureParameters
-        A mixture for each class.
-    log_densities : ndarray of shape (n_samples, n_classes)
-        What `class_log_densities` returns for them.
-    log_priors : ndarray of shape (n_classes,)
-        Logarithms of the priors of the classes.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    ndarray of float64 of shape (n_samples, n_classes)
-        In nats; of rows so far from all classes that the densities do not tell these apart, less
-        the logarithm of the density of the row.
-    """
+    """Return the logarithm of prior times density of each class at each row."""
     joint: FloatArray = log_densities + log_priors
     lowest = LOWEST_SINGLE if rows.dtype.itemsize == 4 else LOWEST_DOUBLE
     far = ~(joint.max(axis=1) > lowest)
@@ -133,19 +83,7 @@ def log_joint_of_classes(
 
 
 def log_posteriors(log_joint: FloatArray) -> FloatArray:
-    """Return the logarithms of the posterior probabilities of classes.
-
-    Parameters
-    ----------
-    log_joint : ndarray of shape (n_samples, n_classes)
-        Logarithms of what the posteriors are in proportion to. A row that has minus infinity for
-        all classes belongs to each of them alike.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_classes)
-        Logarithms of probabilities that sum to 1 for each row.
-    """
+    """Return the logarithms of the posterior probabilities of classes."""
     highest = log_joint.max(axis=1, keepdims=True)
     nowhere = np.isneginf(highest)
     shifted = np.where(nowhere, 0.0, log_joint - np.where(nowhere, 0.0, highest))
@@ -156,45 +94,13 @@ def log_posteriors(log_joint: FloatArray) -> FloatArray:
 def class_statistics(
     source: Source, codes: Codes, factors: FloatArray, *, diagonal: bool, n_jobs: int | None
 ) -> SufficientStatistics:
-    """Return the statistics of the rows of each class, as those of one component each.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    codes : ndarray of shape (n_samples,)
-        Their classes; −1 leaves a row out.
-    factors : ndarray of shape (n_classes,)
-        What the weights of the rows of each class are multiplied by.
-    diagonal : bool
-        Whether only the diagonals of the second moments are wanted.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    SufficientStatistics
-        The statistics; `weight` is the sum of the counts, and the log-likelihood nan.
-    """
+    """Return the statistics of the rows of each class, as those of one component each."""
     found = labelled_statistics(source, codes, len(factors), diagonal=diagonal, n_jobs=n_jobs)
     return weighted_classes(found, factors)
 
 
 def weighted_classes(statistics: SufficientStatistics, factors: FloatArray) -> SufficientStatistics:
-    """Return statistics with all of each component multiplied by a factor of its own.
-
-    Parameters
-    ----------
-    statistics : SufficientStatistics
-        The statistics.
-    factors : ndarray of shape (n_components,)
-        The factors.
-
-    Returns
-    -------
-    SufficientStatistics
-        With the sum of the counts as `weight`.
-    """
+    """Return statistics with all of each component multiplied by a factor of its own."""
     axes = (slice(None),) + (None,) * (statistics.second.ndim - 1)
     counts = statistics.counts * factors
     return replace(
@@ -207,18 +113,7 @@ def weighted_classes(statistics: SufficientStatistics, factors: FloatArray) -> S
 
 
 def single_components(parameters: MixtureParameters) -> list[MixtureParameters]:
-    """Return each component as a mixture of its own: of weight 1, or 0 if it had that.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The components.
-
-    Returns
-    -------
-    list of MixtureParameters
-        The mixtures.
-    """
+    """Return each component as a mixture of its own: of weight 1, or 0 if it had that."""
     alone = replace(
         parameters, log_weights=np.where(np.isneginf(parameters.log_weights), -np.inf, 0.0)
     )
@@ -232,18 +127,6 @@ def expected_log_likelihood(
 
     It follows from their statistics: ``sum_k n_k (log w_k + log|W_k| - D/2 log 2π - tr(W_k S_k
     W_k^T)/2)``, with S_k the moments about the mean of the parameters.
-
-    Parameters
-    ----------
-    statistics : SufficientStatistics
-        Statistics of the rows.
-    parameters : MixtureParameters
-        Components, as many.
-
-    Returns
-    -------
-    float
-        In nats.
     """
     present = ~statistics.empty()
     second = statistics.about(parameters.means).second[present]
@@ -260,18 +143,7 @@ def expected_log_likelihood(
 
 
 def with_matrices(parameters: MixtureParameters) -> MixtureParameters:
-    """Return a mixture in the form of those whose covariances are no diagonal ones.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-
-    Returns
-    -------
-    MixtureParameters
-        The same mixture.
-    """
+    """Return a mixture in the form of those whose covariances are no diagonal ones."""
     if not parameters.is_diagonal:
         return parameters
     matrices = parameters.whiteners[:, :, None] * np.eye(parameters.n_features)

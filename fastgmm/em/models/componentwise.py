@@ -32,24 +32,7 @@ _MOST_EXPONENT = 700.0
 
 
 class ComponentwiseEM:
-    """A mixture whose components are updated one after the other.
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The rows and their weights.
-    start : MixtureParameters
-        The mixture to begin with.
-    structure : CovarianceStructure
-        The structure of the covariances. Those that components share are updated at the end of a
-        sweep, the others with their components.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    penalty : float
-        What is taken from the count of points of each component.
-    min_components : int
-        How many components stay at least.
-    """
+    """A mixture whose components are updated one after the other."""
 
     def __init__(
         self,

@@ -72,18 +72,6 @@ class MessageCode:
         equation, for lattices that are best in many dimensions, are left out: with them the
         parameters of a component of a handful of rows would cost less than nothing, and there are
         always some rows that such a component fits well.
-
-        Parameters
-        ----------
-        weights : ndarray of shape (n_components,)
-            Weights of the components; those of 0 are not told.
-        log_likelihood : float
-            Log-likelihood of the rows, in nats.
-
-        Returns
-        -------
-        float
-            The length, in nats.
         """
         present = weights[weights > 0.0]
         told_once = len(present) + self.shared
@@ -98,16 +86,6 @@ class MessageCode:
 
         The precision that rows pay for is known for many rows. A few can lie so near a line or a
         point that the likelihood grows without bound: then no length is the shortest.
-
-        Parameters
-        ----------
-        weights : ndarray of shape (n_components,)
-            Weights of the components.
-
-        Returns
-        -------
-        bool
-            Whether they have.
         """
         return bool(self.weight * weights.min() >= self.per_component)
 
@@ -167,29 +145,6 @@ def wide_start(
 
     Components of so many parameters shrink onto a few rows each where they begin narrow
     (Figueiredo and Jain, section 6.2; theirs are spherical, these as wide as each feature asks).
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The rows and their weights.
-    n_components : int
-        Number of components; no more than there are rows of positive weight.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    random_state : RandomState
-        Chooses the rows.
-
-    Returns
-    -------
-    MixtureParameters
-        The mixture.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a feature is constant and the regularisation is 0.
     """
     chances = None if rows.weights is None else rows.weights / rows.weights.sum()
     chosen = random_state.choice(rows.n_samples, size=n_components, replace=False, p=chances)
@@ -214,40 +169,7 @@ def fit_message_length(
     max_iter: int,
     n_jobs: int | None = None,
 ) -> MessageLengthFit:
-    """Fit a mixture of as many components as the shortest message takes.
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The rows and their weights; a weight of w means w copies of the row.
-    start : MixtureParameters
-        A mixture of the most components.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    source : Source or None
-        All rows, if those in memory are a sample of them.
-    min_components : int
-        The fewest components.
-    tol : float
-        EM comes to rest when the length of the message for each row changes by less than this, in
-        nats.
-    max_iter : int
-        Most sweeps, and most passes, for each number of components.
-    n_jobs : int or None
-        Number of threads of the passes.
-
-    Returns
-    -------
-    MessageLengthFit
-        The mixture and the way to it.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a component collapsed and the regularisation is 0.
-    """
+    """Fit a mixture of as many components as the shortest message takes."""
     weight = (source or rows).total_weight
     code = MessageCode.of(structure, rows.n_features, weight)
     settings = _Settings(structure, regularisation, code, min_components)

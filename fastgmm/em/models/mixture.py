@@ -41,41 +41,7 @@ def em_step(
     measured: SufficientStatistics | None = None,
     n_jobs: int | None = None,
 ) -> tuple[MixtureParameters, SufficientStatistics]:
-    """Take one step of EM: one pass over the data and one solve.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    parameters : MixtureParameters
-        Where the step starts.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    terms : ModelTerms
-        Prior and noise.
-    known : ndarray of shape (n_samples,) or None
-        Component that each row is known to come from, −1 where that is not known.
-    measured : SufficientStatistics or None
-        What a pass at these parameters found, if there was one already.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    parameters : MixtureParameters
-        The parameters after the M-step.
-    statistics : SufficientStatistics
-        Moments and log-likelihood under the parameters given.
-
-    Raises
-    ------
-    ValueError
-        If the log-likelihood of the parameters given is not finite.
-    IllDefinedCovarianceError
-        If a component collapsed and the regularisation is 0.
-    """
+    """Take one step of EM: one pass over the data and one solve."""
     if measured is None:
         measured = mixture_statistics(source, parameters, known=known, n_jobs=n_jobs)
     _require_finite(measured.log_likelihood)
@@ -119,25 +85,7 @@ class AscentState:
 
 
 class Ascent:
-    """Steps of EM from one start, none of which lowers the log-likelihood.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    state : AscentState
-        Where to go on from.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    n_jobs : int or None
-        Number of threads.
-    terms : ModelTerms
-        Prior and noise. With a prior, what rises is the log-likelihood plus that of the prior.
-    known : ndarray of shape (n_samples,) or None
-        Component that each row is known to come from, −1 where that is not known.
-    """
+    """Steps of EM from one start, none of which lowers the log-likelihood."""
 
     def __init__(
         self,
@@ -193,11 +141,6 @@ class Ascent:
         """Take what a pass shared with other fits found at the parameters.
 
         The next step, or the end, makes no pass of its own then, unless its step is taken back.
-
-        Parameters
-        ----------
-        statistics : SufficientStatistics
-            Those of all rows under the parameters as they stand.
         """
         self._foreseen = statistics
 

@@ -71,35 +71,7 @@ def initial_posterior(
     subsampled: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[VariationalPosterior, InitialisationInfo]:
-    """Return a posterior to start from.
-
-    Parameters
-    ----------
-    source, n_components
-        As for `initial_statistics`.
-    prior : VariationalPrior
-        What is assumed before.
-    structure : CovarianceStructure
-        The structure of the scale matrices.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    weight : float
-        Total weight of all data, which a sample stands for.
-    random_state, method, labels, subsampled, n_jobs
-        As for `initial_statistics`.
-
-    Returns
-    -------
-    posterior : VariationalPosterior
-        What would be known after rows with these responsibilities.
-    info : InitialisationInfo
-        How they were found.
-
-    Raises
-    ------
-    ValueError
-        As `initial_statistics`.
-    """
+    """Return a posterior to start from."""
     statistics, info = initial_statistics(
         source,
         n_components,
@@ -133,47 +105,6 @@ def fit_variational(
 
     An iteration makes a pass at the posterior and solves for the next. It is the last when the
     lower bound differs by less than `tol` from that of the iteration before.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    start : VariationalPosterior or VariationalState
-        The start, or where an earlier call with the same arguments was left.
-    structure : CovarianceStructure
-        The structure of the scale matrices.
-    regularisation : Regularisation
-        Amounts added to the variances.
-    tol : float
-        Smallest change of the lower bound, summed over the rows in nats, that is worth another
-        iteration.
-    max_iter : int
-        Most iterations; with 0 the start is returned.
-    previous_bound : float
-        The value that of the first iteration is compared with; a warm start gives the last one
-        of the earlier fit.
-    n_jobs : int or None
-        Number of threads.
-    callback : callable or None
-        Called with a `Progress` after each iteration; a true value ends the fit.
-    observe : callable or None
-        Called with the state after each iteration.
-    number : int
-        The number of this start, for the callback and the result.
-
-    Returns
-    -------
-    posterior : VariationalPosterior
-        The posterior.
-    info : FitInfo
-        How the fit went.
-
-    Raises
-    ------
-    ValueError
-        If the lower bound of the start is not finite.
-    IllDefinedCovarianceError
-        If a covariance is singular and the regularisation is 0.
     """
     began = time.perf_counter()
     state = start if isinstance(start, VariationalState) else VariationalState(start)
@@ -213,35 +144,7 @@ def fit_best_variational(
     observe: Callable[[FitState[VariationalState, VariationalPosterior]], None] | None = None,
     resumed: FitState[VariationalState, VariationalPosterior] | None = None,
 ) -> tuple[VariationalPosterior, FitInfo]:
-    """Fit a mixture from several starts and keep the one with the highest lower bound.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    draw_start : callable
-        Returns the start of the given number, counted from 0, as `initial_posterior` does.
-    n_init : int
-        Number of starts. No further ones are tried after the callback asked to stop.
-    structure, regularisation, tol, max_iter, previous_bound, n_jobs
-        As for `fit_variational`.
-    begin : callable or None
-        Called with its number, posterior and origin when a start is begun from, or gone on with.
-    callback
-        As for `fit_variational`.
-    observe : callable or None
-        Called with the state when a start was drawn, after each iteration, and at the end.
-    resumed : FitState or None
-        Where an earlier call with the same arguments was left, to go on from there. What
-        `draw_start` draws must then go on, too.
-
-    Returns
-    -------
-    posterior : VariationalPosterior
-        The best of the posteriors.
-    info : FitInfo
-        How that fit went; seconds and passes are those of all starts.
-    """
+    """Fit a mixture from several starts and keep the one with the highest lower bound."""
 
     def fit_from(
         start: VariationalState,

@@ -73,18 +73,7 @@ class MinibatchPlan:
     averaging: bool = False
 
     def suited_to(self, source: Source) -> MinibatchPlan:
-        """Return the plan as far as it can be followed, and is of use, with a source.
-
-        Parameters
-        ----------
-        source : Source
-            The rows. There is only one epoch where they cannot be gone through again.
-
-        Returns
-        -------
-        MinibatchPlan
-            The plan, in which a single epoch holds no rows out: there is nothing to end early.
-        """
+        """Return the plan as far as it can be followed, and is of use, with a source."""
         max_epochs = self.max_epochs if source.replayable else 1
         held_out_every = self.held_out_every if max_epochs > 1 else None
         return replace(self, max_epochs=max_epochs, held_out_every=held_out_every)
@@ -119,15 +108,7 @@ class MinibatchState:
     scores: tuple[float, ...] = ()
 
     def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return the state as values that JSON knows and arrays, exactly.
-
-        Returns
-        -------
-        values : dict
-            The numbers.
-        arrays : dict of str to ndarray
-            The rest.
-        """
+        """Return the state as values that JSON knows and arrays, exactly."""
         online, arrays = self.online.plain()
         values = {
             "online": online,
@@ -143,27 +124,7 @@ class MinibatchState:
     def from_plain(
         cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size
     ) -> MinibatchState:
-        """Return the state that `plain` made plain, after a look at types, shapes and ranges.
-
-        Parameters
-        ----------
-        values, arrays : mapping
-            What `plain` returned.
-        size : Size
-            The size of the mixture.
-
-        Returns
-        -------
-        MinibatchState
-            The state.
-
-        Raises
-        ------
-        KeyError
-            If an array is missing.
-        ValueError
-            If something cannot be what it should be.
-        """
+        """Return the state that `plain` made plain, after a look at types, shapes and ranges."""
         values = dict(values)
         online = OnlineState.from_plain(values.pop("online"), arrays, size)
         told = typed_members(values, _PLAIN_KINDS, "fit")
@@ -190,13 +151,6 @@ def batch_rows(n_components: int, n_features: int, n_samples: int | None) -> int
 
     So many that a pass over them takes a few times as long as what is done once for a batch;
     but no more than a fortieth of the data, so that an epoch has enough steps.
-
-    Parameters
-    ----------
-    n_components, n_features : int
-        Size of the mixture.
-    n_samples : int or None
-        Number of rows of the data, if known.
     """
     per_row = n_components * (2 * n_features * (n_features + 1) + _EXPONENTIAL)
     wanted = max(_OPERATIONS_IN_BATCH // per_row, 64 * n_features, _SMALLEST_BATCH)
@@ -221,38 +175,6 @@ def fit_minibatch(
     Rows in memory come in a random order that is new in each epoch, except that some that lie
     next to each other stay together. Other rows come in their own order, which should be a
     random one.
-
-    Parameters
-    ----------
-    source : Source
-        The rows and their weights.
-    begin : callable or MinibatchState
-        Returns the state to begin with from a sample: random rows of those in memory, the first
-        of others. Or where an earlier call with the same arguments was left, to go on from
-        there, on the same rows from the first on.
-    sample_rows : int
-        Most rows of that sample.
-    plan : MinibatchPlan
-        How to go through the rows, as far as it suits them.
-    schedule : StepSchedule
-        How much a batch counts.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    seed : int
-        Seed of the sample and of the order of the rows.
-    n_jobs : int or None
-        Number of threads.
-    observe : callable or None
-        Called with the state before the first batch, after each and after each epoch; a true
-        value ends the fit.
-
-    Returns
-    -------
-    state : MinibatchState
-        The state at the end.
-    reason : {"max_epochs", "held_out", "callback"}
-        Why it ended: all epochs are over, the estimate has not risen any more, or `observe` asked
-        for it.
     """
     plan = plan.suited_to(source)
     every = plan.held_out_every

@@ -55,25 +55,7 @@ class RecentScores:
     def blended(
         self, scores: npt.NDArray[Any], weights: FloatArray | None, step: float, share: float
     ) -> RecentScores:
-        """Return the distribution after more scores.
-
-        Parameters
-        ----------
-        scores : ndarray of shape (n_rows,)
-            The scores, finite.
-        weights : ndarray of shape (n_rows,) or None
-            Weights of the rows.
-        step : float
-            The mass that the new scores get together, above 0 and at most 1; all, if there are
-            no others.
-        share : float
-            The quantile that is to be exact to about half a percent of how far it moves.
-
-        Returns
-        -------
-        RecentScores
-            The distribution; the same if the rows have no weight.
-        """
+        """Return the distribution after more scores."""
         if weights is None:
             new, shares = np.sort(scores), np.full(len(scores), 1.0 / max(1, len(scores)))
         else:
@@ -88,18 +70,7 @@ class RecentScores:
         return RecentScores(*_few(values[order], masses[order], share))
 
     def cut(self, share: float) -> float:
-        """Return what has a share of the scores below it.
-
-        Parameters
-        ----------
-        share : float
-            The share, above 0 and below 1.
-
-        Returns
-        -------
-        float
-            The cut, halfway between two points.
-        """
+        """Return what has a share of the scores below it."""
         return sorted_cut(self.values, self.masses, share)
 
 

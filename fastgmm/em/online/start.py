@@ -30,11 +30,6 @@ def rows_to_begin(n_components: int, n_features: int) -> int:
     """Return how many rows online EM waits for before it begins.
 
     Ten for each mean and weight.
-
-    Parameters
-    ----------
-    n_components, n_features : int
-        Size of the mixture.
     """
     return ROWS_PER_PARAMETER * n_components * (n_features + 1)
 
@@ -46,15 +41,6 @@ def rows_of_start(
 
     As many as suit initialisation, or twenty for each free parameter if those are more, but not
     above 64 MiB: on fewer, EM fits the noise of its sample, which the first steps must undo.
-
-    Parameters
-    ----------
-    n_components, n_features : int
-        Size of the mixture.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    itemsize : int
-        Bytes of one value.
     """
     wanted = _START_ROWS_PER_PARAMETER * structure.n_parameters(n_components, n_features)
     affordable = LARGEST_SAMPLE_BYTES // (n_features * itemsize)
@@ -82,44 +68,6 @@ def begin_online(
     Several starts are tried with a few iterations each on a sample, and the best goes on (as
     Biernacki, Celeux and Govaert, 2003, recommend). It need not converge: the steps that follow
     take it further at a lower price.
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The first rows. EM runs on a random sample if they are more than `rows_of_start`.
-    n_components : int
-        Number of components.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    reg_covar, scale
-        As for `Regularisation.from_variances`.
-    random_state : RandomState
-        Draws the samples and the starts.
-    unit : float or None
-        Weight of the rows that make a unit of time; None for that of `rows`. They count as one
-        unit at least.
-    method
-        As for `initialise`.
-    n_init : int
-        Number of starts.
-    weights, means, precisions
-        As for `initialise`.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    state : OnlineState
-        The state after all of `rows`.
-    info : FitInfo
-        How batch EM went.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer rows of positive weight than components.
-    IllDefinedCovarianceError
-        If a component collapses and the regularisation is 0.
     """
     itemsize = rows.dtype.itemsize
     most = rows_of_start(n_components, rows.n_features, structure, itemsize)
@@ -191,22 +139,6 @@ def begin_from_mixture(
 
     The mixture counts as one unit of time: as many rows as the first batch has, or as would be
     needed to begin without a mixture, if those are more.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    batch : ArraySource
-        The first rows to be learnt after it. They are not learnt yet.
-    reg_covar, scale
-        As for `Regularisation.from_variances`; the variances are those of the mixture.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    OnlineState
-        The state before the batch.
     """
     weights, means, covariances = parameters.weights, parameters.means, parameters.covariances()
     regularisation = mixture_regularisation(parameters, reg_covar, scale)
@@ -241,22 +173,7 @@ def begin_from_mixture(
 def mean_statistics(
     rows: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> SufficientStatistics:
-    """Return the statistics of rows scaled to a weight of 1, about their own means.
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The rows.
-    parameters : MixtureParameters
-        The mixture. Components without points keep its means.
-    n_jobs : int or None
-        Number of threads.
-
-    Raises
-    ------
-    ValueError
-        If the log-likelihood of the rows is not finite.
-    """
+    """Return the statistics of rows scaled to a weight of 1, about their own means."""
     found = mixture_statistics(rows, parameters, n_jobs=n_jobs)
     require_finite(found)
     scaled = found.scaled(1.0 / found.weight)
@@ -268,15 +185,7 @@ def mean_statistics(
 def mixture_regularisation(
     parameters: MixtureParameters, reg_covar: float, scale: str
 ) -> Regularisation:
-    """Return the regularisation that suits rows of a mixture.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    reg_covar, scale
-        As for `Regularisation.from_variances`.
-    """
+    """Return the regularisation that suits rows of a mixture."""
     weights, means = parameters.weights, parameters.means
     middle = weights @ means
     offsets = means - middle
@@ -287,17 +196,7 @@ def mixture_regularisation(
 
 
 def sampled(rows: ArraySource, size: int, random_state: np.random.RandomState) -> ArraySource:
-    """Return the rows of positive weight, or a random sample of them if they are many.
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The rows.
-    size : int
-        Most rows of the sample.
-    random_state : RandomState
-        Draws it.
-    """
+    """Return the rows of positive weight, or a random sample of them if they are many."""
     n_present = count_present(rows)
     if n_present <= size and n_present == rows.n_samples:
         return rows

@@ -60,21 +60,7 @@ class StepSchedule:
     forgetting: float = 1.0
 
     def step(self, time: float, length: float) -> float:
-        """Return the share that a batch gets in the blend.
-
-        Parameters
-        ----------
-        time : float
-            Units of rows before the batch, at least 1.
-        length : float
-            Units of rows in the batch.
-
-        Returns
-        -------
-        float
-            ``1 - prod(1 - size)`` over the units of the batch; a unit that it has only a part of
-            enters with that part as an exponent.
-        """
+        """Return the share that a batch gets in the blend."""
         end = time + length
         first, last = math.floor(time) + 1, math.ceil(end)
         if last - first < _MOST_PIECES:
@@ -89,19 +75,7 @@ class StepSchedule:
         return float(-np.expm1(log_kept))
 
     def averaging_step(self, time: float, length: float) -> float:
-        """Return the share that the statistics after a batch get in their average.
-
-        Parameters
-        ----------
-        time, length : float
-            As for `step`.
-
-        Returns
-        -------
-        float
-            The share that leaves the statistics of time t weighted by ``t**AVERAGING_POWER``,
-            but no less than forgetting demands.
-        """
+        """Return the share that the statistics after a batch get in their average."""
         kept = (time / (time + length)) ** (AVERAGING_POWER + 1)
         return float(1.0 - min(kept, self.forgetting**length))
 
@@ -150,15 +124,7 @@ class OnlineState:
         return structure.solve(self.averaged, self.regularisation, self.parameters)
 
     def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return the state as values that JSON knows and arrays, exactly.
-
-        Returns
-        -------
-        values : dict
-            The numbers.
-        arrays : dict of str to ndarray
-            The rest.
-        """
+        """Return the state as values that JSON knows and arrays, exactly."""
         values: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
         arrays = arrays_of(self.parameters, "online") | arrays_of(self.regularisation, "online")
         for name in ("statistics", "averaged"):
@@ -173,29 +139,7 @@ class OnlineState:
     def from_plain(
         cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size, **others: Any
     ) -> Self:
-        """Return the state that `plain` made plain, after a look at types, shapes and ranges.
-
-        Parameters
-        ----------
-        values, arrays : mapping
-            What `plain` returned; other arrays are left alone.
-        size : Size
-            The size of the mixture.
-        **others
-            What a subclass has besides.
-
-        Returns
-        -------
-        OnlineState
-            The state.
-
-        Raises
-        ------
-        KeyError
-            If an array is missing.
-        ValueError
-            If something cannot be what it should be.
-        """
+        """Return the state that `plain` made plain, after a look at types, shapes and ranges."""
         told = typed_members(values, _PLAIN_KINDS, "online")
         statistics = {}
         for name in ("statistics", "averaged"):
@@ -240,38 +184,7 @@ def online_step(
     averaging: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[OnlineState, float]:
-    """Learn a batch of rows: one pass over them, one blend and one M-step.
-
-    Parameters
-    ----------
-    state : OnlineState
-        Where the fit stands.
-    batch : ArraySource
-        The rows.
-    schedule : StepSchedule
-        How much they count.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    averaging : bool
-        Whether the statistics are averaged over time (Polyak and Ruppert). The recursion itself
-        goes on with those that are not.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    state : OnlineState
-        The state after the batch; the same as before if the batch has no weight.
-    step : float
-        The share that the batch got in the blend.
-
-    Raises
-    ------
-    ValueError
-        If the log-likelihood of the batch is not finite.
-    IllDefinedCovarianceError
-        If a component collapsed and the regularisation is 0.
-    """
+    """Learn a batch of rows: one pass over them, one blend and one M-step."""
     after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
     if step == 0.0:
         return state, 0.0
@@ -287,26 +200,7 @@ def blend_batch(
     averaging: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[_State, float]:
-    """Make a pass over a batch of rows and blend what it finds with the statistics so far.
-
-    Parameters
-    ----------
-    state, batch, schedule, averaging, n_jobs
-        As for `online_step`.
-
-    Returns
-    -------
-    state : OnlineState
-        The state after the batch, but for the parameters, which are those of before; the state
-        itself if the batch has no weight.
-    step : float
-        The share that the batch got in the blend.
-
-    Raises
-    ------
-    ValueError
-        If the log-likelihood of the batch is not finite.
-    """
+    """Make a pass over a batch of rows and blend what it finds with the statistics so far."""
     weight = batch.total_weight
     if weight == 0.0:
         return state, 0.0

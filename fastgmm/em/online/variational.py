@@ -123,36 +123,7 @@ def variational_online_step(
     averaging: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[VariationalOnlineState, float]:
-    """Learn a batch of rows: one pass over them, one blend and one solve.
-
-    Parameters
-    ----------
-    state : VariationalOnlineState
-        Where the fit stands.
-    batch : ArraySource
-        The rows.
-    schedule : StepSchedule
-        How much they count.
-    structure : CovarianceStructure
-        The structure of the scale matrices.
-    averaging : bool
-        Whether the statistics are averaged over time. The recursion itself goes on with those
-        that are not.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    state : VariationalOnlineState
-        The state after the batch; the same as before if the batch has no weight.
-    step : float
-        The share that the batch got in the blend.
-
-    Raises
-    ------
-    ValueError
-        If the lower bound of the batch is not finite.
-    """
+    """Learn a batch of rows: one pass over them, one blend and one solve."""
     after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
     if step == 0.0:
         return state, 0.0
@@ -174,42 +145,7 @@ def begin_variational_online(
     n_init: int = 1,
     n_jobs: int | None = None,
 ) -> tuple[VariationalOnlineState, FitInfo]:
-    """Fit a mixture to the first rows by variational Bayes, and return the state after them.
-
-    Parameters
-    ----------
-    rows : ArraySource
-        The first rows, which count as one unit of time. The fit runs on a random sample if they
-        are more than `rows_of_start`.
-    n_components : int
-        Number of components.
-    structure : CovarianceStructure
-        The structure of the scale matrices.
-    prior_for : callable
-        Returns the prior, from the moments of these rows and the regularisation.
-    reg_covar, scale
-        As for `Regularisation.from_variances`.
-    random_state : RandomState
-        Draws the samples and the starts.
-    method
-        As for `initial_posterior`.
-    n_init : int
-        Number of starts, which are tried on a sample.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    state : VariationalOnlineState
-        The state after all of `rows`.
-    info : FitInfo
-        How the fit went.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer rows of positive weight than components.
-    """
+    """Fit a mixture to the first rows by variational Bayes, and return the state after them."""
     itemsize, n_features = rows.dtype.itemsize, rows.n_features
     larger = sampled(
         rows, rows_of_start(n_components, n_features, structure, itemsize), random_state
@@ -281,32 +217,7 @@ def begin_from_posterior(
     scale: str,
     n_jobs: int | None = None,
 ) -> VariationalOnlineState:
-    """Return a state that goes on from a posterior, which counts as many rows as it came from.
-
-    Parameters
-    ----------
-    posterior : VariationalPosterior
-        The posterior.
-    structure : CovarianceStructure
-        The structure of the scale matrices.
-    batch : ArraySource
-        The first rows to be learnt after it. They are not learnt yet. A unit of time is as many
-        rows as it has, or as would be needed to begin without a posterior, if those are more.
-    reg_covar, scale
-        As for `Regularisation.from_variances`; the variances are those of the mixture.
-    n_jobs : int or None
-        Number of threads.
-
-    Returns
-    -------
-    VariationalOnlineState
-        The state before the batch.
-
-    Raises
-    ------
-    ValueError
-        If the lower bound of the batch is not finite.
-    """
+    """Return a state that goes on from a posterior, which counts as many rows as it came from."""
     regularisation = mixture_regularisation(posterior.mean_parameters(), reg_covar, scale)
     learnt = posterior.statistics(structure, regularisation)
     parameters = posterior.expected_parameters()

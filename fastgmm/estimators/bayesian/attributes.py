@@ -64,29 +64,7 @@ class GivenPrior:
 
 
 def check_prior(estimator: Any, structure: CovarianceStructure, n_features: int) -> GivenPrior:
-    """Return the prior that an estimator's parameters give, checked.
-
-    Parameters
-    ----------
-    estimator : BayesianGaussianMixture
-        Whose parameters to read.
-    structure : CovarianceStructure
-        Says which shape the covariance prior has.
-    n_features : int
-        Number of features.
-
-    Returns
-    -------
-    GivenPrior
-        What was given.
-
-    Raises
-    ------
-    ValueError
-        If a shape or a value is not possible; the message names the parameter.
-    TypeError
-        If the covariance prior is a number, but not of a spherical structure.
-    """
+    """Return the prior that an estimator's parameters give, checked."""
     mean, scatter = estimator.mean_prior, estimator.covariance_prior
     degrees = estimator.degrees_of_freedom_prior
     if degrees is not None and degrees <= n_features - 1:
@@ -118,22 +96,7 @@ def check_prior(estimator: Any, structure: CovarianceStructure, n_features: int)
 def attributes_from_posterior(
     posterior: VariationalPosterior, structure: CovarianceStructure
 ) -> dict[str, Any]:
-    """Return the fitted attributes of a posterior and its prior by name.
-
-    Parameters
-    ----------
-    posterior : VariationalPosterior
-        The posterior.
-    structure : CovarianceStructure
-        Says in which shape users see covariances.
-
-    Returns
-    -------
-    dict
-        Those of `attributes_from_parameters` for the mixture of the expected parameters,
-        `weight_concentration_`, `mean_precision_`, `degrees_of_freedom_`, and the same of the
-        prior.
-    """
+    """Return the fitted attributes of a posterior and its prior by name."""
     prior = posterior.prior
     concentrations = np.array(posterior.concentrations)
     degrees = posterior.degrees_of_freedom
@@ -157,26 +120,7 @@ def attributes_from_posterior(
 def posterior_from_attributes(
     estimator: Any, structure: CovarianceStructure
 ) -> VariationalPosterior:
-    """Return the posterior that the attributes of an estimator describe.
-
-    Parameters
-    ----------
-    estimator : BayesianGaussianMixture
-        Whose attributes to read.
-    structure : CovarianceStructure
-        Says which shape covariances have.
-
-    Returns
-    -------
-    VariationalPosterior
-        The posterior, with its prior.
-
-    Raises
-    ------
-    ValueError
-        If the shapes of the attributes do not belong to one mixture, or their values are not
-        possible.
-    """
+    """Return the posterior that the attributes of an estimator describe."""
     mixture = parameters_from_attributes(estimator, structure)
     K, D = mixture.n_components, mixture.n_features
     rows = (2, K) if isinstance(estimator.weight_concentration_, tuple) else (K,)

@@ -51,33 +51,7 @@ def drawn_posteriors(
     structure: CovarianceStructure,
     checkpoint: VariationalCheckpoint,
 ) -> VariationalStarts:
-    """Return the `n_init` starts of a fit from the beginning, after a first look at the data.
-
-    Parameters
-    ----------
-    estimator : BayesianGaussianMixture
-        Whose parameters say what to draw, and what the prior is.
-    source : Source
-        The rows.
-    structure : CovarianceStructure
-        The structure of the scale matrices.
-    checkpoint : VariationalCheckpoint
-        Has the seeds; and prior and regularisation where the last start was begun already, which
-        needs no look at the data.
-
-    Returns
-    -------
-    VariationalStarts
-        The starts, which are drawn as they are asked for.
-
-    Raises
-    ------
-    ValueError
-        If the prior is not possible, there are fewer rows than components, the labels do not go
-        with the rows, or the squares of the rows overflow.
-    IllDefinedCovarianceError
-        If the covariance of the rows is to be the prior, but is singular, and `reg_covar` is 0.
-    """
+    """Return the `n_init` starts of a fit from the beginning, after a first look at the data."""
     given = check_prior(estimator, structure, source.n_features)
     resumed, regularisation = checkpoint.resumed, checkpoint.regularisation
     if resumed is not None and regularisation is not None and resumed.start >= estimator.n_init - 1:
@@ -120,30 +94,7 @@ def posterior_before(
     structure: CovarianceStructure,
     checkpoint: VariationalCheckpoint,
 ) -> VariationalStarts:
-    """Return the posterior of the fit before as the only start, under the prior of this one.
-
-    Parameters
-    ----------
-    estimator : BayesianGaussianMixture
-        The fitted estimator, whose parameters are those of the fit that begins.
-    source : Source
-        The rows.
-    structure : CovarianceStructure
-        The structure of the scale matrices.
-    checkpoint : VariationalCheckpoint
-        Has prior and regularisation, if that fit was cut off.
-
-    Returns
-    -------
-    VariationalStarts
-        The start.
-
-    Raises
-    ------
-    ValueError
-        If the posterior is of another size, the prior is not possible, or the squares of the
-        rows overflow.
-    """
+    """Return the posterior of the fit before as the only start, under the prior of this one."""
     given = check_prior(estimator, structure, source.n_features)
     posterior: VariationalPosterior = estimator._posterior()
     shape = (estimator.n_components, source.n_features)

@@ -72,28 +72,7 @@ def fit_classes(
     priors: FloatArray | None,
     random_state: np.random.RandomState,
 ) -> FittedClasses:
-    """Fit the mixtures of all classes.
-
-    Parameters
-    ----------
-    estimator : GaussianMixtureClassifier
-        Whose other parameters say how.
-    rows : LabelledRows
-        The rows.
-    model : ClassModel
-        What to fit.
-    factors : ndarray of shape (n_classes,)
-        What the weights of the rows of each class are multiplied by.
-    priors : ndarray of shape (n_classes,) or None
-        Priors of the classes; None for their shares of the rows.
-    random_state : RandomState
-        Draws the starts of mixtures.
-
-    Returns
-    -------
-    FittedClasses
-        The fitted classes.
-    """
+    """Fit the mixtures of all classes."""
     unlabelled = bool((rows.codes < 0).any())
     if model.common and model.is_single and not unlabelled:
         return _fit_single_components(estimator, rows, model, factors, priors)
@@ -140,31 +119,7 @@ def solved_classes(
     priors: FloatArray | None,
     shares: FloatArray | None = None,
 ) -> FittedClasses:
-    """Return one component for each class, from the statistics of their rows.
-
-    Parameters
-    ----------
-    estimator : GaussianMixtureClassifier
-        Whose `reg_covar` and `n_jobs` are used.
-    statistics : SufficientStatistics
-        Statistics of the rows of each class.
-    kinds : sequence of CovarianceStructure
-        The structures to try.
-    priors : ndarray of shape (n_classes,) or None
-        Priors of the classes; None for their shares of the rows.
-    shares : ndarray of shape (n_structures,) or None
-        How much each structure counts in an average; None to choose by BIC.
-
-    Returns
-    -------
-    FittedClasses
-        The classes.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If no structure could be fitted.
-    """
+    """Return one component for each class, from the statistics of their rows."""
     regularisation = class_regularisation(estimator, statistics)
     fits = fit_structures(statistics, kinds, regularisation, priors)
     if shares is not None:
@@ -188,20 +143,7 @@ def solved_classes(
 
 
 def class_regularisation(estimator: Any, statistics: SufficientStatistics) -> Regularisation:
-    """Return the amounts that suit the rows of all classes together.
-
-    Parameters
-    ----------
-    estimator : GaussianMixtureClassifier
-        Whose `reg_covar` is used.
-    statistics : SufficientStatistics
-        Statistics of the rows of each class.
-
-    Returns
-    -------
-    Regularisation
-        The amounts.
-    """
+    """Return the amounts that suit the rows of all classes together."""
     means, shares = statistics.means(), statistics.weights()
     mean = shares @ means
     variances = shares @ (statistics.variances() + (means - mean) ** 2)
@@ -211,22 +153,7 @@ def class_regularisation(estimator: Any, statistics: SufficientStatistics) -> Re
 def fitted_mixture(
     estimator: Any, parameters: MixtureParameters, kind: CovarianceStructure
 ) -> GaussianMixture:
-    """Return the fitted mixture of a class.
-
-    Parameters
-    ----------
-    estimator : GaussianMixtureClassifier
-        Whose parameters the mixture has, and features.
-    parameters : MixtureParameters
-        The mixture.
-    kind : CovarianceStructure
-        Its structure.
-
-    Returns
-    -------
-    GaussianMixture
-        The mixture.
-    """
+    """Return the fitted mixture of a class."""
     mixture = GaussianMixture(
         parameters.n_components, covariance_type=cast(Any, kind.name), **_settings(estimator)
     )

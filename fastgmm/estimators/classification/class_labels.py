@@ -54,40 +54,7 @@ def check_labelled(
     semi_supervised: bool = False,
     classes: npt.NDArray[Any] | None = None,
 ) -> LabelledRows:
-    """Return rows with their classes.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose features are compared or, with `reset`, set.
-    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-        The rows.
-    y : array-like of shape (n_samples,) or str
-        Their classes, or the name of the column that holds them; None for the labels of a source.
-    sample_weight : array-like of shape (n_samples,), str or None
-        Their weights.
-    reset : bool
-        Whether the estimator learns the features of `X`.
-    semi_supervised : bool
-        Whether −1, and what is missing, stands for a class that is not known.
-    classes : ndarray of shape (n_classes,) or None
-        The classes there are; None to find them.
-
-    Returns
-    -------
-    LabelledRows
-        The rows and their classes.
-
-    Raises
-    ------
-    ValueError
-        If the rows or the classes are not possible.
-
-    Warns
-    -----
-    UserWarning
-        If the classes are -1, 0, 1 and perhaps more: -1 may have been meant for unknown ones.
-    """
+    """Return rows with their classes."""
     if isinstance(y, str) and is_frame(X):
         frame = narwhals.from_native(known_to_narwhals(X))
         if y not in frame.columns:
@@ -185,20 +152,7 @@ def _codes(
 
 
 def class_factors(class_weight: Any, rows: LabelledRows) -> FloatArray:
-    """Return what the weights of the rows of each class are multiplied by.
-
-    Parameters
-    ----------
-    class_weight : dict, "balanced" or None
-        As scikit-learn reads it, "balanced" by the rows' weights.
-    rows : LabelledRows
-        The rows.
-
-    Returns
-    -------
-    ndarray of shape (n_classes,)
-        The factors.
-    """
+    """Return what the weights of the rows of each class are multiplied by."""
     n_classes = len(rows.classes)
     if class_weight is None:
         return np.ones(n_classes)
@@ -212,18 +166,7 @@ def class_factors(class_weight: Any, rows: LabelledRows) -> FloatArray:
 
 
 def class_totals(rows: LabelledRows) -> FloatArray:
-    """Return the weight of the rows of each class.
-
-    Parameters
-    ----------
-    rows : LabelledRows
-        The rows.
-
-    Returns
-    -------
-    ndarray of shape (n_classes,)
-        The sums.
-    """
+    """Return the weight of the rows of each class."""
     totals = np.zeros(len(rows.classes))
     for some, codes in labelled_pieces(rows.source, rows.codes):
         weights = None if some.weights is None else some.weights[codes >= 0]

@@ -43,27 +43,7 @@ class ClassModel(NamedTuple):
 
 
 def class_model(estimator: Any, classes: npt.NDArray[Any], n_features: int) -> ClassModel:
-    """Return what the parameters of a classifier ask for.
-
-    Parameters
-    ----------
-    estimator : GaussianMixtureClassifier
-        Whose `n_components`, `covariance_type` and `common_structure` say what.
-    classes : ndarray of shape (n_classes,)
-        The classes.
-    n_features : int
-        Number of features.
-
-    Returns
-    -------
-    ClassModel
-        The numbers and structures to try.
-
-    Raises
-    ------
-    ValueError
-        If these are not possible, or do not go together.
-    """
+    """Return what the parameters of a classifier ask for."""
     given = estimator.n_components
     if isinstance(given, dict):
         keys = classes.tolist()

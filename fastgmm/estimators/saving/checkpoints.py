@@ -55,26 +55,6 @@ class Checkpoint:
     As a context manager it writes the newest state at the end, whatever the fit ended with. In the
     main thread, and where nobody else handles SIGTERM, it does so before that signal ends the
     process, too.
-
-    Parameters
-    ----------
-    path : str or path
-        The file.
-    interval : float
-        Seconds that must go by between two writings; with 0 every state is written.
-    made_of : dict
-        What the fit is made of, from `ingredients`.
-    resume : bool
-        Whether to go on from the file, if there is one.
-
-    Raises
-    ------
-    CheckpointError
-        If there is a file and `resume` is False, or if it belongs to another fit.
-    ModelFileError
-        If the file is damaged or no checkpoint.
-    OSError
-        If the file cannot be written there.
     """
 
     def __init__(
@@ -107,28 +87,7 @@ class Checkpoint:
     def of(
         cls, estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
     ) -> Self | None:
-        """Return the checkpoint of a fit.
-
-        Parameters
-        ----------
-        estimator : estimator
-            Whose `checkpoint`, `checkpoint_interval` and `resume` say where, how often, and
-            whether to go on from what is there.
-        source : Source
-            The data.
-        known : ndarray of shape (n_samples,) or None
-            Components that rows are known to come from.
-
-        Returns
-        -------
-        Checkpoint or None
-            None if the estimator shall keep none.
-
-        Raises
-        ------
-        CheckpointError, ModelFileError, OSError
-            As for the class.
-        """
+        """Return the checkpoint of a fit."""
         if estimator.checkpoint is None:
             return None
         return cls(
@@ -139,24 +98,7 @@ class Checkpoint:
         )
 
     def read(self, unpack: Callable[[Any, Arrays], _Read]) -> _Read:
-        """Return what a function makes of the state that was found.
-
-        Parameters
-        ----------
-        unpack : callable
-            Takes the values and arrays of the state, and raises one of Python's errors if they do
-            not fit together.
-
-        Returns
-        -------
-        object
-            What it returned.
-
-        Raises
-        ------
-        ModelFileError
-            If it raised: they are not what a fit writes.
-        """
+        """Return what a function makes of the state that was found."""
         assert self.found is not None
         try:
             kinds = {"made_of": dict, "state": dict}
@@ -171,25 +113,13 @@ class Checkpoint:
             ) from error
 
     def observe(self, state: Callable[[], State]) -> None:
-        """Take note of a state, and write it if the last writing was long enough ago.
-
-        Parameters
-        ----------
-        state : callable
-            Returns the state; what it refers to must not change.
-        """
+        """Take note of a state, and write it if the last writing was long enough ago."""
         self._newest = state
         if time.monotonic() - self._written_at >= self._interval:
             self.write()
 
     def write(self) -> None:
-        """Write the newest state, if it is newer than the file.
-
-        Raises
-        ------
-        CheckpointError
-            If the file is there, but is not the one that was written or read last.
-        """
+        """Write the newest state, if it is newer than the file."""
         self._is_writing = True
         try:
             self._write_newest()
@@ -260,22 +190,7 @@ def _end_by_sigterm() -> None:
 def ingredients(
     estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
 ) -> dict[str, Any]:
-    """Return what the result of a fit depends on, in values that JSON knows.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose class and parameters to tell.
-    source : Source
-        The data.
-    known : ndarray of shape (n_samples,) or None
-        Components that rows are known to come from.
-
-    Returns
-    -------
-    dict
-        The class, the parameters and the data's fingerprint.
-    """
+    """Return what the result of a fit depends on, in values that JSON knows."""
     parameters = {
         name: _told(value)
         for name, value in estimator.get_params(deep=False).items()

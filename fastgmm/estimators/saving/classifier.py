@@ -40,22 +40,6 @@ def save_classifier(classifier: GaussianMixtureClassifier, path: str | PathLike[
     """Write a fitted classifier to a model file, whole or not at all.
 
     The mixture of each class is in it as it would be in a file of its own.
-
-    Parameters
-    ----------
-    classifier : GaussianMixtureClassifier
-        The classifier. A `random_state` that is a generator is written as None.
-    path : str or path
-        Where to write.
-
-    Raises
-    ------
-    NotFittedError
-        If the classifier is not fitted.
-    TypeError
-        If classes are neither numbers nor text.
-    OSError
-        If the file cannot be written.
     """
     check_is_fitted(classifier)
     state = vars(classifier)
@@ -118,23 +102,7 @@ def _prefix(c: int) -> str:
 
 
 def restored_classifier(stored: StoredModel) -> GaussianMixtureClassifier:
-    """Return the classifier that a file holds, after checking that its parts belong together.
-
-    Parameters
-    ----------
-    stored : StoredModel
-        What the file holds.
-
-    Returns
-    -------
-    GaussianMixtureClassifier
-        The classifier.
-
-    Raises
-    ------
-    KeyError, TypeError or ValueError
-        If they do not.
-    """
+    """Return the classifier that a file holds, after checking that its parts belong together."""
     values = typed_members(stored.values, _KINDS, "values")
     parameters = dict(values["parameters"])
     for name in ("n_components", "class_weight"):

@@ -26,20 +26,6 @@ def save_detector(detector: GaussianMixtureOutlierDetector, path: str | PathLike
     """Write a fitted detector to a model file, whole or not at all.
 
     The mixture is in it as it would be in a file of its own.
-
-    Parameters
-    ----------
-    detector : GaussianMixtureOutlierDetector
-        The detector. A `random_state` that is a generator is written as None.
-    path : str or path
-        Where to write.
-
-    Raises
-    ------
-    NotFittedError
-        If the detector is not fitted.
-    OSError
-        If the file cannot be written.
     """
     values, arrays = plain_owner(detector)
     values["offset"] = float(detector.offset_)
@@ -57,23 +43,7 @@ def save_detector(detector: GaussianMixtureOutlierDetector, path: str | PathLike
 
 
 def restored_detector(stored: StoredModel) -> GaussianMixtureOutlierDetector:
-    """Return the detector that a file holds, after checking that its parts belong together.
-
-    Parameters
-    ----------
-    stored : StoredModel
-        What the file holds.
-
-    Returns
-    -------
-    GaussianMixtureOutlierDetector
-        The detector.
-
-    Raises
-    ------
-    KeyError, TypeError or ValueError
-        If they do not.
-    """
+    """Return the detector that a file holds, after checking that its parts belong together."""
     values = stored.values
     own: dict[str, dict[str, npt.NDArray[Any]]] = {_RECENT: {}, _POINT: {}}
     arrays = dict(stored.arrays)

@@ -69,34 +69,6 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
 
     As a context manager it writes the newest state at the end, whatever the fit ended with. Each
     way of fitting has its own subclass, which takes apart what its starts stand at and result in.
-
-    Parameters
-    ----------
-    estimator : GaussianMixture
-        Whose `checkpoint`, `checkpoint_interval` and `resume` say where, how often, and whether
-        to go on from what is there.
-    source : Source
-        The data. Its size is taken over from the checkpoint.
-    known : ndarray of shape (n_samples,) or None
-        Components that rows are known to come from.
-
-    Attributes
-    ----------
-    resumed : FitState or None
-        Where the fit stood; None to begin.
-    random_state : RandomState
-        What starts are drawn with, put back into the state that it was in.
-    regularisation : Regularisation or None
-        The amounts added to variances, where a checkpoint has them.
-    seed : int
-        Seed of the survey's sample.
-
-    Raises
-    ------
-    CheckpointError
-        If the checkpoint does not belong to this fit.
-    ModelFileError
-        If it is damaged.
     """
 
     def __init__(
@@ -130,18 +102,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
     def observer(
         self, regularisation: Regularisation
     ) -> Callable[[FitState[_State, _Fitted]], None] | None:
-        """Return what is to be called with each state of the fit.
-
-        Parameters
-        ----------
-        regularisation : Regularisation
-            The amounts added to variances.
-
-        Returns
-        -------
-        callable or None
-            None where there is no checkpoint.
-        """
+        """Return what is to be called with each state of the fit."""
         checkpoint = self._checkpoint
         if checkpoint is None:
             return None

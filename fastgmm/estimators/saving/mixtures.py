@@ -103,53 +103,14 @@ _KINDS: dict[str, Any] = {
 
 
 def save_mixture(mixture: Mixture, path: str | PathLike[str]) -> None:
-    """Write a fitted mixture to a model file, whole or not at all.
-
-    Parameters
-    ----------
-    mixture : GaussianMixture, BayesianGaussianMixture or MessageLengthGaussianMixture
-        The mixture. A subclass that is not fastgmm's own is written as the class of fastgmm's
-        that it is derived from, and a `random_state` that is a generator as None; so is
-        `checkpoint`.
-    path : str or path
-        Where to write.
-
-    Raises
-    ------
-    NotFittedError
-        If the mixture is not fitted.
-    TypeError or ValueError
-        If a parameter or attribute is something that a model file cannot hold.
-    OSError
-        If the file cannot be written.
-    """
+    """Write a fitted mixture to a model file, whole or not at all."""
     persistence.save(fspath(path), *plain_mixture(mixture))
 
 
 def plain_mixture(
     mixture: Mixture,
 ) -> tuple[str, dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """Return what a model file holds of a fitted mixture.
-
-    Parameters
-    ----------
-    mixture : GaussianMixture, BayesianGaussianMixture or MessageLengthGaussianMixture
-        The mixture.
-
-    Returns
-    -------
-    name_of_class : str
-        Name of its class.
-    values : dict
-        Parameters and attributes that JSON can say.
-    arrays : dict of str to ndarray
-        The others.
-
-    Raises
-    ------
-    NotFittedError
-        If the mixture is not fitted.
-    """
+    """Return what a model file holds of a fitted mixture."""
     check_is_fitted(mixture, ["weights_", "means_", "precisions_cholesky_"])
     state = vars(mixture)
     name_of_class = next(name for name, each in _CLASSES.items() if isinstance(mixture, each))
@@ -228,25 +189,7 @@ def load(path: str | PathLike[str]) -> Any:
 
 
 def restored_mixture(stored: StoredModel, *, may_be_empty: bool = False) -> Mixture:
-    """Return the mixture that a file holds, after checking that its parts belong together.
-
-    Parameters
-    ----------
-    stored : StoredModel
-        What the file holds.
-    may_be_empty : bool
-        Whether all weights may be 0, as those of a class without rows are.
-
-    Returns
-    -------
-    GaussianMixture, BayesianGaussianMixture or MessageLengthGaussianMixture
-        The mixture.
-
-    Raises
-    ------
-    KeyError, TypeError or ValueError
-        If they do not.
-    """
+    """Return the mixture that a file holds, after checking that its parts belong together."""
     arrays = dict(stored.arrays)
     parameters = dict(stored.values["parameters"])
     parameters.update({name: arrays.pop(name) for name in _ARRAY_PARAMETERS if name in arrays})

@@ -19,23 +19,6 @@ def plain_owner(owner: Any) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]
     """Return what a model file holds of an estimator and its mixture.
 
     The mixture is in it as it would be in a file of its own.
-
-    Parameters
-    ----------
-    owner : estimator
-        The estimator. A `random_state` that is a generator is written as None.
-
-    Returns
-    -------
-    values : dict
-        What JSON can say.
-    arrays : dict of str to ndarray
-        The others.
-
-    Raises
-    ------
-    NotFittedError
-        If the estimator is not fitted.
     """
     check_is_fitted(owner)
     name_of_class, mixture, arrays = plain_mixture(owner.mixture_)
@@ -57,29 +40,7 @@ def restored_owner(
     arrays: dict[str, npt.NDArray[Any]],
     n_targets: int = 0,
 ) -> _Owner:
-    """Return the estimator that a file holds, after checking that its parts belong together.
-
-    Parameters
-    ----------
-    kind : type
-        Its class.
-    stored : StoredModel
-        What the file holds.
-    arrays : dict of str to ndarray
-        The arrays that are the mixture's.
-    n_targets : int
-        How many columns of the mixture are no features of the estimator.
-
-    Returns
-    -------
-    estimator
-        With its parameters, its features and its mixture.
-
-    Raises
-    ------
-    KeyError, TypeError or ValueError
-        If they do not.
-    """
+    """Return the estimator that a file holds, after checking that its parts belong together."""
     values = stored.values
     owner: Any = kind(**values["parameters"])
     owner._validate_params()

@@ -15,22 +15,7 @@ from fastgmm.io.values import require, typed_members
 
 
 def save_regressor(regressor: GaussianMixtureRegressor, path: str | PathLike[str]) -> None:
-    """Write a fitted regressor to a model file, whole or not at all.
-
-    Parameters
-    ----------
-    regressor : GaussianMixtureRegressor
-        The regressor. A `random_state` that is a generator is written as None.
-    path : str or path
-        Where to write.
-
-    Raises
-    ------
-    NotFittedError
-        If the regressor is not fitted.
-    OSError
-        If the file cannot be written.
-    """
+    """Write a fitted regressor to a model file, whole or not at all."""
     values, arrays = plain_owner(regressor)
     targets = regressor._targets
     values["targets"] = {
@@ -42,23 +27,7 @@ def save_regressor(regressor: GaussianMixtureRegressor, path: str | PathLike[str
 
 
 def restored_regressor(stored: StoredModel) -> GaussianMixtureRegressor:
-    """Return the regressor that a file holds, after checking that its parts belong together.
-
-    Parameters
-    ----------
-    stored : StoredModel
-        What the file holds.
-
-    Returns
-    -------
-    GaussianMixtureRegressor
-        The regressor.
-
-    Raises
-    ------
-    KeyError, TypeError or ValueError
-        If they do not.
-    """
+    """Return the regressor that a file holds, after checking that its parts belong together."""
     kinds = {"numbers": tuple[int, ...], "names": tuple[str, ...] | None, "single": bool}
     told = typed_members(stored.values["targets"], kinds, "targets")
     numbers, names = told["numbers"], told["names"]

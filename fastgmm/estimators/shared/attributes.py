@@ -32,21 +32,6 @@ def attributes_from_parameters(
 
     Single precision would not do: inference reads the attributes, and means far from zero, or
     covariances of very small or large numbers, are beyond it.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    structure : CovarianceStructure
-        Says in which shape users see covariances.
-    noise : UniformNoise or None
-        The noise that is the last component of the mixture, if there is any.
-
-    Returns
-    -------
-    dict
-        `weights_`, `means_`, `covariances_`, `precisions_` and `precisions_cholesky_`; with noise
-        also `noise_weight_` and `noise_log_volume_`.
     """
     gaussians = parameters if noise is None else without_noise(parameters)
     arrays = {
@@ -67,18 +52,7 @@ def attributes_from_parameters(
 
 
 def attributes_from_info(info: FitInfo) -> dict[str, Any]:
-    """Return the fitted attributes that tell how a fit went, by name.
-
-    Parameters
-    ----------
-    info : FitInfo
-        How it went.
-
-    Returns
-    -------
-    dict
-        `converged_`, `n_iter_`, `lower_bounds_`, `trace_` and `fit_info_`.
-    """
+    """Return the fitted attributes that tell how a fit went, by name."""
     return {
         "converged_": info.converged,
         "n_iter_": info.n_iter,
@@ -94,24 +68,6 @@ def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -
     They may have been assigned by hand. The factor of a full or tied precision P may be any
     matrix C with C C^T = P; where it is not the upper triangle that a fit leaves, it is brought
     into that form.
-
-    Parameters
-    ----------
-    estimator : GaussianMixture
-        Whose attributes to read.
-    structure : CovarianceStructure
-        Says which shape `precisions_cholesky_` has.
-
-    Returns
-    -------
-    MixtureParameters
-        The mixture, with noise as its last component if it has `noise_weight_`.
-
-    Raises
-    ------
-    ValueError
-        If the shapes of the attributes do not belong to one mixture, or their values are not
-        possible.
     """
     means = np.asarray(estimator.means_, dtype=np.float64)
     weights = np.asarray(estimator.weights_, dtype=np.float64)
@@ -144,25 +100,6 @@ def gaussians_from_attributes(estimator: Any, purpose: str) -> MixtureParameters
     """Return the components that the attributes of a fitted mixture describe.
 
     Those of a posterior of variational Bayes are the components at the expected parameters.
-
-    Parameters
-    ----------
-    estimator : GaussianMixture or BayesianGaussianMixture
-        Whose attributes to read.
-    purpose : str
-        What the mixture is for, as the subject of a sentence.
-
-    Returns
-    -------
-    MixtureParameters
-        The mixture.
-
-    Raises
-    ------
-    NotFittedError
-        If the mixture is not fitted.
-    ValueError
-        If it has noise.
     """
     check_is_fitted(estimator, "means_")
     if hasattr(estimator, "noise_weight_"):
@@ -174,23 +111,7 @@ def gaussians_from_attributes(estimator: Any, purpose: str) -> MixtureParameters
 
 
 def components_from_attributes(estimator: Any) -> MixtureParameters:
-    """Return the components that the attributes of a fitted mixture describe, without noise.
-
-    Parameters
-    ----------
-    estimator : GaussianMixture or the like
-        Whose attributes to read.
-
-    Returns
-    -------
-    MixtureParameters
-        The components, with the weights that they have beside the noise.
-
-    Raises
-    ------
-    NotFittedError
-        If the mixture is not fitted.
-    """
+    """Return the components that the attributes of a fitted mixture describe, without noise."""
     check_is_fitted(estimator, "means_")
     found = parameters_from_attributes(estimator, estimator._structure())
     return found.of(slice(len(estimator.means_)))

@@ -36,25 +36,7 @@ _ATTRIBUTES = (
 
 
 def to_scikit_learn(mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture) -> Any:
-    """Return a mixture as scikit-learn's estimator.
-
-    Parameters
-    ----------
-    mixture : GaussianMixture or BayesianGaussianMixture
-        The mixture, fitted or not.
-    theirs : type
-        The class of scikit-learn's of that name.
-
-    Returns
-    -------
-    estimator
-        With copies of all parameters and fitted attributes it knows.
-
-    Raises
-    ------
-    ValueError
-        If the mixture has noise, or is to have it.
-    """
+    """Return a mixture as scikit-learn's estimator."""
     if hasattr(mixture, "noise_weight_") or getattr(mixture, "noise_volume", None) is not None:
         raise ValueError(
             "to_sklearn cannot convert a mixture with noise, which scikit-learn's has not: fit "
@@ -80,27 +62,7 @@ def to_scikit_learn(mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture)
 def from_scikit_learn(
     ours: type[_Ours], mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture
 ) -> _Ours:
-    """Return one of scikit-learn's mixtures as an estimator of the class given.
-
-    Parameters
-    ----------
-    ours : type
-        `GaussianMixture`, `BayesianGaussianMixture` or a subclass.
-    mixture : estimator
-        The mixture, fitted or not.
-    theirs : type
-        What it should be an instance of.
-
-    Returns
-    -------
-    estimator
-        With copies of all parameters and fitted attributes.
-
-    Raises
-    ------
-    TypeError
-        If `mixture` is something else.
-    """
+    """Return one of scikit-learn's mixtures as an estimator of the class given."""
     if not isinstance(mixture, theirs):
         raise TypeError(
             f"from_sklearn takes a sklearn.mixture.{theirs.__name__}, but got an object of type "

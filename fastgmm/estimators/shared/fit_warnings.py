@@ -19,28 +19,7 @@ def warn_of_fit(
     tol: float,
     stacklevel: int,
 ) -> None:
-    """Warn of degenerate components, and of a fit that did not come to rest.
-
-    Parameters
-    ----------
-    info : FitInfo
-        How the fit went.
-    algorithm, objective : str
-        What the user knows the algorithm by, and what it raises.
-    max_iter : int
-        Most iterations. A fit of none is not expected to come to rest.
-    tol : float
-        The change of the objective below which it would have.
-    stacklevel : int
-        As in `warnings.warn`, counted from the caller.
-
-    Warns
-    -----
-    DegenerateComponentWarning
-        If a component lost all its points or its spread.
-    ConvergenceWarning
-        If the fit ended with the last iteration allowed, or before a singular covariance.
-    """
+    """Warn of degenerate components, and of a fit that did not come to rest."""
     warn_of_degeneracies(info.degeneracies, stacklevel=stacklevel + 1)
     if info.reason == "singular":
         warnings.warn(

@@ -21,25 +21,7 @@ Labels = ArrayLike | str | None
 
 
 def label_column(estimator: Any, y: Any) -> str | None:
-    """Return the column that holds labels, if `y` names one.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose `semi_supervised` says whether it takes labels.
-    y : object
-        What `fit` was given.
-
-    Returns
-    -------
-    str or None
-        The name.
-
-    Raises
-    ------
-    ValueError
-        If there is a name, but labels are not taken.
-    """
+    """Return the column that holds labels, if `y` names one."""
     if not isinstance(y, str):
         return None
     if not estimator.semi_supervised:
@@ -51,33 +33,7 @@ def label_column(estimator: Any, y: Any) -> str | None:
 
 
 def known_components(estimator: Any, source: Source, y: Any) -> npt.NDArray[np.int64] | None:
-    """Return the components that rows are known to come from.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose `semi_supervised` says whether it takes labels, and `n_components` which.
-    source : Source
-        The rows. They have labels if `y` names a column.
-    y : array-like of int of shape (n_samples,), str or None
-        Component of each row, −1 or NaN where it is not known; None or a name for the labels of
-        the source.
-
-    Returns
-    -------
-    ndarray of int64 of shape (n_samples,) or None
-        The components, −1 where they are not known; None if the estimator takes no labels.
-
-    Raises
-    ------
-    ValueError
-        If there is not one integer from -1 to ``n_components - 1`` for each row.
-
-    Warns
-    -----
-    UserWarning
-        If the estimator takes no labels, but `y` looks as if some were meant.
-    """
+    """Return the components that rows are known to come from."""
     if not estimator.semi_supervised:
         if _holds_unknown(y):
             warnings.warn(

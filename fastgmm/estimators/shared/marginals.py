@@ -29,25 +29,7 @@ _TAKEN_OVER = ("random_state", "n_jobs", "reg_covar", "reg_covar_scale", "missin
 
 
 def marginal_mixture(mixture: MixtureEvaluation, columns: Sequence[int | str]) -> GaussianMixture:
-    """Return the mixture of some columns alone.
-
-    Parameters
-    ----------
-    mixture : estimator
-        A fitted mixture.
-    columns : sequence of int or str
-        Numbers or names of the columns.
-
-    Returns
-    -------
-    GaussianMixture
-        The mixture.
-
-    Raises
-    ------
-    TypeError or ValueError
-        As `MixtureEvaluation.marginal`.
-    """
+    """Return the mixture of some columns alone."""
     parameters, names = _gaussians(mixture, "marginal")
     if isinstance(columns, str) or not isinstance(columns, Iterable):
         raise TypeError(
@@ -65,25 +47,7 @@ def marginal_mixture(mixture: MixtureEvaluation, columns: Sequence[int | str]) -
 def conditional_mixture(
     mixture: MixtureEvaluation, values: Mapping[int | str, float]
 ) -> GaussianMixture:
-    """Return the mixture of the columns that have no given value.
-
-    Parameters
-    ----------
-    mixture : estimator
-        A fitted mixture.
-    values : mapping of int or str to float
-        Values of columns by the columns' numbers or names.
-
-    Returns
-    -------
-    GaussianMixture
-        The mixture.
-
-    Raises
-    ------
-    TypeError or ValueError
-        As `MixtureEvaluation.condition`.
-    """
+    """Return the mixture of the columns that have no given value."""
     parameters, names = _gaussians(mixture, "condition")
     if not isinstance(values, Mapping):
         raise TypeError(
@@ -179,25 +143,7 @@ def mixture_like(
     kind: CovarianceStructure,
     noise: UniformNoise | None = None,
 ) -> GaussianMixture:
-    """Return a mixture that was made from another one as an estimator.
-
-    Parameters
-    ----------
-    origin : estimator
-        The mixture that it was made from.
-    parameters : MixtureParameters
-        The mixture.
-    kind : CovarianceStructure
-        Structure of its covariances.
-    noise : UniformNoise or None
-        The noise that is its last component, if there is any.
-
-    Returns
-    -------
-    GaussianMixture
-        Fitted, with the parameters of the origin that are not of its fit alone, and without names
-        of columns.
-    """
+    """Return a mixture that was made from another one as an estimator."""
     n_components = parameters.n_components - (noise is not None)
     taken = {name: getattr(origin, name) for name in _TAKEN_OVER if hasattr(origin, name)}
     mixture = GaussianMixture(n_components, covariance_type=kind.name, **taken)  # type: ignore[arg-type]

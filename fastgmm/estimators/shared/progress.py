@@ -23,20 +23,6 @@ class FitProgress:
     they ask for have as `trace_` the log-likelihoods of the passes so far, without that of their
     own parameters, which no pass has measured yet. A callback that asks to stop after an iteration
     ends the fit, with what it reached.
-
-    Parameters
-    ----------
-    estimator : GaussianMixture
-        What is being fitted. Its `verbose` and `verbose_interval` say what is printed.
-    n_starts : int
-        Most starts there can be.
-    source : Source
-        The rows. Callbacks see them as `X`, those in memory as a plain array.
-    y, sample_weight
-        What `fit` was given beside them, for the callbacks.
-    attributes : callable
-        Returns the fitted attributes that go with parameters, for callbacks that want an
-        estimator as it would be if the fit ended now.
     """
 
     def __init__(
@@ -60,29 +46,13 @@ class FitProgress:
         self._stopped = False
 
     def begin(self, number: int, parameters: Any, found: InitialisationInfo | None = None) -> None:
-        """Tell that EM begins from a start; the one before is over.
-
-        Parameters
-        ----------
-        number : int
-            Which start it is, from 0.
-        parameters : MixtureParameters or VariationalPosterior
-            Where it begins.
-        found : InitialisationInfo or None
-            How the start was found; None for the result of an earlier fit.
-        """
+        """Tell that EM begins from a start; the one before is over."""
         self._end_start()
         self._printer.begin(number, found)
         self._tasks.begin(parameters)
 
     def iterate(self, progress: Progress[Any]) -> bool:
-        """Tell that an iteration is over, and return whether the fit shall stop.
-
-        Parameters
-        ----------
-        progress : Progress
-            The iteration.
-        """
+        """Tell that an iteration is over, and return whether the fit shall stop."""
         self._last = progress
         self._printer.iterate(progress)
         is_last = progress.converged or progress.iteration == self._max_iter
@@ -90,13 +60,7 @@ class FitProgress:
         return self._stopped
 
     def finish(self, attributes: dict[str, Any]) -> None:
-        """Tell that the fit is over.
-
-        Parameters
-        ----------
-        attributes : dict
-            The fitted attributes.
-        """
+        """Tell that the fit is over."""
         self._end_start()
         self._tasks.finish(attributes)
 

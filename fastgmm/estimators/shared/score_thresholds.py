@@ -18,22 +18,7 @@ _ROWS_AT_ONCE = 2**18
 
 
 def scored(mixture: GaussianMixture, source: Source) -> Iterator[WeightedValues]:
-    """Yield the log-densities of rows and their weights, piece by piece.
-
-    Parameters
-    ----------
-    mixture : GaussianMixture
-        The fitted mixture.
-    source : Source
-        The rows.
-
-    Yields
-    ------
-    scores : ndarray of shape (n_rows,)
-        Log-densities, in nats.
-    weights : ndarray of shape (n_rows,) or None
-        Weights, which may be overwritten once the next piece is asked for.
-    """
+    """Yield the log-densities of rows and their weights, piece by piece."""
     for X, weights in source.blocks():
         for first in range(0, len(X), _ROWS_AT_ONCE):
             some = slice(first, first + _ROWS_AT_ONCE)
@@ -44,25 +29,7 @@ def scored(mixture: GaussianMixture, source: Source) -> Iterator[WeightedValues]
 def training_cut(
     mixture: GaussianMixture, source: Source, share: float
 ) -> tuple[float, RecentScores]:
-    """Return what has a share of the scores of rows below it, and the distribution of the scores.
-
-    Parameters
-    ----------
-    mixture : GaussianMixture
-        The fitted mixture.
-    source : Source
-        The rows. The scores of those in memory are held, those of others are found again in each
-        pass.
-    share : float
-        The share of the weight.
-
-    Returns
-    -------
-    cut : float
-        The exact quantile, as `quantile_cut` finds it.
-    distribution : RecentScores
-        What a stream can go on from.
-    """
+    """Return what has a share of the scores below it, and the distribution of the scores."""
     distribution, total = RecentScores.nothing(), 0.0
 
     def note(scores: FloatArray, weights: FloatArray) -> None:
@@ -85,27 +52,6 @@ def learn_scored(
     The rows are scored before they are learnt, as rows to come will be; only those from which
     the mixture is begun are scored after that. The batch has the same share among recent scores as
     among the statistics of the mixture.
-
-    Parameters
-    ----------
-    mixture : GaussianMixture
-        The mixture.
-    batch : ArraySource
-        The rows.
-    recent : RecentScores or None
-        The distribution before; None if there is none.
-    share : float
-        The quantile that is wanted of it.
-
-    Returns
-    -------
-    RecentScores or None
-        The distribution after; None if the mixture still waits for rows to begin with.
-
-    Raises
-    ------
-    ValueError
-        If the rows cannot be learnt.
     """
     if hasattr(mixture, "means_"):
         scores = mixture.score_samples(batch)

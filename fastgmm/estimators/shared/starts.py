@@ -60,38 +60,7 @@ def drawn_starts(
     terms: ModelTerms = NO_TERMS,
     known: npt.NDArray[np.int64] | None = None,
 ) -> Starts:
-    """Return the `n_init` starts of a fit from the beginning, after a first look at the data.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose `n_components`, `n_init`, `init_params`, `labels_init`, `reg_covar`,
-        `reg_covar_scale` and `n_jobs` say what to draw.
-    source : Source
-        The rows.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    checkpoint : EMCheckpoint
-        Has the seeds; and the regularisation where the last start was begun already, which needs
-        no look at the data.
-    given : GivenStart
-        What the starts are to have.
-    terms : ModelTerms
-        Prior and noise, which the starts are given.
-    known : ndarray of shape (n_samples,) or None
-        Component that each row is known to come from, −1 where that is not known.
-
-    Returns
-    -------
-    Starts
-        The starts, which are drawn as they are asked for.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer rows than components, the labels do not go with the rows, or the
-        squares of the rows overflow.
-    """
+    """Return the `n_init` starts of a fit from the beginning, after a first look at the data."""
     resumed, regularisation = checkpoint.resumed, checkpoint.regularisation
     if resumed is not None and regularisation is not None and resumed.start >= estimator.n_init - 1:
         return Starts(_draw_none, estimator.n_init, regularisation, given=given.is_complete)
@@ -128,38 +97,7 @@ def surveyed_draw(
     *,
     random_state: np.random.RandomState,
 ) -> Draw:
-    """Return what draws starts from the rows that a survey kept.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose `n_components`, `init_params`, `labels_init` and `n_jobs` say what to draw.
-    source : Source
-        The rows.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    surveyed : Survey
-        What the survey of the rows found. Its sample serves unless there are labels, which are
-        those of all rows.
-    given : GivenStart
-        What the starts are to have.
-    terms : ModelTerms
-        Prior and noise, which the starts are given.
-    known : ndarray of shape (n_samples,) or None
-        Component that each row is known to come from, −1 where that is not known.
-    random_state : RandomState
-        Draws them.
-
-    Returns
-    -------
-    callable
-        Returns a start, and how it was found.
-
-    Raises
-    ------
-    ValueError
-        If the labels do not go with the rows.
-    """
+    """Return what draws starts from the rows that a survey kept."""
     assert source.n_samples is not None  # the survey went through all of them
     labels = check_labels(estimator.labels_init, source, estimator.n_components)
 
@@ -190,31 +128,7 @@ def surveyed_draw(
 def result_before(
     estimator: Any, source: Source, checkpoint: EMCheckpoint, terms: ModelTerms = NO_TERMS
 ) -> Starts:
-    """Return the result of the fit before as the only start.
-
-    Parameters
-    ----------
-    estimator : estimator
-        The fitted estimator, whose `n_components`, `reg_covar`, `reg_covar_scale` and `n_jobs`
-        are those of the fit that begins.
-    source : Source
-        The rows.
-    checkpoint : EMCheckpoint
-        Has the regularisation, if that fit was cut off.
-    terms : ModelTerms
-        The noise says which volume it now has.
-
-    Returns
-    -------
-    Starts
-        The start.
-
-    Raises
-    ------
-    ValueError
-        If the result is of another size, has noise where none is asked for or none where there
-        should be, or the squares of the rows overflow.
-    """
+    """Return the result of the fit before as the only start."""
     regularisation = checkpoint.regularisation or regularisation_for(
         source, estimator.reg_covar, estimator.reg_covar_scale, n_jobs=estimator.n_jobs
     )
@@ -244,20 +158,7 @@ def result_before(
 
 
 def check_enough_rows(source: Source, n_components: int) -> None:
-    """Raise if there are known to be fewer rows that count than components.
-
-    Parameters
-    ----------
-    source : Source
-        The rows. Those of weight 0 do not count.
-    n_components : int
-        Number of components.
-
-    Raises
-    ------
-    ValueError
-        If so.
-    """
+    """Raise if there are known to be fewer rows that count than components."""
     rows, what = source.n_samples, "n_samples"
     if isinstance(source, ArraySource) and source.weights is not None:
         rows, what = int(np.count_nonzero(source.weights)), "rows of positive weight"

@@ -70,38 +70,7 @@ def joint_rows(
     before: TargetColumns | None = None,
     ensure_min_samples: int = 1,
 ) -> JointRows:
-    """Return the inputs and targets given to a method of a regression.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose inputs are learnt, or compared where there are targets from before. Its `missing` says
-        whether values may be missing.
-    mixture : GaussianMixture
-        The mixture of inputs and targets; what is learnt of named columns is learnt by it, too.
-    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-        The inputs, and the targets if these are given by name.
-    y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
-        The targets.
-    sample_weight : array-like of shape (n_samples,), str or None
-        Weights of the rows.
-    before : TargetColumns or None
-        The targets that were learnt.
-    ensure_min_samples : int
-        Fewest rows allowed in an array.
-
-    Returns
-    -------
-    JointRows
-        The rows.
-
-    Raises
-    ------
-    ValueError
-        If the rows are not possible, or not of the columns that were learnt.
-    TypeError
-        If `X` is in a file and `y` is an array.
-    """
+    """Return the inputs and targets given to a method of a regression."""
     missing: Missing = estimator.missing
     if y is None:
         raise ValueError(

@@ -20,25 +20,6 @@ def model_terms(estimator: Any, source: Source, structure: CovarianceStructure) 
 
     What follows from the data follows from all of them, and is the same to the bit whenever it is
     worked out again.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose `priors`, `noise_volume`, `n_components` and `n_jobs` say what to return.
-    source : Source
-        The rows, which are gone through at most twice.
-    structure : CovarianceStructure
-        The structure of the mixture's covariances.
-
-    Returns
-    -------
-    ModelTerms
-        Prior and noise.
-
-    Raises
-    ------
-    ValueError
-        If the prior is not possible or does not follow from the data, or if these have no volume.
     """
     priors, volume = estimator.priors, estimator.noise_volume
     if priors is None and volume is None:
@@ -64,20 +45,7 @@ def model_terms(estimator: Any, source: Source, structure: CovarianceStructure) 
 
 
 def check_plain(mixture: Any, purpose: str) -> None:
-    """Raise if a mixture is fitted by more than the likelihood of its rows and its components.
-
-    Parameters
-    ----------
-    mixture : GaussianMixture
-        The mixture.
-    purpose : str
-        What it is for, as the subject of a sentence.
-
-    Raises
-    ------
-    ValueError
-        If it has noise, priors or rows of known component.
-    """
+    """Raise if a mixture is fitted by more than the likelihood of its rows and its components."""
     names = [
         name
         for name in ("noise_volume", "priors", "semi_supervised")
@@ -93,18 +61,7 @@ def check_plain(mixture: Any, purpose: str) -> None:
 
 
 def check_complete(source: Source) -> None:
-    """Raise if rows of a mixture with noise lack values.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-
-    Raises
-    ------
-    ValueError
-        If they do.
-    """
+    """Raise if rows of a mixture with noise lack values."""
     if source.incomplete:
         raise ValueError(
             "noise_volume and missing='model' do not go together: uniform noise has no density "

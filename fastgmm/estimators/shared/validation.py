@@ -60,13 +60,7 @@ N_JOBS_CONSTRAINTS = [
 
 
 class UnchangedOnFailure:
-    """Gives an estimator the attributes back that it had, if what is done to it fails.
-
-    Parameters
-    ----------
-    estimator : estimator
-        What is fitted.
-    """
+    """Gives an estimator the attributes back that it had, if what is done to it fails."""
 
     def __init__(self, estimator: Any) -> None:
         self._estimator = estimator
@@ -90,33 +84,12 @@ def validated_partial_fit(method: _Method) -> _Method:
     """Make a method check the constructor's parameters first and end callbacks at last.
 
     This is scikit-learn's own decorator, with a type.
-
-    Parameters
-    ----------
-    method : callable
-        The method.
-
-    Returns
-    -------
-    callable
-        The decorated method.
     """
     return cast(_Method, _fit_context(prefer_skip_nested_validation=True)(method))
 
 
 def validated_fit(method: _Method) -> _Method:
-    """Make a fit method do the same, and leave the estimator as it was if it fails.
-
-    Parameters
-    ----------
-    method : callable
-        The method.
-
-    Returns
-    -------
-    callable
-        The decorated method, between which and its caller two frames lie.
-    """
+    """Make a fit method do the same, and leave the estimator as it was if it fails."""
     checked = validated_partial_fit(method)
 
     @wraps(method)
@@ -141,16 +114,6 @@ def validated_arguments(constraints: dict[str, list[Any]]) -> Callable[[_Method]
     """Make a function check its arguments first.
 
     This is scikit-learn's own decorator, with a type.
-
-    Parameters
-    ----------
-    constraints : dict
-        What each argument may be.
-
-    Returns
-    -------
-    callable
-        The decorator.
     """
     decorate = validate_params(constraints, prefer_skip_nested_validation=True)
     return cast(Callable[[_Method], _Method], decorate)
@@ -160,17 +123,6 @@ def available_where(condition: Callable[[Any], bool]) -> Callable[[_Method], _Me
     """Make a method missing in estimators that do not meet a condition.
 
     This is scikit-learn's own decorator, with a type.
-
-    Parameters
-    ----------
-    condition : callable
-        Returns whether an estimator has the method, or raises an `AttributeError` that says why
-        it has not.
-
-    Returns
-    -------
-    callable
-        The decorator.
     """
     return cast(Callable[[_Method], _Method], available_if(condition))
 
@@ -191,37 +143,6 @@ def check_source(
     frames and sources go through `open_data`. Everything else that holds real numbers is
     converted to float64. Arrays of other libraries are converted to NumPy's, whether or not
     scikit-learn's array API dispatch is on.
-
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Whose number of features and feature names are compared or, with `reset`, set.
-    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-        The rows.
-    sample_weight : array-like of shape (n_samples,), number, str or None
-        Weights of the rows; a str names the column of `X` that holds them.
-    reset : bool
-        Whether the estimator learns the features of `X`; otherwise they must be those learnt.
-    ensure_min_samples : int
-        Fewest rows allowed in an array.
-    missing : {"error", "model"}
-        Whether values may be missing: NaN in arrays.
-    label_column : str or None
-        The column of `X` that holds labels and is no feature.
-
-    Returns
-    -------
-    Source
-        The rows and weights: an `ArraySource` if they are in memory.
-
-    Raises
-    ------
-    ValueError
-        If `X` is not a table of finite real numbers, except for NaN where `missing` allows it, or
-        has other features than the estimator was fitted on, or if the weights are negative, all
-        zero or not one for each row, or do not have a finite sum.
-    TypeError
-        If `X` is sparse.
     """
     if is_frame(X):
         return _check_frame(
@@ -250,20 +171,7 @@ def check_source(
 
 
 def check_replayable(estimator: BaseEstimator, source: Source) -> None:
-    """Raise if rows can be gone through only once, before a fit that does so many times.
-
-    Parameters
-    ----------
-    estimator : estimator
-        What is fitted.
-    source : Source
-        The rows.
-
-    Raises
-    ------
-    ValueError
-        If so.
-    """
+    """Raise if rows can be gone through only once, before a fit that does so many times."""
     if not source.replayable:
         raise ValueError(
             f"{type(estimator).__name__}.fit goes through the rows many times, and an iterator "
@@ -281,27 +189,7 @@ def check_array_source(
     ensure_min_samples: int = 1,
     missing: Missing = "error",
 ) -> ArraySource:
-    """Return rows and weights that are held in memory as a data source.
-
-    Parameters
-    ----------
-    estimator, sample_weight, reset, ensure_min_samples, missing
-        As for `check_source`.
-    X : array-like of shape (n_samples, n_features)
-        The rows.
-
-    Returns
-    -------
-    ArraySource
-        The rows and weights.
-
-    Raises
-    ------
-    ValueError
-        As `check_source`.
-    TypeError
-        If `X` is sparse, or is not in memory.
-    """
+    """Return rows and weights that are held in memory as a data source."""
     if is_frame(X):
         return _check_frame(estimator, X, sample_weight, reset, ensure_min_samples, missing, None)
     if is_data_reference(X):
@@ -542,27 +430,7 @@ def check_start(
     n_components: int,
     n_features: int,
 ) -> GivenStart:
-    """Return the starting values a user gave, checked and as float64.
-
-    Parameters
-    ----------
-    weights, means, precisions : array-like or None
-        The constructor parameters `weights_init`, `means_init` and `precisions_init`.
-    structure : CovarianceStructure
-        Says which shape the precisions have.
-    n_components, n_features : int
-        Size of the mixture.
-
-    Returns
-    -------
-    GivenStart
-        The values. Whether the precisions are positive definite is found out on factorising.
-
-    Raises
-    ------
-    ValueError
-        If a shape or a value is not possible; the message names the parameter.
-    """
+    """Return the starting values a user gave, checked and as float64."""
     if means is not None:
         means = check_values(means, (n_components, n_features), "means_init")
         require_squares(means, "means_init")
@@ -576,20 +444,7 @@ def check_start(
 
 
 def require_squares(values: FloatArray, name: str) -> None:
-    """Raise if squares of the values of a parameter overflow.
-
-    Parameters
-    ----------
-    values : ndarray
-        The values.
-    name : str
-        What the parameter is called.
-
-    Raises
-    ------
-    ValueError
-        If they do.
-    """
+    """Raise if squares of the values of a parameter overflow."""
     largest = float(np.abs(values).max())
     if largest > _LARGEST_VALUE:
         raise ValueError(
@@ -599,18 +454,7 @@ def require_squares(values: FloatArray, name: str) -> None:
 
 
 def check_weight_scale(source: Source) -> None:
-    """Raise if weights of rows in memory are of no scale at which they can count as copies.
-
-    Parameters
-    ----------
-    source : Source
-        The rows.
-
-    Raises
-    ------
-    ValueError
-        If their sum is not 0, but next to it, or next to infinite.
-    """
+    """Raise if weights of rows in memory are of no scale at which they can count as copies."""
     if not isinstance(source, ArraySource) or source.weights is None:
         return
     total = source.total_weight
@@ -624,27 +468,7 @@ def check_weight_scale(source: Source) -> None:
 def check_labels(
     labels: ArrayLike | None, source: Source, n_components: int
 ) -> npt.NDArray[np.int64] | None:
-    """Return the labels a user gave to start from, checked.
-
-    Parameters
-    ----------
-    labels : array-like of int of shape (n_samples,) or None
-        The constructor parameter `labels_init`.
-    source : Source
-        The rows, which have been gone through, without those that lack all values.
-    n_components : int
-        Number of components.
-
-    Returns
-    -------
-    ndarray of int64 of shape (n_samples,) or None
-        The labels of the rows of the source.
-
-    Raises
-    ------
-    ValueError
-        If there is not one integer from -1 to ``n_components - 1`` for each row.
-    """
+    """Return the labels a user gave to start from, checked."""
     if labels is None:
         return None
     left_out = source.left_out
@@ -662,27 +486,7 @@ def check_labels(
 
 
 def check_values(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
-    """Return the values of a constructor parameter as an array of float64.
-
-    Parameters
-    ----------
-    values : array-like
-        The values.
-    shape : tuple of int
-        The shape that they should have.
-    name : str
-        What the parameter is called.
-
-    Returns
-    -------
-    ndarray of shape `shape`
-        The values.
-
-    Raises
-    ------
-    ValueError
-        If they have another shape or are not finite numbers.
-    """
+    """Return the values of a constructor parameter as an array of float64."""
     given = unmasked(values)
     try:
         with config_context(array_api_dispatch=False):
@@ -746,20 +550,7 @@ def _check_precisions(
 
 
 def check_symmetric(matrices: FloatArray, name: str) -> None:
-    """Raise if matrices that a constructor parameter holds are not symmetric but for rounding.
-
-    Parameters
-    ----------
-    matrices : ndarray of shape (..., n_features, n_features)
-        The matrices.
-    name : str
-        What the parameter is called.
-
-    Raises
-    ------
-    ValueError
-        If so.
-    """
+    """Raise if matrices that a constructor parameter holds are not symmetric but for rounding."""
     mirrored = matrices.swapaxes(-1, -2)
     rounding = 1e-8 * np.abs(matrices).max(axis=(-2, -1), keepdims=True)
     symmetric = np.abs(matrices - mirrored) <= 1e-5 * np.abs(mirrored) + rounding

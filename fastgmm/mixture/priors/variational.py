@@ -1,8 +1,8 @@
 """Variational Bayes: priors and posteriors of a mixture's parameters, and the lower bound.
 
 Bishop, *Pattern Recognition and Machine Learning*, section 10.2, with two priors for the weights
-(`fastgmm.mixture.priors.weights`). The posterior of a component's mean and precision is a product of
-a Gaussian and a Wishart distribution. Under other structures than "full" it is the same, held to
+(`fastgmm.mixture.priors.weights`). The posterior of a component's mean and precision is a product
+of a Gaussian and a Wishart distribution. Under other structures than "full" it is the same, held to
 scale matrices of that structure, which is also what scikit-learn's formulas amount to. With ν_k
 degrees of freedom and A_k the scatter, the prior's included, the covariances C_k that raise the
 lower bound most are those that minimise Σ_k ν_k (log|C_k| + tr(C_k^-1 A_k / ν_k)): the structure's
@@ -69,40 +69,7 @@ class VariationalPrior:
         scatter: FloatArray | None = None,
         degrees_of_freedom: float | None = None,
     ) -> VariationalPrior:
-        """Return the prior that scikit-learn takes for rows, but for what is given.
-
-        Parameters
-        ----------
-        moments : SufficientStatistics
-            Moments of all rows, as if they were of one component.
-        weights : WeightPrior
-            The prior of the weights.
-        structure : CovarianceStructure
-            Whether the scatter is diagonal, and the same for all features.
-        regularisation : Regularisation
-            Takes the place of the variance of constant features, and says, if it is 0, that a
-            singular covariance of the rows is an error.
-        mean : ndarray of shape (n_features,) or None
-            m₀; None for the mean of the rows.
-        mean_precision : float or None
-            κ₀; None for 1.
-        scatter : ndarray of shape (n_features, n_features) or (n_features,), or None
-            Φ₀; None for the unbiased estimate of the covariance of the rows.
-        degrees_of_freedom : float or None
-            ν₀; None for the number of features.
-
-        Returns
-        -------
-        VariationalPrior
-            The prior.
-
-        Raises
-        ------
-        ValueError
-            If a covariance of the rows is wanted that are no more than one by weight.
-        IllDefinedCovarianceError
-            If it is singular and the regularisation is 0.
-        """
+        """Return the prior that scikit-learn takes for rows, but for what is given."""
         if scatter is None:
             scatter = _default_scatter(moments, structure, regularisation)
         return cls(
@@ -157,29 +124,6 @@ class VariationalPosterior:
 
         A component without points has the prior for its posterior, but for what it shares with
         the others. Where all volumes are equal, so are all degrees of freedom.
-
-        Parameters
-        ----------
-        prior : VariationalPrior
-            What is assumed before.
-        statistics : SufficientStatistics
-            Moments; diagonal ones suffice for diagonal structures.
-        structure : CovarianceStructure
-            The structure of the scale matrices.
-        regularisation : Regularisation
-            Amounts added to the variances.
-        before : VariationalPosterior or None
-            One that an iterative structure begins from, so that the result is no worse.
-
-        Returns
-        -------
-        VariationalPosterior
-            The posterior, which has the highest lower bound under these responsibilities.
-
-        Raises
-        ------
-        IllDefinedCovarianceError
-            If a covariance is singular and the regularisation is 0.
         """
         counts = np.where(statistics.empty(), 0.0, statistics.counts)
         mean_precisions = prior.mean_precision + counts
@@ -230,18 +174,6 @@ class VariationalPosterior:
         """Return statistics that this posterior follows from, as `solve` has it.
 
         Where components or features share a variance, each has the spread of all.
-
-        Parameters
-        ----------
-        structure : CovarianceStructure
-            The structure of the scale matrices.
-        regularisation : Regularisation
-            Amounts that `solve` adds to the variances.
-
-        Returns
-        -------
-        SufficientStatistics
-            The statistics, about the means of the points; their log-likelihood is nan.
         """
         prior = self.prior
         counts = prior.weights.counts(self.concentrations)
@@ -295,17 +227,6 @@ class VariationalPosterior:
 
         They give the responsibilities with the highest lower bound (PRML, equations 10.46 and
         10.64–10.66). The densities are no longer normalised.
-
-        Parameters
-        ----------
-        uncertainty : ndarray of shape (n_features,) or None
-            Variances that the rows themselves are known up to, as the regularisation has it;
-            None for rows known exactly, as in scikit-learn.
-
-        Returns
-        -------
-        MixtureParameters
-            A mixture in form.
         """
         D, degrees = self.n_features, self.degrees_of_freedom
         plain = MixtureParameters.from_log_weights(
@@ -325,20 +246,6 @@ class VariationalPosterior:
 
         The constant is the same as in scikit-learn: the logarithms of the integrals that normalise
         the prior, and ``-log(2 pi) / 2`` for each feature of each row, are left out.
-
-        Parameters
-        ----------
-        statistics : SufficientStatistics
-            Moments under some responsibilities.
-        entropy : float
-            The entropy of these; see `responsibility_entropy`.
-        uncertainty : ndarray of shape (n_features,)
-            Variances that the rows are known up to: the amounts of the regularisation.
-
-        Returns
-        -------
-        float
-            The bound, summed over the rows, in nats.
         """
         fit = expected_log_joint(self.expected_parameters(uncertainty), statistics)
         left_out = 0.5 * self.n_features * _LOG_TWO_PI * statistics.counts.sum()
@@ -386,20 +293,7 @@ class VariationalPosterior:
 
 
 def expected_log_joint(parameters: MixtureParameters, statistics: SufficientStatistics) -> float:
-    """Return the sum of w r log(ρ), with log(ρ) the parameters' log-density, weight included.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        Gives log(ρ).
-    statistics : SufficientStatistics
-        Moments under the responsibilities r and the weights of the rows w.
-
-    Returns
-    -------
-    float
-        The sum over rows and components, in nats.
-    """
+    """Return the sum of w r log(ρ), with log(ρ) the parameters' log-density, weight included."""
     whiteners = parameters.whiteners
     about_means = statistics.about(parameters.means)
     if parameters.is_diagonal:
@@ -417,18 +311,6 @@ def responsibility_entropy(
 
     As r = ρ / Σ ρ, the sum of -w r log(r) is that of w log Σ ρ, the log-likelihood that the pass
     found, minus that of w r log(ρ). No responsibility has to be kept.
-
-    Parameters
-    ----------
-    parameters : MixtureParameters
-        The parameters of the pass.
-    statistics : SufficientStatistics
-        What it found.
-
-    Returns
-    -------
-    float
-        The entropy, in nats.
     """
     entropy = statistics.log_likelihood - expected_log_joint(parameters, statistics)
     return max(0.0, entropy)

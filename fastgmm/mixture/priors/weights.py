@@ -31,18 +31,7 @@ class WeightPrior(ABC):
 
     @abstractmethod
     def posterior(self, counts: FloatArray) -> FloatArray:
-        """Return the concentrations after each component was seen as often as `counts` say.
-
-        Parameters
-        ----------
-        counts : ndarray of shape (n_components,)
-            Sums of responsibilities times the weights of the rows.
-
-        Returns
-        -------
-        ndarray of shape (..., n_components)
-            Concentrations.
-        """
+        """Return the concentrations after each component was seen as often as `counts` say."""
 
     @abstractmethod
     def counts(self, concentrations: FloatArray) -> FloatArray:
@@ -157,25 +146,7 @@ WEIGHT_PRIOR_NAMES = tuple(_PRIORS)
 
 
 def weight_prior(name: str, concentration: float) -> WeightPrior:
-    """Return the prior of a name.
-
-    Parameters
-    ----------
-    name : {"dirichlet_process", "dirichlet_distribution"}
-        The name.
-    concentration : float
-        Its concentration, above 0.
-
-    Returns
-    -------
-    WeightPrior
-        The prior.
-
-    Raises
-    ------
-    ValueError
-        If there is no prior of that name.
-    """
+    """Return the prior of a name."""
     try:
         return _PRIORS[name](concentration)
     except KeyError:

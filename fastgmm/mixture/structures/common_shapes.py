@@ -163,17 +163,7 @@ def _balanced_variances(spread: Spread) -> FloatArray:
 
 
 def _balanced_factors(spread: Spread, traces: FloatArray, measure: _Measure) -> FloatArray:
-    """Return the w_k e^u_k that minimise the criterion, for the components that have points.
-
-    Parameters
-    ----------
-    spread : Spread
-        How the points are spread.
-    traces : ndarray of shape (n_present,)
-        Traces of the covariances of these components, relative to the pooled one.
-    measure : callable
-        Measures the balance for such factors; raises `LinAlgError` if the common shape is singular.
-    """
+    """Return the w_k e^u_k that minimise the criterion, for the components that have points."""
     present = spread.shares > 0.0
     shares = spread.shares[present]
     if not traces.all():

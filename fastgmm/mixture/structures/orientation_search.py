@@ -71,17 +71,7 @@ class _Point(NamedTuple):
 
 
 class OrientationSearch:
-    """A search for the orientation that suits some covariances.
-
-    Parameters
-    ----------
-    covariances : ndarray of shape (n_components, n_features, n_features)
-        The covariances S_k; none is singular.
-    shares : ndarray of shape (n_components,)
-        Shares w_k of the components, above 0.
-    equal_volumes : bool
-        Whether the volumes are to be equal.
-    """
+    """A search for the orientation that suits some covariances."""
 
     def __init__(self, covariances: FloatArray, shares: FloatArray, equal_volumes: bool) -> None:
         n_features = covariances.shape[1]
@@ -92,21 +82,7 @@ class OrientationSearch:
         self.identity = np.eye(n_features)
 
     def best(self, starts: Sequence[FloatArray], before: FloatArray | None = None) -> FloatArray:
-        """Return the best orientation found.
-
-        Parameters
-        ----------
-        starts : sequence of ndarray of shape (n_features, n_features)
-            Orientations to begin from: the optimum that is nearest need not be the best.
-        before : ndarray of shape (n_features, n_features) or None
-            An orientation that the result must be as good as. If given, others are only followed
-            where they begin better.
-
-        Returns
-        -------
-        ndarray of shape (n_features, n_features)
-            Axes, as columns.
-        """
+        """Return the best orientation found."""
         points = sorted((self._at(axes) for axes in starts), key=lambda point: point.value)
         found = []
         if before is not None:
@@ -231,13 +207,7 @@ class _Curvature:
         return added.reshape(X.shape)
 
     def newton_direction(self) -> FloatArray | None:
-        """Return where Newton's step leads, or as far on the way there as the criterion bends up.
-
-        Returns
-        -------
-        ndarray of shape (n_features, n_features) or None
-            A skew-symmetric direction of descent; None where the gradient is 0.
-        """
+        """Return Newton's step, or as far on the way there as the criterion bends up."""
         residual = -self.gradient
         preconditioned = residual / self._diagonal
         conjugate: FloatArray = preconditioned

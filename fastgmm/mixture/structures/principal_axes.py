@@ -18,18 +18,6 @@ def principal_axes(covariances: FloatArray) -> tuple[FloatArray, FloatArray]:
     Found by one-sided Jacobi rotations (Drmač and Veselić, 2008, "New fast and accurate Jacobi
     SVD algorithm", SIAM J. Matrix Anal. Appl. 29): each eigenvalue has all its digits, however
     much the features differ in scale.
-
-    Parameters
-    ----------
-    covariances : ndarray of shape (n_covariances, n_features, n_features)
-        The covariances, which may be singular.
-
-    Returns
-    -------
-    variances : ndarray of shape (n_covariances, n_features)
-        The eigenvalues, the largest first; 0 where a singular covariance has only rounding.
-    axes : ndarray of shape (n_covariances, n_features, n_features)
-        The eigenvectors, as columns.
     """
     axes = np.empty(covariances.shape)
     variances = np.empty(covariances.shape[:2])
@@ -46,19 +34,6 @@ def principal_axes(covariances: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def compose(variances: FloatArray, axes: FloatArray) -> FloatArray:
-    """Return the covariances of given variances along given axes.
-
-    Parameters
-    ----------
-    variances : ndarray of shape ([n_covariances,] n_features)
-        The variances.
-    axes : ndarray of shape ([n_covariances,] n_features, n_features)
-        Orthonormal columns. Either may be common to all covariances.
-
-    Returns
-    -------
-    ndarray of shape (n_covariances, n_features, n_features)
-        The covariances.
-    """
+    """Return the covariances of given variances along given axes."""
     covariances: FloatArray = (axes * variances[..., None, :]) @ axes.swapaxes(-1, -2)
     return covariances

@@ -58,23 +58,7 @@ STRUCTURE_NAMES = tuple(_STRUCTURES)
 
 
 def structure(name: str) -> CovarianceStructure:
-    """Return the covariance structure of a name.
-
-    Parameters
-    ----------
-    name : str
-        One of `STRUCTURE_NAMES`.
-
-    Returns
-    -------
-    CovarianceStructure
-        The structure; it holds no state and is shared.
-
-    Raises
-    ------
-    ValueError
-        If there is no structure of that name.
-    """
+    """Return the covariance structure of a name."""
     try:
         return _STRUCTURES[name]
     except KeyError:

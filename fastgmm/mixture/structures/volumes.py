@@ -8,18 +8,7 @@ from fastgmm.mixture.statistics import FloatArray
 
 
 def log_volumes(whiteners: FloatArray) -> FloatArray:
-    """Return the logarithms of the volumes of covariances.
-
-    Parameters
-    ----------
-    whiteners : ndarray of shape (n_components, n_features[, n_features])
-        Their whiteners, or inverse standard deviations.
-
-    Returns
-    -------
-    ndarray of shape (n_components,)
-        The logarithms.
-    """
+    """Return the logarithms of the volumes of covariances."""
     diagonals = whiteners if whiteners.ndim == 2 else np.einsum("kii->ki", whiteners)
     logarithms: FloatArray = -2.0 * np.log(diagonals).mean(axis=1)
     return logarithms
@@ -30,18 +19,6 @@ def equalise_volumes(whiteners: FloatArray, shares: FloatArray) -> FloatArray:
 
     It is the mean volume, which is best if the covariances are those of the components' points
     (Celeux and Govaert, 1995).
-
-    Parameters
-    ----------
-    whiteners : ndarray of shape (n_components, n_features[, n_features])
-        Whiteners, or inverse standard deviations.
-    shares : ndarray of shape (n_components,)
-        The components' shares of the points.
-
-    Returns
-    -------
-    ndarray of the same shape
-        Whiteners of equal volumes.
     """
     logarithms = log_volumes(whiteners)
     largest = logarithms.max()

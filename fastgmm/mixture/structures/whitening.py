@@ -11,23 +11,7 @@ from fastgmm.mixture.statistics import FloatArray
 
 
 def whiten_variances(variances: FloatArray) -> FloatArray:
-    """Return inverse standard deviations.
-
-    Parameters
-    ----------
-    variances : ndarray of shape (n_covariances, n_features)
-        The variances.
-
-    Returns
-    -------
-    ndarray of shape (n_covariances, n_features)
-        The inverse standard deviations.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a variance is 0.
-    """
+    """Return inverse standard deviations."""
     require_variances(variances)
     return 1.0 / np.sqrt(variances)
 
@@ -37,24 +21,6 @@ def whiten_matrices(covariances: FloatArray, regularisation: Regularisation) -> 
 
     Covariances are scaled to unit diagonal first: then no factor or pivot can overflow or
     underflow, and a pivot says how far the matrix is from singular whatever the units.
-
-    Parameters
-    ----------
-    covariances : ndarray of shape (n_covariances, n_features, n_features)
-        The covariances, regularisation included; they are overwritten.
-    regularisation : Regularisation
-        Says, unless it is 0, that the smallest eigenvalues of the correlations of a singular
-        covariance are to be raised.
-
-    Returns
-    -------
-    ndarray of shape (n_covariances, n_features, n_features)
-        Lower triangular whiteners.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a covariance is singular and the regularisation is 0.
     """
     correlations, deviations = _correlations(covariances)
     factors, singular = _factorise(correlations)
@@ -68,25 +34,7 @@ def whiten_matrices(covariances: FloatArray, regularisation: Regularisation) -> 
 
 
 def make_regular(covariances: FloatArray, regularisation: Regularisation) -> FloatArray:
-    """Return covariances of which none is singular, to the eyes of float64.
-
-    Parameters
-    ----------
-    covariances : ndarray of shape (n_covariances, n_features, n_features)
-        The covariances, regularisation included.
-    regularisation : Regularisation
-        As for `whiten_matrices`.
-
-    Returns
-    -------
-    ndarray of shape (n_covariances, n_features, n_features)
-        The same covariances, with those raised that were singular.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If a covariance is singular and the regularisation is 0.
-    """
+    """Return covariances of which none is singular, to the eyes of float64."""
     correlations, deviations = _correlations(covariances.copy())
     _, singular = _factorise(correlations)
     if not singular.any():
@@ -100,19 +48,7 @@ def make_regular(covariances: FloatArray, regularisation: Regularisation) -> Flo
 
 
 def square_roots(covariances: FloatArray) -> FloatArray:
-    """Return matrices F with F F^T = covariance, also of singular covariances.
-
-    Parameters
-    ----------
-    covariances : ndarray of shape (n_covariances, n_features, n_features)
-        The covariances; their rounding is taken for 0 where they are singular.
-
-    Returns
-    -------
-    ndarray of shape (n_covariances, n_features, n_features)
-        Rows of F are as long as the standard deviations of the features, whose sizes may thus
-        differ as much as they like.
-    """
+    """Return matrices F with F F^T = covariance, also of singular covariances."""
     deviations = np.sqrt(np.einsum("kii->ki", covariances))
     divisors = np.where(deviations > 0.0, deviations, 1.0)
     correlations = covariances / divisors[:, :, None] / divisors[:, None, :]
@@ -134,35 +70,14 @@ def smallest_raised(n_features: int) -> float:
 
 
 def require_variances(variances: FloatArray) -> None:
-    """Raise if a variance is 0.
-
-    Parameters
-    ----------
-    variances : ndarray of shape (n_covariances, n_features)
-        Those of each component, or of all of them together.
-
-    Raises
-    ------
-    IllDefinedCovarianceError
-        If there is one; the message says where.
-    """
+    """Raise if a variance is 0."""
     if not variances.all():
         k, j = np.argwhere(variances == 0.0)[0]
         raise ill_defined(int(k), f"its variance in feature {j} is 0", len(variances))
 
 
 def ill_defined(k: int, why: str, n_covariances: int) -> IllDefinedCovarianceError:
-    """Return the error for a singular covariance without regularisation.
-
-    Parameters
-    ----------
-    k : int
-        Which it is.
-    why : str
-        What is wrong with it, as a clause.
-    n_covariances : int
-        Of how many; a single one is that of the mixture.
-    """
+    """Return the error for a singular covariance without regularisation."""
     whose = f"component {k}" if n_covariances > 1 else "the mixture"
     return IllDefinedCovarianceError(
         f"the covariance of {whose} is ill-defined: {why}, so the likelihood has no maximum; use "
