@@ -2,7 +2,7 @@
 Wines that no cultivar explains
 ===============================
 
-The wine data that scikit-learn ships are chemical analyses of 178 wines from three cultivars. A
+The wine data that scikit-learn ships are chemical analyzes of 178 wines from three cultivars. A
 classifier with a Gaussian mixture for each class tells them apart. It also knows how sure it is,
 and when a wine is like none of those that it has learnt.
 """
@@ -66,13 +66,13 @@ mesh = ax.pcolormesh(np.exp(x), np.exp(y), shown, cmap="RdBu", vmin=0.0, vmax=1.
 figure.colorbar(mesh, ax=ax, label="Probability of cultivar 1, where rows are explained")
 for cultivar, marker in enumerate("os^"):
     rows = np.exp(X[data.target == cultivar])
-    colour = ("tab:blue", "tab:red", "black")[cultivar]
+    color = ("tab:blue", "tab:red", "black")[cultivar]
     label = f"cultivar {cultivar + 1}" + (", not learnt" if cultivar == 2 else "")
-    ax.plot(*rows.T, marker, color=colour, markersize=4, label=label)
-ax.set(xscale="log", yscale="log", xlabel="Flavanoids", ylabel="Colour intensity")
+    ax.plot(*rows.T, marker, color=color, markersize=4, label=label)
+ax.set(xscale="log", yscale="log", xlabel="Flavanoids", ylabel="Color intensity")
 for axis, ticks in ((ax.xaxis, [0.5, 1, 2, 3, 5]), (ax.yaxis, [1.5, 3, 5, 8, 12])):
     axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     axis.set_ticks([], minor=True)
-ax.set_title("Outside the colours no class that was learnt explains a wine")
+ax.set_title("Outside the colors no class that was learnt explains a wine")
 ax.legend(loc="upper right")
 plt.show()

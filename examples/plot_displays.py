@@ -18,7 +18,7 @@ mixture = GaussianMixture(3, n_init=5, random_state=0).fit(iris.data)
 clusters = mixture.predict(iris.data)
 
 # %%
-# All pairs of measurements: in each panel the flowers, in the colour of the component they most
+# All pairs of measurements: in each panel the flowers, in the color of the component they most
 # likely come from, and the ellipses that hold a half and 95 % of each component. The ellipses are
 # those of the mixture's marginal in two columns, the curves on the diagonal those in one.
 

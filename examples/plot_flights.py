@@ -70,7 +70,7 @@ assert densities["mixture"] > densities["line"]
 figure, axes = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
 shown = unseen[unseen["dep_delay"].between(-20, 180) & unseen["arr_delay"].between(-70, 220)]
 axes.hexbin(
-    shown["dep_delay"], shown["arr_delay"], gridsize=60, bins="log", cmap="Greys", linewidths=0
+    shown["dep_delay"], shown["arr_delay"], gridsize=60, bins="log", cmap="Grays", linewidths=0
 )
 grid = pd.DataFrame({"dep_delay": np.linspace(-20, 180, 201), "distance": 1000.0, "hour": 12.0})
 middle = line.predict(grid[inputs])

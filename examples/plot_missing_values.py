@@ -48,7 +48,7 @@ figure, (plane, curve) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrain
 length, width = 2, 3
 known = ~is_missing[:, [length, width]].any(axis=1)
 lost = is_missing[:, width] & ~is_missing[:, length]
-plane.scatter(*X[known][:, [length, width]].T, s=14, color="lightgrey", label="observed")
+plane.scatter(*X[known][:, [length, width]].T, s=14, color="lightgray", label="observed")
 plane.scatter(
     np.broadcast_to(X[lost, length], (20, lost.sum())),
     draws[:, lost, width],
@@ -76,7 +76,7 @@ def error(filled, is_missing):
 
 
 shares = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-errors = {"column means": [], "5 nearest neighbours": [], "mixture": []}
+errors = {"column means": [], "5 nearest neighbors": [], "mixture": []}
 for share in shares:
     found = {name: [] for name in errors}
     for seed in range(5):

@@ -2,10 +2,10 @@
 Finding what is unlike the rest
 ===============================
 
-Tumours of the breast are benign or malignant. The data that scikit-learn ships describe the cell
+Tumors of the breast are benign or malignant. The data that scikit-learn ships describe the cell
 nuclei in samples of 569 of them by 30 numbers each. Suppose that only benign ones are known well:
 a mixture learns what these look like, and calls an outlier what has a low density under it. A few
-labelled tumours then serve to choose how low.
+labeled tumors then serve to choose how low.
 """
 
 import matplotlib.pyplot as plt
@@ -17,18 +17,18 @@ from fastgmm import GaussianMixtureOutlierDetector
 from fastgmm.plotting import OperatingPointDisplay
 
 # %%
-# Half of the benign tumours are learnt from. The other tumours are divided again: a part to choose
+# Half of the benign tumors are learnt from. The other tumors are divided again: a part to choose
 # the threshold on, and a part that nothing is learnt from.
 
 data = load_breast_cancer()
 is_malignant = data.target == 0
 learnt, others = train_test_split(np.flatnonzero(~is_malignant), test_size=0.5, random_state=0)
 others = np.concatenate([others, np.flatnonzero(is_malignant)])
-labelled, unseen = train_test_split(
+labeled, unseen = train_test_split(
     others, test_size=0.5, random_state=0, stratify=is_malignant[others]
 )
 X = data.data / data.data[learnt].std(axis=0)
-print(f"{len(learnt)} benign tumours to learn, {len(labelled)} others to choose the threshold on")
+print(f"{len(learnt)} benign tumors to learn, {len(labeled)} others to choose the threshold on")
 
 # %%
 # Without any labels, the threshold is a level of the mixture itself, below which it has a twentieth
@@ -37,21 +37,21 @@ print(f"{len(learnt)} benign tumours to learn, {len(labelled)} others to choose 
 detector = GaussianMixtureOutlierDetector(3, covariance_type="diag", n_init=10, random_state=0)
 detector.fit(X[learnt])
 for name, rows in (("benign", learnt), ("other", unseen)):
-    print(f"{np.mean(detector.predict(X[rows]) == -1):.0%} of the {name} tumours are outliers")
+    print(f"{np.mean(detector.predict(X[rows]) == -1):.0%} of the {name} tumors are outliers")
 
 # %%
-# Twice as many of the benign ones are below the level as of the mixture's own draws: tumours have
+# Twice as many of the benign ones are below the level as of the mixture's own draws: tumors have
 # heavier tails than a few normal distributions. With labels, the threshold is chosen for what it
-# does: here for a false alarm in at most one of ten benign tumours, and so many malignant ones
+# does: here for a false alarm in at most one of ten benign tumors, and so many malignant ones
 # found as that allows.
 
 point = detector.choose_threshold(
-    X[labelled], is_malignant[labelled], target="false_positive_rate", value=0.1
+    X[labeled], is_malignant[labeled], target="false_positive_rate", value=0.1
 )
 print(f"chosen: recall {point.recall:.2f}, false positive rate {point.false_positive_rate:.2f}")
 
 # %%
-# What does it do to tumours that nothing was learnt from? The curves show what any other threshold
+# What does it do to tumors that nothing was learnt from? The curves show what any other threshold
 # would, and the areas below them how well the scores separate the two kinds.
 
 found = detector.operating_point(X[unseen], is_malignant[unseen])
@@ -59,7 +59,7 @@ print(f"unseen: recall {found.recall:.2f}, false positive rate {found.false_posi
 assert found.recall > 0.75
 assert found.roc_auc > 0.93
 display = OperatingPointDisplay.from_estimator(
-    detector, X[unseen], is_malignant[unseen], name="density of benign tumours"
+    detector, X[unseen], is_malignant[unseen], name="density of benign tumors"
 )
 
 # %%
@@ -74,12 +74,12 @@ figure, ax = plt.subplots(figsize=(6.8, 5.2), layout="constrained")
 (left, bottom), (right, top) = pairs.min(axis=0) - 0.15, pairs.max(axis=0) + 0.15
 x, y = np.meshgrid(np.linspace(left, right, 300), np.linspace(bottom, top, 300))
 decisions = pair_detector.decision_function(np.column_stack([x.ravel(), y.ravel()]))
-ax.contour(np.exp(x), np.exp(y), decisions.reshape(x.shape), levels=[0.0], colors="grey")
-for kind, colour, label in ((False, "C0", "benign, unseen"), (True, "C1", "malignant, unseen")):
+ax.contour(np.exp(x), np.exp(y), decisions.reshape(x.shape), levels=[0.0], colors="gray")
+for kind, color, label in ((False, "C0", "benign, unseen"), (True, "C1", "malignant, unseen")):
     rows = unseen[is_malignant[unseen] == kind]
-    ax.plot(*np.exp(pairs[rows]).T, ".", color=colour, label=label, alpha=0.8)
-ax.plot([], [], color="grey", label="threshold: 5% of benign tumours")
+    ax.plot(*np.exp(pairs[rows]).T, ".", color=color, label=label, alpha=0.8)
+ax.plot([], [], color="gray", label="threshold: 5% of benign tumors")
 ax.set(xscale="log", yscale="log", xlabel="Mean texture", ylabel="Worst area")
-ax.set_title("Outside the line is unlike benign tumours")
+ax.set_title("Outside the line is unlike benign tumors")
 ax.legend()
 plt.show()

@@ -24,9 +24,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.e_step import passes
-from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import fit_em
 from fastgmm.mixture.structures import CovarianceStructure, structure
 
@@ -63,23 +63,23 @@ class ScaledShape(CovarianceStructure):
 
 shape = np.array([[1.0, 0.8], [0.8, 1.0]])
 strengths = np.array([0.05, 0.3, 1.0])
-centres = np.array([[0.0, 0.0], [2.0, -1.0], [5.0, 3.0]])
+centers = np.array([[0.0, 0.0], [2.0, -1.0], [5.0, 3.0]])
 random = np.random.default_rng(0)
 origin = random.integers(3, size=3000)
 noise = random.multivariate_normal(np.zeros(2), shape, size=3000)
-points = centres[origin] + np.sqrt(strengths[origin])[:, None] * noise
+points = centers[origin] + np.sqrt(strengths[origin])[:, None] * noise
 
 # %%
 # A fit is a start and the loop around the pass and the structure's ``solve``.
 
 source = ArraySource(points)
-regularisation = regularisation_for(source, 1e-6, "auto")
+regularization = regularization_for(source, 1e-6, "auto")
 
 
 def fit(kind):
     """Fit three components of a structure."""
-    start, _ = initialise(source, 3, kind, regularisation, random_state=np.random.RandomState(0))
-    return fit_em(source, start, kind, regularisation, tol=1e-8, max_iter=1000)
+    start, _ = initialize(source, 3, kind, regularization, random_state=np.random.RandomState(0))
+    return fit_em(source, start, kind, regularization, tol=1e-8, max_iter=1000)
 
 
 own = ScaledShape(shape)

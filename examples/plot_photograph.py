@@ -2,9 +2,9 @@
 Segmenting a photograph
 =======================
 
-The 273,280 pixels of a photograph that scikit-learn ships are points in the space of colours. A
-mixture of eight Gaussians with full covariances finds the photograph's main colours; each pixel is
-then painted in the mean colour of its component.
+The 273,280 pixels of a photograph that scikit-learn ships are points in the space of colors. A
+mixture of eight Gaussians with full covariances finds the photograph's main colors; each pixel is
+then painted in the mean color of its component.
 
 The same mixture is fitted by scikit-learn, from the same start and to the same tolerance. ``make
 demo`` runs this file and leaves the pictures and the model in ``demo_output``.
@@ -74,11 +74,11 @@ for name, seconds, n_passes, log_likelihood in rows:
 print(f"ratio of the times: {rows[1][1] / rows[0][1]:.0f}")
 
 # %%
-# Each pixel in the mean colour of its component, beside the photograph.
+# Each pixel in the mean color of its component, beside the photograph.
 
 mixture = fitted["fastgmm"]
-colours = np.rint(255 * mixture.means_.clip(0, 1)).astype(np.uint8)
-segmented = colours[mixture.predict(pixels)].reshape(photograph.shape)
+colors = np.rint(255 * mixture.means_.clip(0, 1)).astype(np.uint8)
+segmented = colors[mixture.predict(pixels)].reshape(photograph.shape)
 
 pictures, axes = plt.subplots(1, 2, figsize=(10, 3.7), layout="constrained")
 for ax, image, title in zip(

@@ -77,17 +77,17 @@ assert np.mean(scores["forgetting=0.8"]) > np.mean(scores["no forgetting"]) + 0.
 # %%
 # The temperature of the two kinds, as drawn and as learnt, and how well each day was foreseen.
 
-colours = {"forgetting=0.8": "C0", "no forgetting": "C1"}
+colors = {"forgetting=0.8": "C0", "no forgetting": "C1"}
 figure, (temperature, foresight) = plt.subplots(
     2, 1, figsize=(8.0, 6.4), sharex=True, height_ratios=[3, 2], layout="constrained"
 )
 for kind, label in ((0, "true mean of each kind"), (1, None)):
     temperature.plot(days, truth[:, kind, 0], color="0.75", linewidth=7, label=label)
-for name, colour in colours.items():
+for name, color in colors.items():
     learnt = np.array(means[name])[:, :, 0]
-    temperature.plot(days, learnt[:, 0], color=colour, label=name)
-    temperature.plot(days, learnt[:, 1], color=colour)
-    foresight.plot(days, scores[name], color=colour)
+    temperature.plot(days, learnt[:, 0], color=color, label=name)
+    temperature.plot(days, learnt[:, 1], color=color)
+    foresight.plot(days, scores[name], color=color)
 temperature.set(ylabel="Temperature of the means (°C)", title="One follows, one is left behind")
 figure.legend(*temperature.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 foresight.set(

@@ -71,11 +71,11 @@ for cultivar, marker in enumerate("os^"):
         s=26,
         alpha=0.85,
     )
-    plane.plot([], [], marker, color="grey", label=f"cultivar {cultivar}")
+    plane.plot([], [], marker, color="gray", label=f"cultivar {cultivar}")
 plane.set(
     xlabel="First principal component",
     ylabel="Second principal component",
-    title=f"Colour: component; adjusted Rand index {agreement:.2f}",
+    title=f"Color: component; adjusted Rand index {agreement:.2f}",
 )
 plane.legend(frameon=False)
 

@@ -199,16 +199,16 @@ def expected_moments(X, shares, reference, means, covariances, sample_weight=Non
     return shares.sum(axis=0), first, second
 
 
-def nearest_centres(X, centres):
-    """Return the nearest centre of each row and the squared distance to it."""
-    squares = ((np.asarray(X, dtype=np.float64)[:, None, :] - centres) ** 2).sum(axis=2)
+def nearest_centers(X, centers):
+    """Return the nearest center of each row and the squared distance to it."""
+    squares = ((np.asarray(X, dtype=np.float64)[:, None, :] - centers) ** 2).sum(axis=2)
     return squares.argmin(axis=1), squares.min(axis=1)
 
 
-def lloyd_moments(X, centres, sample_weight=None):
-    """Return counts, sums about the centres, and the inertia."""
-    nearest, squares = nearest_centres(X, centres)
-    counts, first, _ = moments(X, one_hot(nearest, len(centres)), centres, sample_weight)
+def lloyd_moments(X, centers, sample_weight=None):
+    """Return counts, sums about the centers, and the inertia."""
+    nearest, squares = nearest_centers(X, centers)
+    counts, first, _ = moments(X, one_hot(nearest, len(centers)), centers, sample_weight)
     return counts, first, float((squares * _column(sample_weight, len(X))[:, 0]).sum())
 
 

@@ -147,17 +147,17 @@ def test_fit_takes_labels_from_a_column(folder, form):
     kinds = pa.array(species, mask=~known)
     columns = {name: X[:, j] for j, name in enumerate(COLUMNS)}
     table = pa.table({"kind": kinds, **columns})
-    name = f"labelled.{form}"
+    name = f"labeled.{form}"
     csv.write_csv(table, folder / name) if form == "csv" else parquet.write_table(
         table, folder / name
     )
-    fit(folder, name, "labelled.fgm", "--label-column", "kind")
+    fit(folder, name, "labeled.fgm", "--label-column", "kind")
     model = fastgmm.GaussianMixture(3, semi_supervised=True, random_state=0)
     model.fit(X, np.where(known, species, -1))
-    loaded = fastgmm.load(folder / "labelled.fgm")
+    loaded = fastgmm.load(folder / "labeled.fgm")
     np.testing.assert_array_equal(loaded.means_, model.means_)
     assert list(loaded.feature_names_in_) == COLUMNS
-    labels = succeed("predict", name, "-m", "labelled.fgm", cwd=folder).split()
+    labels = succeed("predict", name, "-m", "labeled.fgm", cwd=folder).split()
     assert labels == ["component", *map(str, model.predict(X))]
 
 
@@ -324,7 +324,7 @@ def test_segment(folder):
     dark, light = random.normal(50, 5, (20, 30, 3)), random.normal(200, 5, (20, 30, 3))
     pixels = np.clip(np.concatenate([dark, light]), 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save(folder / "in.png")
-    options = ("-k", 2, "--random-state", 0, "-o", "out.png", "-m", "colours.fgm", "--json")
+    options = ("-k", 2, "--random-state", 0, "-o", "out.png", "-m", "colors.fgm", "--json")
     document = json.loads(succeed("segment", "in.png", *options, cwd=folder, run=in_process))
     assert (document["width"], document["height"]) == (30, 40)
     painted = np.asarray(Image.open(folder / "out.png"))
@@ -332,7 +332,7 @@ def test_segment(folder):
     for half, mean in ((painted[:20], dark.mean((0, 1))), (painted[20:], light.mean((0, 1)))):
         assert (half == half[0, 0]).all()
         np.testing.assert_allclose(half[0, 0], mean, atol=1.5)
-    assert fastgmm.load(folder / "colours.fgm").n_components == 2
+    assert fastgmm.load(folder / "colors.fgm").n_components == 2
 
 
 def test_segment_in_another_space_with_all_that_can_be_written(folder):
@@ -342,19 +342,19 @@ def test_segment_in_another_space_with_all_that_can_be_written(folder):
     pixels[..., 3] = 255
     pixels[:5, :, 3] = 0
     Image.fromarray(pixels).save(folder / "in.png")
-    options = "-k 2 --random-state 0 --colour-space lab --spatial-weight 0.5 -o out.png"
+    options = "-k 2 --random-state 0 --color-space lab --spatial-weight 0.5 -o out.png"
     options += " --side-by-side both.png --palette palette.png"
     arguments = ("segment", "in.png", *options.split())
     document = json.loads(succeed(*arguments, "--json", cwd=folder))
-    assert (document["colour_space"], document["spatial_weight"]) == ("lab", 0.5)
+    assert (document["color_space"], document["spatial_weight"]) == ("lab", 0.5)
     expected = fastgmm.segment_image(
-        pixels, 2, colour_space="lab", spatial_weight=0.5, random_state=0
+        pixels, 2, color_space="lab", spatial_weight=0.5, random_state=0
     )
     for name, image in (("out.png", expected.image), ("both.png", expected.side_by_side())):
         with Image.open(folder / name) as opened:
             np.testing.assert_array_equal(np.asarray(opened), image)
     assert document["psnr"] == pytest.approx(expected.psnr())
-    assert document["colours"] == expected.palette.tolist()
+    assert document["colors"] == expected.palette.tolist()
     assert document["palette_bytes"] == (folder / "palette.png").stat().st_size
     with Image.open(folder / "palette.png") as opened:
         np.testing.assert_array_equal(
@@ -385,7 +385,7 @@ def test_segment_of_more_than_eight_bits(folder, name, output, low, high):
     if low < 0 or high > 65535:
         options = options[:-2]
     document = json.loads(succeed("segment", name, *options, cwd=folder, run=in_process))
-    np.testing.assert_allclose(np.sort(np.ravel(document["colours"])), [low, high], rtol=1e-6)
+    np.testing.assert_allclose(np.sort(np.ravel(document["colors"])), [low, high], rtol=1e-6)
     painted = read_image(folder / output)
     if output == "out.bmp":
         levels = np.rint(levels / 257).astype(np.uint8)

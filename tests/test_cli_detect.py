@@ -16,19 +16,19 @@ NAMES = ["radius", "texture", "smoothness"]
 FIT = ("-k", 2, "--random-state", 0, "-q")
 
 
-def tumours():
-    """Return three measurements of each tumour, and 1 for the malignant."""
+def tumors():
+    """Return three measurements of each tumor, and 1 for the malignant."""
     X, is_benign = load_breast_cancer(return_X_y=True)
     return np.log(X[:, [0, 1, 4]]), 1 - is_benign
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Tumours in files, and a detector of the benign ones."""
+    """Tumors in files, and a detector of the benign ones."""
     folder = tmp_path_factory.mktemp("detect")
-    X, malignant = tumours()
+    X, malignant = tumors()
     columns = {name: X[:, j] for j, name in enumerate(NAMES)}
-    parquet.write_table(pa.table({"malignant": malignant, **columns}), folder / "tumours.parquet")
+    parquet.write_table(pa.table({"malignant": malignant, **columns}), folder / "tumors.parquet")
     healthy = {name: values[malignant == 0] for name, values in columns.items()}
     parquet.write_table(pa.table(healthy), folder / "benign.parquet")
     np.save(folder / "rows.npy", X)
@@ -52,7 +52,7 @@ def detector(**parameters):
 def test_a_fit_is_that_of_the_estimator(folder, output):
     options = ("--contamination", 0.05, "-o", output, "-m", "fitted.fgm")
     text = succeed("detect", "rows.npy", *FIT, *options, cwd=folder)
-    X, _ = tumours()
+    X, _ = tumors()
     expected = detector(contamination=0.05).fit(X)
     path = folder / output
     found = {
@@ -71,9 +71,9 @@ def test_a_fit_is_that_of_the_estimator(folder, output):
 def test_a_detector_is_used_on_columns_of_its_names(folder):
     # The table has another column before those of the detector.
     document = json.loads(
-        succeed("detect", "tumours.parquet", "-m", "detector.fgm", "--json", cwd=folder)
+        succeed("detect", "tumors.parquet", "-m", "detector.fgm", "--json", cwd=folder)
     )
-    X, malignant = tumours()
+    X, malignant = tumors()
     expected = detector().fit(X[malignant == 0])
     assert document["threshold"] == expected.offset_
     assert document["n_outliers"] == np.sum(expected.predict(X) == -1)
@@ -89,11 +89,11 @@ def test_a_table_goes_to_standard_output(folder):
 
 
 def test_rows_of_a_stream_are_scored(folder, monkeypatch):
-    table = parquet.read_table(folder / "tumours.parquet")
+    table = parquet.read_table(folder / "tumors.parquet")
     written = io.BytesIO()
     csv.write_csv(table, written)
     arguments = ("-m", "detector.fgm", "--json")
-    expected = json.loads(succeed("detect", "tumours.parquet", *arguments, cwd=folder))
+    expected = json.loads(succeed("detect", "tumors.parquet", *arguments, cwd=folder))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(written.getvalue())))
     found = json.loads(succeed("detect", "-", *arguments, cwd=folder))
     assert found["n_outliers"] == expected["n_outliers"]
@@ -108,11 +108,11 @@ def test_rows_of_a_stream_are_scored(folder, monkeypatch):
     ],
 )
 def test_a_threshold_is_chosen_by_labels(folder, options, target, value):
-    labelled = ("--label-column", "malignant", *options)
-    X, malignant = tumours()
+    labeled = ("--label-column", "malignant", *options)
+    X, malignant = tumors()
     expected = detector().fit(X[malignant == 0])
     point = expected.choose_threshold(X, malignant, target, value)
-    arguments = ("detect", "tumours.parquet", "-m", "detector.fgm", *labelled)
+    arguments = ("detect", "tumors.parquet", "-m", "detector.fgm", *labeled)
     document = json.loads(succeed(*arguments, "--json", cwd=folder))
     assert document["threshold"] == point.offset
     told = document["operating_point"]
@@ -124,8 +124,8 @@ def test_a_threshold_is_chosen_by_labels(folder, options, target, value):
 
 def test_a_fit_with_a_threshold_by_labels_keeps_it(folder):
     options = ("--label-column", "malignant", "--f1", "-m", "chosen.fgm")
-    text = succeed("detect", "tumours.parquet", *FIT, *options, cwd=folder)
-    X, malignant = tumours()
+    text = succeed("detect", "tumors.parquet", *FIT, *options, cwd=folder)
+    X, malignant = tumors()
     expected = detector().fit(X)
     point = expected.choose_threshold(X, malignant)
     loaded = fastgmm.load(folder / "chosen.fgm")
@@ -138,7 +138,7 @@ def test_a_model_takes_a_new_threshold_only_when_told_to(folder):
     path = folder / "moved.fgm"
     path.write_bytes((folder / "detector.fgm").read_bytes())
     before = fastgmm.load(path).offset_
-    arguments = ("detect", "tumours.parquet", "-m", "moved.fgm", "--label-column", "malignant")
+    arguments = ("detect", "tumors.parquet", "-m", "moved.fgm", "--label-column", "malignant")
     text = succeed(*arguments, cwd=folder)
     assert f"log-density {before:.6f}" in text
     succeed(*arguments, "--f1", cwd=folder)
@@ -169,15 +169,15 @@ def test_warnings_of_the_fit_are_told(folder):
         ("rows.npy -k 2 --contamination 0.6", "above 0, at most 0.5; got '0.6'"),
         ("rows.npy -k 2 --contamination some", "must be auto or a number above 0"),
         ("rows.npy -k 2 --f1", "--f1 chooses a threshold by labels"),
-        ("tumours.parquet -k 2 --label-column y", "has no column 'y'"),
+        ("tumors.parquet -k 2 --label-column y", "has no column 'y'"),
         ("words.csv -k 1 --label-column grade", "the labels in column 'grade' of 'words.csv'"),
         ("grades.parquet -k 1 --label-column grade", "y should hold -1 for outliers and 1 for"),
         (
-            "tumours.parquet -k 2 --label-column malignant --f1 --target-fpr 0.1",
+            "tumors.parquet -k 2 --label-column malignant --f1 --target-fpr 0.1",
             "--f1 and --target-fpr each choose the threshold",
         ),
         (
-            "tumours.parquet -k 2 --label-column malignant --target-fpr 2",
+            "tumors.parquet -k 2 --label-column malignant --target-fpr 2",
             "Invalid value for '--target-fpr'",
         ),
         ("rows.npy -k 2 --update", "--update is for a detector that there is"),

@@ -119,7 +119,7 @@ def test_rows_with_missing_values_may_be_left_out(tmp_path):
     assert "499 rows" in text
 
 
-def test_missing_values_may_be_modelled(tmp_path):
+def test_missing_values_may_be_modeled(tmp_path):
     X = rows(3000)
     holes = X.copy()
     holes[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
@@ -150,7 +150,7 @@ def test_missing_values_may_be_modelled(tmp_path):
     assert not np.isin(drawn[~seen], whole[:, 0]).any()
 
 
-def test_missing_values_of_standard_input_may_be_modelled(tmp_path):
+def test_missing_values_of_standard_input_may_be_modeled(tmp_path):
     holes = rows(600)
     holes[::5, 0] = np.nan
     write_csv(tmp_path / "holes.csv", holes)

@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     (folder / "none.fgm").write_bytes(b"no model")
     (folder / "table.fgm").write_text("1,2\n3,4\n")
     (folder / "picture.png").write_bytes(b"no picture")
-    Image.fromarray(np.array([[0, 9, 0], [9, 0, 9]], np.uint8)).save(folder / "grey.png")
+    Image.fromarray(np.array([[0, 9, 0], [9, 0, 9]], np.uint8)).save(folder / "gray.png")
     Image.fromarray(np.zeros((2, 3, 4), np.uint8)).save(folder / "clear.png")
     GaussianMixtureOutlierDetector().fit(ROWS).save(folder / "detector.fgm")
     succeed("fit", "data.npy", "-k", 2, "-o", "model.fgm", "-q", cwd=folder)
@@ -113,15 +113,15 @@ def folder(tmp_path_factory):
         ("segment missing.png -k 2 -o out.png", "there is no file 'missing.png'"),
         ("segment picture.png -k 2 -o out.png", "cannot read 'picture.png' as an image"),
         ("segment picture.png -k 2 -o out.xyz", "must end in that of an image format, as .png"),
-        ("segment grey.png -k 2 -o a.png --palette a.jpg", "an indexed picture's name must end in"),
-        ("segment grey.png -k 257 -o a.png --palette b.png", "a palette holds 256 colours"),
-        ("segment grey.png -k 2 -o a.png --palette ./a.png", "two results are to be"),
-        ("segment grey.png -k 2 -o a.png --side-by-side grey.png", "holds the data that are read"),
-        ("segment grey.png -k 2 -o a.png --side-by-side no/b.png", "there is no folder 'no'"),
-        ("segment grey.png -k 2 -o a.png --colour-space hsv", "'hsv' is not one of 'rgb', 'lab'"),
-        ("segment grey.png -k 2 -o a.png --spatial-weight=-1", "Invalid value for '--spatial-w"),
-        ("segment grey.png -k 9 -o a.png", "'grey.png' has 6 pixels, too few for 9 components"),
-        ("segment grey.png -k 3 -o a.png", "the picture has 2 distinct colours, too few for n_co"),
+        ("segment gray.png -k 2 -o a.png --palette a.jpg", "an indexed picture's name must end in"),
+        ("segment gray.png -k 257 -o a.png --palette b.png", "a palette holds 256 colors"),
+        ("segment gray.png -k 2 -o a.png --palette ./a.png", "two results are to be"),
+        ("segment gray.png -k 2 -o a.png --side-by-side gray.png", "holds the data that are read"),
+        ("segment gray.png -k 2 -o a.png --side-by-side no/b.png", "there is no folder 'no'"),
+        ("segment gray.png -k 2 -o a.png --color-space hsv", "'hsv' is not one of 'rgb', 'lab'"),
+        ("segment gray.png -k 2 -o a.png --spatial-weight=-1", "Invalid value for '--spatial-w"),
+        ("segment gray.png -k 9 -o a.png", "'gray.png' has 6 pixels, too few for 9 components"),
+        ("segment gray.png -k 3 -o a.png", "the picture has 2 distinct colors, too few for n_co"),
         ("segment clear.png -k 2 -o a.jpg", "transparent pixels, which JPEG does not know: write"),
         ("nothing", "No such command 'nothing'"),
     ],

@@ -29,10 +29,10 @@ class Lloyd:
 
     def time_passes(self, dtype, n_threads):
         del dtype
-        centres = self.start
+        centers = self.start
         for _ in range(self.n_passes):
-            counts, sums, _ = lloyd_statistics(self.source, centres, n_jobs=n_threads)
-            centres = centres + sums / np.maximum(counts, 1.0)[:, None]
+            counts, sums, _ = lloyd_statistics(self.source, centers, n_jobs=n_threads)
+            centers = centers + sums / np.maximum(counts, 1.0)[:, None]
 
 
 class Fit:

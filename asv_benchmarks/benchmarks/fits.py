@@ -68,7 +68,7 @@ class Memory(_Data):
         _fitted(_mixture(max_iter=2), self.X)
 
 
-class Initialisation(_Data):
+class Initialization(_Data):
     """A start, one pass and the score of its result."""
 
     params = (list(STARTS),)

@@ -5,7 +5,7 @@ from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 
 from .sizes import N_THREADS, PASSES, THREADS
@@ -23,7 +23,7 @@ class _Passes:
         self.n_passes = case.n_passes
         self.source = ArraySource(problem.X)
         self.structure = structure(case.structure)
-        self.regularisation = Regularisation.none(case.n_features)
+        self.regularization = Regularization.none(case.n_features)
         self.start = MixtureParameters.from_covariances(
             problem.weights, problem.means, problem.covariances
         )
@@ -35,7 +35,7 @@ class _Passes:
         parameters = self.start
         for _ in range(self.n_passes):
             statistics = mixture_statistics(self.source, parameters, n_jobs=self.n_threads)
-            parameters = self.structure.solve(statistics, self.regularisation)
+            parameters = self.structure.solve(statistics, self.regularization)
         return statistics
 
 

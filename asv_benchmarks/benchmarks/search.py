@@ -20,8 +20,8 @@ class Searches:
     def setup(self, size):
         rng = np.random.default_rng(0)
         n_rows = _FEW if size == "few" else _MANY
-        centres = 5.0 * rng.standard_normal((4, 4))
-        self.X = centres[rng.integers(4, size=n_rows)] + rng.standard_normal((n_rows, 4))
+        centers = 5.0 * rng.standard_normal((4, 4))
+        self.X = centers[rng.integers(4, size=n_rows)] + rng.standard_normal((n_rows, 4))
         self.search = (
             MixtureSearch()
             if size == "few"

@@ -3,7 +3,7 @@
 This program cross-validates classifiers on the iris and the wine
 data of scikit-learn: stratified folds, drawn anew in each repetition, and the same for all.
 `GaussianMixtureClassifier` with default parameters, and with mixtures chosen by BIC, stands beside
-the discriminant analyses and the naive Bayes of scikit-learn, and both kinds of R's ``MclustDA``.
+the discriminant analyzes and the naive Bayes of scikit-learn, and both kinds of R's ``MclustDA``.
 What is promised is that the defaults err no more often than either discriminant analysis and
 ``MclustDA``. Targets of R are missing where it, or mclust, is not installed: ``apt-get install
 r-cran-mclust``.

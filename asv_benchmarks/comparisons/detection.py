@@ -1,6 +1,6 @@
 """Outlier detection on scikit-learn's breast cancer data.
 
-This program takes the malignant tumours for outliers. Two kinds of
+This program takes the malignant tumors for outliers. Two kinds of
 tasks: in the first, detectors are fitted to half of the benign rows, and judged on the other half
 and all malignant rows, for several random halves. In the second, they are fitted to all rows
 without their labels, and judged on the same rows, for several random starts. Features are scaled to
@@ -46,7 +46,7 @@ class Task:
     ----------
     name : str
         What tables call it.
-    labelled : bool
+    labeled : bool
         Whether only benign rows are fitted, and others judged.
     parameters : dict
         Parameters of both mixtures.
@@ -55,7 +55,7 @@ class Task:
     """
 
     name: str
-    labelled: bool
+    labeled: bool
     parameters: dict[str, Any]
     contamination: float
 
@@ -127,7 +127,7 @@ def splits(task: Task, repetitions: int) -> Iterator[Split]:
     is_outlier = labels == 0
     for seed in range(repetitions):
         fitted = judged = np.arange(len(X))
-        if task.labelled:
+        if task.labeled:
             fitted, others = train_test_split(
                 np.flatnonzero(~is_outlier), test_size=0.5, random_state=seed
             )

@@ -148,9 +148,9 @@ def compare(case: Case, *, rounds: int = 3, max_iter: int = _MAX_ITER) -> Compar
         estimate = state.online.estimate(kind)
         seconds, _ = _timed(lambda estimate=estimate: mixture_statistics(source, estimate))  # type: ignore[misc]
         passes.append(seconds)
-    regularisation = state.online.regularisation
+    regularization = state.online.regularization
     optima = [
-        fit_em(source, start, kind, regularisation, tol=_TOL, max_iter=max_iter)[1].trace[-1]
+        fit_em(source, start, kind, regularization, tol=_TOL, max_iter=max_iter)[1].trace[-1]
         for start in (estimate, _true_parameters(case, problem))
     ]
     return Comparison(

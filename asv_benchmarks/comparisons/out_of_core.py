@@ -53,14 +53,14 @@ def write_mixture(
     from fastgmm.data.table_output import table_writer
 
     generator = np.random.default_rng(seed)
-    centres = generator.standard_normal((_COMPONENTS, n_features)) * 2.0
+    centers = generator.standard_normal((_COMPONENTS, n_features)) * 2.0
     for number in range(n_files):
         left = n_rows // n_files
         with table_writer(folder / f"part-{number:04d}{suffix}") as write:
             while left:
                 count = min(left, _ROWS_AT_ONCE)
                 rows = generator.standard_normal((count, n_features))
-                rows += centres[generator.integers(_COMPONENTS, size=count)]
+                rows += centers[generator.integers(_COMPONENTS, size=count)]
                 write({f"x{j}": rows[:, j] for j in range(n_features)})
                 left -= count
 

@@ -2,7 +2,7 @@
 
 This program makes the photograph from one of the two that
 scikit-learn ships, enlarged by bicubic interpolation, with noise added as a camera's sensor would:
-the enlargement alone would have fewer colours than a picture taken at that size. It then times
+the enlargement alone would have fewer colors than a picture taken at that size. It then times
 `segment_image` in memory, from the array to the painted picture, after a first call that compiles.
 scikit-learn's mixture is fitted to some of the pixels, as nobody would wait for all.
 """
@@ -210,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="standard deviation of the noise, in levels of 255 (default: %(default)s)",
     )
     parser.add_argument(
-        "--all", action="store_true", help="time other colour spaces and the place, too"
+        "--all", action="store_true", help="time other color spaces and the place, too"
     )
     options = parser.parse_args(arguments)
     image = photograph(options.photograph, options.height, options.width, options.noise)
@@ -222,10 +222,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     ways: dict[str, dict[str, Any]] = {"rgb": {}}
     if options.all:
-        ways["lab"] = {"colour_space": "lab"}
-        ways["luv"] = {"colour_space": "luv"}
+        ways["lab"] = {"color_space": "lab"}
+        ways["luv"] = {"color_space": "luv"}
         ways["rgb and place"] = {"spatial_weight": 1.0}
-    print(f"{'colours':<16}{'seconds':>9}{'passes':>8}{'memory':>10}{'nats':>10}{'PSNR':>10}")
+    print(f"{'colors':<16}{'seconds':>9}{'passes':>8}{'memory':>10}{'nats':>10}{'PSNR':>10}")
     timings = []
     for name, way in ways.items():
         timing, _ = measure(name, image, options.components, options.rounds, **way)

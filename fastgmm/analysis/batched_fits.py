@@ -19,7 +19,7 @@ from fastgmm.em.e_step.batched import (
 )
 from fastgmm.em.loop import fit_em
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -38,7 +38,7 @@ class EMSettings:
     ----------
     structure : CovarianceStructure
         The structure of the covariances.
-    regularisation : Regularisation
+    regularization : Regularization
         Amounts added to the variances.
     tol : float
         Smallest change of the mean log-likelihood, in nats, that is worth another iteration.
@@ -49,7 +49,7 @@ class EMSettings:
     """
 
     structure: CovarianceStructure
-    regularisation: Regularisation
+    regularization: Regularization
     tol: float
     max_iter: int
     n_jobs: int | None = None
@@ -69,7 +69,7 @@ class ManyFits:
         Which of them came to rest.
     failed : ndarray of bool of shape (n_mixtures,)
         Which of them have no likelihood that is finite, because a component collapsed without
-        regularisation.
+        regularization.
     """
 
     parameters: MixtureParameters
@@ -121,7 +121,7 @@ def fit_each(
         sets,
         starts,
         settings.structure,
-        settings.regularisation,
+        settings.regularization,
         tol=settings.tol,
         max_iter=settings.max_iter,
         n_jobs=settings.n_jobs,
@@ -148,7 +148,7 @@ def _fit_alone(source: Source, start: MixtureParameters, settings: EMSettings) -
             source,
             start,
             settings.structure,
-            settings.regularisation,
+            settings.regularization,
             tol=settings.tol,
             max_iter=settings.max_iter,
             n_jobs=settings.n_jobs,

@@ -23,7 +23,7 @@ from fastgmm.data.source import Source
 from fastgmm.em.e_step.batched import components_of, solve_stack
 from fastgmm.em.e_step.passes import log_likelihood
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure, structure
 
@@ -124,12 +124,12 @@ def _best_restarts(
             if missing < _SUSPICIOUS * gained:
                 continue  # components that are added gain ever less, or nearly so
         statistics = _statistics(_mixture(found[other]), source.total_weight)
-        # Without regularisation, a start may have a component that is singular.
+        # Without regularization, a start may have a component that is singular.
         with suppress(IllDefinedCovarianceError):
             made = (
-                split_starts(statistics, free, rough.regularisation)
+                split_starts(statistics, free, rough.regularization)
                 if size > origin
-                else merge_starts(statistics, free, rough.regularisation)
+                else merge_starts(statistics, free, rough.regularization)
             )
             starts += made[:_MOST_STARTS]
             numbers += [target] * len(made[:_MOST_STARTS])
@@ -146,7 +146,7 @@ def _best_restarts(
 def merge_starts(
     statistics: SufficientStatistics,
     kind: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
 ) -> list[MixtureParameters]:
     """Return mixtures of one component less, each with another two components as one."""
     counts, means = statistics.counts, statistics.means()
@@ -177,7 +177,7 @@ def merge_starts(
             second=np.concatenate(every_second),
         ),
         K - 1,
-        regularisation,
+        regularization,
     )
     return [solved.of(components_of(np.array([i]), K - 1)) for i in range(len(every_count))]
 

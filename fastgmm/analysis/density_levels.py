@@ -26,8 +26,8 @@ def density_level(parameters: MixtureParameters, share: float) -> float:
     present = np.isfinite(parameters.log_weights)
     weights = parameters.weights[present]
     weights /= weights.sum()
-    highest = (parameters.log_weights + parameters.log_normalisers)[present]
-    # The upper tail of chi-square at 2 x is the regularised incomplete gamma function at x.
+    highest = (parameters.log_weights + parameters.log_normalizers)[present]
+    # The upper tail of chi-square at 2 x is the regularized incomplete gamma function at x.
     shape = parameters.n_features / 2.0
 
     def excess(level: float) -> float:

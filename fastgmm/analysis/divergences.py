@@ -85,8 +85,8 @@ def gaussian_divergences(p: MixtureParameters, q: MixtureParameters) -> FloatArr
                 whitener = np.diag(whitener)
             traces = ((whitener @ factors) ** 2).sum(axis=(1, 2))
             squares = ((offsets @ whitener.T) ** 2).sum(axis=1)
-        normalisers = p.log_normalisers - q.log_normalisers[b]
-        divergences[:, b] = normalisers + 0.5 * (traces + squares - p.n_features)
+        normalizers = p.log_normalizers - q.log_normalizers[b]
+        divergences[:, b] = normalizers + 0.5 * (traces + squares - p.n_features)
     return np.maximum(divergences, 0.0)  # below by rounding only
 
 

@@ -38,9 +38,9 @@ from fastgmm.em.e_step.batched import (
 )
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.em.initialization.data_scan import survey
-from fastgmm.em.initialization.methods import InitMethod, initialise
+from fastgmm.em.initialization.methods import InitMethod, initialize
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -92,9 +92,9 @@ def best_larger_fits(
         null = nulls.of(components_of(np.array([i]), n_components))
         statistics = mixture_statistics(source, null, n_jobs=settings.n_jobs)
         found: list[MixtureParameters] = []
-        # Without regularisation, a start may have a component that is singular.
+        # Without regularization, a start may have a component that is singular.
         with suppress(IllDefinedCovarianceError):
-            found += split_starts(statistics, settings.structure, settings.regularisation)
+            found += split_starts(statistics, settings.structure, settings.regularization)
         with suppress(IllDefinedCovarianceError):
             found += _random_starts(source, first + i, n_components + 1, settings, starts)
         if not found:
@@ -136,7 +136,7 @@ def log_likelihood_ratios(nulls: ManyFits, larger: ManyFits, weight: float) -> F
 def split_starts(
     statistics: SufficientStatistics,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
 ) -> list[MixtureParameters]:
     """Return mixtures of one more component, each with another component cut in two.
 
@@ -188,7 +188,7 @@ def split_starts(
             second=every[2],
         ),
         K + 1,
-        regularisation,
+        regularization,
     )
     return [starts.of(components_of(np.array([i]), K + 1)) for i in range(len(split))]
 
@@ -208,11 +208,11 @@ def _random_starts(
         surveyed = survey(source, n_components, 0.0, "auto", seed=seed, n_jobs=settings.n_jobs)
         rows = surveyed.sample
     for _ in range(starts.number):
-        yield initialise(
+        yield initialize(
             rows,
             n_components,
             settings.structure,
-            settings.regularisation,
+            settings.regularization,
             random_state=random,
             method=starts.method,
             n_jobs=settings.n_jobs,

@@ -9,7 +9,7 @@ from scipy.special import ndtr, ndtri
 from fastgmm.mixture.statistics import FloatArray
 
 _MOST_STEPS = 200
-"""Bisection alone needs fewer to halve an interval down to neighbouring numbers."""
+"""Bisection alone needs fewer to halve an interval down to neighboring numbers."""
 
 _SQRT_TWO_PI = np.sqrt(2.0 * np.pi)
 

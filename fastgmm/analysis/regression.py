@@ -45,18 +45,18 @@ class Regression(NamedTuple):
     ----------
     inputs : MixtureParameters or None
         The mixture of the observed inputs; None if there are none.
-    centre : ndarray of shape (n_observed,)
+    center : ndarray of shape (n_observed,)
         What is taken from inputs first.
     slopes : ndarray of shape (n_observed, n_components * n_targets) or None
         Coefficients of all components side by side; None where all are 0.
     intercepts : ndarray of shape (n_components, n_targets)
-        Predictions at the centre.
+        Predictions at the center.
     factors : ndarray of shape (n_components, n_targets, n_targets)
         F_k with F_k F_kᵀ = C_k.
     """
 
     inputs: MixtureParameters | None
-    centre: FloatArray
+    center: FloatArray
     slopes: FloatArray | None
     intercepts: FloatArray
     factors: FloatArray
@@ -251,13 +251,13 @@ class ConditionalMixture:
         part = marginal(joint, np.concatenate([observed, targets]))
         parts = partition(part, np.arange(part.n_features) < n_observed)
         weights = joint.weights
-        centre = weights @ parts.marginal.means / weights.sum()
+        center = weights @ parts.marginal.means / weights.sum()
         slopes, intercepts = None, parts.means
         if parts.coefficients is not None:
-            offsets = centre - parts.marginal.means
+            offsets = center - parts.marginal.means
             intercepts = intercepts + np.einsum("kmd,kd->km", parts.coefficients, offsets)
             slopes = parts.coefficients.reshape(-1, n_observed).T
-        return Regression(parts.marginal, centre, slopes, intercepts, _matrices(parts.factors))
+        return Regression(parts.marginal, center, slopes, intercepts, _matrices(parts.factors))
 
     def _conditionals(
         self, X: FloatArray, regression: Regression, n_jobs: int | None
@@ -272,7 +272,7 @@ class ConditionalMixture:
         if regression.slopes is None:
             means = np.broadcast_to(regression.intercepts, shape)
         else:
-            means = ((X - regression.centre) @ regression.slopes).reshape(shape)
+            means = ((X - regression.center) @ regression.slopes).reshape(shape)
             means += regression.intercepts
         return Conditionals(shares, means, regression.factors)
 

@@ -15,10 +15,10 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.joint import JointFit, JointStart, fit_jointly
 from fastgmm.em.e_step.passes import log_likelihood
-from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import FitInfo, fit_em
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -110,7 +110,7 @@ class SearchPlan:
     ----------
     grid : tuple of (CovarianceStructure, int)
         Structure and number of components of each.
-    regularisation : Regularisation
+    regularization : Regularization
         Amounts added to variances.
     tol : float
         A fit ends when the log-likelihood l is to rise by less than ``tol * (1 + abs(l))``.
@@ -119,7 +119,7 @@ class SearchPlan:
     """
 
     grid: tuple[tuple[CovarianceStructure, int], ...]
-    regularisation: Regularisation
+    regularization: Regularization
     tol: float
     max_iter: int
 
@@ -136,7 +136,7 @@ def fit_candidates(
 ) -> list[Candidate]:
     """Fit every mixture of a plan.
 
-    Few rows without regularisation are fitted in compiled code, many mixtures at a time. Of
+    Few rows without regularization are fitted in compiled code, many mixtures at a time. Of
     others, one reading of the rows serves all mixtures that have not come to rest.
     """
     n_features = source.n_features
@@ -161,7 +161,7 @@ def fit_candidates(
 
 def _is_small_plan(source: Source, sample: ArraySource, plan: SearchPlan) -> bool:
     small = sample is source and is_small(sample.n_samples, sample.n_features)
-    return small and plan.regularisation.is_zero
+    return small and plan.regularization.is_zero
 
 
 def _fit_together(
@@ -222,7 +222,7 @@ def _fit_by_passes(
         previews = fit_jointly(
             preview,
             list(starts.values()),
-            plan.regularisation,
+            plan.regularization,
             max_iter=plan.max_iter,
             n_jobs=n_jobs,
         )
@@ -240,7 +240,7 @@ def _fit_by_passes(
     fit_jointly(
         source,
         list(starts.values()),
-        plan.regularisation,
+        plan.regularization,
         max_iter=plan.max_iter,
         n_jobs=n_jobs,
         observe=end,
@@ -257,11 +257,11 @@ def _started(
     n_jobs: int | None,
 ) -> JointStart:
     """Return the mixture of the clusters, and the change that is worth an iteration."""
-    start, _ = initialise(
+    start, _ = initialize(
         sample,
         candidate.n_components,
         candidate.structure,
-        plan.regularisation,
+        plan.regularization,
         random_state=np.random.RandomState(0),  # labels leave nothing to chance
         labels=partitions[candidate.n_components],
         n_jobs=n_jobs,
@@ -308,13 +308,13 @@ def fit_from_mixtures(
     weight = source.total_weight
     begun = [
         JointStart(
-            _in_structure(start, each.structure, weight, plan.regularisation),
+            _in_structure(start, each.structure, weight, plan.regularization),
             each.structure,
             plan.tol * (1.0 + abs(each.log_likelihood)) / weight,
         )
         for each, start in zip(candidates, starts, strict=True)
     ]
-    fits = fit_jointly(source, begun, plan.regularisation, max_iter=plan.max_iter, n_jobs=n_jobs)
+    fits = fit_jointly(source, begun, plan.regularization, max_iter=plan.max_iter, n_jobs=n_jobs)
     found = [
         _ended(source, candidate, fit, 0) for candidate, fit in zip(candidates, fits, strict=True)
     ]
@@ -325,14 +325,14 @@ def _in_structure(
     parameters: MixtureParameters,
     structure: CovarianceStructure,
     weight: float,
-    regularisation: Regularisation,
+    regularization: Regularization,
 ) -> MixtureParameters:
     """Return what the M-step makes of rows spread as a mixture has them; itself if it cannot."""
     statistics = SufficientStatistics.from_covariances(
         weight * parameters.weights, parameters.means, parameters.covariances()
     )
     try:
-        return structure.solve(statistics, regularisation)
+        return structure.solve(statistics, regularization)
     except IllDefinedCovarianceError:
         return parameters
 
@@ -374,7 +374,7 @@ def refine(
         source,
         candidate.mixture(),
         candidate.structure,
-        plan.regularisation,
+        plan.regularization,
         tol=plan.tol * level,
         max_iter=plan.max_iter,
         n_jobs=n_jobs,

@@ -83,14 +83,14 @@ def fit_small(
     starts: Sequence[MixtureParameters] | None = None,
     n_jobs: int | None = None,
 ) -> list[SmallFit]:
-    """Fit mixtures of several structures and sizes to the same few rows, without regularisation."""
+    """Fit mixtures of several structures and sizes to the same few rows, without regularization."""
     if not candidates:
         return []
     n_samples, n_features = source.n_samples, source.n_features
     X = source.X.astype(np.float64, order="C")
     weights = np.ones(n_samples) if source.weights is None else source.weights
-    centre = np.average(X, axis=0, weights=weights)
-    X -= centre
+    center = np.average(X, axis=0, weights=weights)
+    X -= center
     most = max(n_components for _, n_components in candidates)
     labels = np.zeros((most, n_samples), dtype=np.int64)
     n_fits = len(candidates)
@@ -104,7 +104,7 @@ def fit_small(
         for i, start in enumerate(starts):
             K = start.n_components
             mixture_weights[i, :K] = start.weights
-            means[i, :K] = start.means - centre
+            means[i, :K] = start.means - center
             own = start.covariances()
             covariances[i, :K] = own[:, :, None] * np.eye(n_features) if own.ndim == 2 else own
     task = SmallFits(
@@ -127,15 +127,15 @@ def fit_small(
     )
     operations = n_fits * most * n_samples * n_features * n_features * _ITERATION_COST
     run_slots(small_fit_slot, task, n_fits, n_jobs, operations, uneven=True)
-    return [_fit_of(task, i, kind, centre) for i, (kind, _) in enumerate(candidates)]
+    return [_fit_of(task, i, kind, center) for i, (kind, _) in enumerate(candidates)]
 
 
-def _fit_of(task: SmallFits, i: int, kind: CovarianceStructure, centre: FloatArray) -> SmallFit:
+def _fit_of(task: SmallFits, i: int, kind: CovarianceStructure, center: FloatArray) -> SmallFit:
     n_components, status = int(task.n_components[i]), int(task.status[i])
     covariances = task.covariances[i, :n_components]
     return SmallFit(
         weights=task.mixture_weights[i, :n_components],
-        means=centre + task.means[i, :n_components],
+        means=center + task.means[i, :n_components],
         covariances=np.einsum("kii->ki", covariances) if kind.is_diagonal else covariances,
         log_likelihood=float(task.log_likelihood[i]),
         entropy=float(task.entropy[i]),

@@ -13,12 +13,12 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import find_degeneracies
 from fastgmm.em.e_step.batched import stacked
-from fastgmm.em.e_step.passes import labelled_statistics
+from fastgmm.em.e_step.passes import labeled_statistics
 from fastgmm.em.models.class_mixtures import (
     Codes,
     class_log_densities,
     expected_log_likelihood,
-    labelled_pieces,
+    labeled_pieces,
     log_joint_of_classes,
     log_posteriors,
     single_components,
@@ -26,7 +26,7 @@ from fastgmm.em.models.class_mixtures import (
     with_matrices,
 )
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -55,7 +55,7 @@ class StructureFit:
         Log-density of the rows together with their classes, in nats.
     bic : float
         −2 times that plus log n times the number of parameters; infinite without parameters, and
-        for components that only the regularisation holds up.
+        for components that only the regularization holds up.
     failure : str or None
         Why there are no parameters, or an infinite criterion.
     """
@@ -70,12 +70,12 @@ class StructureFit:
 def solve_classes(
     statistics: SufficientStatistics,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     priors: FloatArray | None,
     before: MixtureParameters | None = None,
 ) -> MixtureParameters:
     """Return the components of classes whose rows are known: the M-step, taken once."""
-    solved = structure.solve(statistics, regularisation, before)
+    solved = structure.solve(statistics, regularization, before)
     if priors is None:
         return solved
     with np.errstate(divide="ignore"):  # a prior of 0 is allowed
@@ -86,7 +86,7 @@ def solve_classes(
 def fit_structures(
     statistics: SufficientStatistics,
     kinds: Sequence[CovarianceStructure],
-    regularisation: Regularisation,
+    regularization: Regularization,
     priors: FloatArray | None,
 ) -> list[StructureFit]:
     """Fit components of several structures to the same classes."""
@@ -94,7 +94,7 @@ def fit_structures(
     n_present = int(np.count_nonzero(~statistics.empty()))
     for kind in kinds:
         try:
-            parameters = solve_classes(statistics, kind, regularisation, priors)
+            parameters = solve_classes(statistics, kind, regularization, priors)
         except IllDefinedCovarianceError as error:
             found.append(StructureFit(kind, failure=str(error)))
             continue
@@ -103,7 +103,7 @@ def fit_structures(
         bic = -2.0 * total + size * math.log(statistics.weight)
         collapsed = [
             each.description
-            for each in find_degeneracies(parameters, kind, regularisation)
+            for each in find_degeneracies(parameters, kind, regularization)
             if each.kind == "collapsed"
         ]
         if collapsed:
@@ -130,7 +130,7 @@ def shares_of_structures(
     codes: Codes,
     kinds: Sequence[CovarianceStructure],
     factors: FloatArray,
-    regularisation: Regularisation,
+    regularization: Regularization,
     priors: FloatArray | None,
     *,
     n_jobs: int | None = None,
@@ -146,7 +146,7 @@ def shares_of_structures(
     """
     n_classes = len(factors)
     folds, judged = row_folds(source, codes)
-    in_folds = labelled_statistics(
+    in_folds = labeled_statistics(
         source,
         np.where(codes >= 0, folds * n_classes + codes, -1),
         N_FOLDS * n_classes,
@@ -156,14 +156,14 @@ def shares_of_structures(
     without = [_without_fold(in_folds, f, factors) for f in range(N_FOLDS)]
     gains = np.zeros(len(kinds))
     fits = [
-        [_fold_mixtures(statistics, kind, regularisation, priors) for kind in kinds]
+        [_fold_mixtures(statistics, kind, regularization, priors) for kind in kinds]
         for statistics in without
     ]
     for i in range(len(kinds)):
         if any(fit[i] is None for fit in fits):
             gains[i] = -np.inf
     start = 0
-    for rows, classes in labelled_pieces(source, codes):
+    for rows, classes in labeled_pieces(source, codes):
         here = slice(start, start + rows.n_samples)
         start += rows.n_samples
         places = np.where(judged[here], folds[here], -1)
@@ -203,7 +203,7 @@ def row_folds(source: Source, codes: Codes) -> tuple[Codes, npt.NDArray[np.bool_
     hashes = np.zeros(len(codes), np.uint64)
     counts = codes >= 0
     start = 0
-    for rows, _ in labelled_pieces(source, codes):
+    for rows, _ in labeled_pieces(source, codes):
         here = slice(start, start + rows.n_samples)
         start += rows.n_samples
         hashes[here] = _hashes(rows.X)
@@ -254,12 +254,12 @@ def _without_fold(
 def _fold_mixtures(
     statistics: SufficientStatistics,
     kind: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     priors: FloatArray | None,
 ) -> tuple[FloatArray, list[MixtureParameters]] | None:
     """Return logarithms of the priors, and the class's mixtures, fitted to one fold's rows."""
     try:
-        solved = solve_classes(statistics, kind, regularisation, priors)
+        solved = solve_classes(statistics, kind, regularization, priors)
     except IllDefinedCovarianceError:
         return None
     return solved.log_weights, single_components(solved)

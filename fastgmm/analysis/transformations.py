@@ -22,9 +22,9 @@ TRANSFORMATIONS: tuple[Transformation, ...] = ("SVD", "VARS", "STD", "SPH", "PCS
 def transformed(
     rows: npt.NDArray[np.floating], weights: FloatArray, transformation: Transformation
 ) -> FloatArray:
-    """Return rows in other coordinates, centred.
+    """Return rows in other coordinates, centered.
 
-    With the rows centred and, for "SVD" and "PCR", each feature divided by its standard
+    With the rows centered and, for "SVD" and "PCR", each feature divided by its standard
     deviation, let Z = U D Vᵀ be their singular value decomposition. The new rows are
 
     * "VARS": the rows;

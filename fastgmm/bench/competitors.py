@@ -2,7 +2,7 @@
 
 All get the same data and the same start and run the same number of passes. Only the passes are
 timed, in the way that is best for the peer: scikit-learn by its E-step and M-step alone, without
-validation, initialisation and the last labelling; where a library only offers a whole call, by
+validation, initialization and the last labeling; where a library only offers a whole call, by
 the difference between a long and a short one, which removes all that is done once.
 """
 
@@ -21,7 +21,7 @@ from fastgmm.bench.grid import Case
 from fastgmm.bench.mixture_problem import (
     JUDGED_ROWS,
     MixtureProblem,
-    judge_centres,
+    judge_centers,
     judge_mixture,
 )
 
@@ -108,17 +108,17 @@ class FastGMM(Competitor):
         super().__init__(case, problem)
         from fastgmm.data.sources.array import ArraySource
         from fastgmm.mixture.parameters import MixtureParameters
-        from fastgmm.mixture.regularization import Regularisation
+        from fastgmm.mixture.regularization import Regularization
         from fastgmm.mixture.structures import structure
 
         self._source = ArraySource(problem.X)
         self._structure = structure(case.structure)
-        self._regularisation = Regularisation.none(case.n_features)
+        self._regularization = Regularization.none(case.n_features)
         self._start = MixtureParameters.from_covariances(
             problem.weights, problem.means, problem.covariances
         )
         self._parameters = self._start
-        self._centres = problem.means
+        self._centers = problem.means
         self._scores: NDArray[Any] = np.empty(0)
         if case.task == "scoring":
             from fastgmm import GaussianMixture
@@ -145,18 +145,18 @@ class FastGMM(Competitor):
         with one_blas_thread():
             for _ in range(n_passes):
                 parameters, _ = em_step(
-                    self._source, parameters, self._structure, self._regularisation
+                    self._source, parameters, self._structure, self._regularization
                 )
         self._parameters = parameters
 
     def _run_kmeans(self, n_passes: int) -> None:
         from fastgmm.em.initialization.kmeans_passes import lloyd_statistics
 
-        centres = self.problem.means
+        centers = self.problem.means
         for _ in range(n_passes):
-            counts, sums, _ = lloyd_statistics(self._source, centres)
-            centres = centres + sums / np.maximum(counts, 1.0)[:, None]
-        self._centres = centres
+            counts, sums, _ = lloyd_statistics(self._source, centers)
+            centers = centers + sums / np.maximum(counts, 1.0)[:, None]
+        self._centers = centers
 
     def _run_scoring(self, n_passes: int) -> None:
         for _ in range(n_passes):
@@ -188,7 +188,7 @@ class FastGMM(Competitor):
         if self.case.task == "scoring":
             return float(np.mean(self._scores[:JUDGED_ROWS], dtype=np.float64))
         if self.case.task == "k-means":
-            return judge_centres(X, self._centres)
+            return judge_centers(X, self._centers)
         parameters = self._parameters
         return judge_mixture(X, parameters.weights, parameters.means, parameters.covariances())
 
@@ -204,7 +204,7 @@ class ScikitLearn(Competitor):
     def __init__(self, case: Case, problem: MixtureProblem) -> None:
         super().__init__(case, problem)
         self._mixture = _mixture_of_scikit_learn(case, problem)
-        self._centres = problem.means
+        self._centers = problem.means
         self._scores: NDArray[Any] = np.empty(0)
 
     @property
@@ -239,7 +239,7 @@ class ScikitLearn(Competitor):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             estimator.fit(self.problem.X)
-        self._centres = estimator.cluster_centers_
+        self._centers = estimator.cluster_centers_
 
     def result(self) -> float:
         """Judge what the last call of `run` led to, the same way for all competitors."""
@@ -247,7 +247,7 @@ class ScikitLearn(Competitor):
         if self.case.task == "scoring":
             return float(np.mean(self._scores[:JUDGED_ROWS], dtype=np.float64))
         if self.case.task == "k-means":
-            return judge_centres(X, np.asarray(self._centres, dtype=np.float64))
+            return judge_centers(X, np.asarray(self._centers, dtype=np.float64))
         return judge_mixture(
             X,
             np.asarray(mixture.weights_, dtype=np.float64),
@@ -310,7 +310,7 @@ class OneDAL(Competitor):
         """Judge what the last call of `run` led to, the same way for all competitors."""
         result = self._result
         if self.case.task == "k-means":
-            return judge_centres(self.problem.X, np.asarray(result.centroids, dtype=np.float64))
+            return judge_centers(self.problem.X, np.asarray(result.centroids, dtype=np.float64))
         covariances = np.asarray(result.covariances, dtype=np.float64)
         return judge_mixture(
             self.problem.X,

@@ -52,7 +52,7 @@ def make_problem(case: Case, *, n_samples: int | None = None) -> MixtureProblem:
     N = case.n_samples if n_samples is None else n_samples
     D, K = case.n_features, case.n_components
     separation = SEPARATIONS[case.overlap]
-    centres = rng.normal(scale=separation / np.sqrt(2 * D), size=(K, D))
+    centers = rng.normal(scale=separation / np.sqrt(2 * D), size=(K, D))
     shapes = np.eye(D) + rng.normal(scale=0.5 / D, size=(K, D, D))
     mixing = np.geomspace(0.5, 2.0, D)[:, None] * np.linalg.qr(rng.normal(size=(D, D)))[0]
 
@@ -63,10 +63,10 @@ def make_problem(case: Case, *, n_samples: int | None = None) -> MixtureProblem:
         latent = rng.normal(size=block.shape)
         for k in range(K):
             rows = np.flatnonzero(labels == k)
-            block[rows] = (centres[k] + latent[rows] @ shapes[k].T) @ mixing
+            block[rows] = (centers[k] + latent[rows] @ shapes[k].T) @ mixing
 
     common = mixing.T @ mixing
-    displaced = centres + rng.normal(scale=1 / 3, size=(K, D)) / np.sqrt(D)
+    displaced = centers + rng.normal(scale=1 / 3, size=(K, D)) / np.sqrt(D)
     covariance = common if case.structure == "full" else np.diag(common)
     return MixtureProblem(
         X=X,
@@ -106,10 +106,10 @@ def judge_mixture(
     return float((largest + np.log(np.exp(joint - largest[:, None]).sum(axis=1))).mean())
 
 
-def judge_centres(X: NDArray[Any], centres: NDArray[np.float64]) -> float:
-    """Return the mean squared distance of the first rows to the nearest centre, in float64."""
+def judge_centers(X: NDArray[Any], centers: NDArray[np.float64]) -> float:
+    """Return the mean squared distance of the first rows to the nearest center, in float64."""
     rows = np.asarray(X[:JUDGED_ROWS], dtype=np.float64)
     nearest = np.full(len(rows), np.inf)
-    for centre in centres:
-        np.minimum(nearest, ((rows - centre) ** 2).sum(axis=1), out=nearest)
+    for center in centers:
+        np.minimum(nearest, ((rows - center) ** 2).sum(axis=1), out=nearest)
     return float(nearest.mean())

@@ -87,8 +87,8 @@ def run(arguments: Sequence[str]) -> int:
                 obj=interruption,
             )
             return status if isinstance(status, int) else 0
-        except Interrupted as signalled:
-            return _tell("interrupted: nothing was saved", 128 + signalled.signal_number)
+        except Interrupted as signaled:
+            return _tell("interrupted: nothing was saved", 128 + signaled.signal_number)
         except typer.TyperException as error:
             return _tell(f"error: {error.format_message()}", 2)
         except MissingValueError as error:

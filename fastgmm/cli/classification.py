@@ -151,8 +151,8 @@ def classify(
         classifier, names = load_classifier(model, n_jobs=n_jobs)
         used = LoadedModel(classifier, names)
         if label_column is not None:
-            labelled = open_rows(data, used, memory=memory, missing=_of_labels(missing), csv=csv)
-            y = _labels(labelled, label_column)
+            labeled = open_rows(data, used, memory=memory, missing=_of_labels(missing), csv=csv)
+            y = _labels(labeled, label_column)
             if not np.isin(y, classifier.classes_).any():
                 raise ValueError(
                     f"no row has one of the classifier's classes in column {label_column!r}: these "

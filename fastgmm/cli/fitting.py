@@ -162,7 +162,7 @@ def fit(
     interruption: Interruption = context.obj
     try:
         fit_watched(model, source, interruption, quiet=quiet)
-    except Interrupted as signalled:
+    except Interrupted as signaled:
         if checkpoint is None or not checkpoint.exists():
             raise
         print(
@@ -170,15 +170,15 @@ def fit(
             "from it",
             file=sys.stderr,
         )
-        return 128 + signalled.signal_number
+        return 128 + signaled.signal_number
     if output is not None:
         model.save(output)
-    _summarise(model, data, source, output, interruption, as_json)
+    _summarize(model, data, source, output, interruption, as_json)
     kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
     return status_of_fit(interruption, kept)
 
 
-def _summarise(
+def _summarize(
     model: GaussianMixture,
     data: list[str],
     source: Source,

@@ -51,9 +51,9 @@ def info(
         describe(path, model, as_json)
     else:
         from fastgmm.data.formats.csv_options import csv_options
-        from fastgmm.data.summary import summarise_columns  # which takes a while
+        from fastgmm.data.summary import summarize_columns  # which takes a while
 
-        _describe_table(files, *summarise_columns(files, csv_options(**csv)), as_json)
+        _describe_table(files, *summarize_columns(files, csv_options(**csv)), as_json)
 
 
 def _names(model: Any) -> list[str] | None:

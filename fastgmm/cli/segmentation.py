@@ -57,13 +57,13 @@ def segment(
             "--model",
             "-m",
             metavar="MODEL",
-            help="Where to save the mixture of colours: a .fgm file.",
+            help="Where to save the mixture of colors: a .fgm file.",
             show_default=False,
         ),
     ] = None,
-    colour_space: Annotated[
+    color_space: Annotated[
         Literal["rgb", "lab", "luv"],
-        typer.Option(help="The space of the colours: levels, or CIE L*a*b* or L*u*v*."),
+        typer.Option(help="The space of the colors: levels, or CIE L*a*b* or L*u*v*."),
     ] = "rgb",
     spatial_weight: Annotated[
         float,
@@ -85,7 +85,7 @@ def segment(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Paint each pixel of a picture in the mean colour of its component."""
+    """Paint each pixel of a picture in the mean color of its component."""
     from fastgmm.data.formats.images import (
         check_indexed_image,
         holds_levels,
@@ -131,7 +131,7 @@ def segment(
     segmentation = segment_image(
         scaled,
         n_components,
-        colour_space=colour_space,
+        color_space=color_space,
         spatial_weight=spatial_weight,
         memory_budget=memory,
         fit=fit,
@@ -159,8 +159,8 @@ def segment(
         "model": model,
     }
     colors = scale.levels(segmentation.palette)
-    _summarise(
-        image, segmentation, colors, written, colour_space, spatial_weight, interruption, as_json
+    _summarize(
+        image, segmentation, colors, written, color_space, spatial_weight, interruption, as_json
     )
     return status_of_fit(interruption, f"the picture so far is in {str(output)!r}")
 
@@ -215,12 +215,12 @@ def _check_different(paths: Sequence[Path]) -> None:
             raise ValueError(f"two results are to be {str(path)!r}: give each a name of its own")
 
 
-def _summarise(
+def _summarize(
     image: Path,
     segmentation: Segmentation,
     colors: Any,
     written: dict[str, Any],
-    colour_space: str,
+    color_space: str,
     spatial_weight: float,
     interruption: Interruption,
     as_json: bool,
@@ -240,7 +240,7 @@ def _summarise(
                 "height": height,
                 "n_components": mixture.n_components,
                 "covariance_type": mixture.covariance_type,
-                "colour_space": colour_space,
+                "color_space": color_space,
                 "spatial_weight": spatial_weight,
                 "log_likelihood": mixture.lower_bound_,
                 "converged": mixture.converged_,
@@ -248,7 +248,7 @@ def _summarise(
                 "n_passes": info.n_passes,
                 "seconds": info.seconds,
                 "weights": mixture.weights_,
-                "colours": colors,
+                "colors": colors,
                 "psnr": psnr,
                 **written,
             }

@@ -43,7 +43,7 @@ class ColumnSummary:
     mean: float | None = None
 
 
-def summarise_columns(
+def summarize_columns(
     data: Any, csv: CsvOptions | None = None
 ) -> tuple[int, tuple[ColumnSummary, ...]]:
     """Describe the columns of data in one pass over them, a block at a time."""

@@ -4,11 +4,11 @@ The rules, all of which keep the log-likelihood from falling:
 
 - An *empty* component, one with no more than 1e-15 of the total weight, gets weight 0. It stays
   where it was and takes no further part.
-- A *collapsed* component, one whose covariance without regularisation is in some direction
-  smaller than the regularisation, is held up by the regularisation. With `reg_covar=0` there is
+- A *collapsed* component, one whose covariance without regularization is in some direction
+  smaller than the regularization, is held up by the regularization. With `reg_covar=0` there is
   nothing to hold it and the likelihood has no maximum: that is an `IllDefinedCovarianceError`, or
   the end of the fit where the user gave its start.
-- Adding the regularisation to a covariance is not quite what maximises the likelihood. A step
+- Adding the regularization to a covariance is not quite what maximizes the likelihood. A step
   that would lower the log-likelihood for that reason is taken again with the covariances it
   harms left as they were (`hold_covariances`).
 """
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from fastgmm.data.source import Source
 from fastgmm.em.e_step.passes import source_moments
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure, smallest_raised
 
@@ -58,7 +58,7 @@ class Degeneracy:
 def find_degeneracies(
     parameters: MixtureParameters,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
 ) -> tuple[Degeneracy, ...]:
     """Return the components that EM left degenerate."""
     shares = parameters.weights
@@ -71,7 +71,7 @@ def find_degeneracies(
         )
         for k in np.flatnonzero(empty)
     ]
-    collapsed = _collapsed(parameters, structure, regularisation)
+    collapsed = _collapsed(parameters, structure, regularization)
     if structure.is_tied:
         if collapsed[0]:
             found.append(
@@ -126,10 +126,10 @@ def hold_covariances(
 ) -> MixtureParameters:
     """Return the proposal with the covariances that would lower the likelihood left as before.
 
-    The regularised covariance does not maximise the expected log-likelihood: where the
-    regularisation is as large as the covariance itself, the one before can be better. Taking
+    The regularized covariance does not maximize the expected log-likelihood: where the
+    regularization is as large as the covariance itself, the one before can be better. Taking
     the better of the two for each component, or for all together where the structure couples
-    them, makes the step one of generalised EM (Dempster, Laird and Rubin, 1977), under which the
+    them, makes the step one of generalized EM (Dempster, Laird and Rubin, 1977), under which the
     log-likelihood cannot fall.
     """
     covariances = statistics.covariances()
@@ -145,20 +145,20 @@ def hold_covariances(
         log_weights=proposal.log_weights,
         means=proposal.means,
         whiteners=whiteners,
-        log_normalisers=np.where(worse, before.log_normalisers, proposal.log_normalisers),
+        log_normalizers=np.where(worse, before.log_normalizers, proposal.log_normalizers),
     )
 
 
-def regularisation_for(
+def regularization_for(
     source: Source,
     reg_covar: float,
     scale: str,
     *,
     n_jobs: int | None = None,
-) -> Regularisation:
-    """Return the regularisation that suits the rows of a source."""
+) -> Regularization:
+    """Return the regularization that suits the rows of a source."""
     moments = source_moments(source, diagonal=True, n_jobs=n_jobs)
-    return Regularisation.from_variances(
+    return Regularization.from_variances(
         reg_covar, scale, moments.means()[0], moments.variances()[0]
     )
 
@@ -170,21 +170,21 @@ def _expected_fit(parameters: MixtureParameters, covariances: FloatArray) -> Flo
         squares = (whiteners * covariances * whiteners).sum(axis=1)
     else:
         squares = ((whiteners @ covariances) * whiteners).sum(axis=(1, 2))
-    fit: FloatArray = parameters.log_normalisers - 0.5 * squares
+    fit: FloatArray = parameters.log_normalizers - 0.5 * squares
     return fit
 
 
 def _collapsed(
-    parameters: MixtureParameters, structure: CovarianceStructure, regularisation: Regularisation
+    parameters: MixtureParameters, structure: CovarianceStructure, regularization: Regularization
 ) -> npt.NDArray[np.bool_]:
-    """Return which covariances owe more than half of some variance to the regularisation.
+    """Return which covariances owe more than half of some variance to the regularization.
 
     The share is the largest eigenvalue of W A W^T, with A the amounts added and W the whitener:
     a number between 0 and 1 whatever the scale. Constant features do not count, since no
-    component has any spread there. Covariances that had to be raised to be factorised at all do.
+    component has any spread there. Covariances that had to be raised to be factorized at all do.
     """
     whiteners = parameters.whiteners[:1] if structure.is_tied else parameters.whiteners
-    amounts = np.where(regularisation.constant, 0.0, regularisation.amounts)
+    amounts = np.where(regularization.constant, 0.0, regularization.amounts)
     scaled = whiteners * np.sqrt(amounts)
     if structure.is_diagonal:
         squares = scaled * scaled

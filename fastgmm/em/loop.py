@@ -1,4 +1,4 @@
-"""Batch expectation-maximisation: the loops around its step."""
+"""Batch expectation-maximization: the loops around its step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastgmm.em.models.mixture import Ascent, AscentState, StopReason
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.mixture.m_step import NO_TERMS, ModelTerms
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import CovarianceStructure
 
 _Fitted = TypeVar("_Fitted")
@@ -81,7 +81,7 @@ class FitInfo:
     reason : {"tolerance", "rounding", "max_iter", "callback", "singular"}
         Why the fit ended: the change fell below the tolerance; no step raises the
         log-likelihood in floating point; the number of iterations was reached; the callback
-        asked to stop; or a covariance would have been singular, without regularisation.
+        asked to stop; or a covariance would have been singular, without regularization.
     seconds : float
         Wall-clock time of all starts.
     n_threads : int
@@ -90,7 +90,7 @@ class FitInfo:
         Which of the starts is the one returned.
     degeneracies : tuple of Degeneracy
         Components without points or spread in the returned parameters.
-    initialisation : InitialisationInfo or None
+    initialization : InitialisationInfo or None
         How the start was found; None if it was handed to `fit_em`.
     """
 
@@ -103,7 +103,7 @@ class FitInfo:
     n_threads: int
     start: int
     degeneracies: tuple[Degeneracy, ...]
-    initialisation: InitialisationInfo | None = None
+    initialization: InitialisationInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +114,7 @@ class FitState(Generic[_State, _Fitted]):
     ----------
     start : int
         Which of the starts is being fitted, from 0; their number when all are done.
-    initialisation : InitialisationInfo or None
+    initialization : InitialisationInfo or None
         How that start was found.
     ascent : AscentState or the like, or None
         Where that start stands; None when all are done.
@@ -125,7 +125,7 @@ class FitState(Generic[_State, _Fitted]):
     """
 
     start: int
-    initialisation: InitialisationInfo | None
+    initialization: InitialisationInfo | None
     ascent: _State | None
     best: tuple[_Fitted, FitInfo] | None
     n_passes: int
@@ -138,7 +138,7 @@ def fit_em(
     source: Source,
     start: MixtureParameters | AscentState,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     tol: float = 1e-3,
     max_iter: int = 100,
@@ -159,7 +159,7 @@ def fit_em(
     """
     began = time.perf_counter()
     state = start if isinstance(start, AscentState) else AscentState.at(start)
-    ascent = Ascent(source, state, structure, regularisation, n_jobs, terms, known)
+    ascent = Ascent(source, state, structure, regularization, n_jobs, terms, known)
     impossible: tuple[Degeneracy, ...] = ()
     with one_blas_thread():
         try:
@@ -249,7 +249,7 @@ def fit_best(
     draw_start: Callable[[int], tuple[MixtureParameters, InitialisationInfo | None]],
     n_init: int,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     tol: float = 1e-3,
     max_iter: int = 100,
@@ -275,7 +275,7 @@ def fit_best(
             source,
             start,
             structure,
-            regularisation,
+            regularization,
             tol=tol,
             max_iter=max_iter,
             previous_log_likelihood=previous_log_likelihood,
@@ -323,18 +323,18 @@ def keep_best(
         return stopped
 
     for number in range(first, n_init):
-        start, initialisation = state.ascent if number == first else None, state.initialisation
+        start, initialization = state.ascent if number == first else None, state.initialization
         if start is None:
-            start, initialisation = draw_start(number)
-        begin(number, start, initialisation)
-        here = FitState(number, initialisation, start, best, n_passes)
+            start, initialization = draw_start(number)
+        begin(number, start, initialization)
+        here = FitState(number, initialization, start, best, n_passes)
         if observe is not None:
             observe(here)
         note = None if observe is None else partial(_observe_ascent, observe, here)
         fitted, info = fit_from(start, watch, note, number)
         n_passes += info.n_passes
         if best is None or info.trace[-1] > best[1].trace[-1]:
-            best = fitted, replace(info, initialisation=initialisation)
+            best = fitted, replace(info, initialization=initialization)
         if stopped:
             break
     if best is None:

@@ -14,7 +14,7 @@ from fastgmm.em.initialization.hierarchical import agglomerate
 from fastgmm.em.initialization.kmeans import fit_kmeans
 from fastgmm.em.missing.imputation import impute_blocks
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 
 _N_ROWS = 64
@@ -65,10 +65,10 @@ def _parameters(source: ArraySource, diagonal: bool, n_jobs: int | None) -> Mixt
     """Return a mixture of some rows, with matrices or with diagonals."""
     name = next(name for name in STRUCTURE_NAMES if structure(name).is_diagonal is diagonal)
     labels = np.arange(source.n_samples) % _N_COMPONENTS
-    statistics = passes.labelled_statistics(
+    statistics = passes.labeled_statistics(
         source, labels, _N_COMPONENTS, diagonal=diagonal, n_jobs=n_jobs
     )
-    return structure(name).solve(statistics, Regularisation.none(source.n_features))
+    return structure(name).solve(statistics, Regularization.none(source.n_features))
 
 
 def _run_passes(source: ArraySource, parameters: MixtureParameters, n_jobs: int | None) -> int:

@@ -38,7 +38,7 @@ from fastgmm.estimators.shared.validation import (
     validated_fit,
 )
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES
-from fastgmm.mixture.regularization import REGULARISATION_SCALES
+from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import STRUCTURE_NAMES
 
@@ -187,7 +187,7 @@ class BayesianGaussianMixture(
     -----
     An iteration is a pass over the data and a solve, as in EM, by the same compiled code. Rows
     are evaluated under expected logarithms of weights and densities, as in scikit-learn:
-    `score_samples` is no normalised density.
+    `score_samples` is no normalized density.
 
     Attributes are float64, of float32 data too; so are all sums.
 
@@ -251,7 +251,7 @@ class BayesianGaussianMixture(
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "labels_init": ["array-like", None],
         "n_jobs": N_JOBS_CONSTRAINTS,
-        "reg_covar_scale": [StrOptions(set(REGULARISATION_SCALES))],
+        "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
         "checkpoint": [str, PathLike, None],
         "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
         "resume": ["boolean"],
@@ -486,14 +486,14 @@ class BayesianGaussianMixture(
                 starts.draw,
                 starts.number,
                 kind,
-                starts.regularisation,
+                starts.regularization,
                 tol=self.tol,
                 max_iter=self.max_iter,
                 previous_bound=starts.previous_bound,
                 n_jobs=self.n_jobs,
                 begin=progress.begin,
                 callback=progress.iterate,
-                observe=checkpoint.observer(starts.regularisation),
+                observe=checkpoint.observer(starts.regularization),
                 resumed=checkpoint.resumed,
             )
         fitted = {

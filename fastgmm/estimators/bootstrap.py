@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.analysis.batched_fits import EMSettings
 from fastgmm.analysis.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, Replicates, bootstrap
-from fastgmm.em.degeneracy import DegenerateComponentWarning, regularisation_for
+from fastgmm.em.degeneracy import DegenerateComponentWarning, regularization_for
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import Rows, Weights
 from fastgmm.estimators.shared.terms import check_plain
@@ -189,13 +189,13 @@ def bootstrap_parameters(
     check_plain(mixture, "bootstrap_parameters")
     source, parameters = mixture._observed(X, sample_weight)
     structure = mixture._structure()
-    regularisation = regularisation_for(
+    regularization = regularization_for(
         source, mixture.reg_covar, mixture.reg_covar_scale, n_jobs=n_jobs
     )
     replicates = bootstrap(
         source,
         parameters,
-        EMSettings(structure, regularisation, tol / source.total_weight, max_iter, n_jobs),
+        EMSettings(structure, regularization, tol / source.total_weight, max_iter, n_jobs),
         kind=kind,
         n_resamples=n_resamples,
         seed=int(check_random_state(random_state).randint(np.iinfo(np.int32).max)),

@@ -26,8 +26,8 @@ from fastgmm.em.models.class_mixtures import class_statistics
 from fastgmm.estimators.classification.class_fits import FittedClasses, fit_classes, solved_classes
 from fastgmm.estimators.classification.class_labels import (
     ClassLabels,
-    LabelledRows,
-    check_labelled,
+    LabeledRows,
+    check_labeled,
     class_factors,
     class_totals,
 )
@@ -269,7 +269,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         DegenerateComponentWarning
             If a component of a mixture lost all its points or its spread.
         """
-        rows = check_labelled(
+        rows = check_labeled(
             self, X, y, sample_weight, reset=True, semi_supervised=self.semi_supervised
         )
         check_replayable(self, rows.source)
@@ -338,7 +338,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
             what takes all rows at once.
         """
         first = _check_partial_fit_first_call(self, classes)
-        rows = check_labelled(self, X, y, sample_weight, reset=first, classes=self.classes_)
+        rows = check_labeled(self, X, y, sample_weight, reset=first, classes=self.classes_)
         model = class_model(self, self.classes_, rows.source.n_features)
         priors = self._priors(len(self.classes_))
         label = self._reject_label(self.classes_)
@@ -421,7 +421,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
             )
         return label
 
-    def _training_levels(self, rows: LabelledRows, share: float) -> FloatArray:
+    def _training_levels(self, rows: LabeledRows, share: float) -> FloatArray:
         """Return for each class what has a share of the log-densities of its own rows below it."""
         levels = np.full(len(self.classes_), -np.inf)
         for c, mixture in enumerate(self.mixtures_):
@@ -434,7 +434,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         return levels
 
     def _learn_statistics(
-        self, rows: LabelledRows, model: ClassModel, factors: FloatArray, priors: FloatArray | None
+        self, rows: LabeledRows, model: ClassModel, factors: FloatArray, priors: FloatArray | None
     ) -> None:
         """Learn rows of classes that have one component each."""
         if self._statistics is None and hasattr(self, "mixtures_"):
@@ -452,7 +452,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
             self._keep(solved_classes(self, total, model.kinds, priors))
 
     def _learn_mixtures(
-        self, rows: LabelledRows, model: ClassModel, factors: FloatArray, priors: FloatArray | None
+        self, rows: LabeledRows, model: ClassModel, factors: FloatArray, priors: FloatArray | None
     ) -> None:
         """Learn rows of classes that have mixtures."""
         several = len(model.kinds) > 1 or any(len(each) > 1 for each in model.numbers)

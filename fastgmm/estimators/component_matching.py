@@ -67,7 +67,7 @@ def match_components(
     >>> import numpy as np
     >>> from fastgmm import GaussianMixture, match_components, reorder_components
     >>> rng = np.random.default_rng(0)
-    >>> X = np.concatenate([rng.normal(centre, 1.0, (200, 2)) for centre in (0.0, 5.0, 10.0)])
+    >>> X = np.concatenate([rng.normal(center, 1.0, (200, 2)) for center in (0.0, 5.0, 10.0)])
     >>> a, b = (GaussianMixture(3, random_state=seed).fit(X) for seed in (0, 1))
     >>> aligned = reorder_components(b, match_components(a, b))
     >>> bool((aligned.predict(X) == a.predict(X)).all())

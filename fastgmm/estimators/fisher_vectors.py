@@ -39,7 +39,7 @@ def fisher_vectors(
         The sets. A set may be empty. Those of one array X with a column of set numbers in order
         are ``numpy.split(X, firsts)`` with the first rows of all sets but the first.
     improved : bool, default=True
-        Whether vectors are normalised as the paper proposes: the signed root of each number, then
+        Whether vectors are normalized as the paper proposes: the signed root of each number, then
         all scaled to unit length. Then dot products of vectors are similarities of sets.
     include_weights : bool, default=False
         Whether the gradients by the weights are features, too. The paper leaves them out, as they

@@ -47,7 +47,7 @@ from fastgmm.estimators.shared.validation import (
     validated_fit,
 )
 from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
-from fastgmm.mixture.regularization import REGULARISATION_SCALES
+from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import STRUCTURE_NAMES
 from fastgmm.mixture.structures.covariance_types import CovarianceType
@@ -61,7 +61,7 @@ class GaussianMixture(
     DensityMixin,
     BaseEstimator,
 ):
-    """Gaussian mixture fitted by expectation-maximisation.
+    """Gaussian mixture fitted by expectation-maximization.
 
     Takes the place of :class:`sklearn.mixture.GaussianMixture`: the same parameters, fitted
     attributes and methods, and more of each. A row of weight w counts as w copies of it.
@@ -140,7 +140,7 @@ class GaussianMixture(
         the smaller of two boxes around the rows, along the features or the principal axes.
     semi_supervised : bool, default=False
         Whether `fit` takes components of rows that are known as its `y`. These rows keep them.
-        A start then has each labelled component where its rows are, and the others where
+        A start then has each labeled component where its rows are, and the others where
         `init_params` finds them. `y` is ignored otherwise, and by all other methods always.
     step_exponent : float, default=0.6
         α in the step (t + t₀)^-α by which `partial_fit` moves the mixture at the t-th unit of
@@ -287,7 +287,7 @@ class GaussianMixture(
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": N_JOBS_CONSTRAINTS,
-        "reg_covar_scale": [StrOptions(set(REGULARISATION_SCALES))],
+        "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
         "missing": [StrOptions({"error", "model"})],
         "checkpoint": [str, PathLike, None],
         "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
@@ -532,7 +532,7 @@ class GaussianMixture(
                 starts.draw,
                 starts.number,
                 kind,
-                starts.regularisation,
+                starts.regularization,
                 tol=self.tol,
                 max_iter=self.max_iter,
                 previous_log_likelihood=starts.previous_log_likelihood,
@@ -541,7 +541,7 @@ class GaussianMixture(
                 n_jobs=self.n_jobs,
                 begin=progress.begin,
                 callback=progress.iterate,
-                observe=checkpoint.observer(starts.regularisation),
+                observe=checkpoint.observer(starts.regularization),
                 resumed=checkpoint.resumed,
                 given=starts.given,
             )

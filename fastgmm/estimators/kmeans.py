@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import not_numbers, unmasked
 from fastgmm.em.initialization.kmeans import KMeansStart, fit_kmeans, weighted_sum
-from fastgmm.em.initialization.kmeans_passes import nearest_centres
+from fastgmm.em.initialization.kmeans_passes import nearest_centers
 from fastgmm.estimators.shared.evaluation import FloatingArray
 from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
@@ -50,7 +50,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Number of clusters.
     init : {"k-means++", "random"}, callable or array-like of shape \
             (n_clusters, n_features), default="k-means++"
-        Where the centres start: at rows drawn one after the other with chances in proportion to
+        Where the centers start: at rows drawn one after the other with chances in proportion to
         the squared distance from those drawn before (the best of a few draws each time), at
         rows drawn at random, where ``init(X, n_clusters, random_state=random_state)`` says, or
         at the given points.
@@ -60,8 +60,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     max_iter : int, default=300
         Most iterations of a run.
     tol : float, default=1e-4
-        A run ends when the squared movements of all centres sum to no more than this many times
-        the mean variance of the features, and always when the centres are at rest.
+        A run ends when the squared movements of all centers sum to no more than this many times
+        the mean variance of the features, and always when the centers are at rest.
     verbose : int, default=0
         1 prints each iteration.
     random_state : int, RandomState instance or None, default=None
@@ -78,11 +78,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Centres, float64 whatever the data are.
+        Centers, float64 whatever the data are.
     labels_ : ndarray of int64 of shape (n_samples,)
         Cluster of each row, with respect to `cluster_centers_`.
     inertia_ : float
-        Sum of the weights of the rows times their squared distances to the nearest centre.
+        Sum of the weights of the rows times their squared distances to the nearest center.
     n_iter_ : int
         Number of iterations of the run that was kept.
     n_features_in_ : int
@@ -96,7 +96,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     Notes
     -----
-    A cluster that lost all its rows moves to the row that is farthest from its centre.
+    A cluster that lost all its rows moves to the row that is farthest from its center.
 
     Examples
     --------
@@ -180,7 +180,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Raises
         ------
         ValueError
-            If the rows, the weights or the starting centres are not possible, or if there are
+            If the rows, the weights or the starting centers are not possible, or if there are
             fewer rows than clusters.
 
         Warns
@@ -210,7 +210,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 # The caller of fit is three frames up: its decorator lies between.
                 stacklevel=4,
             )
-        self.cluster_centers_ = result.centres
+        self.cluster_centers_ = result.centers
         self.labels_ = result.labels
         self.inertia_ = result.inertia
         self.n_iter_ = result.n_iter
@@ -236,7 +236,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def fit_transform(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> FloatingArray:
-        """Find the clusters of rows and return the distance of each row from each centre.
+        """Find the clusters of rows and return the distance of each row from each center.
 
         Parameters
         ----------
@@ -251,7 +251,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return self.fit(X, y, sample_weight=sample_weight)._distances(X)
 
     def predict(self, X: ArrayLike) -> npt.NDArray[np.int64]:
-        """Return the cluster whose centre is nearest to each row.
+        """Return the cluster whose center is nearest to each row.
 
         Parameters
         ----------
@@ -263,11 +263,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ndarray of int64 of shape (n_samples,)
             Indices of the clusters.
         """
-        labels, _ = nearest_centres(*self._evaluated(X), n_jobs=self.n_jobs)
+        labels, _ = nearest_centers(*self._evaluated(X), n_jobs=self.n_jobs)
         return labels
 
     def transform(self, X: ArrayLike) -> FloatingArray:
-        """Return the distance of each row from each centre.
+        """Return the distance of each row from each center.
 
         Parameters
         ----------
@@ -301,10 +301,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Returns
         -------
         float
-            Minus the sum of weights times squared distances to the nearest centre.
+            Minus the sum of weights times squared distances to the nearest center.
         """
-        source, centres = self._evaluated(X, sample_weight)
-        _, distances = nearest_centres(source, centres, n_jobs=self.n_jobs)
+        source, centers = self._evaluated(X, sample_weight)
+        _, distances = nearest_centers(source, centers, n_jobs=self.n_jobs)
         return -weighted_sum(distances, source.weights)
 
     @property
@@ -318,21 +318,21 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return tags
 
     def _start(self, source: ArraySource) -> KMeansStart:
-        """Return `init` with given or computed centres checked."""
+        """Return `init` with given or computed centers checked."""
         if isinstance(self.init, str):
             return "random" if self.init == "random" else "k-means++"
         if not callable(self.init):
-            return self._checked_centres(self.init, source)
+            return self._checked_centers(self.init, source)
         draw = self.init
 
-        def draw_centres(random_state: np.random.RandomState) -> FloatArray:
-            centres = draw(source.X, self.n_clusters, random_state=random_state)
-            return self._checked_centres(centres, source)
+        def draw_centers(random_state: np.random.RandomState) -> FloatArray:
+            centers = draw(source.X, self.n_clusters, random_state=random_state)
+            return self._checked_centers(centers, source)
 
-        return draw_centres
+        return draw_centers
 
-    def _checked_centres(self, centres: ArrayLike, source: ArraySource) -> FloatArray:
-        given = unmasked(centres)
+    def _checked_centers(self, centers: ArrayLike, source: ArraySource) -> FloatArray:
+        given = unmasked(centers)
         try:
             checked: FloatArray = check_array(given, dtype=np.float64, input_name="init")
         except (TypeError, ValueError) as error:
@@ -351,7 +351,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return 1 if is_given or init == "k-means++" else _AUTOMATIC_RUNS
         if is_given and self.n_init != 1:
             warnings.warn(
-                f"There is one run, not n_init={self.n_init}: init gives the centres, and all "
+                f"There is one run, not n_init={self.n_init}: init gives the centers, and all "
                 'runs from them would be equal. Use n_init=1 or "auto".',
                 RuntimeWarning,
                 # The caller of fit is four frames up: this one, fit and its decorator.
@@ -363,33 +363,33 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _evaluated(
         self, X: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[ArraySource, FloatArray]:
-        """Return checked rows and the centres to compare them with."""
+        """Return checked rows and the centers to compare them with."""
         check_is_fitted(self, "cluster_centers_")
         source = check_array_source(self, X, sample_weight)
-        centres = np.asarray(self.cluster_centers_, dtype=np.float64)
-        if centres.shape[1:] != (source.n_features,):
+        centers = np.asarray(self.cluster_centers_, dtype=np.float64)
+        if centers.shape[1:] != (source.n_features,):
             raise ValueError(
                 f"X has {source.n_features} features, but cluster_centers_ has the shape "
-                f"{centres.shape}"
+                f"{centers.shape}"
             )
-        return source, centres
+        return source, centers
 
     def _distances(self, X: ArrayLike) -> FloatingArray:
         # Differences first, squares after: the expanded square of scikit-learn's distances
         # loses all digits on rows far from the origin.
-        source, centres = self._evaluated(X)
-        parts = [_distances(X, centres) for X, _ in source.blocks()]
+        source, centers = self._evaluated(X)
+        parts = [_distances(X, centers) for X, _ in source.blocks()]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
-def _distances(X: FloatingArray, centres: FloatArray) -> FloatingArray:
-    """Return the distance of each row from each centre, in the type of the rows."""
-    distances: FloatArray = cdist(X, centres)
+def _distances(X: FloatingArray, centers: FloatArray) -> FloatingArray:
+    """Return the distance of each row from each center, in the type of the rows."""
+    distances: FloatArray = cdist(X, centers)
     far = np.isinf(distances).any(axis=1)
     if far.any():  # whose squares overflow, and not they themselves
         rows = X[far].astype(np.float64)
-        sizes = np.maximum(np.abs(rows).max(axis=1), np.abs(centres).max())[:, None, None]
-        offsets = rows[:, None] / sizes - centres / sizes
+        sizes = np.maximum(np.abs(rows).max(axis=1), np.abs(centers).max())[:, None, None]
+        offsets = rows[:, None] / sizes - centers / sizes
         with np.errstate(over="ignore"):
             distances[far] = np.linalg.norm(offsets, axis=2) * sizes[:, 0]
     with np.errstate(over="ignore"):

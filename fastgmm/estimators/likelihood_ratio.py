@@ -21,7 +21,7 @@ from fastgmm.analysis.likelihood_ratio import (
     log_likelihood_ratios,
     ratio_distribution,
 )
-from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.em.degeneracy import regularization_for
 from fastgmm.estimators.bootstrap import RESAMPLING_CONSTRAINTS
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import Rows, Weights
@@ -90,7 +90,7 @@ def bootstrap_likelihood_ratio_test(
     Parameters
     ----------
     mixture : GaussianMixture
-        How mixtures are fitted: its structure, regularisation, `init_params` and `n_init`. Its
+        How mixtures are fitted: its structure, regularization, `init_params` and `n_init`. Its
         number of components is the first to be tested. It need not be fitted, and is not changed.
     X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
         The rows.
@@ -155,11 +155,11 @@ def bootstrap_likelihood_ratio_test(
         )
     fitted_like = clone(mixture)
     source = check_source(fitted_like, X, sample_weight, reset=True, ensure_min_samples=2)
-    regularisation = regularisation_for(
+    regularization = regularization_for(
         source, mixture.reg_covar, mixture.reg_covar_scale, n_jobs=n_jobs
     )
     settings = EMSettings(
-        fitted_like._structure(), regularisation, tol / source.total_weight, max_iter, n_jobs
+        fitted_like._structure(), regularization, tol / source.total_weight, max_iter, n_jobs
     )
     random = check_random_state(random_state)
     n_rows = round(source.total_weight)

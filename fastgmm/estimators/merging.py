@@ -125,7 +125,7 @@ def merge_components(
     Returns
     -------
     MergedComponents
-        Clusterings of all numbers of clusters, their entropies, and the number that these favour.
+        Clusterings of all numbers of clusters, their entropies, and the number that these favor.
 
     Raises
     ------

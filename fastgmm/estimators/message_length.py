@@ -36,7 +36,7 @@ from fastgmm.estimators.shared.validation import (
     check_weight_scale,
     validated_fit,
 )
-from fastgmm.mixture.regularization import REGULARISATION_SCALES
+from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import STRUCTURE_NAMES
 from fastgmm.mixture.structures.covariance_types import CovarianceType
@@ -133,7 +133,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     Components are updated one after the other, as in the paper, on rows in memory: all of them,
     or a sample of large data, in which each row stands for many. From there, passes over all rows
     go on, each of which updates all components and lets go of one at most, between the number
-    that the sample would favour by itself and the number that it favours for all rows.
+    that the sample would favor by itself and the number that it favors for all rows.
 
     A weight of w means w copies of the row, and the number of rows says what components cost:
     weights that are no numbers of copies, such as ones that sum to 1, find too few.
@@ -148,7 +148,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     >>> import numpy as np
     >>> from fastgmm import MessageLengthGaussianMixture
     >>> rng = np.random.default_rng(0)
-    >>> X = np.concatenate([rng.normal(centre, 0.5, (200, 2)) for centre in (0, 3, 6)])
+    >>> X = np.concatenate([rng.normal(center, 0.5, (200, 2)) for center in (0, 3, 6)])
     >>> mixture = MessageLengthGaussianMixture(random_state=0).fit(X)
     >>> mixture.n_components_
     3
@@ -178,7 +178,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "n_jobs": N_JOBS_CONSTRAINTS,
-        "reg_covar_scale": [StrOptions(set(REGULARISATION_SCALES))],
+        "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
     }
 
     def __init__(
@@ -354,7 +354,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
                 surveyed.sample,
                 min(self.max_components, surveyed.sample.n_samples),
                 kind,
-                surveyed.regularisation,
+                surveyed.regularization,
                 random_state,
             )
             fits.append(
@@ -362,7 +362,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
                     surveyed.sample,
                     start,
                     kind,
-                    surveyed.regularisation,
+                    surveyed.regularization,
                     source=source if surveyed.subsampled else None,
                     min_components=self.min_components,
                     tol=self.tol,
@@ -372,7 +372,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
             )
         fit = min(fits, key=lambda each: each.best.message_length)
         self._keep(fit, source)
-        degeneracies = find_degeneracies(fit.best.parameters, kind, surveyed.regularisation)
+        degeneracies = find_degeneracies(fit.best.parameters, kind, surveyed.regularization)
         # The caller of fit is four frames up: this one, fit and its decorator lie between.
         warn_of_degeneracies(degeneracies, stacklevel=5)
         if not fit.best.converged:

@@ -293,7 +293,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
             n_threads=effective_threads(self.n_jobs),
             start=0,
             degeneracies=find_degeneracies(
-                state.online.parameters, kind, state.online.regularisation
+                state.online.parameters, kind, state.online.regularization
             ),
         )
         self._told = frozenset((each.component, each.kind) for each in info.degeneracies)

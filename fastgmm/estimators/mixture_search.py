@@ -247,7 +247,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         kinds = self._structures(source.n_features)
         plan = SearchPlan(
             tuple((kind, number) for number in numbers for kind in kinds),
-            surveyed.regularisation,
+            surveyed.regularization,
             self.tol,
             self.max_iter,
         )

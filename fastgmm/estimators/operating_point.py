@@ -1,4 +1,4 @@
-"""What a threshold on scores does to labelled rows, and which threshold does what is wanted."""
+"""What a threshold on scores does to labeled rows, and which threshold does what is wanted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOWEST = float(np.finfo(np.float64).min)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatingPoint:
-    """What a threshold does to labelled rows, beside what any other would.
+    """What a threshold does to labeled rows, beside what any other would.
 
     A row is called an outlier if its score is below the threshold, and outliers are what is looked
     for: a true positive is an outlier that is called one. Rows count by their weights.
@@ -112,7 +112,7 @@ def point_at(
     scores: npt.NDArray[np.floating],
     weights: FloatArray | None = None,
 ) -> OperatingPoint:
-    """Return what a threshold does to labelled rows."""
+    """Return what a threshold does to labeled rows."""
     curve = _curve(is_outlier, scores, weights)
     chosen = int(np.searchsorted(curve.scores, offset))
     return _point(curve, chosen, offset, None, None)
@@ -126,7 +126,7 @@ def choose_point(
     target: Target,
     value: float | None = None,
 ) -> OperatingPoint:
-    """Return the threshold that does best what is wanted, on labelled rows.
+    """Return the threshold that does best what is wanted, on labeled rows.
 
     Of several that do it equally well, it is the one that calls the fewest rows outliers.
     """

@@ -58,7 +58,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
     """Outlier detection by the density of a Gaussian mixture.
 
     A row is an outlier if its log-density under the mixture is below a threshold, `offset_`. This
-    is a share of the training rows, a level of the mixture itself, or chosen from labelled rows
+    is a share of the training rows, a level of the mixture itself, or chosen from labeled rows
     by `choose_threshold`.
 
     Parameters
@@ -95,7 +95,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
     offset_ : float
         The threshold, in nats.
     operating_point_ : OperatingPoint
-        What the threshold does to the labelled rows that it was chosen from, and the curves of all
+        What the threshold does to the labeled rows that it was chosen from, and the curves of all
         others; only after `choose_threshold`.
     n_iter_ : int
         Number of iterations of the mixture, as its own `n_iter_`.
@@ -382,7 +382,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         *,
         sample_weight: Weights = None,
     ) -> OperatingPoint:
-        """Set the threshold to the one that does best what is wanted on labelled rows.
+        """Set the threshold to the one that does best what is wanted on labeled rows.
 
         The rows need not be, and better are not, those that the mixture was fitted to.
 
@@ -414,15 +414,15 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
             If the labels, the target or the value are not possible, or no threshold has the
             precision.
         """
-        labelled = self._labelled(X, y, sample_weight)
-        self.operating_point_ = choose_point(*labelled, target=target, value=value)
+        labeled = self._labeled(X, y, sample_weight)
+        self.operating_point_ = choose_point(*labeled, target=target, value=value)
         self.offset_ = self.operating_point_.offset
         return self.operating_point_
 
     def operating_point(
         self, X: Rows, y: ArrayLike, *, sample_weight: Weights = None
     ) -> OperatingPoint:
-        """Return what the threshold does to labelled rows, and the curves of all others.
+        """Return what the threshold does to labeled rows, and the curves of all others.
 
         Parameters
         ----------
@@ -443,8 +443,8 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         ValueError
             If the labels are not possible.
         """
-        labelled = self._labelled(X, y, sample_weight)
-        return point_at(float(self.offset_), *labelled)
+        labeled = self._labeled(X, y, sample_weight)
+        return point_at(float(self.offset_), *labeled)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted detector to a file, which `fastgmm.load` reads.
@@ -509,7 +509,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         # In double precision: the threshold lies between numbers of the scores' precision.
         return np.subtract(scores, self.offset_, dtype=np.float64)
 
-    def _labelled(
+    def _labeled(
         self, X: Rows, y: ArrayLike, sample_weight: Weights
     ) -> tuple[npt.NDArray[np.bool_], FloatArray, FloatArray | None]:
         """Return which rows are outliers, their scores and their weights."""

@@ -48,7 +48,7 @@ _AXES = {
     "log_weights": "K",
     "means": "KD",
     "whiteners": "KS",
-    "log_normalisers": "K",
+    "log_normalizers": "K",
     "reference": "KD",
     "counts": "K",
     "first": "KD",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -23,7 +24,13 @@ import numpy.typing as npt
 from fastgmm.io.atomic_file import atomic_file, expanded
 
 FORMAT = "fastgmm model"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+_SCHEMA_1_NAMES = {
+    "regularisation": "regularization_amounts",
+    "constant": "regularization_constant",
+}
+"""What schema 1 called otherwise, besides its British spelling."""
 
 _HEADER = "header.json"
 _KINDS = "biuf"  # booleans, integers, floating-point numbers
@@ -122,7 +129,12 @@ def load(path: str | Path, model_class: str | None = None) -> StoredModel:
             entries = _checked_entries(archive, path, len(content))
             header = _read_header(archive, entries, path)
             _check_header(header, path, model_class)
-            arrays = _read_arrays(archive, entries, header["arrays"], path)
+            values, arrays = (
+                header["values"],
+                _read_arrays(archive, entries, header["arrays"], path),
+            )
+            if header["schema"] == 1:
+                values, arrays = _respelled(values), _respelled(arrays)
     except ModelFileError:
         raise
     except (
@@ -137,7 +149,19 @@ def load(path: str | Path, model_class: str | None = None) -> StoredModel:
         struct.error,
     ) as error:
         raise _damaged(path, str(error) or type(error).__name__) from error
-    return StoredModel(header["class"], header["values"], arrays, header["fastgmm"])
+    return StoredModel(header["class"], values, arrays, header["fastgmm"])
+
+
+def _respelled(value: Any) -> Any:
+    """Return values or arrays under the names that schema 2 has for them."""
+    if isinstance(value, list):
+        return [_respelled(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        _SCHEMA_1_NAMES.get(name) or re.sub(r"is(?=ation|er)", "iz", name): _respelled(each)
+        for name, each in value.items()
+    }
 
 
 def _checked_entries(archive: zipfile.ZipFile, path: Path, size: int) -> dict[str, zipfile.ZipInfo]:

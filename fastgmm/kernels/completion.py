@@ -14,7 +14,7 @@ distribution; so the log-density of what is observed is that of the completed ro
 
     ½ m log 2π − ½ log det Λ_MM = −½ o log 2π − ½ log det Σ_OO − (log-density at the mean).
 
-In each tile the smaller of the two matrices is factorised, of all lanes at once, padded to the
+In each tile the smaller of the two matrices is factorized, of all lanes at once, padded to the
 same order with ones on the diagonal: rows of like numbers of missing values should follow each
 other.  Matrices of lanes are laid out as in ``lane_microkernels``; of factors, the diagonal is
 inverted.  Rows of features are padded with zeros to P, a multiple of ``VECTOR``.
@@ -66,7 +66,7 @@ def load_matrices(matrices, first, P, chosen, counts, order, D, T, lower):
 
 
 @kernel()
-def factorise(lower, order, T, ones, pivots, whole, log_determinants):
+def factorize(lower, order, T, ones, pivots, whole, log_determinants):
     """Replace the lower triangles of all lanes by their Cholesky factors.
 
     Parameters
@@ -132,13 +132,13 @@ def solve_upper(factors, order, T, values, at):
 
 @kernel()
 def by_missing(most_missing, most_observed):
-    """Say whether the matrix to factorise is that of the missing features."""
+    """Say whether the matrix to factorize is that of the missing features."""
     return most_missing <= most_observed
 
 
 @kernel()
 def complete_lanes(
-    precisions, covariances, log_normaliser, centres, k, D, T, rows, present, missing, observed,
+    precisions, covariances, log_normalizer, centers, k, D, T, rows, present, missing, observed,
     n_missing, n_observed, most_missing, most_observed, factors, values, offsets, ones, pivots,
     whole, terms,
 ):  # fmt: skip
@@ -148,9 +148,9 @@ def complete_lanes(
     ----------
     precisions, covariances : ndarray of shape (K * D * P,)
         Λ and Σ of every component, one after the other.
-    log_normaliser : float
+    log_normalizer : float
         Log-density of component k at its mean.
-    centres : ndarray of shape (K * P,)
+    centers : ndarray of shape (K * P,)
         The means.
     k, D, T : int
         The component, and the numbers of features and of lanes.
@@ -176,10 +176,10 @@ def complete_lanes(
     if by_missing(most_missing, most_observed):
         order = most_missing
         load_matrices(precisions, first, P, missing, n_missing, order, D, T, factors)
-        factorise(factors, order, T, ones, pivots, whole, terms)
+        factorize(factors, order, T, ones, pivots, whole, terms)
         for lane in range(T):
             m = n_missing[lane]
-            offsets_of_row(rows, present, lane * P, centres, k * P, P, offsets)
+            offsets_of_row(rows, present, lane * P, centers, k * P, P, offsets)
             for i in range(m):
                 row = (first + missing[lane * D + i]) * P
                 values[i * T + lane] = -row_product(precisions, row, offsets, P)
@@ -191,15 +191,15 @@ def complete_lanes(
         return
     order = most_observed
     load_matrices(covariances, first, P, observed, n_observed, order, D, T, factors)
-    factorise(factors, order, T, ones, pivots, whole, terms)
+    factorize(factors, order, T, ones, pivots, whole, terms)
     for lane in range(T):
         o = n_observed[lane]
         for i in range(o):
             j = observed[lane * D + i]
-            values[i * T + lane] = rows[lane * P + j] - centres[k * P + j]
+            values[i * T + lane] = rows[lane * P + j] - centers[k * P + j]
         for i in range(o, order):
             values[i * T + lane] = 0.0
-        terms[lane] = -0.5 * (o * _LOG_TWO_PI + terms[lane]) - log_normaliser
+        terms[lane] = -0.5 * (o * _LOG_TWO_PI + terms[lane]) - log_normalizer
     solve_lower(factors, order, T, values, 0, 0)
     solve_upper(factors, order, T, values, 0)
     for lane in range(T):
@@ -259,7 +259,7 @@ def covariance_lanes(
                         solved[place] = covariances[row + observed[lane * D + j]]
                     else:
                         solved[place] = 0.0
-    factorise(factors, inner, T, ones, pivots, whole, unused)
+    factorize(factors, inner, T, ones, pivots, whole, unused)
     signs = whole
     signs[:] = -1.0 if inverting else 1.0
     for i in range(order):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm.kernels.compilation import kernel
-from fastgmm.kernels.completion import complete_lanes, covariance_lanes, factorise
+from fastgmm.kernels.completion import complete_lanes, covariance_lanes, factorize
 from fastgmm.kernels.incomplete_pass import load_patterns
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
@@ -32,7 +32,7 @@ class ImputationTask(NamedTuple):
         Whether covariances are diagonal.
     n_slots : int
         Number of slots.
-    constants, offset, log_normalisers, whiteners, precisions, covariances, centres, references, \
+    constants, offset, log_normalizers, whiteners, precisions, covariances, centers, references, \
             nothing
         As in ``incomplete_pass.CompletionParameters``.
     responsibilities : ndarray of shape (N, K)
@@ -52,11 +52,11 @@ class ImputationTask(NamedTuple):
     n_slots: int
     constants: np.ndarray
     offset: float
-    log_normalisers: np.ndarray
+    log_normalizers: np.ndarray
     whiteners: np.ndarray
     precisions: np.ndarray
     covariances: np.ndarray
-    centres: np.ndarray
+    centers: np.ndarray
     references: np.ndarray
     nothing: np.ndarray
     responsibilities: np.ndarray
@@ -80,22 +80,22 @@ def choose_components(responsibilities, uniforms, row, n, chosen):
 
 
 @kernel()
-def add_expected(values, shares, k, centres, P, missing, n_missing, D, T, row, n, filled):
+def add_expected(values, shares, k, centers, P, missing, n_missing, D, T, row, n, filled):
     """Add one component's conditional means of what is missing, by responsibility."""
     for lane in range(n):
         share = shares[row + lane, k]
         for i in range(n_missing[lane]):
             j = missing[lane * D + i]
-            filled[row + lane, 0, j] += share * (centres[k * P + j] + values[i * T + lane])
+            filled[row + lane, 0, j] += share * (centers[k * P + j] + values[i * T + lane])
 
 
 @kernel()
 def write_draws(
-    values, factors, order, k, centres, P, missing, n_missing, D, T, row, n, chosen, normals, filled
+    values, factors, order, k, centers, P, missing, n_missing, D, T, row, n, chosen, normals, filled
 ):  # fmt: skip
     """Write the draws that come from one component.
 
-    ``factors`` are those of the conditional covariances, as ``completion.factorise`` leaves them.
+    ``factors`` are those of the conditional covariances, as ``completion.factorize`` leaves them.
     """
     for lane in range(n):
         for draw in range(chosen.shape[1]):
@@ -103,7 +103,7 @@ def write_draws(
                 continue
             for i in range(n_missing[lane]):
                 j = missing[lane * D + i]
-                value = centres[k * P + j] + values[i * T + lane]
+                value = centers[k * P + j] + values[i * T + lane]
                 for p in range(i + 1):
                     normal = normals[row + lane, draw, missing[lane * D + p]]
                     factor = factors[(i * order + p) * T + lane]
@@ -113,7 +113,7 @@ def write_draws(
 
 @kernel()
 def write_independent_draws(
-    variances, k, centres, P, missing, n_missing, D, row, n, chosen, normals, filled
+    variances, k, centers, P, missing, n_missing, D, row, n, chosen, normals, filled
 ):  # fmt: skip
     """Write the draws that come from one component, where features are independent."""
     for lane in range(n):
@@ -122,20 +122,20 @@ def write_independent_draws(
                 for i in range(n_missing[lane]):
                     j = missing[lane * D + i]
                     spread = math.sqrt(variances[k * D + j]) * normals[row + lane, draw, j]
-                    filled[row + lane, draw, j] = centres[k * P + j] + spread
+                    filled[row + lane, draw, j] = centers[k * P + j] + spread
 
 
 @kernel()
 def imputation_slot(task, slot):
     """Fill in the rows of the blocks of one slot."""
     X, T, diagonal = task.X, task.lanes, task.diagonal
-    precisions, covariances, centres = task.precisions, task.covariances, task.centres
-    log_normalisers, references = task.log_normalisers, task.references
+    precisions, covariances, centers = task.precisions, task.covariances, task.centers
+    log_normalizers, references = task.log_normalizers, task.references
     shares, uniforms, normals = task.responsibilities, task.uniforms, task.normals
     filled = task.filled
     N, D = X.shape
     K = shares.shape[1]
-    P = centres.shape[0] // K
+    P = centers.shape[0] // K
     S = uniforms.shape[1]
     tile = np.empty(D * T)
     rows, present = np.zeros(T * P), np.zeros(T * P)
@@ -165,17 +165,17 @@ def imputation_slot(task, slot):
                     continue
                 if not diagonal:
                     complete_lanes(
-                        precisions, covariances, log_normalisers[k], centres, k, D, T, rows,
+                        precisions, covariances, log_normalizers[k], centers, k, D, T, rows,
                         present, missing, observed, n_missing, n_observed, order, most_observed,
                         factors, values, offsets, ones, pivots, whole, terms,
                     )  # fmt: skip
                 if S == 0:
                     add_expected(
-                        values, shares, k, centres, P, missing, n_missing, D, T, row, n, filled
+                        values, shares, k, centers, P, missing, n_missing, D, T, row, n, filled
                     )
                 elif diagonal:
                     write_independent_draws(
-                        covariances, k, centres, P, missing, n_missing, D, row, n, chosen, normals,
+                        covariances, k, centers, P, missing, n_missing, D, row, n, chosen, normals,
                         filled,
                     )  # fmt: skip
                 else:
@@ -184,8 +184,8 @@ def imputation_slot(task, slot):
                         n_observed, order, most_observed, factors, solved, conditional, ones,
                         pivots, whole, terms,
                     )  # fmt: skip
-                    factorise(conditional, order, T, ones, pivots, whole, terms)
+                    factorize(conditional, order, T, ones, pivots, whole, terms)
                     write_draws(
-                        values, conditional, order, k, centres, P, missing, n_missing, D, T, row,
+                        values, conditional, order, k, centers, P, missing, n_missing, D, T, row,
                         n, chosen, normals, filled,
                     )  # fmt: skip

@@ -8,7 +8,7 @@ The moments of the rows so completed, and the conditional covariance of what was
 expected moments of the complete data (Ghahramani and Jordan, 1994, "Supervised learning from
 incomplete data via an EM approach", NIPS 6, section 3).
 
-This takes a factorisation for each component and pattern; rows of one pattern should follow each
+This takes a factorization for each component and pattern; rows of one pattern should follow each
 other.  All is computed in double precision: it is precisions, squares of whiteners, that rows are
 completed with.
 """
@@ -55,17 +55,17 @@ class CompletionParameters(NamedTuple):
     Parameters
     ----------
     constants : ndarray of shape (K,)
-        Log-weights plus log-normalisers, less ``offset``.
+        Log-weights plus log-normalizers, less ``offset``.
     offset : float
         The largest of those sums.
-    log_normalisers : ndarray of shape (K,)
+    log_normalizers : ndarray of shape (K,)
         Log-density of each component at its mean.
     whiteners : ndarray of shape (K * packed length,) or (K * D,)
         Packed lower triangles, or inverse standard deviations.
     precisions, covariances : ndarray of shape (K * D * P,)
         Λ and Σ of every component, row by row, each padded with zeros to P numbers. For diagonal
         covariances, nothing and the K * D variances.
-    centres : ndarray of shape (K * P,)
+    centers : ndarray of shape (K * P,)
         The means, padded likewise.
     references : ndarray of shape (K * D,)
         The means.
@@ -75,11 +75,11 @@ class CompletionParameters(NamedTuple):
 
     constants: np.ndarray
     offset: float
-    log_normalisers: np.ndarray
+    log_normalizers: np.ndarray
     whiteners: np.ndarray
     precisions: np.ndarray
     covariances: np.ndarray
-    centres: np.ndarray
+    centers: np.ndarray
     references: np.ndarray
     nothing: np.ndarray
 
@@ -99,11 +99,11 @@ class IncompleteTask(NamedTuple):
     n_slots: int
     constants: np.ndarray
     offset: float
-    log_normalisers: np.ndarray
+    log_normalizers: np.ndarray
     whiteners: np.ndarray
     precisions: np.ndarray
     covariances: np.ndarray
-    centres: np.ndarray
+    centers: np.ndarray
     references: np.ndarray
     nothing: np.ndarray
     counts: np.ndarray
@@ -252,9 +252,9 @@ def incomplete_slot(task, slot):
     """Pass over the blocks of one slot."""
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
     constants, offset, diagonal = task.constants, task.offset, task.diagonal
-    log_normalisers, whiteners, nothing = task.log_normalisers, task.whiteners, task.nothing
+    log_normalizers, whiteners, nothing = task.log_normalizers, task.whiteners, task.nothing
     precisions, covariances = task.precisions, task.covariances
-    centres, references = task.centres, task.references
+    centers, references = task.centers, task.references
     counts, likelihood = task.counts[slot], task.likelihood[slot]
     first, second = task.first[slot], task.second[slot]
     log_density, labels, responsibilities = task.log_density, task.labels, task.responsibilities
@@ -271,7 +271,7 @@ def incomplete_slot(task, slot):
     unused = aligned_scratch(T, constants)
     total = aligned_scratch(T, constants)
     share = aligned_scratch(T, constants)
-    P = centres.shape[0] // K
+    P = centers.shape[0] // K
     rows, present = np.zeros(T * P), np.zeros(T * P)
     missing, observed = np.empty(T * D, np.int64), np.empty(T * D, np.int64)
     n_missing, n_observed = np.empty(T, np.int64), np.empty(T, np.int64)
@@ -310,7 +310,7 @@ def incomplete_slot(task, slot):
                     )  # fmt: skip
                 else:
                     complete_lanes(
-                        precisions, covariances, log_normalisers[k], centres, k, D, T, rows,
+                        precisions, covariances, log_normalizers[k], centers, k, D, T, rows,
                         present, missing, observed, n_missing, n_observed, most_missing,
                         most_observed, factors, values, offsets, ones, pivots, whole, terms,
                     )  # fmt: skip

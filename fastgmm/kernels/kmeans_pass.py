@@ -1,13 +1,13 @@
 """The passes of k-means: the limit of a spherical mixture whose variance goes to zero.
 
 Squared distances come from the densities of a spherical mixture with one common variance; the
-responsibilities become one for the nearest centre and zero for the others (Bishop, PRML, 9.3.2).
+responsibilities become one for the nearest center and zero for the others (Bishop, PRML, 9.3.2).
 Symbols are those of ``mixture_pass``; so is the task, where
 
 * ``whiteners`` holds one number K·D times, a scale that keeps squares within range, and every
   squared distance here is in units of 1/scale²;
-* ``labels`` receives the nearest centre, ``log_density`` its squared distance; in seeding,
-  ``log_density`` is the squared distance to the nearest centre chosen so far.
+* ``labels`` receives the nearest center, ``log_density`` its squared distance; in seeding,
+  ``log_density`` is the squared distance to the nearest center chosen so far.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHOOSE = 8
 
 @kernel()
 def add_members(tile, T, D, n, best, tile_weights, counts, sums):
-    """Add each row of a tile to the sums of its nearest centre."""
+    """Add each row of a tile to the sums of its nearest center."""
     for lane in range(n):
         weight = tile_weights[lane]
         if weight == 0.0:
@@ -58,9 +58,9 @@ def add_potentials(joint, T, K, nearest, tile_weights, counts):
 
 @kernel()
 def mend_nearest(
-    X, row, n, D, K, scale, shifts, centre, centre_low, largest, lowest, best, squares
+    X, row, n, D, K, scale, shifts, center, center_low, largest, lowest, best, squares
 ):  # fmt: skip
-    """Write nearest centres, and squared distances to them, of rows far from all centres.
+    """Write nearest centers, and squared distances to them, of rows far from all centers.
 
     Differences of squared distances, ``(s_k - s_0)·(2 y + s_k + s_0)`` with y the row and s_k the
     shifts, neither cancel nor overflow in units of the row's own size.
@@ -71,9 +71,9 @@ def mend_nearest(
             continue
         size = 0.0
         for j in range(D):
-            size = max(size, abs(np.float64(X[row + lane, j])), abs(np.float64(centre[j])))
+            size = max(size, abs(np.float64(X[row + lane, j])), abs(np.float64(center[j])))
         for j in range(D):
-            middle = np.float64(centre[j]) / size + np.float64(centre_low[j]) / size
+            middle = np.float64(center[j]) / size + np.float64(center_low[j]) / size
             offsets[j] = np.float64(X[row + lane, j]) / size - middle
         unit = min(size * np.float64(scale), 1e300)
         smallest = np.inf
@@ -96,7 +96,7 @@ def kmeans_slot(task, slot):
     # Members of tuples and rows of arrays are taken once: each time counts a reference.
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
     constants, scales, shifts = task.constants, task.whiteners, task.shifts
-    centre, centre_low = task.centre, task.centre_low
+    center, center_low = task.center, task.center_low
     references, references_low = task.references, task.references_low
     counts, sums, inertia = task.counts[slot], task.first[slot], task.likelihood[slot]
     distances, labels = task.log_density, task.labels
@@ -113,7 +113,7 @@ def kmeans_slot(task, slot):
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
             n = min(T, N - row)
-            load_tile(X, row, n, centre, centre_low, tile, T)
+            load_tile(X, row, n, center, center_low, tile, T)
             load_weights(weights, row, n, tile_weights, T)
             diagonal_densities(
                 tile, T, D, K, True, scales, shifts, constants, references, references_low,
@@ -133,7 +133,7 @@ def kmeans_slot(task, slot):
                     nearest[lane] = -2.0 * np.float64(largest[lane])
                 if count_far(largest, ones, n, lowest) > 0:
                     mend_nearest(
-                        X, row, n, D, K, scales[0], shifts, centre, centre_low, largest, lowest,
+                        X, row, n, D, K, scales[0], shifts, center, center_low, largest, lowest,
                         best, nearest,
                     )  # fmt: skip
                 if mode == LLOYD:

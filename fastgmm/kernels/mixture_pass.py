@@ -14,7 +14,7 @@ A tile is handled in four steps, each over all lanes at once:
 
 Rows too far from all components for this are seen to between steps three and four (``far_rows``).
 
-Rows are taken about one *shared* centre where the caller found that this loses less than the
+Rows are taken about one *shared* center where the caller found that this loses less than the
 last digits (``PassParameters.shared``), else about each component's own mean.
 """
 
@@ -59,27 +59,27 @@ class PassParameters(NamedTuple):
     Parameters
     ----------
     constants : ndarray of shape (K,)
-        Log-weights plus log-normalisers, less ``offset``.
+        Log-weights plus log-normalizers, less ``offset``.
     offset : float
         The largest of those sums: added back in double precision.
     whiteners : ndarray of shape (K * packed length,) or (K * D,)
         Packed lower triangles, or inverse standard deviations.
     shifts : ndarray of shape (K * D,)
-        Whitener × (centre − mean): what is added to a whitened row.
-    centre, centre_low : ndarray of shape (D,)
+        Whitener × (center − mean): what is added to a whitened row.
+    center, center_low : ndarray of shape (D,)
         What is subtracted from every row, as a sum of two numbers; zero if not ``shared``.
     references, references_low : ndarray of shape (K * D,)
         The means, as sums of two numbers; read only if not ``shared``.
     shared : bool
-        Whether all components' moments are about the centre.
+        Whether all components' moments are about the center.
     """
 
     constants: np.ndarray
     offset: float
     whiteners: np.ndarray
     shifts: np.ndarray
-    centre: np.ndarray
-    centre_low: np.ndarray
+    center: np.ndarray
+    center_low: np.ndarray
     references: np.ndarray
     references_low: np.ndarray
     shared: bool
@@ -104,7 +104,7 @@ class PassTask(NamedTuple):
         What the pass is run for: one of the constants above.
     n_slots : int
         S; the accumulators may hold fewer where there are fewer blocks.
-    constants, offset, whiteners, shifts, centre, centre_low, references, references_low, shared
+    constants, offset, whiteners, shifts, center, center_low, references, references_low, shared
         As in ``PassParameters``.
     counts : ndarray of shape (S, K)
         Sums of weighted responsibilities, as all sums in double precision.
@@ -137,8 +137,8 @@ class PassTask(NamedTuple):
     offset: float
     whiteners: np.ndarray
     shifts: np.ndarray
-    centre: np.ndarray
-    centre_low: np.ndarray
+    center: np.ndarray
+    center_low: np.ndarray
     references: np.ndarray
     references_low: np.ndarray
     shared: bool
@@ -246,7 +246,7 @@ def mixture_slot(task, slot):
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
     constants, offset, shared, diagonal = task.constants, task.offset, task.shared, task.diagonal
     whiteners, shifts = task.whiteners, task.shifts
-    centre, centre_low = task.centre, task.centre_low
+    center, center_low = task.center, task.center_low
     references, references_low = task.references, task.references_low
     counts, likelihood = task.counts[slot], task.likelihood[slot]
     first, second = task.first[slot], task.second[slot]
@@ -277,7 +277,7 @@ def mixture_slot(task, slot):
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
             n = min(T, N - row)
-            load_tile(X, row, n, centre, centre_low, tile, T)
+            load_tile(X, row, n, center, center_low, tile, T)
             load_weights(weights, row, n, tile_weights, T)
             if mode & GIVEN:
                 load_given(

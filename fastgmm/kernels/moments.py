@@ -1,6 +1,6 @@
 """Step four of a pass: moments of a tile's points, weighted by responsibility.
 
-Symbols and layout are those of ``mixture_pass``.  With diagonal structures about a shared centre,
+Symbols and layout are those of ``mixture_pass``.  With diagonal structures about a shared center,
 first and second moments are products of responsibilities with features and with squared features:
 one matrix product over the lanes of a tile.
 """

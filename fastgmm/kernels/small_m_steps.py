@@ -108,7 +108,7 @@ def invert_cholesky(matrix, whitener, D, smallest):
 
 
 @kernel()
-def _normalise(shape, D):
+def _normalize(shape, D):
     """Scale positive numbers to a product of 1; return their geometric mean, 0 if one is 0."""
     total = 0.0
     for j in range(D):
@@ -141,9 +141,9 @@ def _diagonal_volumes(diagonals, counts, shape, volumes, K, D):
             for k in range(K):
                 total += diagonals[k, j] / volumes[k]
             shape[j] = total
-        if _normalise(shape, D) == 0.0:
+        if _normalize(shape, D) == 0.0:
             return False
-        # what is minimised, with the shape at its best: the sum of n_k D log λ_k, and tr W/(λA)
+        # what is minimized, with the shape at its best: the sum of n_k D log λ_k, and tr W/(λA)
         objective = 0.0
         for k in range(K):
             total = 0.0
@@ -221,7 +221,7 @@ def _axes_settled(volume, diagonals, counts, memory, covariances, K, D, rotated)
     else:
         common = 0.0
         for k in range(K):
-            mean = _normalise(diagonals[k], D)
+            mean = _normalize(diagonals[k], D)
             if mean == 0.0:
                 return False
             common += mean
@@ -285,7 +285,7 @@ def _own_orientations(volume, scatter, counts, memory, covariances, K, D):
             shape[j] = 0.0
             for k in range(K):
                 shape[j] += diagonals[k, j]
-        common = _normalise(shape, D) / counts[:K].sum()
+        common = _normalize(shape, D) / counts[:K].sum()
         if common == 0.0:
             return False
         for k in range(K):
@@ -318,7 +318,7 @@ def _common_orientation(volume, scatter, counts, memory, covariances, K, D, swee
                     diagonals[k, j] /= counts[k]
                     if not diagonals[k, j] > _SMALLEST:
                         return False
-            elif _normalise(diagonals[k], D) == 0.0:
+            elif _normalize(diagonals[k], D) == 0.0:
                 return False
         moved = 0.0
         for p in range(D - 1):

@@ -30,7 +30,7 @@ class StackedTask(NamedTuple):
     diagonal : bool
         Whether the whiteners are vectors.
     constants : ndarray of shape (M, K)
-        Log-weights plus log-normalisers, less the offsets.
+        Log-weights plus log-normalizers, less the offsets.
     offsets : ndarray of shape (M,)
         The largest of those sums.
     whiteners : ndarray of shape (M, K * packed length) or (M, K * D)

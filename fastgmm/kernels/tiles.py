@@ -74,26 +74,26 @@ def aligned_scratch(size, like):
 
 
 @kernel()
-def load_tile(X, row, n, centre, centre_low, tile, T):
-    """Write features of rows ``row``… ``row + n`` about the centre, feature by feature.
+def load_tile(X, row, n, center, center_low, tile, T):
+    """Write features of rows ``row``… ``row + n`` about the center, feature by feature.
 
-    Lanes from ``n`` on are filled with the centre itself.  The centre comes as the sum of two
+    Lanes from ``n`` on are filled with the center itself.  The center comes as the sum of two
     numbers, so that single-precision data far from the origin lose nothing.
     """
     whole = n // ROW_GROUP * ROW_GROUP
     # columns first: a single one that is contiguous has rows of adjacent entries too
     if X.strides[0] == X.itemsize:
-        load_columns(X, row, whole, centre, centre_low, tile, T)
+        load_columns(X, row, whole, center, center_low, tile, T)
     elif X.strides[1] == X.itemsize:
-        load_rows(X, row, whole, centre, centre_low, tile, T)
+        load_rows(X, row, whole, center, center_low, tile, T)
     else:
         whole = 0
     if whole == T:
         return
     for j in range(X.shape[1]):
         at = j * T
-        high = centre[j]
-        low = centre_low[j]
+        high = center[j]
+        low = center_low[j]
         for lane in range(whole, n):
             tile[at + lane] = (X[row + lane, j] - high) - low
         for lane in range(n, T):

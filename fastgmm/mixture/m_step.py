@@ -9,7 +9,7 @@ import numpy as np
 from fastgmm.mixture.noise import UniformNoise, statistics_without_noise, without_noise
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.conjugate import Prior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -48,21 +48,21 @@ def m_step(
     statistics: SufficientStatistics,
     before: MixtureParameters,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     terms: ModelTerms = NO_TERMS,
 ) -> MixtureParameters:
-    """Return the parameters that maximise the expected log-likelihood plus that of the prior."""
+    """Return the parameters that maximize the expected log-likelihood plus that of the prior."""
     if terms.noise is not None:
         others, share = statistics_without_noise(statistics)
         gaussians = without_noise(before)
         if others.empty().all():
             return terms.noise.added(gaussians, 1.0)
         without = replace(terms, noise=None)
-        solved = m_step(others, gaussians, structure, regularisation, without)
+        solved = m_step(others, gaussians, structure, regularization, without)
         return terms.noise.added(solved, share)
     if terms.prior is not None:
         return terms.prior.solve(statistics, structure, before)
-    solved = structure.solve(statistics, regularisation, before)
+    solved = structure.solve(statistics, regularization, before)
     empty = statistics.empty()
     if empty.any():
         # The passes choose the reference, which is where the solve leaves such a component.

@@ -82,8 +82,8 @@ def conditioned(
 def partition(parameters: MixtureParameters, is_observed: npt.NDArray[np.bool_]) -> Partition:
     """Part a mixture into the features that are observed and the others.
 
-    Everything comes from one orthogonal triangularisation of each component's Cholesky factor, its
-    rows in another order, so that no covariance is ever formed or factorised anew.
+    Everything comes from one orthogonal triangularization of each component's Cholesky factor, its
+    rows in another order, so that no covariance is ever formed or factorized anew.
     """
     observed, others = np.flatnonzero(is_observed), np.flatnonzero(~is_observed)
     n_observed = len(observed)

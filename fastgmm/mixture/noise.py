@@ -3,7 +3,7 @@
 A component of the density 1 / V everywhere, with V the hypervolume of the region (Banfield and
 Raftery, 1993; Fraley and Raftery, 1998, "How many clusters?", section 3.3). For the passes it is a
 component like the others, the last one, whose whitener is zero: each row has the same distance
-from it, none, and its normaliser is -log V.
+from it, none, and its normalizer is -log V.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class UniformNoise:
             log_weights=np.append(parameters.log_weights + others, own),
             means=np.concatenate([parameters.means, middle[None]]),
             whiteners=np.concatenate([parameters.whiteners, zero]),
-            log_normalisers=np.append(parameters.log_normalisers, -self.log_volume),
+            log_normalizers=np.append(parameters.log_normalizers, -self.log_volume),
         )
 
 

@@ -20,7 +20,7 @@ class MixtureParameters:
     """Weights, means and whiteners of a mixture.
 
     The log-density of a row under component k, weight included, is ``log_weights[k] +
-    log_normalisers[k] - |W_k (x - means[k])|^2 / 2``.
+    log_normalizers[k] - |W_k (x - means[k])|^2 / 2``.
 
     Attributes
     ----------
@@ -32,14 +32,14 @@ class MixtureParameters:
             (n_components, n_features)
         Lower triangular W_k, the inverse of the lower Cholesky factor of the covariance; or,
         for diagonal covariances, the inverse standard deviations.
-    log_normalisers : ndarray of shape (n_components,)
+    log_normalizers : ndarray of shape (n_components,)
         Logarithm of the density at the mean, weight excluded.
     """
 
     log_weights: FloatArray
     means: FloatArray
     whiteners: FloatArray
-    log_normalisers: FloatArray
+    log_normalizers: FloatArray
 
     @property
     def n_components(self) -> int:
@@ -78,7 +78,7 @@ class MixtureParameters:
             self.log_weights[components],
             self.means[components],
             self.whiteners[components],
-            self.log_normalisers[components],
+            self.log_normalizers[components],
         )
 
     @classmethod
@@ -100,7 +100,7 @@ class MixtureParameters:
         Returns
         -------
         MixtureParameters
-            The parameters, with the normalisers worked out.
+            The parameters, with the normalizers worked out.
         """
         with np.errstate(divide="ignore"):  # a weight of 0 is allowed
             log_weights = np.log(weights)
@@ -118,7 +118,7 @@ class MixtureParameters:
             log_weights=log_weights,
             means=np.ascontiguousarray(means, dtype=np.float64),
             whiteners=np.ascontiguousarray(whiteners),
-            log_normalisers=log_determinants - 0.5 * means.shape[1] * _LOG_TWO_PI,
+            log_normalizers=log_determinants - 0.5 * means.shape[1] * _LOG_TWO_PI,
         )
 
     @classmethod
@@ -204,13 +204,13 @@ def invert_triangles(triangles: FloatArray) -> FloatArray:
 def whiteners_from_covariances(covariances: FloatArray) -> FloatArray:
     """Return the inverse Cholesky factors of covariances, or inverse standard deviations.
 
-    Features are scaled to unit variance before the factorisation, so that neither the size nor
+    Features are scaled to unit variance before the factorization, so that neither the size nor
     a mixture of sizes of the features costs digits or overflows.
     """
     if covariances.ndim == 2:
         _require_positive(covariances, "covariance")
         return 1.0 / np.sqrt(covariances)
-    factors, deviations = _factorise(covariances, "covariance")
+    factors, deviations = _factorize(covariances, "covariance")
     return invert_triangles(factors) / deviations[:, None, :]
 
 
@@ -221,7 +221,7 @@ def whiteners_from_precisions(precisions: FloatArray) -> FloatArray:
         return np.sqrt(precisions)
     # P = W^T W with W lower means that P with rows and columns reversed is L L^T, and W is L^T
     # with rows and columns reversed.
-    factors, deviations = _factorise(precisions[:, ::-1, ::-1], "precision")
+    factors, deviations = _factorize(precisions[:, ::-1, ::-1], "precision")
     factors *= deviations[:, :, None]
     return np.ascontiguousarray(factors.transpose(0, 2, 1)[:, ::-1, ::-1])
 
@@ -244,7 +244,7 @@ def _require_positive(diagonals: FloatArray, what: str) -> None:
         )
 
 
-def _factorise(matrices: FloatArray, what: str) -> tuple[FloatArray, FloatArray]:
+def _factorize(matrices: FloatArray, what: str) -> tuple[FloatArray, FloatArray]:
     """Return Cholesky factors of matrices scaled to unit diagonal, and the scales."""
     diagonals = np.einsum("kii->ki", matrices)
     _require_positive(diagonals, what)

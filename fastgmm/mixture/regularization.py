@@ -8,18 +8,18 @@ import numpy as np
 
 from fastgmm.mixture.statistics import FloatArray
 
-REGULARISATION_SCALES = ("auto", "absolute", "relative")
+REGULARIZATION_SCALES = ("auto", "absolute", "relative")
 
 ORDINARY_VARIANCE = 0.01
 """From this variance of a feature on, "auto" adds what scikit-learn adds."""
 
 
 class IllDefinedCovarianceError(ValueError):
-    """A covariance is singular and no regularisation was asked for."""
+    """A covariance is singular and no regularization was asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Regularisation:
+class Regularization:
     """Amounts added to the variances of each feature in every M-step.
 
     Attributes
@@ -39,14 +39,14 @@ class Regularisation:
         return not self.amounts.any()
 
     @classmethod
-    def none(cls, n_features: int) -> Regularisation:
-        """Return a regularisation that adds nothing."""
+    def none(cls, n_features: int) -> Regularization:
+        """Return a regularization that adds nothing."""
         return cls(np.zeros(n_features), np.zeros(n_features, dtype=bool))
 
     @classmethod
     def from_variances(
         cls, reg_covar: float, scale: str, means: FloatArray, variances: FloatArray
-    ) -> Regularisation:
+    ) -> Regularization:
         """Return the amounts that suit features of the given means and variances.
 
         Positive amounts are at least the square of the last digits that the data can have.
@@ -54,7 +54,7 @@ class Regularisation:
         Parameters
         ----------
         reg_covar : float
-            The regularisation, at least 0; 0 adds nothing under every scale.
+            The regularization, at least 0; 0 adds nothing under every scale.
         scale : {"auto", "absolute", "relative"}
             "absolute" adds `reg_covar`, as scikit-learn does. "relative" adds `reg_covar` times
             the variance of the feature. "auto" adds ``reg_covar * min(1, variance / 0.01)``:
@@ -67,7 +67,7 @@ class Regularisation:
 
         Returns
         -------
-        Regularisation
+        Regularization
             The amounts.
 
         Raises
@@ -85,7 +85,7 @@ class Regularisation:
             factors = np.minimum(variances, ORDINARY_VARIANCE) / ORDINARY_VARIANCE
         else:
             raise ValueError(
-                f"reg_covar_scale must be one of {', '.join(REGULARISATION_SCALES)}; got {scale!r}"
+                f"reg_covar_scale must be one of {', '.join(REGULARIZATION_SCALES)}; got {scale!r}"
             )
         amounts = reg_covar * np.where(constant, 1.0, factors)
         if reg_covar > 0.0:

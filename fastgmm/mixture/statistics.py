@@ -209,7 +209,7 @@ class SufficientStatistics:
         return self.reference + self.offsets()
 
     def covariances(self) -> FloatArray:
-        """Return the covariance of each component about its mean, without regularisation.
+        """Return the covariance of each component about its mean, without regularization.
 
         Exactly symmetric if the second moments are, with a diagonal that is never negative. A
         variance that cannot be told from the rounding of the moments is exactly zero, and so are

@@ -136,7 +136,7 @@ class CriterionDisplay:
         kinds = np.asarray(self.results["covariance_type"])
         numbers = np.asarray(self.results["n_components"])
         names = list(dict.fromkeys(kinds.tolist()))
-        colours = pyplot.get_cmap("turbo")(np.linspace(0.05, 0.95, len(names)))
+        colors = pyplot.get_cmap("turbo")(np.linspace(0.05, 0.95, len(names)))
         self.lines_ = []
         for i, name in enumerate(names):
             own = kinds == name
@@ -144,7 +144,7 @@ class CriterionDisplay:
                 numbers[own],
                 values[own],
                 label=name,
-                color=colours[i],
+                color=colors[i],
                 marker=_MARKERS[i % len(_MARKERS)],
                 markersize=4.5,
                 linewidth=1.2,

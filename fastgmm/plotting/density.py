@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
-_CONTOUR_COLOUR = "#0072B2"
+_CONTOUR_COLOR = "#0072B2"
 
 
 class DensityDisplay:
@@ -161,7 +161,7 @@ class DensityDisplay:
         shown = self.projection
         self.line_, self.component_lines_, self.histogram_ = panels.draw_density_lines(ax, shown)
         ax.set(xlabel=shown.names[0], ylabel="Density")
-        mixture = Line2D([], [], color=panels.text_colour(), label="mixture", **panels.TOTAL_STYLE)
+        mixture = Line2D([], [], color=panels.text_color(), label="mixture", **panels.TOTAL_STYLE)
         handles = [mixture, *panels.component_handles(shown.parameters, has_noise=False)]
         panels.legend_beside(ax, handles, "Components")
 
@@ -174,22 +174,20 @@ class DensityDisplay:
             bare = Projection(shown.parameters, shown.names, shown.rows)
             self.points_ = panels.draw_points(ax, bare)
             for points in self.points_ if isinstance(self.points_, list) else []:
-                points.set_color(panels.NOISE_COLOUR)
+                points.set_color(panels.NOISE_COLOR)
         x, y = (np.linspace(*panels.span(shown, column), n_points) for column in (0, 1))
         points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         density = panels.densities(shown.parameters, points).sum(axis=0)
         levels = levels_of_masses(density, masses)
-        shades = [
-            to_rgba(_CONTOUR_COLOUR, 0.14 + 0.5 * i / len(masses)) for i in range(len(masses))
-        ]
+        shades = [to_rgba(_CONTOUR_COLOR, 0.14 + 0.5 * i / len(masses)) for i in range(len(masses))]
         grid = density.reshape(n_points, n_points)
         ax.contourf(x, y, grid, levels=[*levels, np.inf], colors=shades, zorder=1.5)
         self.contours_ = ax.contour(
-            x, y, grid, levels=levels, colors=_CONTOUR_COLOUR, linewidths=1.0, zorder=2.0
+            x, y, grid, levels=levels, colors=_CONTOUR_COLOR, linewidths=1.0, zorder=2.0
         )
         ax.set(xlabel=shown.names[0], ylabel=shown.names[1])
         handles = [
-            Patch(facecolor=shade, edgecolor=_CONTOUR_COLOUR, label=panels.percentages([mass]))
+            Patch(facecolor=shade, edgecolor=_CONTOUR_COLOR, label=panels.percentages([mass]))
             for mass, shade in zip(masses, shades, strict=True)
         ]
         panels.legend_beside(ax, handles, "Smallest region\nthat holds")

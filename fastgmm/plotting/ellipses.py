@@ -20,7 +20,7 @@ class EllipsesDisplay:
     """The components of a mixture as ellipses in the plane of two columns, over the rows.
 
     An ellipse holds a given share of its component's probability in that plane. Rows have the
-    colour of their component, or are grey crosses if they are noise; more than 50,000 are drawn
+    color of their component, or are gray crosses if they are noise; more than 50,000 are drawn
     as counts in hexagons.
 
     Parameters

@@ -219,8 +219,8 @@ class EntropyDisplay:
 
             (_, left), (_, right) = two_lines(entropies, place)
             self.fitted_lines_ = (
-                *ax.plot(x[: place + 1], left, "--", color="grey", linewidth=1.0, zorder=1),
-                *ax.plot(x[place:], right, "--", color="grey", linewidth=1.0, zorder=1),
+                *ax.plot(x[: place + 1], left, "--", color="gray", linewidth=1.0, zorder=1),
+                *ax.plot(x[place:], right, "--", color="gray", linewidth=1.0, zorder=1),
             )
         ax.plot(
             x[place],
@@ -255,5 +255,5 @@ class EntropyDisplay:
                     (at, entropy),
                     xytext=(5, 5),
                     textcoords="offset points",
-                    color="grey",
+                    color="gray",
                 )

@@ -1,4 +1,4 @@
-"""What a threshold on scores does to labelled rows, and what all others would."""
+"""What a threshold on scores does to labeled rows, and what all others would."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class OperatingPointDisplay:
         estimator : GaussianMixtureOutlierDetector
             A fitted detector.
         X, y, sample_weight : optional
-            Labelled rows, as for `GaussianMixtureOutlierDetector.operating_point`; those that the
+            Labeled rows, as for `GaussianMixtureOutlierDetector.operating_point`; those that the
             threshold was chosen from if not given.
         name : str, optional
             What the curves are called in the legends; the class if not given.
@@ -125,8 +125,8 @@ class OperatingPointDisplay:
             point = estimator.operating_point_
         else:
             raise ValueError(
-                "the threshold was not chosen from labelled rows: use choose_threshold first, or "
-                "give labelled rows as X and y"
+                "the threshold was not chosen from labeled rows: use choose_threshold first, or "
+                "give labeled rows as X and y"
             )
         if name is None:
             name = type(estimator).__name__
@@ -267,7 +267,7 @@ class OperatingPointDisplay:
             "o",
             label=labels[1],
             color=line.get_color(),
-            # A ring in the colour of the text stands out in light and dark styles alike.
+            # A ring in the color of the text stands out in light and dark styles alike.
             markeredgecolor=ax.xaxis.label.get_color(),
             markeredgewidth=1.5,
             markersize=9,
@@ -276,7 +276,7 @@ class OperatingPointDisplay:
             zorder=line.get_zorder() + 1,
         )
         (chance_line,) = ax.plot(
-            *chance, "--", label=labels[2], color="grey", linewidth=1.0, zorder=1
+            *chance, "--", label=labels[2], color="gray", linewidth=1.0, zorder=1
         )
         limits = (-_MARGIN, 1.0 + _MARGIN)
         ax.set(xlim=limits, ylim=limits, aspect="equal")

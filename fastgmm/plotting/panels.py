@@ -24,16 +24,16 @@ _LineStyle = Literal["-", "--", ":", "-."]
 MOST_POINTS = 50_000
 """With more rows, points hide each other, and their counts are drawn."""
 
-NOISE_COLOUR = "#888888"
+NOISE_COLOR = "#888888"
 
 MOST_IN_LEGEND = 16
 
 TOTAL_STYLE: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.4}
 """Of the line of a whole mixture, beside those of its components."""
 
-# Okabe and Ito's colours (2008, "Color universal design"), which people with any colour vision tell
+# Okabe and Ito's colors (2008, "Color universal design"), which people with any color vision tell
 # apart, without black and yellow, one of which every background hides.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 _LINE_STYLES: tuple[_LineStyle, ...] = ("-", "--", ":", "-.")
 
 _STANDARD_DEVIATIONS = 3.5
@@ -48,15 +48,15 @@ def pyplot() -> Any:
 
 
 def component_styles(n_components: int) -> list[tuple[str, _LineStyle]]:
-    """Return a colour and a line style for each component, all different for up to 24."""
-    styles = ((colour, line) for line, colour in product(_LINE_STYLES, _COLOURS))
+    """Return a color and a line style for each component, all different for up to 24."""
+    styles = ((color, line) for line, color in product(_LINE_STYLES, _COLORS))
     return list(islice(cycle(styles), n_components))
 
 
-def text_colour() -> str:
-    """Return the colour of text, which stands out in light and dark styles alike."""
-    colour: str = pyplot().rcParams["text.color"]
-    return colour
+def text_color() -> str:
+    """Return the color of text, which stands out in light and dark styles alike."""
+    color: str = pyplot().rcParams["text.color"]
+    return color
 
 
 def check_masses(masses: Sequence[float]) -> tuple[float, ...]:
@@ -92,21 +92,21 @@ def ellipse_shape(covariance: FloatArray, mass: float) -> tuple[float, float, fl
 
 
 def draw_points(ax: Axes, shown: Projection) -> list[PathCollection] | PolyCollection:
-    """Draw rows in the colours of their components, or their counts where they are many."""
+    """Draw rows in the colors of their components, or their counts where they are many."""
     rows = shown.rows
     assert rows is not None
     if len(rows) > MOST_POINTS:
         complete = rows[np.isfinite(rows).all(axis=1)]
         x, y = complete.T
-        # Few rows have the colour that is nearer to the background's.
-        greys = "Greys_r" if _is_dark(ax) else "Greys"
-        return ax.hexbin(x, y, gridsize=80, cmap=greys, bins="log", mincnt=1, linewidths=0.1)
+        # Few rows have the color that is nearer to the background's.
+        grays = "Grays_r" if _is_dark(ax) else "Grays"
+        return ax.hexbin(x, y, gridsize=80, cmap=grays, bins="log", mincnt=1, linewidths=0.1)
     labels = np.zeros(len(rows), dtype=np.int64) if shown.labels is None else shown.labels
     styles = component_styles(shown.parameters.n_components)
     points = []
     for k in np.unique(labels):
         own = rows[labels == k]
-        marks: dict[str, Any] = {"marker": "x", "color": NOISE_COLOUR, "linewidths": 0.8}
+        marks: dict[str, Any] = {"marker": "x", "color": NOISE_COLOR, "linewidths": 0.8}
         if k >= 0:
             marks = {"marker": "o", "color": styles[k][0], "linewidths": 0.0}
         x, y = own.T
@@ -137,7 +137,7 @@ def draw_ellipses(
 
     drawn = []
     styles = component_styles(parameters.n_components)
-    for mean, covariance, (colour, line) in zip(
+    for mean, covariance, (color, line) in zip(
         parameters.means, covariances_of(parameters), styles, strict=True
     ):
         ellipses = []
@@ -148,8 +148,8 @@ def draw_ellipses(
                 width,
                 height,
                 angle=angle,
-                facecolor=to_rgba(colour, 0.12),
-                edgecolor=colour,
+                facecolor=to_rgba(color, 0.12),
+                edgecolor=color,
                 linestyle=line,
                 linewidth=1.5,
                 zorder=2.0,
@@ -169,7 +169,7 @@ def draw_means(ax: Axes, parameters: MixtureParameters) -> Line2D:
     (means,) = ax.plot(
         *parameters.means.T,
         "+",
-        color=text_colour(),
+        color=text_color(),
         markersize=8,
         markeredgewidth=1.6,
         zorder=3.0,
@@ -183,14 +183,14 @@ def component_handles(parameters: MixtureParameters, has_noise: bool) -> list[An
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, linestyle=line, linewidth=2.0, label=f"{k}: weight {w:.3f}")
-        for k, ((colour, line), w) in enumerate(
+        Line2D([], [], color=color, linestyle=line, linewidth=2.0, label=f"{k}: weight {w:.3f}")
+        for k, ((color, line), w) in enumerate(
             zip(component_styles(parameters.n_components), parameters.weights, strict=True)
         )
     ]
     if has_noise:
         handles.append(
-            Line2D([], [], color=NOISE_COLOUR, marker="x", linestyle="none", label="noise")
+            Line2D([], [], color=NOISE_COLOR, marker="x", linestyle="none", label="noise")
         )
     return handles
 
@@ -201,7 +201,7 @@ def densities(parameters: MixtureParameters, points: FloatArray) -> FloatArray:
     for k, (mean, whitener) in enumerate(zip(parameters.means, parameters.whiteners, strict=True)):
         offsets = points - mean
         white = offsets * whitener if parameters.is_diagonal else offsets @ whitener.T
-        logarithms = parameters.log_weights[k] + parameters.log_normalisers[k]
+        logarithms = parameters.log_weights[k] + parameters.log_normalizers[k]
         found[k] = np.exp(logarithms - 0.5 * np.einsum("ij,ij->i", white, white))
     return found
 
@@ -236,13 +236,13 @@ def draw_density_lines(
         values = values[np.isfinite(values)]
         n_bins = int(np.clip(2.0 * len(values) ** (1 / 3) + 4, 10, 120))
         _, _, histogram = ax.hist(
-            values, bins=n_bins, density=True, color=NOISE_COLOUR, alpha=0.35, zorder=0.5
+            values, bins=n_bins, density=True, color=NOISE_COLOR, alpha=0.35, zorder=0.5
         )
     component_lines = []
-    for own, (colour, line) in zip(found, component_styles(parameters.n_components), strict=True):
-        component_lines += ax.plot(grid, own, color=colour, linestyle=line, linewidth=1.5)
+    for own, (color, line) in zip(found, component_styles(parameters.n_components), strict=True):
+        component_lines += ax.plot(grid, own, color=color, linestyle=line, linewidth=1.5)
     # Wide and below: where a single component has all the density, both lines are seen.
-    (total,) = ax.plot(grid, found.sum(axis=0), zorder=1.5, **TOTAL_STYLE, color=text_colour())
+    (total,) = ax.plot(grid, found.sum(axis=0), zorder=1.5, **TOTAL_STYLE, color=text_color())
     ax.set_ylim(bottom=0.0)
     return total, component_lines, histogram
 

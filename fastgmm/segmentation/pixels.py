@@ -1,4 +1,4 @@
-"""The pixels of a picture as rows: their colours, where they are, and how opaque."""
+"""The pixels of a picture as rows: their colors, where they are, and how opaque."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.batch import Batch
 from fastgmm.data.sources.stream import ReadingOptions, StreamSource
-from fastgmm.segmentation.colour_spaces import (
-    COLOUR_SPACES,
+from fastgmm.segmentation.color_spaces import (
+    COLOR_SPACES,
     LARGEST,
-    ColourSpace,
+    ColorSpace,
     coordinates,
     decoded,
 )
@@ -33,7 +33,7 @@ class Strip(NamedTuple):
     lines : slice
         Which lines.
     levels : ndarray of shape (n_pixels, 1) or (n_pixels, 3)
-        Grey levels, or colours.
+        Gray levels, or colors.
     alpha : ndarray of shape (n_pixels,) or None
         How opaque the pixels are, if the picture says.
     """
@@ -46,23 +46,21 @@ class Strip(NamedTuple):
 class Pixels:
     """The pixels of a picture."""
 
-    def __init__(self, image: Image, space: ColourSpace, spatial_weight: float) -> None:
+    def __init__(self, image: Image, space: ColorSpace, spatial_weight: float) -> None:
         _check_image(image)
-        if space not in COLOUR_SPACES:
-            raise ValueError(
-                f"colour_space must be one of {', '.join(COLOUR_SPACES)}; got {space!r}"
-            )
+        if space not in COLOR_SPACES:
+            raise ValueError(f"color_space must be one of {', '.join(COLOR_SPACES)}; got {space!r}")
         if not 0.0 <= spatial_weight < math.inf:
             raise ValueError(f"spatial_weight must be a number of at least 0; got {spatial_weight}")
         self.image = image
-        self.space: ColourSpace = space
+        self.space: ColorSpace = space
         self.spatial_weight = float(spatial_weight)
         self.height, self.width = image.shape[:2]
         self.n_pixels = self.height * self.width
         n_channels = 1 if image.ndim == 2 else image.shape[2]
         self.has_alpha = n_channels in (2, 4)
-        self.n_colours = n_channels - self.has_alpha
-        self.n_features = self.n_colours + 2 * (self.spatial_weight > 0.0)
+        self.n_colors = n_channels - self.has_alpha
+        self.n_features = self.n_colors + 2 * (self.spatial_weight > 0.0)
         self.largest = float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
         self._decoded_levels: npt.NDArray[np.float32] | None = None
         if image.dtype.kind == "u":
@@ -76,10 +74,10 @@ class Pixels:
             lines = slice(first, min(first + step, self.height))
             channels = self.image[lines].reshape((lines.stop - first) * self.width, -1)
             alpha = channels[:, -1] if self.has_alpha else None
-            yield Strip(lines, channels[:, : self.n_colours], alpha)
+            yield Strip(lines, channels[:, : self.n_colors], alpha)
 
-    def colours(self, levels: Image) -> npt.NDArray[np.float32]:
-        """Return colours in the space of the mixture."""
+    def colors(self, levels: Image) -> npt.NDArray[np.float32]:
+        """Return colors in the space of the mixture."""
         if self._decoded_levels is not None:
             linear = self._decoded_levels[levels]
         else:
@@ -88,11 +86,11 @@ class Pixels:
 
     def rows(self, strip: Strip) -> npt.NDArray[np.float32]:
         """Return the rows of some lines."""
-        colours = self.colours(strip.levels)
-        if self.n_features == self.n_colours:
-            return colours
-        rows = np.empty((len(colours), self.n_features), dtype=np.float32)
-        rows[:, : self.n_colours] = colours
+        colors = self.colors(strip.levels)
+        if self.n_features == self.n_colors:
+            return colors
+        rows = np.empty((len(colors), self.n_features), dtype=np.float32)
+        rows[:, : self.n_colors] = colors
         step = self.spatial_weight * LARGEST[self.space] / max(self.height, self.width)
         lines = np.arange(strip.lines.start, strip.lines.stop) * step
         rows[:, -2] = np.repeat(lines, self.width)
@@ -138,7 +136,7 @@ class PixelSource(StreamSource):
         return {
             "kind": "picture",
             "shape": list(pixels.image.shape),
-            "colour_space": pixels.space,
+            "color_space": pixels.space,
             "spatial_weight": pixels.spatial_weight,
             "digest": ArraySource(lines).fingerprint()["digest"],
         }

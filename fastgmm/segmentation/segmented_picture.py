@@ -1,4 +1,4 @@
-"""A picture in the mean colours of the components of a mixture over its pixels."""
+"""A picture in the mean colors of the components of a mixture over its pixels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.stream import ReadingOptions
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.segmentation.colour_spaces import ColourSpace, levels_of
-from fastgmm.segmentation.distinct_colours import DistinctColours
+from fastgmm.segmentation.color_spaces import ColorSpace, levels_of
+from fastgmm.segmentation.distinct_colors import DistinctColors
 from fastgmm.segmentation.pixels import Image, Pixels, PixelSource
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """A picture with each pixel in the colour of its component's mean.
+    """A picture with each pixel in the color of its component's mean.
 
     Attributes
     ----------
@@ -35,10 +35,10 @@ class Segmentation:
         is that of `original`.
     labels : ndarray of unsigned integers of shape (height, width)
         The component of each pixel, in the smallest type that holds them: uint8 for up to 256.
-    palette : ndarray of shape (n_components, n_colours)
-        The components' colours, in the type of `original`, without alpha.
+    palette : ndarray of shape (n_components, n_colors)
+        The components' colors, in the type of `original`, without alpha.
     model : GaussianMixture
-        The mixture, fitted to colours of the space that was asked for: red, green and blue from 0
+        The mixture, fitted to colors of the space that was asked for: red, green and blue from 0
         to 1, or L* from 0 to 100 and the others in its unit; then line and column of the pixel, if
         they have a weight.
     """
@@ -80,7 +80,7 @@ class Segmentation:
                 weight += differences.size
             else:
                 squares += float(before.alpha @ differences.sum(axis=1))
-                weight += pixels.n_colours * float(before.alpha.sum(dtype=np.float64))
+                weight += pixels.n_colors * float(before.alpha.sum(dtype=np.float64))
         if not weight:
             return math.nan
         return 10.0 * math.log10(pixels.largest**2 * weight / squares) if squares else math.inf
@@ -106,7 +106,7 @@ class Segmentation:
         ImportError
             If Pillow is not installed.
         ValueError
-            If the name does not end in .png, or the palette has more than 256 colours, of which
+            If the name does not end in .png, or the palette has more than 256 colors, of which
             transparency needs one.
         """
         pixels = Pixels(self.original, "rgb", 0.0)
@@ -122,35 +122,35 @@ def segment_image(
     image: npt.ArrayLike,
     n_components: int,
     *,
-    colour_space: ColourSpace = "rgb",
+    color_space: ColorSpace = "rgb",
     spatial_weight: float = 0.0,
     memory_budget: int | str = DEFAULT_BUDGET,
     fit: Callable[[GaussianMixture, Source], object] | None = None,
     **parameters: Any,
 ) -> Segmentation:
-    """Fit a mixture to a picture's colours and paint each pixel in its component's mean.
+    """Fit a mixture to a picture's colors and paint each pixel in its component's mean.
 
-    Where colours repeat, as in pictures of eight bits a channel, the mixture is fitted to the
-    distinct colours with their numbers of pixels as weights, which is the fit of all pixels for
+    Where colors repeat, as in pictures of eight bits a channel, the mixture is fitted to the
+    distinct colors with their numbers of pixels as weights, which is the fit of all pixels for
     less. The picture is gone through a few lines at a time.
 
     Parameters
     ----------
     image : array-like of shape (height, width) or (height, width, n_channels)
-        Grey levels (1 channel) or colours of sRGB (3): uint8, uint16, or floats from 0 to 1. The
+        Gray levels (1 channel) or colors of sRGB (3): uint8, uint16, or floats from 0 to 1. The
         last of 2 or of 4 channels is alpha, opaque at the highest level; it is the weight of the
         pixel in the fit.
     n_components : int
-        Number of components, and of colours of the new picture.
-    colour_space : {"rgb", "lab", "luv"}, default="rgb"
-        Space of the colours that the mixture is fitted to: the levels as they are, CIE L*a*b* or
-        CIE L*u*v*, where distances are closer to those that the eye sees. Of grey pictures it is
+        Number of components, and of colors of the new picture.
+    color_space : {"rgb", "lab", "luv"}, default="rgb"
+        Space of the colors that the mixture is fitted to: the levels as they are, CIE L*a*b* or
+        CIE L*u*v*, where distances are closer to those that the eye sees. Of gray pictures it is
         L* alone.
     spatial_weight : float, default=0.0
         Above 0 for two features more, line and column of the pixel. They are scaled so that the
         longer side of the picture is this many times as long as the way from black to white.
     memory_budget : int or str, default=10**9
-        How much memory the rows may take, about, where they are not distinct colours: bytes, or
+        How much memory the rows may take, about, where they are not distinct colors: bytes, or
         text such as ``"2GB"``. If all of them need more than half of it, they are made anew in
         each pass.
     fit : callable, optional
@@ -166,7 +166,7 @@ def segment_image(
     Raises
     ------
     ValueError
-        If the array is no picture, or has fewer pixels or distinct colours than the mixture has
+        If the array is no picture, or has fewer pixels or distinct colors than the mixture has
         components, or if a parameter has a value that it cannot have.
 
     Notes
@@ -191,17 +191,17 @@ def segment_image(
             f"the image is masked, first in line {line}, column {column}, counted from 0: fill "
             "such pixels in, as with image.filled(0), or give an alpha channel that is 0 there"
         )
-    pixels = Pixels(np.asarray(image), colour_space, spatial_weight)
+    pixels = Pixels(np.asarray(image), color_space, spatial_weight)
     if parameters.get("noise_volume") is not None:
         raise ValueError(
-            "noise_volume is not for segment_image: noise has no colour to paint its pixels in"
+            "noise_volume is not for segment_image: noise has no color to paint its pixels in"
         )
     model = GaussianMixture(n_components, **parameters)
     if pixels.n_pixels < n_components:
         raise ValueError(
             f"the picture has {pixels.n_pixels} pixels, too few for n_components={n_components}"
         )
-    distinct = DistinctColours.of(pixels)
+    distinct = DistinctColors.of(pixels)
     rows: Source
     if distinct is None:
         rows = PixelSource(pixels, ReadingOptions(bytes_of_memory(memory_budget)))
@@ -209,7 +209,7 @@ def segment_image(
         visible = int(np.count_nonzero(distinct.weights))
         if visible < n_components:
             raise ValueError(
-                f"the picture has {visible} distinct colours, too few for n_components="
+                f"the picture has {visible} distinct colors, too few for n_components="
                 f"{n_components}"
             )
         rows = ArraySource(distinct.rows(), distinct.weights)
@@ -218,7 +218,7 @@ def segment_image(
     else:
         fit(model, rows)
     labels = _labels(model, rows, pixels, distinct)
-    levels = levels_of(model.means_[:, : pixels.n_colours].astype(np.float64), colour_space)
+    levels = levels_of(model.means_[:, : pixels.n_colors].astype(np.float64), color_space)
     levels *= pixels.largest
     integers = pixels.image.dtype.kind == "u"
     palette = (np.rint(levels) if integers else levels).astype(pixels.image.dtype)
@@ -226,7 +226,7 @@ def segment_image(
 
 
 def _labels(
-    model: GaussianMixture, rows: Source, pixels: Pixels, distinct: DistinctColours | None
+    model: GaussianMixture, rows: Source, pixels: Pixels, distinct: DistinctColors | None
 ) -> npt.NDArray[np.unsignedinteger]:
     """Return the component of each pixel, shape (height, width)."""
     dtype = np.min_scalar_type(len(model.means_) - 1)
@@ -241,13 +241,13 @@ def _labels(
 
 
 def _painted(pixels: Pixels, labels: npt.NDArray[np.unsignedinteger], palette: Image) -> Image:
-    """Return each pixel in the colour of its component, as opaque as it was."""
+    """Return each pixel in the color of its component, as opaque as it was."""
     painted = np.empty(pixels.image.shape, dtype=pixels.image.dtype)
     for strip in pixels.strips():
         channels = painted[strip.lines].reshape(len(strip.levels), -1)
         # "clip" spares a check that costs more than the work
-        colours = np.take(palette, labels[strip.lines].ravel(), axis=0, mode="clip")
-        channels[:, : pixels.n_colours] = colours
+        colors = np.take(palette, labels[strip.lines].ravel(), axis=0, mode="clip")
+        channels[:, : pixels.n_colors] = colors
         if strip.alpha is not None:
             channels[:, -1] = strip.alpha
     return painted

@@ -8,32 +8,32 @@ from fastgmm.analysis.batched_fits import MOST_STACKED_ROWS, EMSettings, fit_eac
 from fastgmm.analysis.bootstrap import BOOTSTRAP_KINDS, bootstrap
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.batched import stacked
-from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import fit_em
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests.em.block_source import BlockSource
 
 FULL = structure("full")
-SETTINGS = EMSettings(FULL, Regularisation.none(2), 1e-9, 1000)
+SETTINGS = EMSettings(FULL, Regularization.none(2), 1e-9, 1000)
 
 
 def rows(n_samples=300, seed=0):
     rng = np.random.default_rng(seed)
-    centres = np.array([[0.0, 0.0], [5.0, 3.0]])
-    return centres[rng.integers(2, size=n_samples)] + rng.normal(size=(n_samples, 2))
+    centers = np.array([[0.0, 0.0], [5.0, 3.0]])
+    return centers[rng.integers(2, size=n_samples)] + rng.normal(size=(n_samples, 2))
 
 
 def fitted(source, settings=SETTINGS):
-    start, _ = initialise(
+    start, _ = initialize(
         source,
         2,
         settings.structure,
-        settings.regularisation,
+        settings.regularization,
         random_state=np.random.RandomState(0),
     )
     return fit_em(
-        source, start, settings.structure, settings.regularisation, tol=1e-10, max_iter=1000
+        source, start, settings.structure, settings.regularization, tol=1e-10, max_iter=1000
     )[0]
 
 
@@ -112,16 +112,16 @@ def test_a_fit_that_collapses_fails_and_the_others_do_not(cls):
     assert_allclose(fits.of(np.array([2])).parameters.means, alone.parameters.means, rtol=1e-12)
 
 
-def test_a_collapsed_fit_is_held_up_by_the_regularisation():
+def test_a_collapsed_fit_is_held_up_by_the_regularization():
     X = rows(100)
     X[:3] = [[50.0, 50.0], [51.0, 50.0], [50.0, 51.0]]
     weights = np.ones(100)
     weights[:2] = 0.0
-    held = EMSettings(FULL, Regularisation(np.full(2, 1e-6), np.zeros(2, dtype=bool)), 1e-8, 1000)
+    held = EMSettings(FULL, Regularization(np.full(2, 1e-6), np.zeros(2, dtype=bool)), 1e-8, 1000)
     source = ArraySource(X, weights)
     start = fitted(ArraySource(X), held)
     fits = fit_each([source], np.array([0]), start, held)
-    alone, info = fit_em(source, start, FULL, held.regularisation, tol=1e-8, max_iter=1000)
+    alone, info = fit_em(source, start, FULL, held.regularization, tol=1e-8, max_iter=1000)
     assert not fits.failed.any()
     assert_allclose(fits.parameters.means, alone.means, atol=1e-6)
     assert fits.log_likelihoods[0] == pytest.approx(info.trace[-1], abs=1e-6)

@@ -16,25 +16,25 @@ from fastgmm.analysis.likelihood_ratio import (
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import mixture_statistics
-from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import fit_em
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests.em.block_source import BlockSource
 
-NONE = Regularisation.none(2)
+NONE = Regularization.none(2)
 
 
 def settings_of(name="full", tol=1e-6, n_features=2):
-    amounts = Regularisation(np.full(n_features, 1e-6), np.zeros(n_features, dtype=bool))
+    amounts = Regularization(np.full(n_features, 1e-6), np.zeros(n_features, dtype=bool))
     return EMSettings(structure(name), amounts, tol, 2000)
 
 
 def rows(n_samples=200, n_groups=3, seed=0, distance=5.0):
     rng = np.random.default_rng(seed)
-    centres = distance * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])[:n_groups]
-    return centres[rng.integers(n_groups, size=n_samples)] + rng.normal(size=(n_samples, 2))
+    centers = distance * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])[:n_groups]
+    return centers[rng.integers(n_groups, size=n_samples)] + rng.normal(size=(n_samples, 2))
 
 
 @pytest.mark.parametrize("name", ["full", "tied", "diag", "spherical", "tied_diag"])
@@ -117,11 +117,11 @@ def test_the_larger_mixture_is_as_good_as_the_best_of_many_random_starts():
     best = []
     for source in sources:
         starts = [
-            initialise(
+            initialize(
                 source,
                 3,
                 settings.structure,
-                settings.regularisation,
+                settings.regularization,
                 random_state=np.random.RandomState(seed),
                 method="random_from_data",
             )[0]
@@ -188,11 +188,11 @@ def test_without_random_starts_components_are_cut_all_the_same():
     null = best_fit(source, 2, settings, StartSettings("kmeans", 1, 0))
     found = best_larger_fits([source], null.parameters, settings, StartSettings("kmeans", 0, 0))
     truth = rows()
-    start = initialise(source, 3, settings.structure, NONE, random_state=np.random.RandomState(0))[
+    start = initialize(source, 3, settings.structure, NONE, random_state=np.random.RandomState(0))[
         0
     ]
     expected = fit_em(
-        ArraySource(truth), start, settings.structure, settings.regularisation, tol=1e-8,
+        ArraySource(truth), start, settings.structure, settings.regularization, tol=1e-8,
         max_iter=1000,
     )[1].trace[-1]  # fmt: skip
     assert found.log_likelihoods[0] == pytest.approx(expected, abs=1e-4)

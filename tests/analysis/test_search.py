@@ -7,19 +7,19 @@ from fastgmm.analysis.search import SearchPlan, fit_candidates
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.initialization.partitions import partitions
 from fastgmm.em.loop import fit_em
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
 from tests.em.block_source import BlockSource
 
-NONE = Regularisation.none(2)
+NONE = Regularization.none(2)
 GRID = tuple((structure(name), k) for k in (1, 2, 3) for name in ("EII", "VVV"))
 
 
 def rows(n_samples=6000):
     rng = np.random.default_rng(0)
-    centres = np.array([[0.0, 0.0], [5.0, 1.0]])
-    return centres[rng.integers(2, size=n_samples)] + rng.normal(size=(n_samples, 2))
+    centers = np.array([[0.0, 0.0], [5.0, 1.0]])
+    return centers[rng.integers(2, size=n_samples)] + rng.normal(size=(n_samples, 2))
 
 
 def search(X, sample, preview, **options):

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from fastgmm.analysis.small_fits import fit_small, is_small
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics, responsibilities
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import mclust
 
@@ -59,7 +59,7 @@ def test_a_fit_is_a_fixed_point_of_em(letters, n_features):
     parameters = fit.parameters()
     assert_allclose(log_likelihood(source, parameters), fit.log_likelihood, rtol=1e-10)
     statistics = mixture_statistics(source, parameters)
-    again = kind.solve(statistics, Regularisation.none(n_features), parameters)
+    again = kind.solve(statistics, Regularization.none(n_features), parameters)
     assert_allclose(again.means, parameters.means, atol=2e-4)
     gained = log_likelihood(source, again) - fit.log_likelihood
     assert abs(gained) < 1e-6 * abs(fit.log_likelihood)

@@ -20,11 +20,11 @@ from fastgmm.em.models.class_mixtures import (
     class_statistics,
     single_components,
 )
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import structure
 
 KINDS = [structure(name) for name in ("EII", "EEE", "VVI", "VVV")]
-NONE = Regularisation.none(2)
+NONE = Regularization.none(2)
 
 
 @pytest.fixture
@@ -108,8 +108,8 @@ def test_structures_that_cannot_be_fitted_have_no_share_and_no_criterion(rows):
     assert lowest_bic(fits).structure.is_diagonal
     with pytest.raises(IllDefinedCovarianceError, match="none of the covariance structures"):
         lowest_bic([fits[1], fits[3]])
-    # Held up by the regularisation alone, they have parameters but are not to be chosen.
-    tiny = Regularisation(np.full(2, 1e-9), np.zeros(2, dtype=bool))
+    # Held up by the regularization alone, they have parameters but are not to be chosen.
+    tiny = Regularization(np.full(2, 1e-9), np.zeros(2, dtype=bool))
     held_up = fit_structures(statistics, KINDS, tiny, None)
     assert held_up[3].parameters is not None
     assert np.isinf(held_up[3].bic)

@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 from threadpoolctl import threadpool_limits
 
 from fastgmm.bench.grid import FULL_GRID, Case
-from fastgmm.bench.mixture_problem import judge_centres, judge_mixture, make_problem
+from fastgmm.bench.mixture_problem import judge_centers, judge_mixture, make_problem
 
 CASE = Case("pass", "full", 3_000, 3, 4)
 
@@ -82,7 +82,7 @@ def test_judge_is_the_mean_log_likelihood(structure):
     assert judged == pytest.approx(expected, rel=1e-12)
 
 
-def test_judge_of_centres_is_the_mean_squared_distance():
+def test_judge_of_centers_is_the_mean_squared_distance():
     problem = make_problem(CASE)
     distances = ((problem.X[:, None] - problem.means) ** 2).sum(axis=2)
-    assert judge_centres(problem.X, problem.means) == pytest.approx(distances.min(axis=1).mean())
+    assert judge_centers(problem.X, problem.means) == pytest.approx(distances.min(axis=1).mean())

@@ -13,7 +13,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
 from fastgmm.em.initialization import kmeans_passes
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 
 SIZES = [(100_000, 2, 8), (100_000, 8, 16), (20_000, 32, 32)]
@@ -65,10 +65,10 @@ def test_evaluations(benchmark, evaluate, kind, dtype):
 
 
 @by_structure
-def test_labelled_statistics(benchmark, kind):
+def test_labeled_statistics(benchmark, kind):
     source, _ = source_and_start((100_000, 8, 16))
     labels = np.arange(source.n_samples) % 16
-    benchmark(passes.labelled_statistics, source, labels, 16, diagonal=kind == "diag")
+    benchmark(passes.labeled_statistics, source, labels, 16, diagonal=kind == "diag")
 
 
 @by_structure
@@ -82,10 +82,10 @@ def test_responsibility_statistics(benchmark, kind):
 @by_size
 @pytest.mark.parametrize(
     "evaluate",
-    [kmeans_passes.lloyd_statistics, kmeans_passes.nearest_centres],
+    [kmeans_passes.lloyd_statistics, kmeans_passes.nearest_centers],
     ids=lambda function: function.__name__,
 )
-def test_centres(benchmark, evaluate, size, dtype):
+def test_centers(benchmark, evaluate, size, dtype):
     source, start = source_and_start(size, dtype=dtype)
     benchmark(evaluate, source, start.means)
 
@@ -101,4 +101,4 @@ def test_solve(benchmark, name):
     solving = structure(name)
     source, start = source_and_start((5_000, 64, 32), "diag" if solving.is_diagonal else "full")
     statistics = passes.mixture_statistics(source, start)
-    benchmark(solving.solve, statistics, Regularisation.none(64))
+    benchmark(solving.solve, statistics, Regularization.none(64))

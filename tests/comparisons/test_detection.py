@@ -46,7 +46,7 @@ def test_figures_are_those_of_the_detectors(task):
 
 def test_tasks_are_about_the_data_that_they_say():
     assert load_breast_cancer().target_names[0] == "malignant"
-    assert {task.labelled for task in TASKS} == {True, False}
+    assert {task.labeled for task in TASKS} == {True, False}
 
 
 def test_targets_compare_with_each_peer():

@@ -17,7 +17,7 @@ def test_photograph_has_the_size_and_the_noise_asked_for():
 
 def test_a_segmentation_is_measured():
     image = photograph("china.jpg", 64, 96, 2.0)
-    timing, result = measure("lab", image, 3, 1, colour_space="lab")
+    timing, result = measure("lab", image, 3, 1, color_space="lab")
     assert timing.seconds > 0.0
     assert timing.psnr == result.psnr()
     assert timing.n_passes == result.model.fit_info_.n_passes

@@ -369,7 +369,7 @@ def test_memory_budget_bounds_blocks(tmp_path):
     assert open_data(path, memory_budget=1).block_rows == 1024
 
 
-def labelled(n_samples=3000):
+def labeled(n_samples=3000):
     """Return rows of which the last column holds labels, NaN for some."""
     X = rows(n_samples)
     X[:, 2] = np.arange(n_samples) % 3
@@ -379,13 +379,13 @@ def labelled(n_samples=3000):
 
 @pytest.mark.parametrize("form", sorted(set(FORMS) - ONCE - {"list of lists"}))
 def test_labels_are_a_column_apart(tmp_path, form):
-    X = labelled()
-    for name in ("complete", "labelled"):
+    X = labeled()
+    for name in ("complete", "labeled"):
         (tmp_path / name).mkdir()
     complete = open_data(FORMS[form](tmp_path / "complete", rows(3000)))
     name = "x2" if complete.feature_names is None else "c"
     assert complete.labels() is None
-    given = FORMS[form](tmp_path / "labelled", X)
+    given = FORMS[form](tmp_path / "labeled", X)
     source = open_data(given, label_column=name, block_rows=1024)
     np.testing.assert_array_equal(source.labels(), X[:, 2])
     assert source.labels().dtype == np.float64
@@ -395,7 +395,7 @@ def test_labels_are_a_column_apart(tmp_path, form):
 
 @pytest.mark.parametrize("write", [write_parquet, write_csv, write_npy])
 def test_labels_of_rows_that_are_left_out_are_left_out(tmp_path, write):
-    X = labelled()
+    X = labeled()
     X[3::7, 1] = np.nan
     path = write(tmp_path / f"rows.{write.__name__[6:]}", X)
     name = "x2" if write is write_npy else "c"
@@ -413,7 +413,7 @@ def test_labels_of_rows_that_are_left_out_are_left_out(tmp_path, write):
 
 
 def test_labels_of_rows_that_a_filter_leaves(tmp_path):
-    X = labelled()
+    X = labeled()
     path = write_parquet(tmp_path / "rows.parquet", X)
     source = open_data(path, filter=[("b", ">", 2.0)], label_column="c")
     np.testing.assert_array_equal(source.labels(), X[X[:, 1] > 2.0, 2])

@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 import fastgmm
 from fastgmm.data.errors import DataError
 from fastgmm.data.opening import open_data
-from fastgmm.data.summary import summarise_columns
+from fastgmm.data.summary import summarize_columns
 from tests.cli_process import succeed
 from tests.written_data import ArrowCapsule, all_rows
 
@@ -165,7 +165,7 @@ def test_parts_with_an_index_beside_parts_without(tmp_path):
     source = open_data(tmp_path)
     assert source.feature_names == ("a", "b")
     assert dict(source.unused_columns) == {"__index_level_0__": "row index"}
-    assert [column.name for column in summarise_columns(tmp_path)[1]] == ["a", "b"]
+    assert [column.name for column in summarize_columns(tmp_path)[1]] == ["a", "b"]
 
 
 def test_a_feature_in_one_file_and_the_index_in_another(tmp_path):

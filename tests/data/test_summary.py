@@ -10,14 +10,14 @@ import pytest
 from pyarrow import parquet
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.summary import ColumnSummary, summarise_columns
+from fastgmm.data.summary import ColumnSummary, summarize_columns
 from tests.written_data import FORMS, batches, rows, write_csv, write_parquet
 
 
 def test_columns_of_a_csv_file(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("a,kind,empty\n1,x,\n,y,\n4,,\n")
-    assert summarise_columns(path) == (
+    assert summarize_columns(path) == (
         3,
         (
             ColumnSummary("a", "int64", 1, 1.0, 4.0, 2.5),
@@ -38,7 +38,7 @@ def test_columns_of_a_parquet_file(tmp_path):
         }
     )
     parquet.write_table(table, tmp_path / "a.parquet")
-    n_samples, columns = summarise_columns(tmp_path / "a.parquet")
+    n_samples, columns = summarize_columns(tmp_path / "a.parquet")
     assert n_samples == 3
     assert columns == (
         ColumnSummary("kind", "string", 2),
@@ -51,7 +51,7 @@ def test_columns_of_a_parquet_file(tmp_path):
 
 def test_columns_of_an_array(tmp_path):
     np.save(tmp_path / "a.npy", np.array([[1.0, np.nan], [2.0, np.nan], [6.0, np.nan]]))
-    assert summarise_columns(tmp_path / "a.npy") == (
+    assert summarize_columns(tmp_path / "a.npy") == (
         3,
         (ColumnSummary("x0", "float64", 0, 1.0, 6.0, 3.0), ColumnSummary("x1", "float64", 3)),
     )
@@ -77,7 +77,7 @@ def test_columns_of_an_array(tmp_path):
 )
 def test_any_data(tmp_path, form):
     X = rows(2000)
-    n_samples, columns = summarise_columns(FORMS[form](tmp_path, X))
+    n_samples, columns = summarize_columns(FORMS[form](tmp_path, X))
     assert n_samples == 2000
     for j, column in enumerate(columns):
         assert column.n_missing == 0
@@ -89,30 +89,30 @@ def test_any_data(tmp_path, form):
 def test_frames_with_other_things_than_numbers():
     frame = {"a": [1, 2], "kind": ["x", "y"]}
     for make in (pd.DataFrame, pl.DataFrame):
-        n_samples, (first, second) = summarise_columns(make(frame))
+        n_samples, (first, second) = summarize_columns(make(frame))
         assert (n_samples, first.mean, second.mean) == (2, 1.5, None)
 
 
 def test_batches_cannot_be_described():
     for data in (batches(rows(10)), lambda: batches(rows(10))):
         with pytest.raises(TypeError, match="batches cannot be described: give files, an array"):
-            summarise_columns(data)
+            summarize_columns(data)
 
 
 def test_files_with_different_columns(tmp_path):
     write_parquet(tmp_path / "1.parquet", rows(3))
     parquet.write_table(pa.table({"a": [1.0]}), tmp_path / "2.parquet")
     with pytest.raises(DataError, match=r"2\.parquet' has no column 'b'"):
-        summarise_columns(tmp_path)
+        summarize_columns(tmp_path)
 
 
 def test_damage_is_an_error(tmp_path):
     path = write_csv(tmp_path / "a.csv.gz", rows(10_000))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="from line"):
-        summarise_columns(path)
+        summarize_columns(path)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
-        summarise_columns(tmp_path / "a.csv")
+        summarize_columns(tmp_path / "a.csv")

@@ -3,34 +3,34 @@
 import numpy as np
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.degeneracy import regularisation_for
-from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.degeneracy import regularization_for
+from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import fit_em
 from fastgmm.mixture.structures import structure
 from tests import oracle
 
 
 def start_of(source, n_components, name, *, method="kmeans", reg_covar=1e-6, seed=0, labels=None):
-    regularisation = regularisation_for(source, reg_covar, "auto")
-    parameters, _ = initialise(
+    regularization = regularization_for(source, reg_covar, "auto")
+    parameters, _ = initialize(
         source,
         n_components,
         structure(name),
-        regularisation,
+        regularization,
         random_state=np.random.RandomState(seed),
         method=method,
         labels=labels,
     )
-    return parameters, regularisation
+    return parameters, regularization
 
 
-def fit(X, n_components, name, *, weights=None, start=None, regularisation=None, **options):
+def fit(X, n_components, name, *, weights=None, start=None, regularization=None, **options):
     source = ArraySource(X, weights)
     if start is None:
-        start, regularisation = start_of(source, n_components, name)
-    if regularisation is None:
-        regularisation = regularisation_for(source, 1e-6, "auto")
-    return fit_em(source, start, structure(name), regularisation, **options)
+        start, regularization = start_of(source, n_components, name)
+    if regularization is None:
+        regularization = regularization_for(source, 1e-6, "auto")
+    return fit_em(source, start, structure(name), regularization, **options)
 
 
 def matrices(name, parameters):

@@ -12,15 +12,15 @@ from fastgmm.em.degeneracy import (
     DegenerateComponentWarning,
     find_degeneracies,
     hold_covariances,
-    regularisation_for,
+    regularization_for,
     warn_of_degeneracies,
 )
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
-from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import fit_em
 from fastgmm.em.models.mixture import em_step
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests.problems import PROBLEMS, problem
 from tests.structures import every_structure
@@ -28,16 +28,16 @@ from tests.structures import every_structure
 
 def fitted(hard, name):
     source = ArraySource(hard.X, hard.sample_weight)
-    regularisation = regularisation_for(source, 1e-6, "auto")
-    start, _ = initialise(
+    regularization = regularization_for(source, 1e-6, "auto")
+    start, _ = initialize(
         source,
         hard.n_components,
         structure(name),
-        regularisation,
+        regularization,
         random_state=np.random.RandomState(0),
         labels=hard.labels,
     )
-    return fit_em(source, start, structure(name), regularisation)
+    return fit_em(source, start, structure(name), regularization)
 
 
 @pytest.mark.parametrize("hard", PROBLEMS, ids=str)
@@ -68,7 +68,7 @@ def test_a_shared_covariance_that_collapses_is_named(name):
 def test_a_component_out_of_reach_is_emptied_and_stays(name):
     X = problem("overlapping").X
     source = ArraySource(X)
-    regularisation = regularisation_for(source, 1e-6, "auto")
+    regularization = regularization_for(source, 1e-6, "auto")
     kind = structure(name)
     n_features = X.shape[1]
     identity = {
@@ -77,7 +77,7 @@ def test_a_component_out_of_reach_is_emptied_and_stays(name):
     }[kind.is_diagonal]
     means = np.vstack([X[:2], np.full((1, n_features), 1e6)])
     start = MixtureParameters.from_covariances(np.full(3, 1 / 3), means, identity)
-    parameters, info = fit_em(source, start, kind, regularisation)
+    parameters, info = fit_em(source, start, kind, regularization)
     assert parameters.weights[2] == 0.0
     assert_array_equal(parameters.means[2], means[2])
     assert [(each.component, each.kind) for each in info.degeneracies] == [(2, "empty")]
@@ -89,21 +89,21 @@ def test_a_component_out_of_reach_is_emptied_and_stays(name):
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=10, deadline=None)
 def test_held_covariances_never_lower_the_log_likelihood(name, seed):
-    """Even when the M-step is spoilt by a regularisation as large as the data."""
+    """Even when the M-step is spoilt by a regularization as large as the data."""
     rng = np.random.default_rng(seed)
     source = ArraySource(problem("overlapping").X)
-    regularisation = Regularisation(rng.uniform(0.0, 5.0, size=3), np.zeros(3, dtype=bool))
-    parameters, _ = initialise(
+    regularization = Regularization(rng.uniform(0.0, 5.0, size=3), np.zeros(3, dtype=bool))
+    parameters, _ = initialize(
         source,
         3,
         structure(name),
-        Regularisation.none(3),
+        Regularization.none(3),
         random_state=np.random.RandomState(seed),
         method="random_from_data",
     )
     for _ in range(4):
         before = log_likelihood(source, parameters)
-        proposal, statistics = em_step(source, parameters, structure(name), regularisation)
+        proposal, statistics = em_step(source, parameters, structure(name), regularization)
         held = hold_covariances(structure(name), statistics, parameters, proposal)
         assert log_likelihood(source, held) >= before - 1e-9
         assert_array_equal(held.means, proposal.means)
@@ -115,11 +115,11 @@ def test_held_covariances_are_still_of_the_structure(name):
     """Where components depend on each other, none is held without the others."""
     source = ArraySource(problem("overlapping").X)
     kind = structure(name)
-    start, _ = initialise(
-        source, 3, kind, Regularisation.none(3), random_state=np.random.RandomState(0)
+    start, _ = initialize(
+        source, 3, kind, Regularization.none(3), random_state=np.random.RandomState(0)
     )
     for amounts in ([0.3, 0.0, 0.1], [5.0, 5.0, 5.0]):
-        spoilt = Regularisation(np.array(amounts), np.zeros(3, dtype=bool))
+        spoilt = Regularization(np.array(amounts), np.zeros(3, dtype=bool))
         proposal, statistics = em_step(source, start, kind, spoilt)
         held = hold_covariances(kind, statistics, start, proposal)
         near = kind.nearest(held)
@@ -128,8 +128,8 @@ def test_held_covariances_are_still_of_the_structure(name):
 
 def test_a_proposal_that_is_better_is_left_alone():
     source = ArraySource(problem("overlapping").X)
-    none = Regularisation.none(3)
-    start, _ = initialise(source, 3, structure("full"), none, random_state=np.random.RandomState(0))
+    none = Regularization.none(3)
+    start, _ = initialize(source, 3, structure("full"), none, random_state=np.random.RandomState(0))
     proposal, statistics = em_step(source, start, structure("full"), none)
     assert hold_covariances(structure("full"), statistics, start, proposal) is proposal
 
@@ -159,7 +159,7 @@ def test_nothing_found_is_nothing_told(recwarn):
     assert not recwarn
 
 
-# -- the regularisation ---------------------------------------------------------------------------
+# -- the regularization ---------------------------------------------------------------------------
 
 
 def test_a_constant_feature_is_no_collapse():
@@ -170,25 +170,25 @@ def test_a_constant_feature_is_no_collapse():
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("offset", [0.0, 1e8])
-def test_the_regularisation_follows_the_variance_of_each_feature(weighted, offset):
+def test_the_regularization_follows_the_variance_of_each_feature(weighted, offset):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(3000, 3)) * [1.0, 1e-3, 1e3] + offset
     copies = rng.integers(0, 3, size=3000)
     weights = copies.astype(np.float64) if weighted else None
     rows = np.repeat(X, copies, axis=0) if weighted else X
     source = ArraySource(X, weights)
-    relative = regularisation_for(source, 1e-6, "relative")
+    relative = regularization_for(source, 1e-6, "relative")
     assert_allclose(relative.amounts, 1e-6 * rows.var(axis=0), rtol=1e-6)
-    auto = regularisation_for(source, 1e-6, "auto")
+    auto = regularization_for(source, 1e-6, "auto")
     assert_allclose(auto.amounts, [1e-6, 1e-4 * rows[:, 1].var(), 1e-6], rtol=1e-6)
-    absolute = regularisation_for(source, 1e-6, "absolute")
+    absolute = regularization_for(source, 1e-6, "absolute")
     assert_array_equal(absolute.amounts, np.full(3, 1e-6))
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1e150])
-def test_the_regularisation_is_measured_at_every_scale(scale):
+def test_the_regularization_is_measured_at_every_scale(scale):
     X = np.random.default_rng(0).normal(size=(500, 2)) * scale
-    relative = regularisation_for(ArraySource(X), 1e-3, "relative")
+    relative = regularization_for(ArraySource(X), 1e-3, "relative")
     assert_allclose(relative.amounts, 1e-3 * (X / scale).var(axis=0) * scale * scale, rtol=1e-9)
 
 
@@ -197,13 +197,13 @@ def test_degeneracy_does_not_depend_on_the_unit(scale):
     for factor in (1e-150, 1e-4, 1.0, 1e20, 1e150):
         hard = problem("one_point_component")
         source = ArraySource(hard.X * factor)
-        regularisation = regularisation_for(source, 1e-6, scale)
-        start, _ = initialise(
-            source, 2, structure("full"), regularisation, random_state=np.random.RandomState(0)
+        regularization = regularization_for(source, 1e-6, scale)
+        start, _ = initialize(
+            source, 2, structure("full"), regularization, random_state=np.random.RandomState(0)
         )
-        parameters, info = fit_em(source, start, structure("full"), regularisation)
+        parameters, info = fit_em(source, start, structure("full"), regularization)
         assert [each.kind for each in info.degeneracies] == ["collapsed"]
-        assert find_degeneracies(parameters, structure("full"), regularisation) == info.degeneracies
+        assert find_degeneracies(parameters, structure("full"), regularization) == info.degeneracies
 
 
 def test_statistics_of_a_flat_component_count_every_row_once():
@@ -218,10 +218,10 @@ def test_rows_of_no_weight_may_lie_anywhere(place):
     X = problem("overlapping").X.copy()
     weights = np.ones(len(X))
     weights[place] = 0.0
-    expected = regularisation_for(ArraySource(X[weights > 0.0]), 1e-6, "relative").amounts
+    expected = regularization_for(ArraySource(X[weights > 0.0]), 1e-6, "relative").amounts
     X[place] = 1e36
-    regularisation = regularisation_for(ArraySource(X, weights), 1e-6, "relative")
-    assert_allclose(regularisation.amounts, expected, rtol=1e-9)
+    regularization = regularization_for(ArraySource(X, weights), 1e-6, "relative")
+    assert_allclose(regularization.amounts, expected, rtol=1e-9)
 
 
 def test_the_heaviest_row_stands_for_all_where_few_count():
@@ -229,11 +229,11 @@ def test_the_heaviest_row_stands_for_all_where_few_count():
     weights = np.zeros(10_000)
     X[5001:5005] = [[0.0], [1.0], [2.0], [3.0]]
     weights[5001:5005] = 1.0
-    regularisation = regularisation_for(ArraySource(X, weights), 1e-6, "relative")
-    assert_allclose(regularisation.amounts, 1.25e-6, rtol=1e-12)
+    regularization = regularization_for(ArraySource(X, weights), 1e-6, "relative")
+    assert_allclose(regularization.amounts, 1.25e-6, rtol=1e-12)
 
 
 def test_squares_that_overflow_are_an_error():
     X = problem("overlapping").X * [1.0, 1e160, 1.0]
     with pytest.raises(ValueError, match=r"feature 1 are too large: their squares"):
-        regularisation_for(ArraySource(X), 1e-6, "auto")
+        regularization_for(ArraySource(X), 1e-6, "auto")

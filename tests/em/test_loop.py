@@ -12,11 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.initialization.methods import InitialisationInfo
 from fastgmm.em.loop import fit_best, fit_em
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
 from tests.em.batch_fits import fit, matrices, start_of
@@ -51,8 +51,8 @@ def test_after_as_many_steps_from_the_same_start_the_parameters_are_scikit_learn
     name, n_iter, data
 ):
     X = load_iris().data if data == "iris" else problem(data).X
-    start, regularisation = start_of(ArraySource(X), 3, name)
-    ours, info = fit(X, 3, name, start=start, regularisation=regularisation, tol=0, max_iter=n_iter)
+    start, regularization = start_of(ArraySource(X), 3, name)
+    ours, info = fit(X, 3, name, start=start, regularization=regularization, tol=0, max_iter=n_iter)
     theirs = theirs_from(start, name, X, tol=0, max_iter=n_iter)
     assert_allclose(ours.weights, theirs.weights_, rtol=1e-9)
     assert_allclose(ours.means, theirs.means_, rtol=1e-9)
@@ -66,8 +66,8 @@ def test_after_as_many_steps_from_the_same_start_the_parameters_are_scikit_learn
 @pytest.mark.parametrize("name", ["full", "tied", "diag", "spherical"])
 def test_a_fit_stops_where_scikit_learns_stops(name):
     X = problem("overlapping").X
-    start, regularisation = start_of(ArraySource(X), 3, name)
-    _, info = fit(X, 3, name, start=start, regularisation=regularisation, tol=1e-4, max_iter=300)
+    start, regularization = start_of(ArraySource(X), 3, name)
+    _, info = fit(X, 3, name, start=start, regularization=regularization, tol=1e-4, max_iter=300)
     theirs = theirs_from(start, name, X, tol=1e-4, max_iter=300)
     assert info.converged
     assert info.reason == "tolerance"
@@ -83,9 +83,9 @@ def test_groups_far_apart_are_found_to_the_last_digits(hard, name):
     """Responsibilities are 0 or 1, so that the fit is the moments of the groups."""
     source = ArraySource(hard.X)
     start, _ = start_of(source, hard.n_components, name, labels=hard.labels)
-    none = Regularisation.none(source.n_features)
+    none = Regularization.none(source.n_features)
     if hard.name == "constant_feature":
-        none = Regularisation(np.array([0.0, 0.0, 1e-6]), np.array([False, False, True]))
+        none = Regularization(np.array([0.0, 0.0, 1e-6]), np.array([False, False, True]))
     parameters, _ = fit_em(source, start, structure(name), none, tol=0.0, max_iter=5)
     groups = [hard.X[hard.labels == k] for k in range(hard.n_components)]
     exact = [oracle.exact_moments(group) for group in groups]
@@ -173,10 +173,10 @@ def test_a_fit_follows_linear_maps_of_the_data(name, seed):
     mapped = MixtureParameters.from_covariances(
         start.weights, start.means @ A.T + shift, A @ start.covariances() @ A.T
     )
-    none = Regularisation.none(3)
-    ours, info = fit(X, 3, name, start=start, regularisation=none, tol=0, max_iter=10)
+    none = Regularization.none(3)
+    ours, info = fit(X, 3, name, start=start, regularization=none, tol=0, max_iter=10)
     again, other = fit(
-        X @ A.T + shift, 3, name, start=mapped, regularisation=none, tol=0, max_iter=10
+        X @ A.T + shift, 3, name, start=mapped, regularization=none, tol=0, max_iter=10
     )
     log_volume = np.linalg.slogdet(A)[1]
     assert_allclose(np.array(other.trace) + log_volume, info.trace, rtol=1e-9)
@@ -194,9 +194,9 @@ def test_a_fit_follows_the_unit_of_the_data(name, scale):
     scaled = kind.from_covariances(
         start.weights, start.means * scale, kind.covariances(start) * scale * scale
     )
-    none = Regularisation.none(3)
-    ours, _ = fit(X, 3, name, start=start, regularisation=none, tol=0, max_iter=10)
-    again, _ = fit(X * scale, 3, name, start=scaled, regularisation=none, tol=0, max_iter=10)
+    none = Regularization.none(3)
+    ours, _ = fit(X, 3, name, start=start, regularization=none, tol=0, max_iter=10)
+    again, _ = fit(X * scale, 3, name, start=scaled, regularization=none, tol=0, max_iter=10)
     assert_allclose(again.means / scale, ours.means, rtol=1e-10)
     assert_allclose(kind.covariances(again) / scale / scale, kind.covariances(ours), rtol=1e-10)
 
@@ -256,7 +256,7 @@ def test_an_interruption_passes_through():
 
 def test_a_warm_start_goes_on_as_if_there_had_been_no_pause():
     X = problem("overlapping").X
-    start, regularisation = start_of(ArraySource(X), 3, "full")
+    start, regularization = start_of(ArraySource(X), 3, "full")
     whole, info = fit(X, 3, "full", start=start, tol=1e-4, max_iter=300)
     half, first = fit(X, 3, "full", start=start, tol=1e-4, max_iter=5)
     rest, second = fit(
@@ -264,7 +264,7 @@ def test_a_warm_start_goes_on_as_if_there_had_been_no_pause():
         3,
         "full",
         start=half,
-        regularisation=regularisation,
+        regularization=regularization,
         tol=1e-4,
         max_iter=300,
         previous_log_likelihood=first.trace[-2],
@@ -276,7 +276,7 @@ def test_a_warm_start_goes_on_as_if_there_had_been_no_pause():
 def test_the_best_of_several_starts_is_kept():
     X = problem("overlapping").X
     source = ArraySource(X)
-    kind, regularisation = structure("full"), regularisation_for(source, 1e-6, "auto")
+    kind, regularization = structure("full"), regularization_for(source, 1e-6, "auto")
     starts = [start_of(source, 3, "full", method="random", seed=seed) for seed in range(4)]
 
     def draw_start(number):
@@ -288,14 +288,14 @@ def test_the_best_of_several_starts_is_kept():
         draw_start,
         4,
         kind,
-        regularisation,
+        regularization,
         max_iter=15,
         callback=lambda progress: seen.append(progress.start),
     )
     single = [fit(X, 3, "full", start=start, max_iter=15) for start, _ in starts]
     best = int(np.argmax([each.trace[-1] for _, each in single]))
     assert info.start == best
-    assert info.initialisation.method == f"start {best}"
+    assert info.initialization.method == f"start {best}"
     assert info.trace == single[best][1].trace
     assert_array_equal(parameters.means, single[best][0].means)
     assert info.n_passes == sum(each.n_passes for _, each in single)
@@ -314,9 +314,9 @@ def test_no_further_starts_after_the_callback_stopped():
         start, _ = start_of(source, 3, "full", seed=number)
         return start, InitialisationInfo("kmeans", len(X), subsampled=False)
 
-    regularisation = regularisation_for(source, 1e-6, "auto")
+    regularization = regularization_for(source, 1e-6, "auto")
     _, info = fit_best(
-        source, draw_start, 3, structure("full"), regularisation, callback=lambda _: True
+        source, draw_start, 3, structure("full"), regularization, callback=lambda _: True
     )
     assert drawn == [0]
     assert (info.n_iter, info.reason) == (1, "callback")
@@ -334,9 +334,9 @@ def test_no_further_starts_after_the_callback_stopped_in_the_iteration_that_conv
         seen.append(progress.start)
         return progress.converged
 
-    regularisation = regularisation_for(source, 1e-6, "auto")
+    regularization = regularization_for(source, 1e-6, "auto")
     _, info = fit_best(
-        source, draw_start, 3, structure("full"), regularisation, callback=stop_when_converged
+        source, draw_start, 3, structure("full"), regularization, callback=stop_when_converged
     )
     assert set(seen) == {0}
     assert info.reason == "tolerance"
@@ -345,7 +345,7 @@ def test_no_further_starts_after_the_callback_stopped_in_the_iteration_that_conv
 def test_no_start_at_all_is_an_error():
     source = ArraySource(problem("overlapping").X)
     with pytest.raises(ValueError, match="n_init must be at least 1; got 0"):
-        fit_best(source, lambda _: None, 0, structure("full"), Regularisation.none(3))
+        fit_best(source, lambda _: None, 0, structure("full"), Regularization.none(3))
 
 
 def test_a_start_out_of_reach_is_told():
@@ -358,18 +358,18 @@ def test_a_start_out_of_reach_is_told():
                 1,
                 "full",
                 start=start,
-                regularisation=Regularisation.none(1),
+                regularization=Regularization.none(1),
                 max_iter=max_iter,
             )
 
 
 @every_structure
-def test_without_regularisation_a_collapse_is_an_error(name):
+def test_without_regularization_a_collapse_is_an_error(name):
     X = problem("duplicate_rows").X
     source = ArraySource(X)
     start, _ = start_of(source, 3, name)
     with pytest.raises(IllDefinedCovarianceError, match="ill-defined"):
-        fit_em(source, start, structure(name), Regularisation.none(2), max_iter=20)
+        fit_em(source, start, structure(name), Regularization.none(2), max_iter=20)
 
 
 def test_blas_has_one_thread_during_a_fit_and_its_own_number_after():

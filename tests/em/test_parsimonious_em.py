@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.passes import labelled_statistics
+from fastgmm.em.e_step.passes import labeled_statistics
 from fastgmm.em.loop import fit_em
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import structure
 from tests.parsimonious import reference_values, rows
 
@@ -16,7 +16,7 @@ ELSEWHERE = [("iris", 5, "VVE"), ("diabetes", 5, "VVE")]
 
 def climb(source, start, name, enough=np.inf):
     """Fit until EM rests, or until the log-likelihood of all rows is enough."""
-    none = Regularisation.none(source.n_features)
+    none = Regularization.none(source.n_features)
     return fit_em(
         source,
         start,
@@ -37,9 +37,9 @@ def test_em_ends_no_lower_than_mclusts(case):
     source = ArraySource(X)
     for name, theirs in case["values"].items():
         kind = structure(name)
-        statistics = labelled_statistics(source, labels, n_components, diagonal=kind.is_diagonal)
+        statistics = labeled_statistics(source, labels, n_components, diagonal=kind.is_diagonal)
         try:
-            start = kind.solve(statistics, Regularisation.none(source.n_features))
+            start = kind.solve(statistics, Regularization.none(source.n_features))
             enough = np.inf if theirs is None else theirs - 5e-7
             if (problem, n_components, name) in ELSEWHERE:
                 continue

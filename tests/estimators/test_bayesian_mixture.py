@@ -44,11 +44,11 @@ every_prior = pytest.mark.parametrize("weights", WEIGHT_PRIOR_NAMES)
 def rows(seed=0, n_samples=400, dtype=np.float64):
     """Three overlapping groups in three dimensions."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(scale=2.5, size=(3, 3))
+    centers = rng.normal(scale=2.5, size=(3, 3))
     mixing = rng.normal(size=(3, 3, 3)) * 0.6
     groups = rng.integers(3, size=n_samples)
     normal = rng.normal(size=(n_samples, 3))
-    return (centres[groups] + np.einsum("nij,nj->ni", mixing[groups], normal)).astype(dtype)
+    return (centers[groups] + np.einsum("nij,nj->ni", mixing[groups], normal)).astype(dtype)
 
 
 def labels_for(X, n_components=5, seed=0):
@@ -390,7 +390,7 @@ def test_large_data_start_from_a_sample(monkeypatch):
     monkeypatch.setattr(survey, "ROWS_PER_PARAMETER", 1)
     X = rows(n_samples=2000)
     mixture = fitted(X, max_iter=0)
-    assert mixture.fit_info_.initialisation.subsampled
+    assert mixture.fit_info_.initialization.subsampled
     # The start is as certain as if it were known of all rows.
     assert_allclose(mixture.mean_precision_.sum(), 2000.0 + 4.0, rtol=1e-6)
 
@@ -431,7 +431,7 @@ def test_a_clone_is_unfitted_and_a_pickle_is_fitted():
 
 
 def test_scores_of_likelihood_are_not_offered():
-    # The bound has the place of the likelihood, and score_samples are no normalised densities.
+    # The bound has the place of the likelihood, and score_samples are no normalized densities.
     assert not hasattr(BayesianGaussianMixture, "bic")
     assert not isinstance(BayesianGaussianMixture(), GaussianMixture)
 

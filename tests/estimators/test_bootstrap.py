@@ -173,7 +173,7 @@ def test_fits_that_do_not_come_to_rest_are_told():
 
 
 def lonely_rows():
-    """Return rows of which three are far from all others, and a mixture without regularisation."""
+    """Return rows of which three are far from all others, and a mixture without regularization."""
     X = np.random.default_rng(0).normal(size=(100, 2))
     X[:3] = [[50.0, 50.0], [51.0, 50.0], [50.0, 51.0]]
     means = np.array([[0.0, 0.0], [50.0, 50.0]])

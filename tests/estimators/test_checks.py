@@ -34,7 +34,7 @@ class EvenlySpread:
         return "EvenlySpread()"  # a test's name holds no address, which differs between processes
 
 
-class LabelledMixture(GaussianMixture):
+class LabeledMixture(GaussianMixture):
     """A semi-supervised mixture that takes classes it has no component for as not known.
 
     The checks give classes of their own choice as y.
@@ -62,7 +62,7 @@ class LabelledMixture(GaussianMixture):
             weight_concentration_prior_type="dirichlet_distribution",
         ),
         GaussianMixture(covariance_type="diag", priors="mclust"),
-        LabelledMixture(4, covariance_type="diag", semi_supervised=True),
+        LabeledMixture(4, covariance_type="diag", semi_supervised=True),
         GaussianMixture(priors=ConjugatePriors(scale=1.0), noise_volume="auto"),
         GaussianMixture(missing="model"),
         MessageLengthGaussianMixture(),

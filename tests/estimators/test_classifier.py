@@ -1,4 +1,4 @@
-"""Classes with a mixture each, beside scikit-learn's discriminant analyses and R's mclust."""
+"""Classes with a mixture each, beside scikit-learn's discriminant analyzes and R's mclust."""
 
 import json
 import pickle
@@ -40,8 +40,8 @@ def blobs():
     """Return three classes that overlap, of two clusters each."""
     rng = np.random.default_rng(3)
     y = np.repeat([0, 1, 2], 200)
-    centres = np.array([[[0, 0], [4, 4]], [[4, 0], [0, 4]], [[2, 2], [8, 0]]], dtype=float)
-    X = centres[y, rng.integers(0, 2, len(y))] + rng.normal(size=(len(y), 2)) * 0.8
+    centers = np.array([[[0, 0], [4, 4]], [[4, 0], [0, 4]], [[2, 2], [8, 0]]], dtype=float)
+    X = centers[y, rng.integers(0, 2, len(y))] + rng.normal(size=(len(y), 2)) * 0.8
     return X, y
 
 
@@ -508,7 +508,7 @@ def test_impossible_classes_are_told(blobs):
         GaussianMixtureClassifier(2).fit(X, y, sample_weight=(y > 0).astype(float))
 
 
-def test_singular_classes_without_regularisation_are_told():
+def test_singular_classes_without_regularization_are_told():
     X = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [5.0, 5.0], [6.0, 6.0], [8.0, 8.0]])
     y = [0, 0, 0, 1, 1, 1]
     with pytest.raises(

@@ -19,9 +19,9 @@ COSTS = ["wasserstein", "kl", "means"]
 
 def rows(seed=0):
     rng = np.random.default_rng(seed)
-    centres = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 7.0], [8.0, 8.0]])
+    centers = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 7.0], [8.0, 8.0]])
     spreads = np.array([0.5, 0.8, 1.0, 1.3])
-    parts = [rng.normal(c, s, (150, 2)) for c, s in zip(centres, spreads, strict=True)]
+    parts = [rng.normal(c, s, (150, 2)) for c, s in zip(centers, spreads, strict=True)]
     return np.concatenate(parts)
 
 

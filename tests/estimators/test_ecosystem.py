@@ -26,8 +26,8 @@ both = pytest.mark.parametrize("estimator", ESTIMATORS, ids=["mixture", "kmeans"
 
 def rows(n_samples=300):
     rng = np.random.default_rng(0)
-    centres = rng.normal(scale=3.0, size=(3, 3))
-    return centres[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 3))
+    centers = rng.normal(scale=3.0, size=(3, 3))
+    return centers[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 3))
 
 
 def pickled(estimator):
@@ -59,8 +59,8 @@ def test_parameters_can_be_set_and_are_shown(estimator):
     changed = clone(estimator).set_params(n_jobs=2, tol=0.5)
     assert "n_jobs=2" in repr(changed)
     assert "tol=0.5" in repr(changed)
-    with pytest.raises(ValueError, match="Invalid parameter 'colour'"):
-        changed.set_params(colour="red")
+    with pytest.raises(ValueError, match="Invalid parameter 'color'"):
+        changed.set_params(color="red")
     assert type(estimator).__name__ in estimator_html_repr(changed.fit(rows()))
 
 

@@ -84,9 +84,9 @@ def test_what_is_made_of_mixtures_and_clusters(scale):
     assert_allclose(found, expected, rtol=1e-9)
     clusters = KMeans(2, random_state=0)
     inertia = clusters.fit(X, sample_weight=weights).inertia_
-    centres = clusters.cluster_centers_
+    centers = clusters.cluster_centers_
     clusters.fit(X, sample_weight=scaled)
-    assert_allclose(clusters.cluster_centers_, centres)
+    assert_allclose(clusters.cluster_centers_, centers)
     assert_allclose(clusters.inertia_, inertia * scale)
     if scale < 1.0:
         y = np.arange(len(X)) < 150

@@ -191,14 +191,14 @@ def test_a_row_of_known_component_counts_with_it(covariance_type):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_clusters(dtype):
     clusters = KMeans(3, random_state=0).fit(rows().astype(dtype))
-    centres = clusters.cluster_centers_
+    centers = clusters.cluster_centers_
     for size in DOUBLE[1:] if dtype == np.float64 else [*SINGLE[:-1], 1e38]:
         far = (size * directions(2, np.float64)).astype(dtype)
         X = np.concatenate([rows().astype(dtype), far])
         labels = clusters.predict(X)
         assert_array_equal(labels[: -len(far)], clusters.labels_)
-        # the nearest centre in the limit is the one farthest out in the direction of the row
-        outward = far.astype(np.float64) / size @ centres.T
+        # the nearest center in the limit is the one farthest out in the direction of the row
+        outward = far.astype(np.float64) / size @ centers.T
         assert_array_equal(labels[-len(far) :], outward.argmax(axis=1))
         distances = clusters.transform(X)
         assert_allclose(distances[: -len(far)], clusters.transform(rows().astype(dtype)))

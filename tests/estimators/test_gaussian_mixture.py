@@ -27,11 +27,11 @@ MIXTURE_ATTRIBUTES = ["weights_", "means_", "covariances_", "precisions_", "prec
 def rows(seed=0, n_samples=500, dtype=np.float64):
     """Three overlapping groups in four dimensions: EM takes a while on them."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(scale=2.0, size=(3, 4))
+    centers = rng.normal(scale=2.0, size=(3, 4))
     mixing = rng.normal(size=(3, 4, 4)) * 0.6
     groups = rng.integers(3, size=n_samples)
     normal = rng.normal(size=(n_samples, 4))
-    return (centres[groups] + np.einsum("nij,nj->ni", mixing[groups], normal)).astype(dtype)
+    return (centers[groups] + np.einsum("nij,nj->ni", mixing[groups], normal)).astype(dtype)
 
 
 def start(X, covariance_type):
@@ -169,7 +169,7 @@ def test_trace_bounds_and_score_agree(covariance_type):
     assert info.n_iter == mixture.n_iter_
     assert info.reason == "tolerance"
     assert info.n_passes == mixture.n_iter_ + 1
-    assert info.initialisation.method == "kmeans"
+    assert info.initialization.method == "kmeans"
 
 
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
@@ -182,7 +182,7 @@ def test_a_seed_makes_every_start_reproducible(init_params, covariance_type):
         first, second = (GaussianMixture(3, random_state=7, **options).fit(X) for _ in range(2))
     for name in MIXTURE_ATTRIBUTES:
         assert_array_equal(getattr(first, name), getattr(second, name))
-    assert first.fit_info_.initialisation.method == init_params
+    assert first.fit_info_.initialization.method == init_params
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -254,7 +254,7 @@ def test_labels_as_start():
     for k in range(3):
         assert_allclose(mixture.means_[k], X[labels == k].mean(axis=0))
         assert_allclose(mixture.covariances_[k], np.cov(X[labels == k].T, bias=True))
-    assert mixture.fit_info_.initialisation.method == "labels"
+    assert mixture.fit_info_.initialization.method == "labels"
 
 
 @pytest.mark.parametrize("covariance_type", SCIKIT_LEARN_TYPES)
@@ -358,7 +358,7 @@ def test_the_scale_of_the_data_does_not_matter(scale):
     assert_allclose(scaled.covariances_ / scale / scale, reference.covariances_, rtol=1e-6)
 
 
-def test_regularisation_is_that_of_scikit_learn_where_asked_for():
+def test_regularization_is_that_of_scikit_learn_where_asked_for():
     X = rows() * 1e-4
     given = {"max_iter": 1, "tol": 0.0, "means_init": X[:3], "weights_init": [0.3, 0.3, 0.4]}
     given["precisions_init"] = np.repeat(np.eye(4)[None] * 2e5, 3, axis=0)

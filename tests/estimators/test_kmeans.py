@@ -12,12 +12,12 @@ from fastgmm import KMeans
 
 def rows(dtype=np.float64):
     rng = np.random.default_rng(0)
-    centres = rng.normal(scale=4.0, size=(4, 3))
-    return (centres[rng.integers(4, size=400)] + rng.normal(size=(400, 3))).astype(dtype)
+    centers = rng.normal(scale=4.0, size=(4, 3))
+    return (centers[rng.integers(4, size=400)] + rng.normal(size=(400, 3))).astype(dtype)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_from_the_same_centres_all_is_as_in_scikit_learn(weighted):
+def test_from_the_same_centers_all_is_as_in_scikit_learn(weighted):
     X = rows()
     weights = np.random.default_rng(1).uniform(0.5, 2.0, size=400) if weighted else None
     options = {"init": X[:4], "n_init": 1, "tol": 0.0}
@@ -74,14 +74,14 @@ def test_distances_far_from_the_origin():
         (rows()[:4].tolist(), "auto", 1),
         ("k-means++", 3, 3),
     ],
-    ids=["k-means++", "random", "callable", "centres", "given"],
+    ids=["k-means++", "random", "callable", "centers", "given"],
 )
 def test_number_of_runs(init, n_init, n_runs, capsys):
     KMeans(4, init=init, n_init=n_init, random_state=0, verbose=1).fit(rows())
     assert capsys.readouterr().out.count("complete") == n_runs
 
 
-def test_centres_given_and_several_runs_warn_where_fit_was_called():
+def test_centers_given_and_several_runs_warn_where_fit_was_called():
     X = rows()
     with pytest.warns(RuntimeWarning, match=r"one run, not n_init=3") as caught:
         KMeans(4, init=X[:4], n_init=3).fit(X)
@@ -109,7 +109,7 @@ def test_a_function_gets_what_scikit_learn_gives_it():
     assert isinstance(seen[0][2], np.random.RandomState)
 
 
-def test_wrong_centres_are_named():
+def test_wrong_centers_are_named():
     with pytest.raises(ValueError, match=r"initial centers \(3, 3\) .* \(4, 3\)"):
         KMeans(4, init=rows()[:3]).fit(rows())
 
@@ -137,7 +137,7 @@ def test_tables_in_and_out(library):
         assert_array_equal(distances.index, X.index)
 
 
-def test_assigned_centres_serve():
+def test_assigned_centers_serve():
     clusters = KMeans(2)
     clusters.cluster_centers_ = [[0.0, 0.0], [1.0, 1.0]]
     assert_array_equal(clusters.predict([[0.1, 0.2], [3.0, 3.0]]), [0, 1])

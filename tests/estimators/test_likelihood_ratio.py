@@ -143,7 +143,7 @@ def test_mixtures_of_the_rows_that_did_not_converge_are_reported():
     assert told[0].filename == __file__
 
 
-def test_a_collapse_without_regularisation_is_told():
+def test_a_collapse_without_regularization_is_told():
     X = np.repeat([[0.0], [1.0], [1.5]], 5, axis=0)
     mixture = GaussianMixture(reg_covar=0.0, random_state=0)
     with pytest.raises(ValueError, match=r"of 1 or 2 components collapsed.*use reg_covar > 0"):

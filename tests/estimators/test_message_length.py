@@ -20,8 +20,8 @@ def three(n_samples=900, seed=0):
     """Return the rows of the paper's first example, and the component of each."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(3, size=n_samples)
-    centres = np.array([[0.0, -2.0], [0.0, 0.0], [0.0, 2.0]])
-    return centres[labels] + np.sqrt([2.0, 0.2]) * rng.normal(size=(n_samples, 2)), labels
+    centers = np.array([[0.0, -2.0], [0.0, 0.0], [0.0, 2.0]])
+    return centers[labels] + np.sqrt([2.0, 0.2]) * rng.normal(size=(n_samples, 2)), labels
 
 
 @pytest.fixture(scope="module")

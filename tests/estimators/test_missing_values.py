@@ -92,7 +92,7 @@ def test_every_start(init_params):
     ).fit(X)
     assert mixture.converged_
     n_observed = np.count_nonzero(~np.isnan(X).all(axis=1))
-    assert mixture.fit_info_.initialisation.n_rows == n_observed < 2000
+    assert mixture.fit_info_.initialization.n_rows == n_observed < 2000
     assert np.diff(mixture.trace_).min() > -1e-12
 
 
@@ -262,7 +262,7 @@ def test_impossible_numbers_of_draws(n_draws):
         mixture.impute(rows(5), n_draws=n_draws)
 
 
-def test_what_cannot_be_modelled_is_refused():
+def test_what_cannot_be_modeled_is_refused():
     X = with_holes(rows(100))
     with pytest.raises(ValueError, match="contains NaN"):
         GaussianMixture().fit(X)

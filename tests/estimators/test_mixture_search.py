@@ -203,8 +203,8 @@ class CountedRows:
 
 def test_large_files_give_the_table_of_the_array_in_a_few_readings():
     rng = np.random.default_rng(0)
-    centres = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 6.0]])
-    X = centres[rng.integers(3, size=40_000)] + rng.normal(size=(40_000, 2))
+    centers = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 6.0]])
+    X = centers[rng.integers(3, size=40_000)] + rng.normal(size=(40_000, 2))
     read = CountedRows(X)
     search = MixtureSearch(
         range(1, 6), structures=["EII", "VVI", "VVV"], reg_covar=1e-9, random_state=0

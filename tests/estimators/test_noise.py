@@ -193,9 +193,9 @@ def test_starts_that_are_given_are_those_of_the_components():
     assert_allclose(start.weights_, [0.25 * left, 0.75 * left])
     assert_array_equal(start.means_, means)
     assert_allclose(start.precisions_, precisions)
-    labelled = fitted(X, labels_init=labels, max_iter=0)
+    labeled = fitted(X, labels_init=labels, max_iter=0)
     for k in (0, 1):
-        assert_allclose(labelled.means_[k], X[labels == k].mean(axis=0))
+        assert_allclose(labeled.means_[k], X[labels == k].mean(axis=0))
 
 
 def test_single_precision_is_close_to_double():

@@ -1,4 +1,4 @@
-"""Thresholds on labelled rows against counting, and the curves against scikit-learn's."""
+"""Thresholds on labeled rows against counting, and the curves against scikit-learn's."""
 
 import numpy as np
 import pytest

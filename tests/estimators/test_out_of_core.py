@@ -30,11 +30,11 @@ def small_sample(monkeypatch):
 def test_a_fit_is_the_same_from_every_form(tmp_path, name):
     X = rows(4500)
     expected = mixture().fit(X)
-    assert expected.fit_info_.initialisation.subsampled
+    assert expected.fit_info_.initialization.subsampled
     found = mixture().fit(FORMS[name](tmp_path, X))
     for attribute in ATTRIBUTES:
         assert_array_equal(getattr(found, attribute), getattr(expected, attribute))
-    assert found.fit_info_.initialisation == expected.fit_info_.initialisation
+    assert found.fit_info_.initialization == expected.fit_info_.initialization
 
 
 @pytest.mark.parametrize("form", ["array in column order", "pandas", "Parquet", "npy"])

@@ -32,7 +32,7 @@ def detector(**parameters):
     return GaussianMixtureOutlierDetector(**{"n_components": 2, "random_state": 0, **parameters})
 
 
-def labelled(n_rows=500, seed=1):
+def labeled(n_rows=500, seed=1):
     """Return rows, a tenth of them far out, and labels: -1 for those."""
     X = rows(n_rows, seed)
     y = np.where(np.arange(n_rows) % 10 == 0, -1, 1)
@@ -193,7 +193,7 @@ def test_not_fitted():
         lambda new: new.predict(rows()),
         lambda new: new.score_samples_blocks(rows()),
         lambda new: new.decision_function_blocks(rows()),
-        lambda new: new.choose_threshold(*labelled()),
+        lambda new: new.choose_threshold(*labeled()),
     ):
         with pytest.raises(NotFittedError, match="GaussianMixtureOutlierDetector"):
             use(detector())
@@ -208,7 +208,7 @@ def test_in_a_pipeline():
 def test_clones_and_pickles():
     X = rows()
     found = detector(contamination=0.1, forgetting=0.9).fit(X)
-    found.choose_threshold(*labelled())
+    found.choose_threshold(*labeled())
     assert clone(found).get_params() == found.get_params()
     assert not hasattr(clone(found), "offset_")
     copy = pickle.loads(pickle.dumps(found))
@@ -217,7 +217,7 @@ def test_clones_and_pickles():
 
 
 def test_a_threshold_chosen_from_labels():
-    X, y = labelled()
+    X, y = labeled()
     found = detector(contamination=0.3).fit(rows())
     point = found.choose_threshold(X, y)
     assert point is found.operating_point_
@@ -234,17 +234,17 @@ def test_a_threshold_chosen_from_labels():
 
 def test_what_the_threshold_does_to_other_rows():
     found = detector().fit(rows())
-    found.choose_threshold(*labelled())
+    found.choose_threshold(*labeled())
     chosen = found.offset_
-    X, y = labelled(300, seed=7)
+    X, y = labeled(300, seed=7)
     point = found.operating_point(X, y)
     assert (point.offset, point.target) == (chosen, None)
     assert_allclose(point.recall, np.mean(found.predict(X)[y == -1] == -1))
     assert found.operating_point_.target == "f1"
 
 
-def test_labelled_rows_of_files_and_with_weights(tmp_path):
-    X, y = labelled(3000)
+def test_labeled_rows_of_files_and_with_weights(tmp_path):
+    X, y = labeled(3000)
     weights = np.random.default_rng(2).integers(0, 3, 3000).astype(float)
     found = detector().fit(rows())
     expected = found.choose_threshold(
@@ -264,7 +264,7 @@ def test_labelled_rows_of_files_and_with_weights(tmp_path):
 
 
 def test_a_failed_choice_leaves_the_threshold():
-    X, y = labelled()
+    X, y = labeled()
     found = detector().fit(rows())
     offset = found.offset_
     with pytest.raises(ValueError, match="target should be one of"):
@@ -276,7 +276,7 @@ def test_a_failed_choice_leaves_the_threshold():
 def test_a_new_fit_forgets_the_choice():
     found = detector().fit(rows())
     automatic = found.offset_
-    found.choose_threshold(*labelled())
+    found.choose_threshold(*labeled())
     found.fit(rows())
     assert found.offset_ == automatic
     assert not hasattr(found, "operating_point_")
@@ -391,7 +391,7 @@ def test_a_fitted_detector_goes_on(contamination):
 def test_a_chosen_threshold_stays_while_the_mixture_learns():
     X = rows(3000)
     found = detector(contamination=0.1).fit(X[:1000])
-    point = found.choose_threshold(*labelled())
+    point = found.choose_threshold(*labeled())
     means = found.mixture_.means_
     found.partial_fit(X[1000:])
     assert found.offset_ == point.offset

@@ -21,9 +21,9 @@ every_mixture = pytest.mark.parametrize(
 
 def rows(seed=0, n_samples=300, n_features=3):
     rng = np.random.default_rng(seed)
-    centres = rng.normal(scale=4.0, size=(3, n_features))
+    centers = rng.normal(scale=4.0, size=(3, n_features))
     noise = rng.normal(size=(n_samples, n_features)) @ rng.normal(size=(n_features, n_features))
-    return centres[rng.integers(3, size=n_samples)] + noise
+    return centers[rng.integers(3, size=n_samples)] + noise
 
 
 def matrices(mixture):

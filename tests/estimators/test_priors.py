@@ -145,7 +145,7 @@ def test_criteria_take_the_likelihood_alone():
     assert_allclose(mixture.icl(X), mixture.bic(X) + 2.0 * mixture.entropy(X))
 
 
-def test_a_prior_takes_the_place_of_the_regularisation():
+def test_a_prior_takes_the_place_of_the_regularization():
     X = np.concatenate([problem("overlapping").X, np.full((30, 3), 40.0)])
     fits = [
         GaussianMixture(4, priors="mclust", reg_covar=amount, random_state=0).fit(X)

@@ -71,7 +71,7 @@ def test_a_step_is_that_of_the_oracle(covariance_type):
     shares = oracle.responsibilities(X, start.weights_, start.means_, matrices(start))
     shares = np.where((y >= 0)[:, None], oracle.one_hot(y, 3), shares)
     weights, means, covariances = oracle.m_step(X, shares, covariance_type)
-    # The start was solved with a regularisation that is 1e-6 of a variance.
+    # The start was solved with a regularization that is 1e-6 of a variance.
     assert_allclose(stepped.weights_, weights, rtol=1e-5)
     assert_allclose(stepped.means_, means, rtol=1e-5, atol=1e-5)
     assert_allclose(matrices(stepped), covariances, rtol=1e-4, atol=1e-5)
@@ -105,20 +105,20 @@ def test_a_few_labels_name_the_components():
         y[np.flatnonzero(truth == k)[0]] = k  # one row of each
     fitted = mixture().fit(X, y)
     assert (fitted.predict(X) == truth).mean() > 0.9
-    assert fitted.fit_info_.initialisation.method == "kmeans"
+    assert fitted.fit_info_.initialization.method == "kmeans"
     enough = mixture().fit(X, some_of(truth, 0.1))
     assert (enough.predict(X) == truth).mean() > 0.9
-    assert enough.fit_info_.initialisation.method == "labels"
+    assert enough.fit_info_.initialization.method == "labels"
 
 
-@pytest.mark.parametrize("labelled", [0, 1, 2])
+@pytest.mark.parametrize("labeled", [0, 1, 2])
 @pytest.mark.parametrize("method", ["kmeans", "k-means++", "hierarchical"])
-def test_components_without_labels_are_found(labelled, method):
+def test_components_without_labels_are_found(labeled, method):
     X, truth = rows()
-    y = np.where(truth == labelled, some_of(truth, 0.2), -1)
+    y = np.where(truth == labeled, some_of(truth, 0.2), -1)
     fitted = mixture(init_params=method, tol=1e-6).fit(X, y)
     found = fitted.predict(X)
-    assert (found[truth == labelled] == labelled).mean() > 0.9
+    assert (found[truth == labeled] == labeled).mean() > 0.9
     free = mixture(semi_supervised=False, init_params=method, tol=1e-6).fit(X)
     assert_allclose(np.sort(fitted.means_[:, 0]), np.sort(free.means_[:, 0]), atol=0.3)
 

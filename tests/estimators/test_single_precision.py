@@ -22,7 +22,7 @@ from fastgmm import (
 )
 
 NORTHING = 5.4e6
-"""Metres north of the equator, where neighbouring float32 numbers are half a metre apart."""
+"""Meters north of the equator, where neighboring float32 numbers are half a meter apart."""
 
 MIXTURES = [
     GaussianMixture(2, random_state=0),
@@ -76,7 +76,7 @@ def test_single_and_double_precision_tell_the_same(mixture):
     assert_allclose(found.score(X), found.fit(double).score(double), rtol=1e-3)
 
 
-def test_cluster_centres_are_the_means_of_the_clusters():
+def test_cluster_centers_are_the_means_of_the_clusters():
     X = rows(offset=NORTHING)
     clusters = KMeans(3, random_state=0).fit(X)
     double = X.astype(np.float64)

@@ -9,7 +9,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.models import variational
 from fastgmm.estimators.bayesian.attributes import attributes_from_posterior
 from fastgmm.estimators.saving.checkpoints import CheckpointError
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests.problems import problem
 
@@ -69,7 +69,7 @@ def assert_same_fit(one, other):
         assert_array_equal(getattr(one, name), getattr(other, name))
     assert one.n_iter_ == other.n_iter_
     assert one.converged_ == other.converged_
-    for name in ("n_passes", "reason", "start", "initialisation"):
+    for name in ("n_passes", "reason", "start", "initialization"):
         assert getattr(one.fit_info_, name) == getattr(other.fit_info_, name)
 
 
@@ -92,14 +92,14 @@ def test_a_fit_cut_off_at_any_pass_ends_the_same(
 def test_steps_that_are_taken_otherwise_are_so_after_a_cut(tmp_path, monkeypatch):
     X = problem("overlapping").X
     source, kind = ArraySource(X), structure("full")
-    regularisation = Regularisation(np.full(3, 0.5), np.zeros(3, dtype=bool))
+    regularization = Regularization(np.full(3, 0.5), np.zeros(3, dtype=bool))
     start = mixture(reg_covar=0.5, max_iter=3, n_init=1).fit(X)
     # From the highest bound, plain steps lead down.
     best, info = variational.fit_variational(
         source,
         variational.VariationalState(start._posterior(), exact=True),
         kind,
-        regularisation,
+        regularization,
         tol=1e-9,
         max_iter=2000,
     )

@@ -22,8 +22,8 @@ every_prior = pytest.mark.parametrize("weights", WEIGHT_PRIOR_NAMES)
 
 def rows(dtype=np.float64, n_samples=300):
     rng = np.random.default_rng(0)
-    centres = rng.normal(scale=3.0, size=(3, 3))
-    return (centres[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 3))).astype(
+    centers = rng.normal(scale=3.0, size=(3, 3))
+    return (centers[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 3))).astype(
         dtype
     )
 

@@ -5,7 +5,7 @@ import pytest
 
 from fastgmm.io.arrays import Size, arrays_of, from_arrays
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 
 PARAMETERS = MixtureParameters.from_whiteners(
@@ -21,11 +21,11 @@ NUMBERS = {"log_likelihood": -1.5, "weight": 2.0}
 @pytest.mark.parametrize(
     ("value", "others", "names"),
     [
-        (PARAMETERS, {}, ["log_weights", "means", "whiteners", "log_normalisers"]),
+        (PARAMETERS, {}, ["log_weights", "means", "whiteners", "log_normalizers"]),
         (STATISTICS, NUMBERS, ["reference", "counts", "first", "second"]),
-        (Regularisation.none(2), {}, ["amounts", "constant"]),
+        (Regularization.none(2), {}, ["amounts", "constant"]),
     ],
-    ids=["parameters", "statistics", "regularisation"],
+    ids=["parameters", "statistics", "regularization"],
 )
 def test_a_value_comes_back_from_its_arrays_among_others(value, others, names):
     arrays = arrays_of(value, "best")

@@ -244,8 +244,8 @@ def test_foreign_files_are_told_apart(tmp_path):
 
 
 def test_a_newer_file_asks_for_an_upgrade(model_file):
-    rewrite(model_file, lambda header: header.update(schema=2, fastgmm="9.1"))
-    refused(model_file, "written by fastgmm 9.1 in schema 2.*up to schema 1; upgrade fastgmm")
+    rewrite(model_file, lambda header: header.update(schema=3, fastgmm="9.1"))
+    refused(model_file, "written by fastgmm 9.1 in schema 3.*up to schema 2; upgrade fastgmm")
 
 
 @pytest.mark.parametrize("schema", [0, "1", None, 1.5])

@@ -48,8 +48,8 @@ def merges(X, structure, weights=None):
 def test_each_merge_is_the_cheapest_of_all(structure, weighted, n_features, scale):
     """Small scales make the traces decide, large ones the determinants."""
     rng = np.random.default_rng(n_features)
-    centres = rng.normal(scale=4.0, size=(3, n_features))
-    X = scale * (centres[np.arange(15) % 3] + rng.normal(size=(15, n_features)))
+    centers = rng.normal(scale=4.0, size=(3, n_features))
+    X = scale * (centers[np.arange(15) % 3] + rng.normal(size=(15, n_features)))
     weights = rng.uniform(0.3, 3.0, size=15) if weighted else None
     expected = naive_agglomeration.merges(X, structure, weights)
     assert_array_equal(merges(X, structure, weights), expected)

@@ -7,17 +7,17 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.initialization.kmeans_passes import (
     kmeans_plus_plus,
     lloyd_statistics,
-    nearest_centres,
+    nearest_centers,
 )
 from tests import oracle
 
 
 def grouped(D, K, dtype, scale=1.0, offset=0.0, seed=0):
     rng = np.random.default_rng(seed)
-    centres = 5.0 * rng.normal(size=(K, D))
-    X = centres[rng.integers(K, size=300)] + rng.normal(size=(300, D))
+    centers = 5.0 * rng.normal(size=(K, D))
+    X = centers[rng.integers(K, size=300)] + rng.normal(size=(300, D))
     X = (scale * X + offset).astype(dtype)
-    return X, (scale * centres + offset).astype(dtype).astype(np.float64)
+    return X, (scale * centers + offset).astype(dtype).astype(np.float64)
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,17 @@ def grouped(D, K, dtype, scale=1.0, offset=0.0, seed=0):
     ],
 )
 @pytest.mark.parametrize("weighted", [False, True])
-def test_nearest_centres_and_lloyd_sums(dtype, scale, offset, weighted):
-    X, centres = grouped(3, 5, dtype, scale, offset)
+def test_nearest_centers_and_lloyd_sums(dtype, scale, offset, weighted):
+    X, centers = grouped(3, 5, dtype, scale, offset)
     weights = np.random.default_rng(1).uniform(0, 2, len(X)) if weighted else None
     source = ArraySource(X, weights)
-    exact = (X.astype(np.float64) - offset) / scale, (centres - offset) / scale
-    labels, squares = oracle.nearest_centres(*exact)
+    exact = (X.astype(np.float64) - offset) / scale, (centers - offset) / scale
+    labels, squares = oracle.nearest_centers(*exact)
     tolerance = 1e-9 if dtype is np.float64 else 1e-4
-    found, distances = nearest_centres(source, centres)
+    found, distances = nearest_centers(source, centers)
     np.testing.assert_array_equal(found, labels)
     np.testing.assert_allclose(distances / scale / scale, squares, rtol=tolerance, atol=tolerance)
-    counts, sums, inertia = lloyd_statistics(source, centres)
+    counts, sums, inertia = lloyd_statistics(source, centers)
     expected = oracle.lloyd_moments(*exact, weights)
     np.testing.assert_allclose(counts, expected[0])
     np.testing.assert_allclose(sums / scale, expected[1], atol=300 * tolerance)
@@ -72,7 +72,7 @@ def test_seeding_is_reproducible_and_never_takes_a_row_without_weight():
     assert len(set(first)) == 5
 
 
-def test_seeding_with_fewer_distinct_rows_than_centres_repeats_rows():
+def test_seeding_with_fewer_distinct_rows_than_centers_repeats_rows():
     source = ArraySource(np.repeat([[0.0], [1.0]], 10, axis=0))
     chosen = kmeans_plus_plus(source, 4, np.random.RandomState(0))
     assert len(chosen) == 4
@@ -84,11 +84,11 @@ def test_seeding_with_fewer_distinct_rows_than_centres_repeats_rows():
     ("dtype", "fill"), [(np.float64, 1e200), (np.float64, 9.97e36), (np.float32, 9.97e36)]
 )
 def test_rows_without_weight_are_absent_whatever_they_hold(dtype, fill):
-    X, centres = grouped(2, 3, dtype)
+    X, centers = grouped(2, 3, dtype)
     filled = np.r_[np.full((1500, 2), fill, dtype), X]
     weights = np.r_[np.zeros(1500), np.ones(len(X))]
-    expected = lloyd_statistics(ArraySource(X), centres)
-    found = lloyd_statistics(ArraySource(filled, weights), centres)
+    expected = lloyd_statistics(ArraySource(X), centers)
+    found = lloyd_statistics(ArraySource(filled, weights), centers)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-4)
     chosen = kmeans_plus_plus(ArraySource(filled, weights), 3, np.random.RandomState(0))
@@ -96,11 +96,11 @@ def test_rows_without_weight_are_absent_whatever_they_hold(dtype, fill):
 
 
 @pytest.mark.parametrize("distance", [1e7, 1e9])
-def test_a_centre_far_out_costs_the_others_no_digits(distance):
-    X, centres = grouped(2, 6, np.float32)
+def test_a_center_far_out_costs_the_others_no_digits(distance):
+    X, centers = grouped(2, 6, np.float32)
     X[0] = distance
-    centres[5] = distance
-    found, distances = nearest_centres(ArraySource(X), centres)
-    labels, squares = oracle.nearest_centres(X, centres)
+    centers[5] = distance
+    found, distances = nearest_centers(ArraySource(X), centers)
+    labels, squares = oracle.nearest_centers(X, centers)
     np.testing.assert_array_equal(found, labels)
     np.testing.assert_allclose(distances[1:], squares[1:], rtol=1e-4, atol=1e-3)

@@ -88,7 +88,7 @@ def test_statistics_of_given_labels_and_responsibilities(separation, diagonal):
         labels = oracle.labels(X, *truth)
         labels[:10] = -1
     shares = oracle.one_hot(labels, 4)
-    found = passes.labelled_statistics(source, labels, 4, diagonal=diagonal, n_jobs=1)
+    found = passes.labeled_statistics(source, labels, 4, diagonal=diagonal, n_jobs=1)
     assert_statistics(found, X, shares, weights, diagonal, 1e-12)
     assert np.isnan(found.log_likelihood)
     found = passes.responsibility_statistics(source, shares, diagonal=diagonal, n_jobs=1)
@@ -211,7 +211,7 @@ def test_rows_without_weight_are_absent_whatever_they_hold(dtype, fill, diagonal
     labels = oracle.labels(X, *truth)
     source = ArraySource(filled, weights)
     given = np.r_[np.zeros(1500, np.int64), labels]
-    found = passes.labelled_statistics(source, given, 3, diagonal=diagonal)
+    found = passes.labeled_statistics(source, given, 3, diagonal=diagonal)
     shares = oracle.one_hot(labels, 3)
     tolerance = 1e-12 if dtype is np.float64 else 2e-5
     assert_statistics(found, X, shares, None, diagonal, tolerance)

@@ -40,9 +40,9 @@ def test_a_tile_has_the_same_bits_from_every_layout(D, stored, dtype):
     rng = np.random.default_rng(D)
     T = lane_count(100, 100, np.dtype(dtype).itemsize)
     X = (1e3 + rng.normal(size=(T, D))).astype(stored)
-    centre = 1e3 + rng.normal(size=D)
-    high = centre.astype(dtype)
-    low = (centre - high).astype(dtype)
+    center = 1e3 + rng.normal(size=D)
+    high = center.astype(dtype)
+    low = (center - high).astype(dtype)
     expected = ((X.astype(dtype) - high) - low).T
     tile = aligned_scratch(D * T, high)
     for name, rows in layouts(X).items():

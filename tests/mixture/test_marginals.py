@@ -33,7 +33,7 @@ def test_marginal_and_conditional(observed, scales):
     alone = MixtureParameters.from_covariances(
         weights, means[:, seen], covariances[:, seen][:, :, seen]
     )
-    np.testing.assert_allclose(parts.marginal.log_normalisers, alone.log_normalisers, rtol=1e-9)
+    np.testing.assert_allclose(parts.marginal.log_normalizers, alone.log_normalizers, rtol=1e-9)
     gains = S[:, ~seen][:, :, seen] @ np.linalg.inv(S[:, seen][:, :, seen])
     found = parts.coefficients * scales[seen] / scales[~seen][:, None]
     np.testing.assert_allclose(found, gains, rtol=1e-7, atol=1e-9)

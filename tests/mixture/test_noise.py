@@ -39,7 +39,7 @@ def test_noise_is_taken_off_again():
     assert_allclose(noisy.weights, [0.2, 0.6, 0.2])
     again = without_noise(noisy)
     assert_allclose(again.weights, gaussians.weights)
-    for name in ("means", "whiteners", "log_normalisers"):
+    for name in ("means", "whiteners", "log_normalizers"):
         assert_allclose(getattr(again, name), getattr(gaussians, name))
 
 

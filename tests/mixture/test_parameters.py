@@ -28,7 +28,7 @@ def joint(parameters, X):
         whitened = offsets * parameters.whiteners
     else:
         whitened = np.einsum("kij,nkj->nki", parameters.whiteners, offsets)
-    return parameters.log_weights + parameters.log_normalisers - 0.5 * (whitened**2).sum(axis=2)
+    return parameters.log_weights + parameters.log_normalizers - 0.5 * (whitened**2).sum(axis=2)
 
 
 def test_log_densities_are_those_of_the_mixture():
@@ -64,7 +64,7 @@ def test_covariances_and_precisions_come_back_at_every_scale(scale):
     parameters = MixtureParameters.from_covariances(weights, means, scaled)
     assert_allclose(parameters.covariances(), scaled, rtol=1e-12)
     assert_array_equal(np.triu(parameters.whiteners, 1), 0.0)
-    assert np.isfinite(parameters.log_normalisers).all()
+    assert np.isfinite(parameters.log_normalizers).all()
     precisions = parameters.precisions()
     assert_allclose(
         precisions * scales[:, None] * scales, np.linalg.inv(covariances), rtol=1e-11, atol=1e-13
@@ -82,14 +82,14 @@ def test_diagonal_covariances_come_back_at_every_scale(scale):
     assert_allclose(parameters.precisions(), 1.0 / variances, rtol=1e-14)
 
 
-def test_normalisers_keep_their_digits_when_the_determinant_overflows():
+def test_normalizers_keep_their_digits_when_the_determinant_overflows():
     n_features = 40
     covariance = 1e300 * np.eye(n_features)[None]
     parameters = MixtureParameters.from_covariances(
         np.ones(1), np.zeros((1, n_features)), covariance
     )
     expected = -0.5 * n_features * (np.log(2 * np.pi) + 300 * np.log(10))
-    assert parameters.log_normalisers[0] == pytest.approx(expected, rel=1e-14)
+    assert parameters.log_normalizers[0] == pytest.approx(expected, rel=1e-14)
 
 
 def test_a_weight_of_zero_is_allowed():

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastgmm.mixture.regularization import ORDINARY_VARIANCE, Regularisation
+from fastgmm.mixture.regularization import ORDINARY_VARIANCE, Regularization
 
 VARIANCES = np.array([1e-300, 1e-8, ORDINARY_VARIANCE, 1.0, 1e300])
 
 
 def amounts(scale, variances=VARIANCES, means=None):
     means = np.zeros_like(variances) if means is None else means
-    return Regularisation.from_variances(1e-6, scale, means, variances).amounts
+    return Regularization.from_variances(1e-6, scale, means, variances).amounts
 
 
 def test_absolute_adds_the_same_to_every_feature():
@@ -30,15 +30,15 @@ def test_auto_is_absolute_for_ordinary_features_and_shrinks_below():
 def test_a_constant_feature_gets_the_whole_amount(scale):
     offset = 1e8
     noise = (4 * np.finfo(float).eps * offset) ** 2
-    regularisation = Regularisation.from_variances(
+    regularization = Regularization.from_variances(
         1e-6, scale, np.array([0.0, offset, offset]), np.array([0.0, noise, 1.0])
     )
-    assert_array_equal(regularisation.constant, [True, True, False])
-    assert_array_equal(regularisation.amounts, [1e-6, 1e-6, 1e-6])
+    assert_array_equal(regularization.constant, [True, True, False])
+    assert_array_equal(regularization.amounts, [1e-6, 1e-6, 1e-6])
 
 
 @pytest.mark.parametrize("scale", ["auto", "relative", "absolute"])
-def test_the_last_digits_of_the_data_are_within_the_regularisation(scale):
+def test_the_last_digits_of_the_data_are_within_the_regularization(scale):
     digits = np.finfo(float).eps * 1e33
     far, wide = amounts(scale, np.array([0.0, 1e66]), np.array([1e33, 0.0]))
     assert digits**2 < far < 100 * digits**2
@@ -47,10 +47,10 @@ def test_the_last_digits_of_the_data_are_within_the_regularisation(scale):
 
 @pytest.mark.parametrize("scale", ["auto", "relative", "absolute"])
 def test_zero_adds_nothing(scale):
-    regularisation = Regularisation.from_variances(0.0, scale, np.zeros(2), np.array([0.0, 1.0]))
-    assert regularisation.is_zero
-    assert Regularisation.none(2).is_zero
-    assert not Regularisation.from_variances(1e-6, scale, np.zeros(1), np.ones(1)).is_zero
+    regularization = Regularization.from_variances(0.0, scale, np.zeros(2), np.array([0.0, 1.0]))
+    assert regularization.is_zero
+    assert Regularization.none(2).is_zero
+    assert not Regularization.from_variances(1e-6, scale, np.zeros(1), np.ones(1)).is_zero
 
 
 def test_an_unknown_scale_is_named():

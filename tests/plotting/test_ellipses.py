@@ -38,15 +38,15 @@ def test_an_ellipse_holds_its_share_of_the_component(covariance_type):
             assert_allclose(distances, chi2(2).ppf(mass), rtol=1e-8)
 
 
-def test_rows_have_the_colours_of_their_components():
+def test_rows_have_the_colors_of_their_components():
     mixture, X = fitted(n_features=2)
     display = EllipsesDisplay.from_estimator(mixture, X)
     labels = mixture.predict(X)
     assert len(display.points_) == 2
     for k, points in enumerate(display.points_):
         assert_array_equal(points.get_offsets(), X[labels == k])
-        colour = to_hex(points.get_facecolor()[0])
-        assert colour == to_hex(display.ellipses_[k][0].get_edgecolor())
+        color = to_hex(points.get_facecolor()[0])
+        assert color == to_hex(display.ellipses_[k][0].get_edgecolor())
     assert display.hexbin_ is None
     assert_allclose(display.means_.get_xydata(), mixture.means_)
     assert display.figure_ is display.ax_.figure
@@ -75,15 +75,15 @@ def test_noise_is_marked():
     assert display.ax_.get_legend().get_texts()[-1].get_text() == "noise"
 
 
-@pytest.mark.parametrize(("style", "greys"), [("default", "Greys"), ("dark_background", "Greys_r")])
-def test_many_rows_are_counted(monkeypatch, style, greys):
+@pytest.mark.parametrize(("style", "grays"), [("default", "Grays"), ("dark_background", "Grays_r")])
+def test_many_rows_are_counted(monkeypatch, style, grays):
     monkeypatch.setattr(panels, "MOST_POINTS", 99)
     mixture, X = fitted(n_features=2)
     with plt.style.context(style):
         display = EllipsesDisplay.from_estimator(mixture, X)
     assert display.points_ == []
     assert display.hexbin_.get_array().sum() == 100
-    assert display.hexbin_.get_cmap().name == greys
+    assert display.hexbin_.get_cmap().name == grays
 
 
 def test_draws_in_the_axes_given_and_over_what_is_there():
@@ -95,7 +95,7 @@ def test_draws_in_the_axes_given_and_over_what_is_there():
     assert len(ax.patches) == 6
 
 
-def test_components_differ_in_colour_or_line():
+def test_components_differ_in_color_or_line():
     styles = panels.component_styles(24)
     assert len(set(styles)) == 24
     assert panels.component_styles(30)[24:] == styles[:6]

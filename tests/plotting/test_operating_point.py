@@ -18,7 +18,7 @@ def _close_figures():
     plt.close("all")
 
 
-def labelled(seed=0):
+def labeled(seed=0):
     X = np.random.default_rng(seed).normal(size=(300, 2))
     is_outlier = np.arange(300) < 30
     X[is_outlier] *= 4.0
@@ -27,8 +27,8 @@ def labelled(seed=0):
 
 @pytest.fixture(scope="module")
 def detector():
-    found = GaussianMixtureOutlierDetector().fit(labelled()[0])
-    found.choose_threshold(*labelled(), "precision", 0.9)
+    found = GaussianMixtureOutlierDetector().fit(labeled()[0])
+    found.choose_threshold(*labeled(), "precision", 0.9)
     return found
 
 
@@ -78,7 +78,7 @@ def test_legends_say_what_it_does(detector):
 
 def test_draws_other_rows_in_the_axes_given(detector):
     _, axes = plt.subplots(2, 1)
-    X, y = labelled(1)
+    X, y = labeled(1)
     display = OperatingPointDisplay.from_estimator(
         detector, X, y, name="mine", ax=axes, color="r", linestyle=":"
     )
@@ -116,12 +116,12 @@ def test_one_axes_is_not_enough(detector):
         OperatingPointDisplay.from_estimator(detector, ax=ax)
 
 
-def test_there_must_be_labelled_rows(detector):
-    X, y = labelled()
-    unlabelled = GaussianMixtureOutlierDetector().fit(X)
-    with pytest.raises(ValueError, match="use choose_threshold first, or give labelled rows"):
-        OperatingPointDisplay.from_estimator(unlabelled)
-    assert OperatingPointDisplay.from_estimator(unlabelled, X, y).operating_point.target is None
+def test_there_must_be_labeled_rows(detector):
+    X, y = labeled()
+    unlabeled = GaussianMixtureOutlierDetector().fit(X)
+    with pytest.raises(ValueError, match="use choose_threshold first, or give labeled rows"):
+        OperatingPointDisplay.from_estimator(unlabeled)
+    assert OperatingPointDisplay.from_estimator(unlabeled, X, y).operating_point.target is None
     with pytest.raises(ValueError, match="X and y go together"):
         OperatingPointDisplay.from_estimator(detector, X)
     with pytest.raises(NotFittedError, match="not fitted"):

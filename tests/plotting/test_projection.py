@@ -19,7 +19,7 @@ from tests.plotting.drawn_mixtures import ROWS, covariance_matrices, fitted
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical", "VEV", "EEI"])
-def test_columns_are_marginalised(covariance_type):
+def test_columns_are_marginalized(covariance_type):
     mixture, X = fitted(covariance_type)
     covariances = covariance_matrices(mixture)
     shown = project(mixture, X, [3, 1], at_most=2)

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.stream import ReadingOptions
 from fastgmm.segmentation import pixels as pixels_module
-from fastgmm.segmentation.colour_spaces import coordinates, decoded
+from fastgmm.segmentation.color_spaces import coordinates, decoded
 from fastgmm.segmentation.pixels import Pixels, PixelSource
 
 RANDOM = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def _strips(request, monkeypatch):
 @pytest.mark.parametrize("space", ["rgb", "lab", "luv"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("n_channels", [0, 1, 2, 3, 4])
-def test_rows_are_colours_and_weights_opacity(dtype, n_channels, space):
+def test_rows_are_colors_and_weights_opacity(dtype, n_channels, space):
     shape = (13, 20) if n_channels == 0 else (13, 20, n_channels)
     levels = RANDOM.random(shape)
     largest = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1.0
@@ -36,8 +36,8 @@ def test_rows_are_colours_and_weights_opacity(dtype, n_channels, space):
     pixels = Pixels(image, space, 0.0)
     rows, weights = all_rows(pixels)
     flat = image.reshape(260, -1) / largest
-    colours = flat[:, : 3 if n_channels > 2 else 1]
-    assert_allclose(rows, coordinates(decoded(colours, space), space), rtol=1e-5, atol=1e-4)
+    colors = flat[:, : 3 if n_channels > 2 else 1]
+    assert_allclose(rows, coordinates(decoded(colors, space), space), rtol=1e-5, atol=1e-4)
     assert rows.dtype == np.float32
     if n_channels in (2, 4):
         assert_allclose(weights, flat[:, -1], rtol=1e-6)
@@ -114,7 +114,7 @@ def test_array_that_is_no_picture(image, words):
 
 def test_parameters_are_checked():
     image = np.zeros((4, 4), np.uint8)
-    with pytest.raises(ValueError, match="colour_space must be one of rgb, lab, luv; got 'hsv'"):
+    with pytest.raises(ValueError, match="color_space must be one of rgb, lab, luv; got 'hsv'"):
         Pixels(image, "hsv", 0.0)
     for weight in (-1.0, np.inf, np.nan):
         with pytest.raises(ValueError, match=f"spatial_weight must be .* at least 0; got {weight}"):

@@ -1,4 +1,4 @@
-"""A picture in the mean colours of its components."""
+"""A picture in the mean colors of its components."""
 
 import math
 import warnings
@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgmm import segment_image
 from fastgmm.data.source import Source
 from fastgmm.segmentation import pixels as pixels_module
-from fastgmm.segmentation.distinct_colours import DistinctColours
+from fastgmm.segmentation.distinct_colors import DistinctColors
 
 RANDOM = np.random.default_rng(0)
 
@@ -26,13 +26,13 @@ def two_halves(dtype, n_channels):
 
 
 def photograph(height=60, width=80):
-    """Return few colours that overlap."""
-    centres = RANDOM.integers(40, 220, (3, 3))
+    """Return few colors that overlap."""
+    centers = RANDOM.integers(40, 220, (3, 3))
     labels = RANDOM.integers(0, 3, (height, width))
     noise = RANDOM.normal(0.0, 4.0, (height, width, 1)) + RANDOM.normal(
         0.0, 2.0, (height, width, 3)
     )
-    return np.clip(np.rint(centres[labels] + noise), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(centers[labels] + noise), 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("n_channels", [0, 1, 3])
@@ -58,7 +58,7 @@ def test_halves_are_told_apart(dtype, n_channels):
 @pytest.mark.parametrize("n_channels", [0, 3])
 def test_means_in_other_spaces_come_back_as_levels(space, n_channels):
     image = two_halves(np.uint8, n_channels)
-    segmentation = segment_image(image, 2, colour_space=space, random_state=0)
+    segmentation = segment_image(image, 2, color_space=space, random_state=0)
     assert segmentation.model.means_[:, 0].max() > 75.0  # L* of 0.81
     for half in (slice(0, 20), slice(20, 40)):
         mean = image[half].reshape(600, -1).astype(float).mean(axis=0)
@@ -66,9 +66,9 @@ def test_means_in_other_spaces_come_back_as_levels(space, n_channels):
 
 
 @pytest.mark.parametrize("space", ["rgb", "lab"])
-def test_distinct_colours_give_the_fit_of_all_pixels(monkeypatch, space):
+def test_distinct_colors_give_the_fit_of_all_pixels(monkeypatch, space):
     image = photograph() // 4 * 4
-    model = segment_image(image, 3, colour_space=space, random_state=0).model
+    model = segment_image(image, 3, color_space=space, random_state=0).model
     start = {
         "weights_init": np.full(3, 1 / 3),
         "means_init": model.means_ + 0.1 * model.means_.std(axis=0),
@@ -84,9 +84,9 @@ def test_distinct_colours_give_the_fit_of_all_pixels(monkeypatch, space):
             warnings.simplefilter("ignore", ConvergenceWarning)  # as many iterations for both
             model.fit(rows)
 
-    counted = segment_image(image, 3, colour_space=space, fit=fit, **start)
-    monkeypatch.setattr(DistinctColours, "of", lambda _pixels: None)
-    all_pixels = segment_image(image, 3, colour_space=space, fit=fit, **start)
+    counted = segment_image(image, 3, color_space=space, fit=fit, **start)
+    monkeypatch.setattr(DistinctColors, "of", lambda _pixels: None)
+    all_pixels = segment_image(image, 3, color_space=space, fit=fit, **start)
     assert seen[0] == len(np.unique(image.reshape(-1, 3), axis=0)) < 2400
     # Both passes round in single precision.
     assert_allclose(counted.model.trace_, all_pixels.model.trace_, rtol=1e-6)
@@ -113,7 +113,7 @@ def test_the_picture_does_not_depend_on_strips_and_views(monkeypatch, spatial_we
     assert strips.psnr() == pytest.approx(whole.psnr(), rel=1e-12)
 
 
-def test_place_tells_equal_colours_apart():
+def test_place_tells_equal_colors_apart():
     image = two_halves(np.uint8, 3)[:20]
     options = {"covariance_type": "tied_spherical", "random_state": 0}
     labels = segment_image(image, 2, spatial_weight=10.0, **options).labels
@@ -160,7 +160,7 @@ def test_psnr_of_equal_and_of_invisible_pictures():
     image[..., 1] = 255
     assert segment_image(image, 1).psnr() == math.inf
     image[..., 1] = 0
-    with pytest.raises(ValueError, match="0 distinct colours"):
+    with pytest.raises(ValueError, match="0 distinct colors"):
         segment_image(image, 1)
 
 
@@ -173,10 +173,10 @@ def test_indexed_picture_holds_the_new_one(tmp_path, dtype, n_channels):
     assert size == (tmp_path / "a.png").stat().st_size < 200
     with Image.open(tmp_path / "a.png") as opened:
         assert opened.mode == "P"
-        colours = np.asarray(opened.convert("RGB"))
+        colors = np.asarray(opened.convert("RGB"))
     peak = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1.0
     expected = np.rint(segmentation.image.reshape(40, 30, -1) * (255.0 / peak))
-    assert_array_equal(colours, np.broadcast_to(expected, (40, 30, 3)))
+    assert_array_equal(colors, np.broadcast_to(expected, (40, 30, 3)))
 
 
 def test_indexed_picture_hides_what_is_less_than_half_opaque(tmp_path):
@@ -210,12 +210,12 @@ def test_parameters_go_to_the_mixture_and_caller_may_do_the_fitting():
 def test_refusals():
     with pytest.raises(ValueError, match="2 pixels, too few for n_components=3"):
         segment_image(np.zeros((1, 2, 3), np.uint8), 3)
-    with pytest.raises(ValueError, match="1 distinct colours, too few for n_components=2"):
+    with pytest.raises(ValueError, match="1 distinct colors, too few for n_components=2"):
         segment_image(np.zeros((10, 20, 3), np.uint8), 2)
-    with pytest.raises(ValueError, match="noise has no colour"):
+    with pytest.raises(ValueError, match="noise has no color"):
         segment_image(two_halves(np.uint8, 3), 2, noise_volume="auto")
-    with pytest.raises(ValueError, match="colour_space must be one of"):
-        segment_image(two_halves(np.uint8, 3), 2, colour_space="cmyk")
+    with pytest.raises(ValueError, match="color_space must be one of"):
+        segment_image(two_halves(np.uint8, 3), 2, color_space="cmyk")
 
 
 def test_masked_images_are_refused():

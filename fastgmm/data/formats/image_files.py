@@ -20,7 +20,7 @@ from fastgmm.data.formats.table_file import (
     column_numbers,
 )
 
-_COLOURS = ("red", "green", "blue")
+_COLORS = ("red", "green", "blue")
 _LARGEST = {np.dtype(np.uint8): np.float32(255), np.dtype(np.uint16): np.float32(65535)}
 """White in the types whose levels are brought to 0 to 1."""
 
@@ -39,7 +39,7 @@ class ImageFile(TableFile):
         self.stamp = FileStamp.of(path)
         self.n_rows, levels = image_header(path)
         dtype = np.dtype(np.float32) if levels in _LARGEST else levels
-        self.columns = tuple(Column(name, str(dtype), dtype) for name in _COLOURS)
+        self.columns = tuple(Column(name, str(dtype), dtype) for name in _COLORS)
 
     def pieces(
         self,
@@ -60,5 +60,5 @@ class ImageFile(TableFile):
             part = pixels[first : first + n_rows]
             if image.dtype in _LARGEST:
                 part = part.astype(np.float32) / _LARGEST[image.dtype]
-            colours = np.broadcast_to(part, (len(part), len(_COLOURS)))
-            yield Piece(chosen_columns(colours, indices), first)
+            colors = np.broadcast_to(part, (len(part), len(_COLORS)))
+            yield Piece(chosen_columns(colors, indices), first)

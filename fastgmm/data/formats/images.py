@@ -145,15 +145,15 @@ def write_indexed_image(
     return path.stat().st_size
 
 
-def check_indexed_image(path: Path, n_colours: int) -> None:
+def check_indexed_image(path: Path, n_colors: int) -> None:
     """Make sure before the work that an indexed picture can be written."""
     if path.suffix.lower() != ".png":
         raise ValueError(f"cannot write {str(path)!r}: an indexed picture's name must end in .png")
     image_format(path)
-    if n_colours > _MOST_INDEXED:
+    if n_colors > _MOST_INDEXED:
         raise ValueError(
-            f"cannot write {str(path)!r}: a palette holds {_MOST_INDEXED} colours, and there are "
-            f"{n_colours}, with one for transparency where there is any: fit fewer components"
+            f"cannot write {str(path)!r}: a palette holds {_MOST_INDEXED} colors, and there are "
+            f"{n_colors}, with one for transparency where there is any: fit fewer components"
         )
 
 

@@ -184,7 +184,7 @@ class FileSource(StreamSource):
         decoded = self._decoded()
         return prefetched(decoded, 1) if self._by_columns else decoded
 
-    def _labelled_batches(self) -> Iterator[Batch]:
+    def _labeled_batches(self) -> Iterator[Batch]:
         """Return the rows of all files with their labels, which no other pass reads."""
         self.skipped = []
         return self._decoded(self.selection.label_column)

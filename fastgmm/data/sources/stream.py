@@ -44,7 +44,7 @@ class ReadingOptions:
         Rows of a block, rounded up to whole multiples of `BLOCK_ROWS`; None for as many as suit
         the memory budget.
     missing : {"error", "drop", "model"}
-        What becomes of rows in which a value is missing; where it is to be modelled, they are
+        What becomes of rows in which a value is missing; where it is to be modeled, they are
         kept, and NaN stands for it.
     on_error : {"raise", "skip"}
         What becomes of damaged files: the rest of one, from the damage on, may be left out.
@@ -121,7 +121,7 @@ class StreamSource(Source):
     def _batches(self) -> Iterator[Batch]:
         """Return the rows from the first on; runs in a thread of its own."""
 
-    def _labelled_batches(self) -> Iterator[Batch]:
+    def _labeled_batches(self) -> Iterator[Batch]:
         """Return the rows from the first on, with their labels."""
         return self._batches()
 
@@ -163,7 +163,7 @@ class StreamSource(Source):
             )
         names = self._shown_names()
         found: list[FloatArray] = []
-        with closing(self._labelled_batches()) as batches:  # type: ignore[type-var]
+        with closing(self._labeled_batches()) as batches:  # type: ignore[type-var]
             for batch in batches:
                 kept = checked(batch, names, self.options.missing)
                 assert kept.labels is not None

@@ -28,7 +28,7 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
 FARTHEST_SHARED = {np.dtype(np.float64): 30.0, np.dtype(np.float32): 16.0}
-"""How many standard deviations means may lie from a centre that all components share.
+"""How many standard deviations means may lie from a center that all components share.
 
 Moments about a point E standard deviations away lose E² units in the last place: at these limits
 1e-13 of a covariance in double precision, 2e-5 in single if all roundings agreed.
@@ -66,8 +66,8 @@ def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> Pass
     """Return a mixture as the kernels read it, for rows of a type."""
     weights = np.exp(parameters.log_weights)
     means, whiteners = parameters.means, parameters.whiteners
-    centre = weights @ means / weights.sum()
-    offsets = means - centre
+    center = weights @ means / weights.sum()
+    offsets = means - center
     diagonals = whiteners if parameters.is_diagonal else np.einsum("kii->ki", whiteners)
     # Uniform noise is a component whose whitener is zero.
     computed = compute_type(dtype, 1.0 / diagonals[diagonals > 0.0])
@@ -80,14 +80,14 @@ def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> Pass
         shifts = -(whiteners @ offsets[:, :, None])[:, :, 0]
         packed = pack_lower(whiteners)
     shared = bool(farthest <= FARTHEST_SHARED[computed])
-    constants = parameters.log_weights + parameters.log_normalisers
+    constants = parameters.log_weights + parameters.log_normalizers
     offset = float(constants.max())
     return PassParameters(
         (constants - offset).astype(computed),
         offset,
         packed.astype(computed).ravel(),
         (shifts if shared else np.zeros_like(shifts)).astype(computed).ravel(),
-        *split_in_two(centre if shared else np.zeros_like(centre), computed),
+        *split_in_two(center if shared else np.zeros_like(center), computed),
         *split_in_two(means, computed),
         shared,
     )
@@ -95,7 +95,7 @@ def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> Pass
 
 def completion_parameters(parameters: MixtureParameters) -> CompletionParameters:
     """Return a mixture as the kernels read it that complete rows."""
-    constants = parameters.log_weights + parameters.log_normalisers
+    constants = parameters.log_weights + parameters.log_normalizers
     offset = float(constants.max())
     whiteners = parameters.whiteners
     diagonal = parameters.is_diagonal
@@ -105,11 +105,11 @@ def completion_parameters(parameters: MixtureParameters) -> CompletionParameters
     return CompletionParameters(
         constants=constants - offset,
         offset=offset,
-        log_normalisers=parameters.log_normalisers,
+        log_normalizers=parameters.log_normalizers,
         whiteners=(whiteners if diagonal else pack_lower(whiteners)).ravel(),
         precisions=precisions.ravel(),
         covariances=covariances.ravel(),
-        centres=_padded(parameters.means).ravel(),
+        centers=_padded(parameters.means).ravel(),
         references=parameters.means.ravel(),
         nothing=np.zeros(parameters.means.size),
     )
@@ -267,8 +267,8 @@ def statistics_of(
     if isinstance(parameters, CompletionParameters):
         reference = parameters.references.reshape(n_components, n_features)
     elif parameters.shared:
-        centre = parameters.centre.astype(np.float64) + parameters.centre_low
-        reference = np.repeat(centre[None], n_components, axis=0)
+        center = parameters.center.astype(np.float64) + parameters.center_low
+        reference = np.repeat(center[None], n_components, axis=0)
     else:
         means = parameters.references.astype(np.float64) + parameters.references_low
         reference = means.reshape(n_components, n_features)

@@ -17,7 +17,7 @@ from fastgmm.kernels.packing import block_count, pack_lower, padded, unpack_bloc
 from fastgmm.kernels.stacked_pass import StackedTask, stacked_slot
 from fastgmm.kernels.threads import run_slots
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 from fastgmm.mixture.structures.closed_forms import (
@@ -125,7 +125,7 @@ def stacked(mixtures: list[MixtureParameters]) -> MixtureParameters:
     return MixtureParameters(
         *(
             np.concatenate([getattr(each, name) for each in mixtures])
-            for name in ("log_weights", "means", "whiteners", "log_normalisers")
+            for name in ("log_weights", "means", "whiteners", "log_normalizers")
         )
     )
 
@@ -147,7 +147,7 @@ def stacked_statistics(
     K = parameters.n_components // M
     _, N, D = sets.X.shape
     diagonal = parameters.is_diagonal
-    constants = (parameters.log_weights + parameters.log_normalisers).reshape(M, K)
+    constants = (parameters.log_weights + parameters.log_normalizers).reshape(M, K)
     offsets = constants.max(axis=1)
     whiteners = parameters.whiteners if diagonal else pack_lower(parameters.whiteners)
     first = padded(K) * padded(2 * D) if diagonal else K * D
@@ -198,7 +198,7 @@ def solve_stack(
     structure: CovarianceStructure,
     statistics: SufficientStatistics,
     n_components: int,
-    regularisation: Regularisation,
+    regularization: Regularization,
     before: MixtureParameters | None = None,
 ) -> MixtureParameters:
     """Take the M-step of each of many mixtures."""
@@ -206,11 +206,11 @@ def solve_stack(
     with np.errstate(divide="ignore"):
         log_weights = np.log(counts / counts.sum(axis=1, keepdims=True)).ravel()
     if not structure.is_coupled:
-        solved = structure.solve(statistics, regularisation)
+        solved = structure.solve(statistics, regularization)
         return replace(solved, log_weights=log_weights)
     untied = _UNTIED.get(type(structure))
     if untied is None:
-        return _solve_each(structure, statistics, n_components, regularisation, before)
+        return _solve_each(structure, statistics, n_components, regularization, before)
     shares = np.exp(log_weights).reshape(counts.shape)
     covariances = statistics.covariances()
     each = covariances.reshape(*counts.shape, *covariances.shape[1:])
@@ -224,7 +224,7 @@ def solve_stack(
         log_likelihood=np.nan,
         weight=float(n_mixtures),
     )
-    whiteners = untied.solve(as_one, regularisation).whiteners
+    whiteners = untied.solve(as_one, regularization).whiteners
     return MixtureParameters.from_log_weights(
         log_weights, statistics.means(), np.repeat(whiteners, n_components, axis=0)
     )
@@ -234,7 +234,7 @@ def fit_stack(
     sets: RowSets,
     starts: MixtureParameters,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     tol: float,
     max_iter: int,
@@ -251,7 +251,7 @@ def fit_stack(
         starts.log_weights.copy(),
         starts.means.copy(),
         starts.whiteners.copy(),
-        starts.log_normalisers.copy(),
+        starts.log_normalizers.copy(),
     )
     values = np.full(M, -np.inf)
     n_iter = np.zeros(M, np.int64)
@@ -279,7 +279,7 @@ def fit_stack(
             places = components_of(left, K)
             statistics = statistics.of(places)
             current, solved = _solve_sound(
-                structure, statistics, K, regularisation, current.of(places)
+                structure, statistics, K, regularization, current.of(places)
             )
             going = going[left]
             sound[going[~solved]] = False
@@ -293,13 +293,13 @@ def _solve_sound(
     structure: CovarianceStructure,
     statistics: SufficientStatistics,
     n_components: int,
-    regularisation: Regularisation,
+    regularization: Regularization,
     before: MixtureParameters,
 ) -> tuple[MixtureParameters, npt.NDArray[np.bool_]]:
     """Take the M-step of those mixtures in which it is defined, and say which they are."""
     M = statistics.n_components // n_components
     try:
-        solved = solve_stack(structure, statistics, n_components, regularisation, before)
+        solved = solve_stack(structure, statistics, n_components, regularization, before)
         return solved, np.ones(M, dtype=bool)
     except IllDefinedCovarianceError:
         mixtures = []
@@ -308,7 +308,7 @@ def _solve_sound(
             places = components_of(np.array([m]), n_components)
             try:
                 mixtures.append(
-                    structure.solve(statistics.of(places), regularisation, before.of(places))
+                    structure.solve(statistics.of(places), regularization, before.of(places))
                 )
             except IllDefinedCovarianceError:
                 continue
@@ -320,7 +320,7 @@ def _solve_each(
     structure: CovarianceStructure,
     statistics: SufficientStatistics,
     n_components: int,
-    regularisation: Regularisation,
+    regularization: Regularization,
     before: MixtureParameters | None,
 ) -> MixtureParameters:
     """Take the M-step of each mixture on its own, where they cannot be taken together."""
@@ -328,7 +328,7 @@ def _solve_each(
     for first in range(0, statistics.n_components, n_components):
         places = slice(first, first + n_components)
         own = None if before is None else before.of(places)
-        mixtures.append(structure.solve(statistics.of(places), regularisation, own))
+        mixtures.append(structure.solve(statistics.of(places), regularization, own))
     return stacked(mixtures)
 
 
@@ -340,5 +340,5 @@ def _keep(
 ) -> None:
     """Write the current parameters of some mixtures into those of all."""
     places = components_of(mixtures, n_components)
-    for name in ("log_weights", "means", "whiteners", "log_normalisers"):
+    for name in ("log_weights", "means", "whiteners", "log_normalizers"):
         getattr(parameters, name)[places] = getattr(current, name)

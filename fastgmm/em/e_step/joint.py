@@ -16,7 +16,7 @@ from fastgmm.em.e_step.passes import statistics_of_several
 from fastgmm.em.loop import climb
 from fastgmm.em.models.mixture import Ascent, AscentState, StopReason
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import CovarianceStructure
 
 
@@ -67,7 +67,7 @@ class JointFit:
 def fit_jointly(
     source: Source,
     starts: Sequence[JointStart],
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     max_iter: int,
     n_jobs: int | None = None,
@@ -76,7 +76,7 @@ def fit_jointly(
     """Fit mixtures by EM, each from one start."""
     climbs = [
         _Climb(
-            Ascent(source, AscentState.at(each.parameters), each.structure, regularisation, n_jobs),
+            Ascent(source, AscentState.at(each.parameters), each.structure, regularization, n_jobs),
             each.tol,
             max_iter,
         )

@@ -18,7 +18,7 @@ from fastgmm.em.missing.incomplete import run_incomplete
 from fastgmm.kernels import mixture_pass
 from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import structure
 
@@ -41,7 +41,7 @@ def flat_mixture(source: Source, diagonal: bool) -> MixtureParameters:
         log_weights=np.zeros(1),
         means=near[None],
         whiteners=narrowness if diagonal else narrowness[:, :, None] * np.eye(source.n_features),
-        log_normalisers=np.zeros(1),
+        log_normalizers=np.zeros(1),
     )
 
 
@@ -110,7 +110,7 @@ def observed_moments(
 
 def gaussian_of(moments: SufficientStatistics) -> MixtureParameters:
     """Return the Gaussian that has the moments of some rows, a millionth wider."""
-    small = Regularisation.from_variances(
+    small = Regularization.from_variances(
         _WIDENING, "relative", moments.means()[0], moments.variances()[0]
     )
     return structure("diag" if moments.is_diagonal else "full").solve(moments, small)

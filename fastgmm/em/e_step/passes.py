@@ -232,7 +232,7 @@ def _given_statistics(
         reference, shared = statistics.reference + offsets, False
 
 
-def labelled_statistics(
+def labeled_statistics(
     source: Source,
     labels: npt.NDArray[np.int64],
     n_components: int,

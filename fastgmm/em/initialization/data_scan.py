@@ -8,7 +8,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import source_moments
 from fastgmm.em.initialization.reservoir import Reservoir
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 
 SMALLEST_SAMPLE = 25_000
@@ -24,7 +24,7 @@ class Survey:
     ----------
     moments : SufficientStatistics
         The moments of all rows, as if they were of one component.
-    regularisation : Regularisation
+    regularization : Regularization
         The amounts that suit the variances of the features.
     sample : ArraySource
         The rows that have weight, or a uniform random sample of them, in their order.
@@ -33,7 +33,7 @@ class Survey:
     """
 
     moments: SufficientStatistics
-    regularisation: Regularisation
+    regularization: Regularization
     sample: ArraySource
     subsampled: bool
 
@@ -59,14 +59,14 @@ def survey(
         observe=None if reservoir is None else reservoir.add,
         n_jobs=n_jobs,
     )
-    regularisation = Regularisation.from_variances(
+    regularization = Regularization.from_variances(
         reg_covar, scale, moments.means()[0], moments.variances()[0]
     )
     if reservoir is None:
         assert isinstance(source, ArraySource)
-        return Survey(moments, regularisation, source, subsampled=False)
+        return Survey(moments, regularization, source, subsampled=False)
     sample = reservoir.source(incomplete=source.incomplete)
-    return Survey(moments, regularisation, sample, reservoir.n_seen > size)
+    return Survey(moments, regularization, sample, reservoir.n_seen > size)
 
 
 def sample_size(n_components: int, n_features: int, itemsize: int) -> int:

@@ -15,16 +15,16 @@ from fastgmm.data.sources.scaled_weights import scaled_weights, weight_exponent
 from fastgmm.em.initialization.kmeans_passes import (
     kmeans_plus_plus,
     lloyd_statistics,
-    nearest_centres,
+    nearest_centers,
 )
 
-#: Draws starting centres of shape (n_clusters, n_features) with the generator given.
-CentreDraw: TypeAlias = Callable[[np.random.RandomState], NDArray[np.floating]]
+#: Draws starting centers of shape (n_clusters, n_features) with the generator given.
+Centeredraw: TypeAlias = Callable[[np.random.RandomState], NDArray[np.floating]]
 
-#: A name, the centres themselves, or a function that draws them.
-KMeansStart: TypeAlias = Literal["k-means++", "random"] | NDArray[np.floating] | CentreDraw
+#: A name, the centers themselves, or a function that draws them.
+KMeansStart: TypeAlias = Literal["k-means++", "random"] | NDArray[np.floating] | Centeredraw
 
-#: Takes the run, the iteration, its inertia and how far the centres moved (squared, in all).
+#: Takes the run, the iteration, its inertia and how far the centers moved (squared, in all).
 LloydListener: TypeAlias = Callable[[int, int, float, float], None]
 
 
@@ -35,19 +35,19 @@ class KMeansResult:
     Attributes
     ----------
     labels : ndarray of shape (n_samples,), int64
-        The cluster whose centre, among `centres`, is nearest to each row.
-    centres : ndarray of shape (n_clusters, n_features), float64
-        The centres.
+        The cluster whose center, among `centers`, is nearest to each row.
+    centers : ndarray of shape (n_clusters, n_features), float64
+        The centers.
     inertia : float
-        Sum over the rows of weight times squared distance to the nearest of `centres`.
+        Sum over the rows of weight times squared distance to the nearest of `centers`.
     n_iter : int
-        Number of updates of the centres.
+        Number of updates of the centers.
     converged : bool
-        Whether the centres came to rest before `max_iter`.
+        Whether the centers came to rest before `max_iter`.
     """
 
     labels: NDArray[np.int64]
-    centres: NDArray[np.float64]
+    centers: NDArray[np.float64]
     inertia: float
     n_iter: int
     converged: bool
@@ -67,14 +67,14 @@ def fit_kmeans(
 ) -> KMeansResult:
     """Cluster the rows of a source by k-means.
 
-    A cluster that lost all its rows moves to the row farthest from its centre.
+    A cluster that lost all its rows moves to the row farthest from its center.
     """
     _check_enough_rows(source, n_clusters)
     weights, source = source.weights, scaled_weights(source)
     tolerance = _tolerance(source, tol, n_jobs)
     best: KMeansResult | None = None
     for run in range(n_init):
-        start = starting_centres(source, n_clusters, random_state, init, n_jobs=n_jobs)
+        start = starting_centers(source, n_clusters, random_state, init, n_jobs=n_jobs)
         result = _run(source, start, run, max_iter, tolerance, n_jobs, listener)
         if best is None or result.inertia < best.inertia:
             best = result
@@ -84,7 +84,7 @@ def fit_kmeans(
         return replace(best, inertia=float(np.ldexp(best.inertia, -exponent)))
 
 
-def starting_centres(
+def starting_centers(
     source: ArraySource,
     n_clusters: int,
     random_state: np.random.RandomState,
@@ -92,7 +92,7 @@ def starting_centres(
     *,
     n_jobs: int | None = None,
 ) -> NDArray[np.float64]:
-    """Return the centres a run begins with, shape (n_clusters, n_features), float64."""
+    """Return the centers a run begins with, shape (n_clusters, n_features), float64."""
     if isinstance(init, np.ndarray):
         return np.array(init, dtype=np.float64)
     if callable(init):
@@ -116,20 +116,20 @@ def starting_centres(
 def mean_variance(source: ArraySource, *, n_jobs: int | None = None) -> float:
     """Return the weighted variance of each feature, averaged over the features.
 
-    Two passes with a single centre: the first finds the mean, so that the second subtracts it
+    Two passes with a single center: the first finds the mean, so that the second subtracts it
     before squaring and loses no digits on data far from the origin.
     """
     # A row of weight 0 may be too far away to begin from.
     first = 0 if source.weights is None else int(source.weights.argmax())
-    centre = source.rows(np.array([first])).astype(np.float64)
-    counts, sums, _ = lloyd_statistics(source, centre, n_jobs=n_jobs)
-    centre += sums / counts[0]
-    _, _, inertia = lloyd_statistics(source, centre, n_jobs=n_jobs)
+    center = source.rows(np.array([first])).astype(np.float64)
+    counts, sums, _ = lloyd_statistics(source, center, n_jobs=n_jobs)
+    center += sums / counts[0]
+    _, _, inertia = lloyd_statistics(source, center, n_jobs=n_jobs)
     return float(inertia / counts[0] / source.n_features)
 
 
 def _tolerance(source: ArraySource, tol: float, n_jobs: int | None) -> float:
-    """Return the squared movement of the centres at which they count as being at rest."""
+    """Return the squared movement of the centers at which they count as being at rest."""
     if tol == 0:
         return 0.0
     with np.errstate(over="ignore", invalid="ignore"):
@@ -154,7 +154,7 @@ def _check_enough_rows(source: ArraySource, n_clusters: int) -> None:
 
 def _run(
     source: ArraySource,
-    centres: NDArray[np.float64],
+    centers: NDArray[np.float64],
     run: int,
     max_iter: int,
     tolerance: float,
@@ -164,40 +164,40 @@ def _run(
     converged = False
     n_iter = 0
     while n_iter < max_iter and not converged:
-        counts, sums, inertia = lloyd_statistics(source, centres, n_jobs=n_jobs)
-        moved = _moved(source, centres, counts, sums, n_jobs)
-        shift = moved - centres
+        counts, sums, inertia = lloyd_statistics(source, centers, n_jobs=n_jobs)
+        moved = _moved(source, centers, counts, sums, n_jobs)
+        shift = moved - centers
         total = float(np.vdot(shift, shift))
-        converged = total <= tolerance or _is_rounding(shift, centres, counts, inertia)
+        converged = total <= tolerance or _is_rounding(shift, centers, counts, inertia)
         if listener is not None:
             listener(run, n_iter, inertia, total)
-        centres = moved
+        centers = moved
         n_iter += 1
-    labels, distances = nearest_centres(source, centres, n_jobs=n_jobs)
+    labels, distances = nearest_centers(source, centers, n_jobs=n_jobs)
     inertia = weighted_sum(distances, source.weights)
-    return KMeansResult(labels, centres, inertia, n_iter, converged)
+    return KMeansResult(labels, centers, inertia, n_iter, converged)
 
 
 def _moved(
     source: ArraySource,
-    centres: NDArray[np.float64],
+    centers: NDArray[np.float64],
     counts: NDArray[np.float64],
     sums: NDArray[np.float64],
     n_jobs: int | None,
 ) -> NDArray[np.float64]:
-    """Return the means of the clusters, with each empty one at a row far from its centre."""
+    """Return the means of the clusters, with each empty one at a row far from its center."""
     empty = np.flatnonzero(counts <= 0)
     if empty.size == 0:
-        return centres + sums / counts[:, None]
-    counts, sums, origin = counts.copy(), sums.copy(), centres.copy()
-    labels, distances = nearest_centres(source, centres, n_jobs=n_jobs)
+        return centers + sums / counts[:, None]
+    counts, sums, origin = counts.copy(), sums.copy(), centers.copy()
+    labels, distances = nearest_centers(source, centers, n_jobs=n_jobs)
     if source.weights is not None:
         distances = np.where(source.weights > 0, distances, 0.0)
     farthest = np.argpartition(distances, -empty.size)[-empty.size :]
     farthest = farthest[np.argsort(-distances[farthest], kind="stable")]
     for cluster, row in zip(empty, farthest, strict=True):
         if distances[row] == 0.0:
-            break  # every row sits on a centre: there is nowhere better to go
+            break  # every row sits on a center: there is nowhere better to go
         point = source.rows(np.array([row])).astype(np.float64)[0]
         weight = 1.0 if source.weights is None else float(source.weights[row])
         previous = labels[row]
@@ -212,13 +212,13 @@ def _moved(
 
 def _is_rounding(
     shift: NDArray[np.float64],
-    centres: NDArray[np.float64],
+    centers: NDArray[np.float64],
     counts: NDArray[np.float64],
     inertia: float,
 ) -> bool:
     """Say whether the movement is what rounding alone makes of rows that kept their labels."""
     radius = np.sqrt(inertia / counts.sum())
-    return bool(np.all(np.abs(shift) <= 8 * np.finfo(np.float64).eps * (np.abs(centres) + radius)))
+    return bool(np.all(np.abs(shift) <= 8 * np.finfo(np.float64).eps * (np.abs(centers) + radius)))
 
 
 def weighted_sum(distances: NDArray[np.float64], weights: NDArray[np.float64] | None) -> float:

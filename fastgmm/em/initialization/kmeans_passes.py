@@ -1,4 +1,4 @@
-"""The passes of k-means over a data source: nearest centres, Lloyd's sums, seeding."""
+"""The passes of k-means over a data source: nearest centers, Lloyd's sums, seeding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 
 def _run(
     source: ArraySource,
-    centres: FloatArray,
+    centers: FloatArray,
     mode: int,
     n_jobs: int | None,
     *,
@@ -28,15 +28,15 @@ def _run(
     distances: FloatArray | None = None,
     labels: npt.NDArray[np.int64] | None = None,
 ) -> PassTask:
-    """Run a pass about the centres' median and return its task."""
-    n_centres, n_features = centres.shape
+    """Run a pass about the centers' median and return its task."""
+    n_centers, n_features = centers.shape
     dtype = source.dtype
-    # the median: one centre far out must not cost all others their digits
-    middle = np.median(centres, axis=0)
+    # the median: one center far out must not cost all others their digits
+    middle = np.median(centers, axis=0)
     high = middle.astype(dtype)
-    n_slots = slot_count(8 * n_centres * (n_features + 1))
+    n_slots = slot_count(8 * n_centers * (n_features + 1))
     used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
-    lanes = lane_count(n_features, n_centres, dtype.itemsize)
+    lanes = lane_count(n_features, n_centers, dtype.itemsize)
     nothing = np.empty(0, dtype)
     no_weights = np.empty(0)
     task = PassTask(
@@ -47,17 +47,17 @@ def _run(
         diagonal=True,
         mode=mode,
         n_slots=n_slots,
-        constants=np.zeros(n_centres, dtype),
+        constants=np.zeros(n_centers, dtype),
         offset=0.0,
-        whiteners=np.full(n_centres * n_features, scale, dtype),
-        shifts=(scale * (middle - centres)).astype(dtype).ravel(),
-        centre=high,
-        centre_low=(middle - high).astype(dtype),
+        whiteners=np.full(n_centers * n_features, scale, dtype),
+        shifts=(scale * (middle - centers)).astype(dtype).ravel(),
+        center=high,
+        center_low=(middle - high).astype(dtype),
         references=nothing,
         references_low=nothing,
         shared=True,
-        counts=np.zeros((used, n_centres)),
-        first=np.zeros((used, n_centres * n_features)),
+        counts=np.zeros((used, n_centers)),
+        first=np.zeros((used, n_centers * n_features)),
         second=np.zeros((used, 0)),
         likelihood=np.zeros((used, lanes)),
         log_density=np.empty(0) if distances is None else distances,
@@ -74,7 +74,7 @@ def _run(
             log_density=task.log_density[rows],
             labels=task.labels[rows],
         )
-        run_slots(kmeans_slot, part, used, n_jobs, 4 * len(X) * centres.size)
+        run_slots(kmeans_slot, part, used, n_jobs, 4 * len(X) * centers.size)
         first = rows.stop
     return task
 
@@ -94,16 +94,16 @@ def _scale(source: ArraySource, points: FloatArray) -> float:
     return 2.0 ** -max(-limit, min(limit, math.frexp(spread)[1]))
 
 
-def nearest_centres(
-    source: ArraySource, centres: npt.NDArray[Any], *, n_jobs: int | None = None
+def nearest_centers(
+    source: ArraySource, centers: npt.NDArray[Any], *, n_jobs: int | None = None
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Return the nearest centre of every row and the squared distance to it."""
-    centres = np.asarray(centres, dtype=np.float64)
+    """Return the nearest center of every row and the squared distance to it."""
+    centers = np.asarray(centers, dtype=np.float64)
     labels = np.empty(source.n_samples, np.int64)
     distances = np.empty(source.n_samples)
-    scale = _scale(source, centres)
+    scale = _scale(source, centers)
     _run(
-        source, centres, kmeans_pass.NEAREST, n_jobs, distances=distances, labels=labels,
+        source, centers, kmeans_pass.NEAREST, n_jobs, distances=distances, labels=labels,
         scale=scale,
     )  # fmt: skip
     distances /= scale
@@ -112,17 +112,17 @@ def nearest_centres(
 
 
 def lloyd_statistics(
-    source: ArraySource, centres: npt.NDArray[Any], *, n_jobs: int | None = None
+    source: ArraySource, centers: npt.NDArray[Any], *, n_jobs: int | None = None
 ) -> tuple[FloatArray, FloatArray, float]:
     """Return what one iteration of Lloyd's algorithm needs."""
-    centres = np.asarray(centres, dtype=np.float64)
-    scale = _scale(source, centres)
-    task = _run(source, centres, kmeans_pass.LLOYD, n_jobs, scale=scale)
+    centers = np.asarray(centers, dtype=np.float64)
+    scale = _scale(source, centers)
+    task = _run(source, centers, kmeans_pass.LLOYD, n_jobs, scale=scale)
     counts = task.counts.sum(axis=0)
-    sums = task.first.sum(axis=0).reshape(centres.shape)
-    middle = task.centre.astype(np.float64) + task.centre_low
+    sums = task.first.sum(axis=0).reshape(centers.shape)
+    middle = task.center.astype(np.float64) + task.center_low
     inertia = float(task.likelihood.sum(axis=0).sum()) / scale / scale
-    return counts, sums + counts[:, None] * (middle - centres), inertia
+    return counts, sums + counts[:, None] * (middle - centers), inertia
 
 
 def kmeans_plus_plus(
@@ -133,10 +133,10 @@ def kmeans_plus_plus(
     n_local_trials: int | None = None,
     n_jobs: int | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Choose rows as starting centres by greedy k-means++ (Arthur & Vassilvitskii 2007).
+    """Choose rows as starting centers by greedy k-means++ (Arthur & Vassilvitskii 2007).
 
-    Each next centre is the best of several rows drawn with probability proportional to weight
-    times squared distance to the nearest centre so far: the one that leaves the smallest sum.
+    Each next center is the best of several rows drawn with probability proportional to weight
+    times squared distance to the nearest center so far: the one that leaves the smallest sum.
     """
     trials = n_local_trials or 2 + int(math.log(n_clusters))
     weights = source.weights
@@ -157,7 +157,7 @@ def kmeans_plus_plus(
             closest if weights is None else np.where(weights > 0, closest, 0.0) * weights
         )
         if not cumulative[-1] > 0.0:
-            # every row is a centre already: fewer distinct rows than centres
+            # every row is a center already: fewer distinct rows than centers
             chosen[i:] = random_state.choice(source.n_samples, size=n_clusters - i)
             break
         draws = random_state.uniform(size=trials) * cumulative[-1]

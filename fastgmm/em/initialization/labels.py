@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from fastgmm.data.source import Source
-from fastgmm.em.e_step.passes import labelled_statistics
+from fastgmm.em.e_step.passes import labeled_statistics
 from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
 from fastgmm.mixture.statistics import SufficientStatistics, pool
 
@@ -38,7 +38,7 @@ class KnownRows(NamedTuple):
     labels: npt.NDArray[np.int64]
 
 
-class LabelledComponents(NamedTuple):
+class LabeledComponents(NamedTuple):
     """What the rows of known component say of the components.
 
     Attributes
@@ -64,14 +64,14 @@ class LabelledComponents(NamedTuple):
         diagonal: bool,
         random_state: np.random.RandomState,
         n_jobs: int | None = None,
-    ) -> LabelledComponents:
+    ) -> LabeledComponents:
         """Go through the rows and return what those of known component say."""
         source, labels = known
         if lacks_values(source):
             source = CompletedSource(
                 source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
             )
-        statistics = labelled_statistics(
+        statistics = labeled_statistics(
             source, labels, n_components, diagonal=diagonal, n_jobs=n_jobs
         )
         sizes = np.bincount(labels[labels >= 0], minlength=n_components)
@@ -83,28 +83,28 @@ class LabelledComponents(NamedTuple):
         return bool((self.sizes >= self.fewest).all() and self.statistics.counts.all())
 
     def leading(self, found: SufficientStatistics) -> SufficientStatistics:
-        """Return a start in which labelled components have the means of their rows.
+        """Return a start in which labeled components have the means of their rows.
 
         Each takes the place of one of the components found without labels, so that their means
         are as near as they can be all together, measured in the standard deviations within
         components. It has the weight of that one and, if its own rows are too few, the covariance.
         The others that were found go to the components without labels.
         """
-        labelled = np.flatnonzero(self.statistics.counts > 0.0)
+        labeled = np.flatnonzero(self.statistics.counts > 0.0)
         means = self.statistics.means()
         variances = pool(found.variances(), found.counts)
         deviations = np.sqrt(np.where(variances > 0.0, variances, 1.0))
-        offsets = (means[labelled, None] - found.means()) / deviations
+        offsets = (means[labeled, None] - found.means()) / deviations
         _, nearest = linear_sum_assignment((offsets * offsets).sum(axis=2))
         order = np.empty(len(means), dtype=np.int64)
-        order[labelled] = nearest
-        rest = np.setdiff1d(np.arange(len(means)), labelled)
+        order[labeled] = nearest
+        rest = np.setdiff1d(np.arange(len(means)), labeled)
         order[rest] = np.setdiff1d(np.arange(len(means)), nearest)
         covariances = found.covariances()[order]
-        of_their_own = labelled[self.sizes[labelled] >= self.fewest]
+        of_their_own = labeled[self.sizes[labeled] >= self.fewest]
         covariances[of_their_own] = self.statistics.covariances()[of_their_own]
         counts = found.counts[order]
         reference = found.means()[order]
-        reference[labelled] = means[labelled]
+        reference[labeled] = means[labeled]
         spread = SufficientStatistics.from_covariances(counts, reference, covariances)
         return replace(spread, log_likelihood=found.log_likelihood, weight=found.weight)

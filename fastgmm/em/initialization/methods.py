@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.passes import labelled_statistics, responsibility_statistics
+from fastgmm.em.e_step.passes import labeled_statistics, responsibility_statistics
 from fastgmm.em.initialization import hierarchical
 from fastgmm.em.initialization.kmeans import fit_kmeans
-from fastgmm.em.initialization.kmeans_passes import kmeans_plus_plus, nearest_centres
-from fastgmm.em.initialization.labels import KnownRows, LabelledComponents, fewest_rows
+from fastgmm.em.initialization.kmeans_passes import kmeans_plus_plus, nearest_centers
+from fastgmm.em.initialization.labels import KnownRows, LabeledComponents, fewest_rows
 from fastgmm.em.initialization.random_rows import random_rows
 from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.conjugate import Prior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -55,11 +55,11 @@ class InitialisationInfo:
     subsampled: bool
 
 
-def initialise(
+def initialize(
     source: Source,
     n_components: int,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     random_state: np.random.RandomState,
     method: InitMethod = "kmeans",
@@ -77,14 +77,14 @@ def initialise(
         given = structure.from_precisions(weights, means, precisions)
         return given, InitialisationInfo("given", 0, subsampled=False)
     diagonal = structure.is_diagonal
-    labelled = None
+    labeled = None
     if known is not None:
-        labelled = LabelledComponents.of(
+        labeled = LabeledComponents.of(
             known, n_components, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
         )
-    if labelled is not None and labelled.suffice:
-        statistics = labelled.statistics
-        info = InitialisationInfo("labels", int(labelled.sizes.sum()), subsampled=False)
+    if labeled is not None and labeled.suffice:
+        statistics = labeled.statistics
+        info = InitialisationInfo("labels", int(labeled.sizes.sum()), subsampled=False)
     else:
         statistics, info = initial_statistics(
             source,
@@ -96,10 +96,10 @@ def initialise(
             subsampled=subsampled,
             n_jobs=n_jobs,
         )
-        if labelled is not None:
-            statistics = labelled.leading(statistics)
+        if labeled is not None:
+            statistics = labeled.leading(statistics)
     if prior is None:
-        found = structure.solve(statistics, regularisation)
+        found = structure.solve(statistics, regularization)
     else:
         found = prior.solve(statistics, structure)
     if precisions is not None:
@@ -132,7 +132,7 @@ def initial_statistics(
         source = completed if labels is not None else completed.in_memory()
     if labels is not None:
         described = "labels"
-        statistics = labelled_statistics(
+        statistics = labeled_statistics(
             source, labels, n_components, diagonal=diagonal, n_jobs=n_jobs
         )
         if not statistics.counts.any():
@@ -173,10 +173,10 @@ def _from_kmeans(
     n_jobs: int | None,
 ) -> SufficientStatistics:
     clusters = fit_kmeans(rows, n_components, random_state=random_state, n_jobs=n_jobs)
-    statistics = labelled_statistics(
+    statistics = labeled_statistics(
         rows, clusters.labels, n_components, diagonal=diagonal, n_jobs=n_jobs
     )
-    return _filled(statistics, rows, clusters.centres)
+    return _filled(statistics, rows, clusters.centers)
 
 
 def _from_hierarchy(
@@ -188,7 +188,7 @@ def _from_hierarchy(
 ) -> SufficientStatistics:
     merges = hierarchical.agglomerate(rows.X, weights=rows.weights)
     clusters = hierarchical.labels(merges, min(n_components, merges.n_groups))
-    statistics = labelled_statistics(rows, clusters, n_components, diagonal=diagonal, n_jobs=n_jobs)
+    statistics = labeled_statistics(rows, clusters, n_components, diagonal=diagonal, n_jobs=n_jobs)
     # Rows that repeat others add nothing to the rank of a covariance.
     _, first = np.unique(merges.groups, return_index=True)
     members = clusters[first]
@@ -254,14 +254,14 @@ def _around(
     n_jobs: int | None,
 ) -> SufficientStatistics:
     """Return components at the chosen rows, each as wide as the rows nearest to it."""
-    centres = rows.rows(chosen).astype(np.float64)
-    labels, _ = nearest_centres(rows, centres, n_jobs=n_jobs)
-    statistics = labelled_statistics(
-        rows, labels, len(centres), diagonal=diagonal, n_jobs=n_jobs
-    ).about(centres)
-    about_centres = replace(statistics, first=np.zeros_like(statistics.first))
-    sizes = np.bincount(labels, minlength=len(centres))
-    return _filled(about_centres, rows, few=sizes < fewest_rows(rows.n_features, diagonal))
+    centers = rows.rows(chosen).astype(np.float64)
+    labels, _ = nearest_centers(rows, centers, n_jobs=n_jobs)
+    statistics = labeled_statistics(
+        rows, labels, len(centers), diagonal=diagonal, n_jobs=n_jobs
+    ).about(centers)
+    about_centers = replace(statistics, first=np.zeros_like(statistics.first))
+    sizes = np.bincount(labels, minlength=len(centers))
+    return _filled(about_centers, rows, few=sizes < fewest_rows(rows.n_features, diagonal))
 
 
 def _filled(

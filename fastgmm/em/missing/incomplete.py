@@ -123,7 +123,7 @@ class IncompletePass:
         if not narrowness.all():
             raise ValueError(
                 "uniform noise has no density for part of a row: values that are missing cannot "
-                "be modelled beside it; leave out the noise, or the rows"
+                "be modeled beside it; leave out the noise, or the rows"
             )
         self._parameters = parameters
         self._many = _rows_of_large_group(parameters.n_components)

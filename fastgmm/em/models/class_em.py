@@ -2,7 +2,7 @@
 
 The components of all classes are those of one mixture. A row of known class can only come from
 the components of its class, a row of unknown class from all (Miller and Uyar, 1997, "A mixture of
-experts classifier with learning based on both labelled and unlabelled data", NIPS 9). What the
+experts classifier with learning based on both labeled and unlabeled data", NIPS 9). What the
 classes have in common is then found from the statistics of all components together (Hastie and
 Tibshirani, 1996, "Discriminant analysis by Gaussian mixtures", J. R. Stat. Soc. B 58).
 """
@@ -27,7 +27,7 @@ from fastgmm.em.models.class_mixtures import (
 )
 from fastgmm.em.models.mixture import ROUNDING
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -42,10 +42,10 @@ class ClassPlan:
         The structure of each class's components; or a single one, which those of all classes have
         together.
     factors : ndarray of shape (n_classes,)
-        What the weights of the labelled rows of each class are multiplied by.
+        What the weights of the labeled rows of each class are multiplied by.
     priors : ndarray of shape (n_classes,) or None
         Priors of the classes; None to find them.
-    regularisation : Regularisation
+    regularization : Regularization
         Amounts added to the variances.
     tol : float
         Smallest change of the mean log-likelihood, in nats, that is worth another iteration.
@@ -56,7 +56,7 @@ class ClassPlan:
     structures: tuple[CovarianceStructure, ...]
     factors: FloatArray
     priors: FloatArray | None
-    regularisation: Regularisation
+    regularization: Regularization
     tol: float
     max_iter: int
 
@@ -98,8 +98,8 @@ class ClassFit:
 
 
 def fit_class_em(
-    labelled: Sequence[Source],
-    unlabelled: Source | None,
+    labeled: Sequence[Source],
+    unlabeled: Source | None,
     start: Sequence[MixtureParameters],
     priors: FloatArray,
     plan: ClassPlan,
@@ -107,8 +107,8 @@ def fit_class_em(
     n_jobs: int | None = None,
 ) -> ClassFit:
     """Fit the mixtures of all classes by EM."""
-    rows = _ClassRows(labelled, unlabelled, start, plan, n_jobs)
-    rounding = ROUNDING[labelled[0].dtype.itemsize]
+    rows = _ClassRows(labeled, unlabeled, start, plan, n_jobs)
+    rounding = ROUNDING[labeled[0].dtype.itemsize]
     before = current = _joined([rows.in_form(each) for each in start], priors)
     taken: SufficientStatistics | None = None
     last = -math.inf
@@ -119,7 +119,7 @@ def fit_class_em(
             statistics, value = rows.statistics(current)
             lowest = last - rounding * (1.0 + abs(last)) if trace else -math.inf
             if value < lowest and taken is not None and not holding:
-                # What the regularisation adds outweighs what the step gains.
+                # What the regularization adds outweighs what the step gains.
                 holding = True
                 current = rows.held(taken, before, current)
                 statistics, value = rows.statistics(current)
@@ -147,14 +147,14 @@ class _ClassRows:
 
     def __init__(
         self,
-        labelled: Sequence[Source],
-        unlabelled: Source | None,
+        labeled: Sequence[Source],
+        unlabeled: Source | None,
         start: Sequence[MixtureParameters],
         plan: ClassPlan,
         n_jobs: int | None,
     ) -> None:
-        self.labelled = labelled
-        self.unlabelled = unlabelled
+        self.labeled = labeled
+        self.unlabeled = unlabeled
         self.plan = plan
         self.n_jobs = n_jobs
         ends = np.cumsum([each.n_components for each in start])
@@ -162,10 +162,10 @@ class _ClassRows:
             slice(int(end) - each.n_components, int(end))
             for end, each in zip(ends, start, strict=True)
         ]
-        weights = [each.total_weight for each in labelled]
+        weights = [each.total_weight for each in labeled]
         self.weight = float(plan.factors @ weights)
-        if unlabelled is not None:
-            self.weight += unlabelled.total_weight
+        if unlabeled is not None:
+            self.weight += unlabeled.total_weight
         # With one component there is nothing to find out about rows of a known class.
         self._settled: dict[int, SufficientStatistics] = {}
 
@@ -173,7 +173,7 @@ class _ClassRows:
         """Return the statistics of all components, and the mean log-likelihood."""
         mixtures, priors = self.parted(current)
         found, total = [], 0.0
-        for c, (source, mixture) in enumerate(zip(self.labelled, mixtures, strict=True)):
+        for c, (source, mixture) in enumerate(zip(self.labeled, mixtures, strict=True)):
             own = self._of_class(c, source, mixture)
             if own.weight > 0.0:
                 with np.errstate(divide="ignore"):  # rows of a class of prior 0 are impossible
@@ -182,8 +182,8 @@ class _ClassRows:
             factors = np.full(mixture.n_components, self.plan.factors[c])
             found.append(weighted_classes(own, factors))
         together = _stacked(found)
-        if self.unlabelled is not None:
-            others = mixture_statistics(self.unlabelled, current, n_jobs=self.n_jobs)
+        if self.unlabeled is not None:
+            others = mixture_statistics(self.unlabeled, current, n_jobs=self.n_jobs)
             total += others.log_likelihood
             together = together + others
         return together, total / self.weight
@@ -194,7 +194,7 @@ class _ClassRows:
         """Return the parameters of the M-step."""
         plan = self.plan
         if len(plan.structures) == 1 and len(self.places) > 1:
-            solved = plan.structures[0].solve(statistics, plan.regularisation, before)
+            solved = plan.structures[0].solve(statistics, plan.regularization, before)
         else:
 
             def begin(kind: CovarianceStructure, place: slice) -> MixtureParameters | None:
@@ -204,7 +204,7 @@ class _ClassRows:
                 [
                     self.in_form(
                         kind.solve(
-                            _some(statistics, place), plan.regularisation, begin(kind, place)
+                            _some(statistics, place), plan.regularization, begin(kind, place)
                         )
                     )
                     for kind, place in zip(plan.structures, self.places, strict=True)
@@ -259,7 +259,7 @@ class _ClassRows:
         return parameters if self.plan.is_diagonal else with_matrices(parameters)
 
     def _of_class(self, c: int, source: Source, mixture: MixtureParameters) -> SufficientStatistics:
-        """Return the statistics of the labelled rows of a class under its mixture."""
+        """Return the statistics of the labeled rows of a class under its mixture."""
         if mixture.n_components > 1 or source.incomplete:
             return mixture_statistics(source, mixture, n_jobs=self.n_jobs)
         if c not in self._settled:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.batched import stacked
-from fastgmm.em.e_step.passes import labelled_statistics, log_density, responsibilities
+from fastgmm.em.e_step.passes import labeled_statistics, log_density, responsibilities
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.kernels.far_rows import LOWEST_DOUBLE, LOWEST_SINGLE
 from fastgmm.mixture.parameters import MixtureParameters
@@ -42,7 +42,7 @@ def class_log_densities(
     return found
 
 
-def labelled_pieces(source: Source, codes: Codes) -> Iterator[tuple[ArraySource, Codes]]:
+def labeled_pieces(source: Source, codes: Codes) -> Iterator[tuple[ArraySource, Codes]]:
     """Yield the rows of a source with their classes, some at a time."""
     first = 0
     for rows in pieces(source, ROWS_AT_ONCE):
@@ -95,7 +95,7 @@ def class_statistics(
     source: Source, codes: Codes, factors: FloatArray, *, diagonal: bool, n_jobs: int | None
 ) -> SufficientStatistics:
     """Return the statistics of the rows of each class, as those of one component each."""
-    found = labelled_statistics(source, codes, len(factors), diagonal=diagonal, n_jobs=n_jobs)
+    found = labeled_statistics(source, codes, len(factors), diagonal=diagonal, n_jobs=n_jobs)
     return weighted_classes(found, factors)
 
 
@@ -138,7 +138,7 @@ def expected_log_likelihood(
         squares = (whiteners * second * whiteners).sum(axis=1)
     else:
         squares = ((whiteners @ second) * whiteners).sum(axis=(1, 2))
-    logs = (parameters.log_weights + parameters.log_normalisers)[present]
+    logs = (parameters.log_weights + parameters.log_normalizers)[present]
     return float(counts @ logs - 0.5 * squares.sum())
 
 

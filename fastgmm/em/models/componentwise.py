@@ -17,7 +17,7 @@ import numpy as np
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import EMPTY_SHARE, FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure, Spread
 
@@ -39,7 +39,7 @@ class ComponentwiseEM:
         rows: ArraySource,
         start: MixtureParameters,
         structure: CovarianceStructure,
-        regularisation: Regularisation,
+        regularization: Regularization,
         penalty: float,
         min_components: int,
     ) -> None:
@@ -51,7 +51,7 @@ class ComponentwiseEM:
         self._middle = X.mean(axis=0)
         self._X = X - self._middle
         self._structure = structure
-        self._regularisation = regularisation
+        self._regularization = regularization
         self._penalty = penalty
         self._min_components = min_components
         self._scale = np.zeros(len(X))
@@ -118,8 +118,8 @@ class ComponentwiseEM:
         if not self._structure.is_coupled:
             covariance = self._scatter(shares, mean) / count
             variances = covariance if covariance.ndim == 1 else np.einsum("ii->i", covariance)
-            variances += self._regularisation.amounts
-            spread = Spread(covariance[None], np.ones(1), self._regularisation)
+            variances += self._regularization.amounts
+            spread = Spread(covariance[None], np.ones(1), self._regularization)
             self._whiteners[k] = self._structure.whiten(spread)[0]
         self._renew(k)
         return True
@@ -158,7 +158,7 @@ class ComponentwiseEM:
             log_likelihood=self.log_likelihood,
             weight=float(self._w.sum()),
         )
-        solved = self._structure.solve(statistics, self._regularisation, self.parameters())
+        solved = self._structure.solve(statistics, self._regularization, self.parameters())
         self._means, self._whiteners = solved.means.copy(), solved.whiteners.copy()
         self._refresh()
 

@@ -3,7 +3,7 @@
 Figueiredo and Jain (2002), "Unsupervised learning of finite mixture models", IEEE Transactions on
 Pattern Analysis and Machine Intelligence 24. A message that tells the parameters of a mixture, and
 then the rows in a code made for it, is the shorter the better the mixture fits, and the longer the
-more parameters it has. It is minimised by EM from too many components, of which those that rows do
+more parameters it has. It is minimized by EM from too many components, of which those that rows do
 not pay for are annihilated; then the weakest is taken away and EM goes on, down to the smallest
 number allowed; and the shortest message on that way wins.
 
@@ -27,7 +27,7 @@ from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.e_step.passes import mixture_statistics, source_moments
 from fastgmm.em.models.componentwise import ComponentwiseEM
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -138,7 +138,7 @@ def wide_start(
     rows: ArraySource,
     n_components: int,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     random_state: np.random.RandomState,
 ) -> MixtureParameters:
     """Return equal components at rows chosen at random, a tenth as wide in squares as the data.
@@ -154,14 +154,14 @@ def wide_start(
     statistics = SufficientStatistics.from_covariances(
         np.ones(n_components), means, np.repeat(second[None], n_components, axis=0)
     )
-    return structure.solve(statistics, regularisation)
+    return structure.solve(statistics, regularization)
 
 
 def fit_message_length(
     rows: ArraySource,
     start: MixtureParameters,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     source: Source | None = None,
     min_components: int = 1,
@@ -172,7 +172,7 @@ def fit_message_length(
     """Fit a mixture of as many components as the shortest message takes."""
     weight = (source or rows).total_weight
     code = MessageCode.of(structure, rows.n_features, weight)
-    settings = _Settings(structure, regularisation, code, min_components)
+    settings = _Settings(structure, regularization, code, min_components)
     scale = weight / rows.total_weight
     if source is not None:
         own = np.ones(rows.n_samples) if rows.weights is None else rows.weights
@@ -204,7 +204,7 @@ class _Settings:
     """What sweeps and passes have in common."""
 
     structure: CovarianceStructure
-    regularisation: Regularisation
+    regularization: Regularization
     code: MessageCode
     min_components: int
 
@@ -233,7 +233,7 @@ class _Sweeps:
             rows,
             start,
             settings.structure,
-            settings.regularisation,
+            settings.regularization,
             settings.code.penalty,
             settings.min_components,
         )
@@ -272,7 +272,7 @@ class _Passes:
         before, settings = self._parameters, self._settings
         statistics = mixture_statistics(self._source, before, n_jobs=self._n_jobs)
         self._measured = before, statistics.log_likelihood
-        solved = settings.structure.solve(statistics, settings.regularisation, before)
+        solved = settings.structure.solve(statistics, settings.regularization, before)
         spare = statistics.counts - settings.code.penalty
         # Those that have too few points but may stay keep what they have for this time.
         kept = np.where(spare > 0.0, spare, statistics.counts)

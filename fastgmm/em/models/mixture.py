@@ -16,7 +16,7 @@ from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
 from fastgmm.mixture.m_step import NO_TERMS, ModelTerms, m_step
 from fastgmm.mixture.noise import statistics_without_noise, without_noise
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -34,7 +34,7 @@ def em_step(
     source: Source,
     parameters: MixtureParameters,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     terms: ModelTerms = NO_TERMS,
     known: npt.NDArray[np.int64] | None = None,
@@ -45,7 +45,7 @@ def em_step(
     if measured is None:
         measured = mixture_statistics(source, parameters, known=known, n_jobs=n_jobs)
     _require_finite(measured.log_likelihood)
-    return m_step(measured, parameters, structure, regularisation, terms), measured
+    return m_step(measured, parameters, structure, regularization, terms), measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,14 +92,14 @@ class Ascent:
         source: Source,
         state: AscentState,
         structure: CovarianceStructure,
-        regularisation: Regularisation,
+        regularization: Regularization,
         n_jobs: int | None,
         terms: ModelTerms = NO_TERMS,
         known: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self.source = source
         self.structure = structure
-        self.regularisation = regularisation
+        self.regularization = regularization
         self.n_jobs = n_jobs
         self.terms = terms
         self.known = known
@@ -164,9 +164,9 @@ class Ascent:
         if self._statistics is None:
             return ()  # no M-step was taken: the start is as it was given
         gaussians = self.terms.gaussians(self.parameters)
-        # A prior takes the place of the regularisation.
-        none = Regularisation.none(gaussians.n_features)
-        added = self.regularisation if self.terms.prior is None else none
+        # A prior takes the place of the regularization.
+        none = Regularization.none(gaussians.n_features)
+        added = self.regularization if self.terms.prior is None else none
         return find_degeneracies(gaussians, self.structure, added)
 
     def _measure(self, measure: Callable[[], tuple[float, _Result]]) -> _Result | None:
@@ -193,7 +193,7 @@ class Ascent:
             self.source,
             self.parameters,
             self.structure,
-            self.regularisation,
+            self.regularization,
             terms=self.terms,
             known=self.known,
             measured=self._seen(),

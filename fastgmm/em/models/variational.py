@@ -27,7 +27,7 @@ from fastgmm.mixture.priors.variational import (
     VariationalPrior,
     responsibility_entropy,
 )
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import CovarianceStructure
 
 
@@ -40,7 +40,7 @@ class VariationalState:
     posterior : VariationalPosterior
         The current posterior.
     exact : bool
-        Whether responsibilities are worked out with the rows as uncertain as the regularisation
+        Whether responsibilities are worked out with the rows as uncertain as the regularization
         has it.
     trace : tuple of float
         Lower bound of the start and after each step, in nats; empty before the first pass.
@@ -62,7 +62,7 @@ def initial_posterior(
     n_components: int,
     prior: VariationalPrior,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     weight: float,
     random_state: np.random.RandomState,
@@ -84,14 +84,14 @@ def initial_posterior(
     )
     if subsampled:
         statistics = statistics.scaled(weight / statistics.weight)
-    return VariationalPosterior.solve(prior, statistics, structure, regularisation), info
+    return VariationalPosterior.solve(prior, statistics, structure, regularization), info
 
 
 def fit_variational(
     source: Source,
     start: VariationalPosterior | VariationalState,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     tol: float = 1e-3,
     max_iter: int = 100,
@@ -108,7 +108,7 @@ def fit_variational(
     """
     began = time.perf_counter()
     state = start if isinstance(start, VariationalState) else VariationalState(start)
-    ascent = _Ascent(source, state, structure, regularisation, n_jobs)
+    ascent = _Ascent(source, state, structure, regularization, n_jobs)
     with one_blas_thread():
         if max_iter == 0:
             ascent.measure_start()
@@ -133,7 +133,7 @@ def fit_best_variational(
     draw_start: Callable[[int], tuple[VariationalPosterior, InitialisationInfo | None]],
     n_init: int,
     structure: CovarianceStructure,
-    regularisation: Regularisation,
+    regularization: Regularization,
     *,
     tol: float = 1e-3,
     max_iter: int = 100,
@@ -156,7 +156,7 @@ def fit_best_variational(
             source,
             start,
             structure,
-            regularisation,
+            regularization,
             tol=tol,
             max_iter=max_iter,
             previous_bound=previous_bound,
@@ -181,8 +181,8 @@ class _Ascent:
     """Steps from one start, none of which lowers the lower bound.
 
     Responsibilities are those of scikit-learn, which take rows as known exactly, although the
-    regularisation does not. The steps may therefore lower the bound by about as much as the
-    regularisation. One that does is taken again, as are all from then on, with the
+    regularization does not. The steps may therefore lower the bound by about as much as the
+    regularization. One that does is taken again, as are all from then on, with the
     responsibilities that are the best for the bound.
     """
 
@@ -191,12 +191,12 @@ class _Ascent:
         source: Source,
         state: VariationalState,
         structure: CovarianceStructure,
-        regularisation: Regularisation,
+        regularization: Regularization,
         n_jobs: int | None,
     ) -> None:
         self.source = source
         self.structure = structure
-        self.regularisation = regularisation
+        self.regularization = regularization
         self.n_jobs = n_jobs
         self.posterior = state.posterior
         self.trace = list(state.trace)
@@ -247,7 +247,7 @@ class _Ascent:
         return "rounding" if abs(change) < resolution else None
 
     def _step(self) -> tuple[VariationalPosterior, float]:
-        amounts = self.regularisation.amounts
+        amounts = self.regularization.amounts
         parameters = self.posterior.expected_parameters(amounts if self._exact else None)
         statistics = mixture_statistics(self.source, parameters, n_jobs=self.n_jobs)
         self.n_passes += 1
@@ -261,7 +261,7 @@ class _Ascent:
         if not self.trace:
             self.trace.append(self.posterior.lower_bound(statistics, entropy, amounts))
         proposal = VariationalPosterior.solve(
-            self.posterior.prior, statistics, self.structure, self.regularisation, self.posterior
+            self.posterior.prior, statistics, self.structure, self.regularization, self.posterior
         )
         return proposal, proposal.lower_bound(statistics, entropy, amounts)
 

@@ -3,7 +3,7 @@
 Online EM blends the statistics of each batch of rows with those of the past. In the same way, and
 with the same steps, the distribution of the rows' scores is blended here, so that a quantile of it
 belongs to the same recent past as the mixture itself. The distribution is a list of points with
-masses. When these are many, neighbours are joined: the nearer to the quantile that is wanted, the
+masses. When these are many, neighbors are joined: the nearer to the quantile that is wanted, the
 fewer. This is the idea of the t-digest (Dunning and Ertl, 2019, "Computing extremely accurate
 quantiles using t-digests", arXiv:1902.04023), with a scale that is finest at one quantile, as for
 the targeted quantiles of Cormode, Korn, Muthukrishnan and Srivastava (2005, "Effective computation
@@ -83,7 +83,7 @@ def _few(values: FloatArray, masses: FloatArray, share: float) -> tuple[FloatArr
 
 
 def _joined(values: FloatArray, masses: FloatArray, share: float) -> tuple[FloatArray, FloatArray]:
-    """Return the means and masses of neighbours joined, the fewer the nearer to the share."""
+    """Return the means and masses of neighbors joined, the fewer the nearer to the share."""
 
     def scale(rank: Any) -> Any:
         # Cells of equal length on this scale have masses in proportion to their distance.

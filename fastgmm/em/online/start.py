@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.em.initialization.data_scan import LARGEST_SAMPLE_BYTES, sample_size
-from fastgmm.em.initialization.methods import InitialisationInfo, InitMethod, initialise
+from fastgmm.em.initialization.methods import InitialisationInfo, InitMethod, initialize
 from fastgmm.em.initialization.random_rows import random_rows
 from fastgmm.em.loop import FitInfo, fit_best, fit_em
 from fastgmm.em.online.steps import OnlineState, count_present, require_finite
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -39,7 +39,7 @@ def rows_of_start(
 ) -> int:
     """Return how many rows at most the start is fitted to.
 
-    As many as suit initialisation, or twenty for each free parameter if those are more, but not
+    As many as suit initialization, or twenty for each free parameter if those are more, but not
     above 64 MiB: on fewer, EM fits the noise of its sample, which the first steps must undo.
     """
     wanted = _START_ROWS_PER_PARAMETER * structure.n_parameters(n_components, n_features)
@@ -73,15 +73,15 @@ def begin_online(
     most = rows_of_start(n_components, rows.n_features, structure, itemsize)
     larger = sampled(rows, most, random_state)
     smaller = sampled(larger, sample_size(n_components, rows.n_features, itemsize), random_state)
-    regularisation = regularisation_for(larger, reg_covar, scale, n_jobs=n_jobs)
+    regularization = regularization_for(larger, reg_covar, scale, n_jobs=n_jobs)
 
     def draw_start(number: int) -> tuple[MixtureParameters, InitialisationInfo]:
         del number
-        return initialise(
+        return initialize(
             smaller,
             n_components,
             structure,
-            regularisation,
+            regularization,
             random_state=random_state,
             method=method,
             weights=weights,
@@ -96,7 +96,7 @@ def begin_online(
         draw_start,
         n_init,
         structure,
-        regularisation,
+        regularization,
         tol=_START_TOL,
         max_iter=_TRIAL_ITERATIONS,
         n_jobs=n_jobs,
@@ -105,7 +105,7 @@ def begin_online(
         larger,
         trial,
         structure,
-        regularisation,
+        regularization,
         tol=_START_TOL,
         max_iter=_START_ITERATIONS,
         n_jobs=n_jobs,
@@ -116,8 +116,8 @@ def begin_online(
     state = OnlineState(
         statistics=statistics,
         averaged=None,
-        parameters=structure.solve(statistics, regularisation, parameters),
-        regularisation=regularisation,
+        parameters=structure.solve(statistics, regularization, parameters),
+        regularization=regularization,
         unit=unit,
         time=max(1.0, weight / unit),
         weight=weight,
@@ -141,10 +141,10 @@ def begin_from_mixture(
     needed to begin without a mixture, if those are more.
     """
     weights, means, covariances = parameters.weights, parameters.means, parameters.covariances()
-    regularisation = mixture_regularisation(parameters, reg_covar, scale)
+    regularization = mixture_regularization(parameters, reg_covar, scale)
     diagonals = covariances if parameters.is_diagonal else np.einsum("kii->ki", covariances)
-    # The M-step adds the regularisation again.
-    diagonals -= np.minimum(regularisation.amounts, diagonals)
+    # The M-step adds the regularization again.
+    diagonals -= np.minimum(regularization.amounts, diagonals)
     counts = weights.reshape(-1, *[1] * (covariances.ndim - 1))
     weight = batch.total_weight
     found = mixture_statistics(batch, parameters, n_jobs=n_jobs)
@@ -161,7 +161,7 @@ def begin_from_mixture(
         ),
         averaged=None,
         parameters=parameters,
-        regularisation=regularisation,
+        regularization=regularization,
         unit=weight * max(1.0, wanted / batch.n_samples),
         time=1.0,
         weight=0.0,
@@ -182,17 +182,17 @@ def mean_statistics(
     return scaled.about(np.where(empty, parameters.means, scaled.means()))
 
 
-def mixture_regularisation(
+def mixture_regularization(
     parameters: MixtureParameters, reg_covar: float, scale: str
-) -> Regularisation:
-    """Return the regularisation that suits rows of a mixture."""
+) -> Regularization:
+    """Return the regularization that suits rows of a mixture."""
     weights, means = parameters.weights, parameters.means
     middle = weights @ means
     offsets = means - middle
     covariances = parameters.covariances()
     diagonals = covariances if parameters.is_diagonal else np.einsum("kii->ki", covariances)
     variances = weights @ (diagonals + offsets * offsets)
-    return Regularisation.from_variances(reg_covar, scale, middle, variances)
+    return Regularization.from_variances(reg_covar, scale, middle, variances)
 
 
 def sampled(rows: ArraySource, size: int, random_state: np.random.RandomState) -> ArraySource:

@@ -21,7 +21,7 @@ from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.io.arrays import Size, arrays_of, from_arrays
 from fastgmm.io.values import require, typed_members
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -93,7 +93,7 @@ class OnlineState:
         The average over the past of such statistics; None without averaging.
     parameters : MixtureParameters
         The M-step of `statistics`, under which the next batch is looked at.
-    regularisation : Regularisation
+    regularization : Regularization
         Amounts added to the variances.
     unit : float
         Weight of the rows that make a unit of time.
@@ -110,7 +110,7 @@ class OnlineState:
     statistics: SufficientStatistics
     averaged: SufficientStatistics | None
     parameters: MixtureParameters
-    regularisation: Regularisation
+    regularization: Regularization
     unit: float
     time: float
     weight: float
@@ -121,12 +121,12 @@ class OnlineState:
         """Return the fitted mixture: the M-step of the average, if there is one."""
         if self.averaged is None:
             return self.parameters
-        return structure.solve(self.averaged, self.regularisation, self.parameters)
+        return structure.solve(self.averaged, self.regularization, self.parameters)
 
     def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return the state as values that JSON knows and arrays, exactly."""
         values: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
-        arrays = arrays_of(self.parameters, "online") | arrays_of(self.regularisation, "online")
+        arrays = arrays_of(self.parameters, "online") | arrays_of(self.regularization, "online")
         for name in ("statistics", "averaged"):
             statistics: SufficientStatistics | None = getattr(self, name)
             values[name] = None
@@ -161,7 +161,7 @@ class OnlineState:
             statistics=statistics["statistics"],
             averaged=statistics.get("averaged"),
             parameters=from_arrays(MixtureParameters, "online", arrays, size),
-            regularisation=from_arrays(Regularisation, "online", arrays, size),
+            regularization=from_arrays(Regularization, "online", arrays, size),
             **{name: told[name] for name in _NUMBERS},
             **others,
         )
@@ -188,7 +188,7 @@ def online_step(
     after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
     if step == 0.0:
         return state, 0.0
-    parameters = structure.solve(after.statistics, after.regularisation, after.parameters)
+    parameters = structure.solve(after.statistics, after.regularization, after.parameters)
     return replace(after, parameters=parameters), step
 
 

@@ -25,7 +25,7 @@ from fastgmm.em.loop import FitInfo
 from fastgmm.em.models.variational import fit_best_variational, fit_variational, initial_posterior
 from fastgmm.em.online.start import (
     mean_statistics,
-    mixture_regularisation,
+    mixture_regularization,
     rows_of_start,
     rows_to_begin,
     sampled,
@@ -35,7 +35,7 @@ from fastgmm.io.arrays import Size
 from fastgmm.io.posteriors import plain_posterior, posterior_from_plain
 from fastgmm.io.values import require, typed
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -109,7 +109,7 @@ class VariationalOnlineState(OnlineState):
             self.posterior.prior,
             statistics.scaled(self.mass),
             structure,
-            self.regularisation,
+            self.regularization,
             self.posterior,
         )
 
@@ -136,7 +136,7 @@ def begin_variational_online(
     rows: ArraySource,
     n_components: int,
     structure: CovarianceStructure,
-    prior_for: Callable[[SufficientStatistics, Regularisation], VariationalPrior],
+    prior_for: Callable[[SufficientStatistics, Regularization], VariationalPrior],
     *,
     reg_covar: float,
     scale: str,
@@ -152,10 +152,10 @@ def begin_variational_online(
     )
     smaller = sampled(larger, sample_size(n_components, n_features, itemsize), random_state)
     moments = source_moments(larger, diagonal=structure.is_diagonal, n_jobs=n_jobs)
-    regularisation = Regularisation.from_variances(
+    regularization = Regularization.from_variances(
         reg_covar, scale, moments.means()[0], moments.variances()[0]
     )
-    prior = prior_for(moments, regularisation)
+    prior = prior_for(moments, regularization)
 
     def draw_start(_number: int) -> tuple[VariationalPosterior, InitialisationInfo]:
         return initial_posterior(
@@ -163,7 +163,7 @@ def begin_variational_online(
             n_components,
             prior,
             structure,
-            regularisation,
+            regularization,
             weight=smaller.total_weight,
             random_state=random_state,
             method=method,
@@ -176,7 +176,7 @@ def begin_variational_online(
         draw_start,
         n_init,
         structure,
-        regularisation,
+        regularization,
         tol=_START_TOL_PER_ROW * smaller.total_weight,
         max_iter=_TRIAL_ITERATIONS,
         n_jobs=n_jobs,
@@ -185,7 +185,7 @@ def begin_variational_online(
         larger,
         trial,
         structure,
-        regularisation,
+        regularization,
         tol=_START_TOL_PER_ROW * larger.total_weight,
         max_iter=_START_ITERATIONS,
         n_jobs=n_jobs,
@@ -196,7 +196,7 @@ def begin_variational_online(
         statistics=mean_statistics(rows, parameters, n_jobs=n_jobs),
         averaged=None,
         parameters=parameters,
-        regularisation=regularisation,
+        regularization=regularization,
         unit=weight,
         time=1.0,
         weight=weight,
@@ -218,8 +218,8 @@ def begin_from_posterior(
     n_jobs: int | None = None,
 ) -> VariationalOnlineState:
     """Return a state that goes on from a posterior, which counts as many rows as it came from."""
-    regularisation = mixture_regularisation(posterior.mean_parameters(), reg_covar, scale)
-    learnt = posterior.statistics(structure, regularisation)
+    regularization = mixture_regularization(posterior.mean_parameters(), reg_covar, scale)
+    learnt = posterior.statistics(structure, regularization)
     parameters = posterior.expected_parameters()
     recent = mean_statistics(batch, parameters, n_jobs=n_jobs)
     wanted = rows_to_begin(learnt.n_components, learnt.n_features)
@@ -230,7 +230,7 @@ def begin_from_posterior(
         ),
         averaged=None,
         parameters=parameters,
-        regularisation=regularisation,
+        regularization=regularization,
         unit=unit,
         time=max(1.0, learnt.weight / unit),
         weight=0.0,

@@ -15,7 +15,7 @@ from fastgmm.estimators.shared.attributes import (
 from fastgmm.estimators.shared.validation import check_symmetric, check_values, require_squares
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.priors.weights import WeightPrior, weight_prior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -48,14 +48,14 @@ class GivenPrior:
         self,
         moments: SufficientStatistics,
         structure: CovarianceStructure,
-        regularisation: Regularisation,
+        regularization: Regularization,
     ) -> VariationalPrior:
         """Return the prior, with what was not given from the moments of all rows."""
         return VariationalPrior.from_moments(
             moments,
             self.weights,
             structure,
-            regularisation,
+            regularization,
             mean=self.mean,
             mean_precision=self.mean_precision,
             scatter=self.scatter,

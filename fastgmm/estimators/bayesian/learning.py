@@ -24,7 +24,7 @@ from fastgmm.estimators.bayesian.attributes import (
 from fastgmm.estimators.shared.online import OnlineLearning
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 
 
@@ -93,9 +93,9 @@ class VariationalLearning(OnlineLearning):
         given = check_prior(self, kind, rows.n_features)
 
         def prior_for(
-            moments: SufficientStatistics, regularisation: Regularisation
+            moments: SufficientStatistics, regularization: Regularization
         ) -> VariationalPrior:
-            return given.completed(moments, kind, regularisation)
+            return given.completed(moments, kind, regularization)
 
         return begin_variational_online(
             rows,

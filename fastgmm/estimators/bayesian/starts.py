@@ -18,7 +18,7 @@ from fastgmm.estimators.saving.fit_checkpoints import VariationalCheckpoint
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import check_labels
 from fastgmm.mixture.priors.variational import VariationalPosterior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import CovarianceStructure
 
 
@@ -32,7 +32,7 @@ class VariationalStarts(NamedTuple):
         earlier fit.
     number : int
         Number of starts.
-    regularisation : Regularisation
+    regularization : Regularization
         The amounts added to variances.
     previous_bound : float
         Lower bound, in nats, one iteration before the first start; minus infinity if there was
@@ -41,7 +41,7 @@ class VariationalStarts(NamedTuple):
 
     draw: Callable[[int], tuple[VariationalPosterior, InitialisationInfo | None]]
     number: int
-    regularisation: Regularisation
+    regularization: Regularization
     previous_bound: float = -np.inf
 
 
@@ -53,9 +53,9 @@ def drawn_posteriors(
 ) -> VariationalStarts:
     """Return the `n_init` starts of a fit from the beginning, after a first look at the data."""
     given = check_prior(estimator, structure, source.n_features)
-    resumed, regularisation = checkpoint.resumed, checkpoint.regularisation
-    if resumed is not None and regularisation is not None and resumed.start >= estimator.n_init - 1:
-        return VariationalStarts(_draw_none, estimator.n_init, regularisation)
+    resumed, regularization = checkpoint.resumed, checkpoint.regularization
+    if resumed is not None and regularization is not None and resumed.start >= estimator.n_init - 1:
+        return VariationalStarts(_draw_none, estimator.n_init, regularization)
     surveyed = survey(
         source,
         estimator.n_components,
@@ -66,7 +66,7 @@ def drawn_posteriors(
         n_jobs=estimator.n_jobs,
     )
     check_enough_rows(source, estimator.n_components)
-    prior = given.completed(surveyed.moments, structure, surveyed.regularisation)
+    prior = given.completed(surveyed.moments, structure, surveyed.regularization)
     assert source.n_samples is not None  # the survey went through all of them
     labels = check_labels(estimator.labels_init, source, estimator.n_components)
 
@@ -76,7 +76,7 @@ def drawn_posteriors(
             estimator.n_components,
             prior,
             structure,
-            surveyed.regularisation,
+            surveyed.regularization,
             weight=source.total_weight,
             random_state=checkpoint.random_state,
             method=estimator.init_params,
@@ -85,7 +85,7 @@ def drawn_posteriors(
             n_jobs=estimator.n_jobs,
         )
 
-    return VariationalStarts(draw, estimator.n_init, surveyed.regularisation)
+    return VariationalStarts(draw, estimator.n_init, surveyed.regularization)
 
 
 def posterior_before(
@@ -104,23 +104,23 @@ def posterior_before(
             f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use "
             "warm_start=False for a fit of another size"
         )
-    prior, regularisation = checkpoint.prior, checkpoint.regularisation
-    if prior is None or regularisation is None:
+    prior, regularization = checkpoint.prior, checkpoint.regularization
+    if prior is None or regularization is None:
         moments = source_moments(source, diagonal=structure.is_diagonal, n_jobs=estimator.n_jobs)
-        regularisation = Regularisation.from_variances(
+        regularization = Regularization.from_variances(
             estimator.reg_covar,
             estimator.reg_covar_scale,
             moments.means()[0],
             moments.variances()[0],
         )
-        prior = given.completed(moments, structure, regularisation)
+        prior = given.completed(moments, structure, regularization)
     concentrations = posterior.concentrations
     if prior.weights.name != posterior.prior.weights.name:
         counts = posterior.prior.weights.counts(concentrations)
         concentrations = prior.weights.posterior(np.maximum(counts, 0.0))
     start = replace(posterior, prior=prior, concentrations=concentrations)
     return VariationalStarts(
-        lambda _number: (start, None), 1, regularisation, float(estimator.lower_bound_)
+        lambda _number: (start, None), 1, regularization, float(estimator.lower_bound_)
     )
 
 

@@ -18,19 +18,19 @@ from fastgmm.analysis.structure_choice import (
 from fastgmm.data.source import Source
 from fastgmm.data.sources.chosen_rows import choose_rows
 from fastgmm.em.blas_threads import one_blas_thread
-from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.e_step.batched import stacked
-from fastgmm.em.e_step.passes import labelled_statistics, source_moments
+from fastgmm.em.e_step.passes import labeled_statistics, source_moments
 from fastgmm.em.initialization.labels import fewest_rows
 from fastgmm.em.models.class_em import ClassFit, ClassPlan, fit_class_em
 from fastgmm.em.models.class_mixtures import single_components, weighted_classes
-from fastgmm.estimators.classification.class_labels import LabelledRows, class_totals
+from fastgmm.estimators.classification.class_labels import LabeledRows, class_totals
 from fastgmm.estimators.classification.class_models import ClassModel
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.mixture_search import MixtureSearch
 from fastgmm.estimators.shared.attributes import attributes_from_parameters
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
 from fastgmm.mixture.structures import CovarianceStructure, structure
 
@@ -66,22 +66,22 @@ class FittedClasses(NamedTuple):
 
 def fit_classes(
     estimator: Any,
-    rows: LabelledRows,
+    rows: LabeledRows,
     model: ClassModel,
     factors: FloatArray,
     priors: FloatArray | None,
     random_state: np.random.RandomState,
 ) -> FittedClasses:
     """Fit the mixtures of all classes."""
-    unlabelled = bool((rows.codes < 0).any())
-    if model.common and model.is_single and not unlabelled:
+    unlabeled = bool((rows.codes < 0).any())
+    if model.common and model.is_single and not unlabeled:
         return _fit_single_components(estimator, rows, model, factors, priors)
     return _fit_mixtures(estimator, rows, model, factors, priors, random_state)
 
 
 def _fit_single_components(
     estimator: Any,
-    rows: LabelledRows,
+    rows: LabeledRows,
     model: ClassModel,
     factors: FloatArray,
     priors: FloatArray | None,
@@ -89,7 +89,7 @@ def _fit_single_components(
     """Fit one component for each class, which takes a single pass and no EM."""
     source, kinds = rows.source, model.kinds
     with one_blas_thread():
-        statistics = labelled_statistics(
+        statistics = labeled_statistics(
             source,
             rows.codes,
             len(rows.classes),
@@ -103,7 +103,7 @@ def _fit_single_components(
                 rows.codes,
                 kinds,
                 factors,
-                class_regularisation(estimator, weighted_classes(statistics, factors)),
+                class_regularization(estimator, weighted_classes(statistics, factors)),
                 priors,
                 n_jobs=estimator.n_jobs,
             )
@@ -120,8 +120,8 @@ def solved_classes(
     shares: FloatArray | None = None,
 ) -> FittedClasses:
     """Return one component for each class, from the statistics of their rows."""
-    regularisation = class_regularisation(estimator, statistics)
-    fits = fit_structures(statistics, kinds, regularisation, priors)
+    regularization = class_regularization(estimator, statistics)
+    fits = fit_structures(statistics, kinds, regularization, priors)
     if shares is not None:
         shares = np.where([fit.parameters is None for fit in fits], 0.0, shares)
     if shares is None or np.count_nonzero(shares) == 0:
@@ -142,12 +142,12 @@ def solved_classes(
     return FittedClasses(mixtures, found, counted, statistics=statistics)
 
 
-def class_regularisation(estimator: Any, statistics: SufficientStatistics) -> Regularisation:
+def class_regularization(estimator: Any, statistics: SufficientStatistics) -> Regularization:
     """Return the amounts that suit the rows of all classes together."""
     means, shares = statistics.means(), statistics.weights()
     mean = shares @ means
     variances = shares @ (statistics.variances() + (means - mean) ** 2)
-    return Regularisation.from_variances(estimator.reg_covar, "auto", mean, variances)
+    return Regularization.from_variances(estimator.reg_covar, "auto", mean, variances)
 
 
 def fitted_mixture(
@@ -171,7 +171,7 @@ def _settings(estimator: Any) -> dict[str, Any]:
 
 def _fit_mixtures(
     estimator: Any,
-    rows: LabelledRows,
+    rows: LabeledRows,
     model: ClassModel,
     factors: FloatArray,
     priors: FloatArray | None,
@@ -184,40 +184,40 @@ def _fit_mixtures(
         raise ValueError(
             f"class {lost!r} has no rows of positive weight to fit a mixture to: leave it out"
         )
-    labelled = [choose_rows(rows.source, rows.codes == c) for c in range(len(rows.classes))]
+    labeled = [choose_rows(rows.source, rows.codes == c) for c in range(len(rows.classes))]
     shares = totals * factors
     found = shares / shares.sum() if priors is None else priors
     unknown = rows.codes < 0
     if not model.common:
         mixtures = [
             _class_mixture(estimator, source, numbers, model.kinds, random_state)
-            for source, numbers in zip(labelled, model.numbers, strict=True)
+            for source, numbers in zip(labeled, model.numbers, strict=True)
         ]
         if not unknown.any():
             return FittedClasses(mixtures, found, {}, max(each.n_iter_ for each in mixtures))
         model = model._replace(kinds=[each._structure() for each in mixtures])
-    unlabelled = choose_rows(rows.source, unknown) if unknown.any() else None
+    unlabeled = choose_rows(rows.source, unknown) if unknown.any() else None
     plan = ClassPlan(
         tuple(model.kinds),
         factors,
         priors,
-        regularisation_for(rows.source, estimator.reg_covar, "auto", n_jobs=estimator.n_jobs),
+        regularization_for(rows.source, estimator.reg_covar, "auto", n_jobs=estimator.n_jobs),
         estimator.tol,
         estimator.max_iter,
     )
     if not model.common:
         start = [each._parameters() for each in mixtures]
-        fit = fit_class_em(labelled, unlabelled, start, found, plan, n_jobs=estimator.n_jobs)
+        fit = fit_class_em(labeled, unlabeled, start, found, plan, n_jobs=estimator.n_jobs)
         return _of_fit(estimator, fit, plan, {})
-    return _fit_common(estimator, rows, model, labelled, unlabelled, found, plan, random_state)
+    return _fit_common(estimator, rows, model, labeled, unlabeled, found, plan, random_state)
 
 
 def _fit_common(
     estimator: Any,
-    rows: LabelledRows,
+    rows: LabeledRows,
     model: ClassModel,
-    labelled: Sequence[Source],
-    unlabelled: Source | None,
+    labeled: Sequence[Source],
+    unlabeled: Source | None,
     priors: FloatArray,
     plan: ClassPlan,
     random_state: np.random.RandomState,
@@ -226,14 +226,12 @@ def _fit_common(
     best: tuple[float, ClassFit, ClassPlan] | None = None
     failure = ""
     n_components = sum(numbers[0] for numbers in model.numbers)
-    seeds = random_state.randint(np.iinfo(np.int32).max, size=len(labelled))
+    seeds = random_state.randint(np.iinfo(np.int32).max, size=len(labeled))
     for kind in model.kinds:
         of_kind = replace(plan, structures=(kind,))
         try:
-            start = _common_start(estimator, rows, model, labelled, kind, plan, seeds)
-            fit = fit_class_em(
-                labelled, unlabelled, start, priors, of_kind, n_jobs=estimator.n_jobs
-            )
+            start = _common_start(estimator, rows, model, labeled, kind, plan, seeds)
+            fit = fit_class_em(labeled, unlabeled, start, priors, of_kind, n_jobs=estimator.n_jobs)
         except IllDefinedCovarianceError as error:
             failure = failure or f"{kind.name} failed because {error}"
             continue
@@ -252,9 +250,9 @@ def _fit_common(
 
 def _common_start(
     estimator: Any,
-    rows: LabelledRows,
+    rows: LabeledRows,
     model: ClassModel,
-    labelled: Sequence[Source],
+    labeled: Sequence[Source],
     kind: CovarianceStructure,
     plan: ClassPlan,
     seeds: npt.NDArray[np.int64],
@@ -262,7 +260,7 @@ def _common_start(
     """Return mixtures of a structure that the rows of known class alone suggest."""
     if model.is_single:
         statistics = _start_statistics(estimator, rows, kind)
-        return single_components(kind.solve(statistics, plan.regularisation))
+        return single_components(kind.solve(statistics, plan.regularization))
     mixtures = [
         GaussianMixture(
             numbers[0],
@@ -272,20 +270,17 @@ def _common_start(
         )
         .fit(source)
         ._parameters()
-        for numbers, source, seed in zip(model.numbers, labelled, seeds, strict=True)
+        for numbers, source, seed in zip(model.numbers, labeled, seeds, strict=True)
     ]
     # As if the points of each component were spread as its own mixture has them.
     counts = np.concatenate(
-        [
-            source.total_weight * each.weights
-            for source, each in zip(labelled, mixtures, strict=True)
-        ]
+        [source.total_weight * each.weights for source, each in zip(labeled, mixtures, strict=True)]
     )
     separate = stacked(mixtures)
     statistics = SufficientStatistics.from_covariances(
         counts, separate.means, separate.covariances()
     )
-    together = kind.solve(statistics, Regularisation.none(separate.n_features))
+    together = kind.solve(statistics, Regularization.none(separate.n_features))
     ends = np.cumsum([each.n_components for each in mixtures])
     return [
         replace(
@@ -297,10 +292,10 @@ def _common_start(
 
 
 def _start_statistics(
-    estimator: Any, rows: LabelledRows, kind: CovarianceStructure
+    estimator: Any, rows: LabeledRows, kind: CovarianceStructure
 ) -> SufficientStatistics:
-    """Return statistics of labelled rows, with the covariance of all where these are too few."""
-    statistics = labelled_statistics(
+    """Return statistics of labeled rows, with the covariance of all where these are too few."""
+    statistics = labeled_statistics(
         rows.source,
         rows.codes,
         len(rows.classes),
@@ -355,7 +350,7 @@ def _class_mixture(
         )
 
     try:
-        return search(0.0)  # which leaves out what only the regularisation would hold up
+        return search(0.0)  # which leaves out what only the regularization would hold up
     except ValueError:
         if estimator.reg_covar == 0.0:
             raise

@@ -17,7 +17,7 @@ from sklearn.utils.validation import column_or_1d
 from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
-from fastgmm.em.models.class_mixtures import Codes, labelled_pieces
+from fastgmm.em.models.class_mixtures import Codes, labeled_pieces
 from fastgmm.estimators.shared.evaluation import Rows, Weights
 from fastgmm.estimators.shared.validation import check_source
 from fastgmm.mixture.statistics import FloatArray
@@ -26,7 +26,7 @@ ClassLabels = ArrayLike | str | None
 """Classes of the rows, or the name of the column that holds them."""
 
 
-class LabelledRows(NamedTuple):
+class LabeledRows(NamedTuple):
     """Rows and their classes.
 
     Attributes
@@ -44,7 +44,7 @@ class LabelledRows(NamedTuple):
     codes: Codes
 
 
-def check_labelled(
+def check_labeled(
     estimator: Any,
     X: Rows,
     y: ClassLabels,
@@ -53,7 +53,7 @@ def check_labelled(
     reset: bool,
     semi_supervised: bool = False,
     classes: npt.NDArray[Any] | None = None,
-) -> LabelledRows:
+) -> LabeledRows:
     """Return rows with their classes."""
     if isinstance(y, str) and is_frame(X):
         frame = narwhals.from_native(known_to_narwhals(X))
@@ -103,7 +103,7 @@ def check_labelled(
             # The caller of fit is four frames up: this one, fit and its decorator.
             stacklevel=5,
         )
-    return LabelledRows(source, found_classes, codes)
+    return LabeledRows(source, found_classes, codes)
 
 
 def _column(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
@@ -151,7 +151,7 @@ def _codes(
     return classes, codes
 
 
-def class_factors(class_weight: Any, rows: LabelledRows) -> FloatArray:
+def class_factors(class_weight: Any, rows: LabeledRows) -> FloatArray:
     """Return what the weights of the rows of each class are multiplied by."""
     n_classes = len(rows.classes)
     if class_weight is None:
@@ -165,10 +165,10 @@ def class_factors(class_weight: Any, rows: LabelledRows) -> FloatArray:
     return np.where(totals > 0.0, balanced, 1.0)
 
 
-def class_totals(rows: LabelledRows) -> FloatArray:
+def class_totals(rows: LabeledRows) -> FloatArray:
     """Return the weight of the rows of each class."""
     totals = np.zeros(len(rows.classes))
-    for some, codes in labelled_pieces(rows.source, rows.codes):
+    for some, codes in labeled_pieces(rows.source, rows.codes):
         weights = None if some.weights is None else some.weights[codes >= 0]
         totals += np.bincount(codes[codes >= 0], weights, minlength=len(totals))
     return totals

@@ -17,11 +17,11 @@ from fastgmm.em.missing.incomplete import pieces
 from fastgmm.em.models.class_mixtures import (
     ROWS_AT_ONCE,
     class_log_densities,
-    labelled_pieces,
+    labeled_pieces,
     log_joint_of_classes,
     log_posteriors,
 )
-from fastgmm.estimators.classification.class_labels import ClassLabels, check_labelled
+from fastgmm.estimators.classification.class_labels import ClassLabels, check_labeled
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import Rows, Weights
 from fastgmm.estimators.shared.validation import check_source
@@ -221,7 +221,7 @@ class ClassPrediction:
             The accuracy.
         """
         check_is_fitted(self)
-        rows = check_labelled(self, X, y, sample_weight, reset=False)
+        rows = check_labeled(self, X, y, sample_weight, reset=False)
         found = [
             (self._classes(self._densities(some)), some.weights)
             for some in pieces(rows.source, ROWS_AT_ONCE)
@@ -263,9 +263,9 @@ class ClassPrediction:
             If a row has a class that the classifier does not know.
         """
         check_is_fitted(self)
-        rows = check_labelled(self, X, y, sample_weight, reset=False, classes=self.classes_)
+        rows = check_labeled(self, X, y, sample_weight, reset=False, classes=self.classes_)
         joints, weights = [], []
-        for some, codes in labelled_pieces(rows.source, rows.codes):
+        for some, codes in labeled_pieces(rows.source, rows.codes):
             joint = self._log_joint(self._densities(some))
             # Relative to the class that is right, which is all that its probability depends on.
             with np.errstate(invalid="ignore"):  # impossible rows are left out below

@@ -24,7 +24,7 @@ from fastgmm.io.posteriors import plain_posterior, posterior_from_plain
 from fastgmm.io.values import require, typed_members
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 
 _State = TypeVar("_State")
@@ -34,7 +34,7 @@ _Fitted = TypeVar("_Fitted")
 _FIT_KINDS = {
     "start": int,
     "n_passes": int,
-    "initialisation": InitialisationInfo | None,
+    "initialization": InitialisationInfo | None,
     "ascent": dict | None,
     "best": dict | None,
     "random_state": tuple[int, int, float],
@@ -57,13 +57,6 @@ _ASCENT_KINDS = {
 }
 
 
-_EARLIER_NAMES = {
-    "regularisation": "regularisation_amounts",
-    "constant": "regularisation_constant",
-}
-"""What arrays were called in checkpoints until November 2026."""
-
-
 class FitCheckpoint(ABC, Generic[_State, _Fitted]):
     """Keeps the checkpoint of a batch fit, if the estimator has one.
 
@@ -76,7 +69,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
     ) -> None:
         self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
         self.resumed: FitState[_State, _Fitted] | None = None
-        self.regularisation: Regularisation | None = None
+        self.regularization: Regularization | None = None
         self._source = source
         self._estimator = estimator
         noise = getattr(estimator, "noise_volume", None) is not None
@@ -100,7 +93,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         self._checkpoint.read(self._unpack)
 
     def observer(
-        self, regularisation: Regularisation
+        self, regularization: Regularization
     ) -> Callable[[FitState[_State, _Fitted]], None] | None:
         """Return what is to be called with each state of the fit."""
         checkpoint = self._checkpoint
@@ -110,7 +103,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         def observe(state: FitState[_State, _Fitted]) -> None:
             # Taken now: the generator has moved on by the time that the state is written.
             random: Any = self.random_state.get_state(legacy=True)
-            checkpoint.observe(partial(self._pack, state, regularisation, random))
+            checkpoint.observe(partial(self._pack, state, regularization, random))
 
         return observe
 
@@ -145,7 +138,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         """Return the result that `_pack_best` took apart."""
 
     def _pack(
-        self, state: FitState[_State, _Fitted], regularisation: Regularisation, random: Any
+        self, state: FitState[_State, _Fitted], regularization: Regularization, random: Any
     ) -> State:
         values, arrays = self._pack_fit(state)
         _, key, position, has_gauss, gauss = random
@@ -153,7 +146,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         values["seed"] = self.seed
         values["size"] = [self._source.n_samples, self._source.total_weight]
         arrays["random_state_key"] = key
-        return values, arrays | arrays_of(regularisation, "regularisation")
+        return values, arrays | arrays_of(regularization, "regularization")
 
     def _unpack(self, values: Any, arrays: Mapping[str, Any]) -> None:
         """Take over what `_pack` returned."""
@@ -167,19 +160,18 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         known = self._source.n_samples
         require(n_samples >= 1 and weight > 0.0, f"size={n_samples, weight} is that of some rows")
         require(known in (None, n_samples), f"{n_samples} rows are as many as there are, {known}")
-        arrays = {_EARLIER_NAMES.get(name, name): array for name, array in arrays.items()}
-        self.regularisation = from_arrays(Regularisation, "regularisation", arrays, self._size)
+        self.regularization = from_arrays(Regularization, "regularization", arrays, self._size)
         self.resumed = self._unpack_fit(told, arrays)
         self.random_state.set_state(("MT19937", key, position, has_gauss, gauss))
         self.seed = told["seed"]
         self._source.note_size(n_samples, weight)
 
     def _pack_fit(self, state: FitState[_State, _Fitted]) -> State:
-        found = state.initialisation
+        found = state.initialization
         values: dict[str, Any] = {
             "start": state.start,
             "n_passes": state.n_passes,
-            "initialisation": None if found is None else asdict(found),
+            "initialization": None if found is None else asdict(found),
             "ascent": None,
             "best": None,
         }
@@ -213,7 +205,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         require((best is None) == (start == 0), f"{where} a best one before")
         require((ascent is None) == (start == n_starts), f"{where} a state")
         require(told["n_passes"] >= 0, f"n_passes={told['n_passes']} is at least 0")
-        return FitState(start, told["initialisation"], ascent, best, told["n_passes"])
+        return FitState(start, told["initialization"], ascent, best, told["n_passes"])
 
     def _check_trace(self, told: Mapping[str, Any]) -> None:
         """Raise unless the trace of a start and the number of its passes go together."""

@@ -142,7 +142,7 @@ def _lower_triangles(factors: FloatArray) -> FloatArray:
     """Return lower triangular W with W^T W = C C^T for a factor C, or for each of several."""
     lower: FloatArray = factors.swapaxes(-1, -2)
     if np.triu(lower, 1).any():
-        # C^T = Q L with L lower triangular, which is the QR factorisation with columns reversed.
+        # C^T = Q L with L lower triangular, which is the QR factorization with columns reversed.
         upper = np.asarray(np.linalg.qr(lower[..., ::-1], mode="r"))
         lower = upper[..., ::-1, ::-1]
     signs = np.sign(np.diagonal(lower, axis1=-2, axis2=-1))

@@ -203,7 +203,7 @@ class OnlineLearning(MixtureEvaluation):
 
     def _degeneracies(self, state: OnlineState) -> tuple[Degeneracy, ...]:
         """Return what is degenerate in a state."""
-        return find_degeneracies(state.parameters, self._structure(), state.regularisation)
+        return find_degeneracies(state.parameters, self._structure(), state.regularization)
 
     def _schedule(self) -> StepSchedule:
         return StepSchedule(self.step_exponent, self.step_offset, self.forgetting)

@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.initialization.data_scan import Survey, survey
 from fastgmm.em.initialization.labels import KnownRows
-from fastgmm.em.initialization.methods import InitialisationInfo, initialise
+from fastgmm.em.initialization.methods import InitialisationInfo, initialize
 from fastgmm.estimators.saving.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.validation import GivenStart, check_labels
 from fastgmm.mixture.m_step import NO_TERMS, ModelTerms
 from fastgmm.mixture.noise import INITIAL_SHARE
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import CovarianceStructure
 
 Draw = Callable[[int], tuple[MixtureParameters, InitialisationInfo | None]]
@@ -35,7 +35,7 @@ class Starts(NamedTuple):
         Returns the start of each number from 0.
     number : int
         Number of starts.
-    regularisation : Regularisation
+    regularization : Regularization
         The amounts added to variances.
     previous_log_likelihood : float
         Mean log-likelihood, in nats, one iteration before the first start; minus infinity if
@@ -46,7 +46,7 @@ class Starts(NamedTuple):
 
     draw: Draw
     number: int
-    regularisation: Regularisation
+    regularization: Regularization
     previous_log_likelihood: float = -np.inf
     given: bool = False
 
@@ -61,9 +61,9 @@ def drawn_starts(
     known: npt.NDArray[np.int64] | None = None,
 ) -> Starts:
     """Return the `n_init` starts of a fit from the beginning, after a first look at the data."""
-    resumed, regularisation = checkpoint.resumed, checkpoint.regularisation
-    if resumed is not None and regularisation is not None and resumed.start >= estimator.n_init - 1:
-        return Starts(_draw_none, estimator.n_init, regularisation, given=given.is_complete)
+    resumed, regularization = checkpoint.resumed, checkpoint.regularization
+    if resumed is not None and regularization is not None and resumed.start >= estimator.n_init - 1:
+        return Starts(_draw_none, estimator.n_init, regularization, given=given.is_complete)
     surveyed = survey(
         source,
         estimator.n_components,
@@ -83,7 +83,7 @@ def drawn_starts(
         known,
         random_state=checkpoint.random_state,
     )
-    return Starts(draw, estimator.n_init, surveyed.regularisation, given=given.is_complete)
+    return Starts(draw, estimator.n_init, surveyed.regularization, given=given.is_complete)
 
 
 def surveyed_draw(
@@ -102,11 +102,11 @@ def surveyed_draw(
     labels = check_labels(estimator.labels_init, source, estimator.n_components)
 
     def draw(_number: int) -> tuple[MixtureParameters, InitialisationInfo]:
-        parameters, info = initialise(
+        parameters, info = initialize(
             surveyed.sample if labels is None else source,
             estimator.n_components,
             structure,
-            surveyed.regularisation,
+            surveyed.regularization,
             random_state=random_state,
             method=estimator.init_params,
             labels=labels,
@@ -129,7 +129,7 @@ def result_before(
     estimator: Any, source: Source, checkpoint: EMCheckpoint, terms: ModelTerms = NO_TERMS
 ) -> Starts:
     """Return the result of the fit before as the only start."""
-    regularisation = checkpoint.regularisation or regularisation_for(
+    regularization = checkpoint.regularization or regularization_for(
         source, estimator.reg_covar, estimator.reg_covar_scale, n_jobs=estimator.n_jobs
     )
     had_noise = hasattr(estimator, "noise_weight_")
@@ -154,7 +154,7 @@ def result_before(
     # scikit-learn's lower_bound_ is already that of the pass before.
     trace = getattr(estimator, "trace_", (estimator.lower_bound_, np.nan))
     previous = float(trace[-2]) if len(trace) > 1 else -np.inf
-    return Starts(lambda _number: (parameters, None), 1, regularisation, previous, given=True)
+    return Starts(lambda _number: (parameters, None), 1, regularization, previous, given=True)
 
 
 def check_enough_rows(source: Source, n_components: int) -> None:

@@ -164,7 +164,7 @@ def joint_log_density(tile, T, whitener, w_at, shift, s_at, D, constant_term, ou
     D : int
         Number of features.
     constant_term : float
-        Log-weight plus log-normaliser.
+        Log-weight plus log-normalizer.
     out, out_at : ndarray, int
         Where the T results go.
     maximum : ndarray of shape (T,)

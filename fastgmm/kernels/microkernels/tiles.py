@@ -20,8 +20,8 @@ ROW_GROUP = simd.BLOCK.n_bytes // 4
 """Rows that ``load_rows`` and ``load_columns`` take at once in either type divide this."""
 
 
-def _load_rows(_typing_context, X, row, n, centre, centre_low, tile, T):
-    arguments = (X, row, n, centre, centre_low, tile, T)
+def _load_rows(_typing_context, X, row, n, center, center_low, tile, T):
+    arguments = (X, row, n, center, center_low, tile, T)
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
@@ -30,8 +30,8 @@ def _load_rows(_typing_context, X, row, n, centre, centre_low, tile, T):
         array = cgutils.create_struct_proxy(X)(context, builder, value=values[0])
         stride = builder.extract_value(array.strides, 0)
         n_features = builder.extract_value(array.shape, 1)
-        centre_at = simd.pointer(context, builder, centre, values[3])
-        low_at = simd.pointer(context, builder, centre_low, values[4])
+        center_at = simd.pointer(context, builder, center, values[3])
+        low_at = simd.pointer(context, builder, center_low, values[4])
         tile_at = simd.pointer(context, builder, tile, values[5])
         lanes = values[6]
 
@@ -53,7 +53,7 @@ def _load_rows(_typing_context, X, row, n, centre, centre_low, tile, T):
                 feature = builder.add(column, constant(j))
 
                 def store_lanes(features=features, feature=feature):
-                    for part in (centre_at, low_at):
+                    for part in (center_at, low_at):
                         value = builder.load(builder.gep(part, [feature]))
                         features = builder.fsub(features, simd.broadcast(builder, value, width))
                     at = builder.add(builder.mul(feature, lanes), lane)
@@ -79,8 +79,8 @@ def _load_rows(_typing_context, X, row, n, centre, centre_low, tile, T):
 
 
 @microkernel(_load_rows)
-def load_rows(X, row, n, centre, centre_low, tile, T):
-    """Write the features of n rows about a centre, feature by feature.
+def load_rows(X, row, n, center, center_low, tile, T):
+    """Write the features of n rows about a center, feature by feature.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def load_rows(X, row, n, centre, centre_low, tile, T):
         Rows whose entries are adjacent in memory.
     row, n : int
         The first row and how many, a multiple of ``ROW_GROUP``.
-    centre, centre_low : ndarray of shape (D,)
+    center, center_low : ndarray of shape (D,)
         What is subtracted, as a sum of two numbers.
     tile : ndarray
         Receives feature j of row i at ``j * T + i``.
@@ -97,11 +97,11 @@ def load_rows(X, row, n, centre, centre_low, tile, T):
     """
     n_features = X.shape[1]
     lanes = tile[: n_features * T].reshape(n_features, T)
-    lanes[:, :n] = (X[row : row + n].astype(tile.dtype) - centre - centre_low).T
+    lanes[:, :n] = (X[row : row + n].astype(tile.dtype) - center - center_low).T
 
 
-def _load_columns(_typing_context, X, row, n, centre, centre_low, tile, T):
-    arguments = (X, row, n, centre, centre_low, tile, T)
+def _load_columns(_typing_context, X, row, n, center, center_low, tile, T):
+    arguments = (X, row, n, center, center_low, tile, T)
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
@@ -109,13 +109,13 @@ def _load_columns(_typing_context, X, row, n, centre, centre_low, tile, T):
         array = cgutils.create_struct_proxy(X)(context, builder, value=values[0])
         stride = builder.extract_value(array.strides, 1)
         first_row = builder.gep(array.data, [values[1]])
-        centre_at = simd.pointer(context, builder, centre, values[3])
-        low_at = simd.pointer(context, builder, centre_low, values[4])
+        center_at = simd.pointer(context, builder, center, values[3])
+        low_at = simd.pointer(context, builder, center_low, values[4])
         tile_at = simd.pointer(context, builder, tile, values[5])
         with cgutils.for_range(builder, builder.extract_value(array.shape, 1)) as loop:
             high, low = (
                 simd.broadcast(builder, builder.load(builder.gep(part, [loop.index])), width)
-                for part in (centre_at, low_at)
+                for part in (center_at, low_at)
             )
             column = cgutils.pointer_add(builder, first_row, builder.mul(loop.index, stride))
             lanes = builder.gep(tile_at, [builder.mul(loop.index, values[6])])
@@ -133,17 +133,17 @@ def _load_columns(_typing_context, X, row, n, centre, centre_low, tile, T):
 
 
 @microkernel(_load_columns)
-def load_columns(X, row, n, centre, centre_low, tile, T):
-    """Write the features of n rows about a centre, where a column's entries are adjacent.
+def load_columns(X, row, n, center, center_low, tile, T):
+    """Write the features of n rows about a center, where a column's entries are adjacent.
 
     Parameters
     ----------
     X : ndarray of shape (N, D)
         Rows, each column of which is contiguous in memory.
-    row, n, centre, centre_low, tile, T
+    row, n, center, center_low, tile, T
         As in ``load_rows``.
     """
-    load_rows.twin(X, row, n, centre, centre_low, tile, T)
+    load_rows.twin(X, row, n, center, center_low, tile, T)
 
 
 def _subtract_reference(_typing_context, tile, T, D, reference, reference_low, at, out):

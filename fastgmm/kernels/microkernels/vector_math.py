@@ -1,4 +1,4 @@
-"""Exponential and logarithm that LLVM can vectorise.
+"""Exponential and logarithm that LLVM can vectorize.
 
 numba calls the C library for ``exp`` and ``log``, one element at a time.  These are plain
 arithmetic on one number, so that a loop over lanes that calls them becomes full-width vector code.

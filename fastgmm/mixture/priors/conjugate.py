@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.linalg import lapack
 
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure, Spread, smallest_raised
 
@@ -238,7 +238,7 @@ class Prior:
         share = self._share(structure, len(counts))
         scatter += share * self._scale_for(structure)
         counts = counts + self._freedom(structure, len(counts))
-        spread = Spread(scatter / counts[axes], counts, Regularisation.none(statistics.n_features))
+        spread = Spread(scatter / counts[axes], counts, Regularization.none(statistics.n_features))
         return self._weights(statistics), means, spread
 
     def log_density(self, parameters: MixtureParameters, structure: CovarianceStructure) -> float:
@@ -267,7 +267,7 @@ class Prior:
             squares = ((whiteners @ scale) * whiteners).sum(axis=(1, 2))
             distances = ((whiteners @ offsets[:, :, None])[:, :, 0] ** 2).sum(axis=1)
         # log |W|, which is half of minus log |Σ|
-        log_determinants = parameters.log_normalisers + 0.5 * n_features * np.log(2.0 * np.pi)
+        log_determinants = parameters.log_normalizers + 0.5 * n_features * np.log(2.0 * np.pi)
         freedom = self._freedom(structure, n_components)
         share = self._share(structure, n_components)
         covariances = freedom * log_determinants - 0.5 * share * squares

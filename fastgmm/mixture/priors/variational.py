@@ -5,10 +5,10 @@ Bishop, *Pattern Recognition and Machine Learning*, section 10.2, with two prior
 of a Gaussian and a Wishart distribution. Under other structures than "full" it is the same, held to
 scale matrices of that structure, which is also what scikit-learn's formulas amount to. With ν_k
 degrees of freedom and A_k the scatter, the prior's included, the covariances C_k that raise the
-lower bound most are those that minimise Σ_k ν_k (log|C_k| + tr(C_k^-1 A_k / ν_k)): the structure's
+lower bound most are those that minimize Σ_k ν_k (log|C_k| + tr(C_k^-1 A_k / ν_k)): the structure's
 M-step, with degrees of freedom for counts.
 
-A regularisation is taken as an uncertainty of the rows: each is known only up to a Gaussian with
+A regularization is taken as an uncertainty of the rows: each is known only up to a Gaussian with
 these variances, which add to those of every component.
 """
 
@@ -22,7 +22,7 @@ from scipy.special import digamma, gammaln
 
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.weights import WeightPrior
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import EMPTY_SHARE, FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure, Spread
 from fastgmm.mixture.structures.whitening import make_regular, require_variances
@@ -62,7 +62,7 @@ class VariationalPrior:
         moments: SufficientStatistics,
         weights: WeightPrior,
         structure: CovarianceStructure,
-        regularisation: Regularisation,
+        regularization: Regularization,
         *,
         mean: FloatArray | None = None,
         mean_precision: float | None = None,
@@ -71,7 +71,7 @@ class VariationalPrior:
     ) -> VariationalPrior:
         """Return the prior that scikit-learn takes for rows, but for what is given."""
         if scatter is None:
-            scatter = _default_scatter(moments, structure, regularisation)
+            scatter = _default_scatter(moments, structure, regularization)
         return cls(
             weights=weights,
             mean=moments.means()[0] if mean is None else mean,
@@ -117,7 +117,7 @@ class VariationalPosterior:
         prior: VariationalPrior,
         statistics: SufficientStatistics,
         structure: CovarianceStructure,
-        regularisation: Regularisation,
+        regularization: Regularization,
         before: VariationalPosterior | None = None,
     ) -> VariationalPosterior:
         """Return the posterior that follows from responsibilities (PRML, equations 10.57–10.63).
@@ -137,7 +137,7 @@ class VariationalPosterior:
             scatter = counts[:, None, None] * statistics.covariances()
             scatter += shrunk[:, :, None] * offsets[:, None, :]
         variances = scatter if structure.is_diagonal else np.einsum("kii->ki", scatter)
-        variances += counts[:, None] * regularisation.amounts
+        variances += counts[:, None] * regularization.amounts
         scatter += prior.scatter
         degrees = prior.degrees_of_freedom + counts
         if structure.letters[0] == "E":
@@ -145,7 +145,7 @@ class VariationalPosterior:
         spread = Spread(
             scatter / degrees.reshape(-1, *[1] * (scatter.ndim - 1)),
             degrees,
-            regularisation,
+            regularization,
             None if before is None else before.mean_parameters(),
         )
         whiteners = structure.whiten(spread)
@@ -169,7 +169,7 @@ class VariationalPosterior:
         return self.whiteners.ndim == 2
 
     def statistics(
-        self, structure: CovarianceStructure, regularisation: Regularisation
+        self, structure: CovarianceStructure, regularization: Regularization
     ) -> SufficientStatistics:
         """Return statistics that this posterior follows from, as `solve` has it.
 
@@ -201,7 +201,7 @@ class VariationalPosterior:
         else:
             scatter -= shrunk[:, :, None] * offsets[:, None, :]
         variances = scatter if structure.is_diagonal else np.einsum("kii->ki", scatter)
-        variances -= counts[:, None] * regularisation.amounts
+        variances -= counts[:, None] * regularization.amounts
         if structure.is_tied:
             scatter = (counts / counts.sum())[axes] * scatter.sum(axis=0)
         if structure.is_spherical:
@@ -226,7 +226,7 @@ class VariationalPosterior:
         """Return what the passes take: expected logarithms of weights and densities.
 
         They give the responsibilities with the highest lower bound (PRML, equations 10.46 and
-        10.64–10.66). The densities are no longer normalised.
+        10.64–10.66). The densities are no longer normalized.
         """
         D, degrees = self.n_features, self.degrees_of_freedom
         plain = MixtureParameters.from_log_weights(
@@ -234,17 +234,17 @@ class VariationalPosterior:
         )
         # log |W| of the expected precision, and what its logarithm expects to fall short of it
         shortfalls = 0.5 * (_digamma_sum(degrees, D) + D * (_LOG_TWO - np.log(degrees)))
-        normalisers = plain.log_normalisers + shortfalls - 0.5 * D / self.mean_precisions
+        normalizers = plain.log_normalizers + shortfalls - 0.5 * D / self.mean_precisions
         if uncertainty is not None:
-            normalisers -= 0.5 * self._expected_squares(uncertainty)
-        return replace(plain, log_normalisers=normalisers)
+            normalizers -= 0.5 * self._expected_squares(uncertainty)
+        return replace(plain, log_normalizers=normalizers)
 
     def lower_bound(
         self, statistics: SufficientStatistics, entropy: float, uncertainty: FloatArray
     ) -> float:
         """Return the lower bound of the log-evidence, up to a constant (PRML, equation 10.70).
 
-        The constant is the same as in scikit-learn: the logarithms of the integrals that normalise
+        The constant is the same as in scikit-learn: the logarithms of the integrals that normalize
         the prior, and ``-log(2 pi) / 2`` for each feature of each row, are left out.
         """
         fit = expected_log_joint(self.expected_parameters(uncertainty), statistics)
@@ -254,7 +254,7 @@ class VariationalPosterior:
     def divergence(self) -> float:
         """Return the Kullback–Leibler divergence from the prior, in nats.
 
-        It lacks a constant, the logarithm of the integrals that normalise the prior.
+        It lacks a constant, the logarithm of the integrals that normalize the prior.
         """
         D, prior = self.n_features, self.prior
         degrees, precisions = self.degrees_of_freedom, self.mean_precisions
@@ -300,7 +300,7 @@ def expected_log_joint(parameters: MixtureParameters, statistics: SufficientStat
         squares = (whiteners * whiteners * about_means.second).sum()
     else:
         squares = ((whiteners @ about_means.second) * whiteners).sum()
-    constants = parameters.log_weights + parameters.log_normalisers
+    constants = parameters.log_weights + parameters.log_normalizers
     return float(statistics.counts @ constants - 0.5 * squares)
 
 
@@ -317,7 +317,7 @@ def responsibility_entropy(
 
 
 def _default_scatter(
-    moments: SufficientStatistics, structure: CovarianceStructure, regularisation: Regularisation
+    moments: SufficientStatistics, structure: CovarianceStructure, regularization: Regularization
 ) -> FloatArray:
     """Return the covariance of rows, or its diagonal, made regular where it is singular."""
     if moments.weight <= 1.0:
@@ -329,14 +329,14 @@ def _default_scatter(
     covariances = moments.variances() if structure.is_diagonal else moments.covariances()
     covariances = covariances * (moments.weight / (moments.weight - 1.0))
     variances = covariances if structure.is_diagonal else np.einsum("kii->ki", covariances)
-    variances += np.where(regularisation.constant, regularisation.amounts, 0.0)
+    variances += np.where(regularization.constant, regularization.amounts, 0.0)
     try:
         if structure.is_spherical:
             covariances[:] = covariances.mean()
         if structure.is_diagonal:
             require_variances(covariances)
         else:
-            covariances = make_regular(covariances, regularisation)
+            covariances = make_regular(covariances, regularization)
     except IllDefinedCovarianceError as error:
         raise IllDefinedCovarianceError(
             "the covariance of the rows is singular, so that it cannot be the prior: give "

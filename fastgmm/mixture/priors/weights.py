@@ -49,7 +49,7 @@ class WeightPrior(ABC):
     def divergence(self, concentrations: FloatArray) -> float:
         """Return the Kullback–Leibler divergence of a posterior from the prior, in nats.
 
-        It lacks a constant, the logarithm of the integral that normalises the prior.
+        It lacks a constant, the logarithm of the integral that normalizes the prior.
         """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures.covariance_structure import CovarianceStructure, Spread
 from fastgmm.mixture.structures.principal_axes import compose, principal_axes
-from fastgmm.mixture.structures.volumes import equalise_volumes
+from fastgmm.mixture.structures.volumes import equalize_volumes
 from fastgmm.mixture.structures.whitening import whiten_matrices, whiten_variances
 
 
@@ -16,7 +16,7 @@ class Full(CovarianceStructure):
 
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the whiteners of the components' covariances."""
-        return whiten_matrices(spread.covariances, spread.regularisation)
+        return whiten_matrices(spread.covariances, spread.regularization)
 
 
 class Tied(CovarianceStructure):
@@ -26,7 +26,7 @@ class Tied(CovarianceStructure):
 
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the whitener of the pooled covariance."""
-        return whiten_matrices(spread.pooled()[None], spread.regularisation)
+        return whiten_matrices(spread.pooled()[None], spread.regularization)
 
 
 class Diagonal(CovarianceStructure):
@@ -88,7 +88,7 @@ class EqualVolumeDiagonal(CovarianceStructure):
 
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the inverse standard deviations of the components, brought to one volume."""
-        return equalise_volumes(whiten_variances(spread.covariances), spread.shares)
+        return equalize_volumes(whiten_variances(spread.covariances), spread.shares)
 
 
 class EqualVolume(CovarianceStructure):
@@ -98,8 +98,8 @@ class EqualVolume(CovarianceStructure):
 
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the whiteners of the components' covariances, brought to one volume."""
-        whiteners = whiten_matrices(spread.covariances, spread.regularisation)
-        return equalise_volumes(whiteners, spread.shares)
+        whiteners = whiten_matrices(spread.covariances, spread.regularization)
+        return equalize_volumes(whiteners, spread.shares)
 
 
 class OwnOrientations(CovarianceStructure):
@@ -110,4 +110,4 @@ class OwnOrientations(CovarianceStructure):
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the whiteners of the mean variances along each component's principal axes."""
         variances, axes = principal_axes(spread.covariances)
-        return whiten_matrices(compose(spread.shares @ variances, axes), spread.regularisation)
+        return whiten_matrices(compose(spread.shares @ variances, axes), spread.regularization)

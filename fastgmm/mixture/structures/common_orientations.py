@@ -12,7 +12,7 @@ from fastgmm.mixture.statistics import FloatArray, pool
 from fastgmm.mixture.structures.covariance_structure import CovarianceStructure, Spread
 from fastgmm.mixture.structures.orientation_search import OrientationSearch
 from fastgmm.mixture.structures.principal_axes import compose
-from fastgmm.mixture.structures.volumes import equalise_volumes
+from fastgmm.mixture.structures.volumes import equalize_volumes
 from fastgmm.mixture.structures.whitening import make_regular, whiten_matrices
 
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
@@ -25,15 +25,15 @@ class _CommonOrientation(CovarianceStructure):
 
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the whiteners of each component's variances along the common axes."""
-        covariances = make_regular(spread.covariances, spread.regularisation)
+        covariances = make_regular(spread.covariances, spread.regularization)
         shares = spread.shares
         present = shares > 0.0
         search = OrientationSearch(covariances[present], shares[present], self.equal_volumes)
         before = None if spread.before is None else _orientation(spread.before)
         axes = search.best(_starts(covariances[present], shares[present], before), before)
         variances = np.einsum("kii->ki", axes.T @ (covariances @ axes))
-        whiteners = whiten_matrices(compose(variances, axes), spread.regularisation)
-        return equalise_volumes(whiteners, shares) if self.equal_volumes else whiteners
+        whiteners = whiten_matrices(compose(variances, axes), spread.regularization)
+        return equalize_volumes(whiteners, shares) if self.equal_volumes else whiteners
 
 
 class CommonOrientation(_CommonOrientation):

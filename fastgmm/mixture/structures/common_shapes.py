@@ -1,7 +1,7 @@
 """Structures with varying volumes of one common shape: Σ_k = λ_k C, in some sense of C.
 
 With λ_k = e^-u_k, the best C for given volumes is ``sum_k w_k e^u_k S_k``, w_k being the
-components' shares of the points, and what is left to minimise over u is
+components' shares of the points, and what is left to minimize over u is
 
     log|sum_k w_k e^u_k S_k| - D sum_k w_k u_k,
 
@@ -100,7 +100,7 @@ class VaryingVolumesOwnOrientations(CovarianceStructure):
         if not (spread.shares @ variances).all():
             raise ill_defined(0, "its features are linearly dependent", 1)
         balanced = _balanced_variances(replace(spread, covariances=variances))
-        return whiten_matrices(compose(balanced, axes), spread.regularisation)
+        return whiten_matrices(compose(balanced, axes), spread.regularization)
 
 
 class VaryingVolumes(CovarianceStructure):
@@ -111,7 +111,7 @@ class VaryingVolumes(CovarianceStructure):
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the whiteners of the components."""
         spread = _regular(spread)
-        (white,) = whiten_matrices(spread.pooled()[None], spread.regularisation)
+        (white,) = whiten_matrices(spread.pooled()[None], spread.regularization)
         # Beside the pooled covariance, features have no units, and no correlations to speak of.
         relative = white @ spread.covariances @ white.T
         present = relative[spread.shares > 0.0]
@@ -129,17 +129,17 @@ class VaryingVolumes(CovarianceStructure):
 
         factors = _balanced_factors(spread, np.einsum("kii->k", present), measure)
         shape = np.tensordot(factors, present, axes=1)
-        (common,) = whiten_matrices(shape[None], spread.regularisation)
+        (common,) = whiten_matrices(shape[None], spread.regularization)
         volumes = np.einsum("kii->k", common @ relative @ common.T) / len(white)
         whiteners: FloatArray = (common @ white) / np.sqrt(volumes)[:, None, None]
         return whiteners
 
 
 def _regular(spread: Spread) -> Spread:
-    """Return a spread without singular covariances, if the regularisation is to prevent them."""
-    if spread.regularisation.is_zero:
+    """Return a spread without singular covariances, if the regularization is to prevent them."""
+    if spread.regularization.is_zero:
         return spread
-    return replace(spread, covariances=make_regular(spread.covariances, spread.regularisation))
+    return replace(spread, covariances=make_regular(spread.covariances, spread.regularization))
 
 
 def _balanced_variances(spread: Spread) -> FloatArray:
@@ -163,7 +163,7 @@ def _balanced_variances(spread: Spread) -> FloatArray:
 
 
 def _balanced_factors(spread: Spread, traces: FloatArray, measure: _Measure) -> FloatArray:
-    """Return the w_k e^u_k that minimise the criterion, for the components that have points."""
+    """Return the w_k e^u_k that minimize the criterion, for the components that have points."""
     present = spread.shares > 0.0
     shares = spread.shares[present]
     if not traces.all():
@@ -180,7 +180,7 @@ def _balanced_factors(spread: Spread, traces: FloatArray, measure: _Measure) -> 
     for _ in range(_MOST_STEPS):
         if not descent.step():
             break
-    if not descent.is_at_rest and spread.regularisation.is_zero:
+    if not descent.is_at_rest and spread.regularization.is_zero:
         narrowest = int(np.flatnonzero(present)[np.argmax(descent.exponents)])
         why = "its points lie in too few directions for the shape of all components"
         raise ill_defined(narrowest, why, len(present))

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
 
 
@@ -21,11 +21,11 @@ class Spread:
     ----------
     covariances : ndarray of shape (n_components, n_features, n_features) or \
             (n_components, n_features)
-        Covariance S_k of the points of each component about its mean, regularisation included;
+        Covariance S_k of the points of each component about its mean, regularization included;
         variances for diagonal structures.
     counts : ndarray of shape (n_components,)
         Number n_k of the points of each, in any unit; 0 for components without any.
-    regularisation : Regularisation
+    regularization : Regularization
         Says, if it is 0, that a singular covariance is an error.
     before : MixtureParameters or None
         Parameters of the structure that an iteration begins from.
@@ -33,7 +33,7 @@ class Spread:
 
     covariances: FloatArray
     counts: FloatArray
-    regularisation: Regularisation
+    regularization: Regularization
     before: MixtureParameters | None = None
 
     @property
@@ -105,22 +105,22 @@ class CovarianceStructure(ABC):
     def solve(
         self,
         statistics: SufficientStatistics,
-        regularisation: Regularisation,
+        regularization: Regularization,
         before: MixtureParameters | None = None,
     ) -> MixtureParameters:
-        """Return the parameters that maximise the expected log-likelihood (the M-step).
+        """Return the parameters that maximize the expected log-likelihood (the M-step).
 
         The covariances follow from those of the statistics about the new means plus the amounts
-        of the regularisation. A component without points gets weight 0, stays at its reference
+        of the regularization. A component without points gets weight 0, stays at its reference
         and has a covariance that follows from the others'. A covariance that is singular in
-        spite of a positive regularisation has the smallest eigenvalues of its correlations
+        spite of a positive regularization has the smallest eigenvalues of its correlations
         raised to where float64 can tell them from 0.
 
         Parameters
         ----------
         statistics : SufficientStatistics
             Moments; diagonal ones suffice for diagonal structures.
-        regularisation : Regularisation
+        regularization : Regularization
             Amounts added to the variances.
         before : MixtureParameters or None
             Parameters of this structure that an iterative M-step begins from, so that its result
@@ -134,23 +134,23 @@ class CovarianceStructure(ABC):
         Raises
         ------
         IllDefinedCovarianceError
-            If a covariance is singular and the regularisation is 0.
+            If a covariance is singular and the regularization is 0.
         ValueError
             If the structure is not for so many features.
         """
         self.check_features(statistics.n_features)
         covariances = statistics.variances() if self.is_diagonal else statistics.covariances()
         variances = covariances if self.is_diagonal else np.einsum("kii->ki", covariances)
-        variances += regularisation.amounts
+        variances += regularization.amounts
         weights = statistics.weights()
-        whiteners = self.whiten(Spread(covariances, weights, regularisation, before))
+        whiteners = self.whiten(Spread(covariances, weights, regularization, before))
         return self.assemble(weights, statistics.means(), whiteners)
 
     @abstractmethod
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the whiteners of the best covariances of the structure.
 
-        These are the Σ_k that minimise ``sum_k n_k (log|Σ_k| + tr(Σ_k^-1 S_k))`` among those that
+        These are the Σ_k that minimize ``sum_k n_k (log|Σ_k| + tr(Σ_k^-1 S_k))`` among those that
         the structure allows. Components without points get what follows for them from S_k once
         the others have settled all that is shared.
 
@@ -168,7 +168,7 @@ class CovarianceStructure(ABC):
         Raises
         ------
         IllDefinedCovarianceError
-            If a covariance is singular and the regularisation is 0.
+            If a covariance is singular and the regularization is 0.
         """
 
     def check_features(self, n_features: int) -> None:
@@ -259,7 +259,7 @@ class CovarianceStructure(ABC):
         # Not 0: covariances at the edge of float64's digits are raised a little, and no error.
         n_features = parameters.n_features
         tiny = np.full(n_features, np.finfo(np.float64).tiny)
-        edge = Regularisation(tiny, np.zeros(n_features, dtype=bool))
+        edge = Regularization(tiny, np.zeros(n_features, dtype=bool))
         whiteners = self.whiten(Spread(parameters.covariances(), weights, edge, parameters))
         return self.assemble(weights, parameters.means, whiteners)
 

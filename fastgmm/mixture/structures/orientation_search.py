@@ -1,14 +1,14 @@
 """The orientation that covariances share best: a search over orthogonal matrices.
 
 With S_k the covariances and w_k the shares of the components, let t_kj be the j-th diagonal entry
-of T_k = D^T S_k D. The criterion to minimise over the orthogonal D is
+of T_k = D^T S_k D. The criterion to minimize over the orthogonal D is
 
     sum_k w_k sum_j log t_kj                       if volumes vary (VVE; Flury, 1984), and
     D log sum_k w_k (prod_j t_kj)^(1/D)            if they are equal (EVE),
 
 that is, what remains of the expected log-likelihood once shapes and volumes are the best for D
 (Celeux and Govaert, 1995). Browne and McNicholas (2014, "Estimating common principal components in
-high dimensions", Adv. Data Anal. Classif. 8) descend by majorisation, in a number of steps that
+high dimensions", Adv. Data Anal. Classif. 8) descend by majorization, in a number of steps that
 grows with the ratio of the variances. Here each step is one of Newton's over the skew-symmetric
 matrices X of D exp(X), by conjugate gradients (Nocedal and Wright, *Numerical Optimization*,
 algorithm 7.1; Absil, Mahony and Sepulchre, *Optimization Algorithms on Matrix Manifolds*).

@@ -14,7 +14,7 @@ def log_volumes(whiteners: FloatArray) -> FloatArray:
     return logarithms
 
 
-def equalise_volumes(whiteners: FloatArray, shares: FloatArray) -> FloatArray:
+def equalize_volumes(whiteners: FloatArray, shares: FloatArray) -> FloatArray:
     """Return the whiteners of the same shapes and orientations, with one volume.
 
     It is the mean volume, which is best if the covariances are those of the components' points

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.mixture.parameters import invert_triangles
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray
 
 
@@ -16,16 +16,16 @@ def whiten_variances(variances: FloatArray) -> FloatArray:
     return 1.0 / np.sqrt(variances)
 
 
-def whiten_matrices(covariances: FloatArray, regularisation: Regularisation) -> FloatArray:
+def whiten_matrices(covariances: FloatArray, regularization: Regularization) -> FloatArray:
     """Return the inverse Cholesky factors of covariances.
 
     Covariances are scaled to unit diagonal first: then no factor or pivot can overflow or
     underflow, and a pivot says how far the matrix is from singular whatever the units.
     """
     correlations, deviations = _correlations(covariances)
-    factors, singular = _factorise(correlations)
+    factors, singular = _factorize(correlations)
     if singular.any():
-        if regularisation.is_zero:
+        if regularization.is_zero:
             raise _dependent(singular)
         factors[singular] = np.linalg.cholesky(_raised(correlations[singular]))
     whiteners = invert_triangles(factors)
@@ -33,13 +33,13 @@ def whiten_matrices(covariances: FloatArray, regularisation: Regularisation) -> 
     return whiteners
 
 
-def make_regular(covariances: FloatArray, regularisation: Regularisation) -> FloatArray:
+def make_regular(covariances: FloatArray, regularization: Regularization) -> FloatArray:
     """Return covariances of which none is singular, to the eyes of float64."""
     correlations, deviations = _correlations(covariances.copy())
-    _, singular = _factorise(correlations)
+    _, singular = _factorize(correlations)
     if not singular.any():
         return covariances
-    if regularisation.is_zero:
+    if regularization.is_zero:
         raise _dependent(singular)
     regular = covariances.copy()
     scales = deviations[singular]
@@ -52,7 +52,7 @@ def square_roots(covariances: FloatArray) -> FloatArray:
     deviations = np.sqrt(np.einsum("kii->ki", covariances))
     divisors = np.where(deviations > 0.0, deviations, 1.0)
     correlations = covariances / divisors[:, :, None] / divisors[:, None, :]
-    factors, singular = _factorise(correlations)
+    factors, singular = _factorize(correlations)
     if singular.any():
         eigenvalues, vectors = np.linalg.eigh(correlations[singular])
         eigenvalues[eigenvalues <= smallest_raised(covariances.shape[1])] = 0.0
@@ -64,7 +64,7 @@ def square_roots(covariances: FloatArray) -> FloatArray:
 def smallest_raised(n_features: int) -> float:
     """Return what the eigenvalues of a singular correlation matrix are raised to.
 
-    Far enough above the rounding of a factorisation for it to succeed.
+    Far enough above the rounding of a factorization for it to succeed.
     """
     return 64.0 * n_features * float(np.finfo(np.float64).eps)
 
@@ -77,7 +77,7 @@ def require_variances(variances: FloatArray) -> None:
 
 
 def ill_defined(k: int, why: str, n_covariances: int) -> IllDefinedCovarianceError:
-    """Return the error for a singular covariance without regularisation."""
+    """Return the error for a singular covariance without regularization."""
     whose = f"component {k}" if n_covariances > 1 else "the mixture"
     return IllDefinedCovarianceError(
         f"the covariance of {whose} is ill-defined: {why}, so the likelihood has no maximum; use "
@@ -95,7 +95,7 @@ def _correlations(covariances: FloatArray) -> tuple[FloatArray, FloatArray]:
     return covariances, deviations
 
 
-def _factorise(correlations: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+def _factorize(correlations: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Return Cholesky factors of correlations, and which of these are singular and have none."""
     raised = smallest_raised(correlations.shape[1])
     try:

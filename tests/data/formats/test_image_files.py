@@ -27,12 +27,12 @@ def test_folder_of_pictures(tmp_path):
     assert source.dtype == np.float32
     assert source.expected_samples == 20 * 30 + 5 * 7
     found = all_rows(source)
-    grey = np.repeat(first.reshape(-1, 1), 3, axis=1)
-    np.testing.assert_allclose(found[:600], grey / 255.0, rtol=1e-7)
+    gray = np.repeat(first.reshape(-1, 1), 3, axis=1)
+    np.testing.assert_allclose(found[:600], gray / 255.0, rtol=1e-7)
     np.testing.assert_allclose(found[600:], second.reshape(-1, 3) / 255.0, rtol=1e-7)
 
 
-def test_colours_are_chosen_by_name(tmp_path):
+def test_colors_are_chosen_by_name(tmp_path):
     pixels = picture(tmp_path / "a.png", 60, 70)
     found = all_rows(open_data(tmp_path / "a.png", columns=["blue"], block_rows=1024))
     np.testing.assert_allclose(found[:, 0], pixels[:, :, 2].ravel() / 255.0, rtol=1e-7)

@@ -20,31 +20,31 @@ from fastgmm.data.formats.images import (
     write_indexed_image,
 )
 
-COLOURS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+COLORS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 
 def test_round_trip(tmp_path):
-    for image in (COLOURS, COLOURS[..., 0]):
+    for image in (COLORS, COLORS[..., 0]):
         write_image(tmp_path / "a.png", image)
         assert_array_equal(read_image(tmp_path / "a.png"), image)
 
 
-def test_transparency_and_palettes_become_colours(tmp_path):
+def test_transparency_and_palettes_become_colors(tmp_path):
     for mode in ("RGBA", "P", "CMYK"):
-        Image.fromarray(COLOURS).convert(mode).save(tmp_path / "a.tiff")
-        assert read_image(tmp_path / "a.tiff").shape == COLOURS.shape
+        Image.fromarray(COLORS).convert(mode).save(tmp_path / "a.tiff")
+        assert read_image(tmp_path / "a.tiff").shape == COLORS.shape
 
 
-def test_grey_stays_grey(tmp_path):
-    Image.fromarray(COLOURS[..., 0]).convert("LA").save(tmp_path / "a.png")
-    assert_array_equal(read_image(tmp_path / "a.png"), COLOURS[..., 0])
+def test_gray_stays_gray(tmp_path):
+    Image.fromarray(COLORS[..., 0]).convert("LA").save(tmp_path / "a.png")
+    assert_array_equal(read_image(tmp_path / "a.png"), COLORS[..., 0])
 
 
 def test_camera_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(COLOURS).save(tmp_path / "a.png", exif=exif)
-    assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(COLOURS, -1))
+    Image.fromarray(COLORS).save(tmp_path / "a.png", exif=exif)
+    assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(COLORS, -1))
 
 
 def test_missing_file(tmp_path):
@@ -59,7 +59,7 @@ def test_no_picture(tmp_path):
 
 
 def test_cut_off_picture(tmp_path):
-    write_image(tmp_path / "a.png", COLOURS)
+    write_image(tmp_path / "a.png", COLORS)
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cannot read .* as an image"):
@@ -83,12 +83,12 @@ def test_missing_pillow_names_the_extra(tmp_path, monkeypatch):
 
 
 def test_transparency_is_kept_where_it_is_wanted(tmp_path):
-    alpha = np.dstack([COLOURS, COLOURS[..., 0]])
+    alpha = np.dstack([COLORS, COLORS[..., 0]])
     for image in (alpha, alpha[..., 2:]):
         write_image(tmp_path / "a.png", image)
         assert_array_equal(read_image(tmp_path / "a.png", with_alpha=True), image)
-    write_image(tmp_path / "a.png", COLOURS)
-    assert_array_equal(read_image(tmp_path / "a.png", with_alpha=True), COLOURS)
+    write_image(tmp_path / "a.png", COLORS)
+    assert_array_equal(read_image(tmp_path / "a.png", with_alpha=True), COLORS)
 
 
 GRAY = np.random.default_rng(1).integers(0, 65536, (5, 7), dtype=np.uint16)
@@ -206,21 +206,21 @@ def test_missing_opencv_names_the_extra(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["a.gif", "a.tif", "a.png", "a.webp"])
 def test_several_images_in_a_file(tmp_path, name):
-    frames = [Image.fromarray(255 - COLOURS), Image.fromarray(COLOURS)]
+    frames = [Image.fromarray(255 - COLORS), Image.fromarray(COLORS)]
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
     with pytest.raises(ValueError, match="it holds 2 images: save each in a file of its own"):
         read_image(tmp_path / name)
 
 
 def test_smaller_copies_in_a_file(tmp_path):
-    small = Image.fromarray(COLOURS[::2, ::2])
+    small = Image.fromarray(COLORS[::2, ::2])
     small.encoderinfo = {"tiffinfo": {254: 1}}
-    Image.fromarray(COLOURS).save(tmp_path / "a.tif", save_all=True, append_images=[small])
-    assert_array_equal(read_image(tmp_path / "a.tif"), COLOURS)
+    Image.fromarray(COLORS).save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    assert_array_equal(read_image(tmp_path / "a.tif"), COLORS)
 
 
 def test_more_pixels_than_the_file_can_hold(tmp_path):
-    write_image(tmp_path / "a.png", COLOURS)
+    write_image(tmp_path / "a.png", COLORS)
     whole = bytearray((tmp_path / "a.png").read_bytes())
     whole[16:24] = np.array([9000, 9000], ">u4").tobytes()
     whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
@@ -237,7 +237,7 @@ def test_more_pixels_than_the_file_can_hold(tmp_path):
 @pytest.mark.parametrize(
     ("name", "image"),
     [
-        ("a.png", COLOURS),
+        ("a.png", COLORS),
         ("a.png", DEEP),
         ("a.tif", GRAY),
         ("a.tif", DEEP),
@@ -260,7 +260,7 @@ def test_images_damaged_anywhere(tmp_path, name, image):
 
 def test_indexed_picture(tmp_path):
     indices = np.arange(35, dtype=np.uint16).reshape(5, 7) % 3
-    palette = COLOURS[0, :3]
+    palette = COLORS[0, :3]
     size = write_indexed_image(tmp_path / "a.png", indices, palette)
     assert size == (tmp_path / "a.png").stat().st_size
     assert_array_equal(read_image(tmp_path / "a.png"), palette[indices])
@@ -269,11 +269,11 @@ def test_indexed_picture(tmp_path):
     assert_array_equal(with_alpha[..., 3], np.where(indices == 1, 0, 255))
 
 
-def test_indexed_picture_is_a_png_of_few_colours(tmp_path):
+def test_indexed_picture_is_a_png_of_few_colors(tmp_path):
     indices = np.zeros((2, 2), np.uint8)
     with pytest.raises(ValueError, match=r"an indexed picture's name must end in \.png"):
-        write_indexed_image(tmp_path / "a.gif", indices, COLOURS[0])
+        write_indexed_image(tmp_path / "a.gif", indices, COLORS[0])
     many = np.zeros((256, 3), np.uint8)
-    with pytest.raises(ValueError, match="a palette holds 256 colours, and there are 257"):
+    with pytest.raises(ValueError, match="a palette holds 256 colors, and there are 257"):
         write_indexed_image(tmp_path / "a.png", indices, many, hidden=indices == 1)
     assert not list(tmp_path.iterdir())

@@ -48,7 +48,7 @@ def test_rows_are_dropped_with_their_weights(layout):
 
 
 @pytest.mark.parametrize("layout", [np.asarray, columns])
-def test_values_to_be_modelled_may_be_missing_but_not_weights_nor_infinite(layout):
+def test_values_to_be_modeled_may_be_missing_but_not_weights_nor_infinite(layout):
     X = np.arange(10.0).reshape(5, 2)
     X[3, 0] = np.nan
     batch = Batch(layout(X), np.ones(5), "here", 0)

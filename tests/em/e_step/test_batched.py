@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.batched import RowSets, components_of, fit_stack, stacked
-from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import fit_em
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 from fastgmm.mixture.structures.closed_forms import Tied
 
@@ -21,14 +21,14 @@ class OwnTied(Tied):
 
 def rows(seed=0, n_samples=150, n_features=2):
     rng = np.random.default_rng(seed)
-    centres = np.array([[0.0] * n_features, [4.0] * n_features, [0.0, 5.0, 1.0][:n_features]])
-    return centres[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, n_features))
+    centers = np.array([[0.0] * n_features, [4.0] * n_features, [0.0, 5.0, 1.0][:n_features]])
+    return centers[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, n_features))
 
 
 def start_at(X, kind, seed=0):
     random_state = np.random.RandomState(seed)
-    none = Regularisation.none(X.shape[1])
-    return initialise(ArraySource(X), K, kind, none, random_state=random_state)[0]
+    none = Regularization.none(X.shape[1])
+    return initialize(ArraySource(X), K, kind, none, random_state=random_state)[0]
 
 
 def kinds():
@@ -39,14 +39,14 @@ def kinds():
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
 def test_each_mixture_is_fitted_to_its_own_weights(kind):
     X = rows()
-    regularisation = Regularisation(np.full(2, 1e-6), np.zeros(2, dtype=bool))
+    regularization = Regularization(np.full(2, 1e-6), np.zeros(2, dtype=bool))
     weights = np.random.default_rng(1).integers(1, 4, size=(4, len(X))).astype(float)
     start = start_at(X, kind)
     together = fit_stack(
         RowSets.reweighted(X, weights),
         stacked([start] * 4),
         kind,
-        regularisation,
+        regularization,
         tol=1e-7,
         max_iter=500,
     )
@@ -54,7 +54,7 @@ def test_each_mixture_is_fitted_to_its_own_weights(kind):
     assert together.converged.all()
     for m in range(4):
         alone, info = fit_em(
-            ArraySource(X, weights[m]), start, kind, regularisation, tol=1e-7, max_iter=500
+            ArraySource(X, weights[m]), start, kind, regularization, tol=1e-7, max_iter=500
         )
         own = together.parameters.of(components_of(np.array([m]), K))
         assert together.n_iter[m] == info.n_iter - 1  # the last M-step is not taken
@@ -67,7 +67,7 @@ def test_each_mixture_is_fitted_to_its_own_weights(kind):
 
 def test_each_mixture_is_fitted_to_its_own_rows():
     kind = structure("full")
-    none = Regularisation.none(2)
+    none = Regularization.none(2)
     X = np.array([rows(seed) for seed in range(3)])
     starts = [start_at(each, kind) for each in X]
     together = fit_stack(RowSets.separate(X), stacked(starts), kind, none, tol=1e-9, max_iter=1000)
@@ -83,7 +83,7 @@ def test_too_few_iterations_are_told():
     kind = structure("diag")
     start = start_at(X, kind)
     fit = fit_stack(
-        RowSets.separate(X[None]), start, kind, Regularisation.none(2), tol=0.0, max_iter=2
+        RowSets.separate(X[None]), start, kind, Regularization.none(2), tol=0.0, max_iter=2
     )
     assert not fit.converged.any()
     assert fit.sound.all()
@@ -95,7 +95,7 @@ def test_too_few_iterations_are_told():
 def test_a_mixture_that_degenerates_does_not_spoil_the_others(name, amount):
     X = rows()
     kind = structure(name)
-    regularisation = Regularisation(np.full(2, amount), np.zeros(2, dtype=bool))
+    regularization = Regularization(np.full(2, amount), np.zeros(2, dtype=bool))
     weights = np.ones((3, len(X)))
     weights[1] = 0.0
     weights[1, 0] = len(X)  # a single row is left
@@ -104,13 +104,13 @@ def test_a_mixture_that_degenerates_does_not_spoil_the_others(name, amount):
         RowSets.reweighted(X, weights),
         stacked([start] * 3),
         kind,
-        regularisation,
+        regularization,
         tol=1e-7,
         max_iter=500,
     )
     assert_array_equal(fit.sound, [True, False, True])
     assert np.isfinite(fit.log_likelihoods[[0, 2]]).all()
-    alone, _ = fit_em(ArraySource(X), start, kind, regularisation, tol=1e-7, max_iter=500)
+    alone, _ = fit_em(ArraySource(X), start, kind, regularization, tol=1e-7, max_iter=500)
     for m in (0, 2):
         own = fit.parameters.of(components_of(np.array([m]), K))
         assert_allclose(own.means, alone.means, atol=1e-2)
@@ -126,7 +126,7 @@ def test_the_number_of_threads_does_not_change_a_bit():
             RowSets.reweighted(X, weights),
             starts,
             kind,
-            Regularisation.none(2),
+            Regularization.none(2),
             tol=1e-6,
             max_iter=100,
             n_jobs=n_jobs,

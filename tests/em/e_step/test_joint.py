@@ -9,15 +9,15 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
 from fastgmm.em.e_step.joint import JointStart, fit_jointly
 from fastgmm.em.e_step.passes import mixture_statistics, statistics_of_several
-from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import fit_em
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests.em.block_source import BlockSource
 
-HELD = Regularisation(np.full(2, 1e-6), np.zeros(2, dtype=bool))
-NONE = Regularisation.none(2)
+HELD = Regularization(np.full(2, 1e-6), np.zeros(2, dtype=bool))
+NONE = Regularization.none(2)
 GRID = [("full", 1), ("full", 3), ("diag", 2), ("spherical", 4), ("tied", 3), ("VEV", 2)]
 
 
@@ -33,13 +33,13 @@ class CountedSource(BlockSource):
 
 def rows(n_samples=5000, seed=0):
     rng = np.random.default_rng(seed)
-    centres = 3.0 * rng.normal(size=(3, 2))
-    return centres[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 2))
+    centers = 3.0 * rng.normal(size=(3, 2))
+    return centers[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 2))
 
 
 def start_at(X, name, n_components):
     random_state = np.random.RandomState(0)
-    return initialise(
+    return initialize(
         ArraySource(X), n_components, structure(name), HELD, random_state=random_state
     )[0]
 
@@ -112,7 +112,7 @@ def test_one_that_fails_leaves_the_others_alone():
     (alone,) = fit_jointly(BlockSource(X), [one], NONE, max_iter=100)
     assert fits[1].failure is None
     assert fits[1].log_likelihood == alone.log_likelihood
-    # held up by the regularisation, it is still no mixture to compare with
+    # held up by the regularization, it is still no mixture to compare with
     held = fit_jointly(BlockSource(X), starts[:1], HELD, max_iter=100)[0]
     assert "component 1" in held.failure
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.degeneracy import regularisation_for
+from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.initialization import data_scan as module
 from fastgmm.em.initialization.data_scan import sample_size, survey
 from tests.problems import problem
@@ -45,10 +45,10 @@ def test_another_seed_takes_other_rows(monkeypatch):
     assert not np.array_equal(look(X).sample.X, look(X, seed=1).sample.X)
 
 
-def test_the_regularisation_is_that_of_all_rows():
+def test_the_regularization_is_that_of_all_rows():
     X = problem("overlapping").X
-    expected = regularisation_for(ArraySource(X), 1e-3, "relative")
-    found = survey(ArraySource(X), 2, 1e-3, "relative", seed=0).regularisation
+    expected = regularization_for(ArraySource(X), 1e-3, "relative")
+    found = survey(ArraySource(X), 2, 1e-3, "relative", seed=0).regularization
     assert_array_equal(found.amounts, expected.amounts)
 
 

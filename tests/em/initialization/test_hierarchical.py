@@ -13,8 +13,8 @@ every_structure = pytest.mark.parametrize("structure", HIERARCHICAL_STRUCTURES)
 
 def groups(n=60, n_features=3, seed=0):
     rng = np.random.default_rng(seed)
-    centres = rng.normal(scale=4.0, size=(4, n_features))
-    return centres[np.arange(n) % 4] + rng.normal(size=(n, n_features))
+    centers = rng.normal(scale=4.0, size=(4, n_features))
+    return centers[np.arange(n) % 4] + rng.normal(size=(n, n_features))
 
 
 def partitions(X, numbers=range(1, 10), **options):

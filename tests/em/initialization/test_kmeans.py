@@ -6,13 +6,13 @@ import sklearn.cluster
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.initialization.kmeans import fit_kmeans, mean_variance, starting_centres
+from fastgmm.em.initialization.kmeans import fit_kmeans, mean_variance, starting_centers
 
 
 def groups(rng, n_samples=600, n_features=3, n_groups=4, dtype=np.float64):
-    centres = rng.normal(scale=4.0, size=(n_groups, n_features))
+    centers = rng.normal(scale=4.0, size=(n_groups, n_features))
     return (
-        centres[rng.integers(n_groups, size=n_samples)] + rng.normal(size=(n_samples, n_features))
+        centers[rng.integers(n_groups, size=n_samples)] + rng.normal(size=(n_samples, n_features))
     ).astype(dtype)
 
 
@@ -24,14 +24,14 @@ def fit(X, n_clusters, *, weights=None, seed=0, **options):
 
 @pytest.mark.parametrize("tol", [1e-4, 0.0])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_from_the_same_centres_the_result_is_that_of_scikit_learn(tol, weighted):
+def test_from_the_same_centers_the_result_is_that_of_scikit_learn(tol, weighted):
     rng = np.random.default_rng(1)
     X = groups(rng)
     weights = rng.uniform(0.5, 2.0, size=len(X)) if weighted else None
     start = X[:4]
     ours = fit(X, 4, weights=weights, init=start, tol=tol)
     theirs = sklearn.cluster.KMeans(4, init=start, n_init=1, tol=tol).fit(X, sample_weight=weights)
-    assert_allclose(ours.centres, theirs.cluster_centers_, rtol=1e-10)
+    assert_allclose(ours.centers, theirs.cluster_centers_, rtol=1e-10)
     assert_array_equal(ours.labels, theirs.labels_)
     assert ours.inertia == pytest.approx(theirs.inertia_)
     assert ours.n_iter == theirs.n_iter_
@@ -41,10 +41,10 @@ def test_from_the_same_centres_the_result_is_that_of_scikit_learn(tol, weighted)
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("max_iter", [1, 300])
-def test_labels_and_inertia_are_those_of_the_returned_centres(init, dtype, max_iter):
+def test_labels_and_inertia_are_those_of_the_returned_centers(init, dtype, max_iter):
     X = groups(np.random.default_rng(2), dtype=dtype)
     result = fit(X, 5, init=init, max_iter=max_iter)
-    distances = ((X[:, None].astype(float) - result.centres) ** 2).sum(axis=2)
+    distances = ((X[:, None].astype(float) - result.centers) ** 2).sum(axis=2)
     assert_array_equal(result.labels, distances.argmin(axis=1))
     assert result.inertia == pytest.approx(distances.min(axis=1).sum())
     assert result.converged == (max_iter == 300)
@@ -73,15 +73,15 @@ def test_an_empty_cluster_moves_to_the_farthest_row():
     start = np.array([[1.0], [1000.0]])
     result = fit(X, 2, init=start)
     theirs = sklearn.cluster.KMeans(2, init=start, n_init=1).fit(X)
-    assert_allclose(result.centres, [[1.0], [50.0]])
-    assert_allclose(result.centres, theirs.cluster_centers_)
+    assert_allclose(result.centers, [[1.0], [50.0]])
+    assert_allclose(result.centers, theirs.cluster_centers_)
     assert_array_equal(result.labels, [0, 0, 0, 1])
 
 
 def test_a_row_of_no_weight_attracts_no_empty_cluster():
     X = np.array([[0.0], [1.0], [2.0], [9.0], [50.0]])
     result = fit(X, 2, weights=[1, 1, 1, 1, 0], init=np.array([[1.0], [1000.0]]))
-    assert_allclose(result.centres, [[1.0], [9.0]])
+    assert_allclose(result.centers, [[1.0], [9.0]])
 
 
 def test_several_empty_clusters_fill_together():
@@ -94,7 +94,7 @@ def test_fewer_distinct_rows_than_clusters():
     X = np.repeat([[0.0, 1.0], [2.0, 3.0]], 5, axis=0)
     result = fit(X, 3)
     assert result.inertia == 0.0
-    assert np.all(np.isfinite(result.centres))
+    assert np.all(np.isfinite(result.centers))
 
 
 @pytest.mark.parametrize("init", ["k-means++", "random"])
@@ -112,13 +112,13 @@ def test_fewer_weighted_rows_than_clusters_is_refused(init):
 
 
 @pytest.mark.parametrize("init", ["k-means++", "random"])
-def test_starting_centres_are_rows_of_positive_weight(init):
+def test_starting_centers_are_rows_of_positive_weight(init):
     X = groups(np.random.default_rng(6), n_samples=40)
     weights = np.arange(40) % 2
-    centres = starting_centres(ArraySource(X, weights), 8, np.random.RandomState(0), init)
+    centers = starting_centers(ArraySource(X, weights), 8, np.random.RandomState(0), init)
     allowed = {tuple(row) for row in X[1::2]}
-    assert centres.shape == (8, 3)
-    assert {tuple(row) for row in centres} <= allowed
+    assert centers.shape == (8, 3)
+    assert {tuple(row) for row in centers} <= allowed
 
 
 def test_a_function_draws_the_start_of_each_run():
@@ -140,7 +140,7 @@ def test_repeating_rows_is_weighting_them():
     weights = rng.integers(0, 4, size=len(X))
     weighted = fit(X, 4, weights=weights)
     repeated = fit(np.repeat(X, weights, axis=0), 4)
-    assert_allclose(weighted.centres, repeated.centres)
+    assert_allclose(weighted.centers, repeated.centers)
     assert weighted.inertia == pytest.approx(repeated.inertia)
     assert weighted.n_iter == repeated.n_iter
 
@@ -148,14 +148,14 @@ def test_repeating_rows_is_weighting_them():
 def test_the_same_seed_gives_the_same_result():
     X = groups(np.random.default_rng(9))
     first, second = fit(X, 6, seed=3), fit(X, 6, seed=3)
-    assert_array_equal(first.centres, second.centres)
+    assert_array_equal(first.centers, second.centers)
     assert_array_equal(first.labels, second.labels)
 
 
 def test_far_from_the_origin_nothing_changes():
     X = np.round(groups(np.random.default_rng(10)) * 2**20) / 2**20
     near, far = fit(X, 4, tol=0.0), fit(X + 2.0**26, 4, tol=0.0)
-    assert_allclose(far.centres - 2.0**26, near.centres, atol=1e-6)
+    assert_allclose(far.centers - 2.0**26, near.centers, atol=1e-6)
     assert_array_equal(far.labels, near.labels)
     assert far.converged
 

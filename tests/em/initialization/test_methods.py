@@ -7,30 +7,30 @@ from sklearn.mixture import GaussianMixture
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.initialization import hierarchical
-from fastgmm.em.initialization import methods as initialisation
+from fastgmm.em.initialization import methods as initialization
 from fastgmm.em.initialization.kmeans import fit_kmeans
 from fastgmm.em.initialization.methods import (
     INIT_METHODS,
     InitialisationInfo,
-    initialise,
+    initialize,
 )
 from fastgmm.em.loop import fit_em
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import mclust, oracle
 from tests.problems import problem
 from tests.structures import every_structure
 
 every_method = pytest.mark.parametrize("method", INIT_METHODS)
-SMALL = Regularisation(np.full(3, 1e-6), np.zeros(3, dtype=bool))
+SMALL = Regularization(np.full(3, 1e-6), np.zeros(3, dtype=bool))
 
 
-def start(X, name="full", n_components=3, *, weights=None, seed=0, regularisation=SMALL, **options):
-    return initialise(
+def start(X, name="full", n_components=3, *, weights=None, seed=0, regularization=SMALL, **options):
+    return initialize(
         ArraySource(X, weights),
         n_components,
         structure(name),
-        regularisation,
+        regularization,
         random_state=np.random.RandomState(seed),
         **options,
     )
@@ -113,8 +113,8 @@ def test_a_cluster_of_few_distinct_rows_borrows_the_spread_of_the_others():
 def test_em_from_agglomeration_ends_where_mclust_does_or_higher(data_set, n_components):
     X = mclust.rows(data_set)
     n, D = X.shape
-    source, none = ArraySource(X), Regularisation.none(D)
-    parameters, _ = start(X, n_components=n_components, method="hierarchical", regularisation=none)
+    source, none = ArraySource(X), Regularization.none(D)
+    parameters, _ = start(X, n_components=n_components, method="hierarchical", regularization=none)
     _, info = fit_em(source, parameters, structure("full"), none, tol=1e-9, max_iter=2000)
     n_parameters = n_components * (1 + D + D * (D + 1) // 2) - 1
     bic = 2.0 * n * info.trace[-1] - n_parameters * np.log(n)
@@ -151,7 +151,7 @@ def test_random_responsibilities_in_pieces_are_the_same(monkeypatch, weighted):
     X = problem("overlapping").X
     weights = np.random.default_rng(0).uniform(0.5, 2.0, size=len(X)) if weighted else None
     whole, _ = start(X, method="random", weights=weights)
-    monkeypatch.setattr(initialisation, "RESPONSIBILITIES_AT_ONCE", 3 * 50)
+    monkeypatch.setattr(initialization, "RESPONSIBILITIES_AT_ONCE", 3 * 50)
     pieces, _ = start(X, method="random", weights=weights)
     assert_allclose(pieces.means, whole.means, rtol=1e-10)
     assert_allclose(pieces.covariances(), whole.covariances(), rtol=1e-10)
@@ -163,7 +163,7 @@ def test_chosen_rows_are_means_with_the_spread_of_the_rows_nearest_to_them(name,
     X = problem("overlapping").X
     parameters, _ = start(X, name, method=method, seed=1)
     assert all((mean == X).all(axis=1).any() for mean in parameters.means)
-    nearest, _ = oracle.nearest_centres(X, parameters.means)
+    nearest, _ = oracle.nearest_centers(X, parameters.means)
     counts, _, second = oracle.moments(X, oracle.one_hot(nearest, 3), parameters.means)
     assert counts.min() > 3
     assert_allclose(parameters.weights, counts / len(X), rtol=1e-12)
@@ -173,7 +173,7 @@ def test_chosen_rows_are_means_with_the_spread_of_the_rows_nearest_to_them(name,
 
 
 @pytest.mark.parametrize("method", ["k-means++", "random_from_data"])
-def test_a_chosen_row_with_few_neighbours_borrows_their_spread(method):
+def test_a_chosen_row_with_few_neighbors_borrows_their_spread(method):
     X = problem("overlapping").X
     X = np.vstack([X, [[500.0, 500.0, 500.0]]])
     for seed in range(40):
@@ -193,12 +193,12 @@ def test_a_chosen_row_with_few_neighbours_borrows_their_spread(method):
 @every_structure
 def test_more_components_than_distinct_rows_start_and_fit_without_nan(method, name):
     hard = problem("duplicate_rows")
-    regularisation = Regularisation(np.full(2, 1e-6), np.zeros(2, dtype=bool))
+    regularization = Regularization(np.full(2, 1e-6), np.zeros(2, dtype=bool))
     parameters, _ = start(
-        hard.X, name, hard.n_components, method=method, regularisation=regularisation
+        hard.X, name, hard.n_components, method=method, regularization=regularization
     )
     assert (parameters.weights > 0).all()
-    fitted, info = fit_em(ArraySource(hard.X), parameters, structure(name), regularisation)
+    fitted, info = fit_em(ArraySource(hard.X), parameters, structure(name), regularization)
     assert np.isfinite(fitted.means).all()
     assert np.isfinite(info.trace).all()
 
@@ -227,7 +227,7 @@ def test_what_is_given_replaces_what_was_found(method, name):
     precisions = 2.0 * kind.precisions(found)
     given = {"weights": weights, "means": means, "precisions": precisions}
     for chosen in ("weights", "means", "precisions"):
-        parameters, info = initialise(
+        parameters, info = initialize(
             ArraySource(X),
             3,
             kind,
@@ -253,7 +253,7 @@ def test_given_parameters_need_no_data(name):
     if not kind.is_diagonal:
         precisions = np.broadcast_to(np.eye(3) * 2.0, shape).copy()
     untouchable = ArraySource(np.empty((0, 3)))
-    parameters, info = initialise(
+    parameters, info = initialize(
         untouchable,
         2,
         kind,

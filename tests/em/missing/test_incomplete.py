@@ -13,7 +13,7 @@ from fastgmm.em.loop import fit_em
 from fastgmm.em.missing import incomplete
 from fastgmm.em.missing.incomplete import stretch_rows
 from fastgmm.mixture.noise import UniformNoise
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
 from tests.incomplete_rows import mixture, parameters_of, rows_of
@@ -229,7 +229,7 @@ def test_the_likelihood_of_what_is_observed_does_not_fall(name):
         "spherical": np.ones(3),
     }
     parameters = kind.from_covariances(weights, means, user[name])
-    amounts = Regularisation(np.full(5, 1e-6), np.zeros(5, dtype=bool))
+    amounts = Regularization(np.full(5, 1e-6), np.zeros(5, dtype=bool))
     source = ArraySource(X, incomplete=True)
     _, info = fit_em(source, parameters, kind, amounts, tol=0.0, max_iter=40)
     assert info.n_iter == 40
@@ -247,7 +247,7 @@ def test_a_step_of_em_is_that_of_the_oracle():
     shift = first / counts[:, None]
     covariances = second / counts[:, None, None] - shift[:, :, None] * shift[:, None, :]
     statistics = passes.mixture_statistics(ArraySource(X, incomplete=True), parameters_of(*truth))
-    found = structure("full").solve(statistics, Regularisation.none(3))
+    found = structure("full").solve(statistics, Regularization.none(3))
     np.testing.assert_allclose(found.weights, counts / 120, rtol=1e-12)
     np.testing.assert_allclose(found.means, means, rtol=1e-11)
     np.testing.assert_allclose(found.covariances(), covariances, rtol=1e-9)

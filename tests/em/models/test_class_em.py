@@ -8,11 +8,11 @@ from scipy.stats import multivariate_normal
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.models.class_em import ClassPlan, fit_class_em
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
 
-NONE = Regularisation.none(2)
+NONE = Regularization.none(2)
 CLASS_OF = np.array([0, 0, 1])
 """Two components of the first class, one of the second."""
 
@@ -21,14 +21,14 @@ CLASS_OF = np.array([0, 0, 1])
 def problem():
     rng = np.random.default_rng(0)
     codes = np.repeat([0, 1, -1], [40, 30, 60])
-    centres = np.array([[0.0, 0.0], [3.0, 0.0], [1.0, 3.0]])
-    X = centres[rng.integers(0, 3, len(codes))] + rng.normal(size=(len(codes), 2))
+    centers = np.array([[0.0, 0.0], [3.0, 0.0], [1.0, 3.0]])
+    X = centers[rng.integers(0, 3, len(codes))] + rng.normal(size=(len(codes), 2))
     weights = rng.random(len(codes)) + 0.5
     start = [
         MixtureParameters.from_covariances(
-            np.array([0.5, 0.5]), centres[:2], np.repeat(np.eye(2)[None], 2, axis=0)
+            np.array([0.5, 0.5]), centers[:2], np.repeat(np.eye(2)[None], 2, axis=0)
         ),
-        MixtureParameters.from_covariances(np.ones(1), centres[2:], np.eye(2)[None]),
+        MixtureParameters.from_covariances(np.ones(1), centers[2:], np.eye(2)[None]),
     ]
     return X, codes, weights, start
 
@@ -71,12 +71,12 @@ def naive(X, codes, weights, start, factors, priors, tied, n_iter):
 def test_iterations_are_those_of_the_formulas(problem, tied, priors):
     X, codes, weights, start = problem
     factors = np.array([2.0, 1.0])
-    labelled = [ArraySource(X[codes == c], weights[codes == c]) for c in range(2)]
-    unlabelled = ArraySource(X[codes < 0], weights[codes < 0])
+    labeled = [ArraySource(X[codes == c], weights[codes == c]) for c in range(2)]
+    unlabeled = ArraySource(X[codes < 0], weights[codes < 0])
     kinds = (structure("EEE"),) if tied else (structure("VVV"),) * 2
     plan = ClassPlan(kinds, factors, priors, NONE, 0.0, 5)
     begun = np.array([0.5, 0.5]) if priors is None else priors
-    fit = fit_class_em(labelled, unlabelled, start, begun, plan)
+    fit = fit_class_em(labeled, unlabeled, start, begun, plan)
     w, means, covariances, trace = naive(X, codes, weights, start, factors, priors, tied, 6)
     np.testing.assert_allclose(fit.trace, trace, rtol=1e-12)
     assert not fit.converged
@@ -94,11 +94,11 @@ def test_iterations_are_those_of_the_formulas(problem, tied, priors):
 
 def test_structures_of_both_forms_rise_to_the_end(problem):
     X, codes, weights, start = problem
-    labelled = [ArraySource(X[codes == c], weights[codes == c]) for c in range(2)]
-    unlabelled = ArraySource(X[codes < 0], weights[codes < 0])
+    labeled = [ArraySource(X[codes == c], weights[codes == c]) for c in range(2)]
+    unlabeled = ArraySource(X[codes < 0], weights[codes < 0])
     plan = ClassPlan((structure("VEI"), structure("VVV")), np.ones(2), None, NONE, 1e-9, 1000)
     diagonal = MixtureParameters.from_covariances(start[0].weights, start[0].means, np.ones((2, 2)))
-    fit = fit_class_em(labelled, unlabelled, [diagonal, start[1]], np.array([0.5, 0.5]), plan)
+    fit = fit_class_em(labeled, unlabeled, [diagonal, start[1]], np.array([0.5, 0.5]), plan)
     assert fit.converged
     assert (np.diff(fit.trace) > -1e-12).all()
     shapes = np.einsum("kii->ki", fit.mixtures[0].covariances())
@@ -107,36 +107,36 @@ def test_structures_of_both_forms_rise_to_the_end(problem):
 
 
 @pytest.mark.parametrize("common", [False, True])
-def test_a_fall_that_the_regularisation_causes_is_avoided_and_no_convergence(common):
-    """The narrow group grows by less than the regularisation from one step to the next."""
+def test_a_fall_that_the_regularization_causes_is_avoided_and_no_convergence(common):
+    """The narrow group grows by less than the regularization from one step to the next."""
     rng = np.random.default_rng(0)
     X = np.concatenate([1e-3 * rng.normal(size=200), rng.normal(size=200)])[:, None]
-    labelled = [ArraySource(X), ArraySource(X[200:] + 20.0)]
+    labeled = [ArraySource(X), ArraySource(X[200:] + 20.0)]
     start = [
         MixtureParameters.from_covariances(
             np.array([0.5, 0.5]), np.zeros((2, 1)), np.array([[[1e-4]], [[1.0]]])
         ),
         MixtureParameters.from_covariances(np.ones(1), np.array([[20.0]]), np.ones((1, 1, 1))),
     ]
-    regularisation = Regularisation(np.array([1e-4]), np.array([False]))
+    regularization = Regularization(np.array([1e-4]), np.array([False]))
     kinds = (structure("VVV"),) * (1 if common else 2)
-    plan = ClassPlan(kinds, np.ones(2), None, regularisation, 0.0, 100)
-    fit = fit_class_em(labelled, None, start, np.array([2.0, 1.0]) / 3.0, plan)
+    plan = ClassPlan(kinds, np.ones(2), None, regularization, 0.0, 100)
+    fit = fit_class_em(labeled, None, start, np.array([2.0, 1.0]) / 3.0, plan)
     assert len(fit.trace) == 101
     assert np.diff(fit.trace).min() >= -1e-10
     assert not fit.converged
-    # of plain EM, in which the regularised step is always taken, the log-likelihood falls
+    # of plain EM, in which the regularized step is always taken, the log-likelihood falls
     weights, means = np.array([1.0, 1.0]) / 2.0, np.zeros((2, 1))
     covariances = np.array([[[1e-4]], [[1.0]]])
-    plain = oracle.em(X, weights, means, covariances, "VVV", 100, regularisation.amounts)[1]
+    plain = oracle.em(X, weights, means, covariances, "VVV", 100, regularization.amounts)[1]
     assert np.diff(plain).min() < -1e-8
 
 
 def test_rows_that_are_far_from_everything_are_told(problem):
     X, codes, _, start = problem
-    labelled = [ArraySource(X[codes == c]) for c in range(2)]
+    labeled = [ArraySource(X[codes == c]) for c in range(2)]
     far = ArraySource(np.array([[1e300, 0.0]]))
     plan = ClassPlan((structure("VVV"),) * 2, np.ones(2), None, NONE, 1e-3, 10)
     far_away = pytest.raises(ValueError, match="impossibly far from every class")
     with np.errstate(over="ignore", invalid="ignore"), far_away:
-        fit_class_em(labelled, far, start, np.array([0.5, 0.5]), plan)
+        fit_class_em(labeled, far, start, np.array([0.5, 0.5]), plan)

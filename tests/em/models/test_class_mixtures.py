@@ -15,7 +15,7 @@ from fastgmm.em.models.class_mixtures import (
     single_components,
     with_matrices,
 )
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 
 
@@ -41,7 +41,7 @@ def test_the_likelihood_follows_from_the_statistics(rows, name, diagonal):
     factors = np.array([1.0, 2.0, 0.5])
     source = ArraySource(X, weights)
     statistics = class_statistics(source, codes, factors, diagonal=diagonal, n_jobs=None)
-    parameters = solve_classes(statistics, kind, Regularisation.none(2), np.array([0.2, 0.5, 0.3]))
+    parameters = solve_classes(statistics, kind, Regularization.none(2), np.array([0.2, 0.5, 0.3]))
     covariances = parameters.covariances()
     if parameters.is_diagonal:
         covariances = [np.diag(each) for each in covariances]
@@ -66,7 +66,7 @@ def test_a_class_without_rows_has_no_density(rows):
     codes = np.where(codes == 1, -1, codes)
     source = ArraySource(X)
     statistics = class_statistics(source, codes, np.ones(3), diagonal=False, n_jobs=None)
-    solved = solve_classes(statistics, structure("EEE"), Regularisation.none(2), np.full(3, 1 / 3))
+    solved = solve_classes(statistics, structure("EEE"), Regularization.none(2), np.full(3, 1 / 3))
     joint = class_log_densities(source, single_components(solved))
     assert np.isneginf(joint[:, 1]).all()
     assert np.isfinite(joint[:, [0, 2]]).all()

@@ -5,27 +5,27 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.initialization.methods import initialise
+from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import fit_em
 from fastgmm.em.models.componentwise import ComponentwiseEM
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 from tests import oracle
 
-NONE = Regularisation.none(2)
+NONE = Regularization.none(2)
 NAMES = [name for name in STRUCTURE_NAMES if not structure(name).needs_single_feature]
 
 
 def rows(n_samples=300, seed=0, distance=4.0):
     rng = np.random.default_rng(seed)
-    centres = distance * np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.5]])
-    return centres[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 2))
+    centers = distance * np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.5]])
+    return centers[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 2))
 
 
 def start_at(X, name="full", n_components=3, weights=None):
     random_state = np.random.RandomState(0)
-    return initialise(
+    return initialize(
         ArraySource(X, weights), n_components, structure(name), NONE, random_state=random_state
     )[0]
 
@@ -151,7 +151,7 @@ def test_components_with_too_few_points_go_one_after_the_other():
     counts = oracle.responsibilities(X, start.weights, start.means, start.covariances()).sum(axis=0)
     assert (counts < 2.5).sum() > 10
     em = ComponentwiseEM(
-        ArraySource(X), start, structure("full"), Regularisation(np.full(2, 1e-6), NONE.constant),
+        ArraySource(X), start, structure("full"), Regularization(np.full(2, 1e-6), NONE.constant),
         2.5, 1,
     )  # fmt: skip
     assert em.sweep()
@@ -165,7 +165,7 @@ def test_the_fewest_components_stay(min_components):
     start = MixtureParameters.from_covariances(
         np.full(6, 1 / 6), X[:6], np.repeat(np.eye(2)[None] * 9.0, 6, axis=0)
     )
-    held = Regularisation(np.full(2, 1e-3), NONE.constant)
+    held = Regularization(np.full(2, 1e-3), NONE.constant)
     em = ComponentwiseEM(ArraySource(X), start, structure("full"), held, 50.0, min_components)
     for _ in range(10):
         em.sweep()
@@ -196,7 +196,7 @@ def test_rows_out_of_the_range_of_densities():
     narrow = MixtureParameters.from_covariances(
         np.full(3, 1 / 3), rows()[:3], np.repeat(np.eye(2)[None] * 1e-2, 3, axis=0)
     )
-    held = Regularisation(np.full(2, 1e-1), NONE.constant)
+    held = Regularization(np.full(2, 1e-1), NONE.constant)
     em = ComponentwiseEM(ArraySource(X), narrow, structure("full"), held, 0.0, 1)
     for _ in range(20):
         em.sweep()
@@ -206,7 +206,7 @@ def test_rows_out_of_the_range_of_densities():
         assert em.log_likelihood == pytest.approx(expected, rel=1e-8)
 
 
-def test_a_component_that_collapses_without_regularisation_is_an_error():
+def test_a_component_that_collapses_without_regularization_is_an_error():
     X = np.repeat([[0.0, 0.0], [5.0, 1.0], [6.0, 3.0]], 20, axis=0)
     start = MixtureParameters.from_covariances(
         np.array([0.5, 0.5]), np.array([[0.0, 0.0], [5.0, 2.0]]), np.repeat(np.eye(2)[None], 2, 0)

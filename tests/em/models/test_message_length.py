@@ -8,27 +8,27 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood
 from fastgmm.em.models.message_length import MessageCode, fit_message_length, wide_start
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 from tests.em.block_source import BlockSource
 
 FULL = structure("full")
-HELD = Regularisation(np.full(2, 1e-6), np.zeros(2, dtype=bool))
+HELD = Regularization(np.full(2, 1e-6), np.zeros(2, dtype=bool))
 
 
 def groups(n_samples, n_groups=4, seed=0):
     """Return rows in groups that are well apart, of different sizes and widths."""
     rng = np.random.default_rng(seed)
-    centres = 12.0 * np.array([[0, 0], [1, 0], [0, 1], [1, 1], [2, 1], [1, 2]])[:n_groups]
+    centers = 12.0 * np.array([[0, 0], [1, 0], [0, 1], [1, 1], [2, 1], [1, 2]])[:n_groups]
     shares = rng.dirichlet(np.full(n_groups, 10.0))
     labels = rng.choice(n_groups, p=shares, size=n_samples)
     widths = rng.uniform(0.5, 1.5, size=n_groups)
-    return centres[labels] + widths[labels, None] * rng.normal(size=(n_samples, 2))
+    return centers[labels] + widths[labels, None] * rng.normal(size=(n_samples, 2))
 
 
-def start_at(rows, n_components=15, kind=FULL, seed=0, regularisation=HELD):
+def start_at(rows, n_components=15, kind=FULL, seed=0, regularization=HELD):
     random_state = np.random.RandomState(seed)
-    return wide_start(rows, n_components, kind, regularisation, random_state)
+    return wide_start(rows, n_components, kind, regularization, random_state)
 
 
 def fit(rows, *, kind=FULL, n_components=15, seed=0, tol=3e-4, max_iter=500, **options):
@@ -99,7 +99,7 @@ def test_a_few_rows_on_a_line_are_no_component_of_their_own():
     """Four such rows shorten the message by as much as one likes, the nearer the line they are."""
     X = np.random.default_rng(0).normal(size=(200, 2))
     X[:4] = np.linspace(-0.5, 0.5, 4)[:, None] * [[1.0, 2.0]]
-    held = Regularisation(np.full(2, 1e-12), np.zeros(2, dtype=bool))
+    held = Regularization(np.full(2, 1e-12), np.zeros(2, dtype=bool))
     on_line = np.array([0.0, 0.0]), X[:4].T @ X[:4] / 4 + 1e-12 * np.eye(2)
     start = MixtureParameters.from_covariances(
         np.array([0.02, 0.98]),
@@ -187,9 +187,9 @@ def test_rows_that_tell_more_than_a_sample_of_them_may_have_more_components():
     """Two groups overlap so much that few rows do not pay for both, and many do."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60_000, 1)) + 2.2 * rng.integers(0, 2, size=(60_000, 1))
-    held = Regularisation(np.full(1, 1e-6), np.zeros(1, dtype=bool))
+    held = Regularization(np.full(1, 1e-6), np.zeros(1, dtype=bool))
     sample = ArraySource(X[:200])
-    start = start_at(sample, 2, FULL, regularisation=held)
+    start = start_at(sample, 2, FULL, regularization=held)
     few = fit_message_length(sample, start, FULL, held, tol=1e-5, max_iter=500)
     many = fit_message_length(
         sample, start, FULL, held, source=ArraySource(X), tol=1e-5, max_iter=500
@@ -199,7 +199,7 @@ def test_rows_that_tell_more_than_a_sample_of_them_may_have_more_components():
 
 
 def test_passes_let_go_of_one_component_at_a_time(monkeypatch):
-    """Half of the components that a sample favours are needless; all rows are to say so."""
+    """Half of the components that a sample favors are needless; all rows are to say so."""
     X = groups(30_000, 4)
     seen = []
     from fastgmm.em.models import message_length

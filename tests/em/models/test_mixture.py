@@ -12,7 +12,7 @@ from fastgmm.em.initialization.methods import INIT_METHODS
 from fastgmm.em.loop import fit_em
 from fastgmm.em.models import mixture as ascent
 from fastgmm.em.models.mixture import ROUNDING, em_step
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
 from tests.em.batch_fits import fit, matrices, start_of
@@ -28,7 +28,7 @@ def test_steps_are_those_of_the_oracle(name, weighted):
     hard = problem("weighted" if weighted else "overlapping")
     source = ArraySource(hard.X, hard.sample_weight)
     parameters, _ = start_of(source, 3, name)
-    regularisation = Regularisation(np.array([1e-3, 0.0, 1e-6]), np.zeros(3, dtype=bool))
+    regularization = Regularization(np.array([1e-3, 0.0, 1e-6]), np.zeros(3, dtype=bool))
     expected, trace = oracle.em(
         hard.X,
         parameters.weights,
@@ -36,11 +36,11 @@ def test_steps_are_those_of_the_oracle(name, weighted):
         matrices(name, parameters),
         name,
         5,
-        regularisation.amounts,
+        regularization.amounts,
         hard.sample_weight,
     )
     for value in trace:
-        parameters, statistics = em_step(source, parameters, structure(name), regularisation)
+        parameters, statistics = em_step(source, parameters, structure(name), regularization)
         assert statistics.mean_log_likelihood == pytest.approx(value, rel=1e-12)
     assert_allclose(parameters.weights, expected[0], rtol=1e-10)
     assert_allclose(parameters.means, expected[1], rtol=1e-9, atol=1e-11)
@@ -52,9 +52,9 @@ def test_steps_are_those_of_the_oracle(name, weighted):
 def test_the_log_likelihood_never_falls(hard, name):
     source = ArraySource(hard.X, hard.sample_weight)
     for method in INIT_METHODS:
-        start, regularisation = start_of(source, hard.n_components, name, method=method)
+        start, regularization = start_of(source, hard.n_components, name, method=method)
         parameters, info = fit_em(
-            source, start, structure(name), regularisation, tol=0.0, max_iter=60
+            source, start, structure(name), regularization, tol=0.0, max_iter=60
         )
         trace = np.array(info.trace)
         slack = ROUNDING[hard.X.dtype.itemsize] * (1.0 + np.abs(trace[:-1]))
@@ -68,32 +68,32 @@ def test_the_log_likelihood_never_falls(hard, name):
         assert parameters.weights.sum() == pytest.approx(1.0)
 
 
-def test_without_regularisation_the_trace_rises_by_itself():
+def test_without_regularization_the_trace_rises_by_itself():
     hard = problem("overlapping")
     source = ArraySource(hard.X)
     start, _ = start_of(source, 3, "full")
     _, info = fit_em(
-        source, start, structure("full"), Regularisation.none(3), tol=0.0, max_iter=200
+        source, start, structure("full"), Regularization.none(3), tol=0.0, max_iter=200
     )
     assert info.reason == "max_iter"
     assert info.n_passes == info.n_iter + 1  # no step had to be taken again
     assert np.diff(info.trace).min() > -1e-13
 
 
-def test_a_step_that_the_regularisation_makes_worse_is_taken_again():
-    # The narrow group grows by less than the regularisation from one step to the next.
+def test_a_step_that_the_regularization_makes_worse_is_taken_again():
+    # The narrow group grows by less than the regularization from one step to the next.
     rng = np.random.default_rng(0)
     X = np.concatenate([1e-3 * rng.normal(size=200), rng.normal(size=200)])[:, None]
     source = ArraySource(X)
     start = structure("full").from_covariances(
         np.array([0.5, 0.5]), np.zeros((2, 1)), np.array([[[1e-4]], [[1.0]]])
     )
-    regularisation = Regularisation(np.array([1e-4]), np.array([False]))
-    _, info = fit_em(source, start, structure("full"), regularisation, tol=0.0, max_iter=100)
+    regularization = Regularization(np.array([1e-4]), np.array([False]))
+    _, info = fit_em(source, start, structure("full"), regularization, tol=0.0, max_iter=100)
     assert info.n_passes > info.n_iter + 1
     assert np.diff(info.trace).min() >= -1e-10
     theirs = oracle.em(
-        X, start.weights, start.means, start.covariances(), "full", 100, regularisation.amounts
+        X, start.weights, start.means, start.covariances(), "full", 100, regularization.amounts
     )[1]
     assert np.diff(theirs).min() < -1e-8  # which plain EM does not avoid
     assert info.trace[-1] > theirs[-1]

@@ -27,7 +27,7 @@ from fastgmm.mixture.priors.variational import (
     responsibility_entropy,
 )
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES, weight_prior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import variational_oracle
 from tests.problems import PROBLEMS, problem
@@ -43,11 +43,11 @@ scikit_learns = pytest.mark.parametrize("name", SIX[:4])
 
 def groups(seed=0, n_samples=150, n_features=3):
     rng = np.random.default_rng(seed)
-    centres = 3.0 * rng.normal(size=(3, n_features))
+    centers = 3.0 * rng.normal(size=(3, n_features))
     return np.concatenate(
         [
             rng.normal(size=(n_samples // 3, n_features)) @ rng.normal(size=(n_features,) * 2) + c
-            for c in centres
+            for c in centers
         ]
     )
 
@@ -57,27 +57,27 @@ def shares_of(X, n_components=5, seed=0):
 
 
 def amounts_of(X, reg_covar=1e-6):
-    return Regularisation(np.full(X.shape[1], reg_covar), np.zeros(X.shape[1], dtype=bool))
+    return Regularization(np.full(X.shape[1], reg_covar), np.zeros(X.shape[1], dtype=bool))
 
 
-def start_from(source, shares, name, weights, regularisation, **given):
+def start_from(source, shares, name, weights, regularization, **given):
     kind = structure(name)
     prior = VariationalPrior.from_moments(
         source_moments(source, diagonal=kind.is_diagonal),
         weight_prior(weights, 1.0 / shares.shape[1]),
         kind,
-        regularisation,
+        regularization,
         **given,
     )
     statistics = responsibility_statistics(source, shares, diagonal=kind.is_diagonal)
-    return VariationalPosterior.solve(prior, statistics, kind, regularisation)
+    return VariationalPosterior.solve(prior, statistics, kind, regularization)
 
 
 def fit(X, shares, name, weights, *, reg_covar=1e-6, sample_weight=None, given=None, **options):
     source = ArraySource(X, sample_weight)
-    regularisation = amounts_of(X, reg_covar)
-    start = start_from(source, shares, name, weights, regularisation, **(given or {}))
-    return fit_variational(source, start, structure(name), regularisation, **options)
+    regularization = amounts_of(X, reg_covar)
+    start = start_from(source, shares, name, weights, regularization, **(given or {}))
+    return fit_variational(source, start, structure(name), regularization, **options)
 
 
 def fit_scikit_learn(X, shares, name, weights, **options):
@@ -197,22 +197,22 @@ def test_the_lower_bound_never_falls(name, weights, hard):
     kind = structure(name)
     source = ArraySource(X, hard.sample_weight)
     moments = source_moments(source, diagonal=kind.is_diagonal)
-    regularisation = Regularisation.from_variances(
+    regularization = Regularization.from_variances(
         1e-6, "auto", moments.means()[0], moments.variances()[0]
     )
     prior = VariationalPrior.from_moments(
-        moments, weight_prior(weights, 1.0 / hard.n_components), kind, regularisation
+        moments, weight_prior(weights, 1.0 / hard.n_components), kind, regularization
     )
     start, _ = initial_posterior(
         source,
         hard.n_components,
         prior,
         kind,
-        regularisation,
+        regularization,
         weight=source.total_weight,
         random_state=np.random.RandomState(0),
     )
-    posterior, info = fit_variational(source, start, kind, regularisation, max_iter=30)
+    posterior, info = fit_variational(source, start, kind, regularization, max_iter=30)
     assert_no_fall(info.trace, source.total_weight, X.dtype.itemsize)
     assert np.isfinite(posterior.whiteners).all()
     assert np.isfinite(info.trace).all()
@@ -222,21 +222,21 @@ def test_the_lower_bound_never_falls(name, weights, hard):
 def test_a_step_that_would_lower_the_bound_is_taken_otherwise(name):
     # A tied covariance makes rows equally uncertain under all components: no step can fall there.
     X = groups()
-    source, kind, regularisation = ArraySource(X), structure(name), amounts_of(X, 0.3)
-    start = start_from(source, shares_of(X), name, "dirichlet_process", regularisation)
+    source, kind, regularization = ArraySource(X), structure(name), amounts_of(X, 0.3)
+    start = start_from(source, shares_of(X), name, "dirichlet_process", regularization)
     # the highest bound, which the plain steps move away from
     best, _ = fit_variational(
-        source, VariationalState(start, exact=True), kind, regularisation, tol=1e-9, max_iter=2000
+        source, VariationalState(start, exact=True), kind, regularization, tol=1e-9, max_iter=2000
     )
     plain, bounds = best, []
     for _ in range(20):
         parameters = plain.expected_parameters()
         statistics = mixture_statistics(source, parameters)
         entropy = responsibility_entropy(parameters, statistics)
-        plain = VariationalPosterior.solve(plain.prior, statistics, kind, regularisation)
-        bounds.append(plain.lower_bound(statistics, entropy, regularisation.amounts))
+        plain = VariationalPosterior.solve(plain.prior, statistics, kind, regularization)
+        bounds.append(plain.lower_bound(statistics, entropy, regularization.amounts))
     assert np.diff(bounds).min() < -1e-5
-    _, info = fit_variational(source, best, kind, regularisation, tol=0.0, max_iter=20)
+    _, info = fit_variational(source, best, kind, regularization, tol=0.0, max_iter=20)
     assert_no_fall(info.trace, len(X))
     assert info.n_passes > info.n_iter
     assert info.trace[-1] > bounds[-1]
@@ -281,11 +281,11 @@ def test_tiny_rows_are_fitted_like_large_ones(name):
     shares = shares_of(X)
     source = ArraySource(X * scale)
     moments = source_moments(source, diagonal=True)
-    regularisation = Regularisation.from_variances(
+    regularization = Regularization.from_variances(
         1e-6, "auto", moments.means()[0], moments.variances()[0]
     )
-    start = start_from(source, shares, name, "dirichlet_process", regularisation)
-    small, _ = fit_variational(source, start, structure(name), regularisation, tol=0.0, max_iter=10)
+    start = start_from(source, shares, name, "dirichlet_process", regularization)
+    small, _ = fit_variational(source, start, structure(name), regularization, tol=0.0, max_iter=10)
     large, _ = fit(X, shares, name, "dirichlet_process", reg_covar=1e-12, tol=0.0, max_iter=10)
     assert_allclose(small.whiteners * scale, large.whiteners, rtol=1e-2, atol=1e-3)
 
@@ -327,26 +327,26 @@ def test_far_fewer_components_are_used_than_there_are():
 
 def test_without_iterations_the_start_is_returned_with_its_bound():
     X = groups()
-    source, regularisation = ArraySource(X), amounts_of(X)
-    start = start_from(source, shares_of(X), "full", "dirichlet_process", regularisation)
-    posterior, info = fit_variational(source, start, structure("full"), regularisation, max_iter=0)
+    source, regularization = ArraySource(X), amounts_of(X)
+    start = start_from(source, shares_of(X), "full", "dirichlet_process", regularization)
+    posterior, info = fit_variational(source, start, structure("full"), regularization, max_iter=0)
     assert posterior is start
     assert (info.n_iter, info.n_passes, info.reason, info.converged) == (0, 1, "max_iter", False)
-    _, longer = fit_variational(source, start, structure("full"), regularisation, max_iter=2)
+    _, longer = fit_variational(source, start, structure("full"), regularization, max_iter=2)
     assert info.trace == longer.trace[:1]
     assert longer.n_passes == 2
 
 
 def test_a_fit_goes_on_with_the_same_bits_from_where_it_was_left():
     X = groups()
-    source, regularisation = ArraySource(X), amounts_of(X)
-    start = start_from(source, shares_of(X), "full", "dirichlet_process", regularisation)
+    source, regularization = ArraySource(X), amounts_of(X)
+    start = start_from(source, shares_of(X), "full", "dirichlet_process", regularization)
     states = []
     whole, info = fit_variational(
-        source, start, structure("full"), regularisation, observe=states.append
+        source, start, structure("full"), regularization, observe=states.append
     )
     for state in (states[2], states[-1]):
-        again, more = fit_variational(source, state, structure("full"), regularisation)
+        again, more = fit_variational(source, state, structure("full"), regularization)
         assert_same_bits(again, whole)
         assert more.trace == info.trace
         assert (more.n_passes, more.reason) == (info.n_passes, info.reason)
@@ -355,12 +355,12 @@ def test_a_fit_goes_on_with_the_same_bits_from_where_it_was_left():
 def test_a_warm_start_compares_with_the_bound_before():
     X = groups()
     first, info = fit(X, shares_of(X), "full", "dirichlet_process")
-    source, regularisation = ArraySource(X), amounts_of(X)
+    source, regularization = ArraySource(X), amounts_of(X)
     _, again = fit_variational(
         source,
         first,
         structure("full"),
-        regularisation,
+        regularization,
         previous_bound=info.trace[-1],
     )
     assert again.n_iter == 1
@@ -392,19 +392,19 @@ def test_a_callback_sees_each_iteration_and_can_end_the_fit():
 
 def test_the_best_of_several_starts_is_kept():
     X = groups()
-    source, kind, regularisation = ArraySource(X), structure("full"), amounts_of(X)
+    source, kind, regularization = ArraySource(X), structure("full"), amounts_of(X)
     starts = [
-        start_from(source, shares_of(X, seed=s), "full", "dirichlet_process", regularisation)
+        start_from(source, shares_of(X, seed=s), "full", "dirichlet_process", regularization)
         for s in range(4)
     ]
-    alone = [fit_variational(source, each, kind, regularisation)[1] for each in starts]
+    alone = [fit_variational(source, each, kind, regularization)[1] for each in starts]
     states = []
     _, info = fit_best_variational(
         source,
         lambda number: (starts[number], None),
         4,
         kind,
-        regularisation,
+        regularization,
         observe=states.append,
     )
     best = max(alone, key=lambda each: each.trace[-1])
@@ -414,21 +414,21 @@ def test_the_best_of_several_starts_is_kept():
     # from the middle of the third start
     left = next(each for each in states if each.start == 2 and len(each.ascent.trace) == 3)
     _, resumed = fit_best_variational(
-        source, lambda number: (starts[number], None), 4, kind, regularisation, resumed=left
+        source, lambda number: (starts[number], None), 4, kind, regularization, resumed=left
     )
     assert replace(resumed, seconds=info.seconds) == info
 
 
 def test_a_start_from_a_sample_stands_for_all_rows():
     X = groups(n_samples=900)
-    source, kind, regularisation = ArraySource(X), structure("full"), amounts_of(X)
-    prior = start_from(source, shares_of(X), "full", "dirichlet_distribution", regularisation).prior
+    source, kind, regularization = ArraySource(X), structure("full"), amounts_of(X)
+    prior = start_from(source, shares_of(X), "full", "dirichlet_distribution", regularization).prior
     start, info = initial_posterior(
         ArraySource(X[::3]),
         3,
         prior,
         kind,
-        regularisation,
+        regularization,
         weight=900.0,
         subsampled=True,
         random_state=np.random.RandomState(0),

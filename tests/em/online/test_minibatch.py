@@ -318,6 +318,6 @@ def test_two_epochs_get_near_the_optimum_of_batch_em():
     source = ArraySource(groups(30_000, distance=3.0))
     state, _ = fit(source, MinibatchPlan(500, max_epochs=2, averaging=True))
     estimate = state.online.estimate(FULL)
-    _, info = fit_em(source, estimate, FULL, state.online.regularisation, tol=1e-8)
+    _, info = fit_em(source, estimate, FULL, state.online.regularization, tol=1e-8)
     gap = info.trace[-1] - log_likelihood(source, estimate) / 30_000
     assert 0.0 <= gap < 3e-4 * abs(info.trace[-1])

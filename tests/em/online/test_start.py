@@ -57,9 +57,9 @@ def test_a_mixture_from_elsewhere_counts_as_one_unit():
     batch = ArraySource(X[:1000])
     state = begin_from_mixture(parameters, batch, reg_covar=1e-6, scale="auto")
     assert state.unit == 1000
-    assert_allclose(FULL.solve(state.statistics, state.regularisation).means, parameters.means)
+    assert_allclose(FULL.solve(state.statistics, state.regularization).means, parameters.means)
     assert_allclose(
-        FULL.solve(state.statistics, state.regularisation).covariances(),
+        FULL.solve(state.statistics, state.regularization).covariances(),
         parameters.covariances(),
         rtol=1e-12,
     )
@@ -79,7 +79,7 @@ def test_a_mixture_from_elsewhere_is_itself_until_rows_come(name):
     X = two_groups(500)
     parameters = begin(X, name=name).parameters
     state = begin_from_mixture(parameters, ArraySource(X), reg_covar=1e-6, scale="auto")
-    again = structure(name).solve(state.statistics, state.regularisation)
+    again = structure(name).solve(state.statistics, state.regularization)
     assert_allclose(again.means, parameters.means, rtol=1e-12)
     assert_allclose(again.covariances(), parameters.covariances(), rtol=1e-12, atol=1e-14)
     assert_allclose(again.weights, parameters.weights, rtol=1e-12)

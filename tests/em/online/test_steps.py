@@ -122,7 +122,7 @@ def test_with_an_exponent_of_one_all_rows_count_alike():
     assert_allclose(after.parameters.means[0], mean, rtol=0.03)
     exact = learn(state, X[500:], 500, StepSchedule(1.0, 0.0))
     assert_allclose(exact.parameters.means[0], mean, rtol=1e-12)
-    covariance = covariance + np.diag(state.regularisation.amounts)
+    covariance = covariance + np.diag(state.regularization.amounts)
     assert_allclose(exact.parameters.covariances()[0], covariance, rtol=1e-10)
 
 
@@ -132,7 +132,7 @@ def test_with_a_step_of_one_a_batch_of_all_rows_is_a_step_of_em():
     everything = ArraySource(X)
     after, step = online_step(state, everything, StepSchedule(forgetting=1e-300), FULL)
     assert step == 1.0
-    expected, _ = em_step(everything, state.parameters, FULL, state.regularisation)
+    expected, _ = em_step(everything, state.parameters, FULL, state.regularization)
     assert_allclose(after.parameters.means, expected.means, rtol=1e-12)
     assert_allclose(after.parameters.covariances(), expected.covariances(), rtol=1e-10)
 
@@ -262,7 +262,7 @@ def test_whatever_the_scale_the_fit_is_that_of_the_groups(name):
         near = np.abs(after.parameters.means - group.mean(axis=0)).sum(axis=1).argmin()
         scale = group.std(axis=0)
         assert_allclose((after.parameters.means[near] - group.mean(axis=0)) / scale, 0, atol=0.3)
-        variances = np.diag(after.parameters.covariances()[near]) - after.regularisation.amounts
+        variances = np.diag(after.parameters.covariances()[near]) - after.regularization.amounts
         assert_allclose(variances / scale**2, 1.0, atol=0.3)
 
 
@@ -294,7 +294,7 @@ def test_rows_that_are_impossibly_far_are_refused():
         online_step(state, ArraySource(np.array([[1e200, 0.0]])), StepSchedule(), FULL)
 
 
-def test_a_collapse_without_regularisation_is_an_error():
+def test_a_collapse_without_regularization_is_an_error():
     X = np.random.default_rng(0).normal(size=(300, 2))
     state = begin(X, 1, reg_covar=0.0)
     flat = np.column_stack([np.ones(100), X[:100, 1]])
@@ -307,6 +307,6 @@ def test_one_pass_of_small_batches_gets_near_the_optimum_of_batch_em():
     state = begin(X[:500])
     state = learn(state, X[500:], 200, StepSchedule(), averaging=True)
     source = ArraySource(X)
-    _, info = fit_em(source, state.parameters, FULL, state.regularisation, tol=1e-8)
+    _, info = fit_em(source, state.parameters, FULL, state.regularization, tol=1e-8)
     gap = info.trace[-1] - log_likelihood(source, state.estimate(FULL)) / len(X)
     assert 0.0 <= gap < 1e-3 * abs(info.trace[-1])

@@ -20,11 +20,11 @@ from fastgmm.em.online.variational import (
 from fastgmm.io.arrays import Size
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES, weight_prior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 
 SIX = ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical")
-CENTRES = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 5.0]])
+CENTERS = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 5.0]])
 
 every_six = pytest.mark.parametrize("name", SIX)
 every_prior = pytest.mark.parametrize("weights", WEIGHT_PRIOR_NAMES)
@@ -33,13 +33,13 @@ every_prior = pytest.mark.parametrize("weights", WEIGHT_PRIOR_NAMES)
 def rows(n_samples=3000, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.choice(3, size=n_samples, p=[0.5, 0.3, 0.2])
-    return CENTRES[labels] + rng.normal(size=(n_samples, 2))
+    return CENTERS[labels] + rng.normal(size=(n_samples, 2))
 
 
 def prior_of(name, weights, concentration=0.1):
-    def prior_for(moments, regularisation):
+    def prior_for(moments, regularization):
         return VariationalPrior.from_moments(
-            moments, weight_prior(weights, concentration), structure(name), regularisation
+            moments, weight_prior(weights, concentration), structure(name), regularization
         )
 
     return prior_for
@@ -75,24 +75,24 @@ def weights_of(posterior):
 def test_a_step_of_size_one_over_all_rows_is_a_batch_step(name, weights):
     X = rows(400)
     source, kind = ArraySource(X), structure(name)
-    regularisation = Regularisation(np.full(2, 1e-6), np.zeros(2, dtype=bool))
+    regularization = Regularization(np.full(2, 1e-6), np.zeros(2, dtype=bool))
     prior = prior_of(name, weights)(
-        source_moments(source, diagonal=kind.is_diagonal), regularisation
+        source_moments(source, diagonal=kind.is_diagonal), regularization
     )
     shares = np.random.default_rng(0).dirichlet(np.ones(4), size=len(X))
     start = VariationalPosterior.solve(
         prior,
         responsibility_statistics(source, shares, diagonal=kind.is_diagonal),
         kind,
-        regularisation,
+        regularization,
     )
-    expected, _ = fit_variational(source, start, kind, regularisation, max_iter=1)
+    expected, _ = fit_variational(source, start, kind, regularization, max_iter=1)
     parameters = start.expected_parameters()
     before = VariationalOnlineState(
         statistics=mixture_statistics(ArraySource(X[:7]), parameters),
         averaged=None,
         parameters=parameters,
-        regularisation=regularisation,
+        regularization=regularization,
         unit=400.0,
         time=0.0,
         weight=0.0,
@@ -120,7 +120,7 @@ def test_a_stream_leads_to_where_batches_do(weights, averaging):
     state = learn(state, X[500:], averaging=averaging)
     found = state.estimated_posterior(structure("full"))
     batch, _ = fit_variational(
-        ArraySource(X), found, structure("full"), state.regularisation, max_iter=200
+        ArraySource(X), found, structure("full"), state.regularization, max_iter=200
     )
     assert state.mass == pytest.approx(30_000.0)
     assert_allclose(weights_of(found), weights_of(batch), atol=0.005)
@@ -135,7 +135,7 @@ def test_a_stream_leads_to_where_batches_do(weights, averaging):
 def test_with_surplus_components_the_lower_bound_comes_close_to_that_of_batches(weights):
     X = rows(30_000)
     state = learn(begun(X[:500], weights=weights, n_components=6), X[500:])
-    fixed = (structure("full"), state.regularisation)
+    fixed = (structure("full"), state.regularization)
     _, reached = fit_variational(ArraySource(X), state.posterior, *fixed, max_iter=0)
     _, best = fit_variational(ArraySource(X), state.posterior, *fixed, max_iter=100)
     assert (best.trace[-1] - reached.trace[0]) / len(X) < 2e-3
@@ -214,7 +214,7 @@ def test_a_posterior_goes_on_as_what_it_came_from(name, weights):
     kind = structure(name)
     state = begun(X[:1000], name, weights)
     fitted, _ = fit_variational(
-        ArraySource(X[:1000]), state.posterior, kind, state.regularisation, max_iter=100
+        ArraySource(X[:1000]), state.posterior, kind, state.regularization, max_iter=100
     )
     batch = ArraySource(X[1000:])
     on = begin_from_posterior(fitted, kind, batch, reg_covar=1e-6, scale="auto")
@@ -227,7 +227,7 @@ def test_a_posterior_goes_on_as_what_it_came_from(name, weights):
     assert_allclose(again.whiteners, fitted.whiteners, rtol=1e-4, atol=1e-9)
     after, _ = variational_online_step(on, batch, StepSchedule(exponent=1.0), kind)
     assert after.mass == pytest.approx(1500.0)
-    whole, _ = fit_variational(ArraySource(X), fitted, kind, state.regularisation, max_iter=1)
+    whole, _ = fit_variational(ArraySource(X), fitted, kind, state.regularization, max_iter=1)
     # A step of 1/t blends all rows alike, as one batch of all of them would.
     assert_allclose(after.posterior.concentrations, whole.concentrations, rtol=0.1, atol=3.0)
 
@@ -236,7 +236,7 @@ def test_the_lower_bound_is_that_of_recent_rows_for_all():
     X = rows(4000)
     state = learn(begun(X[:400]), X[400:])
     _, info = fit_variational(
-        ArraySource(X), state.posterior, structure("full"), state.regularisation, max_iter=0
+        ArraySource(X), state.posterior, structure("full"), state.regularization, max_iter=0
     )
     assert_allclose(state.lower_bound(), info.trace[0], rtol=0.02)
 

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from fastgmm import BayesianGaussianMixture
 from fastgmm.mixture.structures.covariance_types import CovarianceType
 
-CENTRES = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 5.0]])
+CENTERS = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 5.0]])
 
 every_type = pytest.mark.parametrize(
     "covariance_type", ["full", "tied", "diag", "spherical", "EEV"]
@@ -22,7 +22,7 @@ every_type = pytest.mark.parametrize(
 def rows(n_samples=3000, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.choice(3, size=n_samples, p=[0.5, 0.3, 0.2])
-    return CENTRES[labels] + rng.normal(size=(n_samples, 2))
+    return CENTERS[labels] + rng.normal(size=(n_samples, 2))
 
 
 def mixture(n_components=3, **parameters):
@@ -36,8 +36,8 @@ def learn(model, X, size=200):
 
 
 def in_order(model):
-    """Return weights and means with the components in the order of the centres."""
-    order = [int(np.square(model.means_ - centre).sum(axis=1).argmin()) for centre in CENTRES]
+    """Return weights and means with the components in the order of the centers."""
+    order = [int(np.square(model.means_ - center).sum(axis=1).argmin()) for center in CENTERS]
     return model.weights_[order], model.means_[order]
 
 
@@ -49,7 +49,7 @@ def test_a_stream_is_learnt(covariance_type, weights):
     learn(model, X)
     found, means = in_order(model)
     assert_allclose(found, [0.5, 0.3, 0.2], atol=0.03)
-    assert_allclose(means, CENTRES, atol=0.2)
+    assert_allclose(means, CENTERS, atol=0.2)
     assert_allclose(model.mean_precision_.sum(), 6000 + 3)
     # the first batch was begun from, and is no step
     assert model.n_steps_ == model.n_iter_ == 29

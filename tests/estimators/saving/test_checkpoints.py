@@ -62,7 +62,7 @@ def assert_same_fit(one, other):
         assert_array_equal(getattr(one, name), getattr(other, name))
     assert one.n_iter_ == other.n_iter_
     assert one.converged_ == other.converged_
-    for name in ("n_passes", "reason", "start", "degeneracies", "initialisation"):
+    for name in ("n_passes", "reason", "start", "degeneracies", "initialization"):
         assert getattr(one.fit_info_, name) == getattr(other.fit_info_, name)
 
 

@@ -17,7 +17,7 @@ def rows(n_rows=400, seed=0):
     return np.random.default_rng(seed).normal(size=(n_rows, 3))
 
 
-def labelled():
+def labeled():
     X = rows(100, 1)
     X[:20] += 2.5
     return X, np.arange(100) < 20
@@ -63,7 +63,7 @@ def test_a_loaded_detector_follows_the_stream_as_the_original(tmp_path, contamin
 def test_names_and_the_operating_point_are_kept(tmp_path):
     table = pd.DataFrame(rows(), columns=["a", "b", "c"])
     detector = GaussianMixtureOutlierDetector(random_state=np.random.RandomState(0)).fit(table)
-    X, y = labelled()
+    X, y = labeled()
     point = detector.choose_threshold(pd.DataFrame(X, columns=table.columns), y, "precision", 0.5)
     loaded = reloaded(detector, tmp_path)
     assert loaded.random_state is None
@@ -100,7 +100,7 @@ def test_a_detector_that_waits_cannot_be_saved(tmp_path):
 )
 def test_what_does_not_fit_together_is_refused(tmp_path, change, words):
     detector = fitted()
-    detector.choose_threshold(*labelled())
+    detector.choose_threshold(*labeled())
     path = tmp_path / "detector.fgm"
     detector.save(path)
     stored = persistence.load(path)

@@ -19,8 +19,8 @@ from tests.structures import ANY_FEATURES
 
 def rows(dtype=np.float64):
     rng = np.random.default_rng(0)
-    centres = rng.normal(scale=3.0, size=(3, 3))
-    return (centres[rng.integers(3, size=300)] + rng.normal(size=(300, 3))).astype(dtype)
+    centers = rng.normal(scale=3.0, size=(3, 3))
+    return (centers[rng.integers(3, size=300)] + rng.normal(size=(300, 3))).astype(dtype)
 
 
 def assert_equal_state(first, second):
@@ -152,7 +152,7 @@ def rewritten(tmp_path, change):
     ("change", "words"),
     [
         (lambda held: held.pop("parameters"), "'parameters' is missing"),
-        (lambda held: held["parameters"].update(colour="red"), "colour"),
+        (lambda held: held["parameters"].update(color="red"), "color"),
         (lambda held: held["parameters"].update(tol=-1.0), "'tol'"),
         (lambda held: held["parameters"].update(covariance_type="diag"), "shape"),
         (lambda held: held["attributes"].update(mood_=1), "no attribute 'mood_'"),

@@ -29,8 +29,8 @@ FITTED = [
 
 def rows(dtype=np.float64):
     rng = np.random.default_rng(0)
-    centres = rng.normal(scale=3.0, size=(3, 3))
-    values = centres[rng.integers(3, size=300)] + rng.normal(size=(300, 3))
+    centers = rng.normal(scale=3.0, size=(3, 3))
+    values = centers[rng.integers(3, size=300)] + rng.normal(size=(300, 3))
     return pd.DataFrame(values.astype(dtype), columns=["a", "b", "c"])
 
 

@@ -19,8 +19,8 @@ EVALUATIONS = [
 
 def rows(n_samples=300, dtype=np.float64):
     rng = np.random.default_rng(0)
-    centres = np.array([[0.0, 0.0, 0.0], [3.0, 1.0, 0.0], [0.0, 4.0, 2.0]])
-    return (centres[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 3))).astype(
+    centers = np.array([[0.0, 0.0, 0.0], [3.0, 1.0, 0.0], [0.0, 4.0, 2.0]])
+    return (centers[rng.integers(3, size=n_samples)] + rng.normal(size=(n_samples, 3))).astype(
         dtype
     )
 

@@ -18,8 +18,8 @@ from fastgmm import GaussianMixture
 
 def rows():
     rng = np.random.default_rng(0)
-    centres = rng.normal(scale=2.0, size=(3, 4))
-    return centres[rng.integers(3, size=400)] + rng.normal(size=(400, 4))
+    centers = rng.normal(scale=2.0, size=(3, 4))
+    return centers[rng.integers(3, size=400)] + rng.normal(size=(400, 4))
 
 
 # The names of the hooks' parameters are the protocol's.
@@ -250,7 +250,7 @@ def test_a_fit_at_rest_before_the_tolerance_says_so(capsys):
 def test_a_start_from_a_subsample_says_so(capsys):
     X = np.random.default_rng(0).normal(size=(30_000, 2))
     mixture = GaussianMixture(2, random_state=0, verbose=1).fit(X)
-    found = mixture.fit_info_.initialisation
+    found = mixture.fit_info_.initialization
     assert found.subsampled
     assert f"from a random subsample of {found.n_rows} rows" in capsys.readouterr().out
 

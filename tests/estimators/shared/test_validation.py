@@ -205,7 +205,7 @@ def test_wrong_numbers_of_threads(estimator, n_jobs):
         estimator(2, n_jobs=n_jobs).fit(rows())
 
 
-def test_wrong_scale_of_the_regularisation():
+def test_wrong_scale_of_the_regularization():
     with pytest.raises(ValueError, match=r"'reg_covar_scale' parameter .*'absolute'"):
         GaussianMixture(reg_covar_scale="squared").fit(rows())
 

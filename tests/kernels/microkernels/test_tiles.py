@@ -14,13 +14,13 @@ from tests.kernels.lane_arrays import ORDERS, TYPES, aligned, lanes
 
 
 @kernel()
-def run_load_rows(X, row, n, centre, centre_low, tile, T):
-    load_rows(X, row, n, centre, centre_low, tile, T)
+def run_load_rows(X, row, n, center, center_low, tile, T):
+    load_rows(X, row, n, center, center_low, tile, T)
 
 
 @kernel()
-def run_load_columns(X, row, n, centre, centre_low, tile, T):
-    load_columns(X, row, n, centre, centre_low, tile, T)
+def run_load_columns(X, row, n, center, center_low, tile, T):
+    load_columns(X, row, n, center, center_low, tile, T)
 
 
 @kernel()
@@ -38,13 +38,13 @@ def run_subtract(tile, T, D, reference, low, at, out):
 @pytest.mark.parametrize("stored", TYPES)
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("D", ORDERS)
-def test_rows_are_loaded_feature_by_feature_about_the_centre(D, dtype, stored, order, runs):
+def test_rows_are_loaded_feature_by_feature_about_the_center(D, dtype, stored, order, runs):
     rng = np.random.default_rng(D)
     T, n = lanes(dtype), 2 * ROW_GROUP
     X = np.asarray(rng.normal(size=(n + 3, D)), stored, order)
-    centre = rng.normal(size=D)
-    high = centre.astype(dtype)
-    low = (centre - high).astype(dtype)
+    center = rng.normal(size=D)
+    high = center.astype(dtype)
+    low = (center - high).astype(dtype)
     for run in runs:
         tile = aligned(np.full(D * T, 7.0), dtype)
         run(X, 3, n, high, low, tile, T)

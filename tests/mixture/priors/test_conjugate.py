@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from fastgmm.mixture.m_step import ModelTerms, m_step
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.conjugate import ConjugatePriors, Prior
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import structure
 from tests import oracle
@@ -33,8 +33,8 @@ def prior_of(kind, X, K, **given):
 
 
 def solved(kind, statistics, prior):
-    before = kind.solve(statistics, Regularisation.none(statistics.n_features))
-    none = Regularisation.none(statistics.n_features)
+    before = kind.solve(statistics, Regularization.none(statistics.n_features))
+    none = Regularization.none(statistics.n_features)
     return m_step(statistics, before, kind, none, ModelTerms(prior))
 
 
@@ -50,10 +50,10 @@ def test_closed_forms_are_those_of_table_2_of_fraley_and_raftery(letters):
     expected_means = (counts[:, None] * means + kappa * X.mean(axis=0)) / (counts[:, None] + kappa)
     scatter = np.empty((K, d, d))
     for k in range(K):
-        centred = X - means[k]
+        centered = X - means[k]
         between = means[k] - X.mean(axis=0)
         factor = kappa * counts[k] / (kappa + counts[k])
-        scatter[k] = (shares[:, k, None] * centred).T @ centred
+        scatter[k] = (shares[:, k, None] * centered).T @ centered
         scatter[k] += factor * np.outer(between, between)
     total = np.cov(X.T, bias=True)
     scale = total / K ** (2 / d)

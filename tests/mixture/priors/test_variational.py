@@ -11,7 +11,7 @@ from fastgmm.mixture.priors.variational import (
     responsibility_entropy,
 )
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES, weight_prior
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 from tests import oracle, variational_oracle
@@ -42,16 +42,16 @@ def statistics_of(name, X, shares, *, log_likelihood=np.nan, about=None):
     return SufficientStatistics(reference, counts, first, second, log_likelihood, shares.sum())
 
 
-def regularisation(amounts=AMOUNTS, constant=False):
+def regularization(amounts=AMOUNTS, constant=False):
     amounts = np.asarray(amounts, dtype=np.float64)
-    return Regularisation(amounts, np.broadcast_to(constant, amounts.shape))
+    return Regularization(amounts, np.broadcast_to(constant, amounts.shape))
 
 
 def prior_for(name, weights, X, amounts=AMOUNTS, **given):
     moments = statistics_of(name, X, np.ones((len(X), 1)))
     prior = weight_prior(weights, 0.25)
     return VariationalPrior.from_moments(
-        moments, prior, structure(name), regularisation(amounts), **given
+        moments, prior, structure(name), regularization(amounts), **given
     )
 
 
@@ -59,7 +59,7 @@ def solve(name, weights, X, shares, amounts=AMOUNTS, before=None):
     prior = prior_for(name, weights, X, amounts)
     statistics = statistics_of(name, X, shares)
     return VariationalPosterior.solve(
-        prior, statistics, structure(name), regularisation(amounts), before
+        prior, statistics, structure(name), regularization(amounts), before
     )
 
 
@@ -120,7 +120,7 @@ def test_what_the_passes_take_is_the_expected_log_joint(name, weights):
     parameters = posterior.expected_parameters()
     offsets = X[:, None, :] - parameters.means
     squares = np.einsum("nkd,kde,nke->nk", offsets, matrices(parameters.precisions()), offsets)
-    joint = parameters.log_weights + parameters.log_normalisers - 0.5 * squares
+    joint = parameters.log_weights + parameters.log_normalizers - 0.5 * squares
     assert_allclose(joint, variational_oracle.log_joint(X, as_oracle(posterior)[0]), rtol=1e-9)
 
 
@@ -166,7 +166,7 @@ def test_no_other_responsibilities_have_a_higher_bound(name, uncertain):
         return posterior.lower_bound(statistics, entropy_of(shares), amounts)
 
     joint = variational_oracle.log_joint(X, as_oracle(posterior)[0])
-    joint += parameters.log_normalisers - posterior.expected_parameters().log_normalisers
+    joint += parameters.log_normalizers - posterior.expected_parameters().log_normalizers
     shares = np.exp(joint - joint.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     rng = np.random.default_rng(0)
@@ -210,14 +210,14 @@ def test_the_statistics_come_back_from_the_posterior(name, weights):
     X = rows() + 1e5
     shares = np.column_stack([shares_of(X, 3), np.zeros(len(X))])
     posterior = solve(name, weights, X, shares)
-    statistics = posterior.statistics(structure(name), regularisation())
+    statistics = posterior.statistics(structure(name), regularization())
     expected = statistics_of(name, X, shares)
     assert_allclose(statistics.counts, expected.counts, atol=1e-12)
     assert_allclose(statistics.means()[:3], expected.means()[:3], rtol=1e-12)
     if name in ("full", "diag"):
         assert_allclose(statistics.covariances()[:3], expected.covariances()[:3], atol=1e-6)
     again = VariationalPosterior.solve(
-        posterior.prior, statistics, structure(name), regularisation()
+        posterior.prior, statistics, structure(name), regularization()
     )
     assert_same(again, as_oracle(posterior)[0], rtol=1e-8)
 
@@ -231,10 +231,10 @@ def test_weights_count_as_copies(name, weights):
     repeated = solve(name, weights, np.repeat(X, copies, axis=0), np.repeat(shares, copies, axis=0))
     moments = statistics_of(name, X, copies[:, None].astype(np.float64))
     prior = VariationalPrior.from_moments(
-        moments, weight_prior(weights, 0.25), structure(name), regularisation()
+        moments, weight_prior(weights, 0.25), structure(name), regularization()
     )
     statistics = statistics_of(name, X, shares * copies[:, None])
-    weighted = VariationalPosterior.solve(prior, statistics, structure(name), regularisation())
+    weighted = VariationalPosterior.solve(prior, statistics, structure(name), regularization())
     assert_same(weighted, as_oracle(repeated)[0])
 
 
@@ -282,7 +282,7 @@ def test_a_given_prior_is_kept():
 
 
 @pytest.mark.parametrize("name", ["full", "diag"])
-def test_constant_features_have_the_regularisation_for_their_prior_variance(name):
+def test_constant_features_have_the_regularization_for_their_prior_variance(name):
     X = rows()
     X[:, 1] = 2.0
     moments = statistics_of(name, X, np.ones((len(X), 1)))
@@ -290,7 +290,7 @@ def test_constant_features_have_the_regularisation_for_their_prior_variance(name
         moments,
         weight_prior("dirichlet_process", 1.0),
         structure(name),
-        regularisation([1e-6, 1e-6, 1e-6], [False, True, False]),
+        regularization([1e-6, 1e-6, 1e-6], [False, True, False]),
     )
     variances = prior.scatter if prior.scatter.ndim == 1 else np.diag(prior.scatter)
     assert_allclose(variances, np.add(np.var(X, axis=0, ddof=1), [0.0, 1e-6, 0.0]))
@@ -305,7 +305,7 @@ def test_dependent_features_have_a_prior_that_is_positive_definite():
 
 
 @pytest.mark.parametrize("name", ["full", "diag", "tied_spherical"])
-def test_singular_rows_without_regularisation_need_a_prior(name):
+def test_singular_rows_without_regularization_need_a_prior(name):
     X = np.ones((5, 3))
     with pytest.raises(IllDefinedCovarianceError, match="give covariance_prior, or use reg_covar"):
         prior_for(name, "dirichlet_process", X, np.zeros(3))
@@ -316,5 +316,5 @@ def test_no_more_than_one_row_by_weight_needs_a_prior():
     moments = statistics_of("full", X, np.full((len(X), 1), 1.0 / len(X)))
     with pytest.raises(ValueError, match=r"sum to 1.* multiply the weights, or give covariance_pr"):
         VariationalPrior.from_moments(
-            moments, weight_prior("dirichlet_process", 1.0), structure("full"), regularisation()
+            moments, weight_prior("dirichlet_process", 1.0), structure("full"), regularization()
         )

@@ -99,7 +99,7 @@ def test_divergence_of_the_dirichlet_process_is_that_of_its_sticks():
     prior = weight_prior("dirichlet_process", 1.5)
     concentrations = prior.posterior(np.array([3.0, 8.0, 2.0]))
     exact = sum(exact_beta_divergence(a, b, 1.5) for a, b in concentrations.T)
-    left_out = -3 * np.log(1.5)  # the logarithms of the integrals that normalise the prior
+    left_out = -3 * np.log(1.5)  # the logarithms of the integrals that normalize the prior
     assert_allclose(prior.divergence(concentrations), float(exact) - left_out, rtol=1e-9)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import Spread, structure
 from tests import oracle
 
@@ -27,7 +27,7 @@ def draw(seed=0, n_components=3, n_features=3, common=False, n_samples=None):
 def solved(name, covariances, counts, before=None):
     K, D = covariances.shape[:2]
     kind = structure(name)
-    whiteners = kind.whiten(Spread(covariances.copy(), counts, Regularisation.none(D), before))
+    whiteners = kind.whiten(Spread(covariances.copy(), counts, Regularization.none(D), before))
     return kind.assemble(counts / counts.sum(), np.zeros((K, D)), whiteners)
 
 
@@ -99,7 +99,7 @@ def test_the_result_is_never_worse_than_before(name, seed):
 
 
 @every_structure
-def test_axes_are_recognised_where_the_mean_of_the_components_is_a_sphere(name):
+def test_axes_are_recognized_where_the_mean_of_the_components_is_a_sphere(name):
     """Components that differ by the order of their axes only: sums of them have no axes."""
     axes = rotation(0.3)
     covariances = axes @ np.array([np.diag([4.0, 0.25]), np.diag([0.25, 4.0])]) @ axes.T

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import Spread, structure
 from tests import oracle
 
@@ -26,11 +26,11 @@ def draw(seed=0, n_components=3, n_features=3, spread_of_volumes=1.0):
 def matrices(name, covariances, counts, *, before=None, amount=0.0):
     kind = structure(name)
     K, D = covariances.shape[:2]
-    regularisation = Regularisation(np.full(D, amount), np.zeros(D, dtype=bool))
+    regularization = Regularization(np.full(D, amount), np.zeros(D, dtype=bool))
     given_covariances = covariances + amount * np.eye(D)
     if kind.is_diagonal:
         given_covariances = np.einsum("kii->ki", given_covariances).copy()
-    spread = Spread(given_covariances.copy(), counts, regularisation, before)
+    spread = Spread(given_covariances.copy(), counts, regularization, before)
     parameters = kind.assemble(np.ones(K) / K, np.zeros((K, D)), kind.whiten(spread))
     found = parameters.covariances()
     return np.array([np.diag(each) for each in found]) if kind.is_diagonal else found
@@ -38,7 +38,7 @@ def matrices(name, covariances, counts, *, before=None, amount=0.0):
 
 @every_structure
 def test_the_criterion_has_no_lower_value(name):
-    """Maximised numerically, over the logarithms of volumes and the entries of a factor."""
+    """Maximized numerically, over the logarithms of volumes and the entries of a factor."""
     covariances, counts = draw(n_features=2)
     axes = np.repeat(np.eye(2)[None], 3, axis=0)
     observed = covariances
@@ -100,7 +100,7 @@ def test_components_of_too_few_dimensions_for_their_number_are_named(name):
 
 @every_structure
 @pytest.mark.parametrize("amount", [1e-6, 1e-9])
-def test_the_regularisation_gives_them_an_optimum(name, amount):
+def test_the_regularization_gives_them_an_optimum(name, amount):
     covariances, _ = draw()
     covariances[1] = np.diag([1.0, 0.0, 0.0])
     counts = np.array([0.3, 0.4, 0.3])

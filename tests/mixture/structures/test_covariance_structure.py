@@ -11,13 +11,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.mixture import GaussianMixture
 
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure, Spread, structure
 from tests import oracle
 from tests.structures import ANY_FEATURES, DISTINCT, every_name, every_structure
 
-NONE = Regularisation.none(4)
+NONE = Regularization.none(4)
 NOT_DIAGONAL = [name for name in DISTINCT if not structure(name).is_diagonal]
 SEARCHING = ("EVE", "VVE")  # among several optima; their tests have a file of their own
 
@@ -38,7 +38,7 @@ def statistics_of(name, X, shares):
 
 def solved(name, X, shares, amounts=None):
     amounts = np.zeros(X.shape[1]) if amounts is None else amounts
-    return structure(name).solve(statistics_of(name, X, shares), regularisation(amounts))
+    return structure(name).solve(statistics_of(name, X, shares), regularization(amounts))
 
 
 def on_one_point():
@@ -47,9 +47,9 @@ def on_one_point():
     return X, oracle.one_hot(np.repeat([0, 1, 2], 10), 3)
 
 
-def regularisation(amounts):
+def regularization(amounts):
     amounts = np.asarray(amounts, dtype=np.float64)
-    return Regularisation(amounts, np.zeros(amounts.shape, dtype=bool))
+    return Regularization(amounts, np.zeros(amounts.shape, dtype=bool))
 
 
 def full_covariances(name, parameters):
@@ -68,7 +68,7 @@ def test_solve_is_the_m_step(name, seed):
     X, shares = draw(seed)
     amounts = np.array([1e-3, 1e-6, 0.0, 1e-2])
     expected = oracle.m_step(X, shares, name, amounts)
-    parameters = structure(name).solve(statistics_of(name, X, shares), regularisation(amounts))
+    parameters = structure(name).solve(statistics_of(name, X, shares), regularization(amounts))
     assert_allclose(parameters.weights, expected[0], rtol=1e-12)
     assert_allclose(parameters.means, expected[1], rtol=1e-10, atol=1e-12)
     assert_allclose(full_covariances(name, parameters), expected[2], rtol=1e-9, atol=1e-11)
@@ -78,7 +78,7 @@ def test_solve_is_the_m_step(name, seed):
 def test_two_names_of_a_structure_mean_the_same(name, other):
     X, shares = draw(n_features=1 if name in "EV" else 4)
     kind, same = structure(name), structure(other)
-    none = Regularisation.none(X.shape[1])
+    none = Regularization.none(X.shape[1])
     parameters = kind.solve(statistics_of(name, X, shares), none)
     again = same.solve(statistics_of(name, X, shares), none)
     assert_array_equal(kind.covariances(parameters), same.covariances(again))
@@ -224,7 +224,7 @@ def test_covariances_and_precisions_in_the_users_shape_make_the_same_parameters(
         kind.from_precisions(weights, means, kind.precisions(parameters)),
     ):
         assert_allclose(again.whiteners, parameters.whiteners, rtol=1e-8, atol=1e-10)
-        assert_allclose(again.log_normalisers, parameters.log_normalisers, rtol=1e-10)
+        assert_allclose(again.log_normalizers, parameters.log_normalizers, rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["full", "tied"])
@@ -246,13 +246,13 @@ def test_a_shape_that_does_not_fit_is_told(name):
 
 
 @every_structure
-def test_without_regularisation_components_on_one_point_are_an_error(name):
+def test_without_regularization_components_on_one_point_are_an_error(name):
     X = np.repeat([[0.0, 1.0], [5.0, -3.0]], 5, axis=0)
     statistics = statistics_of(name, X, oracle.one_hot(np.repeat([0, 1], 5), 2))
     with pytest.raises(
         IllDefinedCovarianceError, match=r"ill-defined: its .*, so the likelihood.*reg_covar > 0"
     ):
-        structure(name).solve(statistics, Regularisation.none(2))
+        structure(name).solve(statistics, Regularization.none(2))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_without_regularisation_components_on_one_point_are_an_error(name):
         ("EVV", "component 1 is ill-defined: its variance in feature 0 is 0"),
     ],
 )
-def test_without_regularisation_a_component_on_one_point_is_named(name, whose):
+def test_without_regularization_a_component_on_one_point_is_named(name, whose):
     X, shares = on_one_point()
     with pytest.raises(IllDefinedCovarianceError, match=whose):
         solved(name, X, shares)
@@ -288,27 +288,27 @@ def test_a_component_on_one_point_has_the_spread_of_the_others(name):
 
 @every_structure
 @pytest.mark.parametrize("amount", [1e-3, 1e-12, 1e-40])
-def test_the_regularisation_holds_up_a_component_on_one_point(name, amount):
+def test_the_regularization_holds_up_a_component_on_one_point(name, amount):
     X, shares = on_one_point()
     parameters = solved(name, X, shares, np.full(3, amount))
     assert np.isfinite(parameters.whiteners).all()
-    assert np.isfinite(parameters.log_normalisers).all()
+    assert np.isfinite(parameters.log_normalizers).all()
 
 
 @pytest.mark.parametrize("name", NOT_DIAGONAL)
-def test_without_regularisation_dependent_features_are_an_error(name):
+def test_without_regularization_dependent_features_are_an_error(name):
     X, shares = draw(n_features=2)
     X = np.column_stack([X, X.sum(axis=1)])
     with pytest.raises(IllDefinedCovarianceError, match="features are linearly dependent"):
-        structure(name).solve(statistics_of(name, X, shares), Regularisation.none(3))
+        structure(name).solve(statistics_of(name, X, shares), Regularization.none(3))
 
 
 @pytest.mark.parametrize("name", NOT_DIAGONAL)
-def test_a_regularisation_lost_in_rounding_still_gives_a_covariance(name):
+def test_a_regularization_lost_in_rounding_still_gives_a_covariance(name):
     X, shares = draw(n_features=2)
     X = 1e7 * np.column_stack([X, X.sum(axis=1)])
     parameters = structure(name).solve(
-        statistics_of(name, X, shares), regularisation(np.full(3, 1e-6))
+        statistics_of(name, X, shares), regularization(np.full(3, 1e-6))
     )
     covariances = parameters.covariances()
     assert np.isfinite(parameters.whiteners).all()
@@ -326,7 +326,7 @@ def test_only_the_singular_covariance_is_raised():
     shares = oracle.one_hot(labels, 2)
     expected = oracle.m_step(X, shares, "full")[2]
     parameters = structure("full").solve(
-        statistics_of("full", X, shares), regularisation(np.full(3, 1e-9))
+        statistics_of("full", X, shares), regularization(np.full(3, 1e-9))
     )
     assert_allclose(parameters.covariances()[0], expected[0], rtol=1e-12)
     assert np.isfinite(parameters.whiteners).all()
@@ -358,7 +358,7 @@ def test_a_component_without_points_leaves_the_others_as_they_are_without_it(nam
 
 
 @every_structure
-def test_components_without_any_points_have_the_regularisation_for_covariances(name):
+def test_components_without_any_points_have_the_regularization_for_covariances(name):
     X, shares = draw()
     amounts = np.full(4, 1e-3)
     parameters = solved(name, X, 0.0 * shares, amounts)
@@ -423,6 +423,6 @@ def test_a_structure_of_ones_own_needs_little():
 
 
 def test_shares_of_a_spread_without_points_are_equal():
-    spread = Spread(np.ones((2, 3)), np.zeros(2), Regularisation.none(3))
+    spread = Spread(np.ones((2, 3)), np.zeros(2), Regularization.none(3))
     assert_array_equal(spread.shares, [0.5, 0.5])
     assert_array_equal(replace(spread, counts=np.array([3.0, 1.0])).shares, [0.75, 0.25])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastgmm.mixture.regularization import Regularisation
+from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import structure
 from tests import oracle
@@ -38,7 +38,7 @@ def test_m_steps_of_given_responsibilities(case):
     weights, _, observed = oracle.m_step(X, shares, "full")
     directions = np.arange(1.0, X.shape[1] + 1.0)
     for name, theirs in case["values"].items():
-        parameters = structure(name).solve(statistics, Regularisation.none(X.shape[1]))
+        parameters = structure(name).solve(statistics, Regularization.none(X.shape[1]))
         covariances = parameters.covariances()
         if parameters.is_diagonal:
             covariances = np.array([np.diag(each) for each in covariances])

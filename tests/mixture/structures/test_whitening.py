@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularisation
+from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures.whitening import (
     make_regular,
     smallest_raised,
@@ -13,8 +13,8 @@ from fastgmm.mixture.structures.whitening import (
     whiten_variances,
 )
 
-NONE = Regularisation.none(3)
-SOME = Regularisation(np.full(3, 1e-6), np.zeros(3, dtype=bool))
+NONE = Regularization.none(3)
+SOME = Regularization(np.full(3, 1e-6), np.zeros(3, dtype=bool))
 
 
 def covariances(n=3, n_features=3, seed=0):
@@ -40,7 +40,7 @@ def test_inverse_standard_deviations():
 
 
 @pytest.mark.parametrize("function", [whiten_matrices, make_regular])
-def test_singular_covariances_are_an_error_without_regularisation(function):
+def test_singular_covariances_are_an_error_without_regularization(function):
     S = np.concatenate([covariances(1), singular()])
     with pytest.raises(IllDefinedCovarianceError, match=r"component 1.*linearly dependent"):
         function(S.copy(), NONE)

@@ -1,13 +1,13 @@
-"""Colours in the spaces of the CIE, against their definition and published values."""
+"""Colors in the spaces of the CIE, against their definition and published values."""
 
 import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastgmm.segmentation.colour_spaces import COLOUR_SPACES, coordinates, decoded, levels_of
+from fastgmm.segmentation.color_spaces import COLOR_SPACES, coordinates, decoded, levels_of
 
-COLOURS = np.array(
+COLORS = np.array(
     [
         [1.0, 0.0, 0.0],
         [0.0, 1.0, 0.0],
@@ -22,8 +22,8 @@ COLOURS = np.array(
 )
 
 
-def converted(colours, space, dtype=np.float64):
-    return coordinates(decoded(np.asarray(colours, dtype), space), space)
+def converted(colors, space, dtype=np.float64):
+    return coordinates(decoded(np.asarray(colors, dtype), space), space)
 
 
 def _linear(level):
@@ -32,8 +32,8 @@ def _linear(level):
     return ((level + mpmath.mpf("0.055")) / mpmath.mpf("1.055")) ** mpmath.mpf("2.4")
 
 
-def by_definition(colour, space):
-    """L*a*b* or L*u*v* of a colour of sRGB, a number at a time, in thirty digits."""
+def by_definition(color, space):
+    """L*a*b* or L*u*v* of a color of sRGB, a number at a time, in thirty digits."""
     with mpmath.workdps(30):
         number = mpmath.mpf
         x, y = (number("0.64"), "0.30", "0.15"), (number("0.33"), "0.60", "0.06")
@@ -46,7 +46,7 @@ def by_definition(colour, space):
         xn, yn = number("0.3127"), number("0.3290")
         white = mpmath.matrix([xn / yn, 1, (1 - xn - yn) / yn])
         scales = mpmath.lu_solve(primaries, white)
-        light = [_linear(number(level)) for level in colour.tolist()]
+        light = [_linear(number(level)) for level in color.tolist()]
         X, Y, Z = primaries * mpmath.matrix([light[j] * scales[j] for j in range(3)])
 
         def f(t):
@@ -72,10 +72,10 @@ def by_definition(colour, space):
 
 @pytest.mark.parametrize("space", ["lab", "luv"])
 def test_coordinates_are_those_of_the_definition(space):
-    expected = [by_definition(colour, space) for colour in COLOURS]
-    assert_allclose(converted(COLOURS, space), expected, atol=1e-11)
-    assert_allclose(converted(COLOURS, space, np.float32), expected, atol=2e-4)
-    assert converted(COLOURS, space, np.float32).dtype == np.float32
+    expected = [by_definition(color, space) for color in COLORS]
+    assert_allclose(converted(COLORS, space), expected, atol=1e-11)
+    assert_allclose(converted(COLORS, space, np.float32), expected, atol=2e-4)
+    assert converted(COLORS, space, np.float32).dtype == np.float32
 
 
 # Of B. Lindbloom's calculator and scikit-image 0.26, whose D65 is (0.95047, 1, 1.08883): it differs
@@ -88,30 +88,30 @@ def test_coordinates_are_those_of_the_definition(space):
     ],
 )
 def test_primaries_are_where_they_are_known_to_be(space, expected):
-    assert_allclose(converted(COLOURS[:3], space), expected, atol=0.025)
+    assert_allclose(converted(COLORS[:3], space), expected, atol=0.025)
 
 
 @pytest.mark.parametrize("space", ["lab", "luv"])
-def test_grey_has_lightness_only(space):
+def test_gray_has_lightness_only(space):
     levels = np.linspace(0.0, 1.0, 11)[:, None]
-    colours = converted(np.repeat(levels, 3, axis=1), space)
-    assert_allclose(colours[:, 1:], 0.0, atol=1e-12)
-    assert_allclose(colours[:, :1], converted(levels, space), atol=1e-12)
-    assert_allclose(colours[[0, -1], 0], [0.0, 100.0], atol=1e-12)
+    colors = converted(np.repeat(levels, 3, axis=1), space)
+    assert_allclose(colors[:, 1:], 0.0, atol=1e-12)
+    assert_allclose(colors[:, :1], converted(levels, space), atol=1e-12)
+    assert_allclose(colors[[0, -1], 0], [0.0, 100.0], atol=1e-12)
 
 
-@pytest.mark.parametrize("space", COLOUR_SPACES)
+@pytest.mark.parametrize("space", COLOR_SPACES)
 def test_there_and_back(space):
     for levels in (
-        COLOURS,
+        COLORS,
         np.random.default_rng(0).random((500, 3)),
         np.linspace(0, 1, 50)[:, None],
     ):
         assert_allclose(levels_of(converted(levels, space), space), levels, atol=1e-13)
 
 
-@pytest.mark.parametrize("space", COLOUR_SPACES)
-def test_colours_that_no_screen_shows_are_clipped(space):
+@pytest.mark.parametrize("space", COLOR_SPACES)
+def test_colors_that_no_screen_shows_are_clipped(space):
     largest = 2.0 if space == "rgb" else 150.0
     beyond = [[largest, 0.0, 0.0], [-largest, 0.0, 0.0], [50.0, 500.0, -500.0], [0.0, 80.0, -300.0]]
     levels = levels_of(np.array(beyond), space)

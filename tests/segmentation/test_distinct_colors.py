@@ -1,35 +1,35 @@
-"""Distinct colours and their counts."""
+"""Distinct colors and their counts."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.segmentation import pixels as pixels_module
-from fastgmm.segmentation.distinct_colours import DistinctColours
+from fastgmm.segmentation.distinct_colors import DistinctColors
 from fastgmm.segmentation.pixels import Pixels
 
 RANDOM = np.random.default_rng(0)
 
 
 def distinct(image, space="rgb", spatial_weight=0.0):
-    return DistinctColours.of(Pixels(image, space, spatial_weight))
+    return DistinctColors.of(Pixels(image, space, spatial_weight))
 
 
 @pytest.mark.parametrize("at_once", [2**18, 100])
 @pytest.mark.parametrize(
     ("dtype", "shape"), [(np.uint8, (40, 50, 3)), (np.uint8, (40, 50)), (np.uint16, (40, 50, 1))]
 )
-def test_colours_and_counts(monkeypatch, dtype, shape, at_once):
+def test_colors_and_counts(monkeypatch, dtype, shape, at_once):
     monkeypatch.setattr(pixels_module, "_PIXELS_AT_ONCE", at_once)
     largest = np.iinfo(dtype).max
     image = (RANDOM.integers(0, 6, shape) * (largest // 5)).astype(dtype)
     found = distinct(image)
-    colours, inverse, counts = np.unique(
+    colors, inverse, counts = np.unique(
         image.reshape(2000, -1), axis=0, return_inverse=True, return_counts=True
     )
-    assert_allclose(found.rows(), colours / largest, rtol=1e-6)
+    assert_allclose(found.rows(), colors / largest, rtol=1e-6)
     assert_array_equal(found.weights, counts)
-    numbers = np.arange(len(colours), dtype=np.uint16)
+    numbers = np.arange(len(colors), dtype=np.uint16)
     assert_array_equal(found.of_pixels(numbers), inverse.reshape(40, 50))
 
 

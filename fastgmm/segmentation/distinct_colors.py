@@ -1,8 +1,8 @@
-"""The distinct colours of a picture and how often each occurs.
+"""The distinct colors of a picture and how often each occurs.
 
-A row of weight w counts as w copies of it, so that a mixture of the distinct colours with their
+A row of weight w counts as w copies of it, so that a mixture of the distinct colors with their
 counts as weights is that of all pixels. A photograph of twelve megapixels has a tenth as many
-colours.
+colors.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import numpy.typing as npt
 from fastgmm.segmentation.pixels import Image, Pixels
 
 _MOST_BITS = 24
-"""A table of more colours would be larger than the pictures that have them."""
+"""A table of more colors would be larger than the pictures that have them."""
 
 _WORTHWHILE = 2
-"""How many pixels there must be to a colour for the counts to pay."""
+"""How many pixels there must be to a color for the counts to pay."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DistinctColours:
-    """The distinct colours of a picture of integers.
+class DistinctColors:
+    """The distinct colors of a picture of integers.
 
     Attributes
     ----------
     pixels : Pixels
         The picture.
-    codes : ndarray of intp of shape (n_colours,)
-        Each colour as a single number, its channels' bits one after the other. They ascend.
-    weights : ndarray of shape (n_colours,)
-        Number of pixels of each colour, each as far as it is opaque.
+    codes : ndarray of intp of shape (n_colors,)
+        Each color as a single number, its channels' bits one after the other. They ascend.
+    weights : ndarray of shape (n_colors,)
+        Number of pixels of each color, each as far as it is opaque.
     """
 
     pixels: Pixels
@@ -40,13 +40,13 @@ class DistinctColours:
     weights: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, pixels: Pixels) -> DistinctColours | None:
-        """Return the distinct colours of a picture, or None where its pixels are to be used."""
+    def of(cls, pixels: Pixels) -> DistinctColors | None:
+        """Return the distinct colors of a picture, or None where its pixels are to be used."""
         dtype = pixels.image.dtype
-        n_bits = 8 * dtype.itemsize * pixels.n_colours
-        if dtype.kind != "u" or n_bits > _MOST_BITS or pixels.n_features > pixels.n_colours:
+        n_bits = 8 * dtype.itemsize * pixels.n_colors
+        if dtype.kind != "u" or n_bits > _MOST_BITS or pixels.n_features > pixels.n_colors:
             return None
-        # Memory of colours that do not occur is never touched.
+        # Memory of colors that do not occur is never touched.
         counts = np.zeros(2**n_bits, dtype=np.min_scalar_type(pixels.n_pixels))
         opacity = np.zeros(2**n_bits) if pixels.has_alpha else None
         for strip in pixels.strips():
@@ -64,17 +64,17 @@ class DistinctColours:
         return cls(pixels, present, weights)
 
     def rows(self) -> npt.NDArray[np.float32]:
-        """Return the colours in the space of the mixture, shape (n_colours, n_features)."""
-        dtype, n_channels = self.pixels.image.dtype, self.pixels.n_colours
+        """Return the colors in the space of the mixture, shape (n_colors, n_features)."""
+        dtype, n_channels = self.pixels.image.dtype, self.pixels.n_colors
         n_bits = 8 * dtype.itemsize
         levels = np.empty((len(self.codes), n_channels), dtype=dtype)
         for channel in range(n_channels):
             shifted = self.codes >> (n_bits * (n_channels - 1 - channel))
             levels[:, channel] = shifted & (2**n_bits - 1)
-        return self.pixels.colours(levels)
+        return self.pixels.colors(levels)
 
     def of_pixels(self, values: npt.NDArray[np.unsignedinteger]) -> Image:
-        """Return for each pixel what was found for its colour."""
+        """Return for each pixel what was found for its color."""
         pixels = self.pixels
         table = np.zeros(int(self.codes[-1]) + 1, dtype=values.dtype)
         table[self.codes] = values
@@ -85,7 +85,7 @@ class DistinctColours:
 
 
 def _codes(levels: Image) -> npt.NDArray[np.intp]:
-    """Return colours as single numbers."""
+    """Return colors as single numbers."""
     codes = levels[:, 0].astype(np.intp)
     for channel in range(1, levels.shape[1]):
         codes <<= 8 * levels.dtype.itemsize

@@ -1,8 +1,8 @@
-"""Colours of a picture in the spaces in which distances are those that the eye sees.
+"""Colors of a picture in the spaces in which distances are those that the eye sees.
 
 Levels of red, green and blue are those of sRGB (IEC 61966-2-1), from 0 to 1. CIE 1976 L*a*b* and
 L*u*v* (CIE 15:2018, sections 8.2.1 and 8.2.2) are taken against the white of sRGB, D65, so that
-grey has a* = b* = u* = v* = 0. A single level stands for grey, whose only coordinate is L*.
+gray has a* = b* = u* = v* = 0. A single level stands for gray, whose only coordinate is L*.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-ColourSpace = Literal["rgb", "lab", "luv"]
+ColorSpace = Literal["rgb", "lab", "luv"]
 
-COLOUR_SPACES: tuple[ColourSpace, ...] = get_args(ColourSpace)
+COLOR_SPACES: tuple[ColorSpace, ...] = get_args(ColorSpace)
 
 LARGEST = {"rgb": 1.0, "lab": 100.0, "luv": 100.0}
 """White's first coordinate in each space."""
 
-Colours = npt.NDArray[np.floating[Any]]
+Colors = npt.NDArray[np.floating[Any]]
 
 _PRIMARIES = np.array([[0.64, 0.33], [0.30, 0.60], [0.15, 0.06]])
 _WHITE = np.array([0.3127, 0.3290])
@@ -43,7 +43,7 @@ _WEIGHTS_UV = np.array([1.0, 15.0, 3.0])
 _WHITE_UV = np.array([4.0, 9.0]) * _WHITE_XYZ[:2] / (_WHITE_XYZ @ _WEIGHTS_UV)
 
 
-def decoded(levels: Colours, space: ColourSpace) -> Colours:
+def decoded(levels: Colors, space: ColorSpace) -> Colors:
     """Return what the coordinates of a space are functions of: linear light, but for "rgb"."""
     if space == "rgb":
         return levels
@@ -51,8 +51,8 @@ def decoded(levels: Colours, space: ColourSpace) -> Colours:
     return np.where(levels <= 0.04045, dark, ((levels + 0.055) / 1.055) ** 2.4)
 
 
-def coordinates(decoded_levels: Colours, space: ColourSpace) -> Colours:
-    """Return coordinates of colours in a space."""
+def coordinates(decoded_levels: Colors, space: ColorSpace) -> Colors:
+    """Return coordinates of colors in a space."""
     if space == "rgb":
         return decoded_levels
     dtype = decoded_levels.dtype
@@ -76,40 +76,40 @@ def coordinates(decoded_levels: Colours, space: ColourSpace) -> Colours:
     return luv
 
 
-def levels_of(colours: Colours, space: ColourSpace) -> Colours:
+def levels_of(colors: Colors, space: ColorSpace) -> Colors:
     """Return the levels of sRGB that coordinates stand for."""
     if space == "rgb":
-        return np.clip(colours, 0.0, 1.0)
-    f = (colours[:, :1] + 16.0) / 116.0
-    if colours.shape[1] == 1:
+        return np.clip(colors, 0.0, 1.0)
+    f = (colors[:, :1] + 16.0) / 116.0
+    if colors.shape[1] == 1:
         linear = _expanded(f)
     elif space == "lab":
-        f = f + colours * np.array([0.0, 1.0 / 500.0, -1.0 / 200.0])
+        f = f + colors * np.array([0.0, 1.0 / 500.0, -1.0 / 200.0])
         # What a* and b* add belongs to X and Z: f holds Y, X and Z in this order.
         linear = (_expanded(f[:, [1, 0, 2]]) * _WHITE_XYZ) @ np.linalg.inv(_TO_XYZ).T
     else:
         y = np.maximum(_expanded(f[:, 0]), 0.0)
         # Black has any hue; and one that is far out of what can be seen would have no v'.
-        scale = 13.0 * np.maximum(colours[:, 0], 1e-6)
-        u = colours[:, 1] / scale + _WHITE_UV[0]
-        v = np.maximum(colours[:, 2] / scale + _WHITE_UV[1], 1e-3)
+        scale = 13.0 * np.maximum(colors[:, 0], 1e-6)
+        u = colors[:, 1] / scale + _WHITE_UV[0]
+        v = np.maximum(colors[:, 2] / scale + _WHITE_UV[1], 1e-3)
         xyz = np.stack([2.25 * y * u / v, y, y * (12.0 - 3.0 * u - 20.0 * v) / (4.0 * v)], axis=1)
         linear = xyz @ np.linalg.inv(_TO_XYZ).T
     linear = np.clip(linear, 0.0, 1.0)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1.0 / 2.4) - 0.055)
 
 
-def _compressed(ratios: Colours) -> Colours:
+def _compressed(ratios: Colors) -> Colors:
     """Return f(t) of CIE 15:2018, eqs. 8.6 to 8.11: the cube root, and linear near 0."""
     linear = ratios / (3.0 * _KNEE**2) + 4.0 / 29.0
     return np.where(ratios > _KNEE**3, np.cbrt(ratios), linear)
 
 
-def _expanded(f: Colours) -> Colours:
+def _expanded(f: Colors) -> Colors:
     """Return t for f(t)."""
     return np.where(f > _KNEE, f**3, 3.0 * _KNEE**2 * (f - 4.0 / 29.0))
 
 
-def _lightness(f: Colours) -> Colours:
+def _lightness(f: Colors) -> Colors:
     """Return L* for f(Y)."""
     return 116.0 * f - 16.0
