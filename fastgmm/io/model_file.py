@@ -129,10 +129,8 @@ def load(path: str | Path, model_class: str | None = None) -> StoredModel:
             entries = _checked_entries(archive, path, len(content))
             header = _read_header(archive, entries, path)
             _check_header(header, path, model_class)
-            values, arrays = (
-                header["values"],
-                _read_arrays(archive, entries, header["arrays"], path),
-            )
+            values = header["values"]
+            arrays = _read_arrays(archive, entries, header["arrays"], path)
             if header["schema"] == 1:
                 values, arrays = _respelled(values), _respelled(arrays)
     except ModelFileError:

@@ -199,6 +199,7 @@ def _small_files():
     """Let files grow to a thousand bytes and no further."""
     import resource
 
+    mixture()  # its kernels are compiled, and kept in larger files
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     yield

@@ -42,10 +42,10 @@ _CLASSES: dict[str, type[Mixture]] = {
     )
 }
 _OWNERS = {
-    "GaussianMixtureOutlierDetector": ("detector_storage", "restored_detector"),
-    "GaussianMixtureRegressor": ("regressor_storage", "restored_regressor"),
-    "GaussianMixtureTransformer": ("transformer_storage", "restored_transformer"),
-    "GaussianMixtureClassifier": ("classifier_storage", "restored_classifier"),
+    "GaussianMixtureOutlierDetector": ("detector", "restored_detector"),
+    "GaussianMixtureRegressor": ("regressor", "restored_regressor"),
+    "GaussianMixtureTransformer": ("transformer", "restored_transformer"),
+    "GaussianMixtureClassifier": ("classifier", "restored_classifier"),
 }
 """Where the functions are that restore estimators which own mixtures; they import this module."""
 _ARRAY_PARAMETERS = (
@@ -177,7 +177,7 @@ def load(path: str | PathLike[str]) -> Any:
     restore: Callable[[StoredModel], Any] = restored_mixture
     if stored.model_class in _OWNERS:
         module, name = _OWNERS[stored.model_class]
-        restore = getattr(import_module(f"fastgmm.estimators.{module}"), name)
+        restore = getattr(import_module(f"fastgmm.estimators.saving.{module}"), name)
     try:
         return restore(stored)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

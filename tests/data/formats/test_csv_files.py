@@ -215,7 +215,7 @@ def test_names_without_rows(tmp_path):
 )
 def test_lines_without_end(tmp_path, monkeypatch, text, message):
     for module in ("csv_files", "csv_text"):
-        monkeypatch.setattr(f"fastgmm.data.{module}.LONGEST_LINE", 2**21)
+        monkeypatch.setattr(f"fastgmm.data.formats.{module}.LONGEST_LINE", 2**21)
     path = write(tmp_path / "a.csv", text * (1 + 2 * text.startswith("1,1")))
     with pytest.raises(DataError, match=message):
         all_rows(open_data(path))
