@@ -113,6 +113,14 @@ ASV = cd asv_benchmarks && $(abspath $(IN)) -m asv machine --yes >/dev/null && \
 asv: venv ## the benchmarks that are followed over time, on what is installed here
 	@$(ASV)
 
+BASE ?= main~1
+
+.PHONY: asv-compare
+asv-compare: venv ## BASE=<commit>: asv runs it and HEAD by turns, and prints what changed beyond the noise
+	@cd asv_benchmarks && $(abspath $(IN)) -m asv machine --yes >/dev/null && \
+	$(abspath $(IN)) -m asv continuous --interleave-rounds --only-changed --factor 1.05 $(BASE) HEAD \
+		$(if $(BENCH),--bench $(BENCH))
+
 .PHONY: asv-quick
 asv-quick: venv
 	@export FASTGMM_ASV_SIZES=small; $(ASV) --quick --dry-run --show-stderr

@@ -270,7 +270,7 @@ TERMINATED = """
 import os, signal, sys
 import numpy as np
 from fastgmm import BayesianGaussianMixture, GaussianMixture, MiniBatchGaussianMixture
-from tests.estimators.test_checkpoints import TERMINATED_FITS
+from tests.estimators.saving.test_checkpoints import TERMINATED_FITS
 
 class Terminate:
     def setup(self, **_): ...
