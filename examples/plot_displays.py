@@ -1,9 +1,10 @@
 """
-Pictures of a mixture
-=====================
+Plotting a mixture
+==================
 
-Fisher's irises: 150 flowers of three species, four measurements of each. A mixture of three
-Gaussians never sees the species. Its pictures show what it found, and how sure it is.
+The iris data contain four measurements of each of 150 flowers of three species. A mixture of three
+Gaussians is fitted without the species. The displays of :mod:`fastgmm.plotting` show its
+components, density and uncertainty.
 """
 
 import matplotlib.pyplot as plt
@@ -18,15 +19,16 @@ mixture = GaussianMixture(3, n_init=5, random_state=0).fit(iris.data)
 clusters = mixture.predict(iris.data)
 
 # %%
-# All pairs of measurements: in each panel the flowers, in the color of the component they most
-# likely come from, and the ellipses that hold a half and 95 % of each component. The ellipses are
-# those of the mixture's marginal in two columns, the curves on the diagonal those in one.
+# All pairs of measurements: each panel shows the flowers, in the color of their most likely
+# component, and the ellipses that contain a half and 95 % of each component. The ellipses are those
+# of the marginal of the mixture in two columns, the curves on the diagonal those of the marginal in
+# one.
 
 PairDisplay.from_estimator(mixture, iris.data)
 
 # %%
-# A plane may be chosen. The flowers that are not of the species that most of their component are
-# of have a ring.
+# A single pair of columns. Flowers that are not of the most frequent species in their component are
+# marked with a ring.
 
 petals = ["petal length (cm)", "petal width (cm)"]
 display = EllipsesDisplay.from_estimator(mixture, iris.data, columns=petals)
@@ -36,13 +38,13 @@ display.ax_.scatter(*other[petals].to_numpy().T, s=70, facecolors="none", edgeco
 print(f"{len(other)} of {len(iris.data)} flowers are not with the others of their species")
 
 # %%
-# Where are those that could as well come from another component? Areas are in proportion to the
-# probability that a flower does.
+# Flowers that could also come from another component: the area of each marker is proportional to
+# the probability of this.
 
 UncertaintyDisplay.from_estimator(mixture, iris.data, columns=petals)
 
 # %%
-# The density itself: over one column, with what each component adds to it, and over two.
+# The density: over one column, with the contribution of each component, and over two columns.
 
 figure, (one, two) = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
 DensityDisplay.from_estimator(mixture, iris.data, columns=petals[:1], ax=one)

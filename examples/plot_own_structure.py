@@ -1,14 +1,15 @@
 r"""
-Adding a covariance structure of your own
-=========================================
+Adding a covariance structure
+=============================
 
-A structure says what the components' covariances have in common, and so how they follow from the
-spread of the components' points. It is one class with one method, ``whiten``: its part of the
-M-step. Passes, starts, the loop, and the rules for degenerate components are the same for all.
+A covariance structure defines what the covariances of the components have in common, and therefore
+how they are estimated from the spread of the points of each component. It is one class with one
+method, ``whiten``, its part of the M-step. Passes, initialization, the EM loop, and the rules for
+degenerate components are the same for all structures.
 
-Here is one that is not in the package. Suppose that an instrument's noise has a known shape
-:math:`S`, for instance from its calibration, and that only its strength differs from component to
-component:
+This example adds a structure that is not in the package. Suppose that the noise of an instrument
+has a known shape :math:`S`, for example from calibration, and that only its strength differs
+between components:
 
 .. math:: \Sigma_k = \lambda_k S
 
@@ -31,10 +32,9 @@ from fastgmm.em.loop import fit_em
 from fastgmm.mixture.structures import CovarianceStructure, structure
 
 # %%
-# The structure. With :math:`S = L L^\top`, the matrix :math:`L^{-1}` turns points into ones with
-# spherical noise. ``whiteners`` of the parameters are the inverse Cholesky factors of the
-# covariances, :math:`W_k = L^{-1} / \sqrt{\lambda_k}`: the form in which the compiled pass takes
-# them.
+# The structure. With :math:`S = L L^\top`, the matrix :math:`L^{-1}` transforms the points such
+# that the noise is spherical. ``whiteners`` of the parameters are the inverse Cholesky factors of
+# the covariances, :math:`W_k = L^{-1} / \sqrt{\lambda_k}`, the form used by the compiled pass.
 
 
 class ScaledShape(CovarianceStructure):
@@ -59,7 +59,7 @@ class ScaledShape(CovarianceStructure):
 
 
 # %%
-# Points from three components with noise of the same shape, weak, middling and strong.
+# Points from three components with noise of the same shape and low, medium and high strength.
 
 shape = np.array([[1.0, 0.8], [0.8, 1.0]])
 strengths = np.array([0.05, 0.3, 1.0])
@@ -70,7 +70,8 @@ noise = random.multivariate_normal(np.zeros(2), shape, size=3000)
 points = centers[origin] + np.sqrt(strengths[origin])[:, None] * noise
 
 # %%
-# A fit is a start and the loop around the pass and the structure's ``solve``.
+# A fit consists of an initialization, followed by a loop over the pass and the ``solve`` method of
+# the structure.
 
 source = ArraySource(points)
 regularization = regularization_for(source, 1e-6, "auto")
@@ -91,8 +92,8 @@ print("strengths found:     ", np.sort(found).round(3))
 assert np.all(np.diff(info.trace) >= -1e-12)
 
 # %%
-# It has 11 parameters where a full covariance for each component has 17, and the Bayesian
-# information criterion knows.
+# The structure has 11 parameters, a full covariance for each component has 17. The Bayesian
+# information criterion takes this into account.
 
 for kind in (own, structure("full"), structure("spherical")):
     _, kind_info = fit(kind)
@@ -101,7 +102,7 @@ for kind in (own, structure("full"), structure("spherical")):
     print(f"{kind.name:14}{n_parameters:4} parameters   BIC {bic:.1f}")
 
 # %%
-# The components: circles of the noise, two standard deviations wide.
+# The components, with the ellipses of the noise at two standard deviations.
 
 figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
 ax.scatter(*points.T, c=passes.labels(source, parameters), s=4, alpha=0.4, vmax=9, cmap="tab10")
@@ -113,7 +114,7 @@ ax.set(xlabel="First feature", ylabel="Second feature", title="One shape, three 
 ax.set_aspect("equal")
 
 # %%
-# In the package itself, ``GaussianMixture(covariance_type="scaled_shape")`` would take one more
+# Within the package, ``GaussianMixture(covariance_type="scaled_shape")`` would require one more
 # line: an instance in the table in ``fastgmm/mixture/structures/registry.py``.
 
 plt.show()

@@ -2,12 +2,12 @@
 Segmenting a photograph
 =======================
 
-The 273,280 pixels of a photograph that scikit-learn ships are points in the space of colors. A
-mixture of eight Gaussians with full covariances finds the photograph's main colors; each pixel is
-then painted in the mean color of its component.
+The 273,280 pixels of a photograph included in scikit-learn are points in a color space. A mixture
+of eight Gaussians with full covariances finds the main colors of the photograph; the color of each
+pixel is then replaced by the mean color of its component.
 
-The same mixture is fitted by scikit-learn, from the same start and to the same tolerance. ``make
-demo`` runs this file and leaves the pictures and the model in ``demo_output``.
+The same mixture is fitted with scikit-learn, from the same initialization and with the same
+tolerance. ``make demo`` runs this file and writes the images and the model to ``demo_output``.
 """
 
 import argparse
@@ -24,20 +24,20 @@ from fastgmm.data.formats.images import write_image
 from fastgmm.plotting import ConvergenceDisplay
 
 parser = argparse.ArgumentParser(description="Segment a photograph with a Gaussian mixture.")
-parser.add_argument("--output", type=Path, help="folder for the pictures and the model")
-parser.add_argument("--step", type=int, default=1, help="take every so many rows and columns")
+parser.add_argument("--output", type=Path, help="folder for the images and the model")
+parser.add_argument("--step", type=int, default=1, help="subsampling step of rows and columns")
 arguments = parser.parse_args()
 
 # %%
-# The data: one row for each pixel, one column for each of red, green and blue.
+# The data have one row per pixel, and one column each for red, green and blue.
 
 photograph = load_sample_image("china.jpg")[:: arguments.step, :: arguments.step]
 pixels = photograph.reshape(-1, 3) / 255.0
 print(f"{len(pixels)} pixels, {pixels.shape[1]} channels")
 
 # %%
-# A start for both libraries: with ``max_iter=0`` a fit ends where it begins. This first fit also
-# compiles the passes, unless numba's cache already holds them.
+# The initialization for both libraries: with ``max_iter=0`` a fit returns its initialization. This
+# first fit also compiles the passes, unless they are already in numba's cache.
 
 n_components = 8
 began = time.perf_counter()
@@ -47,7 +47,7 @@ start = fastgmm.GaussianMixture(
 print(f"start found in {time.perf_counter() - began:.2f} s, with compilation if it was needed")
 
 # %%
-# The fits, and what they reached.
+# The fits, with their times and log-likelihoods.
 
 options = {
     "n_components": n_components,
@@ -74,7 +74,7 @@ for name, seconds, n_passes, log_likelihood in rows:
 print(f"ratio of the times: {rows[1][1] / rows[0][1]:.0f}")
 
 # %%
-# Each pixel in the mean color of its component, beside the photograph.
+# The photograph, and each pixel in the mean color of its component.
 
 mixture = fitted["fastgmm"]
 colors = np.rint(255 * mixture.means_.clip(0, 1)).astype(np.uint8)
@@ -89,12 +89,12 @@ for ax, image, title in zip(
     ax.axis("off")
 
 # %%
-# The log-likelihood never falls from one iteration to the next.
+# The log-likelihood never decreases from one iteration to the next.
 
 display = ConvergenceDisplay.from_estimator(mixture)
 
 # %%
-# Everything goes to the folder, if one was given.
+# All results are written to the output folder, if one is given.
 
 if arguments.output is not None:
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
 """
-More than a line through the points
-===================================
+Regression with conditional densities
+=====================================
 
-A regression returns one number for what follows from the inputs. A mixture of inputs and targets
-has the whole distribution: where it has two branches, the mixture has them, too. Here the length of
-an iris's petal is predicted from its sepal, for flowers of three species that nobody tells apart.
+A regression model predicts a single value from the inputs. A mixture of inputs and targets models
+the whole conditional distribution, including distributions with two branches. In this example the
+petal length of iris flowers is predicted from the sepal measurements, without knowledge of the
+three species.
 """
 
 import matplotlib.pyplot as plt
@@ -16,8 +17,8 @@ from sklearn.model_selection import KFold, cross_val_score
 from fastgmm import GaussianMixtureRegressor
 
 # %%
-# A line explains four fifths of the variance of the petals' lengths. Two components explain half of
-# what is left, on flowers that neither was fitted to. A single component is the line itself.
+# Linear regression explains four fifths of the variance of the petal length. Two components explain
+# half of the remainder, on held-out flowers. A single component is equivalent to linear regression.
 
 sepals, petals = load_iris().data[:, :2], load_iris().data[:, 2]
 folds = KFold(10, shuffle=True, random_state=0)
@@ -29,10 +30,10 @@ for n_components in (1, 2):
 assert score > line + 0.05
 
 # %%
-# From the length of the sepal alone, a petal may be short or long, and hardly anything in between:
-# the expected length is one that next to no flower has. Quantiles and draws know better. What is
-# missing of the inputs is left out, with ``missing="model"``, so that one fit answers both
-# questions.
+# Given the sepal length alone, a petal may be short or long, but rarely in between: hardly any
+# flower has the expected length. Quantiles and draws are more informative. With
+# ``missing="model"``, missing inputs are integrated out, so that one fit can be used with and
+# without the sepal width.
 
 regressor = GaussianMixtureRegressor(2, missing="model", n_init=5, random_state=0)
 regressor.fit(sepals, petals)
@@ -43,8 +44,8 @@ for name, flower in (("length 5.5 cm", length_only), ("length 5.5 cm, width 2.5 
     print(f"sepal {name}: {mean[0]:.1f} ± {deviation[0]:.1f} cm, 90% in {low:.1f} to {high:.1f} cm")
 
 # %%
-# The picture shows the density of the petal's length given the sepal's, column by column, and what
-# the width of the sepal adds for one length.
+# The figure shows the density of the petal length given the sepal length, column by column, and the
+# effect of the sepal width for one length.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.4), layout="constrained")
 lengths, heights = np.linspace(4.2, 8.0, 300), np.linspace(0.5, 7.5, 300)
@@ -58,13 +59,13 @@ left.plot(lengths, straight.predict(lengths[:, None]), color="C1", label="least 
 alone = np.column_stack([lengths, np.full(len(lengths), np.nan)])
 left.plot(lengths, regressor.predict(alone), "--", color="C3", label="mean of the mixture")
 left.set(xlabel="Length of the sepal (cm)", ylabel="Length of the petal (cm)", ylim=(0.5, 7.5))
-left.set_title("Two branches, and a mean between them")
+left.set_title("Two branches and their mean")
 left.legend(loc="lower right")
 
-for flower, label in ((length_only, "width not known"), (with_width, "width 2.5 cm")):
+for flower, label in ((length_only, "width unknown"), (with_width, "width 2.5 cm")):
     rows = np.repeat([flower], len(heights), axis=0)
     right.plot(heights, np.exp(regressor.log_density(rows, heights)), label=label)
 right.set(xlabel="Length of the petal (cm)", ylabel="Density", ylim=(0.0, None))
-right.set_title("A sepal 5.5 cm long")
+right.set_title("Sepal length 5.5 cm")
 right.legend()
 plt.show()

@@ -1,14 +1,14 @@
 r"""
-Following a stream that drifts
-==============================
+Tracking drift in a stream
+==========================
 
-A greenhouse has two kinds of hours, night and day, each with its own temperature and humidity. A
-sensor reports both every minute. Over a year the seasons move the two kinds, first up and then
-down again; nothing says which kind a reading belongs to.
+A greenhouse has two regimes, night and day, each with its own temperature and humidity. A sensor
+reports both every minute. Over a year both regimes drift with the seasons, first up and then down
+again; the readings are not labeled by regime.
 
-``partial_fit`` learns readings as they come. By default all that were ever learnt keep some weight,
-which is right for a stream that stays as it is. With ``forgetting`` below 1 old ones fade, and the
-mixture follows.
+``partial_fit`` learns readings as they arrive. By default all past readings keep some weight, which
+is appropriate for a stationary stream. With ``forgetting`` below 1 old readings are forgotten, and
+the mixture tracks the drift.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,8 @@ import numpy as np
 from fastgmm import GaussianMixture
 
 # %%
-# The stream: a batch of readings for each day of the year. Only whoever made it knows the means.
+# The stream consists of one batch of readings for each day of the year. The true means are not
+# known to the mixtures.
 
 READINGS_A_DAY = 24 * 60
 SPREAD = np.array([1.2, 4.0])  # °C, % relative humidity
@@ -40,11 +41,11 @@ def readings(seed=0):
 
 
 # %%
-# Two mixtures learn it. Time is counted in units of rows, one being as many as a mixture was begun
-# from: here the first day. With ``step_exponent=1`` all readings count alike, as in a batch fit of
-# all so far. With ``forgetting=0.8`` a day counts at most 0.8 times the next, so that the mixture
-# remembers about :math:`1 / (1 - 0.8) = 5` days. Before a day is learnt it is scored: how well does
-# each mixture know what is about to come?
+# Two mixtures learn the stream. Time is measured in units of rows, one unit being the number of
+# rows from which a mixture was initialized: here the first day. With ``step_exponent=1`` all
+# readings count equally, as in a batch fit of all readings so far. With ``forgetting=0.8`` a day
+# counts at most 0.8 times the next, so that the mixture remembers about :math:`1 / (1 - 0.8) = 5`
+# days. Each day is scored before it is learned, which measures how well each mixture predicts it.
 
 mixtures = {
     "forgetting=0.8": GaussianMixture(2, random_state=0, step_exponent=1.0, forgetting=0.8),
@@ -75,23 +76,21 @@ for name, mixture in mixtures.items():
 assert np.mean(scores["forgetting=0.8"]) > np.mean(scores["no forgetting"]) + 0.5
 
 # %%
-# The temperature of the two kinds, as drawn and as learnt, and how well each day was foreseen.
+# The true and the learned temperatures of the two regimes, and how well each day was predicted.
 
 colors = {"forgetting=0.8": "C0", "no forgetting": "C1"}
 figure, (temperature, foresight) = plt.subplots(
     2, 1, figsize=(8.0, 6.4), sharex=True, height_ratios=[3, 2], layout="constrained"
 )
-for kind, label in ((0, "true mean of each kind"), (1, None)):
+for kind, label in ((0, "true mean of each regime"), (1, None)):
     temperature.plot(days, truth[:, kind, 0], color="0.75", linewidth=7, label=label)
 for name, color in colors.items():
     learnt = np.array(means[name])[:, :, 0]
     temperature.plot(days, learnt[:, 0], color=color, label=name)
     temperature.plot(days, learnt[:, 1], color=color)
     foresight.plot(days, scores[name], color=color)
-temperature.set(ylabel="Temperature of the means (°C)", title="One follows, one is left behind")
+temperature.set(ylabel="Temperature of the means (°C)", title="Effect of forgetting")
 figure.legend(*temperature.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-foresight.set(
-    xlabel="Day of the year", ylabel="Log-likelihood of the day\nto come (nats a reading)"
-)
+foresight.set(xlabel="Day of the year", ylabel="Log-likelihood of the next day\n(nats per reading)")
 foresight.margins(x=0.01)
 plt.show()

@@ -1,10 +1,11 @@
 """
-Components that the data do not need
-====================================
+Variational Bayes and the number of components
+==============================================
 
-Maximum likelihood uses every component that it is given. Variational Bayes weighs each against a
-prior: with a small concentration, components that explain little end with next to no weight, and
-their number need only be large enough. Here four groups of rows are fitted with twelve components.
+Maximum likelihood uses all components of a mixture. In variational Bayes the weights have a prior:
+with a small concentration, components that explain little end up with almost no weight, and the
+number of components need only be large enough. In this example mixtures of twelve components are
+fitted to four groups of rows.
 """
 
 import matplotlib.pyplot as plt
@@ -26,8 +27,8 @@ rows = np.concatenate(
 )
 
 # %%
-# The same rows by maximum likelihood, and by variational Bayes with a small concentration. Of a
-# few starts each, the best is kept.
+# The same rows are fitted by maximum likelihood, and by variational Bayes with a small
+# concentration, each with a few initializations, of which the best is kept.
 
 settings = {"n_components": 12, "n_init": 3, "max_iter": 1000, "random_state": 0}
 likelihood = GaussianMixture(tol=1e-6, **settings).fit(rows)
@@ -38,7 +39,7 @@ for name, mixture in (("maximum likelihood", likelihood), ("variational Bayes", 
 print(f"true weights: {np.array([group[0] for group in groups]) / len(rows)}")
 
 # %%
-# Ellipses hold half the rows of a component; the less weight it has, the fainter.
+# Ellipses contain half the rows of a component; components with less weight are fainter.
 
 
 def draw(axes, mixture, title):
@@ -61,11 +62,11 @@ def draw(axes, mixture, title):
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
 draw(left, likelihood, f"Maximum likelihood, {settings['n_components']} components")
-draw(middle, bayes, "Variational Bayes, the same number")
+draw(middle, bayes, f"Variational Bayes, {settings['n_components']} components")
 
 # %%
-# How the weights go down with the concentration. Above 1 the prior wants all components to have
-# weight; the default is one over their number.
+# The weights for different concentrations. Above 1 the prior favors weight on all components; the
+# default is one over the number of components.
 
 concentrations = np.geomspace(1e-3, 1e3, 7)
 weights = np.array(

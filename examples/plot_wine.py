@@ -1,11 +1,11 @@
 """
-How many components, and of which shape
-=======================================
+Model selection with BIC
+========================
 
-178 wines from three cultivars of one region in Italy, with 13 measurements of each. Pretend that
-the cultivars are not known: how many kinds of wine does the chemistry show? The Bayesian
-information criterion weighs how well a mixture explains the data against how many parameters it
-needs. The lowest value wins.
+The wine data contain 13 measurements of each of 178 wines from three cultivars of one region in
+Italy. This example selects the number of components and the covariance structure of a mixture,
+without using the cultivars. The Bayesian information criterion (BIC) balances the fit to the data
+against the number of parameters. The lowest value is the best.
 """
 
 import matplotlib.pyplot as plt
@@ -20,10 +20,10 @@ wine = load_wine()
 measurements = StandardScaler().fit_transform(wine.data)
 
 # %%
-# One fit for each number of components and each structure of the covariances, the best of a few
-# starts each. A full covariance for each component is left out: with 13 features it has 91
-# parameters, and 178 rows cannot pay for several of those. With this tolerance each fit comes to
-# rest.
+# One mixture is fitted for each number of components and each covariance structure, as the best of
+# a few initializations. A full covariance for each component is not considered: with 13 features it
+# has 91 parameters, and 178 rows are too few to estimate several of these. With this tolerance
+# every fit converges.
 
 structures = ("tied", "diag", "spherical", "tied_diag", "tied_spherical")
 numbers = range(1, 7)
@@ -39,19 +39,19 @@ best = min(criterion, key=criterion.get)
 print(f"lowest BIC {criterion[best]:.1f}: {best[1]} components, {best[0]}")
 
 # %%
-# The criterion against the number of components.
+# BIC against the number of components.
 
 figure, (curves, plane) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 for structure in structures:
     values = [criterion[structure, number] for number in numbers]
     curves.plot(numbers, values, marker="o", markersize=4, label=structure)
 curves.plot(best[1], criterion[best], "o", markersize=13, fillstyle="none", color="black")
-curves.set(xlabel="Components", ylabel="BIC", title="The lowest is circled")
+curves.set(xlabel="Components", ylabel="BIC", title="BIC (lowest value circled)")
 curves.legend(frameon=False)
 
 # %%
-# The clusters of the winner in the plane of the first two principal components, beside the
-# cultivars that it never saw.
+# The clusters of the selected mixture in the plane of the first two principal components, compared
+# with the cultivars, which were not used in the fit.
 
 mixture = mixtures[best]
 clusters = mixture.predict(measurements)
@@ -80,7 +80,7 @@ plane.set(
 plane.legend(frameon=False)
 
 # %%
-# How sure it is of each wine: the responsibility of its component.
+# The certainty of each assignment is the responsibility of its component.
 
 certainty = mixture.predict_proba(measurements).max(axis=1)
 print(f"{(certainty > 0.99).sum()} of {len(certainty)} wines belong to one component by 99 %")
