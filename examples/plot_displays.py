@@ -35,7 +35,7 @@ display = EllipsesDisplay.from_estimator(mixture, iris.data, columns=petals)
 main_species = np.array([np.bincount(iris.target[clusters == k]).argmax() for k in range(3)])
 other = iris.data[main_species[clusters] != iris.target]
 display.ax_.scatter(*other[petals].to_numpy().T, s=70, facecolors="none", edgecolors="black")
-print(f"{len(other)} of {len(iris.data)} flowers are not with the others of their species")
+print(f"{len(other)} of {len(iris.data)} flowers are not of the main species of their component")
 
 # %%
 # Flowers that could also come from another component: the area of each marker is proportional to

@@ -32,7 +32,7 @@ inputs = ["dep_delay", "distance", "hour"]
 landed = flights.dropna(subset=[*inputs, "arr_delay"])
 judging = np.random.default_rng(0).random(len(landed)) < 0.25
 known, unseen = landed[~judging], landed[judging]
-print(f"{len(flights):,} flights, {len(landed):,} landed, {len(unseen):,} kept for judging")
+print(f"{len(flights):,} flights, {len(landed):,} landed, {len(unseen):,} held out for testing")
 
 # %%
 # The errors of linear regression are assumed to be Gaussian, with their variance on the training
@@ -43,7 +43,7 @@ spread = np.std(known["arr_delay"] - line.predict(known[inputs]))
 began = time.perf_counter()
 regressor = GaussianMixtureRegressor(4, random_state=0)
 regressor.fit(known[[*inputs, "arr_delay"]], "arr_delay")
-print(f"four components: {time.perf_counter() - began:.1f} s, with compilation if it was needed")
+print(f"four components: {time.perf_counter() - began:.1f} s, including compilation if needed")
 
 delays, straight = unseen["arr_delay"].to_numpy(), line.predict(unseen[inputs])
 bands = {
@@ -59,7 +59,7 @@ inside = {
 }
 for name, band in bands.items():
     print(
-        f"{name}: {100 * inside[name]:.1f} % of flights in a band of 80 %, on average "
+        f"{name}: {100 * inside[name]:.1f} % of flights in the 80 % interval, on average "
         f"{np.mean(band[:, 1] - band[:, 0]):.1f} minutes wide; log-density {densities[name]:.3f}"
     )
 assert abs(inside["mixture"] - 0.8) < abs(inside["line"] - 0.8)

@@ -28,7 +28,8 @@ def lose(share, seed):
 holes, is_missing = lose(0.2, 0)
 whole = ~is_missing.any(axis=1)
 print(
-    f"{is_missing.sum()} of {X.size} values are missing, {whole.sum()} of {len(X)} rows are whole"
+    f"{is_missing.sum()} of {X.size} values are missing, "
+    f"{whole.sum()} of {len(X)} rows are complete"
 )
 
 # %%
@@ -94,7 +95,7 @@ for share in shares:
         errors[name].append(np.mean(each))
 for name, each in errors.items():
     curve.plot(shares, each, marker="o", markersize=4, label=name)
-    print(f"{name}: {each[2]:.2f} standard deviations off with a fifth missing")
+    print(f"{name}: error of {each[2]:.2f} standard deviations with a fifth missing")
 curve.set(
     xlabel="Share of values missing",
     ylabel="Error in standard deviations",

@@ -28,7 +28,7 @@ labeled, unseen = train_test_split(
     others, test_size=0.5, random_state=0, stratify=is_malignant[others]
 )
 X = data.data / data.data[learnt].std(axis=0)
-print(f"{len(learnt)} benign tumors to learn, {len(labeled)} others to choose the threshold on")
+print(f"{len(learnt)} benign tumors for training, {len(labeled)} others to choose the threshold")
 
 # %%
 # Without any labels, the threshold is the level below which the mixture has a twentieth of its own

@@ -44,7 +44,7 @@ began = time.perf_counter()
 start = fastgmm.GaussianMixture(
     n_components, max_iter=0, init_params="k-means++", random_state=10
 ).fit(pixels)
-print(f"start found in {time.perf_counter() - began:.2f} s, with compilation if it was needed")
+print(f"initialization: {time.perf_counter() - began:.2f} s, including compilation if needed")
 
 # %%
 # The fits, with their times and log-likelihoods.

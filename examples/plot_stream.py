@@ -70,8 +70,9 @@ truth = np.array(truth)
 for name, mixture in mixtures.items():
     away = np.abs(np.array(means[name])[:, :, 0] - truth[:, :, 0])
     print(
-        f"{name:15} {mixture.n_samples_seen_} readings; means at most {away.max():.1f} °C away; "
-        f"mean score {np.mean(scores[name]):.2f} nats a reading"
+        f"{name:15} {mixture.n_samples_seen_} readings; "
+        f"largest error of the means {away.max():.1f} °C; "
+        f"mean score {np.mean(scores[name]):.2f} nats per reading"
     )
 assert np.mean(scores["forgetting=0.8"]) > np.mean(scores["no forgetting"]) + 0.5
 

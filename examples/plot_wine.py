@@ -83,6 +83,6 @@ plane.legend(frameon=False)
 # The certainty of each assignment is the responsibility of its component.
 
 certainty = mixture.predict_proba(measurements).max(axis=1)
-print(f"{(certainty > 0.99).sum()} of {len(certainty)} wines belong to one component by 99 %")
+print(f"{(certainty > 0.99).sum()} of {len(certainty)} wines belong to one component by over 99 %")
 
 plt.show()
