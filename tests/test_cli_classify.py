@@ -137,7 +137,7 @@ def test_rows_that_no_class_explains_are_rejected(folder):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("rows.npy", "give -k to fit a classifier, or --model for one that there is"),
+        ("rows.npy", "give -k to fit a classifier, or --model for an existing one"),
         ("rows.npy -k 1", "a fit needs the classes of rows: name their column, --label-column"),
         ("named.csv -k 0 --label-column kind", "must be numbers from 1 on"),
         ("named.csv -k 1 --label-column kin", "has no column 'kin': its columns are"),

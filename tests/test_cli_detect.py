@@ -158,7 +158,7 @@ def test_warnings_of_the_fit_are_told(folder):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("rows.npy", "give -k to fit a detector, or --model for one that there is"),
+        ("rows.npy", "give -k to fit a detector, or --model for an existing one"),
         ("rows.npy -m none.fgm", "there is no file 'none.fgm'"),
         ("rows.npy -m mixture.fgm", "holds a GaussianMixture, and detect uses outlier detectors"),
         ("wide.npy -m detector.fgm", "there are 6 columns, and the model was fitted to 3"),
@@ -180,7 +180,7 @@ def test_warnings_of_the_fit_are_told(folder):
             "tumors.parquet -k 2 --label-column malignant --target-fpr 2",
             "Invalid value for '--target-fpr'",
         ),
-        ("rows.npy -k 2 --update", "--update is for a detector that there is"),
+        ("rows.npy -k 2 --update", "--update is for an existing detector"),
         ("rows.npy -m detector.fgm --update", "choose one with --f1, --target-precision, --targ"),
         ("rows.npy -k 2 -m detector.npz", "a model's name must end in .fgm"),
         ("rows.npy -k 2 -o found.txt", "must end in one of .npy, .csv, .parquet"),

@@ -169,7 +169,7 @@ def test_from_a_stream_to_parquet_types_are_those_of_the_beginning(folder, monke
 
     succeed(*imputed("7"), cwd=folder)
     assert parquet.read_table(folder / "stream.parquet")["n"][-1].as_py() == 7
-    assert "column 'n' begins as int64 and goes on otherwise" in refuse(*imputed("x"), cwd=folder)
+    assert "column 'n' begins as int64 and continues otherwise" in refuse(*imputed("x"), cwd=folder)
 
 
 @pytest.fixture(scope="module")

@@ -212,7 +212,7 @@ def test_a_signal_leaves_the_checkpoint_and_resume_goes_on(tmp_path, number, sta
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == status
     assert stderr.splitlines()[-1] == (
-        "interrupted: the state of the fit is in 'run.fgm', and --resume goes on from it"
+        "interrupted: the state of the fit is in 'run.fgm', and --resume continues from it"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.fgm", "whole.parquet"]
     succeed(*LONG, "-q", *KEPT[:2], "--resume", "-o", "end.fgm", cwd=tmp_path)

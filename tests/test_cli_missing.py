@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 
 DROP = "leave them out with --missing drop"
-MODEL = "use what is there with --missing model"
+MODEL = "use the observed values with --missing model"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_signal_leaves_the_picture_reached(folder, tmp_path):
         stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "interrupted after" in stdout
-    assert f"the picture so far is in {str(path)!r}" in stderr
+    assert f"the image so far is in {str(path)!r}" in stderr
     with Image.open(path) as opened:
         assert opened.size == (800, 600)
 

@@ -198,7 +198,7 @@ ONCE = {
     "iterator",
     "iterator of frames",
 }
-"""Those that can be gone through only once."""
+"""Those that can be iterated over only once."""
 
 TEXT = {form for form in FORMS if "CSV" in form}
 """Those that know no types: all numbers are read in double precision."""

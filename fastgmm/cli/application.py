@@ -1,4 +1,4 @@
-"""The commands together, and what becomes of their errors."""
+"""The command-line application: all commands and their error handling."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fastgmm.data.errors import MissingValueError
 
 application = typer.Typer(
     name="fastgmm",
-    help="Fit Gaussian mixtures to tables and pictures, and use them.",
+    help="Fit Gaussian mixtures to tables and images, and use them.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -74,7 +74,7 @@ def _take_options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command."""
-    if sys.stderr is None:  # it is closed: nobody listens
+    if sys.stderr is None:  # closed
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
     warnings.showwarning = _show_warning
     command = typer.main.get_command(application)
@@ -107,7 +107,7 @@ def _remedies(name: str) -> str:
     if "'drop'" in choices:
         found.append("leave them out with --missing drop")
     if "'model'" in choices:
-        found.append("use what is there with --missing model")
+        found.append("use the observed values with --missing model")
     return f"{', '.join(found[:-1])}, or {found[-1]}"
 
 
@@ -119,7 +119,7 @@ def _tell(message: str, status: int) -> int:
 def _sentence(error: BaseException) -> str:
     """Return the first line of what an error says."""
     if isinstance(error, MemoryError):
-        if type(error) is MemoryError and str(error):  # of which this package says what to do
+        if type(error) is MemoryError and str(error):  # raised by this package, with advice
             return f"not enough memory: {error}"
         detail = f" ({error})" if str(error) else ""
         return f"not enough memory{detail}: use fewer columns, components or rows at a time"
@@ -137,5 +137,5 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,  # noqa: ARG001
 ) -> None:
-    """Tell a warning without the place in the source code, which a user has no use for."""
+    """Print a warning without its location in the source code."""
     print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)

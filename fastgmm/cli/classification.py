@@ -51,7 +51,7 @@ _FOR_A_FIT = (
     "columns",
     "weight_column",
 )
-"""Parameters that say nothing where nothing is fitted."""
+"""Parameters that only apply to a fit."""
 
 
 def classify(
@@ -63,8 +63,8 @@ def classify(
             "--n-components",
             "-k",
             metavar="K|A:B",
-            help="Fit a classifier with so many components for each class, or the best number from "
-            "A to B; without, that of --model is used.",
+            help="Number of components per class, or a range A:B to choose from, to fit a "
+            "classifier; without it, the classifier in --model is used.",
             show_default=False,
         ),
     ] = None,
@@ -72,7 +72,7 @@ def classify(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The column that holds the classes: to fit them, or to tell how many are right.",
+            help="Column with the classes: the target of the fit, or of the accuracy.",
             show_default=False,
         ),
     ] = None,
@@ -82,8 +82,8 @@ def classify(
             "--output",
             "-o",
             metavar="TABLE",
-            help="Where to write the class of each row: a .csv, .npy or .parquet file, or - for "
-            "CSV on standard output.",
+            help="File to write the class of each row to, .csv, .npy or .parquet; - writes CSV to "
+            "standard output.",
             show_default=False,
         ),
     ] = None,
@@ -93,12 +93,13 @@ def classify(
             "--model",
             "-m",
             metavar="MODEL",
-            help="With -k, where to save the classifier: a .fgm file. Without, the one to use.",
+            help="With -k, file to save the classifier to, ending in .fgm; without, the classifier "
+            "to use.",
             show_default=False,
         ),
     ] = None,
     proba: Annotated[
-        bool, typer.Option("--proba", help="Write the probability of each class instead.")
+        bool, typer.Option("--proba", help="Write the class probabilities instead.")
     ] = False,
     structures: Annotated[
         str,
@@ -106,17 +107,19 @@ def classify(
     ] = "all",
     selection: Annotated[
         Literal["average", "bic"],
-        typer.Option(help="Of structures with one component: an average of all, or the best."),
+        typer.Option(
+            help="With one component per class: average over the structures, or the best."
+        ),
     ] = "average",
     semi_supervised: Annotated[
         bool,
-        typer.Option("--semi-supervised", help="Learn from rows without a class, or of -1, too."),
+        typer.Option("--semi-supervised", help="Also learn from rows without a class, or with -1."),
     ] = False,
     reject_below: Annotated[
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Reject rows that no class explains: so many of each class's own, at most.",
+            help="Reject rows that no class explains, at most this share of each class's own.",
             show_default=False,
         ),
     ] = None,
@@ -135,7 +138,7 @@ def classify(
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Fit a mixture to each class, and tell which class rows are of."""
+    """Fit a mixture to each class, and predict the class of each row."""
     if proba and output is None:
         raise ValueError("--proba is for the table that --output names")
     if output is not None:
@@ -146,7 +149,7 @@ def classify(
     y: npt.NDArray[Any] | None = None
     if n_components is None:
         if model is None:
-            raise ValueError("give -k to fit a classifier, or --model for one that there is")
+            raise ValueError("give -k to fit a classifier, or --model for an existing one")
         check_only_for_a_fit(context, _FOR_A_FIT)
         classifier, names = load_classifier(model, n_jobs=n_jobs)
         used = LoadedModel(classifier, names)
@@ -185,7 +188,7 @@ def classify(
 
         rows = opened(missing)
         y = _labels(opened(_of_labels(missing)), label_column)
-        # Loaded only now, so that mistakes are told at once.
+        # Loaded only now, so that errors are raised at once.
         from fastgmm import GaussianMixtureClassifier
         from fastgmm.cli.watched_fit import fit_while_reading_is_shown
 

@@ -50,7 +50,7 @@ _FOR_A_FIT = (
     "columns",
     "weight_column",
 )
-"""Parameters that say nothing where nothing is fitted."""
+"""Parameters that only apply to a fit."""
 
 _CHOICES = ("--f1", "--target-precision", "--target-fpr")
 
@@ -62,7 +62,7 @@ _FIGURES = {
     "average_precision": "average precision",
     "roc_auc": "area of ROC",
 }
-"""What is told of an operating point, and how it is called."""
+"""What is reported of an operating point, and its titles."""
 
 
 def detect(
@@ -74,7 +74,8 @@ def detect(
             "--n-components",
             "-k",
             min=1,
-            help="Fit a detector with so many components; without, that of --model is used.",
+            help="Number of components, to fit a detector; without it, the detector in --model is "
+            "used.",
             show_default=False,
         ),
     ] = None,
@@ -84,8 +85,8 @@ def detect(
             "--output",
             "-o",
             metavar="TABLE",
-            help="Where to write log_density and is_outlier of each row: a .csv, .npy or .parquet "
-            "file, or - for CSV on standard output.",
+            help="File to write log_density and is_outlier of each row to, .csv, .npy or .parquet; "
+            "- writes CSV to standard output.",
             show_default=False,
         ),
     ] = None,
@@ -95,7 +96,8 @@ def detect(
             "--model",
             "-m",
             metavar="MODEL",
-            help="With -k, where to save the detector: a .fgm file. Without, the detector to use.",
+            help="With -k, file to save the detector to, ending in .fgm; without, the detector to "
+            "use.",
             show_default=False,
         ),
     ] = None,
@@ -103,15 +105,16 @@ def detect(
         str,
         typer.Option(
             metavar="auto|SHARE",
-            help="Share of the rows that are outliers, up to 0.5; auto is a level of the mixture.",
+            help="Proportion of outliers in the data, up to 0.5; auto takes a density level of the "
+            "mixture.",
         ),
     ] = "auto",
     label_column: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The column that tells outliers (-1, or 1 and 0 for others) from others (1): what "
-            "the threshold does to them is printed.",
+            help="Column with true labels, -1 for outliers and 1 for inliers, or 1 for outliers "
+            "and 0 for inliers; prints how well the threshold separates them.",
             show_default=False,
         ),
     ] = None,
@@ -123,7 +126,7 @@ def detect(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Choose the one that finds most outliers with this precision at least.",
+            help="Choose the threshold that finds most outliers at a precision of at least this.",
             show_default=False,
         ),
     ] = None,
@@ -132,13 +135,14 @@ def detect(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Choose the one that finds most outliers with this false positive rate at most.",
+            help="Choose the threshold that finds most outliers at a false positive rate of at "
+            "most this.",
             show_default=False,
         ),
     ] = None,
     update: Annotated[
         bool,
-        typer.Option("--update", help="Without -k: save the chosen threshold in the model."),
+        typer.Option("--update", help="Without -k: save the chosen threshold to the model."),
     ] = False,
     covariance_type: options.CovarianceType = "full",
     tol: options.Tolerance = 1e-3,
@@ -156,7 +160,7 @@ def detect(
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Tell which rows are outliers: those where the density of a mixture is low."""
+    """Detect outliers: rows where the density of a mixture is low."""
     choice = _choice(f1, target_precision, target_fpr)
     if choice is not None and label_column is None:
         raise ValueError(
@@ -170,7 +174,7 @@ def detect(
         check_not_read(result, data)
     if n_components is None:
         if model is None:
-            raise ValueError("give -k to fit a detector, or --model for one that there is")
+            raise ValueError("give -k to fit a detector, or --model for an existing one")
         check_only_for_a_fit(context, _FOR_A_FIT)
         if update and choice is None:
             raise ValueError(
@@ -185,7 +189,7 @@ def detect(
             check_labels_can_be_read(rows)
     else:
         if update:
-            raise ValueError("--update is for a detector that there is: leave it or -k out")
+            raise ValueError("--update is for an existing detector: leave out --update or -k")
         share = _share(contamination)
         check_model_path(model)
         from fastgmm.data.opening import open_data
@@ -355,7 +359,7 @@ class _Told:
         }
 
     def pairs(self) -> dict[str, object]:
-        """Return it for people."""
+        """Return the summary as text."""
         mixture, found = self.detector.mixture_, self.found
         share = found.n_outliers / max(found.n_samples, 1)
         pairs: dict[str, object] = {

@@ -40,7 +40,7 @@ TableOutput = Annotated[
         "--output",
         "-o",
         metavar="TABLE",
-        help="A .csv, .npy or .parquet file; CSV on standard output if not given, or -.",
+        help="Output file: .csv, .npy or .parquet; CSV on standard output by default, or with -.",
         show_default=False,
     ),
 ]
@@ -54,13 +54,13 @@ def predict(
     missing: options.ModelOrError = None,
     proba: Annotated[
         bool,
-        typer.Option("--proba", help="Write the responsibility of each component instead."),
+        typer.Option("--proba", help="Write the responsibilities of the components instead."),
     ] = False,
     n_jobs: options.NJobs = None,
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Tell which component each row belongs to; -1 is noise."""
+    """Predict the component of each row; -1 is noise."""
     check_output(output)
     check_not_read(output, data)
     stored = load_model(model, n_jobs=n_jobs, **({} if missing is None else {"missing": missing}))
@@ -85,8 +85,8 @@ def score(
         Literal["error", "drop", "model"] | None,
         typer.Option(
             "--missing",
-            help="Rows with missing values: an error, left out, or judged by what is there; as in "
-            "the fit, if not given.",
+            help="Rows with missing values: raise an error, drop, or use their observed values; by "
+            "default as in the fit.",
             show_default=False,
         ),
     ] = None,
@@ -98,7 +98,7 @@ def score(
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Tell how well a model explains the rows: mean log-likelihood in nats, BIC, AIC."""
+    """Evaluate a model on rows: mean log-likelihood in nats, BIC and AIC."""
     if samples and as_json:
         raise ValueError("--samples writes a table, and --json an object: choose one of them")
     if output is not None and not samples:
@@ -135,8 +135,8 @@ def impute(
         int | None,
         typer.Option(
             min=1,
-            help="Draw what is missing so many times, instead of taking its expected value. From 2 "
-            "on each row is written as often, and a last column, draw, counts from 0.",
+            help="Number of random draws of the missing values, instead of their expected value. "
+            "From 2 on, each row is written once per draw, and a last column, draw, counts from 0.",
             show_default=False,
         ),
     ] = None,
@@ -145,7 +145,7 @@ def impute(
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Fill in what is missing in the rows; other columns than the model's stay as they are."""
+    """Impute missing values; columns that the model does not use are kept unchanged."""
     check_output(output)
     check_not_read(output, data)
     stored = load_model(model, missing="model", n_jobs=n_jobs, random_state=random_state)
@@ -182,7 +182,7 @@ class _Integers:
         if is_long_integer(dtype) and reaches_rounding(values):
             raise DataError(
                 f"column {name!r} holds integers of 2**53 and more, which float64 rounds: it can "
-                "be no feature of a model; fit one without it, and it is carried along"
+                "be no feature of a model; fit one without it, and it is passed through"
             )
         if dtype is None or j in self._whole:
             return values if dtype is None else values.astype(dtype)
@@ -234,15 +234,15 @@ def _filled(
 def sample(
     model: options.ModelFile,
     n_samples: Annotated[
-        int, typer.Option("--n-samples", "-n", min=1, help="How many rows to draw.")
+        int, typer.Option("--n-samples", "-n", min=1, help="Number of rows to draw.")
     ] = 1,
     output: TableOutput = None,
     labels: Annotated[
-        bool, typer.Option("--labels", help="Add the component that each row was drawn from.")
+        bool, typer.Option("--labels", help="Add a column with the component of each row.")
     ] = False,
     random_state: options.RandomState = None,
 ) -> None:
-    """Draw rows from a model."""
+    """Draw random rows from a model."""
     check_output(output)
     stored = load_model(model, random_state=random_state)
     rows, components = stored.mixture.sample(n_samples)

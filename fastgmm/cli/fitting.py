@@ -36,7 +36,7 @@ def fit(
             "--output",
             "-o",
             metavar="MODEL",
-            help="Where to save the model: a .fgm file.",
+            help="File to save the model to, ending in .fgm.",
             show_default=False,
         ),
     ] = None,
@@ -59,27 +59,27 @@ def fit(
     online: Annotated[
         bool,
         typer.Option(
-            "--online", help="Learn from one batch after another, in one pass over the data."
+            "--online", help="Learn online, one batch at a time, in one pass over the data."
         ),
     ] = False,
     epochs: Annotated[
-        int, typer.Option(min=1, help="With --online: how many passes, at most.")
+        int, typer.Option(min=1, help="With --online: maximum number of passes over the data.")
     ] = 1,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="With --online: rows of a batch.", show_default=False),
+        typer.Option(min=1, help="With --online: number of rows per batch.", show_default=False),
     ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Keep the state of the fit in this file.", show_default=False
+            metavar="FILE", help="Save the state of the fit to this file.", show_default=False
         ),
     ] = None,
     checkpoint_interval: Annotated[
-        float, typer.Option(min=0.0, help="Seconds between two writings of the checkpoint.")
+        float, typer.Option(min=0.0, help="Seconds between checkpoints.")
     ] = 60.0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one.")
+        bool, typer.Option("--resume", help="Resume from the checkpoint, if there is one.")
     ] = False,
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
@@ -87,9 +87,9 @@ def fit(
     *,
     csv: options.CsvReading,
 ) -> int:
-    """Fit a mixture to the rows of tables, which may be larger than memory.
+    """Fit a mixture to tables, which may be larger than memory.
 
-    Ctrl-C ends the fit early: what it has reached is saved, or the checkpoint if there is one.
+    Ctrl-C stops the fit early and saves the parameters reached, or the checkpoint if there is one.
     """
     from fastgmm.data.opening import open_data
 
@@ -100,7 +100,7 @@ def fit(
             f"--checkpoint and --output are both {str(output)!r}: give the model another name"
         )
     if resume and checkpoint is None:
-        raise ValueError("--resume goes on from a checkpoint: name its file with --checkpoint")
+        raise ValueError("--resume continues from a checkpoint: name its file with --checkpoint")
     if not online and (epochs != 1 or batch_size is not None):
         raise ValueError("--epochs and --batch-size are for --online")
     volume = options.volume(noise_volume)
@@ -166,8 +166,8 @@ def fit(
         if checkpoint is None or not checkpoint.exists():
             raise
         print(
-            f"interrupted: the state of the fit is in {str(checkpoint)!r}, and --resume goes on "
-            "from it",
+            f"interrupted: the state of the fit is in {str(checkpoint)!r}, and --resume "
+            "continues from it",
             file=sys.stderr,
         )
         return 128 + signaled.signal_number

@@ -35,14 +35,14 @@ def info(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", help="A model, or data in files or folders.", show_default=False
+            metavar="FILE...", help="A model file, or files or folders of data.", show_default=False
         ),
     ],
     as_json: options.Json = False,
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Describe a model, or the columns of data in one pass over them."""
+    """Describe a model, or the columns of a table in one pass over it."""
     if len(files) == 1 and files[0].endswith(MODEL_SUFFIX):
         options.refuse_csv_options(csv, f"{files[0]!r} is a model")
         path = Path(files[0])
@@ -62,7 +62,7 @@ def _names(model: Any) -> list[str] | None:
 
 
 def _mixture_document(mixture: Any) -> dict[str, Any]:
-    """Return all there is to say of a mixture."""
+    """Return the JSON document of a mixture."""
     of_likelihood = objective_name(mixture).replace("-", "_")
     fit = {
         of_likelihood if hasattr(mixture, "bic") else "lower_bound": "lower_bound_",
@@ -128,7 +128,7 @@ def _print_components(mixture: Any) -> None:
 
 
 def _describe_owner(path: Path, model: Any, as_json: bool) -> None:
-    """Describe a model that is made of one mixture, or of one for each class."""
+    """Describe a model that consists of one mixture, or of one for each class."""
     kind, classes = type(model).__name__, getattr(model, "classes_", None)
     mixtures = model.mixtures_ if classes is not None else [model.mixture_]
     learnt = {

@@ -13,7 +13,7 @@ from fastgmm.cli.output import print_json, print_pairs
 
 
 def warmup(as_json: options.Json = False) -> None:
-    """Compile everything now, so that no later run has to."""
+    """Compile all kernels ahead of time, so that no later run has to."""
     began = time.perf_counter()
     from fastgmm.em.warmup import compile_kernels
 
@@ -27,13 +27,13 @@ def warmup(as_json: options.Json = False) -> None:
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small data: under two minutes instead of ten.")
+        bool, typer.Option("--quick", help="Use small data: under two minutes instead of ten.")
     ] = False,
     rows: Annotated[
         str,
         typer.Option(
             metavar="A,B,…",
-            help="Only the rows whose names have one of these parts: pass, scoring, k-means, fit, "
+            help="Only run rows whose names contain one of these: pass, scoring, k-means, fit, "
             "startup, diag, 1Mx8, float32, full/float32, …",
             show_default=False,
         ),
@@ -42,18 +42,18 @@ def bench(
         str | None,
         typer.Option(
             metavar="A,B,…",
-            help="The peers to compare with, or none; all that are installed if not given.",
+            help="Competitors to compare with, or none; all that are installed by default.",
             show_default=False,
         ),
     ] = None,
     check_targets: Annotated[
-        bool, typer.Option("--check-targets", help="Print promised figures beside the measured.")
+        bool, typer.Option("--check-targets", help="Print the targets beside the measured figures.")
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Measure this machine, fastgmm on it, and the ratio to each peer that is installed.
+    """Benchmark this machine and fastgmm on it, against each competitor that is installed.
 
-    The status is 1 if fastgmm failed in some row, or missed a promised figure.
+    The exit status is 1 if fastgmm failed in some row, or missed a target.
     """
     try:
         from fastgmm.bench.report import make_console

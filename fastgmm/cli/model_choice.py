@@ -1,4 +1,4 @@
-"""The command ``select``: the structure and the number of components that suit the data best."""
+"""The command ``select``: covariance structure and number of components by a criterion."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def select(
             "--n-components",
             "-k",
             metavar="A:B",
-            help="Numbers of components to try: 1:9 is from 1 to 9, and 2,4,8 are these three.",
+            help="Numbers of components to try, as a range (1:9) or a list (2,4,8).",
         ),
     ] = "1:9",
     structures: Annotated[
         str,
         typer.Option(
             metavar="all|A,B,…",
-            help="Covariance structures to try: all fourteen, or some of "
+            help="Covariance structures to try: all fourteen, or a subset of "
             f"{', '.join(get_args(covariance_types.CovarianceType))}.",
         ),
     ] = "all",
     criterion: Annotated[
-        Literal["bic", "aic", "icl"], typer.Option(help="What is to be lowest.")
+        Literal["bic", "aic", "icl"], typer.Option(help="Criterion to minimize.")
     ] = "bic",
     output: Annotated[
         Path | None,
@@ -66,8 +66,8 @@ def select(
             "--output",
             "-o",
             metavar="TABLE",
-            help="Where to write the table of all candidates: a .csv or .parquet file, or - for "
-            "CSV on standard output.",
+            help="File to write the table of all candidates to, .csv or .parquet; - writes CSV to "
+            "standard output.",
             show_default=False,
         ),
     ] = None,
@@ -77,16 +77,18 @@ def select(
             "--model",
             "-m",
             metavar="MODEL",
-            help="Where to save the best mixture: a .fgm file.",
+            help="File to save the best mixture to, ending in .fgm.",
             show_default=False,
         ),
     ] = None,
     init_params: Annotated[
-        Literal["hierarchical", "kmeans"], typer.Option(help="Where fits start.")
+        Literal["hierarchical", "kmeans"], typer.Option(help="Method of initialization.")
     ] = "hierarchical",
     tol: Annotated[
         float,
-        typer.Option(min=0.0, help="Stop when a pass gains less than this share of all."),
+        typer.Option(
+            min=0.0, help="Convergence threshold on the relative gain of the log-likelihood."
+        ),
     ] = 1e-5,
     max_iter: options.MaxIter = 1000,
     reg_covar: options.RegCovar = 0.0,
@@ -102,7 +104,7 @@ def select(
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Fit mixtures of many structures and sizes, and keep the best by a criterion."""
+    """Select the covariance structure and number of components by an information criterion."""
     numbers = numbers_of(n_components)
     names = structures_of(structures)
     check_output(output, as_json)
@@ -200,7 +202,7 @@ def _document(
     output: Path | None,
     model: Path | None,
 ) -> dict[str, Any]:
-    """Return what JSON tells of a search."""
+    """Return the JSON document of a search."""
     results = search.results_
     return {
         "data": data,
@@ -222,7 +224,7 @@ def _print(
     output: Path | None,
     model: Path | None,
 ) -> None:
-    """Print the best candidates and what became of the others."""
+    """Print the best candidates and how many could be fitted."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -107,7 +107,7 @@ def load_classifier(path: Path, **parameters: Any) -> tuple[GaussianMixtureClass
 
 
 def check_only_for_a_fit(context: typer.Context, names: Sequence[str]) -> None:
-    """Make sure that nothing is asked of a fit where nothing is fitted."""
+    """Make sure that no option of a fit is given where nothing is fitted."""
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
@@ -190,7 +190,7 @@ def check_no_rows_dropped(missing: str | None, option: str) -> None:
 
 
 def check_labels_can_be_read(rows: Source) -> None:
-    """Make sure that rows can be gone through for their labels and then once more."""
+    """Make sure that rows can be read for their labels and then once more."""
     if not rows.replayable:
         raise ValueError(
             "--label-column reads the data once for the labels alone: give files, not a stream"
@@ -198,7 +198,7 @@ def check_labels_can_be_read(rows: Source) -> None:
 
 
 def replayable(source: Source, memory: str) -> Source:
-    """Return rows that can be gone through as often as batch EM needs."""
+    """Return rows that can be iterated over as often as batch EM needs."""
     if source.replayable:
         return source
     from fastgmm.data.memory_budget import bytes_of_memory

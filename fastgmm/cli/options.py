@@ -17,7 +17,7 @@ CovarianceType = Annotated[
     covariance_types.CovarianceType,
     typer.Option(
         metavar="NAME",
-        help="What the components' covariances have in common: "
+        help="Type of the covariance parameters: "
         f"{', '.join(get_args(covariance_types.CovarianceType))}.",
     ),
 ]
@@ -25,7 +25,7 @@ Columns = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,…",
-        help="The columns to use; all if not given. Columns without a name are x0, x1, …",
+        help="Columns to use; all by default. Columns without a name are called x0, x1, …",
         show_default=False,
     ),
 ]
@@ -33,18 +33,18 @@ Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA...",
-        help="Files, folders or patterns: Parquet, CSV, Arrow, .npy, .npz, HDF5, Zarr, images; - "
-        "is standard input.",
+        help="Files, folders or glob patterns: Parquet, CSV, Arrow, .npy, .npz, HDF5, Zarr or "
+        "images; - reads standard input.",
         show_default=False,
     ),
 ]
 InitParams = Annotated[
     Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"],
-    typer.Option(help="Where the components start."),
+    typer.Option(help="Method of initialization."),
 ]
 ErrorPolicy = Annotated[
     Literal["raise", "skip"],
-    typer.Option("--on-error", help="Damaged files: end there, or leave out what is damaged."),
+    typer.Option("--on-error", help="Damaged files: raise an error, or skip the damaged parts."),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of text.", show_default=False)
@@ -53,97 +53,102 @@ LabelColumn = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The column that holds the components of rows that are known, from 0; -1 or nothing "
-        "for the others.",
+        help="Column with the known components of rows, counted from 0; -1 or empty where unknown.",
         show_default=False,
     ),
 ]
-MaxIter = Annotated[int, typer.Option(min=1, help="At most so many passes over the data.")]
+MaxIter = Annotated[int, typer.Option(min=1, help="Maximum number of iterations.")]
 Memory = Annotated[
     str,
-    typer.Option(metavar="SIZE", help="What reading the data may take, as 500MB or 2GB."),
+    typer.Option(metavar="SIZE", help="Memory limit for reading the data, such as 500MB or 2GB."),
 ]
 MissingPolicy = Annotated[
     Literal["error", "drop", "model"],
     typer.Option(
         "--missing",
-        help="Rows with missing values: an error, left out, or fitted by what is there.",
+        help="Rows with missing values: raise an error, drop, or fit using their observed values.",
     ),
 ]
 DropOrError = Annotated[
     Literal["error", "drop"],
-    typer.Option("--missing", help="Rows with missing values: an error, or left out."),
+    typer.Option("--missing", help="Rows with missing values: raise an error, or drop."),
 ]
 ModelOrError = Annotated[
     Literal["error", "model"] | None,
     typer.Option(
         "--missing",
-        help="Rows with missing values: an error, or judged by what is there; as in the fit, if "
-        "not given.",
+        help="Rows with missing values: raise an error, or use their observed values; by default "
+        "as in the fit.",
         show_default=False,
     ),
 ]
 ModelFile = Annotated[
     Path,
     typer.Option(
-        "--model", "-m", metavar="MODEL", help="A model that fit wrote.", show_default=False
+        "--model", "-m", metavar="MODEL", help="Model file written by fit.", show_default=False
     ),
 ]
 NComponents = Annotated[
     int,
-    typer.Option("--n-components", "-k", min=1, help="How many components.", show_default=False),
+    typer.Option("--n-components", "-k", min=1, help="Number of components.", show_default=False),
 ]
-NInit = Annotated[int, typer.Option(min=1, help="Start so many times and keep the best.")]
+NInit = Annotated[
+    int, typer.Option(min=1, help="Number of initializations; the best result is kept.")
+]
 NJobs = Annotated[
-    int | None, typer.Option(help="How many threads; all if not given.", show_default=False)
+    int | None, typer.Option(help="Number of threads; all by default.", show_default=False)
 ]
 NoiseVolume = Annotated[
     str | None,
     typer.Option(
         metavar="auto|NUMBER",
-        help="Fit uniform noise beside the components, spread over a region of this volume; auto "
-        "is that of a box around the rows.",
+        help="Add a uniform noise component over a region of this volume; auto takes the volume "
+        "of a box around the rows.",
         show_default=False,
     ),
 ]
 Priors = Annotated[
     Literal["mclust"] | None,
-    typer.Option(
-        help="Fit the most probable parameters under mclust's priors.", show_default=False
-    ),
+    typer.Option(help="Maximum a posteriori estimation with mclust's priors.", show_default=False),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.", show_default=False)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Do not show progress.", show_default=False)
+]
 RandomState = Annotated[
     int | None,
-    typer.Option(min=0, help="Seed: the same one gives the same result.", show_default=False),
+    typer.Option(
+        min=0,
+        help="Seed of the random number generator, for reproducible results.",
+        show_default=False,
+    ),
 ]
 RegCovar = Annotated[
-    float, typer.Option(min=0.0, help="Added to the variances, to keep them above zero.")
+    float, typer.Option(min=0.0, help="Non-negative regularization added to the variances.")
 ]
 RegCovarScale = Annotated[
     Literal["auto", "absolute", "relative"],
-    typer.Option(help="What reg-covar is relative to: 1, or the features' variances."),
+    typer.Option(help="Scale of reg-covar: absolute, or relative to the features' variances."),
 ]
 WeightColumn = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="The column that holds the rows' weights.", show_default=False
-    ),
+    typer.Option(metavar="NAME", help="Column with the sample weights.", show_default=False),
 ]
 Tolerance = Annotated[
     float,
-    typer.Option(min=0.0, help="Stop when a pass gains less than this, in nats a row."),
+    typer.Option(
+        min=0.0, help="Convergence threshold: the smallest gain per iteration, in nats per row."
+    ),
 ]
 
 CsvReading = Mapping[str, Any]
-"""How CSV is written, as `open_data` takes it."""
+"""CSV options, as `open_data` takes them."""
 
 _CSV_OPTIONS = {
     "header": Annotated[
         bool | None,
         typer.Option(
             "--header/--no-header",
-            help="CSV: whether the first row names the columns; found out if not given.",
+            help="CSV: whether the first row is a header; detected by default.",
             show_default=False,
         ),
     ],
@@ -151,32 +156,31 @@ _CSV_OPTIONS = {
         str | None,
         typer.Option(
             metavar="A,B,…",
-            help="CSV: what stands for a missing value, besides NA, None, nothing and such.",
+            help="CSV: additional markers of missing values, besides NA, None, empty fields etc.",
             show_default=False,
         ),
     ],
     "decimal": Annotated[
         str | None,
-        typer.Option(metavar="MARK", help="CSV: the decimal mark, . or ,", show_default=False),
+        typer.Option(metavar="MARK", help="CSV: decimal mark, . or ,", show_default=False),
     ],
     "delimiter": Annotated[
         str | None,
         typer.Option(
             metavar="MARK",
-            help="CSV: what separates fields, a blank for any number of blanks; found out if not "
-            "given.",
+            help="CSV: field separator, a blank for any number of blanks; detected by default.",
             show_default=False,
         ),
     ],
     "comment": Annotated[
         str | None,
-        typer.Option(metavar="MARK", help="CSV: what begins a comment.", show_default=False),
+        typer.Option(metavar="MARK", help="CSV: comment marker.", show_default=False),
     ],
     "encoding": Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="CSV: how characters are encoded; UTF-8 if not given and unmarked.",
+            help="CSV: character encoding; UTF-8 by default, unless a byte order mark is found.",
             show_default=False,
         ),
     ],

@@ -65,7 +65,7 @@ def check_output(path: Path | None, as_json: bool = False) -> None:
 
 
 def check_not_read(output: Path | None, data: Sequence[str]) -> None:
-    """Make sure that a result does not take the place of data that it is made of."""
+    """Make sure that a result does not take the place of the data that it is computed from."""
     if output is None or not output.is_file():
         return
     try:

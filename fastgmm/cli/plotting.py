@@ -23,7 +23,7 @@ def plot(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", help="A model that fit or detect wrote.", show_default=False
+            metavar="MODEL", help="Model file written by fit or detect.", show_default=False
         ),
     ],
     output: Annotated[
@@ -31,8 +31,8 @@ def plot(
         typer.Option(
             "--output",
             "-o",
-            metavar="PICTURE",
-            help="Where to write the picture: .png, .pdf, .svg and others.",
+            metavar="FIGURE",
+            help="File to write the figure to: .png, .pdf, .svg and others.",
             show_default=False,
         ),
     ],
@@ -40,14 +40,14 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="[DATA]...",
-            help="Rows to draw, too: files, folders or patterns.",
+            help="Data to draw as well: files, folders or glob patterns.",
             show_default=False,
         ),
     ] = None,
     kind: Annotated[
         Kind | None,
         typer.Option(
-            help="What to draw; ellipses if not given, or density of a single column.",
+            help="Kind of plot; by default ellipses, or density for a single column.",
             show_default=False,
         ),
     ] = None,
@@ -55,22 +55,22 @@ def plot(
         str | None,
         typer.Option(
             metavar="A,B,…",
-            help="The columns to draw; the first ones if not given. Columns without a name are "
+            help="Columns to draw; the first ones by default. Columns without a name are called "
             "x0, x1, …",
             show_default=False,
         ),
     ] = None,
     style: Annotated[
         str,
-        typer.Option(metavar="NAME", help="A style of matplotlib's, as dark_background."),
+        typer.Option(metavar="NAME", help="Matplotlib style, such as dark_background."),
     ] = "default",
-    dpi: Annotated[int, typer.Option(min=20, max=2000, help="Pixels to an inch.")] = 150,
+    dpi: Annotated[int, typer.Option(min=20, max=2000, help="Resolution in dots per inch.")] = 150,
     memory: options.Memory = "1GB",
     missing: Annotated[
         Literal["error", "drop"] | None,
         typer.Option(
             "--missing",
-            help="Rows with missing values: an error, or left out; as in the fit, if not given.",
+            help="Rows with missing values: raise an error, or drop; by default as in the fit.",
             show_default=False,
         ),
     ] = None,
@@ -78,7 +78,7 @@ def plot(
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Draw a fitted mixture, over the rows if any are given."""
+    """Plot a fitted mixture, with the data if given."""
     data = data or []
     if not data:
         options.refuse_csv_options(csv, "no data are given")

@@ -1,4 +1,4 @@
-"""How a fit is getting on: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a fit: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

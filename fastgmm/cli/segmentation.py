@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def segment(
     context: typer.Context,
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.", show_default=False)],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.", show_default=False)],
     n_components: options.NComponents,
     output: Annotated[
         Path,
@@ -31,7 +31,7 @@ def segment(
             "--output",
             "-o",
             metavar="IMAGE",
-            help="Where to write the new picture.",
+            help="File to write the segmented image to.",
             show_default=False,
         ),
     ],
@@ -39,7 +39,7 @@ def segment(
         Path | None,
         typer.Option(
             metavar="IMAGE",
-            help="Where to write the picture and the new one beside each other.",
+            help="File to write the original and the segmented image to, side by side.",
             show_default=False,
         ),
     ] = None,
@@ -47,7 +47,7 @@ def segment(
         Path | None,
         typer.Option(
             metavar="FILE.png",
-            help="Where to write the new picture as a palette and a number for each pixel.",
+            help="File to write the segmented image to, with a palette and an index per pixel.",
             show_default=False,
         ),
     ] = None,
@@ -57,19 +57,19 @@ def segment(
             "--model",
             "-m",
             metavar="MODEL",
-            help="Where to save the mixture of colors: a .fgm file.",
+            help="File to save the mixture of colors to, ending in .fgm.",
             show_default=False,
         ),
     ] = None,
     color_space: Annotated[
         Literal["rgb", "lab", "luv"],
-        typer.Option(help="The space of the colors: levels, or CIE L*a*b* or L*u*v*."),
+        typer.Option(help="Color space: RGB levels, CIE L*a*b* or CIE L*u*v*."),
     ] = "rgb",
     spatial_weight: Annotated[
         float,
         typer.Option(
             min=0.0,
-            help="Above 0, line and column count, too; 1 makes the picture as long as the way "
+            help="Weight of the pixel coordinates; with 1, the image is as long as the distance "
             "from black to white.",
         ),
     ] = 0.0,
@@ -85,7 +85,7 @@ def segment(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Paint each pixel of a picture in the mean color of its component."""
+    """Segment an image: paint each pixel in the mean color of its component."""
     from fastgmm.data.formats.images import (
         check_indexed_image,
         holds_levels,
@@ -107,8 +107,8 @@ def segment(
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
     if has_alpha and "JPEG" in formats:
         raise ValueError(
-            f"{str(image)!r} has transparent pixels, which JPEG does not know: write a .png, not "
-            f"{str(formats['JPEG'])!r}"
+            f"{str(image)!r} has transparent pixels, which JPEG does not support: write a .png, "
+            f"not {str(formats['JPEG'])!r}"
         )
     if has_alpha and palette is not None:
         check_indexed_image(palette, n_components + 1)
@@ -117,7 +117,7 @@ def segment(
             f"{str(image)!r} has {height * width} pixels, too few for {n_components} components: "
             "choose a smaller -k"
         )
-    # Loaded only now, so that mistakes are told at once.
+    # Loaded only now, so that errors are raised at once.
     from fastgmm import segment_image
     from fastgmm.cli.watched_fit import fit_watched, status_of_fit
 
@@ -162,7 +162,7 @@ def segment(
     _summarize(
         image, segmentation, colors, written, color_space, spatial_weight, interruption, as_json
     )
-    return status_of_fit(interruption, f"the picture so far is in {str(output)!r}")
+    return status_of_fit(interruption, f"the image so far is in {str(output)!r}")
 
 
 class _Scale(NamedTuple):

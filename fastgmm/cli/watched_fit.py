@@ -1,4 +1,4 @@
-"""A fit that shows how it gets on, and ends when it is told to."""
+"""A fit that shows its progress and can be interrupted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def watch_reading(rows: NDArray[Any] | Source, progress: FitProgress) -> None:
 def fit_while_reading_is_shown(
     estimator: Any, rows: Source, y: NDArray[Any] | None = None, *, quiet: bool = False
 ) -> None:
-    """Fit what tells nothing of its passes, with the progress of reading on standard error.
+    """Fit an estimator without callbacks, with the progress of reading on standard error.
 
     A signal ends it at once: `Interrupted` is raised.
     """
@@ -80,14 +80,14 @@ def end_of_fit(model: GaussianMixture, interruption: Interruption) -> str:
     if interruption.signal_number is not None:
         end = "interrupted"
     elif n_epochs == 1:
-        end = "ended"  # one epoch tells nothing of convergence, and is not meant to
+        end = "ended"  # one epoch says nothing about convergence
     else:
         end = "converged" if model.converged_ else "not converged"
     return f"{end} after {took}, {info.seconds:.2f} s"
 
 
 def status_of_fit(interruption: Interruption, kept: str) -> int:
-    """Return the status that a command ends with, and tell what an interrupted fit has left."""
+    """Return the exit status of a command, and print what an interrupted fit has left."""
     if interruption.signal_number is None:
         return 0
     print(f"interrupted: {kept}", file=sys.stderr)

@@ -42,7 +42,7 @@ def with_type(file: TableFile, name: str, cells: Any, kind: Any) -> Any:
         return _as_type(cells, _present(file, cells), kind)
     except pyarrow.ArrowInvalid as error:
         raise DataError(
-            f"{file.origin}: column {name!r} begins as {kind} and goes on otherwise ({error}): "
+            f"{file.origin}: column {name!r} begins as {kind} and continues otherwise ({error}): "
             "give a file, which is looked through first, or write .csv"
         ) from error
 

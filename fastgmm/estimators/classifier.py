@@ -47,8 +47,8 @@ from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 _OTHER_MODEL = (
-    "partial_fit cannot go on from classes of another kind than n_components, covariance_type and "
-    "common_structure now ask for: use fit, or a new estimator"
+    "partial_fit cannot continue from classes of another kind than n_components, covariance_type "
+    "and common_structure now ask for: use fit, or a new estimator"
 )
 
 

@@ -130,7 +130,7 @@ def merge_components(
     Raises
     ------
     ValueError
-        If the mixture has noise, or if the rows can be gone through only once and it has more than
+        If the mixture has noise, or if the rows can be iterated over only once and it has more than
         two components.
 
     See Also
@@ -163,7 +163,7 @@ def merge_components(
     if not source.replayable and K > 2:
         raise ValueError(
             f"merging {K} components goes through the rows {K - 1} times, and an iterator can be "
-            "gone through only once: give a function that returns a new one each time"
+            "iterated over only once: give a function that returns a new one each time"
         )
     history = merge_by_entropy(source, parameters, n_jobs=mixture.n_jobs)
     return MergedComponents(

@@ -119,7 +119,7 @@ class PixelSource(StreamSource):
 
     def description(self) -> str:
         """Return what messages call the picture."""
-        return "the picture"
+        return "the image"
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the rows of strips; an invisible pixel has no weight."""

@@ -199,7 +199,7 @@ def segment_image(
     model = GaussianMixture(n_components, **parameters)
     if pixels.n_pixels < n_components:
         raise ValueError(
-            f"the picture has {pixels.n_pixels} pixels, too few for n_components={n_components}"
+            f"the image has {pixels.n_pixels} pixels, too few for n_components={n_components}"
         )
     distinct = DistinctColors.of(pixels)
     rows: Source
@@ -209,8 +209,7 @@ def segment_image(
         visible = int(np.count_nonzero(distinct.weights))
         if visible < n_components:
             raise ValueError(
-                f"the picture has {visible} distinct colors, too few for n_components="
-                f"{n_components}"
+                f"the image has {visible} distinct colors, too few for n_components={n_components}"
             )
         rows = ArraySource(distinct.rows(), distinct.weights)
     if fit is None:

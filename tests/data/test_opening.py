@@ -81,7 +81,7 @@ def test_blocks_come_again_from_the_start(tmp_path, form):
 def test_what_comes_once_says_so(tmp_path, form):
     source = open_data(FORMS[form](tmp_path, rows(100)))
     all_rows(source)
-    with pytest.raises(ValueError, match=r"can be gone through only once, and has been"):
+    with pytest.raises(ValueError, match=r"can be iterated over only once, and has been"):
         all_rows(source)
 
 

@@ -353,7 +353,7 @@ def test_a_warm_start_may_change_the_prior_of_the_weights():
     mixture.set_params(weight_concentration_prior_type="dirichlet_distribution")
     quietly(mixture.fit, X)
     assert mixture.weight_concentration_.shape == (4,)
-    with pytest.raises(ValueError, match=r"warm_start=True goes on from means_ of shape \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"start=True continues from means_ of shape \(4, 3\)"):
         mixture.set_params(n_components=2).fit(X)
 
 

@@ -228,7 +228,7 @@ def test_what_takes_all_rows_is_not_learnt_in_parts(blobs):
     ):
         GaussianMixtureClassifier(2).partial_fit(X, y, classes=[0, 1, 2])
     fitted = GaussianMixtureClassifier(2, covariance_type="diag").fit(X, y)
-    with pytest.raises(ValueError, match="cannot go on from classes of another kind"):
+    with pytest.raises(ValueError, match="cannot continue from classes of another kind"):
         fitted.set_params(n_components=1).partial_fit(X, y)
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         GaussianMixtureClassifier().partial_fit(X, y)
@@ -428,7 +428,7 @@ def test_an_iterator_cannot_be_fitted_but_what_returns_one_can(blobs):
         return (X[first : first + 100] for first in range(0, len(X), 100))
 
     classifier = GaussianMixtureClassifier(covariance_type="full")
-    with pytest.raises(ValueError, match="can be gone through only once"):
+    with pytest.raises(ValueError, match="can be iterated over only once"):
         classifier.fit(batches(), y)
     same = clone(classifier).fit(X, y)
     np.testing.assert_allclose(

@@ -301,7 +301,7 @@ def test_warm_start_ignores_starting_values_and_further_starts():
 def test_warm_start_of_another_size_is_refused():
     X = rows()
     mixture = GaussianMixture(3, warm_start=True, random_state=0).fit(X)
-    with pytest.raises(ValueError, match=r"goes on from means_ of shape \(3, 4\), but n_comp"):
+    with pytest.raises(ValueError, match=r"continues from means_ of shape \(3, 4\), but n_comp"):
         mixture.set_params(n_components=2).fit(X)
     with pytest.raises(ValueError, match=r"warm_start=False for a fit of another size"):
         mixture.set_params(n_components=3).fit(X[:, :3])

@@ -141,7 +141,7 @@ def test_files_give_the_fit_of_the_array(tmp_path, dtype):
     assert from_file.means_.dtype == np.float64
     assert_array_equal(from_file.means_, from_array.means_)
     assert_array_equal(from_file.trace_, from_array.trace_)
-    with pytest.raises(ValueError, match="can be gone through only once"):
+    with pytest.raises(ValueError, match="can be iterated over only once"):
         mixture.fit(iter([X]))
 
 

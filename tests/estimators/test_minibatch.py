@@ -218,7 +218,7 @@ def test_rows_of_another_width_or_a_mixture_of_another_size(kind):
     with pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 2"):
         mixture.partial_fit(np.ones((10, 3)))
     mixture.set_params(n_components=3)
-    with pytest.raises(ValueError, match=r"partial_fit goes on from means_ of shape \(2, 2\).*use"):
+    with pytest.raises(ValueError, match=r"fit continues from means_ of shape \(2, 2\).*use"):
         mixture.partial_fit(X)
     mixture.set_params(n_components=2, covariance_type="diag")
     with pytest.raises(ValueError, match="precisions_cholesky_ should have the shape"):

@@ -244,11 +244,11 @@ def test_a_warm_start_needs_the_noise_that_was_there():
     X, _ = rows()
     without = GaussianMixture(2, warm_start=True, random_state=0).fit(X)
     with pytest.raises(
-        ValueError, match="goes on from a fit without noise, but noise_volume is 'a"
+        ValueError, match="continues from a fit without noise, but noise_volume is 'a"
     ):
         without.set_params(noise_volume="auto").fit(X)
     having = fitted(X, warm_start=True)
-    with pytest.raises(ValueError, match="goes on from a fit with noise, but noise_volume is None"):
+    with pytest.raises(ValueError, match="from a fit with noise, but noise_volume is None"):
         having.set_params(noise_volume=None).fit(X)
 
 
@@ -330,7 +330,10 @@ def test_what_knows_no_noise_says_so():
     assert not hasattr(GaussianMixture(noise_volume="auto"), "partial_fit")
     for untaught, words in (
         (GaussianMixture(2, noise_volume="auto"), r"knows no noise_volume.*'auto'.*use fit"),
-        (mixture.set_params(noise_volume=None), "cannot go on from a mixture with noise.*use fit"),
+        (
+            mixture.set_params(noise_volume=None),
+            "cannot continue from a mixture with noise.*use fit",
+        ),
     ):
         with pytest.raises(AttributeError, match="no attribute 'partial_fit'") as refusal:
             untaught.partial_fit(X)

@@ -151,7 +151,7 @@ def test_a_source_with_other_columns_is_refused(tmp_path):
 
 
 def test_an_iterator_cannot_be_gone_through_again():
-    with pytest.raises(ValueError, match=r"iterator can be gone through only once: give a func"):
+    with pytest.raises(ValueError, match=r"iterator can be iterated over only once: give a func"):
         mixture().fit(batches(rows()))
 
 

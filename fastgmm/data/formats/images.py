@@ -146,9 +146,9 @@ def write_indexed_image(
 
 
 def check_indexed_image(path: Path, n_colors: int) -> None:
-    """Make sure before the work that an indexed picture can be written."""
+    """Make sure before the work that an indexed image can be written."""
     if path.suffix.lower() != ".png":
-        raise ValueError(f"cannot write {str(path)!r}: an indexed picture's name must end in .png")
+        raise ValueError(f"cannot write {str(path)!r}: an indexed image's name must end in .png")
     image_format(path)
     if n_colors > _MOST_INDEXED:
         raise ValueError(

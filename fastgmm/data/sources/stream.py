@@ -158,7 +158,7 @@ class StreamSource(Source):
             return None
         if not self.replayable:
             raise ValueError(
-                f"{self.description()} can be gone through only once, and its labels are read "
+                f"{self.description()} can be iterated over only once, and its labels are read "
                 "first: give what can be read again"
             )
         names = self._shown_names()
@@ -194,7 +194,7 @@ class StreamSource(Source):
         """Return the blocks from the first row on."""
         if self._started and not self.replayable:
             raise ValueError(
-                f"{self.description()} can be gone through only once, and has been: give a "
+                f"{self.description()} can be iterated over only once, and has been: give a "
                 "function that returns a new iterator each time"
             )
         self._started = True

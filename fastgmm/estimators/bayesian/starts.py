@@ -100,7 +100,7 @@ def posterior_before(
     shape = (estimator.n_components, source.n_features)
     if posterior.means.shape != shape:
         raise ValueError(
-            f"warm_start=True goes on from means_ of shape {posterior.means.shape}, but "
+            f"warm_start=True continues from means_ of shape {posterior.means.shape}, but "
             f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use "
             "warm_start=False for a fit of another size"
         )

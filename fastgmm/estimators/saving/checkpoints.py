@@ -74,7 +74,7 @@ class Checkpoint:
         if self._path.exists():
             if not resume:
                 raise CheckpointError(
-                    f"there is a file {str(self._path)!r} already: go on from it with "
+                    f"there is a file {str(self._path)!r} already: resume from it with "
                     "resume=True (--resume), or remove it if it is a checkpoint of no more use"
                 )
             self._own = {FileStamp.of(self._path)}
@@ -226,7 +226,7 @@ def _compare(path: Path, found: StoredModel, made_of: dict[str, Any]) -> None:
     if found.library_version != __version__:
         raise CheckpointError(
             f"the checkpoint {str(path)!r} was written by fastgmm {found.library_version}, and "
-            f"this is {__version__}, whose results may differ in the last digits: go on with that "
+            f"this is {__version__}, whose results may differ in the last digits: continue with that "
             "version, or remove it and start again"
         )
     before = found.values["made_of"]

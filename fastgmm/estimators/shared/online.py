@@ -71,7 +71,7 @@ def _can_learn(mixture: Any) -> bool:
         )
     if hasattr(mixture, "noise_weight_"):
         raise AttributeError(
-            "partial_fit cannot go on from a mixture with noise: use fit, or a new estimator"
+            "partial_fit cannot continue from a mixture with noise: use fit, or a new estimator"
         )
     return True
 
@@ -226,7 +226,7 @@ class OnlineLearning(MixtureEvaluation):
         shape = (self.n_components, batch.n_features)
         if np.shape(self.means_) != shape:
             raise ValueError(
-                f"partial_fit goes on from means_ of shape {np.shape(self.means_)}, but "
+                f"partial_fit continues from means_ of shape {np.shape(self.means_)}, but "
                 f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use fit, "
                 "or a new estimator, for a mixture of another size"
             )

@@ -135,7 +135,7 @@ def result_before(
     had_noise = hasattr(estimator, "noise_weight_")
     if had_noise != (terms.noise is not None):
         raise ValueError(
-            f"warm_start=True goes on from a fit {'with' if had_noise else 'without'} noise, but "
+            f"warm_start=True continues from a fit {'with' if had_noise else 'without'} noise, but "
             f"noise_volume is {estimator.noise_volume!r} now: leave it as it was, or use "
             "warm_start=False"
         )
@@ -144,7 +144,7 @@ def result_before(
     shape = (estimator.n_components, source.n_features)
     if parameters.means.shape != shape:
         raise ValueError(
-            f"warm_start=True goes on from means_ of shape {parameters.means.shape}, but "
+            f"warm_start=True continues from means_ of shape {parameters.means.shape}, but "
             f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use "
             "warm_start=False for a fit of another size"
         )

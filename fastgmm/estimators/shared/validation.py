@@ -171,11 +171,11 @@ def check_source(
 
 
 def check_replayable(estimator: BaseEstimator, source: Source) -> None:
-    """Raise if rows can be gone through only once, before a fit that does so many times."""
+    """Raise if rows can be iterated over only once, before a fit that does so many times."""
     if not source.replayable:
         raise ValueError(
             f"{type(estimator).__name__}.fit goes through the rows many times, and an iterator "
-            "can be gone through only once: give a function that returns a new one each "
+            "can be iterated over only once: give a function that returns a new one each "
             "time, or use partial_fit or MiniBatchGaussianMixture"
         )
 

@@ -271,7 +271,7 @@ def test_indexed_picture(tmp_path):
 
 def test_indexed_picture_is_a_png_of_few_colors(tmp_path):
     indices = np.zeros((2, 2), np.uint8)
-    with pytest.raises(ValueError, match=r"an indexed picture's name must end in \.png"):
+    with pytest.raises(ValueError, match=r"an indexed image's name must end in \.png"):
         write_indexed_image(tmp_path / "a.gif", indices, COLORS[0])
     many = np.zeros((256, 3), np.uint8)
     with pytest.raises(ValueError, match="a palette holds 256 colors, and there are 257"):

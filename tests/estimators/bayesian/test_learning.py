@@ -184,7 +184,7 @@ def test_rows_of_another_size_are_told():
     with pytest.raises(ValueError, match="X has 3 features"):
         model.partial_fit(np.zeros((5, 3)))
     model.set_params(n_components=4)
-    with pytest.raises(ValueError, match=r"partial_fit goes on from means_ of shape \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"partial_fit continues from means_ of shape \(3, 2\)"):
         model.partial_fit(rows(400))
 
 

@@ -203,7 +203,7 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path):
     mixture(path).fit(X)
     before = path.read_bytes()
     with pytest.raises(
-        CheckpointError, match=r"already: go on from it with resume=True .--resume., or rem"
+        CheckpointError, match=r"already: resume from it with resume=True .--resume., or rem"
     ):
         mixture(path, resume=False).fit(X)
     assert path.read_bytes() == before
