@@ -226,8 +226,8 @@ def _compare(path: Path, found: StoredModel, made_of: dict[str, Any]) -> None:
     if found.library_version != __version__:
         raise CheckpointError(
             f"the checkpoint {str(path)!r} was written by fastgmm {found.library_version}, and "
-            f"this is {__version__}, whose results may differ in the last digits: continue with that "
-            "version, or remove it and start again"
+            f"this is {__version__}, whose results may differ in the last digits: continue with "
+            "that version, or remove it and start again"
         )
     before = found.values["made_of"]
     for part, what in (("class", "class"), ("parameters", "parameters"), ("data", "data")):
