@@ -48,86 +48,88 @@ class BayesianGaussianMixture(
 ):
     """Gaussian mixture fitted by variational Bayes.
 
-    Takes the place of :class:`sklearn.mixture.BayesianGaussianMixture`: the same parameters,
-    fitted attributes and methods, and more of each. A row of weight w counts as w copies of it.
+    A drop-in replacement for :class:`sklearn.mixture.BayesianGaussianMixture`, with the same
+    parameters, fitted attributes and methods, and additional ones. A row of weight w is equivalent
+    to w copies of the row.
 
-    Components that the data do not need end with next to no weight, all the sooner the smaller
-    `weight_concentration_prior` is: `n_components` need only be large enough.
+    Components that the data do not support end up with weights close to zero, the more so the
+    smaller `weight_concentration_prior` is, so that `n_components` is only an upper bound.
 
     Parameters
     ----------
     n_components : int, default=1
-        Most components.
+        Maximum number of components.
     covariance_type : str, default="full"
-        Which covariances the components have, by a name that :class:`GaussianMixture` takes.
+        Type of the covariance parameters; see :class:`GaussianMixture`.
     tol : float, default=1e-3
-        The fit ends when the lower bound, which is a sum over the rows, changes by less than
-        this, in nats.
+        Convergence threshold. The fit stops when the lower bound, which is a sum over the rows,
+        changes by less than this, in nats.
     reg_covar : float, default=1e-6
         Added to the variances of each component's rows; see `reg_covar_scale`.
     max_iter : int, default=100
-        Most iterations. With 0 the start itself is the result.
+        Maximum number of iterations. With 0, the initialization itself is the result.
     n_init : int, default=1
-        Number of starts, of which the one that ends with the highest lower bound is kept.
+        Number of initializations; the result with the highest lower bound is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
-        How a start is found: from clusters of k-means, from rows chosen by its seeding, from
-        random responsibilities, or from rows chosen at random. On large data this is done on a
-        random subsample.
+        Method of initialization: clusters of k-means, rows chosen by k-means++ seeding, random
+        responsibilities, or rows chosen at random. On large data the initialization uses a random
+        subsample.
     weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}, \
             default="dirichlet_process"
-        Prior of the weights: a stick that one component after the other breaks a share off, or
-        the same concentration for each component.
+        Prior of the weights: the stick-breaking representation of a Dirichlet process, or a
+        symmetric Dirichlet distribution.
     weight_concentration_prior : float, default=None
-        Its concentration, above 0; None for ``1 / n_components``. The smaller, the fewer
+        Concentration of the prior, above 0; None for ``1 / n_components``. The smaller, the fewer
         components have weight.
     mean_precision_prior : float, default=None
-        How many rows the prior mean counts as for each component; None for 1.
+        Number of rows that the prior mean counts as, for each component; None for 1.
     mean_prior : array-like of shape (n_features,), default=None
         Prior mean of the components; None for the mean of `X`.
     degrees_of_freedom_prior : float, default=None
-        How many rows the prior covariance counts as for each component, above
-        ``n_features - 1``; None for `n_features`.
+        Number of rows that the prior covariance counts as, for each component; above ``n_features -
+        1``; None for `n_features`.
     covariance_prior : float or array-like, default=None
         As much scatter as `degrees_of_freedom_prior` rows of a component would have; None for the
         covariance of `X`. It has the shape of `covariances_`, without the axis of the
         components.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness of starts and of `sample`. An int makes them reproducible.
+        Controls the randomness of the initialization and of `sample`. Pass an int for reproducible
+        results.
     warm_start : bool, default=False
-        Whether `fit` goes on from the result of the fit before.
+        If True, the result of the last fit is used as the initialization of the next call of `fit`.
     verbose : int, default=0
-        1 prints starts and iterations, 2 also times and changes of the lower bound.
+        1 prints initializations and iterations, 2 also times and changes of the lower bound.
     verbose_interval : int, default=10
-        Number of iterations from one line to the next.
+        Number of iterations between two lines.
     labels_init : array-like of int of shape (n_samples,), default=None
-        Components of the rows of `X` to start from, instead of `init_params`; -1 for rows that
-        have none.
+        Initial components of the rows of `X`, used instead of `init_params`; -1 for rows without
+        one.
     n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
-        bit, whatever the number.
+        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
+        any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
-        What `reg_covar` is measured in; see :class:`GaussianMixture`.
+        Scale of `reg_covar`; see :class:`GaussianMixture`.
     checkpoint : str or path, default=None
-        File that `fit` writes its state to, so that a fit which was cut off can go on.
+        File that `fit` saves its state to, so that an interrupted fit can be resumed.
     checkpoint_interval : float, default=60.0
-        Seconds between two writings of the checkpoint, which happen between passes. With 0 it is
-        written after every pass.
+        Seconds between checkpoints, which are written between passes. With 0, one is written after
+        every pass.
     resume : bool, default=False
-        Whether `fit` goes on from the checkpoint, if the file is there. It ends with the same
-        result, bit for bit, as a fit that was not cut off.
+        Whether `fit` resumes from the checkpoint, if the file exists. The result is bitwise
+        identical to that of an uninterrupted fit.
     step_exponent : float, default=0.6
-        α in the step (t + t₀)^-α by which `partial_fit` moves the posterior at the t-th unit of
-        rows; a unit is as many as the mixture was begun from. Above 0.5 and at most 1, where all
-        rows count alike for ever.
+        Exponent α of the step size (t + t₀)^-α by which `partial_fit` updates the posterior at the
+        t-th unit of rows; a unit is as many rows as the mixture was initialized from. Above 0.5 and
+        at most 1; with 1, all rows always count equally.
     step_offset : float, default=1.0
-        t₀ in that step; delays the first ones, which are the largest.
+        Offset t₀ of the step size; it dampens the first steps, which are the largest.
     averaging : bool, default=False
-        Whether `partial_fit` averages the statistics over the past (Polyak and Ruppert), which
-        takes out their fluctuation.
+        Whether `partial_fit` averages the statistics over past steps (Polyak-Ruppert averaging),
+        which reduces their fluctuation.
     forgetting : float, default=1.0
         Below 1, the rows of each unit count at most this many times those of the next, so that
-        `partial_fit` follows a stream that drifts. The posterior is then as certain as the rows
-        that still count make it.
+        `partial_fit` tracks a drifting stream. The posterior is then as certain as the rows that
+        still count make it.
 
     Attributes
     ----------
@@ -147,41 +149,42 @@ class BayesianGaussianMixture(
         Posterior of the weights: for each component the two parameters of the beta distribution
         of its share of the stick or, for "dirichlet_distribution", the concentration.
     mean_precision_ : ndarray of shape (n_components,)
-        The precision of each mean is so many times that of its component.
+        Ratio of the precision of each mean to the precision of its component.
     degrees_of_freedom_ : ndarray of shape (n_components,), or float for tied covariances
         Degrees of freedom of the Wishart distributions of the precisions.
     weight_concentration_prior_, mean_precision_prior_, degrees_of_freedom_prior_ : float
         The prior, as given or by default.
     mean_prior_ : ndarray of shape (n_features,)
-        Its mean.
+        Mean of the prior.
     covariance_prior_ : float or ndarray
-        Its covariance. Where the rows' own is singular, it has been made regular.
+        Covariance of the prior; regularized if the covariance of the rows is singular.
     converged_ : bool
-        Whether the fit came to rest before `max_iter`.
+        Whether the fit converged before `max_iter`.
     n_iter_ : int
-        Number of iterations of the start that was kept.
+        Number of iterations of the best initialization.
     lower_bound_ : float
         Lower bound of the log-evidence after the last iteration, in nats, up to the same constant
         as scikit-learn's.
     lower_bounds_ : list of float
-        The same after each of the `n_iter_` iterations.
+        `lower_bound_` after each of the `n_iter_` iterations.
     trace_ : ndarray of shape (`n_iter_` + 1,)
-        The same again, with that of the start before them. It never falls beyond rounding.
+        `lower_bounds_`, preceded by the value at the initialization. Up to rounding, it never
+        decreases.
     fit_info_ : FitInfo
-        How the fit went: passes over the data, seconds, threads, why it ended.
+        Information on the fit: passes over the data, seconds, threads and the reason it stopped.
     n_samples_seen_ : int
-        Number of rows that `partial_fit` learnt since the last `fit`. After it, `n_iter_` is
+        Number of rows that `partial_fit` has processed since the last `fit`. After it, `n_iter_` is
         the number of its batches, `n_steps_`; `lower_bound_` is that of as many rows as the
         posterior stands for if all were like the recent ones; and `lower_bounds_`, `trace_` and
         `fit_info_` are missing.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` was a table that has them.
+        Names of the features, if `X` is a table with column names.
 
     See Also
     --------
-    GaussianMixture : Maximum likelihood instead of a posterior.
+    GaussianMixture : Maximum likelihood estimation.
 
     Notes
     -----
@@ -189,7 +192,7 @@ class BayesianGaussianMixture(
     are evaluated under expected logarithms of weights and densities, as in scikit-learn:
     `score_samples` is no normalized density.
 
-    Attributes are float64, of float32 data too; so are all sums.
+    Attributes and all sums are float64, also for float32 data.
 
     References
     ----------
@@ -326,9 +329,9 @@ class BayesianGaussianMixture(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never held in memory as a whole.
+            The rows. Files are read again in every pass and never loaded into memory as a whole.
         y : Ignored
-            Taken so that the mixture can be part of a pipeline.
+            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
             weight of w counts as w copies of the row: the larger the weights, the more certain
@@ -350,7 +353,7 @@ class BayesianGaussianMixture(
         Warns
         -----
         ConvergenceWarning
-            If the fit has not come to rest after `max_iter` iterations.
+            If the fit has not converged after `max_iter` iterations.
         """
         self._fit(X, y, sample_weight)
         return self
@@ -359,7 +362,7 @@ class BayesianGaussianMixture(
     def fit_predict(
         self, X: Rows, y: Any = None, sample_weight: Weights = None
     ) -> npt.NDArray[np.int64]:
-        """Fit the mixture and return the component that each row most likely comes from.
+        """Fit the mixture and return the most probable component of each row.
 
         Parameters
         ----------
@@ -392,7 +395,7 @@ class BayesianGaussianMixture(
             The rows. Those of an array are one batch. Those of files and streams are learnt in
             batches, in their order, and not held in memory as a whole.
         y : Ignored
-            Taken so that the mixture can be part of a pipeline.
+            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them.
 
@@ -404,8 +407,8 @@ class BayesianGaussianMixture(
         Raises
         ------
         ValueError
-            If the rows or the weights are not possible, or not those of the mixture so far; what
-            was learnt before the batch stays.
+            If the rows or the weights are invalid, or not those of the mixture so far; what was
+            learnt before the batch stays.
         """
         return super().partial_fit(X, y, sample_weight)
 
@@ -440,7 +443,7 @@ class BayesianGaussianMixture(
         Returns
         -------
         sklearn.mixture.BayesianGaussianMixture
-            With copies of all parameters and fitted attributes it knows.
+            With copies of all parameters and fitted attributes that it supports.
         """
         return to_scikit_learn(self, sklearn.mixture.BayesianGaussianMixture)
 

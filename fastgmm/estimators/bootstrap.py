@@ -146,7 +146,7 @@ def bootstrap_parameters(
         of parameters are where it changes by about one half, however many rows there are. A fit
         that ends early stays near the mixture it started from, and errors come out too small.
     max_iter : int, default=1000
-        Most iterations of a fit.
+        Maximum number of iterations of a fit.
     random_state : int, RandomState instance or None, default=None
         Source of the randomness. The result does not depend on the number of threads.
     n_jobs : int, default=None
@@ -166,7 +166,7 @@ def bootstrap_parameters(
     Warns
     -----
     ConvergenceWarning
-        If a fit has not come to rest after `max_iter` iterations.
+        If a fit has not converged after `max_iter` iterations.
     DegenerateComponentWarning
         If resamples were left out because a component collapsed and `reg_covar` is 0.
 

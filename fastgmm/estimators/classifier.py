@@ -74,12 +74,11 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
     Parameters
     ----------
     n_components : int, iterable of int, or dict, default=1
-        Number of components of each class; several to choose from by BIC, for each class by
-        itself; or a dict of these by class.
+        Number of components per class; several to choose from by BIC, separately for each class; or
+        a dict of these by class.
     covariance_type : str or iterable of str, default="all"
-        Which covariances the components have, as for :class:`GaussianMixture`; or several to
-        choose from. "all" are the fourteen parsimonious structures, or "E" and "V" for a single
-        feature.
+        Type of the covariance parameters, as for :class:`GaussianMixture`; or several to choose
+        from. "all" are the fourteen parsimonious structures, or "E" and "V" for a single feature.
     common_structure : "auto" or bool, default="auto"
         Whether a structure is that of the components of all classes together, so that what is
         equal in it is equal across the classes; or of those of each class by itself. "auto" is
@@ -90,10 +89,10 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         cross-validation; "bic" takes the one of the lowest BIC, as mclust does. BIC it is in all
         other cases, too: of mixtures, in `partial_fit`, and with rows of unknown class.
     priors : array-like of shape (n_classes,), default=None
-        Prior probabilities of the classes. None for the shares of their rows.
+        Prior probabilities of the classes; None for the proportions of their rows.
     class_weight : dict or "balanced", default=None
-        What the weights of the rows of each class are multiplied by: a dict by class; "balanced"
-        makes all classes of the same weight.
+        Factors for the weights of the rows of each class: a dict by class, or "balanced" to give
+        all classes the same weight.
     semi_supervised : bool, default=False
         Whether rows of the class -1, or none, are rows of unknown class to learn from, by EM.
         Otherwise -1 is a class like others.
@@ -105,15 +104,16 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         What `predict` returns for rows that are rejected. None is -1, or "rejected" where classes
         are text.
     tol : float, default=1e-3
-        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+        Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
+        this, in nats.
     reg_covar : float, default=1e-6
-        Added to the variances, as for :class:`GaussianMixture`.
+        Non-negative regularization added to the variances, as for :class:`GaussianMixture`.
     max_iter : int, default=100
-        Most iterations of EM.
+        Maximum number of EM iterations.
     n_init : int, default=1
-        Number of starts of mixtures that are not chosen from several.
+        Number of initializations of mixtures that are not chosen from several.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness of starts. An int makes them reproducible.
+        Controls the randomness of the initialization. Pass an int for reproducible results.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one.
 
@@ -141,12 +141,12 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` was a table that has them.
+        Names of the features, if `X` is a table with column names.
 
     See Also
     --------
-    GaussianMixture : A mixture of rows without classes.
-    MixtureSearch : How the mixture of a class is chosen from several.
+    GaussianMixture : A mixture without classes.
+    MixtureSearch : Model selection, as used for the mixture of a class.
 
     Notes
     -----
@@ -178,7 +178,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
     n_features_in_: int
 
     _statistics: SufficientStatistics | None = None
-    """What one component for each class follows from, for `partial_fit` to go on from."""
+    """Sufficient statistics of one component per class, which `partial_fit` continues from."""
     _learners: list[GaussianMixture] | None = None
     """The mixtures that `partial_fit` teaches, begun or not."""
     _weights: FloatArray | None = None
@@ -242,7 +242,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never held in memory as a whole.
+            The rows. Files are read again in every pass and never loaded into memory as a whole.
         y : array-like of shape (n_samples,) or str
             Their classes, or the name of the column of `X` that holds them, which in files has to
             hold numbers.

@@ -63,97 +63,100 @@ class GaussianMixture(
 ):
     """Gaussian mixture fitted by expectation-maximization.
 
-    Takes the place of :class:`sklearn.mixture.GaussianMixture`: the same parameters, fitted
-    attributes and methods, and more of each. A row of weight w counts as w copies of it.
+    A drop-in replacement for :class:`sklearn.mixture.GaussianMixture`, with the same parameters,
+    fitted attributes and methods, and additional ones. A row of weight w is equivalent to w copies
+    of the row.
 
     Parameters
     ----------
     n_components : int, default=1
         Number of components.
     covariance_type : str, default="full"
-        Which covariances the components have. With "full", each has a matrix of its own; with
-        "tied", all have the same matrix; with "diag" and "tied_diag" the same of diagonal
-        matrices; with "spherical" and "tied_spherical" of multiples of the identity. Or one of
-        mclust's fourteen names of three letters, "E" and "V", which the Notes explain.
+        Type of the covariance parameters. With "full", each component has its own general
+        covariance matrix; with "tied", all components share one. "diag" and "tied_diag" are the
+        same for diagonal matrices, "spherical" and "tied_spherical" for multiples of the identity.
+        mclust's fourteen three-letter names, "E" and "V" are accepted as well; see Notes.
     tol : float, default=1e-3
-        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+        Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
+        this, in nats.
     reg_covar : float, default=1e-6
-        Added to the diagonals of the covariances so that they stay positive definite; see
-        `reg_covar_scale`.
+        Non-negative regularization added to the diagonals of the covariances, which keeps them
+        positive definite; see `reg_covar_scale`.
     max_iter : int, default=100
-        Most iterations of EM. With 0 the start itself is the result.
+        Maximum number of EM iterations. With 0, the initialization itself is the result.
     n_init : int, default=1
-        Number of starts, of which the one that ends with the highest log-likelihood is kept.
+        Number of initializations; the result with the highest log-likelihood is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
             default="kmeans"
-        How a start is found: from clusters of k-means, from rows chosen by its seeding, from
-        random responsibilities, from rows chosen at random, or from clusters of model-based
-        agglomeration, as in mclust. On large data this is done on a random subsample, which for
-        agglomeration has 2000 rows; up to so many, all starts of agglomeration are the same.
+        Method of initialization: clusters of k-means, rows chosen by k-means++ seeding, random
+        responsibilities, rows chosen at random, or clusters of model-based hierarchical
+        agglomeration, as in mclust. On large data the initialization uses a random subsample, of
+        2000 rows for agglomeration; up to 2000 rows, all initializations by agglomeration are the
+        same.
     weights_init : array-like of shape (n_components,), default=None
-        Weights to start from.
+        Initial weights.
     means_init : array-like of shape (n_components, n_features), default=None
-        Means to start from.
+        Initial means.
     precisions_init : array-like or float, default=None
-        Precisions to start from, in the shape of `precisions_`.
+        Initial precisions, in the shape of `precisions_`.
     labels_init : array-like of int of shape (n_samples,), default=None
-        Components of the rows of `X` to start from, instead of `init_params`; -1 for rows that
-        have none.
+        Initial components of the rows of `X`, used instead of `init_params`; -1 for rows without
+        one.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness of starts and of `sample`. An int makes them reproducible.
+        Controls the randomness of the initialization and of `sample`. Pass an int for reproducible
+        results.
     warm_start : bool, default=False
-        Whether `fit` goes on from the result of the fit before.
+        If True, the result of the last fit is used as the initialization of the next call of `fit`.
     verbose : int, default=0
-        1 prints starts and iterations, 2 also times and changes of the log-likelihood.
+        1 prints initializations and iterations, 2 also times and changes of the log-likelihood.
     verbose_interval : int, default=10
-        Number of iterations from one line to the next.
+        Number of iterations between two lines.
     n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
-        bit, whatever the number.
+        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
+        any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
-        What `reg_covar` is measured in. "absolute" adds the number itself, as scikit-learn
-        does. "relative" adds that many times the variance of the feature. "auto" is "absolute"
-        for features with a variance of at least 0.01 and goes down in proportion below that, so
-        that data of small numbers are not drowned.
+        Scale of `reg_covar`. "absolute" adds the value itself, as scikit-learn does. "relative"
+        multiplies it by the variance of the feature. "auto" is "absolute" for features with a
+        variance of at least 0.01 and decreases in proportion to the variance below that, so that
+        the regularization does not dominate data on a small scale.
     missing : {"error", "model"}, default="error"
-        What becomes of rows that lack values: NaN in arrays, null in tables. "error" refuses
-        them. "model" takes them for what was seen of whole rows: in the fit and in all methods
-        what is missing is integrated out. That is exact if values are missing at random, which
-        may depend on what is observed. Starts are found from rows that a single Gaussian filled
-        in.
+        How to handle missing values: NaN in arrays, null in tables. "error" raises an error.
+        "model" integrates missing values out, in the fit and in all methods. This is exact if
+        values are missing at random, which may depend on the observed values. The initialization
+        uses rows imputed under a single Gaussian.
     checkpoint : str or path, default=None
-        File that `fit` writes its state to, so that a fit which was cut off can go on.
+        File that `fit` saves its state to, so that an interrupted fit can be resumed.
     checkpoint_interval : float, default=60.0
-        Seconds between two writings of the checkpoint, which happen between passes. With 0 it is
-        written after every pass.
+        Seconds between checkpoints, which are written between passes. With 0, one is written after
+        every pass.
     resume : bool, default=False
-        Whether `fit` goes on from the checkpoint, if the file is there. It ends with the same
-        result, bit for bit, as a fit that was not cut off.
+        Whether `fit` resumes from the checkpoint, if the file exists. The result is bitwise
+        identical to that of an uninterrupted fit.
     priors : None, "mclust" or ConjugatePriors, default=None
-        Prior distributions of means, covariances and weights, under which `fit` finds the most
-        probable parameters instead of those of maximum likelihood. "mclust" is
-        ``ConjugatePriors()``, the weak priors that Fraley and Raftery (2007) propose and mclust
-        has. They keep covariances positive definite, so that `reg_covar` is not added.
+        Prior distributions of means, covariances and weights, under which `fit` computes the
+        maximum a posteriori estimate instead of maximum likelihood. "mclust" is
+        ``ConjugatePriors()``, the weak priors proposed by Fraley and Raftery (2007) and used in
+        mclust. They keep covariances positive definite, so that `reg_covar` is not added.
     noise_volume : None, "auto" or float, default=None
-        Not None for uniform noise beside the components: rows that come from none of them. The
-        number is the hypervolume of the region that the noise is spread over; "auto" is that of
-        the smaller of two boxes around the rows, along the features or the principal axes.
+        If not None, a uniform noise component is added for rows that belong to no other component.
+        The value is the hypervolume of the region of the noise; "auto" takes that of the smaller of
+        two boxes around the rows, along the features or along the principal axes.
     semi_supervised : bool, default=False
-        Whether `fit` takes components of rows that are known as its `y`. These rows keep them.
-        A start then has each labeled component where its rows are, and the others where
-        `init_params` finds them. `y` is ignored otherwise, and by all other methods always.
+        Whether `fit` takes the known components of rows as `y`. These rows keep their components.
+        Labeled components are initialized from their rows, and the others by `init_params`.
+        Otherwise `y` is ignored, as it always is by all other methods.
     step_exponent : float, default=0.6
-        α in the step (t + t₀)^-α by which `partial_fit` moves the mixture at the t-th unit of
-        rows; a unit is as many as the mixture was begun from. Above 0.5 and at most 1, where all
-        rows count alike for ever.
+        Exponent α of the step size (t + t₀)^-α by which `partial_fit` updates the mixture at the
+        t-th unit of rows; a unit is as many rows as the mixture was initialized from. Above 0.5 and
+        at most 1; with 1, all rows always count equally.
     step_offset : float, default=1.0
-        t₀ in that step; delays the first ones, which are the largest.
+        Offset t₀ of the step size; it dampens the first steps, which are the largest.
     averaging : bool, default=False
-        Whether `partial_fit` averages the statistics over the past (Polyak and Ruppert), which
-        takes out their fluctuation.
+        Whether `partial_fit` averages the statistics over past steps (Polyak-Ruppert averaging),
+        which reduces their fluctuation.
     forgetting : float, default=1.0
         Below 1, the rows of each unit count at most this many times those of the next, so that
-        `partial_fit` follows a stream that drifts.
+        `partial_fit` tracks a drifting stream.
 
     Attributes
     ----------
@@ -177,50 +180,51 @@ class GaussianMixture(
         Upper triangular U with U U^T the precision, or square roots of the precisions where
         these are diagonal, in the same shape.
     converged_ : bool
-        Whether EM came to rest before `max_iter`.
+        Whether EM converged before `max_iter`.
     n_iter_ : int
-        Number of iterations of the start that was kept.
+        Number of iterations of the best initialization.
     lower_bound_ : float
-        Mean log-likelihood of a row under the fitted mixture, in nats. With `priors`, the
-        logarithm of the prior's density, up to a constant, is part of it, divided by the number
-        of rows; and with `semi_supervised`, what is known of rows.
+        Mean log-likelihood per row under the fitted mixture, in nats. With `priors`, the logarithm
+        of the prior's density, up to a constant, is part of it, divided by the number of rows; and
+        with `semi_supervised`, the known components are taken into account.
     lower_bounds_ : list of float
-        The same after each of the `n_iter_` iterations.
+        `lower_bound_` after each of the `n_iter_` iterations.
     trace_ : ndarray of shape (`n_iter_` + 1,)
-        The same again, with that of the start before them. It never falls beyond rounding.
+        `lower_bounds_`, preceded by the value at the initialization. Up to rounding, it never
+        decreases.
     fit_info_ : FitInfo
-        How the fit went: passes over the data, seconds, threads, why it ended.
+        Information on the fit: passes over the data, seconds, threads and the reason it stopped.
     noise_weight_ : float
-        Weight of the noise, where there is any; `weights_` then sum to 1 less this.
+        Weight of the noise component, if there is one; `weights_` then sum to 1 minus this weight.
     noise_log_volume_ : float
-        Natural logarithm of the hypervolume that the noise is spread over.
+        Natural logarithm of the hypervolume of the noise component.
     noise_volume_ : float
-        The hypervolume itself; infinite or 0 where no float64 is as large or small.
+        The hypervolume itself; infinite or 0 where it overflows or underflows float64.
     n_samples_seen_ : int
-        Number of rows that `partial_fit` learnt since the last `fit`. After it, `n_iter_` is
+        Number of rows that `partial_fit` has processed since the last `fit`. After it, `n_iter_` is
         the number of its batches, `n_steps_`; `lower_bound_` is the mean log-likelihood of the
-        recent rows, each under the mixture before it was learnt; and `lower_bounds_`, `trace_`
+        recent rows, each under the mixture before it was processed; and `lower_bounds_`, `trace_`
         and `fit_info_` are missing.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` was a table that has them.
+        Names of the features, if `X` is a table with column names.
 
     See Also
     --------
-    MiniBatchGaussianMixture : Learns rows batch by batch in a single time through them.
+    MiniBatchGaussianMixture : Online EM on batches, in a single pass over the rows.
     KMeans : The limit of equal spherical covariances that go to zero.
 
     Notes
     -----
-    Attributes are float64, of float32 data too; so are all sums. The methods read them afresh,
-    so that a mixture may also be put together by hand from `weights_`, `means_` and
+    Attributes and all sums are float64, also for float32 data. The methods read the attributes on
+    each call, so that a mixture can also be constructed manually from `weights_`, `means_` and
     `precisions_cholesky_` (and, for `sample`, `covariances_`).
 
-    Callbacks set with `set_callbacks` see one task for each start and each iteration.
+    Callbacks set with `set_callbacks` receive one task for each initialization and each iteration.
 
-    The names of three letters are mclust's (Banfield and Raftery, 1993; Celeux and Govaert,
-    1995). A covariance is taken apart as Σ_k = λ_k D_k A_k D_k^T: its volume λ_k, its shape A_k,
+    The three-letter names are those of mclust (Banfield and Raftery, 1993; Celeux and Govaert,
+    1995). A covariance is decomposed as Σ_k = λ_k D_k A_k D_k^T: its volume λ_k, its shape A_k,
     diagonal and of determinant 1, and its orientation D_k, orthogonal. For K components and D
     features::
 
@@ -366,7 +370,7 @@ class GaussianMixture(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never held in memory as a whole.
+            The rows. Files are read again in every pass and never loaded into memory as a whole.
         y : array-like of int of shape (n_samples,) or str, default=None
             With `semi_supervised`, the component of each row, counted from 0, and -1 or NaN where
             it is not known; or the name of the column of `X` that holds them. Ignored otherwise.
@@ -382,15 +386,15 @@ class GaussianMixture(
         Raises
         ------
         ValueError
-            If the rows, the weights, the labels or the starting values are not possible, or if a
+            If the rows, the weights, the labels or the initial values are invalid, or if a
             component collapses and `reg_covar` is 0. Where `weights_init`, `means_init` and
-            `precisions_init` are all given, or the fit is a warm start, a collapse ends the fit
-            at the parameters before it instead.
+            `precisions_init` are all given, or the fit is a warm start, a collapse ends the fit at
+            the parameters before it instead.
 
         Warns
         -----
         ConvergenceWarning
-            If EM has not converged after `max_iter` iterations, or was ended by a collapse.
+            If EM has not converged after `max_iter` iterations, or was stopped by a collapse.
         DegenerateComponentWarning
             If a component lost all its points or its spread.
         """
@@ -401,7 +405,7 @@ class GaussianMixture(
     def fit_predict(
         self, X: Rows, y: Labels = None, sample_weight: Weights = None
     ) -> npt.NDArray[np.int64]:
-        """Fit the mixture and return the component that each row most likely comes from.
+        """Fit the mixture and return the most probable component of each row.
 
         Parameters
         ----------
@@ -418,7 +422,7 @@ class GaussianMixture(
 
     @property
     def noise_volume_(self) -> float:
-        """Hypervolume that the noise is spread over."""
+        """Hypervolume of the noise component."""
         with np.errstate(over="ignore"):
             return float(np.exp(self.noise_log_volume_))
 
@@ -447,13 +451,13 @@ class GaussianMixture(
     def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
         """Return the same mixture as scikit-learn's estimator, fitted if this one is.
 
-        The structures that scikit-learn does not have become the next one that it has: "spherical"
-        for spheres, "diag" for other diagonal matrices, "full" for all others.
+        Structures that scikit-learn does not have become the closest that it has: "spherical" for
+        spheres, "diag" for other diagonal matrices, "full" for all others.
 
         Returns
         -------
         sklearn.mixture.GaussianMixture
-            With copies of all parameters and fitted attributes it knows.
+            With copies of all parameters and fitted attributes that it supports.
         """
         return to_scikit_learn(self)
 

@@ -41,8 +41,7 @@ _AUTOMATIC_RUNS = 10
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """K-means clustering by Lloyd's algorithm.
 
-    Has the parameters, attributes and methods of :class:`sklearn.cluster.KMeans`. A row of
-    weight w counts as w copies of it.
+    With the parameters, attributes and methods of :class:`sklearn.cluster.KMeans`. A row of weight w is equivalent to w copies of the row.
 
     Parameters
     ----------
@@ -50,45 +49,46 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Number of clusters.
     init : {"k-means++", "random"}, callable or array-like of shape \
             (n_clusters, n_features), default="k-means++"
-        Where the centers start: at rows drawn one after the other with chances in proportion to
-        the squared distance from those drawn before (the best of a few draws each time), at
-        rows drawn at random, where ``init(X, n_clusters, random_state=random_state)`` says, or
-        at the given points.
+        Method of initialization: "k-means++" draws rows one after the other with probabilities in
+        proportion to the squared distance from those drawn before (the best of a few draws each
+        time), and "random" draws rows at random. A callable is called as ``init(X, n_clusters,
+        random_state=random_state)``, and an array holds the initial centers.
     n_init : "auto" or int, default="auto"
-        Number of runs, of which the one with the least inertia is kept. "auto" is 10 where
-        `init` is "random" or a callable, and 1 otherwise.
+        Number of runs; the one with the lowest inertia is kept. "auto" is 10 where `init` is
+        "random" or a callable, and 1 otherwise.
     max_iter : int, default=300
-        Most iterations of a run.
+        Maximum number of iterations of a run.
     tol : float, default=1e-4
-        A run ends when the squared movements of all centers sum to no more than this many times
-        the mean variance of the features, and always when the centers are at rest.
+        Relative tolerance. A run stops when the squared movements of all centers sum to no more
+        than this many times the mean variance of the features, and always when the centers do not
+        move any more.
     verbose : int, default=0
         1 prints each iteration.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness of starts. An int makes them reproducible.
+        Controls the randomness of the initialization. Pass an int for reproducible results.
     copy_x : bool, default=True
         Has no effect: `X` is never changed, and copied only if it is not an array of native
         float64 or float32.
     algorithm : {"lloyd", "elkan"}, default="lloyd"
-        Has no effect: both are ways to the same result, and there is one here.
+        Has no effect: both algorithms give the same result, and only one is implemented.
     n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
-        bit, whatever the number.
+        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
+        any number of threads.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Centers, float64 whatever the data are.
+        Cluster centers, always float64.
     labels_ : ndarray of int64 of shape (n_samples,)
         Cluster of each row, with respect to `cluster_centers_`.
     inertia_ : float
         Sum of the weights of the rows times their squared distances to the nearest center.
     n_iter_ : int
-        Number of iterations of the run that was kept.
+        Number of iterations of the best run.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` was a table that has them.
+        Names of the features, if `X` is a table with column names.
 
     See Also
     --------
@@ -96,7 +96,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     Notes
     -----
-    A cluster that lost all its rows moves to the row that is farthest from its center.
+    An empty cluster is moved to the row that is farthest from its center.
 
     Examples
     --------

@@ -107,7 +107,7 @@ def bootstrap_likelihood_ratio_test(
     tol : float, default=1e-4
         A fit ends when the log-likelihood of all rows changes by less than this, in nats.
     max_iter : int, default=1000
-        Most iterations of a fit.
+        Maximum number of iterations of a fit.
     random_state : int, RandomState instance or None, default=None
         Source of the randomness. The result does not depend on the number of threads.
     n_jobs : int, default=None

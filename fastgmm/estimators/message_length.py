@@ -56,36 +56,37 @@ _OF_THE_MIXTURE = (
 
 
 class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstimator):
-    """Gaussian mixture that finds its number of components by minimum message length.
+    """Gaussian mixture that selects its number of components by minimum message length.
 
-    A single fit begins with too many components, annihilates those that the rows do not pay for,
-    and goes on down to the fewest; the mixture with the shortest message about the rows is kept
-    (Figueiredo and Jain, 2002). It takes one fit, not one for each number of components.
+    A single fit starts with too many components, annihilates those that the rows do not support,
+    and continues down to the minimum number; the mixture with the shortest message length for the
+    rows is kept (Figueiredo and Jain, 2002). It takes one fit, not one for each number of
+    components.
 
     Parameters
     ----------
     max_components : int, default=25
-        Number of components to begin with, many more than are expected; no more than there are
-        rows.
+        Initial number of components, many more than are expected; limited to the number of rows.
     min_components : int, default=1
-        The fewest components.
+        Minimum number of components.
     covariance_type : str, default="full"
-        Which covariances the components have, by the names of `GaussianMixture`.
+        Type of the covariance parameters; see `GaussianMixture`.
     tol : float, default=3e-4
-        The fit comes to rest at a number of components when the message for each row changes by
-        less than this, in nats.
+        Convergence threshold. The fit converges at a number of components when the message length
+        per row changes by less than this, in nats.
     reg_covar : float, default=1e-6
-        Added to the diagonals of the covariances; see `reg_covar_scale`.
+        Non-negative regularization added to the diagonals of the covariances; see
+        `reg_covar_scale`.
     max_iter : int, default=500
-        Most iterations for each number of components.
+        Maximum number of iterations for each number of components.
     n_init : int, default=1
-        Number of starts, of which the one that ends with the shortest message is kept.
+        Number of initializations; the result with the shortest message is kept.
     random_state : int, RandomState instance or None, default=None
         Chooses the rows at which components begin, and the sample of large data; also the source
         of the randomness of `sample`.
     n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
-        bit, whatever the number.
+        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
+        any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         As for `GaussianMixture`.
 
@@ -98,24 +99,24 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     message_length_ : float
         Length of the message about the rows, in nats.
     trace_ : ndarray of shape (n_rests, 2)
-        The numbers of components at which the fit came to rest, ever fewer, and the lengths of
-        the messages there; for data that a sample was taken of, those on all rows. Numbers that
-        it passed by are missing.
+        The decreasing numbers of components at which the fit converged, and the message lengths
+        there; if the data were subsampled, those on all rows. Numbers that were skipped are
+        missing.
     lower_bound_ : float
-        Mean log-likelihood of a row under the mixture, in nats.
+        Mean log-likelihood per row under the mixture, in nats.
     converged_ : bool
-        Whether the fit came to rest at the mixture that was kept before `max_iter`.
+        Whether the fit converged to the mixture that was kept before `max_iter`.
     n_iter_ : int
-        Number of iterations in all, from the start that was kept.
+        Total number of iterations, of the best initialization.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` was a table that has them.
+        Names of the features, if `X` is a table with column names.
 
     See Also
     --------
     GaussianMixture : A given number of components, by maximum likelihood.
-    BayesianGaussianMixture : Gives components that are not needed hardly any weight.
+    BayesianGaussianMixture : Shrinks the weights of superfluous components toward zero.
 
     Notes
     -----
@@ -123,17 +124,17 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     then the rows in a code made for the mixture. With N parameters of each of K components, weights
     π_k and n rows its length is N/2 Σ log(n π_k) + K/2 log n - log L, which is eq. 15 of the paper
     without the constants of the best lattices. What all components share, such as a common
-    covariance, is told once, with the precision that all rows pay for. The M-step takes N/2 from
+    covariance, is encoded once, with the precision that all rows pay for. The M-step takes N/2 from
     the number of rows of each component (eq. 17), and a component that is left with none is gone.
 
     Of a component with fewer rows than parameters the equation says nothing: such rows may lie so
-    near a line or a point that the message can be made as short as one likes. A mixture with one
-    of those is kept only if the fit came to rest at no other; the paper does not say so.
+    near a line or a point that the message can be made as short as one likes. A mixture with one of
+    those is kept only if the fit converged to no other; this is not part of the paper.
 
-    Components are updated one after the other, as in the paper, on rows in memory: all of them,
-    or a sample of large data, in which each row stands for many. From there, passes over all rows
-    go on, each of which updates all components and lets go of one at most, between the number
-    that the sample would favor by itself and the number that it favors for all rows.
+    Components are updated one after the other, as in the paper, on rows in memory: all of them, or
+    a sample of large data, in which each row stands for many. EM then continues with passes over
+    all rows, each of which updates all components and removes at most one, between the number that
+    the sample would favor by itself and the number that it favors for all rows.
 
     A weight of w means w copies of the row, and the number of rows says what components cost:
     weights that are no numbers of copies, such as ones that sum to 1, find too few.
@@ -222,7 +223,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
             which passes over all rows go on; files are read again in each of these, and never
             held as a whole.
         y : Ignored
-            Taken so that the mixture can be part of a pipeline.
+            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
             weight of w counts as w copies of the row.
@@ -235,14 +236,13 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         Raises
         ------
         ValueError
-            If the rows or the weights are not possible, if `min_components` is more than
+            If the rows or the weights are invalid, if `min_components` is more than
             `max_components` or the rows, or if a component collapses and `reg_covar` is 0.
 
         Warns
         -----
         ConvergenceWarning
-            If the fit has not come to rest at the mixture that is kept after `max_iter`
-            iterations.
+            If the fit has not converged to the mixture that is kept after `max_iter` iterations.
         DegenerateComponentWarning
             If a component lost its spread.
         """
@@ -256,7 +256,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         y: Any = None,  # noqa: ARG002 - pipelines pass it
         sample_weight: Weights = None,
     ) -> npt.NDArray[np.int64]:
-        """Fit the mixture and return the component that each row most likely comes from.
+        """Fit the mixture and return the most probable component of each row.
 
         Parameters
         ----------

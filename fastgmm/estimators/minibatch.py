@@ -52,8 +52,8 @@ _NOT_TAKEN = ("max_iter", "labels_init", "warm_start", "priors", "noise_volume",
 class MiniBatchGaussianMixture(GaussianMixture):
     """Gaussian mixture fitted by online EM on small batches of rows.
 
-    Each batch moves the mixture a little, so that a single time through the rows is enough where
-    they are many. `partial_fit` goes on from there, for as long as rows come.
+    Each batch updates the mixture a little, so that a single pass suffices for large data.
+    `partial_fit` continues from there with further rows.
 
     Parameters
     ----------
@@ -62,67 +62,69 @@ class MiniBatchGaussianMixture(GaussianMixture):
     covariance_type : str, default="full"
         As for `GaussianMixture`.
     batch_size : int or "auto", default="auto"
-        Number of rows in a batch. "auto" takes so many that the M-step costs little beside the
-        pass over them, but no more than a fortieth of the rows.
+        Number of rows in a batch. "auto" makes batches large enough that the M-step costs little
+        compared to the pass over them, but no larger than a fortieth of the rows.
     max_epochs : int, default=10
-        Most times to go through the rows. An iterator is gone through once.
+        Maximum number of passes over the rows. An iterator is passed over once.
     tol : float, default=1e-3
-        The fit ends when an epoch raises the mean log-likelihood of the rows held out by less
-        than this, in nats.
+        Convergence threshold. The fit stops when an epoch improves the mean log-likelihood of the
+        held-out rows by less than this, in nats.
     early_stopping : bool, default=True
-        Whether rows are held out, and the fit ends early. With a single epoch there is nothing
-        to stop, and all rows are learnt.
+        Whether to hold out rows and stop the fit early. With a single epoch there is nothing to
+        stop, and all rows are used.
     validation_fraction : float, default=0.1
-        The share of the rows that are held out: every tenth row for 0.1.
+        Proportion of the rows to hold out: every tenth row for 0.1.
     n_iter_no_change : int, default=1
-        Number of epochs without a rise after which the fit ends.
+        Number of epochs without improvement after which the fit stops.
     step_exponent, step_offset, averaging, forgetting
         As for `GaussianMixture`, where they are for `partial_fit`. A unit of rows is a batch.
     reg_covar : float, default=1e-6
-        Added to the diagonals of the covariances; see `reg_covar_scale`.
+        Non-negative regularization added to the diagonals of the covariances; see
+        `reg_covar_scale`.
     n_init : int, default=3
-        Number of starts that are tried on a sample of the rows, of which the best goes on.
+        Number of initializations that are tried on a sample of the rows; the best one is continued.
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
             default="k-means++"
-        How a start is found.
+        Method of initialization.
     weights_init, means_init, precisions_init
         As for `GaussianMixture`.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness of starts, of the order of rows in memory, and of `sample`.
+        Controls the randomness of the initialization, of the order of rows in memory, and of
+        `sample`.
     verbose : int, default=0
         1 prints epochs, 2 also times and changes of the log-likelihood.
     verbose_interval : int, default=1
-        Number of epochs from one line to the next.
+        Number of epochs between two lines.
     n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. The result is the same bit for
-        bit, whatever the number.
+        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
+        any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         As for `GaussianMixture`; the variances are those of the sample.
     missing : {"error", "model"}, default="error"
         As for `GaussianMixture`.
     checkpoint : str or path, default=None
-        File that `fit` writes its state to, so that a fit which was cut off can go on.
+        File that `fit` saves its state to, so that an interrupted fit can be resumed.
     checkpoint_interval : float, default=60.0
-        Seconds between two writings of the checkpoint, which happen between batches.
+        Seconds between checkpoints, which are written between batches.
     resume : bool, default=False
-        Whether `fit` goes on from the checkpoint, if the file is there. It ends with the same
-        result, bit for bit, as a fit that was not cut off.
+        Whether `fit` resumes from the checkpoint, if the file exists. The result is bitwise
+        identical to that of an uninterrupted fit.
 
     Attributes
     ----------
     weights_, means_, covariances_, precisions_, precisions_cholesky_ : ndarray
         As for `GaussianMixture`.
     converged_ : bool
-        Whether the fit ended because the rows held out did not improve any more.
+        Whether the fit stopped because the score of the held-out rows no longer improved.
     n_iter_, n_epochs_ : int
-        Number of times that the rows were gone through.
+        Number of epochs, that is, passes over the rows.
     n_steps_ : int
-        Number of batches that were learnt.
+        Number of batches that were processed.
     n_samples_seen_ : int
         Number of rows in them that have weight: those of all epochs together.
     lower_bound_ : float
         Mean log-likelihood, in nats, of the recent rows, each under the mixture before it was
-        learnt: an estimate of that of other rows of the same kind.
+        processed: an estimate of that of other rows of the same kind.
     validation_scores_ : ndarray of shape (`n_epochs_`,)
         Mean log-likelihood of the rows held out, each when it went by; empty without any.
     trace_ : ndarray of shape (`n_epochs_` + 1,)
@@ -131,21 +133,21 @@ class MiniBatchGaussianMixture(GaussianMixture):
     lower_bounds_ : list of float
         The same without that of the start.
     fit_info_ : FitInfo
-        How the fit went. An iteration is an epoch.
+        Information on the fit. An iteration is an epoch.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` was a table that has them.
+        Names of the features, if `X` is a table with column names.
 
     See Also
     --------
-    GaussianMixture : Goes through all rows for every step, and finds the optimum to any digit.
+    GaussianMixture : EM on all rows in every step, which converges to any precision.
 
     Notes
     -----
-    Rows in memory are learnt in a random order. Rows of files and streams are learnt in the order
-    in which they come, which should be a random one: of rows in the order of their cluster, the
-    last are remembered best.
+    Rows in memory are processed in random order. Rows of files and streams are processed in the
+    order in which they come, which should be random: if rows are sorted by cluster, the last ones
+    have the greatest influence.
 
     Examples
     --------

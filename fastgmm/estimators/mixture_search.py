@@ -67,11 +67,11 @@ _FINAL_SHARE = 1e-3
 
 
 class MixtureSearch(DensityMixin, BaseEstimator):
-    """Fits mixtures of several structures and sizes, and keeps the best.
+    """Model selection over covariance structures and numbers of components.
 
-    What ``Mclust`` of R's mclust does: every covariance structure is fitted with every number of
-    components, all from the same hierarchical partition of the rows, and an information
-    criterion chooses.
+    Like ``Mclust`` of R's mclust: every covariance structure is fitted with every number of
+    components, all initialized from the same hierarchical partition of the rows, and the best
+    mixture is selected by an information criterion.
 
     Parameters
     ----------
@@ -82,29 +82,29 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         :class:`GaussianMixture` takes. "all" are the fourteen parsimonious ones, or "E" and "V"
         for a single feature.
     criterion : {"bic", "aic", "icl", "log_likelihood"}, default="bic"
-        What is to be lowest; or, for the mean log-likelihood of rows held out in
-        cross-validation, highest.
+        Criterion to minimize; or, for the mean log-likelihood of held-out rows in cross-validation,
+        to maximize.
     cv : int, cross-validation generator or iterable, default=5
-        How rows are held out for "log_likelihood", which takes rows in memory, or files of few.
-        Read as scikit-learn does; an int means that many folds of shuffled rows.
+        Cross-validation strategy for "log_likelihood", which takes rows in memory, or small files.
+        Interpreted as in scikit-learn; an int is the number of folds of shuffled rows.
     init_params : {"hierarchical", "kmeans"}, default="hierarchical"
-        Where fits begin: from clusters of model-based agglomeration or of k-means. On more than
-        2000 rows they are those of a random subsample.
+        Method of initialization: clusters of model-based hierarchical agglomeration or of k-means.
+        On more than 2000 rows, a random subsample is clustered.
     tol : float, default=1e-5
-        A fit ends when the log-likelihood l rises by less than ``tol * (1 + abs(l))``; of few rows,
-        when it is to rise by less than that in all, as its last gains suggest. The best mixture is
-        then fitted on to a thousandth of that.
+        Convergence threshold. A fit stops when the log-likelihood l increases by less than ``tol *
+        (1 + abs(l))``; for few rows, when the total increase still expected from its last gains is
+        less than that. The best mixture is then fitted further, to a thousandth of that tolerance.
     reg_covar : float, default=0.0
-        As for :class:`GaussianMixture`. With 0, mixtures of which a covariance becomes singular
-        are out of the question, as in mclust: their likelihood has no maximum.
+        As for :class:`GaussianMixture`. With 0, mixtures with a covariance that becomes singular
+        are excluded, as in mclust: their likelihood is unbounded.
     max_iter : int, default=1000
-        Most iterations of a fit.
+        Maximum number of iterations of a fit.
     random_state : int, RandomState instance or None, default=None
-        Draws subsamples, seeds of k-means, and folds.
+        Controls the randomness of subsamples, of k-means and of the folds.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all.
     verbose : int, default=0
-        1 prints what each mixture came to, when it did.
+        1 prints the result of each mixture as soon as it is fitted.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` was a table that has them.
+        Names of the features, if `X` is a table with column names.
 
     See Also
     --------

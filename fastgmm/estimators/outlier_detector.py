@@ -66,27 +66,27 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
     n_components : int, default=1
         Number of components of the mixture.
     covariance_type : str, default="full"
-        Which covariances the components have, as for `GaussianMixture`.
+        Type of the covariance parameters; see `GaussianMixture`.
     contamination : "auto" or float, default="auto"
-        The share of outliers among the training rows, above 0 and at most 0.5: `offset_` has this
-        share of their weight below it. "auto" takes the level below which the mixture has at most
+        Proportion of outliers among the training rows, above 0 and at most 0.5: this proportion of
+        their weight is below `offset_`. "auto" takes the level below which the mixture has at most
         a twentieth of its own probability, whatever the training rows are.
     tol : float, default=1e-3
-        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+        Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
+        this, in nats.
     reg_covar : float, default=1e-6
-        Added to the variances, as for `GaussianMixture`.
+        Non-negative regularization added to the variances, as for `GaussianMixture`.
     max_iter : int, default=100
-        Most iterations of EM.
+        Maximum number of EM iterations.
     n_init : int, default=1
-        Number of starts, of which the one that ends with the highest log-likelihood is kept.
+        Number of initializations; the result with the highest log-likelihood is kept.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness of starts. An int makes them reproducible.
+        Controls the randomness of the initialization. Pass an int for reproducible results.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one.
     forgetting : float, default=1.0
-        Below 1, the rows of each unit that `partial_fit` learns count at most this many times
-        those of the next, for the mixture and the threshold alike, so that both follow a stream
-        that drifts.
+        Below 1, the rows of each unit that `partial_fit` learns count at most this many times those
+        of the next, for the mixture and the threshold alike, so that both track a drifting stream.
 
     Attributes
     ----------
@@ -95,14 +95,14 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
     offset_ : float
         The threshold, in nats.
     operating_point_ : OperatingPoint
-        What the threshold does to the labeled rows that it was chosen from, and the curves of all
-        others; only after `choose_threshold`.
+        Performance of the threshold on the labeled rows that it was chosen from, and the curves of
+        all other thresholds; only after `choose_threshold`.
     n_iter_ : int
         Number of iterations of the mixture, as its own `n_iter_`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` was a table that has them.
+        Names of the features, if `X` is a table with column names.
 
     See Also
     --------
@@ -126,7 +126,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
     n_features_in_: int
 
     _recent: RecentScores | None = None
-    """The distribution of the scores of recent rows, which `partial_fit` goes on from."""
+    """Distribution of the scores of recent rows, which `partial_fit` continues from."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{name: GaussianMixture._parameter_constraints[name] for name in _OF_THE_MIXTURE},
@@ -170,9 +170,9 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never held in memory as a whole.
+            The rows. Files are read again in every pass and never loaded into memory as a whole.
         y : Ignored
-            Taken so that the detector can be part of a pipeline.
+            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
             weight of w counts as w copies of the row.
@@ -185,13 +185,13 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the rows or the weights are not possible, or if a component collapses and
-            `reg_covar` is 0.
+            If the rows or the weights are invalid, or if a component collapses and `reg_covar` is
+            0.
 
         Warns
         -----
         ConvergenceWarning
-            If EM has not come to rest after `max_iter` iterations.
+            If EM has not converged after `max_iter` iterations.
         DegenerateComponentWarning
             If a component lost all its points or its spread.
         """
@@ -201,7 +201,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
     def fit_predict(
         self, X: Rows, y: Any = None, sample_weight: Weights = None
     ) -> npt.NDArray[np.int64]:
-        """Fit the detector to rows and tell which of them are outliers.
+        """Fit the detector to rows and predict which of them are outliers.
 
         Parameters
         ----------
@@ -237,7 +237,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
             The rows. Those of an array are one batch. Those of files and streams are learnt in
             batches, in their order, and not held in memory as a whole.
         y : Ignored
-            Taken so that the detector can be part of a pipeline.
+            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them.
 
@@ -249,8 +249,8 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the rows or the weights are not possible, or not those of the mixture so far; what
-            was learnt before the batch stays.
+            If the rows or the weights are invalid, or not those of the mixture so far; what was
+            learnt before the batch stays.
         IllDefinedCovarianceError
             If a component collapses and `reg_covar` is 0.
 
@@ -313,7 +313,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         return self._decisions(self.score_samples(X))
 
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
-        """Tell which rows are outliers.
+        """Predict which rows are outliers.
 
         Parameters
         ----------
@@ -333,7 +333,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------
@@ -349,7 +349,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------
@@ -364,7 +364,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------

@@ -48,7 +48,7 @@ OF_THE_MIXTURE = (
 
 
 class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
-    """Regression by the mixture of inputs and targets.
+    """Regression by a Gaussian mixture of inputs and targets.
 
     A Gaussian mixture is fitted to rows of inputs x and targets y together. Given x, y follows a
     mixture again, whose mean is a blend of linear functions of x: so the whole distribution of y is
@@ -60,28 +60,31 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     n_components : int, default=1
         Number of components.
     covariance_type : str, default="full"
-        Which covariances the components have over inputs and targets together, as for
-        `GaussianMixture`. Under diagonal ones each component predicts a constant.
+        Type of the covariance parameters over inputs and targets together; see `GaussianMixture`.
+        Under diagonal ones each component predicts a constant.
     tol : float, default=1e-3
-        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+        Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
+        this, in nats.
     reg_covar : float, default=1e-6
-        Added to the variances, as for `GaussianMixture`; it shrinks the slopes a little.
+        Non-negative regularization added to the variances, as for `GaussianMixture`; it shrinks the
+        slopes a little.
     max_iter : int, default=100
-        Most iterations of EM.
+        Maximum number of EM iterations.
     n_init : int, default=1
-        Number of starts, of which the one that ends with the highest log-likelihood is kept.
+        Number of initializations; the result with the highest log-likelihood is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
             default="kmeans"
-        How a start is found, as for `GaussianMixture`.
+        Method of initialization; see `GaussianMixture`.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness of starts and of `sample_y`. An int makes them reproducible.
+        Controls the randomness of the initialization and of `sample_y`. Pass an int for
+        reproducible results.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
-        What `reg_covar` is measured in, as for `GaussianMixture`.
+        Scale of `reg_covar`; see `GaussianMixture`.
     missing : {"error", "model"}, default="error"
-        What becomes of rows that lack values: NaN in arrays, null in tables. "error" refuses them.
-        "model" integrates out what is missing, of inputs and targets in `fit`, and of inputs in
+        How to handle missing values: NaN in arrays, null in tables. "error" raises an error.
+        "model" integrates missing values out: of inputs and targets in `fit`, and of inputs in
         predictions.
     forgetting : float, default=1.0
         Below 1, the rows of each unit that `partial_fit` learns count at most this many times
@@ -93,17 +96,17 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         The mixture of inputs and targets. Its columns are those of a table in their order, or
         those of `X` and then those of `y`.
     target_columns_ : ndarray of int of shape (n_targets,)
-        Which columns of the mixture are targets.
+        Indices of the mixture's columns that are targets.
     n_iter_ : int
         Number of iterations of the mixture, as its own `n_iter_`.
     n_features_in_ : int
         Number of inputs.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the inputs, if `X` was a table that has them.
+        Names of the inputs, if `X` is a table with column names.
 
     See Also
     --------
-    GaussianMixture.condition : The whole conditional mixture, for a single row.
+    GaussianMixture.condition : The full conditional mixture, for a single row.
 
     Notes
     -----
@@ -170,8 +173,8 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The inputs; with the targets, if these are given by name. Files are read again in
-            every pass and never held in memory as a whole.
+            The inputs; with the targets, if these are given by name. Files are read again in every
+            pass and never loaded into memory as a whole.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
             The targets, or the names of the columns of `X` that hold them.
         sample_weight : array-like of shape (n_samples,) or str, default=None
@@ -194,7 +197,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If EM has not come to rest after `max_iter` iterations.
+            If EM has not converged after `max_iter` iterations.
         DegenerateComponentWarning
             If a component lost all its points or its spread.
         """
@@ -304,7 +307,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The inputs. They are gone through once, while the blocks are asked for.
+            The inputs. They are read once, while the blocks are consumed.
 
         Yields
         ------
@@ -468,7 +471,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     @property
     def target_columns_(self) -> npt.NDArray[np.intp]:
-        """Which columns of the mixture are targets."""
+        """Indices of the mixture's columns that are targets."""
         return self._targets.numbers.copy()
 
     def __sklearn_is_fitted__(self) -> bool:

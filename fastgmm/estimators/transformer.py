@@ -45,39 +45,39 @@ _OF_THE_MIXTURE = (
 
 
 class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Rows described by the components of a Gaussian mixture.
+    """Feature transformation by the components of a Gaussian mixture.
 
-    A mixture is fitted to rows, and these have a feature for each of its components: in a pipeline,
-    a linear model then has smooth regions to put coefficients on.
+    A mixture is fitted to the rows, and each of its components becomes a feature: in a pipeline, a
+    linear model can then assign coefficients to smooth regions.
 
     Parameters
     ----------
     n_components : int, default=2
-        Number of components, and of the features that come out.
+        Number of components, and of output features.
     output : {"responsibilities", "log_densities"}, default="responsibilities"
-        What the features are: the probability of each component given the row, which sum to 1; or
-        the log-density of each component at the row, weights left out, in nats, which also tells
-        how far rows are from all components.
+        Output features: the responsibilities of the components, which sum to 1; or the log-density
+        of the row under each component, without the weights, in nats, which also shows how far rows
+        are from all components.
     covariance_type : str, default="full"
-        Which covariances the components have, as for `GaussianMixture`.
+        Type of the covariance parameters; see `GaussianMixture`.
     tol : float, default=1e-3
-        EM ends when the mean log-likelihood of a row changes by less than this, in nats.
+        Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
+        this, in nats.
     reg_covar : float, default=1e-6
-        Added to the variances, as for `GaussianMixture`.
+        Non-negative regularization added to the variances, as for `GaussianMixture`.
     max_iter : int, default=100
-        Most iterations of EM.
+        Maximum number of EM iterations.
     n_init : int, default=1
-        Number of starts, of which the one that ends with the highest log-likelihood is kept.
+        Number of initializations; the result with the highest log-likelihood is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
             default="kmeans"
-        How a start is found, as for `GaussianMixture`.
+        Method of initialization; see `GaussianMixture`.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness of starts. An int makes them reproducible.
+        Controls the randomness of the initialization. Pass an int for reproducible results.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one.
     missing : {"error", "model"}, default="error"
-        What becomes of rows that lack values: they are refused, or what is missing is integrated
-        out, as for `GaussianMixture`.
+        How to handle missing values: raise an error, or integrate them out; see `GaussianMixture`.
     forgetting : float, default=1.0
         Below 1, the rows of each unit that `partial_fit` learns count at most this many times
         those of the next.
@@ -89,9 +89,9 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     n_iter_ : int
         Number of iterations of the mixture, as its own `n_iter_`.
     n_features_in_ : int
-        Number of features that go in.
+        Number of input features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if `X` was a table that has them.
+        Their names, if `X` is a table with column names.
 
     See Also
     --------
@@ -164,9 +164,9 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never held in memory as a whole.
+            The rows. Files are read again in every pass and never loaded into memory as a whole.
         y : Ignored
-            Taken so that the transformer can be part of a pipeline.
+            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
             weight of w counts as w copies of the row.
@@ -179,13 +179,13 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Raises
         ------
         ValueError
-            If the rows or the weights are not possible, or if a component collapses and
-            `reg_covar` is 0.
+            If the rows or the weights are invalid, or if a component collapses and `reg_covar` is
+            0.
 
         Warns
         -----
         ConvergenceWarning
-            If EM has not come to rest after `max_iter` iterations.
+            If EM has not converged after `max_iter` iterations.
         DegenerateComponentWarning
             If a component lost all its points or its spread.
         """
@@ -211,7 +211,7 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
             The rows. Those of an array are one batch. Those of files and streams are learnt in
             batches, in their order.
         y : Ignored
-            Taken so that the transformer can be part of a pipeline.
+            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them.
 
@@ -224,7 +224,7 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Raises
         ------
         ValueError
-            If the rows or the weights are not possible, or not those of the mixture so far.
+            If the rows or the weights are invalid, or not those of the mixture so far.
 
         Warns
         -----
@@ -260,7 +260,7 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------

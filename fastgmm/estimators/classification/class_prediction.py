@@ -1,4 +1,4 @@
-"""What a fitted classifier can tell about rows."""
+"""Prediction of rows by a fitted classifier."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class ClassPrediction:
         return np.concatenate(list(self.score_samples_blocks(X)))
 
     def rejected(self, X: Rows) -> npt.NDArray[np.bool_]:
-        """Tell which rows no class explains.
+        """Predict which rows are explained by no class.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class ClassPrediction:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------
@@ -179,7 +179,7 @@ class ClassPrediction:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------
@@ -194,7 +194,7 @@ class ClassPrediction:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------
@@ -241,7 +241,7 @@ class ClassPrediction:
         The rows should not be those that the classifier was fitted to. A `temperature_` T divides
         the logarithms of prior times density (Guo, Pleiss, Sun and Weinberger, 2017, "On
         calibration of modern neural networks", ICML): above 1 where densities that are not quite
-        right make the classifier too sure of itself. Predictions stay as they are.
+        right make the classifier overconfident. Predictions stay as they are.
 
         Parameters
         ----------

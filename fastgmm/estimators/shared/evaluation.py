@@ -1,4 +1,4 @@
-"""What a fitted mixture can tell about rows."""
+"""Evaluation of rows under a fitted mixture."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class MixtureEvaluation:
     """What fits raise, and `lower_bound_` and `trace_` hold."""
 
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
-        """Return the component that each row most likely comes from.
+        """Return the most probable component of each row.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class MixtureEvaluation:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------
@@ -135,7 +135,7 @@ class MixtureEvaluation:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------
@@ -150,7 +150,7 @@ class MixtureEvaluation:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
 
         Yields
         ------
@@ -172,7 +172,7 @@ class MixtureEvaluation:
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows.
         y : Ignored
-            Taken so that the mixture can be part of a pipeline.
+            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, or the name of the column of `X` that holds them.
 

@@ -50,7 +50,7 @@ class Imputation(MixtureEvaluation):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are gone through once, while the blocks are asked for.
+            The rows. They are read once, while the blocks are consumed.
         n_draws : int, default=None
             As for `impute`.
 

@@ -133,7 +133,7 @@ class OnlineLearning(MixtureEvaluation):
             The rows. Those of an array are one batch. Those of files and streams are learnt in
             batches, in their order, and not held in memory as a whole.
         y : Ignored
-            Taken so that the mixture can be part of a pipeline.
+            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them.
 
@@ -145,8 +145,8 @@ class OnlineLearning(MixtureEvaluation):
         Raises
         ------
         ValueError
-            If the rows or the weights are not possible, or not those of the mixture so far; what
-            was learnt before the batch stays.
+            If the rows or the weights are invalid, or not those of the mixture so far; what was
+            learnt before the batch stays.
         IllDefinedCovarianceError
             If a component collapses and `reg_covar` is 0.
 
