@@ -66,7 +66,7 @@ class ManyFits:
     log_likelihoods : ndarray of shape (n_mixtures,)
         Mean log-likelihood of each, in nats; minus infinity for those that failed.
     converged : ndarray of bool of shape (n_mixtures,)
-        Which of them came to rest.
+        Which of them converged.
     failed : ndarray of bool of shape (n_mixtures,)
         Which of them have no likelihood that is finite, because a component collapsed without
         regularization.

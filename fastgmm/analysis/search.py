@@ -136,8 +136,8 @@ def fit_candidates(
 ) -> list[Candidate]:
     """Fit every mixture of a plan.
 
-    Few rows without regularization are fitted in compiled code, many mixtures at a time. Of
-    others, one reading of the rows serves all mixtures that have not come to rest.
+    Few rows without regularization are fitted in compiled code, many mixtures at a time. Of others,
+    one reading of the rows serves all mixtures that have not converged.
     """
     n_features = source.n_features
     few = "there are not so many distinct rows"

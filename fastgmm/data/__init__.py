@@ -1,1 +1,1 @@
-"""Sources of rows, and files that hold rows, pictures and results."""
+"""Sources of rows, and files that hold rows, images and results."""

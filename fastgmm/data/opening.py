@@ -49,9 +49,9 @@ def open_data(
 ) -> Source:
     """Open rows in files, arrays, data frames or streams.
 
-    What data are is told by their content. Files are never read whole: a pass goes through them
-    block by block, within a memory budget, and gives the same as if all rows were in memory, to
-    the bit.
+    The format of data is recognized by their content. Files are never loaded as a whole: a pass
+    reads them block by block, within a memory budget, and the result is bitwise identical to that
+    of rows in memory.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def open_data(
         - an array, a memory map, an `h5py.Dataset`, a `zarr.Array`.
         - a data frame of pandas, polars or Arrow; anything with ``__arrow_c_stream__``.
         - an iterator of batches, each a matrix, a pair of a matrix and weights, or a data frame:
-          it can be gone through once. Or a function that returns a new iterator each time.
+          it can be iterated over once. Or a function that returns a new iterator each time.
         - a binary file object, read once as standard input is.
         - a `Source`, which is returned as it is.
     columns : sequence of str, default=None
@@ -120,8 +120,8 @@ def open_data(
     Raises
     ------
     DataError
-        If the data cannot be read: the message says what, where, and what to do. Damage and
-        missing values are found when the rows are gone through.
+        If the data cannot be read: the message says what, where, and what to do. Damage and missing
+        values are found when the rows are read.
     FileNotFoundError
         If there is no such file.
     ImportError

@@ -77,7 +77,7 @@ class FitInfo:
     n_passes : int
         Number of passes over the data, of all starts.
     converged : bool
-        Whether the log-likelihood came to rest before `max_iter`.
+        Whether the log-likelihood converged before `max_iter`.
     reason : {"tolerance", "rounding", "max_iter", "callback", "singular"}
         Why the fit ended: the change fell below the tolerance; no step raises the
         log-likelihood in floating point; the number of iterations was reached; the callback

@@ -26,7 +26,7 @@ def fisher_vectors(
 ) -> FloatArray:
     """Describe sets of rows by how they would change a mixture: their Fisher vectors.
 
-    A picture is a set of local descriptors, a recording one of frames: sets of different sizes,
+    An image is a set of local descriptors, a recording one of frames: sets of different sizes,
     which a classifier cannot take. A mixture is fitted to the descriptors of many sets. A set then
     has the gradient of its mean log-likelihood for features, in the metric of the Fisher
     information (Perronnin, Sánchez and Mensink, 2010). Each takes one pass over the set.

@@ -41,7 +41,8 @@ _AUTOMATIC_RUNS = 10
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """K-means clustering by Lloyd's algorithm.
 
-    With the parameters, attributes and methods of :class:`sklearn.cluster.KMeans`. A row of weight w is equivalent to w copies of the row.
+    Provides the parameters, attributes and methods of :class:`sklearn.cluster.KMeans`. A row of
+    weight w is equivalent to w copies of the row.
 
     Parameters
     ----------

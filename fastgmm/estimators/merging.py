@@ -117,8 +117,8 @@ def merge_components(
     mixture : GaussianMixture
         A fitted mixture.
     X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-        The rows, those that it was fitted to as a rule. They are gone through once less than the
-        mixture has components, and responsibilities are held for some of them at a time.
+        The rows, usually those that it was fitted to. The number of passes over them is one less
+        than the number of components, and responsibilities are held for some of them at a time.
     sample_weight : array-like of shape (n_samples,) or str, default=None
         Weights of the rows, or the name of the column of `X` that holds them.
 

@@ -1,4 +1,4 @@
-"""Pictures of fitted mixtures, in the manner of scikit-learn's Displays.
+"""Plots of fitted mixtures, in the style of scikit-learn's Display objects.
 
 They need matplotlib, from the extra ``plot``, which is imported when the first one is drawn.
 """

@@ -1,4 +1,4 @@
-"""What a fit raises, from pass to pass."""
+"""Convergence of a fit: its objective after each iteration."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ _MOST_MARKERS = 60
 class ConvergenceDisplay:
     """The mean log-likelihood, or the lower bound, after each iteration of a fit.
 
-    It is made by `from_estimator`, or from the numbers themselves.
+    It is recommended to use `from_estimator` to create the display, or to pass the values
+    themselves.
 
     Parameters
     ----------
     trace : sequence of float
-        Mean log-likelihood, or whatever the fit raises, of the start and after each iteration, in
-        nats.
+        Mean log-likelihood, or another objective of the fit, at the initialization and after each
+        iteration, in nats.
     estimator_name : str, optional
-        What the line is called in a legend.
+        Name of the line in the legend.
     objective : str
-        What the fit raises.
+        Name of the objective of the fit.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn in.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure containing the axes.
     line_ : matplotlib Line2D
         The line.
 
@@ -83,17 +84,16 @@ class ConvergenceDisplay:
         estimator : estimator
             A fitted mixture, with the attribute ``trace_``.
         name : str, optional
-            What the line is called in a legend; the class and the number of components if not
-            given.
+            Name of the line in the legend; the class and the number of components by default.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
         **line_kwargs : dict
-            Passed on to matplotlib's ``plot``.
+            Keyword arguments passed to matplotlib's ``plot``.
 
         Returns
         -------
         ConvergenceDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------
@@ -117,16 +117,16 @@ class ConvergenceDisplay:
         Parameters
         ----------
         name : str, optional
-            What the line is called in a legend, in place of `estimator_name`.
+            Name of the line in the legend, instead of `estimator_name`.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
         **line_kwargs : dict
-            Passed on to matplotlib's ``plot``.
+            Keyword arguments passed to matplotlib's ``plot``.
 
         Returns
         -------
         ConvergenceDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------

@@ -25,7 +25,7 @@ _MARKERS = "osD^v<>Pp*XhdH"
 
 
 class CriterionDisplay:
-    """A criterion of all mixtures of a search, as mclust draws its BIC.
+    """Criterion of all mixtures of a search, as in mclust's BIC plot.
 
     The criterion's sign is changed where lower is better, so that the best mixture is at the top;
     it is marked by a circle. Mixtures that could not be fitted leave gaps.
@@ -40,9 +40,9 @@ class CriterionDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn in.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure containing the axes.
     lines_ : list of matplotlib Line2D
         A line for each structure.
 
@@ -76,14 +76,14 @@ class CriterionDisplay:
         estimator : MixtureSearch
             The fitted search.
         criterion : str, optional
-            The column to draw; the search's own criterion if not given.
+            The column to draw; by default the criterion of the search.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
 
         Returns
         -------
         CriterionDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------
@@ -108,12 +108,12 @@ class CriterionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
 
         Returns
         -------
         CriterionDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------

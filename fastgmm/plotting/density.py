@@ -34,9 +34,9 @@ class DensityDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn in.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure containing the axes.
     line_ : matplotlib Line2D or None
         The density of one column.
     component_lines_ : list of matplotlib Line2D
@@ -90,14 +90,14 @@ class DensityDisplay:
         X : array-like of shape (n_samples, n_features), optional
             Rows to draw, with all columns of the mixture; or anything that `open_data` takes.
         columns : sequence of one or two int or str, optional
-            Numbers or names of the columns; the first two, or the only one, if not given.
+            Indices or names of the columns; the first two, or the only one, by default.
         masses, ax
             As for `plot`.
 
         Returns
         -------
         DensityDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------
@@ -124,14 +124,14 @@ class DensityDisplay:
         masses : sequence of float, default=(0.25, 0.5, 0.75, 0.95)
             Shares of the probability inside the contours of two columns.
         n_points : int, default=200
-            Number of lines of the grid, in each direction, that contours are found on.
+            Number of grid points in each direction, from which contours are computed.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
 
         Returns
         -------
         DensityDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------

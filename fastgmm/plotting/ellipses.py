@@ -31,9 +31,9 @@ class EllipsesDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn in.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure containing the axes.
     ellipses_ : list of tuple of matplotlib Ellipse
         For each component an ellipse for each share, from the largest to the smallest.
     points_ : list of matplotlib PathCollection
@@ -85,14 +85,14 @@ class EllipsesDisplay:
         X : array-like of shape (n_samples, n_features), optional
             Rows to draw, with all columns of the mixture; or anything that `open_data` takes.
         columns : sequence of two int or str, optional
-            Numbers or names of the columns of the plane; the first two if not given.
+            Indices or names of the columns of the plane; the first two by default.
         masses, ax
             As for `plot`.
 
         Returns
         -------
         EllipsesDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------
@@ -113,12 +113,12 @@ class EllipsesDisplay:
         masses : sequence of float, default=(0.5, 0.95)
             Shares of its probability that the ellipses of a component hold.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
 
         Returns
         -------
         EllipsesDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------

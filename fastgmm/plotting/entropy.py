@@ -26,14 +26,14 @@ _LABELS = {
 class EntropyDisplay:
     """The entropy of the assignment to clusters, for each number of clusters.
 
-    It is made by `from_merging` or `from_estimator`, or from the numbers themselves.
+    Create the display with `from_merging` or `from_estimator`, or from the values themselves.
 
     Parameters
     ----------
     n_clusters : array-like of int of shape (n,)
         Numbers of clusters, each one less than the one before.
     entropies : array-like of shape (n,)
-        Entropy of the assignment to so many clusters, in nats.
+        Entropy of the assignment to each number of clusters, in nats.
     n_merged : array-like of shape (n,), optional
         Number of rows in merged clusters, summed over the merges.
     elbow : int, optional
@@ -42,9 +42,9 @@ class EntropyDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn in.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure containing the axes.
     line_ : matplotlib Line2D
         The entropies.
     fitted_lines_ : tuple of matplotlib Line2D
@@ -105,7 +105,7 @@ class EntropyDisplay:
         Returns
         -------
         EntropyDisplay
-            The display, drawn.
+            The display, with the plot drawn.
         """
         from fastgmm.estimators.merging import merge_components
 
@@ -133,7 +133,7 @@ class EntropyDisplay:
         Returns
         -------
         EntropyDisplay
-            The display, drawn.
+            The display, with the plot drawn.
         """
         display = cls(
             merging.n_clusters,
@@ -155,18 +155,18 @@ class EntropyDisplay:
         Parameters
         ----------
         against : {"n_clusters", "n_merged"}, default="n_clusters"
-            What the entropies are drawn against. With "n_merged", a merge that lowers the entropy
-            more because it is of more rows makes the line no steeper. The lines of the elbow are
-            drawn against the number of clusters only.
+            Variable of the horizontal axis. With "n_merged", a merge that lowers the entropy more
+            because it is of more rows makes the line no steeper. The lines of the elbow are drawn
+            against the number of clusters only.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
         **line_kwargs : dict
-            Passed on to matplotlib's ``plot`` of the entropies.
+            Keyword arguments passed to matplotlib's ``plot`` of the entropies.
 
         Returns
         -------
         EntropyDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a threshold on scores does to labeled rows, and what all others would."""
+"""Performance of score thresholds on labeled rows."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _MARGIN = 0.02
 class OperatingPointDisplay:
     """The ROC and the precision-recall curve of an outlier detector, with its threshold.
 
-    It is made by `from_estimator` or `from_operating_point`.
+    Create the display with `from_estimator` or `from_operating_point`.
 
     Parameters
     ----------
     operating_point : OperatingPoint
-        What the threshold does, and the curves.
+        Performance of the threshold, and the curves.
     estimator_name : str, optional
-        What the curves are called in the legends.
+        Name of the curves in the legends.
 
     Attributes
     ----------
     ax_ : ndarray of shape (2,) of matplotlib Axes
         The axes of the receiver operating characteristic and of the precision-recall curve.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure containing the axes.
     lines_ : tuple of two matplotlib Line2D
         The two curves.
     markers_ : tuple of two matplotlib Line2D
         The threshold on each of them.
     chance_lines_ : tuple of two matplotlib Line2D
-        What scores do that say nothing.
+        The chance level of each curve.
 
     Examples
     --------
@@ -86,7 +86,7 @@ class OperatingPointDisplay:
         ax: Sequence[Axes] | None = None,
         **line_kwargs: Any,
     ) -> Self:
-        """Draw what the threshold of a fitted detector does.
+        """Draw the performance of the threshold of a fitted detector.
 
         Parameters
         ----------
@@ -94,16 +94,16 @@ class OperatingPointDisplay:
             A fitted detector.
         X, y, sample_weight : optional
             Labeled rows, as for `GaussianMixtureOutlierDetector.operating_point`; those that the
-            threshold was chosen from if not given.
+            threshold was chosen from by default.
         name : str, optional
-            What the curves are called in the legends; the class if not given.
+            Name of the curves in the legends; the class by default.
         ax, **line_kwargs
             As for `plot`.
 
         Returns
         -------
         OperatingPointDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class OperatingPointDisplay:
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         ValueError
-            If the labels are not possible, or there are none.
+            If the labels are invalid or missing.
         """
         from sklearn.utils.validation import check_is_fitted
 
@@ -141,19 +141,19 @@ class OperatingPointDisplay:
         ax: Sequence[Axes] | None = None,
         **line_kwargs: Any,
     ) -> Self:
-        """Draw what a threshold does.
+        """Draw the performance of a threshold.
 
         Parameters
         ----------
         operating_point : OperatingPoint
-            What the threshold does, and the curves.
+            Performance of the threshold, and the curves.
         name, ax, **line_kwargs
             As for `plot`.
 
         Returns
         -------
         OperatingPointDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------
@@ -169,21 +169,21 @@ class OperatingPointDisplay:
         ax: Sequence[Axes] | None = None,
         **line_kwargs: Any,
     ) -> Self:
-        """Draw both curves, the threshold on them, and what chance would do.
+        """Draw both curves, the threshold on them, and the chance level.
 
         Parameters
         ----------
         name : str, optional
-            What the curves are called in the legends, in place of `estimator_name`.
+            Name of the curves in the legends, instead of `estimator_name`.
         ax : sequence of two matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
         **line_kwargs : dict
-            Passed on to matplotlib's ``plot`` of the curves.
+            Keyword arguments passed to matplotlib's ``plot`` of the curves.
 
         Returns
         -------
         OperatingPointDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------

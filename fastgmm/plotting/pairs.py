@@ -32,7 +32,7 @@ class PairDisplay:
     axes_ : ndarray of shape (n_columns, n_columns) of matplotlib Axes
         The panels; those above the diagonal are empty.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure containing the axes.
     ellipses_ : dict of (int, int) to list of tuple of matplotlib Ellipse
         By line and column of a panel, for each component an ellipse for each share.
     lines_ : list of matplotlib Line2D
@@ -76,14 +76,14 @@ class PairDisplay:
         X : array-like of shape (n_samples, n_features), optional
             Rows to draw, with all columns of the mixture; or anything that `open_data` takes.
         columns : sequence of two to six int or str, optional
-            Numbers or names of the columns; the first ones if not given.
+            Indices or names of the columns; the first ones by default.
         masses, axes
             As for `plot`.
 
         Returns
         -------
         PairDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------
@@ -105,12 +105,12 @@ class PairDisplay:
         masses : sequence of float, default=(0.5, 0.95)
             Shares of its probability that the ellipses of a component hold.
         axes : array-like of shape (n_columns, n_columns) of matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
 
         Returns
         -------
         PairDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------

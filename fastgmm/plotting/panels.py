@@ -1,4 +1,4 @@
-"""The parts that plots of mixtures are made of: points, ellipses and densities in one axes."""
+"""The parts that plots of mixtures consist of: points, ellipses and densities in one axes."""
 
 from __future__ import annotations
 

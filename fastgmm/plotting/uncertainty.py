@@ -1,4 +1,4 @@
-"""Where it is uncertain which component rows come from."""
+"""Uncertainty of the assignment of rows to components."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _IN_LEGEND = (0.01, 0.1, 0.3, 0.5)
 
 
 class UncertaintyDisplay:
-    """Rows in the plane of two columns, the larger the less certain their component is.
+    """Rows in the plane of two columns, drawn larger the more uncertain their component is.
 
-    The uncertainty of a row is the probability that it comes from another component than the one
-    it most likely comes from: 1 less the highest of its responsibilities, which are those of all
-    columns. The areas of the points are in proportion to it. More than 50,000 rows are drawn as
-    the mean uncertainty in hexagons. A single column is drawn against the uncertainty.
+    The uncertainty of a row is the probability that it does not come from its most probable
+    component: 1 minus the highest of its responsibilities, which are those of all columns. The
+    areas of the points are in proportion to it. More than 50,000 rows are drawn as the mean
+    uncertainty in hexagons. A single column is drawn against the uncertainty.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ class UncertaintyDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn in.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        The figure that holds them.
+        Figure containing the axes.
     points_ : list of matplotlib PathCollection
         The rows, a collection for each component that has any, noise first; empty if they are
         many.
@@ -67,7 +67,7 @@ class UncertaintyDisplay:
     def from_estimator(
         cls, estimator: Any, X: Any, *, columns: Columns | None = None, ax: Axes | None = None
     ) -> Self:
-        """Draw how uncertain the components of rows are.
+        """Draw the uncertainty of the components of rows.
 
         Parameters
         ----------
@@ -76,14 +76,14 @@ class UncertaintyDisplay:
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows, with all columns of the mixture.
         columns : sequence of one or two int or str, optional
-            Numbers or names of the columns; the first two, or the only one, if not given.
+            Indices or names of the columns; the first two, or the only one, by default.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
 
         Returns
         -------
         UncertaintyDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------
@@ -102,12 +102,12 @@ class UncertaintyDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to plot on; by default a new figure is created.
 
         Returns
         -------
         UncertaintyDisplay
-            The display, drawn.
+            The display, with the plot drawn.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Cutting a picture into regions of like color: a mixture over its pixels."""
+"""Segmentation of an image into regions of similar color: a mixture over its pixels."""
 
 from fastgmm.segmentation.segmented_picture import Segmentation, segment_image
 

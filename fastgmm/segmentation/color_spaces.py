@@ -1,4 +1,4 @@
-"""Colors of a picture in the spaces in which distances are those that the eye sees.
+"""Colors of an image in the spaces in which distances are those that the eye perceives.
 
 Levels of red, green and blue are those of sRGB (IEC 61966-2-1), from 0 to 1. CIE 1976 L*a*b* and
 L*u*v* (CIE 15:2018, sections 8.2.1 and 8.2.2) are taken against the white of sRGB, D65, so that

@@ -1,4 +1,4 @@
-"""The distinct colors of a picture and how often each occurs.
+"""The distinct colors of an image and how often each occurs.
 
 A row of weight w counts as w copies of it, so that a mixture of the distinct colors with their
 counts as weights is that of all pixels. A photograph of twelve megapixels has a tenth as many
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fastgmm.segmentation.pixels import Image, Pixels
 
 _MOST_BITS = 24
-"""A table of more colors would be larger than the pictures that have them."""
+"""A table of more colors would be larger than the images that have them."""
 
 _WORTHWHILE = 2
 """How many pixels there must be to a color for the counts to pay."""
@@ -23,12 +23,12 @@ _WORTHWHILE = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DistinctColors:
-    """The distinct colors of a picture of integers.
+    """The distinct colors of an image of integers.
 
     Attributes
     ----------
     pixels : Pixels
-        The picture.
+        The image.
     codes : ndarray of intp of shape (n_colors,)
         Each color as a single number, its channels' bits one after the other. They ascend.
     weights : ndarray of shape (n_colors,)
@@ -41,7 +41,7 @@ class DistinctColors:
 
     @classmethod
     def of(cls, pixels: Pixels) -> DistinctColors | None:
-        """Return the distinct colors of a picture, or None where its pixels are to be used."""
+        """Return the distinct colors of an image, or None where its pixels are to be used."""
         dtype = pixels.image.dtype
         n_bits = 8 * dtype.itemsize * pixels.n_colors
         if dtype.kind != "u" or n_bits > _MOST_BITS or pixels.n_features > pixels.n_colors:

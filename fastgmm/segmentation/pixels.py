@@ -1,4 +1,4 @@
-"""The pixels of a picture as rows: their colors, where they are, and how opaque."""
+"""The pixels of an image as rows: their colors, where they are, and how opaque."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Image = npt.NDArray[Any]
 
 
 class Strip(NamedTuple):
-    """Some lines of a picture.
+    """Some lines of an image.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Strip(NamedTuple):
     levels : ndarray of shape (n_pixels, 1) or (n_pixels, 3)
         Gray levels, or colors.
     alpha : ndarray of shape (n_pixels,) or None
-        How opaque the pixels are, if the picture says.
+        How opaque the pixels are, if the image says.
     """
 
     lines: slice
@@ -44,7 +44,7 @@ class Strip(NamedTuple):
 
 
 class Pixels:
-    """The pixels of a picture."""
+    """The pixels of an image."""
 
     def __init__(self, image: Image, space: ColorSpace, spatial_weight: float) -> None:
         _check_image(image)
@@ -68,7 +68,7 @@ class Pixels:
             self._decoded_levels = decoded(every_level, space).astype(np.float32)
 
     def strips(self) -> Iterator[Strip]:
-        """Yield the picture from the top to the bottom, some lines at a time."""
+        """Yield the image from the top to the bottom, some lines at a time."""
         step = max(1, _PIXELS_AT_ONCE // self.width)
         for first in range(0, self.height, step):
             lines = slice(first, min(first + step, self.height))
@@ -99,7 +99,7 @@ class Pixels:
 
 
 class PixelSource(StreamSource):
-    """The pixels of a picture, a row for each.
+    """The pixels of an image, a row for each.
 
     They are kept from pass to pass if they fit in half the memory budget, and else made anew.
     """
@@ -118,7 +118,7 @@ class PixelSource(StreamSource):
         self._pixels = pixels
 
     def description(self) -> str:
-        """Return what messages call the picture."""
+        """Return what messages call the image."""
         return "the image"
 
     def _batches(self) -> Iterator[Batch]:
@@ -130,7 +130,7 @@ class PixelSource(StreamSource):
             yield Batch(pixels.rows(strip), weights, self.description(), first)
 
     def _identity(self) -> dict[str, Any]:
-        """Return what tells the rows from those of other pictures."""
+        """Return what tells the rows from those of other images."""
         pixels = self._pixels
         lines = pixels.image.reshape(pixels.height, -1)
         return {
@@ -143,7 +143,7 @@ class PixelSource(StreamSource):
 
 
 def _check_image(image: Image) -> None:
-    """Raise if an array is no picture."""
+    """Raise if an array is no image."""
     shape = image.shape
     is_picture = len(shape) == 2 or (len(shape) == 3 and 1 <= shape[2] <= 4)
     if not is_picture or image.dtype.kind not in "uf" or image.dtype.itemsize > 8:

@@ -1,4 +1,4 @@
-"""A picture in the mean colors of the components of a mixture over its pixels."""
+"""An image in the mean colors of the components of a mixture over its pixels."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from fastgmm.segmentation.pixels import Image, Pixels, PixelSource
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """A picture with each pixel in the color of its component's mean.
+    """An image with each pixel in the color of its component's mean.
 
     Attributes
     ----------
     original : ndarray of shape (height, width) or (height, width, n_channels)
-        The picture that was given.
+        The original image.
     image : ndarray
-        The new picture, of the type and shape of `original`. Its alpha channel, if it has one,
+        The segmented image, of the type and shape of `original`. Its alpha channel, if it has one,
         is that of `original`.
     labels : ndarray of unsigned integers of shape (height, width)
         The component of each pixel, in the smallest type that holds them: uint8 for up to 256.
@@ -50,17 +50,17 @@ class Segmentation:
     model: GaussianMixture
 
     def side_by_side(self) -> Image:
-        """Return the original and, to its right, the new picture.
+        """Return the original and, to its right, the segmented image.
 
         Returns
         -------
         ndarray of shape (height, 2 * width) or (height, 2 * width, n_channels)
-            Both pictures, in their type.
+            Both images, in their type.
         """
         return np.concatenate([self.original, self.image], axis=1)
 
     def psnr(self) -> float:
-        """Return how near the new picture is to the original: its peak signal-to-noise ratio.
+        """Return the peak signal-to-noise ratio of the segmented image.
 
         Returns
         -------
@@ -86,7 +86,7 @@ class Segmentation:
         return 10.0 * math.log10(pixels.largest**2 * weight / squares) if squares else math.inf
 
     def save_indexed(self, path: str | Path) -> int:
-        """Write the new picture as a PNG that holds the palette and a number for each pixel.
+        """Write the segmented image as a PNG with a palette and an index for each pixel.
 
         Channels have eight bits there. Pixels that are less than half opaque become transparent,
         all others opaque.
@@ -128,11 +128,11 @@ def segment_image(
     fit: Callable[[GaussianMixture, Source], object] | None = None,
     **parameters: Any,
 ) -> Segmentation:
-    """Fit a mixture to a picture's colors and paint each pixel in its component's mean.
+    """Segment an image: fit a mixture to its colors and paint each pixel in its component's mean.
 
-    Where colors repeat, as in pictures of eight bits a channel, the mixture is fitted to the
-    distinct colors with their numbers of pixels as weights, which is the fit of all pixels for
-    less. The picture is gone through a few lines at a time.
+    Where colors repeat, as in images of eight bits a channel, the mixture is fitted to the distinct
+    colors with their numbers of pixels as weights, which is the fit of all pixels for less. The
+    image is processed a few lines at a time.
 
     Parameters
     ----------
@@ -141,14 +141,14 @@ def segment_image(
         last of 2 or of 4 channels is alpha, opaque at the highest level; it is the weight of the
         pixel in the fit.
     n_components : int
-        Number of components, and of colors of the new picture.
+        Number of components, and of colors of the segmented image.
     color_space : {"rgb", "lab", "luv"}, default="rgb"
-        Space of the colors that the mixture is fitted to: the levels as they are, CIE L*a*b* or
-        CIE L*u*v*, where distances are closer to those that the eye sees. Of gray pictures it is
-        L* alone.
+        Space of the colors that the mixture is fitted to: the levels as they are, CIE L*a*b* or CIE
+        L*u*v*, where distances are closer to those that the eye perceives. For gray images it is L*
+        alone.
     spatial_weight : float, default=0.0
         Above 0 for two features more, line and column of the pixel. They are scaled so that the
-        longer side of the picture is this many times as long as the way from black to white.
+        longer side of the image is this many times as long as the distance from black to white.
     memory_budget : int or str, default=10**9
         How much memory the rows may take, about, where they are not distinct colors: bytes, or
         text such as ``"2GB"``. If all of them need more than half of it, they are made anew in
@@ -161,20 +161,20 @@ def segment_image(
     Returns
     -------
     Segmentation
-        The new picture and what it was made from.
+        The segmented image, with its labels, palette and model.
 
     Raises
     ------
     ValueError
-        If the array is no picture, or has fewer pixels or distinct colors than the mixture has
+        If the array is no image, or has fewer pixels or distinct colors than the mixture has
         components, or if a parameter has a value that it cannot have.
 
     Notes
     -----
-    The likelihood of a mixture with covariances of its own does not change when features are
-    scaled: then `spatial_weight` says where the fit starts, and how much the place counts in the
-    result is found from the picture. With ``covariance_type="spherical"`` or "tied_spherical" the
-    weight is one of the model.
+    The likelihood of a mixture with its own covariances does not change when features are scaled:
+    then `spatial_weight` says where the fit starts, and how much the place counts in the result is
+    found from the image. With ``covariance_type="spherical"`` or "tied_spherical" the weight is one
+    of the model.
 
     Examples
     --------

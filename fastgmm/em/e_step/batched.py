@@ -105,7 +105,7 @@ class StackedFit:
     log_likelihoods : ndarray of shape (n_mixtures,)
         Mean log-likelihood of each, in nats.
     converged : ndarray of bool of shape (n_mixtures,)
-        Which of them came to rest.
+        Which of them converged.
     sound : ndarray of bool of shape (n_mixtures,)
         Which of them are what EM of them alone would find. In the others a component lost its
         points or its spread, so that more is to be done than is done here.

@@ -1,7 +1,7 @@
 """EM of several mixtures on the same rows, whose passes go through the rows together.
 
 Rows that are decoded from files cost as much as the pass over them, or more: a reading serves all
-mixtures that have not come to rest. Each is fitted as by `fit_em`, and comes to the same bits.
+mixtures that have not converged. Each is fitted as by `fit_em`, and comes to the same bits.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class JointFit:
     n_iter : int
         Number of M-steps.
     converged : bool
-        Whether the log-likelihood came to rest before `max_iter`.
+        Whether the log-likelihood converged before `max_iter`.
     failure : str or None
         Why the fit failed, or what is degenerate about the mixture.
     """

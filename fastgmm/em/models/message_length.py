@@ -92,7 +92,7 @@ class MessageCode:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A mixture that the search came to rest at.
+    """A mixture that the search converged to.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Candidate:
     message_length : float
         Length of the message, in nats.
     converged : bool
-        Whether EM came to rest there.
+        Whether EM converged there.
     """
 
     parameters: MixtureParameters
@@ -119,7 +119,7 @@ class MessageLengthFit:
     Attributes
     ----------
     candidates : tuple of Candidate
-        The mixtures at which EM came to rest, of ever fewer components.
+        The mixtures to which EM converged, of decreasing numbers of components.
     best : Candidate
         The one with the shortest message.
     n_sweeps : int
@@ -294,7 +294,7 @@ class _Passes:
 def _descend(
     descent: _Descent, code: MessageCode, fewest: int, tol: float, max_iter: int
 ) -> tuple[tuple[Candidate, ...], int]:
-    """Come to rest with ever fewer components; return where, and the number of steps."""
+    """Run EM until convergence with ever fewer components; return results and step count."""
     candidates: list[Candidate] = []
     n_steps = 0
     while True:

@@ -19,7 +19,7 @@ def warn_of_fit(
     tol: float,
     stacklevel: int,
 ) -> None:
-    """Warn of degenerate components, and of a fit that did not come to rest."""
+    """Warn of degenerate components, and of a fit that did not converge."""
     warn_of_degeneracies(info.degeneracies, stacklevel=stacklevel + 1)
     if info.reason == "singular":
         warnings.warn(

@@ -27,9 +27,9 @@ class Imputation(MixtureEvaluation):
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows, NaN where a value is missing.
         n_draws : int, default=None
-            Number of times to draw what is missing from that mixture, with `random_state`; None
-            for its mean. Means are the best single guess of each value but vary less than the
-            values do. Draws vary as much, and what differs between them tells what is not known.
+            Number of random draws of the missing values from that mixture, with `random_state`;
+            None for its mean. Means are the best single guess of each value but vary less than the
+            values do. Draws vary as much, and the differences between them show what is not known.
 
         Returns
         -------

@@ -77,7 +77,7 @@ def _can_learn(mixture: Any) -> bool:
 
 
 class OnlineLearning(MixtureEvaluation):
-    """`partial_fit`, and the state that it goes on from."""
+    """`partial_fit`, and the state that it continues from."""
 
     n_components: int
     reg_covar: float

@@ -1,4 +1,4 @@
-"""What a fit tells while it runs: lines on the terminal and scikit-learn's callbacks."""
+"""Progress of a fit: lines on the terminal and scikit-learn's callbacks."""
 
 from __future__ import annotations
 
