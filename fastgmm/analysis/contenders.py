@@ -88,7 +88,7 @@ def settle_contenders(
 
 
 def _better(old: Candidate, new: Candidate) -> Candidate:
-    """Return the fit with the higher likelihood; of the same, the one that was gone on with."""
+    """Return the fit with the higher likelihood; of the same, the one that was continued."""
     if new.mixture is None:
         return old
     if old.mixture is not None and new.log_likelihood < old.log_likelihood:

@@ -45,7 +45,7 @@ from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
 _ROUGH = 1000.0
-"""How much larger the tolerance is where EM from each start ends; that from the best goes on."""
+"""How much larger the tolerance is where EM from each start ends; that from the best continues."""
 
 _HALF_OFFSET = math.sqrt(2.0 / math.pi)
 """Mean of each half of a standard normal distribution, cut at 0."""

@@ -1,6 +1,6 @@
 """Exact weighted quantiles of values that need not fit in memory.
 
-The values are gone through several times. Each time, those in an interval that is known to hold
+The values are iterated over several times. Each time, those in an interval that is known to hold
 the quantile are kept if they are few; if not, the interval is narrowed to one of 65,536 parts of
 it. The parts are equal in the order of the floating-point numbers, taken as integers, so that no
 more than five passes are needed whatever the values are. One pass is enough for a million values,

@@ -66,14 +66,14 @@ class Source(ABC):
     @property
     @abstractmethod
     def n_samples(self) -> int | None:
-        """Number of rows; None until a source that cannot know has been gone through once."""
+        """Number of rows; None until a source that cannot know has been read once."""
 
     @property
     @abstractmethod
     def total_weight(self) -> float:
         """Sum of the weights, or the number of rows where there are none.
 
-        A source that has not been gone through yet is gone through to find it.
+        A source that has not been read yet is read to find it.
         """
 
     @property

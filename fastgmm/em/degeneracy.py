@@ -5,9 +5,9 @@ The rules, all of which keep the log-likelihood from falling:
 - An *empty* component, one with no more than 1e-15 of the total weight, gets weight 0. It stays
   where it was and takes no further part.
 - A *collapsed* component, one whose covariance without regularization is in some direction
-  smaller than the regularization, is held up by the regularization. With `reg_covar=0` there is
-  nothing to hold it and the likelihood has no maximum: that is an `IllDefinedCovarianceError`, or
-  the end of the fit where the user gave its start.
+  smaller than the regularization, is kept positive definite by the regularization. With
+  `reg_covar=0` there is nothing to hold it and the likelihood has no maximum: that is an
+  `IllDefinedCovarianceError`, or the end of the fit where the user gave its start.
 - Adding the regularization to a covariance is not quite what maximizes the likelihood. A step
   that would lower the log-likelihood for that reason is taken again with the covariances it
   harms left as they were (`hold_covariances`).

@@ -108,7 +108,7 @@ class FitInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitState(Generic[_State, _Fitted]):
-    """Where a fit stands between two passes; enough to go on from as if it had never been left.
+    """Where a fit stands between two passes; enough to resume from as if never interrupted.
 
     Attributes
     ----------

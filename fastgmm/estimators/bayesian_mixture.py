@@ -382,17 +382,16 @@ class BayesianGaussianMixture(
         """Learn rows in addition to those before, by stochastic variational inference.
 
         The first rows are kept until there are ten for each mean and weight; the mixture is then
-        begun from them, and is not fitted until then. What the prior takes from the data, it
-        takes from these. A mixture that was fitted is gone on from, and counts as many rows as it
-        was fitted to.
+        begun from them, and is not fitted until then. What the prior takes from the data, it takes
+        from these. A fitted mixture is continued from, and counts as many rows as it was fitted to.
 
-        How the rows are cut into batches hardly matters, as every row counts by itself. Many at
-        a time are faster.
+        How the rows are split into batches hardly matters, as every row counts by itself. Large
+        batches are faster.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Those of an array are one batch. Those of files and streams are learnt in
+            The rows. Those of an array are one batch. Those of files and streams are processed in
             batches, in their order, and not held in memory as a whole.
         y : Ignored
             Not used, present for API consistency by convention.
@@ -408,7 +407,7 @@ class BayesianGaussianMixture(
         ------
         ValueError
             If the rows or the weights are invalid, or not those of the mixture so far; what was
-            learnt before the batch stays.
+            learned before the batch stays.
         """
         return super().partial_fit(X, y, sample_weight)
 

@@ -260,7 +260,7 @@ def _uncertainty(
 
 
 def _warn(failed: np.ndarray, done: np.ndarray, max_iter: int) -> None:
-    """Tell what happened to some of the fits, if anything did."""
+    """Warn of what happened to some of the fits, if anything did."""
     if failed.sum() > len(failed) - 2:
         raise ValueError(
             f"a component collapsed in {failed.sum()} of {len(failed)} resamples, so that nothing "

@@ -1,4 +1,4 @@
-"""Which components of two mixtures are the same, and components in another order."""
+"""Matching of the components of two mixtures, and reordering of components."""
 
 from __future__ import annotations
 

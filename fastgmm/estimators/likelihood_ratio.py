@@ -1,4 +1,4 @@
-"""How many components a mixture has, by tests of likelihood ratios."""
+"""Number of components by likelihood ratio tests."""
 
 from __future__ import annotations
 

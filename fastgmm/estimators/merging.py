@@ -26,7 +26,8 @@ class MergedComponents:
     n_clusters : ndarray of int of shape (n_components,)
         Numbers of clusters: n_components, ..., 2, 1.
     entropies : ndarray of shape (n_components,)
-        Entropy of the assignment to so many clusters, summed over the rows by weight, in nats.
+        Entropy of the assignment to each number of clusters, summed over the rows by weight, in
+        nats.
     n_merged : ndarray of shape (n_components,)
         Weight of the rows in the clusters that were merged so far, expected and summed over the
         merges: a merge of large clusters may lower the entropy more because it is of more rows.
@@ -51,7 +52,7 @@ class MergedComponents:
     elbow: int
 
     def predict(self, X: Rows, n_clusters: int | None = None) -> npt.NDArray[np.int64]:
-        """Return the cluster that each row most likely belongs to.
+        """Return the most probable cluster of each row.
 
         Parameters
         ----------

@@ -238,7 +238,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
 
     @property
     def max_iter(self) -> int:  # type: ignore[override]  # a parameter there, and not one here
-        """The most iterations: epochs, which are what progress is told in."""
+        """Maximum number of iterations: epochs, in which progress is reported."""
         return self.max_epochs
 
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
@@ -338,7 +338,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
     def _resumed(
         self, checkpoint: Checkpoint | None, source: Source
     ) -> tuple[int | None, MinibatchState | None]:
-        """Return the size of batches and the state of a fit that is gone on with."""
+        """Return the size of batches and the state of a resumed fit."""
         if checkpoint is None or checkpoint.found is None:
             return None, None
         size = Size(self.n_components, source.n_features, self._structure().is_diagonal)
@@ -354,7 +354,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
 
 
 class _Observer:
-    """Tells each state to the checkpoint, and the end of each epoch to whoever follows the fit."""
+    """Passes each state to the checkpoint, and the end of each epoch to callbacks and output."""
 
     def __init__(
         self, checkpoint: Checkpoint | None, plan: MinibatchPlan, progress: FitProgress

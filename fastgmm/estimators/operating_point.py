@@ -1,4 +1,4 @@
-"""What a threshold on scores does to labeled rows, and which threshold does what is wanted."""
+"""Performance of score thresholds on labeled rows, and the choice of a threshold."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ _LOWEST = float(np.finfo(np.float64).min)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatingPoint:
-    """What a threshold does to labeled rows, beside what any other would.
+    """Performance of a threshold on labeled rows, and of all others.
 
-    A row is called an outlier if its score is below the threshold, and outliers are what is looked
-    for: a true positive is an outlier that is called one. Rows count by their weights.
+    A row is predicted to be an outlier if its score is below the threshold. Outliers are the
+    positive class: a true positive is an outlier that is predicted as one. Rows count by their
+    weights.
 
     Attributes
     ----------
     offset : float
         The threshold, in the units of the scores: nats for log-densities.
     precision : float
-        The share of outliers among the rows called so; 1 if there are none.
+        Proportion of outliers among the predicted outliers; 1 if there are none.
     recall : float
-        The share of the outliers that are called so: the true positive rate.
+        Proportion of the outliers that are predicted as outliers: the true positive rate.
     false_positive_rate : float
-        The share of the inliers that are called outliers.
+        Proportion of the inliers that are predicted as outliers.
     f1 : float
-        The harmonic mean of precision and recall; 0 if no outlier is called so.
+        Harmonic mean of precision and recall; 0 if no outlier is predicted as one.
     offsets : ndarray of shape (n_points,)
         Thresholds of the curves, from the one below which there is no row to the one below which
         are all. Those at which only inliers are added, next to others of that kind, are left out:
@@ -112,7 +113,7 @@ def point_at(
     scores: npt.NDArray[np.floating],
     weights: FloatArray | None = None,
 ) -> OperatingPoint:
-    """Return what a threshold does to labeled rows."""
+    """Return the performance of a threshold on labeled rows."""
     curve = _curve(is_outlier, scores, weights)
     chosen = int(np.searchsorted(curve.scores, offset))
     return _point(curve, chosen, offset, None, None)
@@ -126,9 +127,9 @@ def choose_point(
     target: Target,
     value: float | None = None,
 ) -> OperatingPoint:
-    """Return the threshold that does best what is wanted, on labeled rows.
+    """Return the best threshold for a target, on labeled rows.
 
-    Of several that do it equally well, it is the one that calls the fewest rows outliers.
+    Among equally good ones, it is the one that predicts the fewest outliers.
     """
     _check_target(target, value)
     curve = _curve(is_outlier, scores, weights)

@@ -234,7 +234,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Those of an array are one batch. Those of files and streams are learnt in
+            The rows. Those of an array are one batch. Those of files and streams are processed in
             batches, in their order, and not held in memory as a whole.
         y : Ignored
             Not used, present for API consistency by convention.
@@ -250,7 +250,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         ------
         ValueError
             If the rows or the weights are invalid, or not those of the mixture so far; what was
-            learnt before the batch stays.
+            learned before the batch stays.
         IllDefinedCovarianceError
             If a component collapses and `reg_covar` is 0.
 

@@ -93,8 +93,8 @@ class OperatingPointDisplay:
         estimator : GaussianMixtureOutlierDetector
             A fitted detector.
         X, y, sample_weight : optional
-            Labeled rows, as for `GaussianMixtureOutlierDetector.operating_point`; those that the
-            threshold was chosen from by default.
+            Labeled rows, as for `GaussianMixtureOutlierDetector.operating_point`; by default those
+            that the threshold was chosen from.
         name : str, optional
             Name of the curves in the legends; the class by default.
         ax, **line_kwargs

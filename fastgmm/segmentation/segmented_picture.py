@@ -60,7 +60,7 @@ class Segmentation:
         return np.concatenate([self.original, self.image], axis=1)
 
     def psnr(self) -> float:
-        """Return the peak signal-to-noise ratio of the segmented image.
+        """Return the peak signal-to-noise ratio of the segmented image to the original.
 
         Returns
         -------

@@ -66,7 +66,7 @@ class ObservedRows(Source):
 
     @property
     def n_samples(self) -> int | None:
-        """Number of rows; None until all have been gone through once."""
+        """Number of rows; None until all have been read once."""
         return None if self._size is None else self._size[0]
 
     @property

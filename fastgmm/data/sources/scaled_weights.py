@@ -67,7 +67,7 @@ class ScaledWeights(Source):
 
     @property
     def n_samples(self) -> int | None:
-        """Number of rows; None until all have been gone through once."""
+        """Number of rows; None until all have been read once."""
         return self._source.n_samples
 
     @property

@@ -1,4 +1,4 @@
-"""Rows that come only once, kept in a temporary file so that they can be gone through again."""
+"""Rows that come only once, kept in a temporary file so that they can be read again."""
 
 from __future__ import annotations
 

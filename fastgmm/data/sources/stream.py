@@ -136,7 +136,7 @@ class StreamSource(Source):
 
     @property
     def n_samples(self) -> int | None:
-        """Number of rows; None until all have been gone through once."""
+        """Number of rows; None until all have been read once."""
         return self._n_samples
 
     @property

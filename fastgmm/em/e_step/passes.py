@@ -119,7 +119,7 @@ def statistics_of_several(
 ) -> list[SufficientStatistics]:
     """Return the sufficient statistics under each of several mixtures: one E-step of all.
 
-    The rows are gone through once, as long as the sums of all mixtures take no more than 256 MB,
+    The rows are iterated over once, as long as the sums of all mixtures take no more than 256 MB,
     and else once for as many mixtures as do. Each mixture's statistics are, bit for bit, those of
     `mixture_statistics`.
     """

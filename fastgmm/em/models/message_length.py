@@ -4,12 +4,12 @@ Figueiredo and Jain (2002), "Unsupervised learning of finite mixture models", IE
 Pattern Analysis and Machine Intelligence 24. A message that tells the parameters of a mixture, and
 then the rows in a code made for it, is the shorter the better the mixture fits, and the longer the
 more parameters it has. It is minimized by EM from too many components, of which those that rows do
-not pay for are annihilated; then the weakest is taken away and EM goes on, down to the smallest
+not pay for are annihilated; then the weakest is removed and EM continues, down to the smallest
 number allowed; and the shortest message on that way wins.
 
 The paper updates one component after the other (`componentwise_em`), which takes a look at all rows
 for each component. Here that is done on rows in memory: all of them, or a sample if there are many.
-On all rows EM then goes on from the mixture found, in passes that update all components at once,
+On all rows EM then continues from the mixture found, in passes that update all components at once,
 and annihilates no more than one after each pass, so that the others can take over its points.
 """
 

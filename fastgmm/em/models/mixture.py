@@ -50,7 +50,7 @@ def em_step(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AscentState:
-    """Where one start of a fit stands between two passes; enough to go on from as if never left.
+    """The state of one start between two passes; enough to resume as if never interrupted.
 
     Attributes
     ----------

@@ -81,7 +81,7 @@ class MinibatchPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MinibatchState:
-    """Where a fit stands between two batches; enough to go on from as if never left.
+    """Where a fit stands between two batches; enough to resume from as if never interrupted.
 
     Attributes
     ----------

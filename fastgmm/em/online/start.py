@@ -65,7 +65,7 @@ def begin_online(
 ) -> tuple[OnlineState, FitInfo]:
     """Fit a mixture to the first rows by batch EM, and return the state after them.
 
-    Several starts are tried with a few iterations each on a sample, and the best goes on (as
+    Several starts are tried with a few iterations each on a sample, and the best is continued (as
     Biernacki, Celeux and Govaert, 2003, recommend). It need not converge: the steps that follow
     take it further at a lower price.
     """
@@ -135,7 +135,7 @@ def begin_from_mixture(
     scale: str,
     n_jobs: int | None = None,
 ) -> OnlineState:
-    """Return a state that goes on from a mixture, whatever it came from.
+    """Return a state that continues from a mixture, whatever it came from.
 
     The mixture counts as one unit of time: as many rows as the first batch has, or as would be
     needed to begin without a mixture, if those are more.

@@ -82,7 +82,7 @@ class StepSchedule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnlineState:
-    """Where online EM stands between two batches; enough to go on from as if never left.
+    """Where online EM stands between two batches; enough to resume from as if never interrupted.
 
     Attributes
     ----------

@@ -217,7 +217,7 @@ def begin_from_posterior(
     scale: str,
     n_jobs: int | None = None,
 ) -> VariationalOnlineState:
-    """Return a state that goes on from a posterior, which counts as many rows as it came from."""
+    """Return a state that continues from a posterior, which counts as many rows as it came from."""
     regularization = mixture_regularization(posterior.mean_parameters(), reg_covar, scale)
     learnt = posterior.statistics(structure, regularization)
     parameters = posterior.expected_parameters()

@@ -287,7 +287,7 @@ class ClassPrediction:
         return [mixture._parameters() for mixture in self.mixtures_]
 
     def _blocks(self, X: Rows, tell: Callable[[_Densities], _Values]) -> Iterator[_Values]:
-        """Return what is told of the log-densities of rows under each class, block by block."""
+        """Return values computed from the log-densities of rows under each class, by block."""
         check_is_fitted(self)
         source: Source = check_source(self, X)
         mixtures = self._mixtures()

@@ -52,7 +52,7 @@ def attributes_from_parameters(
 
 
 def attributes_from_info(info: FitInfo) -> dict[str, Any]:
-    """Return the fitted attributes that tell how a fit went, by name."""
+    """Return the fitted attributes that describe how a fit went, by name."""
     return {
         "converged_": info.converged,
         "n_iter_": info.n_iter,

@@ -1,4 +1,4 @@
-"""Filling in what is missing in rows, with a fitted mixture."""
+"""Imputation of missing values with a fitted mixture."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fastgmm.estimators.shared.evaluation import FloatingArray, MixtureEvaluatio
 
 
 class Imputation(MixtureEvaluation):
-    """Rows with what is missing filled in, from what is observed of them."""
+    """Imputation of missing values, given the observed values of each row."""
 
     def impute(self, X: Rows, n_draws: int | None = None) -> FloatingArray:
-        """Return rows with what is missing filled in.
+        """Return the rows with missing values imputed.
 
-        Given what is observed of a row, what is missing follows a mixture of Gaussians, whatever
-        `missing` was when the mixture was fitted.
+        Given the observed values of a row, the missing values follow a mixture of Gaussians,
+        whatever `missing` was when the mixture was fitted.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Learning from rows as they come: `partial_fit` of mixtures."""
+"""Online learning: `partial_fit` of mixtures."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class OnlineLearning(MixtureEvaluation):
     n_steps_: int
 
     _state_class: ClassVar[type[OnlineState]] = OnlineState
-    """What `partial_fit` goes on from."""
+    """The state that `partial_fit` continues from."""
     _describing: ClassVar[tuple[str, ...]] = ("weights_", "means_", "precisions_cholesky_")
     """The attributes that the state is known by; with others in their place it is of no use."""
     _waiting: list[SourceRows] | None = None
@@ -118,19 +118,19 @@ class OnlineLearning(MixtureEvaluation):
         y: Any = None,  # noqa: ARG002 - taken so that the mixture can be part of a pipeline
         sample_weight: Weights = None,
     ) -> Self:
-        """Learn rows in addition to those before, by one step of online EM.
+        """Update the mixture with further rows, by one step of online EM.
 
         The first rows are kept until there are ten for each mean and weight; the mixture is then
-        begun from them, and is not fitted until then. A mixture fitted by `fit`, or put together
-        by hand, is gone on from, and counts as much as the first batch that follows.
+        initialized from them, and is not fitted until then. A mixture fitted by `fit`, or
+        constructed manually, is continued from, and counts as much as the first batch that follows.
 
-        How the rows are cut into batches hardly matters, as every row counts by itself. Many at
-        a time are faster.
+        How the rows are split into batches hardly matters, as every row counts by itself. Large
+        batches are faster.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Those of an array are one batch. Those of files and streams are learnt in
+            The rows. Those of an array are one batch. Those of files and streams are processed in
             batches, in their order, and not held in memory as a whole.
         y : Ignored
             Not used, present for API consistency by convention.
@@ -146,7 +146,7 @@ class OnlineLearning(MixtureEvaluation):
         ------
         ValueError
             If the rows or the weights are invalid, or not those of the mixture so far; what was
-            learnt before the batch stays.
+            learned before the batch stays.
         IllDefinedCovarianceError
             If a component collapses and `reg_covar` is 0.
 
@@ -218,7 +218,7 @@ class OnlineLearning(MixtureEvaluation):
         )
 
     def _state_before(self, batch: ArraySource) -> OnlineState | None:
-        """Return the state to go on from; None if there is none to begin with yet."""
+        """Return the state to continue from; None if there is none yet."""
         if not hasattr(self, "means_"):
             return None
         self._waiting = None
@@ -238,7 +238,7 @@ class OnlineLearning(MixtureEvaluation):
         return self._state_from_mixture(batch)
 
     def _state_from_mixture(self, batch: ArraySource) -> OnlineState:
-        """Return a state that goes on from the attributes, wherever they came from."""
+        """Return a state that continues from the attributes, wherever they came from."""
         return begin_from_mixture(
             self._parameters(),
             batch,
@@ -322,7 +322,7 @@ class OnlineLearning(MixtureEvaluation):
         self._go_on_from(state)
 
     def _online_attributes(self, state: OnlineState) -> dict[str, Any]:
-        """Return the attributes that tell what was learnt."""
+        """Return the attributes that describe what was learned."""
         kind = self._structure()
         return {
             **attributes_from_parameters(state.estimate(kind), kind),

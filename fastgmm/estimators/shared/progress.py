@@ -67,7 +67,7 @@ class FitProgress:
     def _end_start(self) -> None:
         last = self._last
         if last is not None:
-            # EM that ends early without being asked to has come to rest.
+            # EM that ends early without being asked to has converged.
             early = last.iteration < self._max_iter and not self._stopped
             self._printer.end(last.log_likelihood, last.converged or early)
             self._last = None
@@ -114,8 +114,8 @@ class _Tasks:
     """The tree of tasks that scikit-learn's callbacks see.
 
     The hook for the beginning of an iteration is called right after the end of the one before,
-    unless that was the last. Where EM comes to rest for want of any rise, this is known only
-    later, and an iteration that never ran is ended as an empty task.
+    unless that was the last. Where EM converges for want of any rise, this is known only later, and
+    an iteration that never ran is ended as an empty task.
     """
 
     def __init__(

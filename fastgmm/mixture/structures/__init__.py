@@ -1,7 +1,7 @@
 """Covariance structures: how a mixture's covariances follow from the statistics.
 
 Each structure is one class: what its covariances share, and how they are found. Covariances are
-taken apart as Σ_k = λ_k D_k A_k D_k^T (Banfield and Raftery, 1993, "Model-based Gaussian and
+decomposed as Σ_k = λ_k D_k A_k D_k^T (Banfield and Raftery, 1993, "Model-based Gaussian and
 non-Gaussian clustering", Biometrics 49): a volume λ_k, a shape A_k, diagonal of determinant 1, and
 an orientation D_k, orthogonal. Each of the three may be equal or vary.
 """
