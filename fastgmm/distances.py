@@ -1,7 +1,7 @@
-"""How far apart two fitted mixtures are, and their components.
+"""Distances and divergences between fitted mixtures and between their components.
 
-Divergences are in nats, distances in the units of the features. A mixture that was fitted by
-variational Bayes counts as that of its `weights_`, `means_` and `covariances_`.
+Divergences are in nats, distances in the units of the features. A mixture fitted by variational
+Bayes is taken as the mixture of its `weights_`, `means_` and `covariances_`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def kl_divergence(
     n_draws : int, default=100_000
         Number of draws, 2 at least. The standard error falls with its root.
     random_state : int, RandomState instance or None, default=None
-        Source of the draws. An int makes them reproducible.
+        Controls the randomness of the draws. Pass an int for reproducible results.
 
     Returns
     -------
@@ -166,8 +166,8 @@ def mixture_wasserstein(p: MixtureEvaluation, q: MixtureEvaluation) -> MixtureTr
     """Return the distance of two mixtures when Gaussians are moved to Gaussians.
 
     A distance between mixtures, and an upper bound of the 2-Wasserstein distance (Delon and
-    Desolneux, 2020). Unlike the Kullback-Leibler divergence it is symmetric, and tells how far
-    apart mixtures are that do not overlap.
+    Desolneux, 2020). Unlike the Kullback-Leibler divergence it is symmetric, and measures the
+    distance of mixtures that do not overlap.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ def find_degeneracies(
                     None,
                     "collapsed",
                     "the covariance shared by all components has lost its spread in some "
-                    "direction (reg_covar holds it up)",
+                    "direction (reg_covar keeps it positive definite)",
                 )
             )
     else:
@@ -88,7 +88,7 @@ def find_degeneracies(
                 int(k),
                 "collapsed",
                 f"component {k} of weight {shares[k]:.3g} has lost its spread in some direction "
-                "(reg_covar holds its covariance up)",
+                "(reg_covar keeps its covariance positive definite)",
             )
             for k in np.flatnonzero(collapsed & ~empty)
         ]
@@ -112,7 +112,8 @@ def warn_of_degeneracies(found: Iterable[Degeneracy], *, stacklevel: int = 2) ->
     if len(descriptions) > 8:
         shown += f"; and {len(descriptions) - 8} more"
     warnings.warn(
-        f"{shown}. Fewer components, other starts (n_init) or a larger reg_covar avoid this.",
+        f"{shown}. Fewer components, other initializations (n_init) or a larger reg_covar avoid "
+        "this.",
         DegenerateComponentWarning,
         stacklevel=stacklevel + 1,
     )

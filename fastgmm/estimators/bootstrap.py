@@ -1,4 +1,4 @@
-"""How sure the parameters of a fitted mixture are, by resampling."""
+"""Uncertainty of the parameters of a fitted mixture, by resampling."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RESAMPLING_CONSTRAINTS: dict[str, list[Any]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParameterUncertainty:
-    """How sure one kind of parameters is: weights, means or covariances.
+    """Uncertainty of one kind of parameters: weights, means or covariances.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class ParameterUncertainty:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MixtureBootstrap:
-    """How sure the parameters of a mixture are, as `bootstrap_parameters` found.
+    """Uncertainty of the parameters of a mixture, estimated by `bootstrap_parameters`.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class MixtureBootstrap:
     confidence_level : float
         The level of the intervals.
     n_resamples : int
-        Number of resamples that the figures are from.
+        Number of resamples that the estimates are based on.
     n_failed : int
         Number of resamples that were left out because a component collapsed; 0 unless
         `reg_covar` is.

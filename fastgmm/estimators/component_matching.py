@@ -24,7 +24,7 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
 
 Cost = Literal["wasserstein", "kl", "means"]
-"""What matched components are to be near in."""
+"""Costs by which components are matched."""
 
 _OF_THE_FIT = ("converged_", "n_iter_", "lower_bound_", "feature_names_in_")
 """What is known of a mixture that the order of its components does not change."""
@@ -35,8 +35,8 @@ def match_components(
 ) -> npt.NDArray[np.int64]:
     """Return which component of one mixture is which of another.
 
-    Fits of the same data, or of data of the same kind, number their components as it comes. Each
-    component of one mixture is given one of the other so that the sum of the costs is least.
+    Fits of the same data, or of data of the same kind, number their components arbitrarily. Each
+    component of one mixture is given one of the other so that the sum of the costs is minimal.
 
     Parameters
     ----------

@@ -222,14 +222,14 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         y: Any = None,  # noqa: ARG002 - taken so that the detector can be part of a pipeline
         sample_weight: Weights = None,
     ) -> Self:
-        """Learn rows in addition to those before, and let the threshold follow.
+        """Update the mixture with further rows, and the threshold with it.
 
-        The mixture learns them as `GaussianMixture.partial_fit` does, and like it waits for enough
-        rows to begin with. With ``contamination="auto"`` the threshold is always that of the
-        mixture. With a number, each batch is scored before it is learnt, and the distribution of
-        the scores is blended with those of the past by the steps of the mixture itself, so that
-        both remember the same rows: `offset_` is its quantile. A threshold that was chosen by
-        `choose_threshold` stays as it is.
+        The mixture is updated as by `GaussianMixture.partial_fit`, which waits for enough rows to
+        initialize it. With ``contamination="auto"`` the threshold is always that of the mixture.
+        With a number, each batch is scored before it is learned, and the distribution of the scores
+        is blended with those of the past by the steps of the mixture itself, so that both remember
+        the same rows: `offset_` is its quantile. A threshold that was chosen by `choose_threshold`
+        stays as it is.
 
         Parameters
         ----------
@@ -298,7 +298,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         return self.mixture_.score_samples(source)
 
     def decision_function(self, X: Rows) -> FloatArray:
-        """Return how far above the threshold the log-density of each row is.
+        """Return the log-density of each row minus the threshold.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""All pairs of columns of a mixture, and each column alone."""
+"""Pair plot of a mixture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What plots show of a mixture: some of its columns, and rows beside it."""
+"""Projection of a mixture, and rows, onto some of its columns."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def project(
     at_most: int,
     with_uncertainties: bool = False,
 ) -> Projection:
-    """Return what is to be drawn of a fitted estimator."""
+    """Return the projection of a fitted estimator to draw."""
     from fastgmm.data.column_names import default_names
     from fastgmm.estimators.shared.attributes import components_from_attributes
     from fastgmm.estimators.shared.validation import check_source

@@ -1,4 +1,4 @@
-"""What a batch fit warns of when it is over."""
+"""Warnings of a batch fit."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def warn_of_fit(
     if info.reason == "max_iter" and max_iter > 0:
         warnings.warn(
             f"{algorithm} did not converge: after max_iter={max_iter} iterations the {objective} "
-            f"still changed by tol={tol:g} or more. Increase max_iter or tol, or try other starts "
-            "(n_init).",
+            f"still changed by tol={tol:g} or more. Increase max_iter or tol, or try other "
+            "initializations (n_init).",
             ConvergenceWarning,
             stacklevel=stacklevel + 1,
         )
