@@ -23,7 +23,7 @@ from fastgmm.cli.output import (
     write,
     write_columns,
 )
-from fastgmm.mixture.structures import covariance_types
+from fastgmm.mixture import covariance_types
 
 if TYPE_CHECKING:
     from fastgmm.data.source import Source

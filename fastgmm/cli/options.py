@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import typer
 
-from fastgmm.mixture.structures import covariance_types
+from fastgmm.mixture import covariance_types
 
 CovarianceType = Annotated[
     covariance_types.CovarianceType,

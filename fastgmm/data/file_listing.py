@@ -153,7 +153,7 @@ def _files_in_folder(folder: Path, left_out: list[str], *, matched: bool) -> lis
         elif path.is_file() and not path.stat().st_size:
             others.append(f"{str(path)!r} (empty)")
         elif (kind := file_kind(path)) is None:
-            others.append(f"{str(path)!r} (no data, by its name and content)")
+            others.append(f"{str(path)!r} (neither its name nor its content says that it is data)")
         else:
             where = path.parent if matched else path.parent.relative_to(folder)
             found.append(FoundFile(path, kind, "", _partitions(where)))

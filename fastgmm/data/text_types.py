@@ -24,6 +24,8 @@ def wide_enough(file: TableFile, kind: Any, cells: Any) -> Any:
     ladders = [[kind, *_ladders()[0]]] if pyarrow.types.is_null(kind) else _ladders()
     wider = next((types[types.index(kind) :] for types in ladders if kind in types), [kind])
     present = _present(file, cells)
+    if _have_leading_zeros(present):  # codes, such as those of places, which numbers would shorten
+        return pyarrow.string()
     for each in wider:
         if pyarrow.types.is_floating(each) and kind != each and _are_integers(present):
             continue
@@ -87,6 +89,13 @@ def _present(file: TableFile, cells: Any) -> Any:
         trimmed = compute.replace_substring(trimmed, ".", "?")
         trimmed = compute.replace_substring(trimmed, file.decimal, ".")
     return compute.if_else(missing, pyarrow.scalar(None, pyarrow.string()), trimmed)
+
+
+def _have_leading_zeros(present: Any) -> bool:
+    """Say whether one of the texts is digits after a zero."""
+    from pyarrow import compute
+
+    return bool(compute.any(compute.match_substring_regex(present, r"^0[0-9]+$")).as_py())
 
 
 def _are_integers(present: Any) -> bool:

@@ -43,8 +43,8 @@ from fastgmm.estimators.shared.validation import (
     check_values,
     validated_fit,
 )
+from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
-from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 _OTHER_MODEL = (
     "partial_fit cannot continue from classes of another kind than n_components, covariance_type "
@@ -429,7 +429,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
             if not chosen.any():
                 continue
             own = choose_rows(rows.source, chosen)
-            if own.total_weight > 0.0:
+            if own.total_weight > 0.0 and self.class_prior_[c] > 0.0:
                 levels[c] = quantile_cut(partial(scored, mixture, own), share)
         return levels
 

@@ -46,11 +46,11 @@ from fastgmm.estimators.shared.validation import (
     check_weight_scale,
     validated_fit,
 )
+from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
 from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import STRUCTURE_NAMES
-from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 
 class GaussianMixture(

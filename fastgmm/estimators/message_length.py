@@ -36,10 +36,10 @@ from fastgmm.estimators.shared.validation import (
     check_weight_scale,
     validated_fit,
 )
+from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import STRUCTURE_NAMES
-from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 _OF_THE_MIXTURE = (
     "weights_",

@@ -43,8 +43,8 @@ from fastgmm.estimators.shared.validation import Missing, check_source
 from fastgmm.io.arrays import Size
 from fastgmm.io.values import require, typed_members
 from fastgmm.kernels.threads import effective_threads
+from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 _NOT_TAKEN = ("max_iter", "labels_init", "warm_start", "priors", "noise_volume", "semi_supervised")
 

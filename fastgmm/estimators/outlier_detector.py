@@ -35,8 +35,8 @@ from fastgmm.estimators.shared.validation import (
     validated_fit,
     validated_partial_fit,
 )
+from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 AUTOMATIC_SHARE = 0.05
 """The share of its own rows that a mixture calls outliers with ``contamination="auto"``."""

@@ -27,8 +27,8 @@ from fastgmm.estimators.shared.validation import (
     check_source,
     validated_fit,
 )
+from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 OF_THE_MIXTURE = (
     "n_components",

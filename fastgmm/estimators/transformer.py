@@ -24,8 +24,8 @@ from fastgmm.estimators.shared.validation import (
     check_source,
     validated_fit,
 )
+from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.structures.covariance_types import CovarianceType
 
 _PASSES = {"responsibilities": responsibilities, "log_densities": component_log_densities}
 

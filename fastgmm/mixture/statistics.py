@@ -223,16 +223,17 @@ class SufficientStatistics:
         """
         divisors = self._divisors()
         offsets = self.first / divisors[:, None]
-        if self.is_diagonal:
-            covariances = self.second / divisors[:, None]
-            variances = covariances
-            raw_variances = variances.copy()
-            covariances -= offsets * offsets
-        else:
-            covariances = self.second / divisors[:, None, None]
-            variances = np.einsum("kii->ki", covariances)
-            raw_variances = variances.copy()
-            covariances -= offsets[:, :, None] * offsets[:, None, :]
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused when solved
+            if self.is_diagonal:
+                covariances = self.second / divisors[:, None]
+                variances = covariances
+                raw_variances = variances.copy()
+                covariances -= offsets * offsets
+            else:
+                covariances = self.second / divisors[:, None, None]
+                variances = np.einsum("kii->ki", covariances)
+                raw_variances = variances.copy()
+                covariances -= offsets[:, :, None] * offsets[:, None, :]
         resolution = 4.0 * _EPSILON * (self.reference + offsets)
         noise = np.maximum(8.0 * _EPSILON * raw_variances, resolution * resolution)
         vanished = variances <= noise

@@ -285,8 +285,6 @@ def test_row_index_of_several_files(tmp_path):
 def test_values_without_a_name_are_features(tmp_path):
     path = write(tmp_path / "a.csv", ",b\n0.5,2\n0.7,3\n")
     np.testing.assert_array_equal(all_rows(open_data(path)), [[0.5, 2], [0.7, 3]])
-    path = write(tmp_path / "a.csv", ",b\n5,2\n5,3\n")
-    np.testing.assert_array_equal(all_rows(open_data(path)), [[5, 2], [5, 3]])
 
 
 def test_a_count_in_a_file_without_header_is_suspected(tmp_path):
@@ -472,3 +470,10 @@ def test_given_options_are_named():
         "na_values",
         "encoding",
     ]
+
+
+def test_an_index_whose_numbers_repeat_is_one_too(tmp_path):
+    rows = pd.DataFrame({"a": [0.5, 1.5, 3.0], "b": [1.0, 2.5, 0.0]})
+    pd.concat([rows, rows]).to_csv(tmp_path / "twice.csv")
+    with pytest.warns(DataWarning, match="the first column .* is left out"):
+        assert open_data(tmp_path / "twice.csv").feature_names == ("a", "b")

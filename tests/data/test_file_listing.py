@@ -109,12 +109,14 @@ def test_files_of_folders_that_are_left_out_are_named(tmp_path):
     write_csv(tmp_path / "a.csv", rows(2))
     for name in ("b.dat", "c.txt", "d.xlsx"):
         (tmp_path / name).write_text("1,2,3\n")
-    with pytest.warns(SkippedDataWarning, match=r"b\.dat' \(no data.*c\.txt' .*d\.xlsx' ") as found:
+    with pytest.warns(SkippedDataWarning, match=r"b\.dat' \(neither.*c\.txt' .*d\.xlsx' ") as found:
         source = open_data(tmp_path)
     assert len(found) == 1
     assert all_rows(source).shape == (2, 3)
     (tmp_path / "a.csv").unlink()
-    with pytest.raises(DataError, match=r"holds no files of data, but '.*b\.dat' \(no data, by"):
+    with pytest.raises(
+        DataError, match=r"holds no files of data, but '.*b\.dat' \(neither its name"
+    ):
         open_data(tmp_path)
 
 

@@ -102,7 +102,7 @@ class CsvForm:
         pattern = RowPattern(options.delimiter or _DELIMITERS + BLANKS, options.comment)
         places = list(islice(pattern.rows(head), _N_ROWS + 2))
         if not places:
-            raise DataError("it is empty")
+            raise DataError("it is empty, or compressed and cut short")
         texts = [pattern.without_comments(head[row.start : row.end]) for row in places]
         lines = [text.decode(errors="replace") for text in texts]
         delimiter = options.delimiter

@@ -298,7 +298,7 @@ class CsvFile(TableFile):
         """Say whether a column without a name, at the beginning, numbers or names the rows."""
         pyarrow = import_pyarrow("reading CSV")
         if pyarrow.types.is_integer(values.type):
-            return self._form.n_row_names > 1 or len(values.unique()) == len(values)
+            return True
         return not pyarrow.types.is_floating(values.type) or _counts(values)
 
     def _doubts(self, first: Any) -> tuple[str, ...]:

@@ -125,7 +125,8 @@ def fit_class_em(
                 statistics, value = rows.statistics(current)
             if not math.isfinite(value):
                 raise ValueError(
-                    f"the log-likelihood is {value}: some rows are impossibly far from every class"
+                    f"the log-likelihood is {value}: some rows are impossibly far from every "
+                    "class, or of a class whose weight or prior is 0"
                 )
             if value < lowest:
                 current = before

@@ -251,22 +251,29 @@ class _Ascent:
         parameters = self.posterior.expected_parameters(amounts if self._exact else None)
         statistics = mixture_statistics(self.source, parameters, n_jobs=self.n_jobs)
         self.n_passes += 1
-        if not math.isfinite(statistics.log_likelihood):
-            raise ValueError(
-                f"the lower bound is {statistics.log_likelihood}: some rows are impossibly far "
-                "from every component; give a mean_prior and a covariance_prior on the scale of "
-                "the data"
-            )
+        _require_finite(statistics.log_likelihood)
         entropy = responsibility_entropy(parameters, statistics)
         if not self.trace:
             self.trace.append(self.posterior.lower_bound(statistics, entropy, amounts))
         proposal = VariationalPosterior.solve(
             self.posterior.prior, statistics, self.structure, self.regularization, self.posterior
         )
-        return proposal, proposal.lower_bound(statistics, entropy, amounts)
+        bound = proposal.lower_bound(statistics, entropy, amounts)
+        _require_finite(bound)
+        return proposal, bound
 
     def _falls(self, bound: float) -> bool:
         """Say whether a lower bound is less than the last one beyond rounding."""
         last = self.trace[-1]
         rounding = ROUNDING[self.source.dtype.itemsize]
         return bound < last - rounding * (self.source.total_weight + abs(last))
+
+
+def _require_finite(bound: float) -> None:
+    """Raise unless a lower bound is a finite number."""
+    if not math.isfinite(bound):
+        raise ValueError(
+            f"the lower bound is {bound}: some rows are impossibly far from every component, or "
+            "the data are too large or too small for their squares; give a mean_prior and a "
+            "covariance_prior on the scale of the data, or scale the data"
+        )

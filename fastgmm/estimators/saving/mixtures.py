@@ -112,12 +112,13 @@ def plain_mixture(
 ) -> tuple[str, dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Return what a model file holds of a fitted mixture."""
     check_is_fitted(mixture, ["weights_", "means_", "precisions_cholesky_"])
+    components = components_from_attributes(mixture)  # raises what predict would
     state = vars(mixture)
     name_of_class = next(name for name, each in _CLASSES.items() if isinstance(mixture, each))
     parameters = {name: state[name] for name in _CLASSES[name_of_class]._get_param_names()}
     arrays = {name: np.asarray(state[name]) for name in (*_ARRAYS, _CONCENTRATION) if name in state}
     if not arrays.keys() >= set(_COVARIANCE_ARRAYS):  # it was put together by hand
-        made = attributes_from_parameters(components_from_attributes(mixture), mixture._structure())
+        made = attributes_from_parameters(components, mixture._structure())
         arrays = {name: made[name] for name in _COVARIANCE_ARRAYS} | arrays
     for name in _ARRAY_PARAMETERS:
         value = parameters.pop(name, None)

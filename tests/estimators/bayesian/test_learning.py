@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from fastgmm import BayesianGaussianMixture
-from fastgmm.mixture.structures.covariance_types import CovarianceType
+from fastgmm.mixture.covariance_types import CovarianceType
 
 CENTERS = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 5.0]])
 

@@ -2,8 +2,8 @@
 
 from typing import get_args
 
+from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
-from fastgmm.mixture.structures.covariance_types import CovarianceType
 from tests.parsimonious import MODELS
 from tests.structures import DISTINCT
 
