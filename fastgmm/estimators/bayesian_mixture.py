@@ -382,8 +382,9 @@ class BayesianGaussianMixture(
         """Learn rows in addition to those before, by stochastic variational inference.
 
         The first rows are kept until there are ten for each mean and weight; the mixture is then
-        begun from them, and is not fitted until then. What the prior takes from the data, it takes
-        from these. A fitted mixture is continued from, and counts as many rows as it was fitted to.
+        initialized from them, and is not fitted until then. What the prior takes from the data, it
+        takes from these. A fitted mixture is continued from, and counts as many rows as it was
+        fitted to.
 
         How the rows are split into batches hardly matters, as every row counts by itself. Large
         batches are faster.

@@ -70,7 +70,7 @@ class MixtureBootstrap:
     covariances : ParameterUncertainty
         Of the shape that `covariances_` has.
     kind : str
-        How resamples were made.
+        Resampling method.
     confidence_level : float
         The level of the intervals.
     n_resamples : int
@@ -114,8 +114,8 @@ def bootstrap_parameters(
 ) -> MixtureBootstrap:
     """Return standard errors and confidence intervals of a mixture's parameters.
 
-    The mixture is fitted anew to many resamples of the rows. Each fit starts from the mixture
-    itself, so that its components keep their numbers.
+    The mixture is refitted to many resamples of the rows. Each fit starts from the mixture itself,
+    so that its components keep their numbers.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def bootstrap_parameters(
     n_resamples : int, default=999
         Number of resamples. The jackknife has one for each row.
     kind : {"nonparametric", "weighted", "parametric", "jackknife"}, default="nonparametric"
-        How a resample is made:
+        Resampling method:
 
         - "nonparametric": rows are drawn with replacement (Efron, 1979);
         - "weighted": each row has a random weight, and all sum to their number; this is the
@@ -148,7 +148,7 @@ def bootstrap_parameters(
     max_iter : int, default=1000
         Maximum number of iterations of a fit.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness. The result does not depend on the number of threads.
+        Controls the randomness. The result does not depend on the number of threads.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one.
 
@@ -172,7 +172,7 @@ def bootstrap_parameters(
 
     See Also
     --------
-    bootstrap_likelihood_ratio_test : Tests how many components there are.
+    bootstrap_likelihood_ratio_test : Tests of the number of components.
 
     Examples
     --------

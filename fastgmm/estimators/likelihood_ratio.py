@@ -109,7 +109,7 @@ def bootstrap_likelihood_ratio_test(
     max_iter : int, default=1000
         Maximum number of iterations of a fit.
     random_state : int, RandomState instance or None, default=None
-        Source of the randomness. The result does not depend on the number of threads.
+        Controls the randomness. The result does not depend on the number of threads.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one.
 

@@ -490,7 +490,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         self.mixture_, self.offset_, self._recent = mixture, offset, recent
 
     def _follow(self) -> None:
-        """Set the threshold by what the mixture has learnt, unless it was chosen."""
+        """Set the threshold by what the mixture has learned, unless it was chosen."""
         if hasattr(self.mixture_, "means_") and not hasattr(self, "operating_point_"):
             if isinstance(self.contamination, str):
                 self.offset_ = density_level(self.mixture_._parameters(), AUTOMATIC_SHARE)

@@ -219,7 +219,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The inputs; with the targets, if these are given by name. The rows of an array are one
-            batch. Those of files and streams are learnt in batches, in their order.
+            batch. Those of files and streams are processed in batches, in their order.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
             The targets, or the names of the columns of `X` that hold them.
         sample_weight : array-like of shape (n_samples,) or str, default=None

@@ -208,7 +208,7 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Those of an array are one batch. Those of files and streams are learnt in
+            The rows. Those of an array are one batch. Those of files and streams are processed in
             batches, in their order.
         y : Ignored
             Not used, present for API consistency by convention.

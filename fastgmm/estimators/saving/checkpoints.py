@@ -1,4 +1,4 @@
-"""Checkpoints: files from which a fit that was cut off goes on as if it never had been.
+"""Checkpoints: files from which an interrupted fit resumes as if never interrupted.
 
 A checkpoint is a file like a model's (`fastgmm.io.model_file`). Beside the state of the fit it
 holds what the fit was made of: parameters, data and version. It is refused where any differs.

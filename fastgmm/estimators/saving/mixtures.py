@@ -75,7 +75,7 @@ _NUMBERS_OR_ARRAYS = ("degrees_of_freedom_", "covariance_prior_")
 _CONCENTRATION = "weight_concentration_"
 """An array, or a tuple of two."""
 _ONLINE = "online_"
-"""What the names of the arrays begin with from which `partial_fit` goes on."""
+"""Prefix of the names of the arrays from which `partial_fit` continues."""
 
 
 _KINDS: dict[str, Any] = {
