@@ -66,6 +66,13 @@ test: venv ## everything that CI runs
 	$(MAKE) check && $(MAKE) kernel-coverage EMPTY_CACHE="$$cache" && \
 	$(MAKE) unit TESTS="--ignore=tests/kernels" && $(MAKE) docs asv-quick
 
+# Compiled code is kept between runs: the cache knows by a digest what was compiled from other sources.
+.PHONY: quick
+quick: venv ## lint, and the quick tests of the lower layers: an answer in two minutes
+	@$(IN) -m ruff check . && $(IN) -m ruff format --check .
+	@NUMBA_CACHE_DIR=$(abspath .numba-cache) $(IN) -m pytest -n auto -q \
+		-m "not slow and (kernels or mixture or em or analysis or io)"
+
 .PHONY: check
 check: venv ## lint, formatting and types
 	@$(IN) -m ruff check .

@@ -7,6 +7,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 if not os.environ.get("NUMBA_CACHE_DIR"):
     # numba does not notice a change in a function of another file, so an old cache may be stale.
@@ -15,3 +16,19 @@ if not os.environ.get("NUMBA_CACHE_DIR"):
     atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
 
 os.environ["MPLBACKEND"] = "agg"
+
+LAYERS = ("kernels", "mixture", "data", "em", "analysis", "io", "estimators")
+"""Folders of tests of the package's layers; their names are markers."""
+
+SLOW = ("bench", "comparisons", "test_cli", "test_documentation", "test_examples", "test_warmup")
+"""Folders and beginnings of files whose tests start processes or take long."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by their folder, and those that are slow."""
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent)
+        if path.parts[0] in LAYERS:
+            item.add_marker(path.parts[0])
+        if path.parts[0] in SLOW or path.name.startswith(SLOW):
+            item.add_marker("slow")
