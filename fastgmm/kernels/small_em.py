@@ -471,13 +471,13 @@ def small_fit_slot(task, slot):
     n_vectors = 0  # statistics of successive iterations
     trial = False  # whether the statistics are extrapolated
     for iteration in range(task.max_iter + 1):
-        if iteration == 0 and not diagonal:
-            _first_guess(scatter, counts, memory, K, D)
         for k in range(K):
             if not counts[k] > smallest_count:
                 task.status[slot] = EMPTY
                 return
             log_weights[k] = math.log(counts[k] / sum_of_weights)
+        if iteration == 0 and not diagonal:
+            _first_guess(scatter, counts, memory, K, D)
         sound = _m_step(
             letters, scatter, counts, memory, covariances, whiteners, log_determinants, K, D,
             task.smallest, iteration == 0,
