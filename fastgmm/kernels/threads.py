@@ -63,7 +63,10 @@ def _remember_fork() -> None:
 
 def _pool(n_threads: int) -> ThreadPoolExecutor:
     """Return the pool of this process with so many threads."""
-    return _pools.setdefault(n_threads, ThreadPoolExecutor(n_threads, "fastgmm"))
+    pool = _pools.get(n_threads)
+    if pool is None:
+        pool = _pools.setdefault(n_threads, ThreadPoolExecutor(n_threads, "fastgmm"))
+    return pool
 
 
 if hasattr(os, "register_at_fork"):
