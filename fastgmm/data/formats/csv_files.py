@@ -297,8 +297,6 @@ class CsvFile(TableFile):
     def _is_row_index(self, values: Any) -> bool:
         """Say whether a column without a name, at the beginning, numbers or names the rows."""
         pyarrow = import_pyarrow("reading CSV")
-        if pyarrow.types.is_integer(values.type):
-            return True
         return not pyarrow.types.is_floating(values.type) or _counts(values)
 
     def _doubts(self, first: Any) -> tuple[str, ...]:
