@@ -74,11 +74,7 @@ class ScaledWeights(Source):
     def total_weight(self) -> float:
         """Sum of the weights."""
         total = self._source.total_weight
-        if self._exponent is None:
-            with closing(self.blocks()) as blocks:  # type: ignore[type-var]
-                next(blocks)
-        assert self._exponent is not None  # the first block has been read
-        return math.ldexp(total, self._exponent)
+        return math.ldexp(total, self._known_exponent())
 
     @property
     def has_weights(self) -> bool:
@@ -101,11 +97,15 @@ class ScaledWeights(Source):
 
     def note_size(self, n_samples: int, total_weight: float) -> None:
         """Take over what an earlier reading of the same rows found."""
+        self._source.note_size(n_samples, math.ldexp(total_weight, -self._known_exponent()))
+
+    def _known_exponent(self) -> int:
+        """Return the power of two, for which the first block is read if none has been."""
         if self._exponent is None:
             with closing(self.blocks()) as blocks:  # type: ignore[type-var]
                 next(blocks)
         assert self._exponent is not None  # the first block has been read
-        self._source.note_size(n_samples, math.ldexp(total_weight, -self._exponent))
+        return self._exponent
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what tells these rows from others, in values that JSON knows."""
