@@ -37,7 +37,7 @@ from fastgmm.em.e_step.batched import (
     stacked,
 )
 from fastgmm.em.e_step.passes import mixture_statistics
-from fastgmm.em.initialization.data_scan import survey
+from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.initialization.methods import InitMethod, initialize
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
@@ -205,8 +205,8 @@ def _random_starts(
     rows = source
     if not (isinstance(source, ArraySource) and source.n_samples <= MOST_STACKED_ROWS):
         seed = int(random.randint(np.iinfo(np.int32).max))
-        surveyed = survey(source, n_components, 0.0, "auto", seed=seed, n_jobs=settings.n_jobs)
-        rows = surveyed.sample
+        scanned = scan_data(source, n_components, 0.0, "auto", seed=seed, n_jobs=settings.n_jobs)
+        rows = scanned.sample
     for _ in range(starts.number):
         yield initialize(
             rows,

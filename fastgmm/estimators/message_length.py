@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastgmm.data.source import Source
 from fastgmm.em.degeneracy import find_degeneracies, warn_of_degeneracies
 from fastgmm.em.e_step import passes
-from fastgmm.em.initialization.data_scan import survey
+from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.models.message_length import (
     MessageLengthFit,
     fit_message_length,
@@ -339,7 +339,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         kind = self._structure()
         kind.check_features(source.n_features)
         random_state = check_random_state(self.random_state)
-        surveyed = survey(
+        scanned = scan_data(
             source,
             self.max_components,
             self.reg_covar,
@@ -351,19 +351,19 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         fits = []
         for _ in range(self.n_init):
             start = wide_start(
-                surveyed.sample,
-                min(self.max_components, surveyed.sample.n_samples),
+                scanned.sample,
+                min(self.max_components, scanned.sample.n_samples),
                 kind,
-                surveyed.regularization,
+                scanned.regularization,
                 random_state,
             )
             fits.append(
                 fit_message_length(
-                    surveyed.sample,
+                    scanned.sample,
                     start,
                     kind,
-                    surveyed.regularization,
-                    source=source if surveyed.subsampled else None,
+                    scanned.regularization,
+                    source=source if scanned.subsampled else None,
                     min_components=self.min_components,
                     tol=self.tol,
                     max_iter=self.max_iter,
@@ -372,7 +372,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
             )
         fit = min(fits, key=lambda each: each.best.message_length)
         self._keep(fit, source)
-        degeneracies = find_degeneracies(fit.best.parameters, kind, surveyed.regularization)
+        degeneracies = find_degeneracies(fit.best.parameters, kind, scanned.regularization)
         # The caller of fit is four frames up: this one, fit and its decorator lie between.
         warn_of_degeneracies(degeneracies, stacklevel=5)
         if not fit.best.converged:

@@ -28,7 +28,7 @@ from fastgmm.analysis.search import (
 )
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.initialization.data_scan import survey
+from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.initialization.hierarchical import MOST_AGGLOMERATED
 from fastgmm.em.initialization.partitions import PARTITION_METHODS, PartitionMethod, partitions
 from fastgmm.em.initialization.random_rows import random_rows
@@ -230,7 +230,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         numbers = self._numbers()
         check_enough_rows(source, numbers[0])
         random_state = check_random_state(self.random_state)
-        surveyed = survey(
+        scanned = scan_data(
             source,
             numbers[-1],
             self.reg_covar,
@@ -238,16 +238,16 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             seed=random_state.randint(np.iinfo(np.int32).max),
             n_jobs=self.n_jobs,
         )
-        rows = surveyed.sample
+        rows = scanned.sample
         folds_of = source
-        if not surveyed.subsampled:
+        if not scanned.subsampled:
             source = rows  # all that count are in memory already
             if not isinstance(folds_of, ArraySource) and rows.n_samples == folds_of.n_samples:
                 folds_of = rows
         kinds = self._structures(source.n_features)
         plan = SearchPlan(
             tuple((kind, number) for number in numbers for kind in kinds),
-            surveyed.regularization,
+            scanned.regularization,
             self.tol,
             self.max_iter,
         )
@@ -270,14 +270,14 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             sample,
             clusters,
             plan,
-            preview=rows if surveyed.subsampled else None,
+            preview=rows if scanned.subsampled else None,
             n_jobs=self.n_jobs,
             observe=self._tell,
         )
         if self.criterion != "log_likelihood":
             candidates = settle_contenders(
                 source,
-                rows if surveyed.subsampled else None,
+                rows if scanned.subsampled else None,
                 candidates,
                 lambda each: _value(each, self.criterion),
                 plan,

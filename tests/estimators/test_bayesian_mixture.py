@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
 from fastgmm import BayesianGaussianMixture, GaussianMixture
-from fastgmm.em.initialization import data_scan as survey
+from fastgmm.em.initialization import data_scan
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES
 from fastgmm.mixture.regularization import IllDefinedCovarianceError
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
@@ -386,8 +386,8 @@ def test_each_way_to_start_is_reproducible(init_params):
 
 
 def test_large_data_start_from_a_sample(monkeypatch):
-    monkeypatch.setattr(survey, "SMALLEST_SAMPLE", 100)
-    monkeypatch.setattr(survey, "ROWS_PER_PARAMETER", 1)
+    monkeypatch.setattr(data_scan, "SMALLEST_SAMPLE", 100)
+    monkeypatch.setattr(data_scan, "ROWS_PER_PARAMETER", 1)
     X = rows(n_samples=2000)
     mixture = fitted(X, max_iter=0)
     assert mixture.fit_info_.initialization.subsampled
@@ -404,8 +404,8 @@ def test_the_result_does_not_depend_on_the_number_of_threads():
 
 @pytest.mark.parametrize("covariance_type", ["full", "diag"])
 def test_files_give_the_same_bits(tmp_path, monkeypatch, covariance_type):
-    monkeypatch.setattr(survey, "SMALLEST_SAMPLE", 300)
-    monkeypatch.setattr(survey, "ROWS_PER_PARAMETER", 1)
+    monkeypatch.setattr(data_scan, "SMALLEST_SAMPLE", 300)
+    monkeypatch.setattr(data_scan, "ROWS_PER_PARAMETER", 1)
     X = rows(n_samples=4500)
     path = write_parquet(tmp_path / "x.parquet", X)
     expected = fitted(X, covariance_type=covariance_type, max_iter=6)

@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 import fastgmm
 from fastgmm import DataError, GaussianMixture, SkippedDataWarning
-from fastgmm.em.initialization import data_scan as survey
+from fastgmm.em.initialization import data_scan
 from tests.written_data import FORMS, NAMES, ONCE, arrow_table, batches, rows, write_parquet
 
 ATTRIBUTES = ("weights_", "means_", "covariances_", "precisions_cholesky_", "trace_")
@@ -21,8 +21,8 @@ def mixture(**parameters):
 @pytest.fixture
 def small_sample(monkeypatch):
     """Let starts be found from a sample of the rows."""
-    monkeypatch.setattr(survey, "SMALLEST_SAMPLE", 300)
-    monkeypatch.setattr(survey, "ROWS_PER_PARAMETER", 1)
+    monkeypatch.setattr(data_scan, "SMALLEST_SAMPLE", 300)
+    monkeypatch.setattr(data_scan, "ROWS_PER_PARAMETER", 1)
 
 
 @pytest.mark.usefixtures("small_sample")

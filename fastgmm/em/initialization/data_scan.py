@@ -17,7 +17,7 @@ LARGEST_SAMPLE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class DataScan:
     """What one pass over the data finds before EM begins.
 
     Attributes
@@ -38,7 +38,7 @@ class Survey:
     subsampled: bool
 
 
-def survey(
+def scan_data(
     source: Source,
     n_components: int,
     reg_covar: float,
@@ -47,7 +47,7 @@ def survey(
     seed: int,
     diagonal: bool = True,
     n_jobs: int | None = None,
-) -> Survey:
+) -> DataScan:
     """Go through the data once: measure the features' variances and sample the rows."""
     size = sample_size(n_components, source.n_features, source.dtype.itemsize)
     reservoir: Reservoir | None = None
@@ -64,9 +64,9 @@ def survey(
     )
     if reservoir is None:
         assert isinstance(source, ArraySource)
-        return Survey(moments, regularization, source, subsampled=False)
+        return DataScan(moments, regularization, source, subsampled=False)
     sample = reservoir.source(incomplete=source.incomplete)
-    return Survey(moments, regularization, sample, reservoir.n_seen > size)
+    return DataScan(moments, regularization, sample, reservoir.n_seen > size)
 
 
 def sample_size(n_components: int, n_features: int, itemsize: int) -> int:

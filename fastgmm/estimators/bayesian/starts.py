@@ -10,7 +10,7 @@ import numpy as np
 
 from fastgmm.data.source import Source
 from fastgmm.em.e_step.passes import source_moments
-from fastgmm.em.initialization.data_scan import survey
+from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.initialization.methods import InitialisationInfo
 from fastgmm.em.models.variational import initial_posterior
 from fastgmm.estimators.bayesian.attributes import check_prior
@@ -56,7 +56,7 @@ def drawn_posteriors(
     resumed, regularization = checkpoint.resumed, checkpoint.regularization
     if resumed is not None and regularization is not None and resumed.start >= estimator.n_init - 1:
         return VariationalStarts(_draw_none, estimator.n_init, regularization)
-    surveyed = survey(
+    scanned = scan_data(
         source,
         estimator.n_components,
         estimator.reg_covar,
@@ -66,26 +66,26 @@ def drawn_posteriors(
         n_jobs=estimator.n_jobs,
     )
     check_enough_rows(source, estimator.n_components)
-    prior = given.completed(surveyed.moments, structure, surveyed.regularization)
-    assert source.n_samples is not None  # the survey went through all of them
+    prior = given.completed(scanned.moments, structure, scanned.regularization)
+    assert source.n_samples is not None  # the scan went through all of them
     labels = check_labels(estimator.labels_init, source, estimator.n_components)
 
     def draw(_number: int) -> tuple[VariationalPosterior, InitialisationInfo]:
         return initial_posterior(
-            surveyed.sample if labels is None else source,
+            scanned.sample if labels is None else source,
             estimator.n_components,
             prior,
             structure,
-            surveyed.regularization,
+            scanned.regularization,
             weight=source.total_weight,
             random_state=checkpoint.random_state,
             method=estimator.init_params,
             labels=labels,
-            subsampled=surveyed.subsampled and labels is None,
+            subsampled=scanned.subsampled and labels is None,
             n_jobs=estimator.n_jobs,
         )
 
-    return VariationalStarts(draw, estimator.n_init, surveyed.regularization)
+    return VariationalStarts(draw, estimator.n_init, scanned.regularization)
 
 
 def posterior_before(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import regularization_for
-from fastgmm.em.initialization.data_scan import Survey, survey
+from fastgmm.em.initialization.data_scan import DataScan, scan_data
 from fastgmm.em.initialization.labels import KnownRows
 from fastgmm.em.initialization.methods import InitialisationInfo, initialize
 from fastgmm.estimators.saving.fit_checkpoints import EMCheckpoint
@@ -64,7 +64,7 @@ def drawn_starts(
     resumed, regularization = checkpoint.resumed, checkpoint.regularization
     if resumed is not None and regularization is not None and resumed.start >= estimator.n_init - 1:
         return Starts(_draw_none, estimator.n_init, regularization, given=given.is_complete)
-    surveyed = survey(
+    scanned = scan_data(
         source,
         estimator.n_components,
         estimator.reg_covar,
@@ -73,40 +73,40 @@ def drawn_starts(
         n_jobs=estimator.n_jobs,
     )
     check_enough_rows(source, estimator.n_components)
-    draw = surveyed_draw(
+    draw = scanned_draw(
         estimator,
         source,
         structure,
-        surveyed,
+        scanned,
         given,
         terms,
         known,
         random_state=checkpoint.random_state,
     )
-    return Starts(draw, estimator.n_init, surveyed.regularization, given=given.is_complete)
+    return Starts(draw, estimator.n_init, scanned.regularization, given=given.is_complete)
 
 
-def surveyed_draw(
+def scanned_draw(
     estimator: Any,
     source: Source,
     structure: CovarianceStructure,
-    surveyed: Survey,
+    scanned: DataScan,
     given: GivenStart,
     terms: ModelTerms = NO_TERMS,
     known: npt.NDArray[np.int64] | None = None,
     *,
     random_state: np.random.RandomState,
 ) -> Draw:
-    """Return what draws starts from the rows that a survey kept."""
-    assert source.n_samples is not None  # the survey went through all of them
+    """Return what draws starts from the rows that a scan kept."""
+    assert source.n_samples is not None  # the scan went through all of them
     labels = check_labels(estimator.labels_init, source, estimator.n_components)
 
     def draw(_number: int) -> tuple[MixtureParameters, InitialisationInfo]:
         parameters, info = initialize(
-            surveyed.sample if labels is None else source,
+            scanned.sample if labels is None else source,
             estimator.n_components,
             structure,
-            surveyed.regularization,
+            scanned.regularization,
             random_state=random_state,
             method=estimator.init_params,
             labels=labels,
@@ -115,7 +115,7 @@ def surveyed_draw(
             precisions=given.precisions,
             prior=terms.prior,
             known=None if known is None or labels is not None else KnownRows(source, known),
-            subsampled=surveyed.subsampled and labels is None,
+            subsampled=scanned.subsampled and labels is None,
             n_jobs=estimator.n_jobs,
         )
         if terms.noise is not None:

@@ -7,17 +7,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.initialization import data_scan as module
-from fastgmm.em.initialization.data_scan import sample_size, survey
+from fastgmm.em.initialization.data_scan import sample_size, scan_data
 from tests.problems import problem
 
 
 def look(X, weights=None, *, seed=0):
-    return survey(ArraySource(X, weights), 2, 1e-6, "auto", seed=seed)
+    return scan_data(ArraySource(X, weights), 2, 1e-6, "auto", seed=seed)
 
 
 def test_small_data_are_used_as_they_are():
     source = ArraySource(problem("overlapping").X)
-    found = survey(source, 3, 1e-6, "auto", seed=0)
+    found = scan_data(source, 3, 1e-6, "auto", seed=0)
     assert found.sample is source
     assert not found.subsampled
 
@@ -48,7 +48,7 @@ def test_another_seed_takes_other_rows(monkeypatch):
 def test_the_regularization_is_that_of_all_rows():
     X = problem("overlapping").X
     expected = regularization_for(ArraySource(X), 1e-3, "relative")
-    found = survey(ArraySource(X), 2, 1e-3, "relative", seed=0).regularization
+    found = scan_data(ArraySource(X), 2, 1e-3, "relative", seed=0).regularization
     assert_array_equal(found.amounts, expected.amounts)
 
 
@@ -70,7 +70,7 @@ def test_the_size_of_a_sample(n_components, n_features, itemsize, expected):
 def test_the_moments_are_those_of_all_rows(diagonal):
     X = np.random.default_rng(1).normal(size=(60_000, 3)) * [1.0, 1e-3, 1e4] + 1e6
     weights = np.random.default_rng(2).integers(0, 3, size=len(X)).astype(np.float64)
-    found = survey(ArraySource(X, weights), 4, 1e-6, "auto", seed=0, diagonal=diagonal)
+    found = scan_data(ArraySource(X, weights), 4, 1e-6, "auto", seed=0, diagonal=diagonal)
     assert found.subsampled
     expected = np.cov(X.T, aweights=weights, ddof=0)
     deviations = np.sqrt(np.diag(expected))
