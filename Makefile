@@ -1,6 +1,6 @@
 # Every target makes and keeps up its own environment in $(VENV): nothing has to be set up first.
 #
-#   make demo     cluster a photograph's pixels, write the pictures and the model, compare
+#   make demo     cluster a photograph's pixels, write the images and the model, compare
 #   make test     everything that CI runs
 #   make help     the other targets
 

@@ -1,7 +1,6 @@
 """How Sphinx builds the documentation."""
 
 import sys
-import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -40,8 +39,7 @@ html_theme_options = {
 html_sidebars = {"cli": [], "benchmarks": [], "getting_started": []}
 html_show_sourcelink = False
 
-# Examples run without a display, and a warning in one of them ends the build.
-warnings.filterwarnings("ignore", message=r".*is non-interactive, and thus cannot be shown")
+# This is where the examples are tested: an error or a warning in one of them ends the build.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
@@ -49,6 +47,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "min_reported_time": 1e9,
     "remove_config_comments": True,
+    "reset_modules": ("matplotlib", "gallery_warnings.raise_warnings"),
+    "reset_modules_order": "both",
     "show_memory": False,
     "show_signature": False,
     "write_computation_times": False,

@@ -22,21 +22,21 @@ from fastgmm.plotting import OperatingPointDisplay
 
 data = load_breast_cancer()
 is_malignant = data.target == 0
-learnt, others = train_test_split(np.flatnonzero(~is_malignant), test_size=0.5, random_state=0)
+training, others = train_test_split(np.flatnonzero(~is_malignant), test_size=0.5, random_state=0)
 others = np.concatenate([others, np.flatnonzero(is_malignant)])
 labeled, unseen = train_test_split(
     others, test_size=0.5, random_state=0, stratify=is_malignant[others]
 )
-X = data.data / data.data[learnt].std(axis=0)
-print(f"{len(learnt)} benign tumors for training, {len(labeled)} others to choose the threshold")
+X = data.data / data.data[training].std(axis=0)
+print(f"{len(training)} benign tumors for training, {len(labeled)} others to choose the threshold")
 
 # %%
 # Without any labels, the threshold is the level below which the mixture has a twentieth of its own
 # probability; or, with ``contamination=0.05``, it is given by a proportion of the training rows.
 
 detector = GaussianMixtureOutlierDetector(3, covariance_type="diag", n_init=10, random_state=0)
-detector.fit(X[learnt])
-for name, rows in (("benign", learnt), ("other", unseen)):
+detector.fit(X[training])
+for name, rows in (("benign", training), ("other", unseen)):
     print(f"{np.mean(detector.predict(X[rows]) == -1):.0%} of the {name} tumors are outliers")
 
 # %%
@@ -68,7 +68,7 @@ display = OperatingPointDisplay.from_estimator(
 features = [list(data.feature_names).index(name) for name in ("mean texture", "worst area")]
 pairs = np.log(data.data[:, features])
 pair_detector = GaussianMixtureOutlierDetector(2, contamination=0.05, random_state=0)
-pair_detector.fit(pairs[learnt])
+pair_detector.fit(pairs[training])
 
 figure, ax = plt.subplots(figsize=(6.8, 5.2), layout="constrained")
 (left, bottom), (right, top) = pairs.min(axis=0) - 0.15, pairs.max(axis=0) + 0.15

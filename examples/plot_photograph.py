@@ -20,7 +20,6 @@ import sklearn.mixture
 from sklearn.datasets import load_sample_image
 
 import fastgmm
-from fastgmm.data.formats.images import write_image
 from fastgmm.plotting import ConvergenceDisplay
 
 parser = argparse.ArgumentParser(description="Segment a photograph with a Gaussian mixture.")
@@ -80,7 +79,7 @@ mixture = fitted["fastgmm"]
 colors = np.rint(255 * mixture.means_.clip(0, 1)).astype(np.uint8)
 segmented = colors[mixture.predict(pixels)].reshape(photograph.shape)
 
-pictures, axes = plt.subplots(1, 2, figsize=(10, 3.7), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.7), layout="constrained")
 for ax, image, title in zip(
     axes, (photograph, segmented), ("Photograph", f"{n_components} components"), strict=True
 ):
@@ -98,8 +97,8 @@ display = ConvergenceDisplay.from_estimator(mixture)
 
 if arguments.output is not None:
     arguments.output.mkdir(parents=True, exist_ok=True)
-    write_image(arguments.output / "segmented.png", segmented)
-    pictures.savefig(arguments.output / "side_by_side.jpg", dpi=100)
+    plt.imsave(arguments.output / "segmented.png", segmented)
+    figure.savefig(arguments.output / "side_by_side.jpg", dpi=100)
     display.figure_.savefig(arguments.output / "convergence.png", dpi=120)
     mixture.save(arguments.output / "model.fgm")
     for path in sorted(arguments.output.iterdir()):

@@ -86,9 +86,9 @@ figure, (temperature, foresight) = plt.subplots(
 for kind, label in ((0, "true mean of each regime"), (1, None)):
     temperature.plot(days, truth[:, kind, 0], color="0.75", linewidth=7, label=label)
 for name, color in colors.items():
-    learnt = np.array(means[name])[:, :, 0]
-    temperature.plot(days, learnt[:, 0], color=color, label=name)
-    temperature.plot(days, learnt[:, 1], color=color)
+    learned = np.array(means[name])[:, :, 0]
+    temperature.plot(days, learned[:, 0], color=color, label=name)
+    temperature.plot(days, learned[:, 1], color=color)
     foresight.plot(days, scores[name], color=color)
 temperature.set(ylabel="Temperature of the means (°C)", title="Effect of forgetting")
 figure.legend(*temperature.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -10,54 +10,67 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastgmm import distances as distances
     from fastgmm import plotting as plotting
-    from fastgmm.data.errors import (
-        DataError,
-        DataWarning,
-        RoundedDataWarning,
-        SkippedDataWarning,
-    )
+    from fastgmm.data.errors import DataError, DataWarning, RoundedDataWarning, SkippedDataWarning
     from fastgmm.data.opening import open_data
     from fastgmm.em.degeneracy import DegenerateComponentWarning
+    from fastgmm.em.loop import FitInfo
     from fastgmm.estimators.bayesian_mixture import BayesianGaussianMixture
-    from fastgmm.estimators.bootstrap import bootstrap_parameters
+    from fastgmm.estimators.bootstrap import (
+        MixtureBootstrap,
+        ParameterUncertainty,
+        bootstrap_parameters,
+    )
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
     from fastgmm.estimators.component_matching import match_components, reorder_components
     from fastgmm.estimators.fisher_vectors import fisher_vectors
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.kmeans import KMeans
-    from fastgmm.estimators.likelihood_ratio import bootstrap_likelihood_ratio_test
-    from fastgmm.estimators.merging import merge_components
+    from fastgmm.estimators.likelihood_ratio import (
+        LikelihoodRatioTests,
+        bootstrap_likelihood_ratio_test,
+    )
+    from fastgmm.estimators.merging import MergedComponents, merge_components
     from fastgmm.estimators.message_length import MessageLengthGaussianMixture
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
     from fastgmm.estimators.mixture_search import MixtureSearch
+    from fastgmm.estimators.operating_point import OperatingPoint
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
     from fastgmm.estimators.regressor import GaussianMixtureRegressor
+    from fastgmm.estimators.saving.checkpoints import CheckpointError
     from fastgmm.estimators.saving.mixtures import load
     from fastgmm.estimators.transformer import GaussianMixtureTransformer
     from fastgmm.io.model_file import ModelFileError
     from fastgmm.mixture.priors.conjugate import ConjugatePriors
-    from fastgmm.segmentation import segment_image
+    from fastgmm.segmentation import Segmentation, segment_image
     from fastgmm.versions import show_versions
 
     __version__: str
 
 __all__ = [
     "BayesianGaussianMixture",
+    "CheckpointError",
     "ConjugatePriors",
     "DataError",
     "DataWarning",
     "DegenerateComponentWarning",
+    "FitInfo",
     "GaussianMixture",
     "GaussianMixtureClassifier",
     "GaussianMixtureOutlierDetector",
     "GaussianMixtureRegressor",
     "GaussianMixtureTransformer",
     "KMeans",
+    "LikelihoodRatioTests",
+    "MergedComponents",
     "MessageLengthGaussianMixture",
     "MiniBatchGaussianMixture",
+    "MixtureBootstrap",
     "MixtureSearch",
     "ModelFileError",
+    "OperatingPoint",
+    "ParameterUncertainty",
     "RoundedDataWarning",
+    "Segmentation",
     "SkippedDataWarning",
     "__version__",
     "bootstrap_likelihood_ratio_test",
@@ -74,21 +87,29 @@ __all__ = [
 
 _HOMES = {
     "BayesianGaussianMixture": "fastgmm.estimators.bayesian_mixture",
+    "CheckpointError": "fastgmm.estimators.saving.checkpoints",
     "ConjugatePriors": "fastgmm.mixture.priors.conjugate",
     "DataError": "fastgmm.data.errors",
     "DataWarning": "fastgmm.data.errors",
     "DegenerateComponentWarning": "fastgmm.em.degeneracy",
+    "FitInfo": "fastgmm.em.loop",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
     "GaussianMixtureClassifier": "fastgmm.estimators.classifier",
     "GaussianMixtureOutlierDetector": "fastgmm.estimators.outlier_detector",
     "GaussianMixtureRegressor": "fastgmm.estimators.regressor",
     "GaussianMixtureTransformer": "fastgmm.estimators.transformer",
     "KMeans": "fastgmm.estimators.kmeans",
+    "LikelihoodRatioTests": "fastgmm.estimators.likelihood_ratio",
+    "MergedComponents": "fastgmm.estimators.merging",
     "MessageLengthGaussianMixture": "fastgmm.estimators.message_length",
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
+    "MixtureBootstrap": "fastgmm.estimators.bootstrap",
     "MixtureSearch": "fastgmm.estimators.mixture_search",
     "ModelFileError": "fastgmm.io.model_file",
+    "OperatingPoint": "fastgmm.estimators.operating_point",
+    "ParameterUncertainty": "fastgmm.estimators.bootstrap",
     "RoundedDataWarning": "fastgmm.data.errors",
+    "Segmentation": "fastgmm.segmentation",
     "SkippedDataWarning": "fastgmm.data.errors",
     "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",

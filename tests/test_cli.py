@@ -255,7 +255,7 @@ def test_info_of_a_model(folder):
     assert np.shape(document["covariances"]) == (3, 4, 4)
 
 
-def test_a_variational_mixture_is_told_by_its_lower_bound(folder):
+def test_a_variational_mixture_is_known_by_its_lower_bound(folder):
     X = load_iris().data
     mixture = fastgmm.BayesianGaussianMixture(3, random_state=0).fit(X)
     mixture.save(folder / "bayes.fgm")

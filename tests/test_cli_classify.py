@@ -110,7 +110,7 @@ def test_rows_of_a_stream_are_classified(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("data", ["some.parquet", "some.csv"])
-def test_rows_of_unknown_class_are_learnt(folder, data):
+def test_rows_of_unknown_class_are_learned(folder, data):
     iris = load_iris()
     known = np.arange(150) % 3 == 0
     arguments = (data, *FIT, "--semi-supervised", "--json")
@@ -165,14 +165,14 @@ def test_refused(folder, arguments, words):
 
 def test_labels_in_a_stream_are_refused(folder, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a,kind\n1,x\n2,y\n")))
-    told = refuse("classify", "-", "-k", 1, "--label-column", "kind", cwd=folder)
-    assert "standard input can be read only once, and the labels are read first" in told
+    message = refuse("classify", "-", "-k", 1, "--label-column", "kind", cwd=folder)
+    assert "standard input can be read only once, and the labels are read first" in message
 
 
 def test_commands_for_mixtures_say_where_a_classifier_belongs(folder):
-    told = refuse("predict", "rows.npy", "-m", "kinds.fgm", cwd=folder)
-    assert "'kinds.fgm' holds a GaussianMixtureClassifier" in told
-    assert "use it with  fastgmm classify" in told
+    message = refuse("predict", "rows.npy", "-m", "kinds.fgm", cwd=folder)
+    assert "'kinds.fgm' holds a GaussianMixtureClassifier" in message
+    assert "use it with  fastgmm classify" in message
 
 
 def test_a_failed_run_leaves_the_old_results(folder):

@@ -115,9 +115,9 @@ def test_a_threshold_is_chosen_by_labels(folder, options, target, value):
     arguments = ("detect", "tumors.parquet", "-m", "detector.fgm", *labeled)
     document = json.loads(succeed(*arguments, "--json", cwd=folder))
     assert document["threshold"] == point.offset
-    told = document["operating_point"]
-    assert told == {name: getattr(point, name) for name in told}
-    assert {"precision", "recall", "false_positive_rate", "f1", "roc_auc"} <= set(told)
+    shown = document["operating_point"]
+    assert shown == {name: getattr(point, name) for name in shown}
+    assert {"precision", "recall", "false_positive_rate", "f1", "roc_auc"} <= set(shown)
     text = succeed(*arguments, cwd=folder)
     assert f"recall             {point.recall:.4f}" in text
 
@@ -134,7 +134,7 @@ def test_a_fit_with_a_threshold_by_labels_keeps_it(folder):
     assert f"F1 score           {point.f1:.4f}" in text
 
 
-def test_a_model_takes_a_new_threshold_only_when_told_to(folder):
+def test_a_model_takes_a_new_threshold_only_when_asked_to(folder):
     path = folder / "moved.fgm"
     path.write_bytes((folder / "detector.fgm").read_bytes())
     before = fastgmm.load(path).offset_
@@ -149,7 +149,7 @@ def test_a_model_takes_a_new_threshold_only_when_told_to(folder):
     assert list(loaded.feature_names_in_) == NAMES
 
 
-def test_warnings_of_the_fit_are_told(folder):
+def test_warnings_of_the_fit_are_reported(folder):
     outcome = in_here("detect", "rows.npy", *FIT, "--max-iter", 1, cwd=folder)
     assert outcome.stderr.startswith("warning: ")
     assert "max_iter=1" in outcome.stderr
@@ -194,15 +194,15 @@ def test_refused(folder, arguments, words):
 
 @pytest.mark.parametrize("command", ["predict rows.npy", "score rows.npy", "impute rows.npy"])
 def test_commands_for_mixtures_say_where_a_detector_belongs(folder, command):
-    told = refuse(*command.split(), "-m", "detector.fgm", cwd=folder)
-    assert "'detector.fgm' holds a GaussianMixtureOutlierDetector" in told
-    assert "use it with  fastgmm detect" in told
+    message = refuse(*command.split(), "-m", "detector.fgm", cwd=folder)
+    assert "'detector.fgm' holds a GaussianMixtureOutlierDetector" in message
+    assert "use it with  fastgmm detect" in message
 
 
 def test_labels_in_a_stream_are_refused(folder, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a,b\n1,0\n2,1\n")))
-    told = refuse("detect", "-", "-k", 1, "--label-column", "b", cwd=folder)
-    assert "--label-column reads the data once for the labels alone: give files" in told
+    message = refuse("detect", "-", "-k", 1, "--label-column", "b", cwd=folder)
+    assert "--label-column reads the data once for the labels alone: give files" in message
 
 
 def test_a_failed_run_leaves_the_old_results(folder):

@@ -152,8 +152,8 @@ def test_types_of_text_follow_the_options_of_csv(tmp_path):
 def test_the_nameless_first_column_of_csv_is_the_index_of_parquet(folder):
     frame = pd.read_csv(folder / "rows.csv").set_index(np.arange(150) + 7)
     frame.to_csv(folder / "counted.csv")
-    told = in_here("impute", "counted.csv", "-m", "model.fgm", "-o", "c.parquet", cwd=folder)
-    assert told.returncode == 0
+    outcome = in_here("impute", "counted.csv", "-m", "model.fgm", "-o", "c.parquet", cwd=folder)
+    assert outcome.returncode == 0
     after = pd.read_parquet(folder / "c.parquet")
     assert after.index.equals(frame.index)
     assert after.index.name is None
@@ -227,11 +227,11 @@ def test_integers_that_float64_rounds_are_refused(counted):
             arguments = ("impute", data, "-m", "model.fgm", "-o", f"refused{suffix}")
             outcome = in_here(*arguments, cwd=folder)
             assert outcome.returncode == 2
-            told = outcome.stderr.splitlines()[-1]
-            assert "error: column 'whole' holds integers of 2**53 and more" in told
-    told = refuse("impute", "key.parquet", "-m", "model.fgm", "-o", "refused.npy", cwd=folder)
-    assert "column 'key' holds integers of 2**53 and more, which an array of float64" in told
-    assert "rounds: write .csv or .parquet" in told
+            message = outcome.stderr.splitlines()[-1]
+            assert "error: column 'whole' holds integers of 2**53 and more" in message
+    message = refuse("impute", "key.parquet", "-m", "model.fgm", "-o", "refused.npy", cwd=folder)
+    assert "column 'key' holds integers of 2**53 and more, which an array of float64" in message
+    assert "rounds: write .csv or .parquet" in message
     assert not list(folder.glob("refused*"))
 
 
@@ -325,7 +325,7 @@ def test_a_failed_run_leaves_the_old_result(folder):
     X = np.zeros((3000, 4))
     X[-1, 1] = np.inf
     np.save(folder / "infinite.npy", X)
-    told = refuse("impute", "infinite.npy", "-m", "model.fgm", "-o", "kept.csv", cwd=folder)
-    assert "infinite" in told
+    message = refuse("impute", "infinite.npy", "-m", "model.fgm", "-o", "kept.csv", cwd=folder)
+    assert "infinite" in message
     assert (folder / "kept.csv").read_text() == "old\n"
     assert not list(folder.glob(".*"))

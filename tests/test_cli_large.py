@@ -202,7 +202,7 @@ KEPT = ("--checkpoint", "run.fgm", "--checkpoint-interval", 0)
 
 @posix_only
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_the_checkpoint_and_resume_goes_on(tmp_path, number, status):
+def test_a_signal_leaves_the_checkpoint_and_resume_continues(tmp_path, number, status):
     write_parquet(tmp_path / "whole.parquet", rows(30_000))
     command = [*COMMAND, *map(str, (*LONG, *KEPT[:2], "-o", "end.fgm"))]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:

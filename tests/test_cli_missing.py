@@ -62,8 +62,8 @@ def test_rows_are_left_out(folder):
         "classify holes.parquet -m classifier.fgm --label-column kind",
         "classify holes.parquet -k 1 --label-column kind",
     ):
-        told = json.loads(succeed(*arguments.split(), "--missing", "drop", "--json", cwd=folder))
-        assert told["n_samples"] == 199
+        shown = json.loads(succeed(*arguments.split(), "--missing", "drop", "--json", cwd=folder))
+        assert shown["n_samples"] == 199
     succeed(*["plot", "model.fgm", "holes.npy", "-o", "x.png", "--missing", "drop"], cwd=folder)
     for arguments, option in (
         ("score holes.npy -m model.fgm --samples", "--samples"),

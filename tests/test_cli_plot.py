@@ -69,8 +69,8 @@ def drawn(monkeypatch):
     ],
 )
 def test_each_kind_is_drawn(folder, drawn, arguments, kind, columns):
-    told = succeed("plot", *arguments.split(), "-o", "a.png", "--json", cwd=folder)
-    document = json.loads(told)
+    shown = succeed("plot", *arguments.split(), "-o", "a.png", "--json", cwd=folder)
+    document = json.loads(shown)
     assert (document["kind"], document["columns"]) == (kind, columns)
     with Image.open(folder / "a.png") as opened:
         assert opened.format == "PNG"
@@ -130,5 +130,5 @@ def test_refused(folder, arguments, words):
 
 def test_missing_matplotlib_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    told = refuse("plot", "model.fgm", "-o", "a.png", cwd=folder)
-    assert "drawing needs matplotlib" in told
+    message = refuse("plot", "model.fgm", "-o", "a.png", cwd=folder)
+    assert "drawing needs matplotlib" in message

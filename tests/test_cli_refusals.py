@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     (folder / "cut.parquet").write_bytes(b"PAR1 cut")
     (folder / "none.fgm").write_bytes(b"no model")
     (folder / "table.fgm").write_text("1,2\n3,4\n")
-    (folder / "picture.png").write_bytes(b"no picture")
+    (folder / "photo.png").write_bytes(b"no image")
     Image.fromarray(np.array([[0, 9, 0], [9, 0, 9]], np.uint8)).save(folder / "gray.png")
     Image.fromarray(np.zeros((2, 3, 4), np.uint8)).save(folder / "clear.png")
     GaussianMixtureOutlierDetector().fit(ROWS).save(folder / "detector.fgm")
@@ -92,7 +92,7 @@ def folder(tmp_path_factory):
         ("fit - data.npy -k 2", "standard input (-) can only be read alone"),
         ("predict *.npy -m model.fgm -o data.npy", "'data.npy' holds the data that are read"),
         ("predict pair -m model.fgm -o pair/1.npy", "'pair/1.npy' holds the data that are read"),
-        ("segment picture.png -k 2 -o picture.png", "'picture.png' holds the data that are read"),
+        ("segment photo.png -k 2 -o photo.png", "'photo.png' holds the data that are read"),
         ("fit data.npy -k 2 -o model.npz", "a model's name must end in .fgm"),
         ("fit data.npy -k 2 -o nowhere/model.fgm", "there is no folder 'nowhere'"),
         ("predict data.npy -m missing.fgm", "there is no file 'missing.fgm'"),
@@ -111,8 +111,8 @@ def folder(tmp_path_factory):
         ("info missing.csv", "there is no file 'missing.csv'"),
         ("info none.fgm", "none.fgm"),
         ("segment missing.png -k 2 -o out.png", "there is no file 'missing.png'"),
-        ("segment picture.png -k 2 -o out.png", "cannot read 'picture.png' as an image"),
-        ("segment picture.png -k 2 -o out.xyz", "must end in that of an image format, as .png"),
+        ("segment photo.png -k 2 -o out.png", "cannot read 'photo.png' as an image"),
+        ("segment photo.png -k 2 -o out.xyz", "must end in that of an image format, as .png"),
         ("segment gray.png -k 2 -o a.png --palette a.jpg", "an indexed image's name must end in"),
         ("segment gray.png -k 257 -o a.png --palette b.png", "a palette holds 256 colors"),
         ("segment gray.png -k 2 -o a.png --palette ./a.png", "two results are to be"),
@@ -143,8 +143,8 @@ def test_refused_in_a_process_of_its_own(folder, arguments):
 
 def test_labels_in_a_stream_are_refused(folder, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a,b\n1,0\n2,1\n")))
-    told = refuse("fit", "-", "-k", 2, "--label-column", "b", cwd=folder)
-    assert "--label-column reads the data once for the labels alone: give files" in told
+    message = refuse("fit", "-", "-k", 2, "--label-column", "b", cwd=folder)
+    assert "--label-column reads the data once for the labels alone: give files" in message
 
 
 def test_failed_run_leaves_the_old_result(folder):

@@ -83,7 +83,7 @@ def test_signal_ends_commands_that_keep_nothing(folder, tmp_path):
 
 
 @posix_only
-def test_signal_leaves_the_picture_reached(folder, tmp_path):
+def test_signal_leaves_the_image_reached(folder, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (600, 800, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "noise.png")
     path = tmp_path / "reached.png"

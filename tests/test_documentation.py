@@ -1,9 +1,14 @@
-"""The documentation does what it says: each ``>>>`` in it is run."""
+"""The documentation does what it says: each ``>>>`` in it is run.
+
+The examples run where their pages are made, in ``make docs``; here only what no page shows.
+"""
 
 import doctest
 import importlib
 import inspect
 import pkgutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +56,29 @@ def test_the_benchmarks_page_names_every_comparison():
     programs = {path.name for path in (ROOT / "asv_benchmarks" / "comparisons").glob("*.py")}
     assert "detection.py" in programs
     assert not {name for name in programs if f"comparisons/{name}``" not in page}
+
+
+def test_the_gallery_runs_every_example():
+    examples = list((ROOT / "examples").glob("*.py"))
+    assert len(examples) > 10
+    assert all(path.name.startswith("plot_") for path in examples)
+
+
+def test_the_photograph_leaves_images_and_a_model(tmp_path):
+    program = ROOT / "examples" / "plot_photograph.py"
+    process = subprocess.run(
+        [sys.executable, "-W", "error", program, "--step", "8", "--output", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    names = {"segmented.png", "side_by_side.jpg", "convergence.png", "model.fgm"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert fastgmm.load(tmp_path / "model.fgm").n_components == 8
+    # Both libraries take the same number of passes and reach the same log-likelihood.
+    lines = [line.split() for line in process.stdout.splitlines()]
+    ours, theirs = (
+        next(line for line in lines if line[0] == name) for name in ("fastgmm", "scikit-learn")
+    )
+    assert (ours[3], ours[-1]) == (theirs[3], theirs[-1])

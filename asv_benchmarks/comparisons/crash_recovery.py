@@ -37,7 +37,7 @@ class Tally:
 
     Attributes
     ----------
-    kills : int
+    killed : int
         Processes that were killed.
     runs : int
         Fits that were brought to their end.
@@ -47,7 +47,7 @@ class Tally:
         Rows that were lost or counted twice, over all fits.
     """
 
-    kills: int = 0
+    killed: int = 0
     runs: int = 0
     differing: int = 0
     miscounted: int = 0
@@ -70,14 +70,14 @@ def online(folder: Path, **checkpoint: Any) -> GaussianMixture:
 KINDS: dict[str, Callable[..., GaussianMixture]] = {"batch": batch, "online": online}
 
 
-def tally_kills(kind: str, n_kills: int, seed: int, folder: Path) -> Tally:
+def tally_killed(kind: str, n_killed: int, seed: int, folder: Path) -> Tally:
     """Kill and resume fits of one kind until so many processes have been killed.
 
     Parameters
     ----------
     kind : {"batch", "online"}
         The schedule.
-    n_kills : int
+    n_killed : int
         How many processes to kill at least.
     seed : int
         Seed of the moments.
@@ -99,7 +99,7 @@ def tally_kills(kind: str, n_kills: int, seed: int, folder: Path) -> Tally:
             raise RuntimeError(f"the fit that was left alone ended with status {status}")
         longest = time.perf_counter() - began
     tally = Tally()
-    while tally.kills < n_kills:
+    while tally.killed < n_killed:
         state.unlink(missing_ok=True)
         while True:
             process = _start(kind, folder, found, state)
@@ -107,7 +107,7 @@ def tally_kills(kind: str, n_kills: int, seed: int, folder: Path) -> Tally:
             os.kill(process, signal.SIGKILL)
             _, status = os.waitpid(process, 0)
             if os.WIFSIGNALED(status):
-                tally.kills += 1
+                tally.killed += 1
             elif os.waitstatus_to_exitcode(status):
                 raise RuntimeError("a resumed fit failed")
             else:
@@ -118,7 +118,7 @@ def tally_kills(kind: str, n_kills: int, seed: int, folder: Path) -> Tally:
 
 
 def _start(kind: str, folder: Path, output: Path, state: Path | None) -> int:
-    """Start a process that goes on with a fit and saves the result; return its number."""
+    """Start a process that resumes a fit and saves the result; return its number."""
     process = os.fork()
     if process:
         return process
@@ -186,9 +186,9 @@ def main(arguments: list[str] | None = None) -> int:
         folder = Path(name)
         write_files(folder)
         for kind in KINDS:
-            tally = tally_kills(kind, -(-options.kills // len(KINDS)), options.seed, folder)
+            tally = tally_killed(kind, -(-options.kills // len(KINDS)), options.seed, folder)
             print(
-                f"{kind}: {tally.kills} processes killed, {tally.runs} fits resumed to their end, "
+                f"{kind}: {tally.killed} processes killed, {tally.runs} fits resumed to their end, "
                 f"{tally.differing} with another result, {tally.miscounted} rows lost or counted "
                 "twice",
                 flush=True,

@@ -2,7 +2,7 @@
 
 For five problems: how near the mixture that a single time through the rows leaves is to the batch
 optimum, and how long the epoch takes beside one pass of batch EM. The start is timed apart, since
-batch EM needs one too. Two optima are told: the one that batch EM reaches when it goes on from the
+batch EM needs one too. Two optima are reported: the one that batch EM reaches from the
 epoch, which the promise is about; and the best known, with that reached from the true parameters,
 since which of several optima is near is a matter of the start.
 """
@@ -57,7 +57,7 @@ class Comparison:
     batch_size : int
         Rows of a batch.
     optimum, best : float
-        Mean log-likelihood, in nats, of batch EM that goes on from the epoch, and the best known.
+        Mean log-likelihood, in nats, of batch EM started from the epoch, and the best known.
     reached : float
         That of the mixture after one epoch.
     start_seconds, epoch_seconds, pass_seconds : float

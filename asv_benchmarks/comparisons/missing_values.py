@@ -48,7 +48,7 @@ class Timing:
     ratio : float
         How many times as long that is as over whole rows.
     n_bytes : int or None
-        Memory that a pass takes beyond the rows; None where the system does not tell.
+        Memory that a pass takes beyond the rows; None where the system does not say.
     """
 
     name: str

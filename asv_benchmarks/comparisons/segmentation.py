@@ -2,8 +2,8 @@
 
 This program makes the photograph from one of the two that
 scikit-learn ships, enlarged by bicubic interpolation, with noise added as a camera's sensor would:
-the enlargement alone would have fewer colors than a picture taken at that size. It then times
-`segment_image` in memory, from the array to the painted picture, after a first call that compiles.
+the enlargement alone would have fewer colors than a photograph taken at that size. It then times
+`segment_image` in memory, from the array to the painted image, after a first call that compiles.
 scikit-learn's mixture is fitted to some of the pixels, as nobody would wait for all.
 """
 
@@ -36,7 +36,7 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What segmenting a picture took.
+    """What segmenting a image took.
 
     Attributes
     ----------
@@ -45,13 +45,13 @@ class Timing:
     seconds : float
         Shortest time.
     n_bytes : int or None
-        Peak of memory above the picture; None where the system does not tell.
+        Peak of memory above the image; None where the system does not say.
     n_passes : int
         Passes over the rows.
     log_likelihood : float
         Mean log-likelihood that the fit reached, in nats a pixel.
     psnr : float
-        Peak signal-to-noise ratio of the new picture, in dB.
+        Peak signal-to-noise ratio of the new image, in dB.
     """
 
     name: str
@@ -79,10 +79,10 @@ def photograph(name: str, height: int, width: int, noise: float, seed: int = 0) 
     Returns
     -------
     ndarray of uint8 of shape (height, width, 3)
-        The picture.
+        The image.
     """
     pillow = import_from_extra(
-        "PIL.Image", package="Pillow", extra="plot", purpose="enlarging a picture"
+        "PIL.Image", package="Pillow", extra="plot", purpose="enlarging a image"
     )
     small = pillow.fromarray(load_sample_image(name))
     image = np.array(small.resize((width, height), pillow.Resampling.BICUBIC))
@@ -97,14 +97,14 @@ def photograph(name: str, height: int, width: int, noise: float, seed: int = 0) 
 def measure(
     name: str, image: Image, n_components: int, rounds: int, **options: Any
 ) -> tuple[Timing, Segmentation]:
-    """Time the segmentation of a picture, once its kernels are compiled.
+    """Time the segmentation of a image, once its kernels are compiled.
 
     Parameters
     ----------
     name : str
         What to call it.
     image : ndarray of shape (height, width, 3)
-        The picture.
+        The image.
     n_components : int
         Number of components.
     rounds : int
@@ -144,12 +144,12 @@ def measure(
 
 
 def time_scikit_learn(image: Image, n_components: int, n_pixels: int) -> tuple[int, float, int]:
-    """Time scikit-learn's fit of some of a picture's pixels.
+    """Time scikit-learn's fit of some of a image's pixels.
 
     Parameters
     ----------
     image : ndarray of shape (height, width, 3)
-        The picture.
+        The image.
     n_components : int
         Number of components.
     n_pixels : int
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default, what in (
-        ("height", 3000, "lines of the picture"),
+        ("height", 3000, "lines of the image"),
         ("width", 4000, "pixels of a line"),
         ("components", 8, "components"),
         ("rounds", 3, "timings"),

@@ -10,6 +10,7 @@ from fastgmm.plotting.ellipses import EllipsesDisplay
 from fastgmm.plotting.entropy import EntropyDisplay
 from fastgmm.plotting.operating_point import OperatingPointDisplay
 from fastgmm.plotting.pairs import PairDisplay
+from fastgmm.plotting.projection import Projection
 from fastgmm.plotting.uncertainty import UncertaintyDisplay
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "EntropyDisplay",
     "OperatingPointDisplay",
     "PairDisplay",
+    "Projection",
     "UncertaintyDisplay",
 ]

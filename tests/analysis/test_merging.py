@@ -148,7 +148,7 @@ def test_few_components(n_components):
     assert len(history.entropies) == len(history.n_merged) == n_components
 
 
-def test_a_component_without_weight_goes_anywhere():
+def test_a_component_without_weight_is_matched_with_any():
     X, (weights, means, covariances) = fitted_by_mclust("iris")
     weights = np.append(weights[:3], 0.0)
     parameters = MixtureParameters.from_covariances(

@@ -120,7 +120,7 @@ def test_memory_and_passes_are_bounded():
     assert n_passes <= 3
     assert n_seen == 20_000
     n_passes = 0
-    # The worst case: equal values, which no narrowing takes apart.
+    # The worst case: equal values, which no narrowing separates.
     values[:] = 0.1
     assert quantile_cut(go_through, 0.01, most_kept=100) == 0.1
     assert n_passes == 5

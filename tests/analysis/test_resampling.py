@@ -170,7 +170,7 @@ def test_drawn_rows_are_the_same_in_every_pass():
     assert not np.array_equal(X[:100], other.held().X[:100])
 
 
-def test_sources_can_be_told_apart_as_far_as_they_promise():
+def test_sources_can_be_distinguished_as_far_as_they_promise():
     source = ArraySource(rows(20))
     assert resampled(source, "counts").fingerprint() == source.fingerprint()
     one, two = (

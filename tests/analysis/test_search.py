@@ -1,4 +1,4 @@
-"""Searches over many rows: what is previewed on a sample, told, and done about failures."""
+"""Searches over many rows: what is previewed on a sample, reported, and done about failures."""
 
 import numpy as np
 import pytest
@@ -28,13 +28,13 @@ def search(X, sample, preview, **options):
     return fit_candidates(BlockSource(X), sample, clusters, plan, preview=preview, **options)
 
 
-def test_candidates_come_to_rest_on_a_sample_before_they_see_all_rows():
+def test_candidates_converge_on_a_sample_before_they_see_all_rows():
     X = rows()
     sample, preview = ArraySource(X[:300]), ArraySource(X[:1500])
-    told = []
-    previewed = search(X, sample, preview, observe=told.append)
+    seen = []
+    previewed = search(X, sample, preview, observe=seen.append)
     straight = search(X, sample, None)
-    assert len(told) == len(GRID)
+    assert len(seen) == len(GRID)
     assert [each.log_likelihood for each in previewed] == pytest.approx(
         [each.log_likelihood for each in straight], rel=1e-5
     )

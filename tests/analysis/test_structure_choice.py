@@ -1,4 +1,4 @@
-"""Which of several structures tells classes apart best."""
+"""Which of several structures separates classes best."""
 
 import numpy as np
 import pytest
@@ -73,9 +73,9 @@ def test_shares_are_those_of_fits_without_each_fold(rows, priors):
     gains = np.zeros(len(KINDS))
     for i, kind in enumerate(KINDS):
         for fold in range(N_FOLDS):
-            learnt, held = folds != fold, folds == fold
+            kept, held = folds != fold, folds == fold
             statistics = class_statistics(
-                ArraySource(X[learnt]), codes[learnt], factors, diagonal=False, n_jobs=None
+                ArraySource(X[kept]), codes[kept], factors, diagonal=False, n_jobs=None
             )
             solved = solve_classes(statistics, kind, NONE, priors)
             joint = class_log_densities(ArraySource(X[held]), single_components(solved))
@@ -108,13 +108,13 @@ def test_structures_that_cannot_be_fitted_have_no_share_and_no_criterion(rows):
     assert lowest_bic(fits).structure.is_diagonal
     with pytest.raises(IllDefinedCovarianceError, match="none of the covariance structures"):
         lowest_bic([fits[1], fits[3]])
-    # Held up by the regularization alone, they have parameters but are not to be chosen.
+    # Kept positive definite by the regularization alone, they are not to be chosen.
     tiny = Regularization(np.full(2, 1e-9), np.zeros(2, dtype=bool))
-    held_up = fit_structures(statistics, KINDS, tiny, None)
-    assert held_up[3].parameters is not None
-    assert np.isinf(held_up[3].bic)
-    assert "lost its spread" in held_up[3].failure
-    assert lowest_bic([held_up[3]]) is held_up[3]
+    regularized = fit_structures(statistics, KINDS, tiny, None)
+    assert regularized[3].parameters is not None
+    assert np.isinf(regularized[3].bic)
+    assert "lost its spread" in regularized[3].failure
+    assert lowest_bic([regularized[3]]) is regularized[3]
 
 
 def test_bic_counts_the_parameters_of_the_classes(rows):

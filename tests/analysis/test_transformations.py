@@ -74,6 +74,6 @@ def test_single_precision_rows_are_transformed_in_double():
     assert_allclose(ours, transformed(X.astype(np.float64), np.ones(len(X)), "SVD"))
 
 
-def test_an_unknown_transformation_is_told_with_those_there_are():
+def test_an_unknown_transformation_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"transformation='svd' is not known: .*'SVD', 'VARS'"):
         transformed(some_rows(), np.ones(40), "svd")

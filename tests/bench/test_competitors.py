@@ -34,7 +34,7 @@ def test_same_start_and_passes_lead_to_the_same_result(case, peer):
     expected = run(FastGMM, case, 3)
     assert run(peer, case, 3) == pytest.approx(expected, rel=TOLERANCES[case.dtype])
     if case.task != "scoring":
-        # The comparison can tell one pass more or less.
+        # The comparison can see one pass more or less.
         assert run(peer, case, 2) != pytest.approx(expected, rel=TOLERANCES[case.dtype])
 
 
@@ -51,7 +51,7 @@ def test_every_run_starts_from_the_start(kind, task):
 
 
 @pytest.mark.parametrize("kind", COMPETITORS.values(), ids=lambda kind: kind.name)
-def test_repeat_tells_apart_what_is_done_once(kind):
+def test_repeat_leaves_out_what_is_done_once(kind):
     pytest.importorskip(kind.module)
     case = Case("pass", "full", 1_000, 2, 3, n_passes=2)
     whole, once = kind(case, make_problem(case)).repeat()

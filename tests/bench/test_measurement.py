@@ -164,7 +164,7 @@ def test_real_competitors_in_subprocesses_of_their_own(dtype):
     for name, figures in row.figures.items():
         if not measurement.COMPETITORS[name].is_installed():
             continue
-        # A single repeat on a busy machine may tell no time, but the results must agree.
+        # A single repeat on a busy machine may measure no time, but the results must agree.
         assert figures.note == "" or figures.note.startswith("not timed")
         assert figures.result == pytest.approx(row.own.result, rel=1e-4)
         assert figures.arithmetic

@@ -165,7 +165,7 @@ def test_own_failures_are_collected(pretence, console):
     assert result.failures == ("scoring/full/1Mx8/K16/float64: failed: it broke",)
 
 
-def test_failed_startup_is_told_and_loses_nothing_else(pretence, console, monkeypatch):
+def test_failed_startup_is_reported_and_loses_nothing_else(pretence, console, monkeypatch):
     def fail(*_, **__):
         raise StartupError("code 1: no disk [left]")
 

@@ -28,7 +28,7 @@ def test_a_whole_conversation():
     assert judged["result"] < 0
 
 
-def test_errors_are_answers_and_the_conversation_goes_on(capsys):
+def test_errors_are_answers_and_the_conversation_continues(capsys):
     first, second, third = converse(
         {"action": "measure", "seconds": 0.0},
         {"action": "prepare", "competitor": "nobody", "case": CASE.to_dict()},

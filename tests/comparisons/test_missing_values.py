@@ -34,6 +34,6 @@ def test_what_was_promised_is_put_beside_what_was_measured(monkeypatch, capsys, 
     ]
     monkeypatch.setattr(missing_values, "compare", lambda *_, **__: (timings, 0.5))
     assert main(["--rows", "5000"]) == status
-    told = capsys.readouterr().out
-    assert "5,000 rows, D=8, K=16, full" in told
-    assert f"20 patterns against whole rows: {ratio} x, at most 3" in told
+    shown = capsys.readouterr().out
+    assert "5,000 rows, D=8, K=16, full" in shown
+    assert f"20 patterns against whole rows: {ratio} x, at most 3" in shown

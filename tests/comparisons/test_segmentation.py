@@ -1,4 +1,4 @@
-"""The benchmark of segmenting, on small pictures."""
+"""The benchmark of segmenting, on small images."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_what_was_promised_is_put_beside_what_was_measured(monkeypatch, capsys, 
     timing = Timing("rgb", seconds, 10**8, 24, 3.7, 21.0)
     monkeypatch.setattr(segmentation, "measure", lambda *_, **__: (timing, None))
     assert main(["--height", "20", "--width", "30", "--peer-pixels", "0", "--all"]) == status
-    told = capsys.readouterr().out
-    assert "600 pixels, 0 MB, K=8" in told
-    assert told.count("100 MB") == 4
-    assert f"600 pixels, rgb: {seconds} s, at most 5" in told
+    shown = capsys.readouterr().out
+    assert "600 pixels, 0 MB, K=8" in shown
+    assert shown.count("100 MB") == 4
+    assert f"600 pixels, rgb: {seconds} s, at most 5" in shown

@@ -23,6 +23,6 @@ def test_what_was_promised_is_put_beside_what_was_measured(
     found = Comparison(1.0, float(ratio), difference)
     monkeypatch.setattr(variational, "compare", lambda *_, **__: found)
     assert main(["--rows", "5000"]) == status
-    told = capsys.readouterr()
-    assert f"5,000×8, K=16, one iteration: fastgmm 1.0000 s, scikit-learn {ratio}.00 s" in told.out
-    assert ("differ" in told.err) == (difference > 0)
+    shown = capsys.readouterr()
+    assert f"5,000×8, K=16, one iteration: fastgmm 1.0000 s, scikit-learn {ratio}.00 s" in shown.out
+    assert ("differ" in shown.err) == (difference > 0)

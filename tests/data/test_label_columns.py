@@ -39,7 +39,7 @@ def test_columns_of_arrays_have_numbers(tmp_path):
     np.testing.assert_array_equal(class_labels(open_data(paths, columns=["x0"]), "x1"), [3, 4])
 
 
-def test_what_cannot_be_is_told(tmp_path, monkeypatch):
+def test_impossible_labels_are_refused(tmp_path, monkeypatch):
     path = str(tmp_path / "rows.parquet")
     parquet.write_table(pa.table({"kind": ["a"], "x": [1.0]}), path)
     with pytest.raises(ValueError, match="has no column 'sort': its columns are 'kind', 'x'"):

@@ -270,7 +270,7 @@ def test_filter_is_refused_where_there_is_none(tmp_path, form):
         open_data(FORMS[form](tmp_path, rows(10)), filter=[("a", ">", 1)])
 
 
-def test_references_are_told_from_arrays(tmp_path):
+def test_references_are_distinguished_from_arrays(tmp_path):
     arrays = {"array", "array in column order", "strided array", "big-endian array", "memory map"}
     for form, make in FORMS.items():
         folder = tmp_path / form

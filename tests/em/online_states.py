@@ -15,7 +15,7 @@ def two_groups(n_rows, seed=0, distance=6.0):
 
 
 def begin(X, n_components=2, *, weights=None, name="full", unit=None, seed=0, **options):
-    """Return the state after first rows, without what is told beside it."""
+    """Return the state after first rows, without the scores beside it."""
     options = {"reg_covar": 1e-6, "scale": "auto"} | options
     state, _ = begin_online(
         ArraySource(X, weights),

@@ -1,4 +1,4 @@
-"""What happens to components without points or spread, and what users are told."""
+"""What happens to components without points or spread, and what is reported."""
 
 import numpy as np
 import pytest
@@ -134,10 +134,10 @@ def test_a_proposal_that_is_better_is_left_alone():
     assert hold_covariances(structure("full"), statistics, start, proposal) is proposal
 
 
-# -- what users are told --------------------------------------------------------------------------
+# -- what is reported ------------------------------------------------------------------------------
 
 
-def test_one_warning_tells_all():
+def test_one_warning_reports_all():
     found = [Degeneracy(k, "empty", f"component {k} vanished") for k in (1, 4, 4)]
     with pytest.warns(DegenerateComponentWarning) as caught:
         warn_of_degeneracies(found, stacklevel=1)
@@ -154,7 +154,7 @@ def test_a_long_list_is_cut_short():
         warn_of_degeneracies(found)
 
 
-def test_nothing_found_is_nothing_told(recwarn):
+def test_nothing_found_is_nothing_reported(recwarn):
     warn_of_degeneracies([])
     assert not recwarn
 

@@ -236,7 +236,7 @@ def test_a_callback_sees_every_iteration_and_may_stop():
     assert info.trace == uninterrupted.trace
 
 
-def test_a_callback_is_told_that_the_fit_converged():
+def test_a_callback_is_informed_that_the_fit_converged():
     X = problem("separated").X
     seen = []
     _, info = fit(X, 3, "full", callback=seen.append)
@@ -254,7 +254,7 @@ def test_an_interruption_passes_through():
         fit(X, 3, "full", callback=interrupt)
 
 
-def test_a_warm_start_goes_on_as_if_there_had_been_no_pause():
+def test_a_warm_start_continues_as_if_uninterrupted():
     X = problem("overlapping").X
     start, regularization = start_of(ArraySource(X), 3, "full")
     whole, info = fit(X, 3, "full", start=start, tol=1e-4, max_iter=300)
@@ -348,7 +348,7 @@ def test_no_start_at_all_is_an_error():
         fit_best(source, lambda _: None, 0, structure("full"), Regularization.none(3))
 
 
-def test_a_start_out_of_reach_is_told():
+def test_a_start_out_of_reach_is_reported():
     X = np.array([[1e200], [2e200], [0.0]])
     start = structure("full").from_covariances(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
     for max_iter in (0, 5):

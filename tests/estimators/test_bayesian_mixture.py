@@ -328,7 +328,7 @@ def test_fit_predict_is_fit_and_predict():
 
 @scikit_learns
 @every_prior
-def test_a_warm_start_goes_on_as_in_scikit_learn(covariance_type, weights):
+def test_a_warm_start_continues_as_in_scikit_learn(covariance_type, weights):
     X = rows()
     labels = labels_for(X)
     options = {
@@ -415,7 +415,7 @@ def test_files_give_the_same_bits(tmp_path, monkeypatch, covariance_type):
     assert_array_equal(found.predict(path), expected.predict(X))
 
 
-def test_an_iterator_can_be_learnt_but_not_fitted():
+def test_an_iterator_can_be_learned_but_not_fitted():
     batches = (rows(seed) for seed in range(3))
     with pytest.raises(ValueError, match="use partial_fit"):
         BayesianGaussianMixture(2).fit(batches)
@@ -436,7 +436,7 @@ def test_scores_of_likelihood_are_not_offered():
     assert not isinstance(BayesianGaussianMixture(), GaussianMixture)
 
 
-def test_attributes_of_other_sizes_are_told():
+def test_attributes_of_other_sizes_are_reported():
     X = rows()
     mixture = fitted(X)
     mixture.mean_precision_ = np.ones(2)

@@ -1,4 +1,4 @@
-"""Standard errors and intervals against theory, mclust's, and what users are told."""
+"""Standard errors and intervals against theory, mclust's, and warnings."""
 
 import json
 import warnings
@@ -163,7 +163,7 @@ def test_the_seed_decides():
     assert not np.array_equal(one.means.replicates, other.means.replicates)
 
 
-def test_fits_that_do_not_come_to_rest_are_told():
+def test_fits_that_do_not_converge_are_reported():
     X = features("faithful_VVV_2")
     mixture = GaussianMixture(3, random_state=0).fit(X)
     with pytest.warns(ConvergenceWarning, match="in 5 of 5 resamples: after max_iter=1 ") as caught:

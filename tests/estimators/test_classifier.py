@@ -117,7 +117,7 @@ def test_mixtures_are_those_of_mclust(name):
     found = classifier.mixtures_
     assert [each.n_components for each in found] == wanted["sizes"]
     for mixture, model in zip(found, wanted["models"], strict=True):
-        if model != "XXX":  # one component, of which mclust does not tell the structure
+        if model != "XXX":  # one component, whose structure mclust does not name
             assert mixture.covariance_type == model
     assert sum(each._n_parameters() for each in found) == wanted["df"]
     # EM goes on for longer than mclust's, and rises a little.
@@ -215,7 +215,7 @@ def test_mixtures_learn_in_parts(blobs):
     assert classifier.score(X, y) > whole.score(X, y) - 0.02
 
 
-def test_what_takes_all_rows_is_not_learnt_in_parts(blobs):
+def test_options_that_need_all_rows_are_refused_in_partial_fit(blobs):
     X, y = blobs
     for parameters in ({"semi_supervised": True}, {"class_weight": "balanced"}):
         name = next(iter(parameters))
@@ -263,7 +263,7 @@ def test_rows_of_unknown_class_help(labels):
     assert set(with_all.predict(X)) <= set(names.tolist())
 
 
-def test_a_class_that_looks_like_an_unknown_one_is_told_of(blobs):
+def test_a_class_that_looks_like_an_unknown_one_is_reported(blobs):
     X, y = blobs
     y = np.where(np.arange(len(y)) % 2 == 0, y, -1)
     with pytest.warns(UserWarning, match="y holds -1, which is taken for a class: .*semi_sup") as w:
@@ -296,9 +296,9 @@ def test_classes_that_have_not_converged_are_reported(blobs, how):
     if how.get("semi_supervised"):
         y = np.where(np.arange(len(y)) % 5 == 0, y, -1)
     classifier = GaussianMixtureClassifier(tol=1e-12, max_iter=1, random_state=0, **how)
-    with pytest.warns(ConvergenceWarning) as told:
+    with pytest.warns(ConvergenceWarning) as caught:
         classifier.fit(X, y)
-    own = [each for each in told if "EM of the classes did not converge" in str(each.message)]
+    own = [each for each in caught if "EM of the classes did not converge" in str(each.message)]
     assert len(own) == 1
     assert "max_iter=1" in str(own[0].message)
     assert own[0].filename == __file__
@@ -448,7 +448,7 @@ def test_an_iterator_cannot_be_fitted_but_what_returns_one_can(blobs):
         ({"priors": [0.5, 0.5]}, "'priors' should have the shape"),
     ],
 )
-def test_impossible_parameters_are_told(blobs, parameters, words):
+def test_impossible_parameters_are_reported(blobs, parameters, words):
     with pytest.raises(ValueError, match=words):
         GaussianMixtureClassifier(**parameters).fit(*blobs)
 
@@ -493,7 +493,7 @@ def test_classes_that_are_missing_are_unknown(blobs, kind, named):
             refused(*where)
 
 
-def test_impossible_classes_are_told(blobs):
+def test_impossible_classes_are_reported(blobs):
     X, y = blobs
     classifier = GaussianMixtureClassifier()
     with pytest.raises(ValueError, match="requires y to be passed"):
@@ -508,7 +508,7 @@ def test_impossible_classes_are_told(blobs):
         GaussianMixtureClassifier(2).fit(X, y, sample_weight=(y > 0).astype(float))
 
 
-def test_singular_classes_without_regularization_are_told():
+def test_singular_classes_without_regularization_are_reported():
     X = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [5.0, 5.0], [6.0, 6.0], [8.0, 8.0]])
     y = [0, 0, 0, 1, 1, 1]
     with pytest.raises(

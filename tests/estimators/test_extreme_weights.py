@@ -159,7 +159,7 @@ def test_priors_of_the_weights_beyond_all_sums(concentration):
         mixture.fit(rows()[0])
 
 
-def test_what_a_posterior_learnt_may_be_lost_in_rounding():
+def test_learned_statistics_may_be_lost_in_rounding():
     mixture = BayesianGaussianMixture(
         2,
         weight_concentration_prior_type="dirichlet_distribution",

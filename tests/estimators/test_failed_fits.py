@@ -119,7 +119,7 @@ def test_batches_that_fail_change_nothing(estimator, begun):
     assert learner.n_features_in_ == 3
 
 
-def test_what_was_learnt_before_a_batch_that_fails_stays():
+def test_a_failing_batch_keeps_the_model_before_it():
     X = rows(2, 3 * batch_rows(2, 2, None))
 
     def batches():
@@ -167,7 +167,7 @@ def test_fits_that_fail_late_change_nothing(warm):
 
 @pytest.mark.parametrize("kind", [GaussianMixture, BayesianGaussianMixture])
 @pytest.mark.parametrize(("before", "after"), [("full", "diag"), ("diag", "full"), ("tied", "EII")])
-def test_another_covariance_type_after_the_fit_is_told(kind, before, after):
+def test_another_covariance_type_after_the_fit_is_reported(kind, before, after):
     X = rows()
     mixture = kind(2, covariance_type=before, warm_start=True, tol=0.1, random_state=0).fit(X)
     mixture.set_params(covariance_type=after)

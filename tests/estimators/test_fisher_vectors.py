@@ -46,7 +46,7 @@ def test_order_of_rows_and_sets_does_not_matter():
     assert_allclose(turned[::-1], vectors, atol=1e-12)
 
 
-def test_kinds_of_sets_are_told_apart():
+def test_kinds_of_sets_are_distinguished():
     mixture = fitted()
     some, kinds = sets(60, seed=1)
     vectors = fisher_vectors(mixture, some)

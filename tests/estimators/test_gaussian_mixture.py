@@ -258,7 +258,7 @@ def test_labels_as_start():
 
 
 @pytest.mark.parametrize("covariance_type", SCIKIT_LEARN_TYPES)
-def test_warm_starts_go_on_as_in_scikit_learn(covariance_type):
+def test_warm_starts_continue_as_in_scikit_learn(covariance_type):
     X = rows(2)
     options = {"covariance_type": covariance_type, "max_iter": 5, "warm_start": True, "tol": 1e-4}
     ours = GaussianMixture(3, **options, **start(X, covariance_type))
@@ -407,11 +407,11 @@ def test_a_given_start_that_diverges_is_returned_with_a_warning(max_iter):
     X, given = diverging()
     mixture = GaussianMixture(6, max_iter=max_iter, **given)
     with (
-        pytest.warns(ConvergenceWarning, match="iteration 1 a covariance would have been") as told,
+        pytest.warns(ConvergenceWarning, match="1 a covariance would have been") as caught,
         pytest.warns(DegenerateComponentWarning, match="component 0 is ill-defined"),
     ):
         mixture.fit(X)
-    assert told[0].filename == __file__
+    assert caught[0].filename == __file__
     assert (mixture.converged_, mixture.n_iter_) == (False, 1)
     assert mixture.fit_info_.reason == "singular"
     assert_allclose(mixture.weights_, given["weights_init"])

@@ -136,14 +136,14 @@ def test_the_seed_decides():
 
 def test_mixtures_of_the_rows_that_did_not_converge_are_reported():
     X = features("faithful")[:80]
-    with pytest.warns(ConvergenceWarning, match=r"tests of 1 against 2 comp.*max_iter=1 ") as told:
+    with pytest.warns(ConvergenceWarning, match=r"of 1 against 2 comp.*max_iter=1 ") as caught:
         bootstrap_likelihood_ratio_test(
             GaussianMixture(), X, max_components=2, n_resamples=2, max_iter=1, random_state=0
         )
-    assert told[0].filename == __file__
+    assert caught[0].filename == __file__
 
 
-def test_a_collapse_without_regularization_is_told():
+def test_a_collapse_without_regularization_is_reported():
     X = np.repeat([[0.0], [1.0], [1.5]], 5, axis=0)
     mixture = GaussianMixture(reg_covar=0.0, random_state=0)
     with pytest.raises(ValueError, match=r"of 1 or 2 components collapsed.*use reg_covar > 0"):

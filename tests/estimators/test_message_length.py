@@ -95,7 +95,7 @@ def test_clone_pickle_and_model_files(fitted, tmp_path):
         MessageLengthGaussianMixture().save(tmp_path / "mixture.fgm")
 
 
-def test_a_mixture_of_a_given_number_goes_on(fitted):
+def test_a_mixture_of_a_given_number_continues(fitted):
     X = three()[0]
     mixture = fitted.to_gaussian_mixture()
     assert_array_equal(mixture.predict_proba(X), fitted.predict_proba(X))
@@ -158,13 +158,13 @@ def test_the_fewest_components():
     assert mixture.trace_[-1, 0] == 5
 
 
-def test_a_fit_that_does_not_come_to_rest_says_so():
+def test_a_fit_that_does_not_converge_says_so():
     with pytest.warns(ConvergenceWarning, match="did not converge: after max_iter=1 iterations"):
         mixture = MessageLengthGaussianMixture(max_iter=1, random_state=0).fit(three(100)[0])
     assert not mixture.converged_
 
 
-def test_repeated_rows_are_told():
+def test_repeated_rows_are_reported():
     X = np.vstack([three(200)[0], np.full((60, 2), 20.0)])
     with pytest.warns(DegenerateComponentWarning, match="collapsed|lost its spread"):
         MessageLengthGaussianMixture(random_state=0).fit(X)

@@ -84,7 +84,7 @@ def test_what_waits_is_a_copy():
 
 @both_classes
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical", "tied_diag"])
-def test_a_stream_is_learnt(kind, covariance_type):
+def test_a_stream_is_learned(kind, covariance_type):
     X = rows(6000)
     mixture = kind(2, covariance_type=covariance_type, random_state=0, averaging=True)
     for first in range(0, 6000, 50):
@@ -97,7 +97,7 @@ def test_a_stream_is_learnt(kind, covariance_type):
     assert not hasattr(mixture, "trace_")
 
 
-def test_rows_of_a_function_of_batches_are_learnt_in_order():
+def test_rows_of_a_function_of_batches_are_learned_in_order():
     size = batch_rows(2, 2, None)
     X = rows(2 * size + 1000)
     parts = GaussianMixture(2, random_state=0)
@@ -108,7 +108,7 @@ def test_rows_of_a_function_of_batches_are_learnt_in_order():
     assert_same(parts, iterator)
 
 
-def test_a_fitted_mixture_goes_on_and_counts_as_one_batch():
+def test_a_fitted_mixture_continues_and_counts_as_one_batch():
     X = rows(3000)
     mixture = GaussianMixture(2, random_state=0, step_exponent=1.0, step_offset=0.0).fit(X[:1000])
     before = mixture.means_
@@ -120,7 +120,7 @@ def test_a_fitted_mixture_goes_on_and_counts_as_one_batch():
     assert not mixture.converged_
 
 
-def test_a_new_fit_or_new_attributes_take_the_place_of_what_was_learnt():
+def test_a_new_fit_or_new_attributes_take_the_place_of_what_was_learned():
     X = rows(3000)
     fitted = GaussianMixture(2, random_state=0).fit(X[:1000])
     fresh = clone(fitted).fit(X[:1000]).partial_fit(X[1000:])
@@ -136,7 +136,7 @@ def test_a_new_fit_or_new_attributes_take_the_place_of_what_was_learnt():
     assert_same(by_hand, fresh)
 
 
-def test_parameters_written_into_take_the_place_of_what_was_learnt():
+def test_parameters_written_into_take_the_place_of_what_was_learned():
     X = rows(1000)
     mixture = GaussianMixture(2, random_state=0).partial_fit(X)
     mixture.means_ += 100.0
@@ -172,7 +172,7 @@ def test_a_mixture_put_together_by_hand_learns():
 @both_classes
 @pytest.mark.parametrize("way", ["pickle", "file"])
 @pytest.mark.parametrize("averaging", [False, True])
-def test_a_copy_goes_on_to_the_last_bit(kind, way, averaging, tmp_path):
+def test_a_copy_continues_to_the_last_bit(kind, way, averaging, tmp_path):
     X = rows(3000).astype(np.float32)
     mixture = kind(2, random_state=0, averaging=averaging)
     mixture.partial_fit(X[:500]).partial_fit(X[500:600])
@@ -226,7 +226,7 @@ def test_rows_of_another_width_or_a_mixture_of_another_size(kind):
     assert mixture.means_ is before
 
 
-def test_a_bad_batch_leaves_what_was_learnt():
+def test_a_bad_batch_leaves_the_model_unchanged():
     X = rows()
     mixture = GaussianMixture(2, random_state=0).partial_fit(X)
     untouched = pickle.loads(pickle.dumps(mixture))
@@ -237,7 +237,7 @@ def test_a_bad_batch_leaves_what_was_learnt():
     assert_same(mixture.partial_fit(X[:100]), untouched.partial_fit(X[:100]))
 
 
-def test_a_degenerate_component_is_told_once():
+def test_a_degenerate_component_is_reported_once():
     X = rows()
     X[:1000] = 50.0
     mixture = GaussianMixture(2, random_state=0, n_init=5)
@@ -339,7 +339,7 @@ def test_weights_count_as_copies():
     assert weighted.n_samples_seen_ == np.count_nonzero(weights)
 
 
-def test_a_fit_goes_on_with_partial_fit():
+def test_a_fit_continues_with_partial_fit():
     X = rows(10_000)
     mixture = MiniBatchGaussianMixture(2, batch_size=500, max_epochs=1, random_state=0).fit(X)
     epoch, moved = mixture.n_samples_seen_, mixture.means_
@@ -430,15 +430,15 @@ def test_to_and_from_scikit_learn():
     back.partial_fit(X)
 
 
-def test_verbose_tells_of_epochs(capsys):
+def test_verbose_reports_epochs(capsys):
     MiniBatchGaussianMixture(2, random_state=0, verbose=1).fit(rows())
-    told = capsys.readouterr().out
-    assert "  Iteration 1\n" in told
-    assert "Initialization converged." in told
+    shown = capsys.readouterr().out
+    assert "  Iteration 1\n" in shown
+    assert "Initialization converged." in shown
 
 
 def test_a_callback_sees_epochs_and_can_end_the_fit():
-    class Told:
+    class Epochs:
         def __init__(self):
             self.seen = []
 
@@ -450,7 +450,7 @@ def test_a_callback_sees_epochs_and_can_end_the_fit():
             self.seen.append(progress.iteration)
             return True
 
-    told = Told()
+    epochs = Epochs()
     X = rows()
     plan = MinibatchPlan(200, max_epochs=5)
     state, reason = fit_minibatch(
@@ -467,8 +467,8 @@ def test_a_callback_sees_epochs_and_can_end_the_fit():
         plan,
         StepSchedule(),
         structure("full"),
-        observe=minibatch._Observer(None, plan, told),
+        observe=minibatch._Observer(None, plan, epochs),
     )
     assert reason == "callback"
     assert state.epoch == 1
-    assert told.seen == [(0, (2, 2)), 1]
+    assert epochs.seen == [(0, (2, 2)), 1]

@@ -297,7 +297,7 @@ def test_what_cannot_be_modeled_is_refused():
         GaussianMixture().fit(source)
 
 
-def test_rows_too_large_to_square_are_told():
+def test_rows_too_large_to_square_are_reported():
     X = with_holes(rows(100))
     X[5, 0], X[6, 0] = 1e200, -1e200
     with pytest.raises(ValueError, match="the values of feature 0 are too large"):
@@ -313,7 +313,7 @@ def test_a_file_keeps_the_parameter(tmp_path):
     assert_array_equal(loaded.predict(X), mixture.predict(X))
 
 
-def test_a_fit_that_was_cut_off_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_fit_resumes(tmp_path, monkeypatch):
     X = with_holes(rows(2000, separation=1.5))
     path = str(tmp_path / "fit.ckpt")
     options = {"missing": "model", "random_state": 0, "max_iter": 8, "tol": 0.0}

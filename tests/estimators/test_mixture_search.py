@@ -283,6 +283,6 @@ def test_a_best_mixture_that_has_not_converged_is_reported():
     assert not search.best_estimator_.converged_
 
 
-def test_verbose_tells_of_each_mixture(capsys):
+def test_verbose_reports_each_mixture(capsys):
     MixtureSearch([1, 2], structures=["EII"], verbose=1).fit(mclust.rows("iris"))
     assert capsys.readouterr().out.count("EII") == 2

@@ -226,7 +226,7 @@ def test_the_unit_of_the_rows_does_not_matter():
     assert_array_equal(tiny.predict(X * 1e-100), one.predict(X))
 
 
-def test_a_warm_start_goes_on_with_the_noise():
+def test_a_warm_start_continues_with_the_noise():
     X, _ = rows()
     settings = {"tol": 0.0, "max_iter": 12}
     whole = fitted(X, **settings)
@@ -287,7 +287,7 @@ def test_rows_without_structure_are_all_noise(priors):
         mixture.sample()
 
 
-def test_rows_without_volume_are_told():
+def test_rows_without_volume_are_reported():
     X, _ = rows()
     flat = np.column_stack([X, np.full(len(X), 3.0)])
     with pytest.raises(ValueError, match=r"feature 2 has a single value.*give the volume"):

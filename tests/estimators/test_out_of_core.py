@@ -90,7 +90,7 @@ def test_labels_to_start_from_go_with_files(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["Parquet", "CSV", "function", "iterator", "Arrow reader"])
-def test_what_a_mixture_tells_of_rows_in_files(tmp_path, form):
+def test_predictions_and_scores_of_rows_in_files(tmp_path, form):
     X = rows(3500)
     fitted = mixture().fit(X)
 
@@ -117,7 +117,7 @@ def test_results_come_in_blocks(tmp_path, monkeypatch, form, method):
     assert_array_equal(np.concatenate(found), getattr(fitted, method)(X))
 
 
-def test_fit_predict_goes_through_files_again(tmp_path):
+def test_fit_predict_reads_files_again(tmp_path):
     X = rows(2500)
     path = write_parquet(tmp_path / "x.parquet", X)
     assert_array_equal(mixture().fit_predict(path), mixture().fit_predict(X))
@@ -150,7 +150,7 @@ def test_a_source_with_other_columns_is_refused(tmp_path):
         fitted.predict(fastgmm.open_data(path, columns=["a", "b"]))
 
 
-def test_an_iterator_cannot_be_gone_through_again():
+def test_an_iterator_cannot_be_read_twice():
     with pytest.raises(ValueError, match=r"iterator can be iterated over only once: give a func"):
         mixture().fit(batches(rows()))
 
@@ -161,14 +161,14 @@ def test_weights_of_a_file_are_a_column(tmp_path):
         mixture().fit(path, sample_weight=np.ones(5000))
 
 
-def test_too_few_rows_are_told(tmp_path):
+def test_too_few_rows_are_reported(tmp_path):
     path = write_parquet(tmp_path / "x.parquet", rows(3))
     with pytest.raises(ValueError, match="n_components = 4, n_samples = 3"):
         mixture(n_components=4).fit(path)
 
 
 @pytest.mark.parametrize("frame", ["pandas", "polars", "Arrow table"])
-def test_missing_values_and_text_in_frames_are_told_by_name(tmp_path, frame):
+def test_missing_values_and_text_in_frames_are_reported_by_name(tmp_path, frame):
     X = rows(50)
     X[7, 1] = np.nan
     with pytest.raises(DataError, match=r"column 'b' in row 7, counted from 0, is missing"):
@@ -180,7 +180,7 @@ def test_missing_values_and_text_in_frames_are_told_by_name(tmp_path, frame):
             mixture().fit(table())
 
 
-def test_damaged_row_groups_are_left_out_and_told(tmp_path):
+def test_damaged_row_groups_are_left_out_and_reported(tmp_path):
     X = rows(3000)
     path = write_parquet(tmp_path / "x.parquet", X, row_group_size=1000, compression="zstd")
     column = parquet.ParquetFile(path).metadata.row_group(1).column(1)

@@ -155,7 +155,7 @@ def test_results_come_in_blocks(tmp_path):
     assert_array_equal(found.predict(batches(X)), found.predict(X))
 
 
-def test_names_of_columns_are_learnt_and_compared():
+def test_names_of_columns_are_learned_and_compared():
     table = pd.DataFrame(rows(), columns=["width", "height"])
     found = detector().fit(table)
     assert_array_equal(found.feature_names_in_, ["width", "height"])
@@ -283,7 +283,7 @@ def test_a_new_fit_forgets_the_choice():
 
 
 @pytest.mark.parametrize("contamination", ["auto", 0.05])
-def test_a_stream_is_learnt(contamination):
+def test_a_stream_is_learned(contamination):
     X = rows(6000)
     found = detector(contamination=contamination)
     found.partial_fit(X[:30])
@@ -372,7 +372,7 @@ def test_the_threshold_follows_scores_that_drift():
 
 
 @pytest.mark.parametrize("contamination", ["auto", 0.1])
-def test_a_fitted_detector_goes_on(contamination):
+def test_a_fitted_detector_continues(contamination):
     X = rows(4000)
     found = detector(contamination=contamination).fit(X[:2000])
     before = found.offset_
@@ -436,7 +436,7 @@ def test_a_batch_without_weight_in_a_stream_changes_nothing(monkeypatch):
     assert found.offset_ == expected.offset_
 
 
-def test_a_batch_that_cannot_be_learnt_leaves_what_was():
+def test_a_failing_batch_leaves_the_model_unchanged():
     X = rows(2000)
     found = detector(contamination=0.1).partial_fit(X)
     before = pickle.loads(pickle.dumps(found))

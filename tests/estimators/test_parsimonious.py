@@ -64,7 +64,7 @@ def test_both_names_of_a_structure_give_the_same_fit(name, other):
 
 
 @every_model
-def test_partial_fit_goes_on_in_the_structure(name):
+def test_partial_fit_continues_in_the_structure(name):
     X = rows(n_samples=900)
     mixture = GaussianMixture(3, covariance_type=name, random_state=0)
     for first in range(0, 900, 300):
@@ -75,7 +75,7 @@ def test_partial_fit_goes_on_in_the_structure(name):
 
 
 @every_model
-def test_minibatches_go_on_in_the_structure(name):
+def test_minibatches_continue_in_the_structure(name):
     X = rows(n_samples=2000)
     mixture = MiniBatchGaussianMixture(
         3, covariance_type=name, random_state=0, batch_size=200, max_epochs=1
@@ -135,7 +135,7 @@ def test_a_warm_start_from_free_covariances_ends_in_the_structure(name):
     assert mixture.lower_bound_ >= before - 1e-12
 
 
-def test_the_table_of_structures_tells_numbers_of_parameters():
+def test_the_table_of_structures_gives_numbers_of_parameters():
     """Those in the docstring, evaluated."""
     table = inspect.getdoc(GaussianMixture).split("name  also")[1].splitlines()[1:15]
     found = {}

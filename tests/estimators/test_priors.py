@@ -212,7 +212,7 @@ def test_a_file_gives_the_bits_of_an_array(tmp_path):
     assert_array_equal(other.covariances_, one.covariances_)
 
 
-def test_a_warm_start_goes_on():
+def test_a_warm_start_continues():
     X = problem("overlapping").X
     settings = {"priors": "mclust", "tol": 0.0, "random_state": 0}
     whole = GaussianMixture(3, max_iter=10, **settings).fit(X)
@@ -258,7 +258,7 @@ def test_the_converted_mixture_is_the_same():
         ([3, 3], "diag", "no feature varies"),
     ],
 )
-def test_data_that_give_no_scale_are_told(columns, covariance_type, words):
+def test_data_that_give_no_scale_are_reported(columns, covariance_type, words):
     X = problem("overlapping").X
     X = np.column_stack([X, np.full(len(X), 5.0)])
     mixture = GaussianMixture(2, covariance_type=covariance_type, priors="mclust")

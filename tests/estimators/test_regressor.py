@@ -205,7 +205,7 @@ def test_learning_in_batches():
     assert_allclose(by_name.mixture_.means_, twice.mixture_.means_, rtol=1e-12)
 
 
-def test_what_is_told_of_the_targets_of_float32_rows_is_float64():
+def test_predictions_of_targets_of_float32_rows_are_float64():
     X, Y = (each.astype(np.float32) for each in table())
     regressor = GaussianMixtureRegressor(2, random_state=0).fit(X, Y)
     assert regressor.mixture_.means_.dtype == np.float64
@@ -243,8 +243,8 @@ def test_an_iterator_is_for_partial_fit():
     batches = iter([frame()])
     with pytest.raises(ValueError, match="use partial_fit"):
         GaussianMixtureRegressor().fit(batches, "first")
-    learnt = GaussianMixtureRegressor().partial_fit(iter([frame()]), ["first", "second"])
-    assert learnt.predict(frame()[["a", "b"]]).shape == (600, 2)
+    learned = GaussianMixtureRegressor().partial_fit(iter([frame()]), ["first", "second"])
+    assert learned.predict(frame()[["a", "b"]]).shape == (600, 2)
 
 
 def test_it_is_found_where_it_is_public():

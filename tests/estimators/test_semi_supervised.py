@@ -244,7 +244,7 @@ def test_labels_are_a_column_of_a_file(tmp_path, form):
     assert_array_equal(fitted.predict(path), expected.predict(X))
 
 
-def test_an_array_of_labels_goes_with_a_file(tmp_path):
+def test_an_array_of_labels_belongs_to_a_file(tmp_path):
     X, truth = rows(3000)
     y = some_of(truth, 0.3)
     np.save(tmp_path / "rows.npy", X)
@@ -325,14 +325,14 @@ def test_columns_that_hold_no_labels_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("y", [np.array([0, -1] * 450), [0, -1] * 450, pd.Series([0, -1] * 450)])
-def test_labels_that_are_ignored_are_told_of(y):
+def test_labels_that_are_ignored_are_reported(y):
     X, _ = rows()
     plain = GaussianMixture(3, random_state=0)
     with pytest.warns(
         UserWarning, match="y holds -1.* is ignored: use semi_supervised=True"
-    ) as told:
+    ) as caught:
         fitted = clone(plain).fit(X, y)
-    assert told[0].filename == __file__
+    assert caught[0].filename == __file__
     assert_array_equal(fitted.means_, clone(plain).fit(X).means_)
 
 

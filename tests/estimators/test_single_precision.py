@@ -88,7 +88,7 @@ def test_cluster_centers_are_the_means_of_the_clusters():
     assert_array_equal(clusters.predict(X), clusters.labels_)
 
 
-def test_a_search_tells_the_criterion_of_the_mixture_that_it_keeps():
+def test_a_search_reports_the_criterion_of_the_mixture_that_it_keeps():
     X = rows(offset=NORTHING)
     search = MixtureSearch([1, 2, 3], random_state=0).fit(X)
     assert_allclose(search.best_score_, search.best_estimator_.bic(X), rtol=1e-9)

@@ -119,7 +119,7 @@ def test_steps_that_are_taken_otherwise_are_so_after_a_cut(tmp_path, monkeypatch
         assert_same_fit(resumed(monkeypatch, n_passes, lambda path=path: fit(path)), whole)
 
 
-def test_a_warm_start_goes_on_the_same(tmp_path, monkeypatch):
+def test_a_warm_start_continues_the_same(tmp_path, monkeypatch):
     X = problem("overlapping").X
     start = mixture(max_iter=2, n_init=1).fit(X)
 

@@ -74,7 +74,7 @@ def test_given_priors_and_names_are_kept(tmp_path):
 
 
 @every_type
-def test_a_stream_goes_on_from_the_file_with_the_same_bits(tmp_path, covariance_type):
+def test_a_stream_continues_from_the_file_with_the_same_bits(tmp_path, covariance_type):
     X = rows(n_samples=900)
     mixture = BayesianGaussianMixture(3, covariance_type=covariance_type, averaging=True)
     mixture.set_params(random_state=0)
@@ -123,7 +123,7 @@ def test_scikit_learns_mixture_is_the_same_and_comes_back(covariance_type, weigh
 
 @pytest.mark.parametrize("covariance_type", TYPES[:4])
 @every_prior
-def test_a_fit_of_scikit_learns_is_gone_on_from(covariance_type, weights):
+def test_a_fit_of_scikit_learns_is_a_warm_start(covariance_type, weights):
     X = rows()
     theirs = sklearn.mixture.BayesianGaussianMixture(
         n_components=3,

@@ -1,4 +1,4 @@
-"""Values taken apart into arrays, and put together again."""
+"""Values decomposed into arrays, and put together again."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ FULL = MixtureParameters.from_whiteners(
 
 
 @pytest.mark.parametrize(
-    ("name", "array", "told"),
+    ("name", "array", "words"),
     [
         ("means", np.zeros((2, 3)), r"best_means has shape \(2, 3\), not \(2, 2\)"),
         (
@@ -65,27 +65,27 @@ FULL = MixtureParameters.from_whiteners(
         ("whiteners", np.ones((2, 2)), "has shape"),
     ],
 )
-def test_an_array_that_cannot_be_what_its_name_says_is_refused(name, array, told):
+def test_an_array_that_cannot_be_what_its_name_says_is_refused(name, array, words):
     arrays = {**arrays_of(FULL, "best"), f"best_{name}": array}
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=words):
         from_arrays(MixtureParameters, "best", arrays, SIZE._replace(is_diagonal=False))
 
 
 @pytest.mark.parametrize(
-    ("name", "array", "told"),
+    ("name", "array", "words"),
     [
         ("counts", np.array([1.0, -1.0]), "holds -1, which is negative"),
         ("second", np.arange(8.0).reshape(2, 2, 2), "not symmetric"),
         ("second", -np.stack([np.eye(2)] * 2), "holds -1, which is negative"),
     ],
 )
-def test_statistics_that_no_rows_have_are_refused(name, array, told):
+def test_statistics_that_no_rows_have_are_refused(name, array, words):
     arrays = {
         **arrays_of(STATISTICS, "best"),
         "best_second": np.stack([np.eye(2)] * 2),
         f"best_{name}": array,
     }
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=words):
         from_arrays(
             SufficientStatistics, "best", arrays, SIZE._replace(is_diagonal=False), **NUMBERS
         )

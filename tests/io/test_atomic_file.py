@@ -66,7 +66,7 @@ def test_writes_to_a_device_directly():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such file")
-def test_positions_can_be_told_on_the_way_to_a_device(tmp_path):
+def test_positions_are_known_on_the_way_to_a_device(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -115,7 +115,7 @@ def test_a_link_that_leads_nowhere_is_replaced(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_takes_no_files_is_told_before_the_work(tmp_path):
+def test_a_folder_that_takes_no_files_is_reported_before_the_work(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError, match="takes no new files"):
         check_destination(tmp_path / "result")

@@ -225,7 +225,7 @@ def test_pickles_are_refused(model_file):
     refused(rewrite_target, "not a fastgmm model")
 
 
-def test_foreign_files_are_told_apart(tmp_path):
+def test_foreign_files_are_distinguished(tmp_path):
     path = tmp_path / "text.fgm"
     path.write_text("x,y\n1,2\n")
     refused(path, "not a fastgmm model: it does not begin as one; give a file written by")
@@ -254,7 +254,7 @@ def test_a_schema_that_never_was_is_damage(model_file, schema):
     refused(model_file, "does not say which version")
 
 
-def test_another_class_is_told(model_file):
+def test_another_class_is_reported(model_file):
     assert load(model_file, "GaussianMixture").values == VALUES
     refused(
         model_file, "holds a GaussianMixture, not a KMeans; use fastgmm.load", model_class="KMeans"

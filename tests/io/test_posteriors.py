@@ -1,4 +1,4 @@
-"""Posteriors taken apart into values and arrays, and put together again."""
+"""Posteriors decomposed into values and arrays, and put together again."""
 
 import json
 from dataclasses import fields

@@ -40,7 +40,7 @@ def test_a_value_of_its_type_comes_back(value, kind, expected):
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "told"),
+    ("value", "kind", "words"),
     [
         (1, bool, "value is 1, not bool"),
         (True, int, "value is True, not int"),
@@ -62,8 +62,8 @@ def test_a_value_of_its_type_comes_back(value, kind, expected):
         ("x" * 100, int, r"value is 'x+\.\.\., not int"),
     ],
 )
-def test_a_value_of_another_type_is_refused(value, kind, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_value_of_another_type_is_refused(value, kind, words):
+    with pytest.raises(ValueError, match=words):
         typed(value, kind, "value")
 
 
@@ -73,7 +73,7 @@ def test_members_are_those_of_a_dict():
     assert typed_members({}, {"a": int | None}, "state") == {"a": None}
 
 
-def test_what_does_not_hold_is_told():
+def test_what_does_not_hold_is_refused():
     require(True, "one is one")
     with pytest.raises(ValueError, match="it does not hold that one is two"):
         require(False, "one is two")

@@ -1,4 +1,4 @@
-"""The same bits on any number of threads, in children of fork and in every threading layer."""
+"""The same bits on any number of threads, in forked processes and in every threading layer."""
 
 import os
 import subprocess

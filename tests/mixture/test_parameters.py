@@ -105,7 +105,7 @@ def test_covariances_and_precisions_are_exactly_symmetric():
         assert_array_equal(matrices, matrices.transpose(0, 2, 1))
 
 
-def test_shapes_are_told():
+def test_shapes_are_reported():
     parameters = MixtureParameters.from_covariances(*draw(3, 4))
     assert (parameters.n_components, parameters.n_features) == (3, 4)
     assert not parameters.is_diagonal

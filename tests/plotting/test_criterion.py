@@ -1,4 +1,4 @@
-"""The picture of a search."""
+"""The figure of a search."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -57,7 +57,7 @@ def test_rows_have_the_colors_of_their_components():
     assert texts == [f"{k}: weight {w:.3f}" for k, w in enumerate(mixture.weights_)]
 
 
-def test_without_rows_all_ellipses_are_in_the_picture():
+def test_without_rows_all_ellipses_are_in_the_figure():
     mixture, _ = fitted(n_features=2)
     display = EllipsesDisplay.from_estimator(mixture)
     assert display.points_ == []
@@ -109,7 +109,7 @@ def test_long_legends_are_cut():
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
-def test_the_legend_is_beside_the_axes_and_in_the_picture(style):
+def test_the_legend_is_beside_the_axes_and_in_the_figure(style):
     mixture, X = fitted(n_features=2)
     with plt.style.context(style):
         display = EllipsesDisplay.from_estimator(mixture, X)

@@ -101,7 +101,7 @@ def test_the_threshold_stands_out_in_every_style(detector, style):
             assert marker.get_markeredgecolor() != ax.get_facecolor()
 
 
-def test_the_legends_are_in_the_picture_and_beside_the_axes(detector):
+def test_the_legends_are_in_the_figure_and_beside_the_axes(detector):
     display = OperatingPointDisplay.from_estimator(detector)
     display.figure_.canvas.draw()
     for ax in display.ax_:

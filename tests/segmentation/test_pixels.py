@@ -56,7 +56,7 @@ def test_place_is_scaled_by_the_longer_side(space, largest):
     assert_array_equal(rows[:, :3], all_rows(Pixels(image, space, 0.0))[0])
 
 
-def test_views_of_pictures_are_read_where_they_are():
+def test_views_of_images_are_read_where_they_are():
     image = RANDOM.integers(0, 256, (20, 30, 4), dtype=np.uint8)
     view = image[::2, ::-3, :3]
     assert_array_equal(
@@ -76,7 +76,7 @@ def test_rows_are_made_anew_where_memory_is_short():
     assert (plenty.n_samples, short.n_samples) == (4200, 4200)
 
 
-def test_fingerprints_tell_pictures_and_ways_apart():
+def test_fingerprints_distinguish_images_and_options():
     image = RANDOM.integers(0, 256, (5, 6, 3), dtype=np.uint8)
     other = image.copy()
     other[2, 3, 1] ^= 1
@@ -107,7 +107,7 @@ def test_fingerprints_tell_pictures_and_ways_apart():
         (np.full((4, 4), np.nan), "go from 0 to 1; got nan to nan"),
     ],
 )
-def test_array_that_is_no_picture(image, words):
+def test_array_that_is_no_image(image, words):
     with pytest.raises(ValueError, match=words):
         Pixels(image, "rgb", 0.0)
 

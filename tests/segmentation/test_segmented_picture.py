@@ -1,4 +1,4 @@
-"""A picture in the mean colors of its components."""
+"""An image in the mean colors of its components."""
 
 import math
 import warnings
@@ -37,7 +37,7 @@ def photograph(height=60, width=80):
 
 @pytest.mark.parametrize("n_channels", [0, 1, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
-def test_halves_are_told_apart(dtype, n_channels):
+def test_halves_are_distinguished(dtype, n_channels):
     image = two_halves(dtype, n_channels)
     segmentation = segment_image(image, 2, random_state=0)
     assert segmentation.image.dtype == segmentation.palette.dtype == dtype
@@ -98,7 +98,7 @@ def test_distinct_colors_give_the_fit_of_all_pixels(monkeypatch, space):
 
 
 @pytest.mark.parametrize("spatial_weight", [0.0, 1.0])
-def test_the_picture_does_not_depend_on_strips_and_views(monkeypatch, spatial_weight):
+def test_the_image_does_not_depend_on_strips_and_views(monkeypatch, spatial_weight):
     image = photograph()
     whole = segment_image(image, 3, spatial_weight=spatial_weight, random_state=0)
     wide = np.zeros((120, 240, 3), np.uint8)
@@ -113,7 +113,7 @@ def test_the_picture_does_not_depend_on_strips_and_views(monkeypatch, spatial_we
     assert strips.psnr() == pytest.approx(whole.psnr(), rel=1e-12)
 
 
-def test_place_tells_equal_colors_apart():
+def test_position_distinguishes_equal_colors():
     image = two_halves(np.uint8, 3)[:20]
     options = {"covariance_type": "tied_spherical", "random_state": 0}
     labels = segment_image(image, 2, spatial_weight=10.0, **options).labels
@@ -155,7 +155,7 @@ def test_psnr_is_that_of_the_definition(dtype):
     assert segmentation.psnr() == pytest.approx(10.0 * math.log10(peak**2 / error), rel=1e-12)
 
 
-def test_psnr_of_equal_and_of_invisible_pictures():
+def test_psnr_of_equal_and_of_invisible_images():
     image = np.zeros((4, 5, 2), np.uint8)
     image[..., 1] = 255
     assert segment_image(image, 1).psnr() == math.inf
@@ -166,7 +166,7 @@ def test_psnr_of_equal_and_of_invisible_pictures():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("n_channels", [0, 3])
-def test_indexed_picture_holds_the_new_one(tmp_path, dtype, n_channels):
+def test_indexed_image_holds_the_new_one(tmp_path, dtype, n_channels):
     image = two_halves(dtype, n_channels)
     segmentation = segment_image(image, 2, random_state=0)
     size = segmentation.save_indexed(tmp_path / "a.png")
@@ -179,7 +179,7 @@ def test_indexed_picture_holds_the_new_one(tmp_path, dtype, n_channels):
     assert_array_equal(colors, np.broadcast_to(expected, (40, 30, 3)))
 
 
-def test_indexed_picture_hides_what_is_less_than_half_opaque(tmp_path):
+def test_indexed_image_hides_what_is_less_than_half_opaque(tmp_path):
     image = two_halves(np.uint8, 4)
     image[..., 3] = np.where(np.arange(30) < 10, 100, 200)
     segmentation = segment_image(image, 2, random_state=0)

@@ -1,4 +1,4 @@
-"""Pictures as rows of pixels."""
+"""Images as rows of pixels."""
 
 import sys
 
@@ -12,16 +12,16 @@ from fastgmm.data.opening import open_data
 from tests.written_data import all_rows
 
 
-def picture(path, height=20, width=30, seed=0, mode="RGB"):
+def image(path, height=20, width=30, seed=0, mode="RGB"):
     channels = (3,) if mode == "RGB" else ()
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, *channels), np.uint8)
     Image.fromarray(pixels).save(path)
     return pixels
 
 
-def test_folder_of_pictures(tmp_path):
-    second = picture(tmp_path / "10.png", 5, 7)
-    first = picture(tmp_path / "9.png", mode="L")
+def test_folder_of_images(tmp_path):
+    second = image(tmp_path / "10.png", 5, 7)
+    first = image(tmp_path / "9.png", mode="L")
     source = open_data(tmp_path)
     assert source.feature_names == ("red", "green", "blue")
     assert source.dtype == np.float32
@@ -33,14 +33,14 @@ def test_folder_of_pictures(tmp_path):
 
 
 def test_colors_are_chosen_by_name(tmp_path):
-    pixels = picture(tmp_path / "a.png", 60, 70)
+    pixels = image(tmp_path / "a.png", 60, 70)
     found = all_rows(open_data(tmp_path / "a.png", columns=["blue"], block_rows=1024))
     np.testing.assert_allclose(found[:, 0], pixels[:, :, 2].ravel() / 255.0, rtol=1e-7)
 
 
-def test_damaged_pictures(tmp_path):
-    picture(tmp_path / "a.png")
-    picture(tmp_path / "b.png", 50, 50)
+def test_damaged_images(tmp_path):
+    image(tmp_path / "a.png")
+    image(tmp_path / "b.png", 50, 50)
     content = (tmp_path / "b.png").read_bytes()
     (tmp_path / "b.png").write_bytes(content[:2000])
     with pytest.raises(
@@ -56,7 +56,7 @@ def test_damaged_pictures(tmp_path):
 
 
 def test_missing_package_names_the_extra(tmp_path, monkeypatch):
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(ImportError, match=r'needs Pillow: .*"fastgmm\[plot\]"'):
         open_data(tmp_path)

@@ -1,4 +1,4 @@
-"""Pictures in and out."""
+"""Images in and out."""
 
 import warnings
 import zlib
@@ -52,13 +52,13 @@ def test_missing_file(tmp_path):
         read_image(tmp_path / "a.png")
 
 
-def test_no_picture(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"no picture")
+def test_no_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"cannot read .* as an image"):
         read_image(tmp_path / "a.png")
 
 
-def test_cut_off_picture(tmp_path):
+def test_cut_off_image(tmp_path):
     write_image(tmp_path / "a.png", COLORS)
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
@@ -258,7 +258,7 @@ def test_images_damaged_anywhere(tmp_path, name, image):
             read_image(path)
 
 
-def test_indexed_picture(tmp_path):
+def test_indexed_image(tmp_path):
     indices = np.arange(35, dtype=np.uint16).reshape(5, 7) % 3
     palette = COLORS[0, :3]
     size = write_indexed_image(tmp_path / "a.png", indices, palette)
@@ -269,7 +269,7 @@ def test_indexed_picture(tmp_path):
     assert_array_equal(with_alpha[..., 3], np.where(indices == 1, 0, 255))
 
 
-def test_indexed_picture_is_a_png_of_few_colors(tmp_path):
+def test_indexed_image_is_a_png_of_few_colors(tmp_path):
     indices = np.zeros((2, 2), np.uint8)
     with pytest.raises(ValueError, match=r"an indexed image's name must end in \.png"):
         write_indexed_image(tmp_path / "a.gif", indices, COLORS[0])

@@ -71,7 +71,7 @@ def test_objects_and_texts_that_are_numbers():
         assert open_data(given).rows(np.array([1])).tolist() == [[3.0, 4.5]]
 
 
-def test_parameters_are_told_by_name():
+def test_parameters_are_reported_by_name():
     X = np.arange(8.0).reshape(4, 2)
     with pytest.raises(ValueError, match="means_init holds 'a' of type str in row 0, column 1"):
         GaussianMixture(2, means_init=[[1.0, "a"], [2.0, 3.0]]).fit(X)

@@ -27,7 +27,7 @@ def test_pieces_do_not_depend_on_the_blocks_that_rows_come_in():
         np.testing.assert_array_equal(np.concatenate([each.weights for each in pieces]), X[:, 0])
 
 
-def test_rows_that_end_before_those_to_leave_out_are_told():
+def test_rows_that_end_before_those_to_leave_out_are_reported():
     blocks = [Rows(np.zeros((30, 2)), None), Rows(np.zeros((20, 2)), None)]
     assert [len(rows.X) for rows in recut(blocks, 40, skipped=5)] == [40, 5]
     assert list(recut(blocks, 40, skipped=50)) == []

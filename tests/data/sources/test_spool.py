@@ -48,14 +48,14 @@ def test_other_rows_have_another_fingerprint():
     assert one != other
 
 
-def test_a_copy_that_is_cut_short_is_told():
+def test_a_copy_that_is_cut_short_is_reported():
     source = SpooledSource(open_data(batches(rows(3000))), SMALL)
     source._file.truncate(1000)
     with pytest.raises(OSError, match="the copy of the rows in a temporary file was cut short"):
         all_rows(source)
 
 
-def test_a_full_disk_is_told(monkeypatch):
+def test_a_full_disk_is_reported(monkeypatch):
     class Full:
         def __init__(self, **_): ...
         def close(self): ...

@@ -114,10 +114,10 @@ def test_dictionaries_of_numbers(tmp_path):
 
 def test_commands(tmp_path):
     written(tmp_path, "parquet", table())
-    told = json.loads(
+    shown = json.loads(
         succeed("fit", "data.parquet", "-k", 2, "-q", "--json", "-o", "m.fgm", cwd=tmp_path)
     )
-    assert told["columns"] == list(NAMES)
+    assert shown["columns"] == list(NAMES)
     succeed("predict", "data.parquet", "-m", "m.fgm", "-o", "labels.csv", cwd=tmp_path)
     assert len((tmp_path / "labels.csv").read_text().split()) == 3001
     assert "emb[2]" in succeed("info", "data.parquet", cwd=tmp_path)

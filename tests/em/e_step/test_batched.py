@@ -78,7 +78,7 @@ def test_each_mixture_is_fitted_to_its_own_rows():
         assert_allclose(own.covariances(), alone.covariances(), atol=1e-3)
 
 
-def test_too_few_iterations_are_told():
+def test_too_few_iterations_are_reported():
     X = rows()
     kind = structure("diag")
     start = start_at(X, kind)

@@ -22,7 +22,7 @@ GRID = [("full", 1), ("full", 3), ("diag", 2), ("spherical", 4), ("tied", 3), ("
 
 
 class CountedSource(BlockSource):
-    """Counts how many times its rows are gone through."""
+    """Counts how many times its rows are read."""
 
     n_readings = 0
 
@@ -112,7 +112,7 @@ def test_one_that_fails_leaves_the_others_alone():
     (alone,) = fit_jointly(BlockSource(X), [one], NONE, max_iter=100)
     assert fits[1].failure is None
     assert fits[1].log_likelihood == alone.log_likelihood
-    # held up by the regularization, it is still no mixture to compare with
+    # kept positive definite by the regularization, it is still no mixture to compare with
     held = fit_jointly(BlockSource(X), starts[:1], HELD, max_iter=100)[0]
     assert "component 1" in held.failure
 

@@ -204,13 +204,13 @@ def test_determinants_of_many_features_are_too_small_to_be_noticed(n_features):
 
 
 @pytest.mark.parametrize("k", [0, 4])
-def test_more_clusters_than_groups_are_told(k):
+def test_more_clusters_than_groups_are_reported(k):
     merges = agglomerate(np.array([[0.0], [1.0], [5.0], [1.0]]))
     with pytest.raises(ValueError, match=f"n_clusters={k} should be from 1 to 3, the number of gr"):
         labels(merges, k)
 
 
-def test_what_cannot_be_agglomerated_is_told():
+def test_what_cannot_be_agglomerated_is_reported():
     X = groups()
     with pytest.raises(ValueError, match=r"structure='EEV' has no agglomeration: .*'VVV', 'EEE'"):
         agglomerate(X, structure="EEV")
@@ -225,7 +225,7 @@ def test_what_cannot_be_agglomerated_is_told():
 
 @every_structure
 @pytest.mark.parametrize("factor", [1e120, 1e160])
-def test_squares_that_overflow_are_told(structure, factor):
+def test_squares_that_overflow_are_reported(structure, factor):
     X = groups() * factor
     with pytest.raises(ValueError, match=r"overflow with transformation='VARS': choose 'SVD'"):
         agglomerate(X, structure=structure, transformation="VARS")

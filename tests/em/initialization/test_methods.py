@@ -273,7 +273,7 @@ def test_given_parameters_need_no_data(name):
 
 
 @every_method
-def test_too_few_rows_are_told(method):
+def test_too_few_rows_are_reported(method):
     X = problem("overlapping").X[:4]
     with pytest.raises(ValueError, match="n_components=5 needs at least as many rows; got 4"):
         start(X, n_components=5, method=method)
@@ -281,13 +281,13 @@ def test_too_few_rows_are_told(method):
         start(X, weights=np.array([1.0, 0.0, 0.0, 2.0]), method=method)
 
 
-def test_precisions_that_are_not_positive_definite_are_told():
+def test_precisions_that_are_not_positive_definite_are_reported():
     X = problem("overlapping").X
     with pytest.raises(ValueError, match="the precision of component 0 is not positive"):
         start(X, precisions=-np.repeat(np.eye(3)[None], 3, axis=0))
 
 
-def test_labels_that_mark_no_row_are_told():
+def test_labels_that_mark_no_row_are_reported():
     X = problem("overlapping").X
     with pytest.raises(ValueError, match=r"labels to start from are -1 .*at least one"):
         start(X, labels=np.full(len(X), -1))

@@ -11,14 +11,14 @@ N_ROWS = 103
 
 
 def numbered(weighted):
-    """Return rows that tell their numbers, every third without weight if they have weights."""
+    """Return rows that hold their numbers, every third without weight if they have weights."""
     numbers = np.arange(float(N_ROWS))
     return ArraySource(numbers[:, None], numbers % 3 if weighted else None)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("every", [None, 2, 10])
-def test_a_sample_as_large_as_the_data_has_all_rows_to_be_learnt_in_order(weighted, every):
+def test_a_sample_as_large_as_the_data_has_all_rows_to_be_learned_in_order(weighted, every):
     sample = random_rows(numbered(weighted), 200, 0, held_out_every=every)
     expected = [
         i

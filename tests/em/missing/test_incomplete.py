@@ -73,7 +73,7 @@ class Blocks(Source):
 
 @by_kind
 def test_threads_and_blocks_do_not_change_a_bit(diagonal, monkeypatch):
-    # stretches of 1024 rows, patterns with a pass of their own and without, and one too many
+    # chunks of 1024 rows, patterns with a pass of their own and without, and one too many
     monkeypatch.setattr(incomplete, "_STRETCH_BYTES", 1)
     monkeypatch.setattr(incomplete, "_PATTERN_BYTES", 1)
     truth = mixture(5, 4, diagonal=diagonal)

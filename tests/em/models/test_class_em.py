@@ -132,7 +132,7 @@ def test_a_fall_that_the_regularization_causes_is_avoided_and_no_convergence(com
     assert np.diff(plain).min() < -1e-8
 
 
-def test_rows_that_are_far_from_everything_are_told(problem):
+def test_rows_that_are_far_from_everything_are_reported(problem):
     X, codes, _, start = problem
     labeled = [ArraySource(X[codes == c]) for c in range(2)]
     far = ArraySource(np.array([[1e300, 0.0]]))

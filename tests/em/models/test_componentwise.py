@@ -101,7 +101,7 @@ def test_a_sweep_never_makes_the_message_longer(name):
         assert not em.sweep()
         lengths.append(message(em, 2.5, len(X)))
     assert np.diff(lengths).max() < 1e-8
-    # At rest, weights are in proportion to counts less the penalty.
+    # After convergence, weights are in proportion to counts less the penalty.
     parameters = em.parameters()
     truth = (parameters.weights, parameters.means, parameters.covariances())
     if name != "full":
@@ -141,7 +141,7 @@ def test_weights_are_numbers_of_copies():
     assert both[0].log_likelihood == pytest.approx(both[1].log_likelihood, rel=1e-10)
 
 
-def test_components_with_too_few_points_go_one_after_the_other():
+def test_components_with_too_few_points_are_removed_one_by_one():
     """All at once none would have enough: 40 rows in 20 components, each of which costs 2.5."""
     X = rows(40)
     chosen = np.random.default_rng(0).choice(40, 20, replace=False)

@@ -38,12 +38,12 @@ def fit(rows, *, kind=FULL, n_components=15, seed=0, tol=3e-4, max_iter=500, **o
 
 @pytest.mark.parametrize("name", STRUCTURE_NAMES)
 @pytest.mark.parametrize("n_components", [1, 2, 7])
-def test_the_code_tells_every_parameter_once(name, n_components):
+def test_the_code_encodes_every_parameter_once(name, n_components):
     kind = structure(name)
     n_features = 1 if kind.needs_single_feature else 3
     code = MessageCode.of(kind, n_features, 100.0)
-    told = n_components * code.per_component + code.shared + n_components - 1
-    assert told == kind.n_parameters(n_components, n_features)
+    encoded = n_components * code.per_component + code.shared + n_components - 1
+    assert encoded == kind.n_parameters(n_components, n_features)
     assert code.penalty == code.per_component / 2
 
 
@@ -154,7 +154,7 @@ def test_the_fewest_components(min_components):
     assert found.best.parameters.n_components == max(4, min_components)
 
 
-def test_too_few_iterations_are_told():
+def test_too_few_iterations_are_reported():
     found = fit(ArraySource(groups(300)), tol=0.0, max_iter=3)
     assert not any(each.converged for each in found.candidates)
     assert found.n_sweeps == 3 * len(found.candidates)

@@ -337,7 +337,7 @@ def test_without_iterations_the_start_is_returned_with_its_bound():
     assert longer.n_passes == 2
 
 
-def test_a_fit_goes_on_with_the_same_bits_from_where_it_was_left():
+def test_a_fit_resumes_bitwise_identical():
     X = groups()
     source, regularization = ArraySource(X), amounts_of(X)
     start = start_from(source, shares_of(X), "full", "dirichlet_process", regularization)
@@ -437,7 +437,7 @@ def test_a_start_from_a_sample_stands_for_all_rows():
     assert_allclose(prior.weights.counts(start.concentrations).sum(), 900.0)
 
 
-def test_rows_impossibly_far_from_the_prior_are_told():
+def test_rows_impossibly_far_from_the_prior_are_reported():
     X = groups()
     with pytest.raises(ValueError, match="give a mean_prior and a covariance_prior on the scale"):
         fit(

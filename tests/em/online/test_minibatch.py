@@ -97,7 +97,7 @@ def assert_same(left, right):
         assert_array_equal(array, other_arrays[name])
 
 
-class Learnt:
+class LearnedRows:
     """Collects the rows that reach the online step, instead of learning them."""
 
     def __init__(self, monkeypatch):
@@ -125,12 +125,12 @@ class Learnt:
 
 @pytest.mark.parametrize("size", [1, 10, 64, 100, 999, 1000, 5000])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_every_row_of_an_array_is_learnt_once_an_epoch(monkeypatch, size, weighted):
+def test_every_row_of_an_array_is_learned_once_an_epoch(monkeypatch, size, weighted):
     n_rows = 1000
     X = np.column_stack([np.arange(n_rows), np.random.default_rng(0).normal(size=n_rows)])
     weights = np.arange(1.0, n_rows + 1) if weighted else None
     state = fit(ArraySource(X), MinibatchPlan(10))[0]
-    seen = Learnt(monkeypatch)
+    seen = LearnedRows(monkeypatch)
     fit(
         ArraySource(X, weights),
         MinibatchPlan(size, max_epochs=2),
@@ -160,7 +160,7 @@ def test_rows_of_a_stream_come_once_in_order_however_they_are_cut(
     X = np.column_stack([np.arange(n_rows), np.random.default_rng(0).normal(size=n_rows)])
     weights = np.arange(1.0, n_rows + 1) if weighted else None
     with pytest.MonkeyPatch.context() as monkeypatch:
-        seen = Learnt(monkeypatch)
+        seen = LearnedRows(monkeypatch)
         fit(Blocks(X, weights, sizes, replayable), MinibatchPlan(size))
     assert_array_equal(seen.rows, X)
     if weighted:
@@ -205,7 +205,7 @@ def test_one_row_in_so_many_is_held_out():
     samples = []
     for source in (ArraySource(X), Blocks(X), ArraySource(X, np.ones(n_rows))):
         with pytest.MonkeyPatch.context() as patched:
-            seen = Learnt(patched)
+            seen = LearnedRows(patched)
 
             def begin(sample):
                 samples.append(sample.X[:, 0])
@@ -224,7 +224,7 @@ def test_one_row_in_so_many_is_held_out():
         assert len(samples[-1]) == 300
         assert len(np.unique(samples[-1])) == 300
         assert not np.isin(samples[-1], held).any()
-        # Nothing was learnt, so that all judge the same mixture.
+        # Nothing was learned, so that all judge the same mixture.
         judges = ArraySource(X[9::10])
         expected = log_likelihood(judges, state.online.parameters) / 100
         assert_allclose(state.scores[1:], [expected] * 2, rtol=1e-12)
@@ -261,7 +261,7 @@ def test_the_fit_ends_when_the_rows_held_out_no_longer_improve():
     assert max(state.scores[-2:]) < best[-3] + plan.tol
 
 
-def test_an_iterator_is_gone_through_once():
+def test_an_iterator_is_read_once():
     X = groups(3000)
     source = Blocks(X, replayable=False)
     state, reason = fit(source, MinibatchPlan(200, max_epochs=5))
@@ -274,7 +274,7 @@ def test_an_iterator_is_gone_through_once():
 
 @pytest.mark.parametrize("kind", ["array", "weighted array", "stream", "weighted stream"])
 @pytest.mark.parametrize("averaging", [False, True])
-def test_a_fit_goes_on_from_any_batch_as_if_never_left(kind, averaging):
+def test_a_fit_resumes_at_any_batch_as_if_never_interrupted(kind, averaging):
     X = groups(1030)
     weights = np.random.default_rng(1).integers(0, 3, 1030) * 1.0 if "weighted" in kind else None
     plan = MinibatchPlan(100, max_epochs=3, held_out_every=7, tol=-np.inf, averaging=averaging)

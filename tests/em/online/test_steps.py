@@ -243,7 +243,7 @@ def test_averaging_lowers_the_variance():
     assert spreads[True] < 0.8 * spreads[False]
 
 
-def test_the_recursion_goes_on_without_the_average():
+def test_the_recursion_continues_without_the_average():
     X = two_groups(2_000)
     state = begin(X[:500])
     plain = learn(state, X[500:], 100, StepSchedule())
@@ -268,7 +268,7 @@ def test_whatever_the_scale_the_fit_is_that_of_the_groups(name):
 
 @every_structure
 @pytest.mark.parametrize("averaging", [False, True])
-def test_a_state_goes_through_json_to_the_last_bit(name, averaging):
+def test_a_state_survives_json_to_the_last_bit(name, averaging):
     X = two_groups(900)
     kind = structure(name)
     state = learn(

@@ -209,7 +209,7 @@ def test_rows_far_from_the_origin_keep_their_digits():
 
 @every_six
 @every_prior
-def test_a_posterior_goes_on_as_what_it_came_from(name, weights):
+def test_a_posterior_continues_as_what_it_came_from(name, weights):
     X = rows(1500)
     kind = structure(name)
     state = begun(X[:1000], name, weights)
@@ -266,7 +266,7 @@ def test_the_first_rows_may_be_many():
     assert_allclose(np.sort(weights_of(state.posterior)), [0.2, 0.3, 0.5], atol=0.01)
 
 
-def test_rows_impossibly_far_are_told_and_not_learnt():
+def test_rows_impossibly_far_are_reported_and_not_learned():
     X = rows(400)
     state = begun(X)
     far = replace(state)

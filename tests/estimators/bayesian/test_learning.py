@@ -43,7 +43,7 @@ def in_order(model):
 
 @every_type
 @pytest.mark.parametrize("weights", ["dirichlet_process", "dirichlet_distribution"])
-def test_a_stream_is_learnt(covariance_type, weights):
+def test_a_stream_is_learned(covariance_type, weights):
     X = rows(6000)
     model = mixture(covariance_type=covariance_type, weight_concentration_prior_type=weights)
     learn(model, X)
@@ -110,7 +110,7 @@ def test_a_fit_counts_as_many_rows_as_it_was_fitted_to(covariance_type):
     assert model.n_samples_seen_ == 1000
 
 
-def test_a_new_fit_or_new_attributes_take_the_place_of_what_was_learnt():
+def test_a_new_fit_or_new_attributes_take_the_place_of_what_was_learned():
     X = rows(1000)
     model = learn(mixture(), X)
     model.mean_precision_ = model.mean_precision_ * 2.0
@@ -125,7 +125,7 @@ def test_a_new_fit_or_new_attributes_take_the_place_of_what_was_learnt():
 @pytest.mark.parametrize(
     "covariance_type", [name for name in get_args(CovarianceType) if len(name) > 1]
 )
-def test_copies_go_on_alike(again, covariance_type):
+def test_copies_continue_alike(again, covariance_type):
     X = rows(2000)
     model = learn(mixture(covariance_type=covariance_type, averaging=True), X[:1000])
     other = again(model)
@@ -140,7 +140,7 @@ def test_copies_go_on_alike(again, covariance_type):
     "name", ["means_", "degrees_of_freedom_", "mean_prior_", "degrees_of_freedom_prior_"]
 )
 @pytest.mark.parametrize("covariance_type", ["full", "tied"])
-def test_attributes_changed_by_hand_are_gone_on_from(name, covariance_type):
+def test_attributes_changed_by_hand_are_a_warm_start(name, covariance_type):
     X = rows(1000)
     model = learn(mixture(covariance_type=covariance_type), X)
     value = getattr(model, name)
@@ -152,7 +152,7 @@ def test_attributes_changed_by_hand_are_gone_on_from(name, covariance_type):
     assert model.n_samples_seen_ == 100
 
 
-def test_a_file_is_learnt_in_batches(tmp_path):
+def test_a_file_is_learned_in_batches(tmp_path):
     X = rows(4000)
     np.save(tmp_path / "x.npy", X)
     model = mixture().partial_fit(tmp_path / "x.npy")
@@ -179,7 +179,7 @@ def test_a_stream_that_drifts_is_followed_with_forgetting():
     assert model.mean_precision_.sum() < 1500.0
 
 
-def test_rows_of_another_size_are_told():
+def test_rows_of_another_size_are_reported():
     model = mixture().partial_fit(rows(400))
     with pytest.raises(ValueError, match="X has 3 features"):
         model.partial_fit(np.zeros((5, 3)))
@@ -188,7 +188,7 @@ def test_rows_of_another_size_are_told():
         model.partial_fit(rows(400))
 
 
-def test_a_warm_start_goes_on_from_a_stream():
+def test_a_warm_start_continues_from_a_stream():
     X = rows(2000)
     model = learn(mixture(warm_start=True, max_iter=3), X)
     with pytest.warns(ConvergenceWarning):

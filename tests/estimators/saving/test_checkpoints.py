@@ -130,7 +130,7 @@ def test_held_covariances_are_held_on(tmp_path, monkeypatch):
     assert_same_fit(again, whole)
 
 
-def test_a_warm_start_goes_on_the_same(tmp_path, monkeypatch):
+def test_a_warm_start_continues_the_same(tmp_path, monkeypatch):
     X = problem("overlapping").X
     start = mixture(max_iter=2, n_init=1, warm_start=True).fit(X)
     params = {"max_iter": 6, "warm_start": True}
@@ -154,7 +154,7 @@ def test_a_warm_start_goes_on_the_same(tmp_path, monkeypatch):
     assert_same_fit(again, whole)
 
 
-def test_a_generator_goes_on_where_it_was(tmp_path, monkeypatch):
+def test_a_generator_continues_where_it_was(tmp_path, monkeypatch):
     X = problem("overlapping").X
     given = np.random.RandomState(3)
     whole = mixture(random_state=given).fit(X)
@@ -177,7 +177,7 @@ def test_a_generator_whose_state_a_checkpoint_cannot_hold_is_refused(tmp_path):
         mixture(tmp_path / "run.fgm", random_state=other).fit(problem("overlapping").X)
 
 
-def test_without_a_seed_the_draws_go_on_too(tmp_path, monkeypatch):
+def test_without_a_seed_the_draws_continue_too(tmp_path, monkeypatch):
     X = problem("overlapping").X
     path = tmp_path / "run.fgm"
     with monkeypatch.context() as patch:
@@ -313,8 +313,8 @@ def test_sigterm_writes_the_last_state_and_ends_the_process(tmp_path, kind):
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
     with zipfile.ZipFile(path) as archive:
         state = json.loads(archive.read("header.json"))["values"]["state"]
-    told = state["fit"]["scores"] if kind == "minibatch" else state["ascent"]["trace"]
-    assert len(told) >= 3
+    trace = state["fit"]["scores"] if kind == "minibatch" else state["ascent"]["trace"]
+    assert len(trace) >= 3
     X = np.random.default_rng(0).normal(size=(3000, 2))
     resumed, whole = TERMINATED_FITS[kind](path).fit(X), TERMINATED_FITS[kind](None).fit(X)
     assert_array_equal(resumed.means_, whole.means_)
@@ -357,19 +357,19 @@ def test_handlers_of_sigterm_are_restored_and_those_of_others_are_left_alone(tmp
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         ({"n_components": 4}, "other parameters (n_components: 3 then, 4 now)"),
         ({"random_state": 8}, "(random_state: 7 then, 8 now)"),
         ({"means_init": np.zeros((3, 3))}, "(means_init: None then, {'shape': [3, 3], 'dig"),
     ],
 )
-def test_other_parameters_are_refused(tmp_path, change, told):
+def test_other_parameters_are_refused(tmp_path, change, words):
     X = problem("overlapping").X
     path = tmp_path / "run.fgm"
     mixture(path).fit(X)
     before = path.read_bytes()
-    with pytest.raises(CheckpointError, match=re.escape(told)):
+    with pytest.raises(CheckpointError, match=re.escape(words)):
         mixture(path, **change).fit(X)
     assert path.read_bytes() == before
 
@@ -415,7 +415,7 @@ def test_a_model_is_no_checkpoint_and_the_other_way_round(tmp_path):
         load(tmp_path / "run.fgm")
 
 
-def test_a_damaged_checkpoint_is_told(tmp_path):
+def test_a_damaged_checkpoint_is_reported(tmp_path):
     X = problem("overlapping").X
     path = tmp_path / "run.fgm"
     mixture(path).fit(X)
@@ -424,7 +424,7 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
         mixture(path).fit(X)
 
 
-def test_a_folder_that_is_missing_is_told_at_once(tmp_path):
+def test_a_folder_that_is_missing_is_reported_at_once(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         mixture(tmp_path / "none" / "run.fgm").fit(problem("overlapping").X)
 
@@ -455,7 +455,7 @@ def test_two_fits_do_not_share_a_checkpoint(tmp_path):
     assert path.exists()
 
 
-def test_large_arrays_are_told_apart_by_rows_spread_over_them(monkeypatch):
+def test_large_arrays_are_distinguished_by_rows_spread_over_them(monkeypatch):
     from fastgmm.data.sources import array
 
     monkeypatch.setattr(array, "_DIGESTED_BYTES", 2**21)

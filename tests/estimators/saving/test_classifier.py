@@ -68,7 +68,7 @@ def test_an_unfitted_classifier_is_not_saved(tmp_path):
         ({"feature_names": ["a"]}, "1 names for 4 features"),
     ],
 )
-def test_parts_that_do_not_belong_together_are_told(tmp_path, change, words):
+def test_parts_that_do_not_belong_together_are_reported(tmp_path, change, words):
     path = tmp_path / "classifier.fgm"
     GaussianMixtureClassifier(covariance_type="EEI").fit(X, Y).save(path)
     stored = persistence.load(str(path))
@@ -82,8 +82,8 @@ def test_levels_of_classes_without_weight(tmp_path):
     y = np.repeat([0, 1, 2], 20)
     weights = (y != 1).astype(float)
     classifier = GaussianMixtureClassifier(reject_below=0.05, covariance_type="VVV")
-    learnt = clone(classifier).partial_fit(X[y != 1], y[y != 1], classes=[0, 1, 2])
-    for each in (classifier.fit(X, y, weights), learnt):
+    learned = clone(classifier).partial_fit(X[y != 1], y[y != 1], classes=[0, 1, 2])
+    for each in (classifier.fit(X, y, weights), learned):
         assert each.reject_below_[1] == -np.inf
         each.save(tmp_path / "c.fgm")
         loaded = load(tmp_path / "c.fgm")

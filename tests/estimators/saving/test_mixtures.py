@@ -61,7 +61,7 @@ def test_names_starting_values_and_degeneracies_are_kept(tmp_path):
     assert loaded.fit_info_.degeneracies[0].kind == "collapsed"
 
 
-def test_a_loaded_mixture_goes_on(tmp_path):
+def test_a_loaded_mixture_continues(tmp_path):
     X = rows()
     mixture = GaussianMixture(3, random_state=0, warm_start=True).fit(X)
     mixture.save(tmp_path / "mixture.fgm")

@@ -103,7 +103,7 @@ def test_a_mixture_fitted_by_scikit_learn(covariance_type):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_a_fit_of_scikit_learn_goes_on_here():
+def test_a_fit_of_scikit_learn_continues_here():
     X = rows()
     theirs = sklearn.mixture.GaussianMixture(
         3, random_state=0, max_iter=3, tol=1e-5, warm_start=True

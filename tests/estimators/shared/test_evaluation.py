@@ -1,4 +1,4 @@
-"""What a fitted mixture, or one put together by hand, tells about rows."""
+"""Densities, labels and scores by a fitted mixture, or one put together by hand."""
 
 import numpy as np
 import pytest

@@ -87,7 +87,7 @@ def test_callbacks_see_a_tree_of_starts_and_iterations():
 
 @pytest.fixture
 def rises_count_only_if_large(monkeypatch):
-    """Make EM come to rest as it does where no step raises the log-likelihood."""
+    """Make EM stop as it does where no step raises the log-likelihood."""
     monkeypatch.setattr("fastgmm.em.models.mixture.ROUNDING", {8: -1e-4})
 
 
@@ -105,7 +105,7 @@ def test_every_task_that_begins_ends(options):
 
 
 @pytest.mark.usefixtures("rises_count_only_if_large")
-def test_every_task_ends_in_a_fit_at_rest_before_the_tolerance():
+def test_every_task_ends_in_a_fit_that_stops_before_the_tolerance():
     recorder = Recorder()
     mixture = fit_with(recorder, tol=0.0)
     assert mixture.fit_info_.reason == "rounding"
@@ -241,7 +241,7 @@ def test_a_converged_fit_says_so(capsys):
 
 
 @pytest.mark.usefixtures("rises_count_only_if_large")
-def test_a_fit_at_rest_before_the_tolerance_says_so(capsys):
+def test_a_fit_that_stops_before_the_tolerance_says_so(capsys):
     mixture = GaussianMixture(3, random_state=0, tol=0.0, verbose=1).fit(rows())
     assert mixture.converged_
     assert "Initialization converged." in capsys.readouterr().out

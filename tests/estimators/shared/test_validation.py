@@ -293,7 +293,7 @@ def test_wrong_weights(estimator, weights, error, words):
     ],
     ids=str,
 )
-def test_values_that_cannot_be_used_are_told_with_their_place(estimator, value, words):
+def test_values_that_cannot_be_used_are_reported_with_their_place(estimator, value, words):
     X = rows()
     X[9, 2] = value
     X[7, 1] = value if "missing='model'" not in str(estimator) else np.nan

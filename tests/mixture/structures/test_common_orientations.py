@@ -73,7 +73,7 @@ def test_where_axes_are_common_all_is_as_the_oracle_says(name, n_features):
 @every_structure
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_the_optimum_is_no_worse_than_the_oracles_and_at_rest(name, seed):
+def test_the_optimum_is_no_worse_than_the_oracles_and_stationary(name, seed):
     covariances, counts = draw(seed, 3, 4)
     plain = oracle.best_covariances(name, covariances, counts)
     parameters = solved(name, covariances, counts)

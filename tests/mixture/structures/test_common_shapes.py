@@ -1,4 +1,4 @@
-"""Volumes that vary, of one shape: the only optimum is found, or it is told that there is none."""
+"""Volumes that vary, of one shape: the only optimum is found, or that there is none is reported."""
 
 import numpy as np
 import pytest

@@ -238,7 +238,7 @@ def test_the_factor_of_the_precision_is_scikit_learns(name):
 
 
 @every_structure
-def test_a_shape_that_does_not_fit_is_told(name):
+def test_a_shape_that_does_not_fit_is_reported(name):
     kind = structure(name)
     expected = str(kind.covariance_shape(2, 3)).replace("(", r"\(").replace(")", r"\)")
     with pytest.raises(ValueError, match=rf"'{name}' should have shape {expected}.*got \(7, 7\)"):
