@@ -18,6 +18,7 @@ from fastgmm.data.opening import is_data_reference, open_data
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.mixture.parameters import MixtureParameters
+from tests.pairwise import parametrize_pairwise
 from tests.written_data import (
     FORMS,
     NAMES,
@@ -26,6 +27,7 @@ from tests.written_data import (
     all_rows,
     arrow_table,
     batches,
+    blocks_of,
     rows,
     write_arrow,
     write_csv,
@@ -34,47 +36,90 @@ from tests.written_data import (
     write_parquet,
 )
 
-
-def mixture():
-    means = np.array([[0.0, 0.0, 0.0], [4.0, 4.0, 4.0]])
-    covariances = np.array([np.eye(3), 2.0 * np.eye(3)])
-    return MixtureParameters.from_covariances(np.array([0.4, 0.6]), means, covariances)
+NAMED = (
+    *("pandas", "polars", "Parquet", "Arrow", "CSV", "open", "Feather", "HDF5 columns"),
+    "iterator of frames",
+)
+"""How the forms begin that know the names of columns."""
 
 
 def assert_same_statistics(source, expected):
-    found = mixture_statistics(source, mixture())
-    wanted = mixture_statistics(expected, mixture())
+    means = np.multiply.outer([0.0, 4.0], np.ones(expected.n_features))
+    covariances = np.multiply.outer([1.0, 2.0], np.eye(expected.n_features))
+    mixture = MixtureParameters.from_covariances(np.array([0.4, 0.6]), means, covariances)
+    found = mixture_statistics(source, mixture)
+    wanted = mixture_statistics(expected, mixture)
     for name in ("reference", "counts", "first", "second", "log_likelihood", "weight"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_statistics_are_those_of_the_array_to_the_bit(tmp_path, form):
-    X = rows()
-    source = open_data(FORMS[form](tmp_path, X), block_rows=1500)
-    assert source.dtype == np.float64
+def labels_need_a_second_reading(form, _dtype, _block_rows, _chosen, _weighted, labeled, _missing):
+    return not (form in ONCE and labeled)
+
+
+@parametrize_pairwise(
+    labels_need_a_second_reading,
+    form=FORMS,
+    dtype=[np.float64, np.float32],
+    block_rows=[1, 1500],
+    chosen=[False, True],
+    weighted=[False, True],
+    labeled=[False, True],
+    missing=[False, True],
+)
+def test_every_form_is_read_as_the_array(
+    tmp_path, form, dtype, block_rows, chosen, weighted, labeled, missing
+):
+    X = np.abs(rows(3000, dtype))
+    if form in TEXT:  # single precision as it is written, in decimals
+        X = X.astype(str).astype(np.float64)
+    if form == "list of lists":
+        X = X.astype(np.float64)
+    if missing:
+        X[[7, 2500], 1] = np.nan
+    if labeled:
+        X[::5, 2] = np.nan
+    has_names = form.startswith(NAMED) and "without" not in form
+    names = NAMES if has_names else ("x0", "x1", "x2")
+    features = [j for j in range(3) if not (j == 0 and weighted) and not (j == 2 and labeled)]
+    features = features[-1:] if chosen else features
+    source = open_data(
+        FORMS[form](tmp_path, X),
+        block_rows=block_rows,
+        columns=[names[j] for j in features] if chosen else None,
+        weight_column=names[0] if weighted else None,
+        label_column=names[2] if labeled else None,
+        missing="drop" if missing else "error",
+    )
+    kept = ~np.isnan(X[:, features]).any(axis=1)
+    expected = ArraySource(X[kept][:, features], X[kept, 0] if weighted else None)
+
     assert source.replayable == (form not in ONCE)
-    assert_same_statistics(source, ArraySource(X))
-    assert source.n_samples == len(X)
-    assert source.total_weight == len(X)
-
-
-@pytest.mark.parametrize("form", sorted(set(FORMS) - TEXT - {"list of lists"}))
-def test_single_precision_stays(tmp_path, form):
-    X = rows(dtype=np.float32)
-    source = open_data(FORMS[form](tmp_path, X))
-    assert source.dtype == np.float32
-    np.testing.assert_array_equal(all_rows(source), X)
-
-
-@pytest.mark.parametrize("form", sorted(set(FORMS) - ONCE))
-def test_blocks_come_again_from_the_start(tmp_path, form):
-    X = rows(3000)
-    source = open_data(FORMS[form](tmp_path, X), block_rows=1)
-    np.testing.assert_array_equal(source.some_rows(5), X[:5])
-    for _ in range(2):
-        np.testing.assert_array_equal(all_rows(source), X)
-    assert all(len(X) % 1024 == 0 for X, _ in list(source.blocks())[:-1])
+    if chosen or has_names:
+        assert source.feature_names == tuple(names[j] for j in features)
+    else:
+        assert source.feature_names is None
+    assert source.n_features == len(features)
+    assert source.has_weights == weighted
+    if labeled:
+        np.testing.assert_array_equal(source.labels(), X[kept, 2])
+        assert source.labels().dtype == np.float64
+    elif form not in ONCE:
+        assert source.labels() is None
+        np.testing.assert_array_equal(source.some_rows(5), X[kept][:5, features])
+    assert_same_statistics(source, expected)
+    assert source.n_samples == kept.sum()
+    assert source.total_weight == expected.total_weight
+    assert source.dtype == X.dtype
+    if form in ONCE:
+        return
+    blocks = blocks_of(source)  # from the start again
+    assert all(len(block) % 1024 == 0 for block, _ in blocks[:-1])
+    np.testing.assert_array_equal(
+        np.concatenate([block for block, _ in blocks]), X[kept][:, features]
+    )
+    if weighted:
+        np.testing.assert_array_equal(np.concatenate([w for _, w in blocks]), X[kept, 0])
 
 
 @pytest.mark.parametrize("form", sorted(ONCE))
@@ -101,33 +146,6 @@ def test_lists_of_other_numbers_become_double_precision(dtype):
     source = open_data(X.tolist())
     assert source.dtype == np.float64
     assert_same_statistics(source, ArraySource(X.astype(np.float64)))
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_names_are_known_where_there_are_any(tmp_path, form):
-    source = open_data(FORMS[form](tmp_path, rows(100)))
-    frames = ("pandas", "polars", "Parquet", "Arrow", "CSV", "open", "Feather", "HDF5 columns")
-    has_names = form.startswith((*frames, "iterator of frames")) and "without" not in form
-    assert source.feature_names == (NAMES if has_names else None)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_columns_and_weights_are_chosen_by_name(tmp_path, form):
-    X = np.abs(rows(2000))
-    data = FORMS[form](tmp_path, X)
-    named = open_data(data).feature_names is not None
-    if form in ONCE:
-        data = FORMS[form](tmp_path, X)
-    first, third = ("a", "c") if named else ("x0", "x2")
-    source = open_data(data, columns=[third], weight_column=first)
-    assert source.feature_names == (third,)
-    assert source.has_weights
-    assert source.n_features == 1
-    found = [(block.copy(), weights.copy()) for block, weights in source.blocks()]
-    np.testing.assert_array_equal(np.concatenate([block for block, _ in found]), X[:, 2:])
-    np.testing.assert_array_equal(np.concatenate([weights for _, weights in found]), X[:, 0])
-    expected = ArraySource(X[:, 2:], X[:, 0])
-    assert source.total_weight == expected.total_weight
 
 
 def test_weights_alone_leave_unnamed_columns_without_names(tmp_path):
@@ -375,22 +393,6 @@ def labeled(n_samples=3000):
     X[:, 2] = np.arange(n_samples) % 3
     X[::5, 2] = np.nan
     return X
-
-
-@pytest.mark.parametrize("form", sorted(set(FORMS) - ONCE - {"list of lists"}))
-def test_labels_are_a_column_apart(tmp_path, form):
-    X = labeled()
-    for name in ("complete", "labeled"):
-        (tmp_path / name).mkdir()
-    complete = open_data(FORMS[form](tmp_path / "complete", rows(3000)))
-    name = "x2" if complete.feature_names is None else "c"
-    assert complete.labels() is None
-    given = FORMS[form](tmp_path / "labeled", X)
-    source = open_data(given, label_column=name, block_rows=1024)
-    np.testing.assert_array_equal(source.labels(), X[:, 2])
-    assert source.labels().dtype == np.float64
-    np.testing.assert_array_equal(all_rows(source), X[:, :2])
-    assert source.n_features == 2
 
 
 @pytest.mark.parametrize("write", [write_parquet, write_csv, write_npy])
