@@ -103,7 +103,7 @@ docs: venv ## the documentation, in docs/_build/html
 	@echo "documentation: docs/_build/html/index.html"
 
 .PHONY: bench
-bench: venv ## this machine's peaks, seconds a pass and the ratio to each peer installed
+bench: venv ## this machine's peaks, and passes beside them
 	@$(IN) -m fastgmm bench
 
 .PHONY: compare

@@ -443,7 +443,7 @@ def test_version_and_help(tmp_path):
 
 
 def test_bench_measures_what_is_asked_for(folder):
-    options = ("--quick", "--rows", "k-means", "--peers", "none", "--json")
+    options = ("--quick", "--rows", "k-means", "--json")
     document = json.loads(succeed("bench", *options, cwd=folder, run=in_process))
     assert document["machine"]
     assert document["rows"]

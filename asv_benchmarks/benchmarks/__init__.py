@@ -3,5 +3,6 @@
 import sys
 from pathlib import Path
 
-# The comparisons make some of the data, and asv looks for modules in this folder alone.
-sys.path.insert(0, str(Path(__file__).parents[1]))
+# What the comparisons share is used here too, and asv looks for modules in this folder alone.
+FOLDER = Path(__file__).parents[1]
+sys.path[:0] = [str(FOLDER), str(FOLDER / "comparisons")]

@@ -1,15 +1,15 @@
 """Rows that lack values: passes over them, and filling in."""
 
 import numpy as np
-from comparisons.missing_values import few_patterns, scattered
 
 from fastgmm.bench.grid import Case
-from fastgmm.bench.memory import peak_memory
 from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.em.missing.imputation import impute_blocks
 from fastgmm.mixture.parameters import MixtureParameters
+from harness.memory import peak_memory
+from harness.missing_patterns import few_patterns, scattered
 
 from .sizes import rows
 

@@ -1,12 +1,12 @@
 """One pass of EM: E-step, moments and M-step, a fixed number of times from a fixed start."""
 
-from fastgmm.bench.memory import peak_memory
 from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
+from harness.memory import peak_memory
 
 from .sizes import N_THREADS, PASSES, THREADS
 

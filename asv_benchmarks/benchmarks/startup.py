@@ -2,8 +2,8 @@
 
 import os
 
-from fastgmm.bench.machine import environment_at_best
-from fastgmm.bench.startup import first_fit_seconds, import_seconds
+from comparisons.startup import first_fit_seconds, import_seconds
+from harness.worker import environment_at_best
 
 from .sizes import SMALL
 

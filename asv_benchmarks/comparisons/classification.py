@@ -32,9 +32,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticD
 from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 
-from fastgmm.bench.report import make_console, targets_table
-from fastgmm.bench.targets import Target
 from fastgmm.estimators.classifier import GaussianMixtureClassifier
+from harness.lines import print_line
+from harness.targets import Target, report_targets
 
 OWN = "fastgmm"
 LDA, QDA, NAIVE_BAYES = "LDA", "QDA", "GaussianNB"
@@ -334,23 +334,18 @@ def main(arguments: list[str] | None = None) -> int:
     for name in DATA_SETS:
         found = compare(name, options.repetitions)
         print(f"{name}, {options.repetitions} times {N_FOLDS} folds")
-        print(_line("", "error", "log loss", "seconds of a fit"))
+        print_line("", "error", "log loss", "seconds of a fit")
         for each, figures in found.items():
             error, loss, seconds = figures
-            print(_line(f"  {each}", f"{error:.3f}%", f"{loss:.4f}", f"{seconds:.4f}"), flush=True)
+            print_line(f"  {each}", f"{error:.3f}%", f"{loss:.4f}", f"{seconds:.4f}")
         if MCLUST not in found:
             print("  MclustDA: R or its package mclust is not installed")
         promised += targets(name, found)
     print(f"{options.rows} rows, 10 features, 3 classes")
-    print(_line("", "seconds of a fit", "of probabilities"))
+    print_line("", "seconds of a fit", "of probabilities")
     for each, times in timed(options.rows).items():
-        print(_line(f"  {each}", f"{times.fit:.3f}", f"{times.predict:.3f}"), flush=True)
-    make_console().print(targets_table(promised))
-    return int(any(target.met is False for target in promised))
-
-
-def _line(first: str, *cells: str) -> str:
-    return first.ljust(26) + "".join(cell.rjust(18) for cell in cells)
+        print_line(f"  {each}", f"{times.fit:.3f}", f"{times.predict:.3f}")
+    return report_targets(promised)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from fastgmm.bench.report import make_console, targets_table
-from fastgmm.bench.targets import Target
 from fastgmm.estimators.operating_point import point_at
 from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
+from harness.lines import print_line
+from harness.targets import Target, report_targets
 
 OWN = "fastgmm"
 PEERS = ("scikit-learn's mixture", "IsolationForest")
@@ -238,12 +238,11 @@ def main(arguments: list[str] | None = None) -> int:
     for task in TASKS:
         found = compare(task, options.repetitions)
         print(f"{task.name}, threshold at the {task.contamination:.0%} quantile")
-        print(_line(*header))
+        print_line(*header)
         for name, figures in found.items():
-            print(_line(f"  {name}", *(f"{value:.4f}" for value in figures)), flush=True)
+            print_line(f"  {name}", *(f"{value:.4f}" for value in figures))
         promised += targets(task, found)
-    make_console().print(targets_table(promised))
-    return int(not all(target.met for target in promised))
+    return report_targets(promised)
 
 
 def _compile() -> None:
@@ -254,10 +253,6 @@ def _compile() -> None:
             covariance_type=covariance_type, contamination=0.1
         )
         detector.fit(X).predict(X)
-
-
-def _line(first: str, *cells: str) -> str:
-    return first.ljust(26) + "".join(cell.rjust(19) for cell in cells)
 
 
 if __name__ == "__main__":

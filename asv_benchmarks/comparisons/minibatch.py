@@ -20,8 +20,6 @@ import numpy as np
 
 from fastgmm.bench.grid import Case
 from fastgmm.bench.mixture_problem import MixtureProblem, make_problem
-from fastgmm.bench.report import make_console, targets_table
-from fastgmm.bench.targets import Target
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
 from fastgmm.em.loop import fit_em
@@ -31,6 +29,8 @@ from fastgmm.em.online.steps import OnlineState, StepSchedule
 from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.structures import structure
+from harness.lines import print_line
+from harness.targets import Target, report_targets
 
 PROBLEMS = (
     Case("fit", "full", 10_000_000, 2, 8),
@@ -177,13 +177,6 @@ def _timed(work: Callable[[], _Result]) -> tuple[float, _Result]:
     return time.perf_counter() - began, result
 
 
-def _line(*cells: str) -> str:
-    widths = (30, 8, 12, 12, 9, 10, 10, 8, 8, 8, 7)
-    return cells[0].ljust(widths[0]) + "".join(
-        cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)
-    )
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Compare and print.
 
@@ -207,11 +200,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--problems", default="12345", help="which of the five problems (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
-    print(
-        _line(
-            "problem", "batch", "optimum", "one epoch", "nats", "behind", "best known",
-            "start/s", "epoch/s", "pass/s", "ratio",
-        )
+    print_line(
+        "problem", "batch", "optimum", "one epoch", "nats", "behind", "best known",
+        "start/s", "epoch/s", "pass/s", "ratio", width=12,
     )  # fmt: skip
     targets: list[Target] = []
     for digit in options.problems:
@@ -225,25 +216,23 @@ def main(arguments: list[str] | None = None) -> int:
             overlap=problem.overlap,
         )
         found = compare(case, rounds=options.rounds, max_iter=options.max_iter)
-        print(
-            _line(
-                f"D={case.n_features} K={case.n_components} {case.overlap}",
-                f"{found.batch_size}",
-                f"{found.optimum:.6f}",
-                f"{found.reached:.6f}",
-                f"{found.optimum - found.reached:.5f}",
-                f"{found.gap(found.optimum):.4f} %",
-                f"{found.gap(found.best):.4f} %",
-                f"{found.start_seconds:.3f}",
-                f"{found.epoch_seconds:.3f}",
-                f"{found.pass_seconds:.3f}",
-                f"{found.ratio:.2f}",
-            ),
-            flush=True,
+        label = f"D={case.n_features} K={case.n_components} {case.overlap}"
+        print_line(
+            label,
+            f"{found.batch_size}",
+            f"{found.optimum:.6f}",
+            f"{found.reached:.6f}",
+            f"{found.optimum - found.reached:.5f}",
+            f"{found.gap(found.optimum):.4f} %",
+            f"{found.gap(found.best):.4f} %",
+            f"{found.start_seconds:.3f}",
+            f"{found.epoch_seconds:.3f}",
+            f"{found.pass_seconds:.3f}",
+            f"{found.ratio:.2f}",
+            width=12,
         )
-        targets += found.targets(f"D={case.n_features} K={case.n_components} {case.overlap}")
-    make_console().print(targets_table(targets))
-    return int(not all(target.met for target in targets))
+        targets += found.targets(label)
+    return report_targets(targets)
 
 
 if __name__ == "__main__":

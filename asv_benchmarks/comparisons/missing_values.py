@@ -15,20 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from fastgmm.bench.grid import Case
-from fastgmm.bench.memory import peak_memory
 from fastgmm.bench.mixture_problem import make_problem
-from fastgmm.bench.targets import Target
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.em.missing.imputation import impute_blocks
 from fastgmm.mixture.parameters import MixtureParameters
+from harness.lines import megabytes, print_line
+from harness.memory import peak_memory
+from harness.missing_patterns import few_patterns, scattered
+from harness.targets import Target, report_targets
 
 LARGEST_RATIO = 3.0
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,56 +56,6 @@ class Timing:
     seconds: float
     ratio: float
     n_bytes: int | None
-
-
-def few_patterns(X: FloatArray, share: float, n_patterns: int, seed: int = 0) -> FloatArray:
-    """Return rows with values missing in some patterns.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-        The rows.
-    share : float
-        About the share of the values to leave out.
-    n_patterns : int
-        Number of patterns, all different, one of which is that of whole rows. The others are as
-        if each value was missing with a probability of `share`, and occur equally often.
-    seed : int
-        Seed of the patterns.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_features)
-        A copy with NaN for what is missing.
-    """
-    random = np.random.default_rng(seed)
-    n_features = X.shape[1]
-    patterns: dict[bytes, npt.NDArray[np.bool_]] = {}
-    while len(patterns) < min(n_patterns, 2**n_features - 1) - 1:
-        pattern: npt.NDArray[np.bool_] = np.less(random.random(n_features), share)
-        if pattern.any() and not pattern.all():
-            patterns[pattern.tobytes()] = pattern
-    incomplete = np.array(list(patterns.values()))
-    chosen = incomplete[random.integers(len(incomplete), size=len(X))]
-    some_whole = 1.0 - 1.0 / n_patterns
-    lacking = random.random(len(X)) < min(share / incomplete.mean(), some_whole)
-    return np.where(chosen & lacking[:, None], np.nan, X)
-
-
-def scattered(X: FloatArray, share: float, seed: int = 0) -> FloatArray:
-    """Return rows with values missing anywhere.
-
-    Parameters
-    ----------
-    X, share, seed
-        As for `few_patterns`.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_features)
-        A copy with NaN for what is missing.
-    """
-    return np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
 
 
 def compare(
@@ -211,23 +160,22 @@ def main(arguments: list[str] | None = None) -> int:
         case, share=options.share, n_patterns=options.patterns, rounds=options.rounds
     )
     print(f"{case.n_samples:,} rows, D={case.n_features}, K={case.n_components}, {case.structure}")
-    print(f"{'missing':<18}{'values':>8}{'patterns':>10}{'pass/s':>9}{'ratio':>7}{'memory':>10}")
+    print_line("missing", "values", "patterns", "pass/s", "ratio", "memory", width=10)
     for each in timings:
-        memory = "" if each.n_bytes is None else f"{each.n_bytes / 1e6:.0f} MB"
-        print(
-            f"{each.name:<18}{each.share:>8.1%}{each.n_patterns:>10,}{each.seconds:>9.4f}"
-            f"{each.ratio:>7.2f}{memory:>10}"
+        print_line(
+            each.name,
+            f"{each.share:.1%}",
+            f"{each.n_patterns:,}",
+            f"{each.seconds:.4f}",
+            f"{each.ratio:.2f}",
+            megabytes(each.n_bytes),
+            width=10,
         )
     print(f"filling in what is missing in any pattern: {imputing:.3f} s")
     target = Target(
         f"{timings[1].name} against whole rows", LARGEST_RATIO, "x", False, timings[1].ratio
     )
-    verdict = "met" if target.met else "MISSED"
-    print(
-        f"{target.subject}: {target.measured:.3g} {target.unit}, at most {target.limit:g}: "
-        f"{verdict}"
-    )
-    return int(not target.met)
+    return report_targets([target])
 
 
 if __name__ == "__main__":

@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 
 import fastgmm
-from fastgmm.bench.memory import process_peak_memory
-from fastgmm.bench.report import make_console, targets_table
-from fastgmm.bench.targets import Target
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.mixture.parameters import MixtureParameters
+from harness.memory import process_peak_memory
+from harness.targets import Target, report_targets
 
 _ROWS_AT_ONCE = 1_000_000
 _ROUNDS = 5
@@ -231,8 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     targets = measure(options.gigabytes, options.memory, options.scale)
-    make_console(stderr=False).print(targets_table(targets))
-    return int(not all(target.met for target in targets))
+    return report_targets(targets)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ import sklearn.mixture
 from sklearn.datasets import load_sample_image
 from sklearn.exceptions import ConvergenceWarning
 
-from fastgmm.bench.memory import peak_memory
-from fastgmm.bench.targets import Target
 from fastgmm.extras import import_from_extra
 from fastgmm.segmentation import Segmentation, segment_image
+from harness.lines import megabytes, print_line
+from harness.memory import peak_memory
+from harness.targets import Target, report_targets
 
 MOST_SECONDS = 5.0
 
@@ -36,7 +37,7 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What segmenting a image took.
+    """What segmenting an image took.
 
     Attributes
     ----------
@@ -82,7 +83,7 @@ def photograph(name: str, height: int, width: int, noise: float, seed: int = 0) 
         The image.
     """
     pillow = import_from_extra(
-        "PIL.Image", package="Pillow", extra="plot", purpose="enlarging a image"
+        "PIL.Image", package="Pillow", extra="plot", purpose="enlarging an image"
     )
     small = pillow.fromarray(load_sample_image(name))
     image = np.array(small.resize((width, height), pillow.Resampling.BICUBIC))
@@ -97,7 +98,7 @@ def photograph(name: str, height: int, width: int, noise: float, seed: int = 0) 
 def measure(
     name: str, image: Image, n_components: int, rounds: int, **options: Any
 ) -> tuple[Timing, Segmentation]:
-    """Time the segmentation of a image, once its kernels are compiled.
+    """Time the segmentation of an image, once its kernels are compiled.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def measure(
 
 
 def time_scikit_learn(image: Image, n_components: int, n_pixels: int) -> tuple[int, float, int]:
-    """Time scikit-learn's fit of some of a image's pixels.
+    """Time scikit-learn's fit of some of an image's pixels.
 
     Parameters
     ----------
@@ -225,15 +226,19 @@ def main(arguments: list[str] | None = None) -> int:
         ways["lab"] = {"color_space": "lab"}
         ways["luv"] = {"color_space": "luv"}
         ways["rgb and place"] = {"spatial_weight": 1.0}
-    print(f"{'colors':<16}{'seconds':>9}{'passes':>8}{'memory':>10}{'nats':>10}{'PSNR':>10}")
+    print_line("colors", "seconds", "passes", "memory", "nats", "PSNR", width=10)
     timings = []
     for name, way in ways.items():
         timing, _ = measure(name, image, options.components, options.rounds, **way)
         timings.append(timing)
-        memory = "" if timing.n_bytes is None else f"{timing.n_bytes / 1e6:.0f} MB"
-        print(
-            f"{name:<16}{timing.seconds:>9.2f}{timing.n_passes:>8}{memory:>10}"
-            f"{timing.log_likelihood:>10.4f}{timing.psnr:>7.2f} dB"
+        print_line(
+            name,
+            f"{timing.seconds:.2f}",
+            f"{timing.n_passes}",
+            megabytes(timing.n_bytes),
+            f"{timing.log_likelihood:.4f}",
+            f"{timing.psnr:.2f} dB",
+            width=10,
         )
     if options.peer_pixels:
         n_rows, seconds, n_iterations = time_scikit_learn(
@@ -244,12 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{n_iterations} iterations"
         )
     target = Target(f"{n_pixels:,} pixels, rgb", MOST_SECONDS, "s", False, timings[0].seconds)
-    verdict = "met" if target.met else "MISSED"
-    print(
-        f"{target.subject}: {target.measured:.3g} {target.unit}, at most {target.limit:g}: "
-        f"{verdict}"
-    )
-    return int(not target.met)
+    return report_targets([target])
 
 
 if __name__ == "__main__":

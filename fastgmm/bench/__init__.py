@@ -1,5 +1,4 @@
-"""Benchmarks on the user's own machine: ``fastgmm bench``.
+"""``fastgmm bench``: passes of fastgmm on the user's own machine, beside the machine's peak.
 
-Every figure is measured beside its anchor in the same run: the arithmetic peak and the memory
-bandwidth of the machine, and the same passes from the same start by every peer that is installed.
+What compares them with other packages is in the repository's ``asv_benchmarks/comparisons``.
 """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 Task = Literal["pass", "scoring", "k-means", "fit"]
 Structure = Literal["full", "diag"]
@@ -23,7 +23,7 @@ class Case:
     ----------
     task : {"pass", "scoring", "k-means", "fit"}
         An EM pass (E-step and M-step), the log-density of every row, a pass of Lloyd's algorithm,
-        or a whole fit by the estimator, of which only the memory is of interest.
+        or a whole fit by the estimator.
     structure : {"full", "diag"}
         Covariance structure; k-means has none and says ``"diag"``.
     n_samples, n_features, n_components : int
@@ -62,8 +62,8 @@ class Case:
         return "/".join(parts)
 
     @property
-    def flops(self) -> int | None:
-        """Useful floating-point operations of one pass; None where not counted.
+    def flops(self) -> int:
+        """Useful floating-point operations of one pass; 0 of a whole fit, which is not counted.
 
         Full covariances: a triangular product and a symmetric rank-one update of D(D+1)
         operations each, for every row and component. Diagonal: two multiply-adds a feature for
@@ -78,16 +78,7 @@ class Case:
             return cells * (D * (D + 1) if self.structure == "full" else 4 * D)
         if self.task == "k-means":
             return cells * 2 * D
-        return None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Case:
-        """Rebuild a case from ``dataclasses.asdict``."""
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
-        return asdict(self)
+        return 0
 
 
 def short_count(count: int) -> str:
@@ -108,7 +99,6 @@ FULL_SIZES = (
     (40_000, 128, 16),
     (10_000, 512, 4),
 )
-MEMORY_CASE = Case("fit", "full", 10_000_000, 8, 16, n_passes=2)
 
 FULL_GRID: tuple[Case, ...] = (
     *(Case("pass", "full", *size) for size in FULL_SIZES),
@@ -118,18 +108,17 @@ FULL_GRID: tuple[Case, ...] = (
     Case("pass", "full", 1_000_000, 8, 16, overlap="separated"),
     Case("scoring", "full", 1_000_000, 8, 16),
     Case("k-means", "diag", 1_000_000, 8, 16),
-    MEMORY_CASE,
 )
 
 
-def quick_grid() -> tuple[Case, ...]:
+def quick_grid(cases: Sequence[Case] = FULL_GRID) -> tuple[Case, ...]:
     """Return each kind of case on a twentieth of the rows; float32 and separation but once."""
     return tuple(
         replace(
             case,
             n_samples=max(case.n_samples // QUICK_DIVISOR, min(case.n_samples, QUICK_MIN_SAMPLES)),
         )
-        for case in FULL_GRID
+        for case in cases
         if case.dtype == "float64" or (case.structure == "full" and case.n_features == 8)
     )
 

@@ -1,4 +1,4 @@
-"""What a machine can do: arithmetic peak, memory bandwidth, and the BLAS that peers rely on."""
+"""What a machine can do: arithmetic peak, memory bandwidth."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class Machine:
         ``a = b + s c`` with three.
     blas : tuple of str
         The BLAS libraries loaded and the kernels that each has chosen.
-    overrides_cleared : tuple of str
-        Environment variables that tamper with the choice of kernels, and were taken away.
+    blas_overrides : tuple of str
+        Environment variables that override the choice of kernels.
     versions : mapping of str to str
         Versions of Python and the packages that are compared.
     threading_layer : str
@@ -86,7 +86,7 @@ class Machine:
     read_bandwidth: float
     triad_bandwidth: float
     blas: tuple[str, ...]
-    overrides_cleared: tuple[str, ...]
+    blas_overrides: tuple[str, ...]
     versions: Mapping[str, str]
     threading_layer: str
 
@@ -115,20 +115,8 @@ class Machine:
             triad_bandwidth=max(self.triad_bandwidth, other.triad_bandwidth),
         )
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Machine:
-        """Rebuild the value from ``dataclasses.asdict`` after a round trip through JSON."""
-        return cls(
-            **{
-                **values,
-                "rates": {name: Rates(**rates) for name, rates in values["rates"].items()},
-                "blas": tuple(values["blas"]),
-                "overrides_cleared": tuple(values["overrides_cleared"]),
-            }
-        )
 
-
-def measure_machine(*, seconds: float = 0.15, overrides_cleared: tuple[str, ...] = ()) -> Machine:
+def measure_machine(*, seconds: float = 0.15) -> Machine:
     """Measure arithmetic peak, matrix products and memory bandwidth."""
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError(
@@ -147,17 +135,12 @@ def measure_machine(*, seconds: float = 0.15, overrides_cleared: tuple[str, ...]
         read_bandwidth=read,
         triad_bandwidth=triad,
         blas=blas_kernels(),
-        overrides_cleared=overrides_cleared,
+        blas_overrides=tuple(
+            f"{name}={os.environ[name]}" for name in BLAS_OVERRIDES if name in os.environ
+        ),
         versions=package_versions(),
         threading_layer=numba.threading_layer(),  # type: ignore[attr-defined]
     )
-
-
-def environment_at_best(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Take away what keeps BLAS from choosing the fastest kernels."""
-    cleared = [name for name in BLAS_OVERRIDES if name in environment]
-    cleaned = {name: value for name, value in environment.items() if name not in cleared}
-    return cleaned, tuple(f"{name}={environment[name]}" for name in cleared)
 
 
 def best_seconds(action: Callable[[], object], seconds: float) -> float:

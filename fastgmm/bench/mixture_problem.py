@@ -1,4 +1,4 @@
-"""Generated data and the start that all competitors share.
+"""Generated data and the start of the passes.
 
 The data is drawn from a Gaussian mixture whose overlap does not change with the number of
 features: whatever skips components that are far away gains nothing on the overlapping kind.
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from fastgmm.bench.grid import SEPARATIONS, Case
 
-JUDGED_ROWS = 20_000
 _BLOCK = 1_000_000
 
 
@@ -74,42 +73,3 @@ def make_problem(case: Case, *, n_samples: int | None = None) -> MixtureProblem:
         means=displaced @ mixing,
         covariances=np.repeat(covariance[None], K, axis=0),
     )
-
-
-def judge_mixture(
-    X: NDArray[Any],
-    weights: NDArray[np.float64],
-    means: NDArray[np.float64],
-    covariances: NDArray[np.float64],
-) -> float:
-    """Return the mean log-likelihood of the first rows, by plain NumPy in float64.
-
-    All competitors are judged by this code, so that what they report about themselves plays no
-    part.
-    """
-    rows = np.asarray(X[:JUDGED_ROWS], dtype=np.float64)
-    K, D = means.shape
-    joint = np.empty((len(rows), K))
-    for k in range(K):
-        deviations = rows - means[k]
-        if covariances.ndim == 2:
-            quadratic = (deviations**2 / covariances[k]).sum(axis=1)
-            log_determinant = np.log(covariances[k]).sum()
-        else:
-            factor = np.linalg.cholesky(covariances[k])
-            quadratic = (np.linalg.solve(factor, deviations.T) ** 2).sum(axis=0)
-            log_determinant = 2 * np.log(np.diag(factor)).sum()
-        joint[:, k] = np.log(weights[k]) - 0.5 * (
-            D * np.log(2 * np.pi) + log_determinant + quadratic
-        )
-    largest = joint.max(axis=1)
-    return float((largest + np.log(np.exp(joint - largest[:, None]).sum(axis=1))).mean())
-
-
-def judge_centers(X: NDArray[Any], centers: NDArray[np.float64]) -> float:
-    """Return the mean squared distance of the first rows to the nearest center, in float64."""
-    rows = np.asarray(X[:JUDGED_ROWS], dtype=np.float64)
-    nearest = np.full(len(rows), np.inf)
-    for center in centers:
-        np.minimum(nearest, ((rows - center) ** 2).sum(axis=1), out=nearest)
-    return float(nearest.mean())

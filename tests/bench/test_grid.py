@@ -1,10 +1,7 @@
-import json
-
 import pytest
 
 from fastgmm.bench.grid import (
     FULL_GRID,
-    MEMORY_CASE,
     QUICK_MIN_SAMPLES,
     Case,
     quick_grid,
@@ -22,7 +19,7 @@ from fastgmm.bench.grid import (
         (Case("scoring", "full", 10, 3, 2), 10 * 2 * 3 * 4),
         (Case("scoring", "diag", 10, 3, 2), 4 * 10 * 2 * 3),
         (Case("k-means", "diag", 10, 3, 2), 2 * 10 * 2 * 3),
-        (Case("fit", "full", 10, 3, 2), None),
+        (Case("fit", "full", 10, 3, 2), 0),
     ],
 )
 def test_useful_operations(case, flops):
@@ -40,7 +37,6 @@ def test_identifiers_are_unique_and_readable():
     assert "pass/full/1Mx8/K16/float64" in identifiers
     assert "pass/full/1Mx8/K16/float64/separated" in identifiers
     assert "k-means/1Mx8/K16/float64" in identifiers
-    assert MEMORY_CASE.identifier == "fit/full/10Mx8/K16/float64"
 
 
 @pytest.mark.parametrize(
@@ -48,11 +44,6 @@ def test_identifiers_are_unique_and_readable():
 )
 def test_short_count(count, text):
     assert short_count(count) == text
-
-
-def test_round_trip_through_json():
-    for case in FULL_GRID:
-        assert Case.from_dict(json.loads(json.dumps(case.to_dict()))) == case
 
 
 def test_quick_grid_is_small_and_has_every_kind_of_task():

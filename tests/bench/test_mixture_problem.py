@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 from threadpoolctl import threadpool_limits
 
 from fastgmm.bench.grid import FULL_GRID, Case
-from fastgmm.bench.mixture_problem import judge_centers, judge_mixture, make_problem
+from fastgmm.bench.mixture_problem import make_problem
 
 CASE = Case("pass", "full", 3_000, 3, 4)
 
@@ -72,17 +72,3 @@ def test_components_overlap_as_stated(case):
         assert (joint.max(axis=1) - joint.min(axis=1)).max() < 40
     else:
         assert certainty > 0.98
-
-
-@pytest.mark.parametrize("structure", ["full", "diag"])
-def test_judge_is_the_mean_log_likelihood(structure):
-    problem = make_problem(replace(CASE, structure=structure))
-    judged = judge_mixture(problem.X, problem.weights, problem.means, problem.covariances)
-    expected = logsumexp(log_joint(problem, problem.X), axis=1).mean()
-    assert judged == pytest.approx(expected, rel=1e-12)
-
-
-def test_judge_of_centers_is_the_mean_squared_distance():
-    problem = make_problem(CASE)
-    distances = ((problem.X[:, None] - problem.means) ** 2).sum(axis=2)
-    assert judge_centers(problem.X, problem.means) == pytest.approx(distances.min(axis=1).mean())

@@ -4,6 +4,10 @@ import subprocess
 
 import numpy as np
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import log_loss
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
 from comparisons import classification
 from comparisons.classification import (
     DATA_SETS,
@@ -20,9 +24,6 @@ from comparisons.classification import (
     targets,
     timed,
 )
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import log_loss
-from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from comparisons import crash_recovery
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from comparisons import detection
-from comparisons.detection import OWN, PEERS, TASKS, Figures, Task, compare, splits, targets
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import average_precision_score
 from sklearn.mixture import GaussianMixture
+
+from comparisons import detection
+from comparisons.detection import OWN, PEERS, TASKS, Figures, Task, compare, splits, targets
 
 BENIGN = Task("benign", True, {"covariance_type": "diag"}, 0.05)
 ALL = Task("all", False, {"covariance_type": "diag"}, 0.37)

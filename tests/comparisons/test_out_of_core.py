@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from comparisons import out_of_core
 
 import fastgmm
+from comparisons import out_of_core
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".npy"])

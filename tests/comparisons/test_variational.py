@@ -1,9 +1,9 @@
 """The comparison of variational Bayes with scikit-learn's, on few rows."""
 
 import pytest
+
 from comparisons import variational
 from comparisons.variational import Comparison, compare, main
-
 from fastgmm.bench.grid import Case
 
 

@@ -10,6 +10,7 @@ from itertools import islice, pairwise
 
 from fastgmm.data.column_names import default_names
 from fastgmm.data.errors import DataError
+from fastgmm.data.formats.csv_advice import about_bytes
 from fastgmm.data.formats.csv_options import BLANKS, CsvOptions
 from fastgmm.data.formats.csv_text import RowPattern
 
@@ -45,6 +46,8 @@ MISSING = (
 )
 """What pandas takes for a missing value."""
 
+_MOST_TITLES = 5
+
 _MONOTONIC = 6
 """So many values or more do not ascend by chance."""
 
@@ -79,6 +82,8 @@ class CsvForm:
     doubts : str
         What makes it likely that the first row is a header that is taken for data, or the other
         way round; empty if nothing does.
+    titles : str
+        The lines above the header that are left out, as messages name them; mostly empty.
     """
 
     delimiter: str
@@ -88,6 +93,7 @@ class CsvForm:
     line: int = 1
     n_row_names: int = 0
     doubts: str = ""
+    titles: str = ""
 
     @classmethod
     def of(cls, head: bytes, options: CsvOptions) -> CsvForm:
@@ -97,7 +103,7 @@ class CsvForm:
         end with a comma, or with a tab, a semicolon or a bar if these cut the first two rows into
         equally many fields, or with blanks if these separate numbers. Numbers from 0 on are a
         header above a row of others than integers: they are what pandas calls columns that have
-        no names.
+        no names. Lines of one field above a header of several are titles, and left out.
         """
         pattern = RowPattern(options.delimiter or _DELIMITERS + BLANKS, options.comment)
         places = list(islice(pattern.rows(head), _N_ROWS + 2))
@@ -113,9 +119,13 @@ class CsvForm:
                 raise DataError("it is empty")
         if delimiter is None:
             _refuse_comments(lines, 2)
-            delimiter = _delimiter_of(lines, options)
+        titles = ""
+        if n_titles := _n_titles(lines, delimiter, options):
+            titles = f"line {places[0].line}, {lines[0].strip()!r},"
+            del lines[:n_titles], places[:n_titles], texts[:n_titles]
+        delimiter = delimiter or _delimiter_of(lines, options)
         rows = [_fields(line, delimiter) for line in lines]
-        if lines[0].startswith("#") and len(rows[0]) != len(rows[min(1, len(rows) - 1)]):
+        if lines[0].startswith("#") and _is_no_header(rows, options):
             _refuse_comments(lines, 1)
         has_header = (
             _is_header(rows, options) if options.header == "infer" else bool(options.header)
@@ -123,14 +133,17 @@ class CsvForm:
         if not has_header:
             names = default_names(len(rows[0]))
             doubts = _doubts(rows, options) if options.header == "infer" else ""
-            return cls(delimiter, names, False, places[0].start, places[0].line, 0, doubts)
-        texts[0].decode()  # names must not be misread
+            return cls(delimiter, names, False, places[0].start, places[0].line, doubts=doubts)
+        try:
+            texts[0].decode()  # names must not be misread
+        except UnicodeDecodeError as error:
+            raise DataError(f"line {places[0].line}: {about_bytes(error)}") from error
         start, line = (
             (places[1].start, places[1].line) if len(places) > 1 else (len(head), places[0].line)
         )
         names, n_row_names = _names(rows, options)
         doubts = _doubts_of_header(rows[0], options) if options.header == "infer" else ""
-        return cls(delimiter, names, True, start, line, n_row_names, doubts)
+        return cls(delimiter, names, True, start, line, n_row_names, doubts, titles)
 
 
 def is_number(text: str, options: CsvOptions) -> bool:
@@ -184,6 +197,35 @@ def _delimiter_of(lines: Sequence[str], options: CsvOptions) -> str:
         ):
             return BLANKS
     return ";" if options.decimal == "," else ","
+
+
+def _n_titles(lines: Sequence[str], delimiter: str | None, options: CsvOptions) -> int:
+    """Return how many lines are titles: of one field each, above names and rows of numbers."""
+    for count in range(
+        1, min(_MOST_TITLES, len(lines) - 2) + 1 if options.header == "infer" else 0
+    ):
+        mark = delimiter or _delimiter_of(lines[count:], options)
+        titles = [list(filter(None, _fields(line, mark))) for line in lines[:count]]
+        if any(len(fields) != 1 or fields[0][0] in '#"' for fields in titles):
+            return 0
+        header, *rows = (_fields(line, mark) for line in lines[count:])
+        if (
+            len(header) > 1
+            and not any(is_number(field, options) for field in header)
+            and all(len(row) - len(header) in (0, 1) for row in rows)
+            and all(any(field and is_number(field, options) for field in row) for row in rows)
+        ):
+            return count
+    return 0
+
+
+def _is_no_header(rows: Sequence[Sequence[str]], options: CsvOptions) -> bool:
+    """Say whether the first row, which is marked as a comment, does not name the columns."""
+    second, third = (rows[min(j, len(rows) - 1)] for j in (1, 2))
+    return len(rows[0]) != len(second) or (
+        not any(is_number(field, options) for field in second)
+        and any(is_number(field, options) for field in third)
+    )
 
 
 def _is_header(rows: Sequence[Sequence[str]], options: CsvOptions) -> bool:

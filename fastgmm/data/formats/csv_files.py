@@ -16,7 +16,13 @@ from fastgmm.data.formats.arrow_columns import ROW_INDEX, import_pyarrow, reason
 from fastgmm.data.formats.arrow_filters import columns_to_read, filter_columns
 from fastgmm.data.formats.arrow_rows import pieces_of
 from fastgmm.data.formats.byte_streams import DAMAGED, HEAD_BYTES, ByteStream
-from fastgmm.data.formats.csv_advice import about_bytes, advice_on_cell, advice_on_row, no_number
+from fastgmm.data.formats.csv_advice import (
+    about_bytes,
+    about_nul,
+    advice_on_cell,
+    advice_on_row,
+    no_number,
+)
 from fastgmm.data.formats.csv_dialect import MISSING, CsvForm, is_number
 from fastgmm.data.formats.csv_options import BLANKS, CsvOptions
 from fastgmm.data.formats.csv_text import (
@@ -203,10 +209,7 @@ class CsvFile(TableFile):
             self._encoding = self._options.encoding or encoding_of(raw)
             head = decoded(raw, self._encoding)
             if b"\0" in head:
-                raise DataError(
-                    "it is no text, or text in UTF-16 without a byte order mark, which "
-                    "encoding='utf-16-le' (--encoding utf-16-le) reads"
-                )
+                raise DataError(about_nul(head))
             if len(raw) < n_bytes:
                 return head
             head = head[: end_of_rows(head, RowPattern(",", self._options.comment))]
@@ -289,10 +292,17 @@ class CsvFile(TableFile):
         index = wrong.index(True)
         text = str(values[index].as_py())
         near = wrong[max(0, index - _GUESSED_ROWS) : index + _GUESSED_ROWS]
-        return column._replace(
-            example=f"{text!r} in line {part.line_of(index)}",
-            remedy=advice_on_cell(text, self._options, 2 * sum(near) <= len(near)),
-        )
+        line = part.line_of(index)
+        if self._form.has_header and index == 0 and len(near) > 2 and sum(near) == 1:
+            remedy = (
+                f"line {line} is text above numbers: if it names the columns, remove the title "
+                "above it; if it holds their units, remove it"
+            )
+        elif self._options.header is False and index == 0 and sum(near) == 1:
+            remedy = "if the first line names the columns, leave header=False (--no-header) out"
+        else:
+            remedy = advice_on_cell(text, self._options, 2 * sum(near) <= len(near))
+        return column._replace(example=f"{text!r} in line {line}", remedy=remedy)
 
     def _is_row_index(self, values: Any) -> bool:
         """Say whether a column without a name, at the beginning, numbers or names the rows."""
@@ -308,6 +318,18 @@ class CsvFile(TableFile):
                 + ("a header, but may be data" if self.named else "data, but may be a header")
                 + f", as {self._form.doubts}: say so with header=True (--header), or header=False "
                 "(--no-header)"
+            )
+        if self._form.titles:
+            doubts.append(
+                f"{self._form.titles} of {self.origin} is left out, as a title above the header: "
+                "if it is none, remove it or mend it"
+            )
+        nameless = [each for each in self.columns[: self._form.n_row_names] if not each.aside]
+        if nameless:
+            doubts.append(
+                f"the first column of {self.origin}, {nameless[0].name!r}, has no name, and may "
+                "be a row index: if it is no feature, leave it out by naming the columns to use "
+                "(columns=, --columns)"
             )
         counts = len(first) > 2 and _counts(first) and first[0].as_py() in (0, 1)
         if not self.named and len(self.columns) > 1 and counts:
@@ -452,10 +474,11 @@ class CsvFile(TableFile):
             name = self.columns[int(found[1])].name
             error = _WrongRowError(int(found[2]), name, no_number(found[3], self._options))
         elif found := _WRONG_ROW.search(str(error)):
-            reason = f"{found[2]}: {found[3].splitlines()[0] if found[3] else ''}"
-            error = _WrongRowError(
-                int(found[1]), None, reason + advice_on_row(found[3], self._options)
-            )
+            row = found[3].splitlines()[0] if found[3] else ""
+            reason = f"{found[2]}: {row if row.isprintable() else repr(row)}"
+            names, delimiter = self._form.names, self._form.delimiter
+            reason += advice_on_row(row, names, delimiter, self._options)
+            error = _WrongRowError(int(found[1]), None, reason)
         if not isinstance(error, _WrongRowError):
             return "", reason_of(error)
         column = "" if error.column is None else f", column {error.column!r}"

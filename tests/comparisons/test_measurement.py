@@ -4,12 +4,12 @@ from typing import ClassVar
 
 import pytest
 
-from fastgmm.bench import measurement
-from fastgmm.bench.competitors import OneDAL
 from fastgmm.bench.grid import Case
 from fastgmm.bench.machine import Machine, Rates
-from fastgmm.bench.measurement import Figures, Row, measure_case
-from fastgmm.bench.subprocesses import WorkerError
+from harness import measurement
+from harness.competitors import OneDAL
+from harness.measurement import Figures, Row, measure_case
+from harness.worker import WorkerError
 
 CASE = Case("pass", "full", 1_000, 2, 3, n_passes=2)
 
@@ -149,7 +149,7 @@ def test_share_of_peak_is_that_of_the_type_of_the_data():
 def test_json_has_case_figures_and_ratio(monkeypatch):
     document = measure(monkeypatch, fastgmm=script(), sklearn=script()).to_dict()
     assert document["id"] == CASE.identifier
-    assert Case.from_dict(document["case"]) == CASE
+    assert Case(**document["case"]) == CASE
     assert document["flops_per_pass"] == CASE.flops
     assert document["competitors"]["scikit-learn"]["ratio"] == 1.0
     assert document["competitors"]["fastgmm"]["seconds"] == 0.25

@@ -1,9 +1,22 @@
-import pytest
+from dataclasses import replace
 
-from fastgmm.bench.competitors import COMPETITORS, PEERS, FastGMM, OneDAL, ScikitLearn
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+
 from fastgmm.bench.grid import Case
-from fastgmm.bench.measurement import TOLERANCES
 from fastgmm.bench.mixture_problem import make_problem
+from harness.competitors import (
+    COMPETITORS,
+    PEERS,
+    FastGMM,
+    OneDAL,
+    ScikitLearn,
+    judge_centers,
+    judge_mixture,
+)
+from harness.measurement import TOLERANCES
 
 CASES = [
     Case("pass", "full", 3_000, 3, 4),
@@ -70,3 +83,35 @@ def test_fit_of_the_estimator_raises_the_likelihood():
 def test_peers_are_all_but_fastgmm():
     assert PEERS == ("scikit-learn", "oneDAL")
     assert all(kind.is_installed() for kind in (FastGMM, ScikitLearn))
+
+
+CASE = Case("pass", "full", 3_000, 3, 4)
+
+
+def log_joint(problem, X):
+    return np.stack(
+        [
+            np.log(weight)
+            + multivariate_normal(
+                mean, covariance if covariance.ndim == 2 else np.diag(covariance)
+            ).logpdf(X)
+            for weight, mean, covariance in zip(
+                problem.weights, problem.means, problem.covariances, strict=True
+            )
+        ],
+        axis=1,
+    )
+
+
+@pytest.mark.parametrize("structure", ["full", "diag"])
+def test_judge_is_the_mean_log_likelihood(structure):
+    problem = make_problem(replace(CASE, structure=structure))
+    judged = judge_mixture(problem.X, problem.weights, problem.means, problem.covariances)
+    expected = logsumexp(log_joint(problem, problem.X), axis=1).mean()
+    assert judged == pytest.approx(expected, rel=1e-12)
+
+
+def test_judge_of_centers_is_the_mean_squared_distance():
+    problem = make_problem(CASE)
+    distances = ((problem.X[:, None] - problem.means) ** 2).sum(axis=2)
+    assert judge_centers(problem.X, problem.means) == pytest.approx(distances.min(axis=1).mean())

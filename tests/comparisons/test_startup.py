@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from fastgmm.bench import startup
-from fastgmm.bench.startup import (
+from comparisons import startup
+from comparisons.startup import (
     Startup,
     StartupError,
     first_fit_seconds,
@@ -54,10 +54,33 @@ def test_all_figures_together(monkeypatch):
     monkeypatch.setattr(startup, "first_fit_seconds", lambda _, n_repeats: (10.0, n_repeats))
     measured = measure_startup({}, n_repeats=1)
     assert measured == Startup(1.0, 0.1, 1.2, 10.0, 1)
-    assert measured.to_dict()["import_estimator"] == 1.2
+    targets = {target.subject: target for target in measured.targets()}
+    assert targets["first fit in a process, empty numba cache"].met
+    assert not targets["first fit in a process, filled numba cache"].met
+    beyond = targets["import of the estimator, beyond that of sklearn.mixture"]
+    assert beyond.measured == pytest.approx(0.2)
 
 
 def test_first_fit_script_runs(monkeypatch):
     small = startup._FIRST_FIT.replace("20_000", "200")
     monkeypatch.setattr(startup, "_FIRST_FIT", small)
     assert startup._run(startup._FIRST_FIT, os.environ) > 0
+
+
+@pytest.mark.parametrize(("cold", "status"), [(11.0, 0), (13.0, 1)])
+def test_program_prints_figures_and_targets(monkeypatch, capsys, cold, status):
+    found = Startup(1.0, 0.0123, 1.2, cold, 0.3)
+    monkeypatch.setattr(startup, "measure_startup", lambda *_, **__: found)
+    assert startup.main([]) == status
+    out = capsys.readouterr().out
+    assert "12.3 ms" in out
+    assert ("missed" in out) == status
+
+
+def test_program_says_why_it_failed(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise StartupError("code 1: no disk [left]")
+
+    monkeypatch.setattr(startup, "measure_startup", fail)
+    assert startup.main([]) == 1
+    assert "error: code 1: no disk [left]" in capsys.readouterr().err

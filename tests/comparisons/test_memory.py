@@ -3,8 +3,8 @@ import sys
 import numpy as np
 import pytest
 
-from fastgmm.bench import memory
-from fastgmm.bench.memory import peak_memory
+from harness import memory
+from harness.memory import peak_memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can set the mark back")

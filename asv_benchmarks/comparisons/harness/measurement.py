@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from fastgmm.bench.competitors import COMPETITORS, FastGMM
 from fastgmm.bench.grid import Case
 from fastgmm.bench.machine import Machine
-from fastgmm.bench.subprocesses import WorkerError, WorkerProcess
+from harness.competitors import COMPETITORS, FastGMM
+from harness.worker import WorkerError, WorkerProcess
 
 # Largest difference from fastgmm's result that counts as agreement, as a share of its size: in
 # nats a row, or mean squared distance. float32 is what a library computes in when told to.
@@ -100,7 +100,7 @@ class Row:
         """Return the row for JSON, with the derived figures written out."""
         return {
             "id": self.case.identifier,
-            "case": self.case.to_dict(),
+            "case": asdict(self.case),
             "flops_per_pass": self.case.flops,
             "competitors": {
                 name: {**asdict(figures), "ratio": self.ratio(name)}
@@ -167,7 +167,7 @@ def _attempt(turn: _Turn, step: Callable[..., None], *values: object) -> None:
 
 
 def _prepare(turn: _Turn, case: Case, name: str) -> None:
-    answer = turn.worker.ask("prepare", case=case.to_dict(), competitor=name)
+    answer = turn.worker.ask("prepare", case=asdict(case), competitor=name)
     turn.figures = replace(
         turn.figures,
         memory=answer["memory"],

@@ -18,12 +18,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.bench.grid import Case
-from fastgmm.bench.mixture_problem import (
-    JUDGED_ROWS,
-    MixtureProblem,
-    judge_centers,
-    judge_mixture,
-)
+from fastgmm.bench.mixture_problem import MixtureProblem
+
+JUDGED_ROWS = 20_000
+
+
+def judge_mixture(
+    X: NDArray[Any],
+    weights: NDArray[np.float64],
+    means: NDArray[np.float64],
+    covariances: NDArray[np.float64],
+) -> float:
+    """Return the mean log-likelihood of the first rows, by plain NumPy in float64.
+
+    All competitors are judged by this code, so that what they report about themselves plays no
+    part.
+    """
+    rows = np.asarray(X[:JUDGED_ROWS], dtype=np.float64)
+    K, D = means.shape
+    joint = np.empty((len(rows), K))
+    for k in range(K):
+        deviations = rows - means[k]
+        if covariances.ndim == 2:
+            quadratic = (deviations**2 / covariances[k]).sum(axis=1)
+            log_determinant = np.log(covariances[k]).sum()
+        else:
+            factor = np.linalg.cholesky(covariances[k])
+            quadratic = (np.linalg.solve(factor, deviations.T) ** 2).sum(axis=0)
+            log_determinant = 2 * np.log(np.diag(factor)).sum()
+        joint[:, k] = np.log(weights[k]) - 0.5 * (
+            D * np.log(2 * np.pi) + log_determinant + quadratic
+        )
+    largest = joint.max(axis=1)
+    return float((largest + np.log(np.exp(joint - largest[:, None]).sum(axis=1))).mean())
+
+
+def judge_centers(X: NDArray[Any], centers: NDArray[np.float64]) -> float:
+    """Return the mean squared distance of the first rows to the nearest center, in float64."""
+    rows = np.asarray(X[:JUDGED_ROWS], dtype=np.float64)
+    nearest = np.full(len(rows), np.inf)
+    for center in centers:
+        np.minimum(nearest, ((rows - center) ** 2).sum(axis=1), out=nearest)
+    return float(nearest.mean())
 
 
 class Competitor(ABC):
@@ -97,7 +133,7 @@ def _mixture_of_scikit_learn(case: Case, problem: MixtureProblem) -> Any:
 
 
 class FastGMM(Competitor):
-    """The package itself: its loop of batch EM, its k-means, its estimator."""
+    """The package itself: its passes of EM and k-means, and its estimator."""
 
     name = "fastgmm"
     module = "fastgmm"
@@ -106,61 +142,23 @@ class FastGMM(Competitor):
 
     def __init__(self, case: Case, problem: MixtureProblem) -> None:
         super().__init__(case, problem)
-        from fastgmm.data.sources.array import ArraySource
-        from fastgmm.mixture.parameters import MixtureParameters
-        from fastgmm.mixture.regularization import Regularization
-        from fastgmm.mixture.structures import structure
+        from fastgmm import GaussianMixture
+        from fastgmm.bench.passes import Passes
 
-        self._source = ArraySource(problem.X)
-        self._structure = structure(case.structure)
-        self._regularization = Regularization.none(case.n_features)
-        self._start = MixtureParameters.from_covariances(
-            problem.weights, problem.means, problem.covariances
-        )
-        self._parameters = self._start
-        self._centers = problem.means
+        self._passes = Passes(case, problem)
         self._scores: NDArray[Any] = np.empty(0)
         if case.task == "scoring":
-            from fastgmm import GaussianMixture
-
             self._estimator = GaussianMixture.from_sklearn(_mixture_of_scikit_learn(case, problem))
 
     def run(self, n_passes: int) -> None:
         """Run passes from the start, and keep what they lead to."""
-        task = self.case.task
-        if task == "pass":
-            self._run_em(n_passes)
-        elif task == "k-means":
-            self._run_kmeans(n_passes)
-        elif task == "scoring":
-            self._run_scoring(n_passes)
-        else:
-            self._run_fit(n_passes)
-
-    def _run_em(self, n_passes: int) -> None:
-        from fastgmm.em.blas_threads import one_blas_thread
-        from fastgmm.em.models.mixture import em_step
-
-        parameters = self._start
-        with one_blas_thread():
+        if self.case.task == "scoring":
             for _ in range(n_passes):
-                parameters, _ = em_step(
-                    self._source, parameters, self._structure, self._regularization
-                )
-        self._parameters = parameters
-
-    def _run_kmeans(self, n_passes: int) -> None:
-        from fastgmm.em.initialization.kmeans_passes import lloyd_statistics
-
-        centers = self.problem.means
-        for _ in range(n_passes):
-            counts, sums, _ = lloyd_statistics(self._source, centers)
-            centers = centers + sums / np.maximum(counts, 1.0)[:, None]
-        self._centers = centers
-
-    def _run_scoring(self, n_passes: int) -> None:
-        for _ in range(n_passes):
-            self._scores = self._estimator.score_samples(self.problem.X)
+                self._scores = self._estimator.score_samples(self.problem.X)
+        elif self.case.task == "fit":
+            self._run_fit(n_passes)
+        else:
+            self._passes.run(n_passes)
 
     def _run_fit(self, n_passes: int) -> None:
         from fastgmm import GaussianMixture
@@ -175,7 +173,7 @@ class FastGMM(Competitor):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             estimator.fit(self.problem.X)
-        self._parameters = type(self._start).from_covariances(
+        self._passes.parameters = type(self._passes.parameters).from_covariances(
             *(
                 np.asarray(values, dtype=np.float64)
                 for values in (estimator.weights_, estimator.means_, estimator.covariances_)
@@ -188,8 +186,8 @@ class FastGMM(Competitor):
         if self.case.task == "scoring":
             return float(np.mean(self._scores[:JUDGED_ROWS], dtype=np.float64))
         if self.case.task == "k-means":
-            return judge_centers(X, self._centers)
-        parameters = self._parameters
+            return judge_centers(X, self._passes.centers)
+        parameters = self._passes.parameters
         return judge_mixture(X, parameters.weights, parameters.means, parameters.covariances())
 
 

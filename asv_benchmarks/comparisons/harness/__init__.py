@@ -1,0 +1,1 @@
+"""What the comparisons share: competitors, how they are measured, and targets."""
