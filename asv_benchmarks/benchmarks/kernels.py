@@ -23,14 +23,14 @@ def noise(size, dtype):
 
 
 def load_tile(D, dtype):
-    """Rows in row-major order, loaded feature by feature."""
+    """Load rows feature by feature."""
     T = lane_count(D, N_COMPONENTS, dtype().itemsize)
     X, zeros = noise(T * D, dtype).reshape(T, D), np.zeros(D, dtype)
     return tiles.load_tile, (X, 0, T, zeros, zeros, noise(T * D, dtype), T)
 
 
 def joint_log_density(D, dtype):
-    """A full whitener applied to a tile."""
+    """Apply a full whitener to a tile."""
     T = lane_count(D, N_COMPONENTS, dtype().itemsize)
     triangle = np.tril(np.random.default_rng(0).normal(size=(1, D, D)))
     packed = packing.pack_lower(triangle).astype(dtype).ravel()
@@ -45,7 +45,7 @@ def joint_log_density(D, dtype):
 
 
 def joint_log_density_diagonal(D, dtype):
-    """A diagonal whitener applied to a tile."""
+    """Apply a diagonal whitener to a tile."""
     T = lane_count(D, N_COMPONENTS, dtype().itemsize)
     kernel = densities.joint_log_density_diagonal
 
@@ -58,7 +58,7 @@ def joint_log_density_diagonal(D, dtype):
 
 
 def add_moments(D, dtype):
-    """Weighted first and second moments of a tile."""
+    """Add the weighted moments of a tile."""
     T = lane_count(D, N_COMPONENTS, dtype().itemsize)
     blocks, panel = np.zeros(16 * packing.block_count(D)), noise(packing.ROWS * T, dtype)
     kernel = moments.add_moments
@@ -71,7 +71,7 @@ def add_moments(D, dtype):
 
 
 def responsibilities(D, dtype):
-    """Exponentials of a tile's joint densities."""
+    """Exponentiate joint densities of a tile."""
     T = lane_count(D, N_COMPONENTS, dtype().itemsize)
     joint, largest = noise(N_COMPONENTS * T, dtype), np.full(T, 5, dtype)
     counts = np.zeros(16, np.int64)
@@ -79,7 +79,7 @@ def responsibilities(D, dtype):
 
 
 def exp(_D, dtype):
-    """The kernels' own exponential."""
+    """Exponentiate by the function that the kernels have of their own."""
     function = vector_math.exp
 
     @njit
