@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+_NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)?)?")
+
 _INDEX_NAME = re.compile(r"__index_level_\d+__")
 
 
@@ -25,6 +27,20 @@ def choose_columns(
 def is_index_name(name: str) -> bool:
     """Say whether pandas gives this name to a row index that has none, where it stores it."""
     return _INDEX_NAME.fullmatch(name) is not None
+
+
+def is_nameless(name: str) -> bool:
+    """Say whether a name is empty, or what pandas calls a column without one where it reads CSV."""
+    return _NAMELESS.fullmatch(name) is not None
+
+
+def doubt_of_nameless(origin: str, names: Sequence[str]) -> str:
+    """Return what to say of features without names of their own that are integers."""
+    return (
+        f"the column {name_list(names)} of {origin} has no name of its own, and may be a row "
+        "index, as pandas writes it into CSV: if it is no feature, leave it out by naming the "
+        "columns to use"
+    )
 
 
 def default_names(count: int) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 
 class DataError(ValueError):
     """Rows could not be read; the message says in which file, where in it, and what to do."""
@@ -24,6 +26,12 @@ class DataWarning(UserWarning):
 
 class SkippedDataWarning(UserWarning):
     """Damaged files, or parts of them, were left out; the message says which and how much."""
+
+
+def warn_of_doubt(doubt: str) -> None:
+    """Warn of how data are understood, if there is a doubt."""
+    if doubt:
+        warnings.warn(doubt, DataWarning, stacklevel=2)
 
 
 class RoundedDataWarning(UserWarning):

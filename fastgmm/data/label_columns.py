@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import compress
@@ -15,7 +14,7 @@ from fastgmm.data.column_names import choose_columns
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.csv_options import CsvOptions
 from fastgmm.data.formats.registry import open_tables
-from fastgmm.data.sources.array_like import unmasked
+from fastgmm.data.sources.array_like import is_missing, unmasked
 from fastgmm.data.sources.file_source import FileSource, warn_of_doubts
 from fastgmm.data.sources.stream import ReadingOptions
 
@@ -68,12 +67,7 @@ def given_labels(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         kind = values.dtype.kind
         missing = np.isnan(values) if kind == "f" else np.isnat(values) if kind in "mM" else None
         return values, np.zeros(values.shape, dtype=bool) if missing is None else missing
-    na = getattr(sys.modules.get("pandas"), "NA", None)
-    found = [
-        each is None or each is na or (not isinstance(each, np.ndarray) and each != each)
-        for each in values.flat
-    ]
-    missing = np.array(found, dtype=bool).reshape(values.shape)
+    missing = np.array(list(map(is_missing, values.flat)), dtype=bool).reshape(values.shape)
     if missing.any():
         values = np.where(missing, np.array(None), values)
     elif listed:

@@ -168,7 +168,7 @@ def open_data(
     if isinstance(data, Iterator) or callable(data):
         _refuse_filter(selection, "batches")
         if callable(data):
-            return BatchSource(lambda: iter(data()), True, selection, options)
+            return BatchSource(lambda: _iterated(data()), True, selection, options)
         return BatchSource(lambda: data, False, selection, options)
     _refuse_filter(selection, "an array")
     return _open_array(data, selection, options)
@@ -225,6 +225,17 @@ def _refuse_filter(selection: Selection, what: str) -> None:
         raise ValueError(
             f"{what} cannot be filtered here: filter works on Parquet, Arrow and CSV files"
         )
+
+
+def _iterated(batches: Any) -> Iterator[Any]:
+    """Return an iterator over what a function returned."""
+    try:
+        return iter(batches)
+    except TypeError:
+        raise TypeError(
+            f"the function that should return an iterator of batches returned {batches!r} of type "
+            f"{type(batches).__name__}"
+        ) from None
 
 
 def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Source:

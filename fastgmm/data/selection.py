@@ -43,6 +43,8 @@ class SelectedColumns(NamedTuple):
         Columns that are no features, and what they are instead.
     integers : frozenset of int
         Numbers of the features that are integers so long that float64 may round them.
+    doubt : str
+        What makes it likely that a feature is meant to be none; mostly empty.
     """
 
     names: tuple[str, ...] | None
@@ -52,6 +54,7 @@ class SelectedColumns(NamedTuple):
     labels: npt.NDArray[Any] | None = None
     unused: Mapping[str, str] = MappingProxyType({})
     integers: frozenset[int] = frozenset()
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -284,7 +285,117 @@ def test_row_index_of_several_files(tmp_path):
 
 def test_values_without_a_name_are_features(tmp_path):
     path = write(tmp_path / "a.csv", ",b\n0.5,2\n0.7,3\n")
-    np.testing.assert_array_equal(all_rows(open_data(path)), [[0.5, 2], [0.7, 3]])
+    with pytest.warns(DataWarning, match=r"first column of .*, '', has no name.*--columns"):
+        source = open_data(path)
+    np.testing.assert_array_equal(all_rows(source), [[0.5, 2], [0.7, 3]])
+    np.testing.assert_array_equal(all_rows(open_data(path, columns=["", "b"])), all_rows(source))
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("My table\na,b\n1,2\n3,4\n", "line 1, 'My table',"),
+        ("\nMy table\nof 2020\n\na,b\n1,2\n3,4\n", "line 2, 'My table',"),
+        ("My table,\na,b\n1,2\n3,4\n", "line 1, 'My table,',"),
+        ("2020\na;b\n1;2\n3;4\n", "line 1, '2020',"),
+        ("Table 1 of 2\na\tb\n1\t2\n3\t4\n", "line 1, 'Table 1 of 2',"),
+    ],
+)
+def test_a_title_above_the_header_is_left_out_with_a_warning(tmp_path, text, title):
+    path = write(tmp_path / "a.csv", text)
+    with pytest.warns(DataWarning, match=rf"{title} of .* is left out, as a title"):
+        source = open_data(path)
+    assert source.feature_names == ("a", "b")
+    np.testing.assert_array_equal(all_rows(source), [[1, 2], [3, 4]])
+    more = text.splitlines(keepends=True)[-1]
+    place = f"line {text.count(chr(10)) + 31} of .*got 1: 5"
+    with pytest.raises(DataError, match=place):  # as it is in the file
+        all_rows(open_data(write(path, text + 30 * more + "5\n"), columns=["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a\n1\n2\n", ("a",)),
+        ("x\n1,0.5\n2,0.7\n", ("", "x")),  # names of rows, as R writes them
+        ("a,\n1,2\n3,4\n", ("a", "")),
+        ("label,\nx,1\ny,2\n", ("label", "")),
+    ],
+)
+def test_what_is_no_title(tmp_path, text, names):
+    path = write(tmp_path / "a.csv", text)
+    assert open_data(path, columns=[names[-1]]).files[0].columns[0].name == names[0]
+
+
+def test_the_first_line_is_a_header_where_the_user_says_so(tmp_path):
+    path = write(tmp_path / "a.csv", "My table\na,b\n1,2\n3,4\n")
+    with pytest.raises(DataError, match=r"line 2 of .*Expected 1 columns, got 2: a,b"):
+        all_rows(open_data(path, header=True))
+
+
+@pytest.mark.parametrize(
+    ("line", "mark"),
+    [("# made by, me", "#"), ("%made by, me", "%"), ("; by, me", ";"), ("// by, me", "/")],
+)
+@pytest.mark.parametrize("before", [0, 3, 1000, 150_000])
+def test_comments_with_as_many_commas_as_there_are_columns(tmp_path, line, mark, before):
+    text = "a,b\n" + "1.25,2.5\n" * before + f"{line}\n" + "1.25,2.5\n" * 3
+    path = write(tmp_path / "a.csv", text)
+    with pytest.raises(DataError, match=rf"comment='{mark}' \(--comment '{mark}'\)"):
+        all_rows(open_data(path))
+    assert len(all_rows(open_data(path, comment=mark))) == before + 3
+
+
+def test_a_comment_above_the_header_with_as_many_commas(tmp_path):
+    path = write(tmp_path / "a.csv", "# made by, me\na,b\n1,2\n3,4\n")
+    with pytest.raises(DataError, match=r"first line begins with '#'.*comment='#'"):
+        open_data(path)
+    assert open_data(path, comment="#").feature_names == ("a", "b")
+    assert open_data(write(path, "# a,b\n1,2\n3,4\n")).feature_names == ("# a", "b")
+
+
+@pytest.mark.parametrize("cell", ["#DIV/0!", "#VALUE!", "#REF!", "#N/A!", "?", "-", "."])
+def test_what_spreadsheets_write_for_missing_values(tmp_path, cell):
+    path = write(tmp_path / "a.csv", "a,b\n" + f"1,{cell}\n" * 30 + "1,2\n")
+    with pytest.raises(DataError, match=rf"na_values=\['{re.escape(cell)}'\]"):
+        open_data(path)
+    assert len(all_rows(open_data(path, na_values=cell, missing="model"))) == 31
+
+
+def test_units_below_the_header_and_headers_that_are_said_to_be_none(tmp_path):
+    path = write(tmp_path / "a.csv", "a,b\nm,kg\n1,2\n3,4\n")
+    with pytest.raises(DataError, match=r"line 2 is text above numbers: .*units, remove it"):
+        open_data(path)
+    path = write(path, "a,b\n1,2\n3,4\n")
+    with pytest.raises(DataError, match=r"leave header=False \(--no-header\) out"):
+        open_data(path, header=False)
+
+
+@pytest.mark.parametrize(("before", "place"), [(9, "line 11"), (400_000, "line 400002 of")])
+@pytest.mark.parametrize("cell", ["\0", "1.\0", "\0" * 3])
+def test_a_nul_byte_is_named_with_its_line(tmp_path, before, place, cell):
+    path = write(tmp_path / "a.csv", "a,b\n" + "1,2\n" * before + f"1,{cell}\n" + "1,2\n")
+    with pytest.raises(DataError, match=rf"{place} .*NUL byte"):
+        all_rows(open_data(path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_named(tmp_path, encoding):
+    path = write(tmp_path / "a.csv", "a,b\n1,2\n3,4\n", encoding)
+    with pytest.raises(DataError, match=f"UTF-16 .*encoding='{encoding}'"):
+        open_data(path)
+    assert len(all_rows(open_data(path, encoding=encoding))) == 2
+
+
+def test_rows_that_cannot_be_seen_are_spelled_out(tmp_path):
+    path = write(tmp_path / "a.csv", "a,b\n1,2\n\x1a")
+    with pytest.raises(DataError, match=r"line 3 .*got 1: '\\x1a'"):
+        all_rows(open_data(path))
+
+
+def test_quoted_line_ends_in_rows_where_another_delimiter_is_tried(tmp_path):
+    path = write(tmp_path / "a.csv", 'a,b,c\n1,2,"x\ny"\n3,4,"z"\n')
+    assert len(all_rows(open_data(path, columns=["a", "b"]))) == 2
 
 
 def test_a_count_in_a_file_without_header_is_suspected(tmp_path):

@@ -201,8 +201,8 @@ def test_options_that_cannot_be(options, error, message):
     ("data", "message"),
     [
         (sparse.eye_array(3), r"sparse matrices cannot be used: give a dense array, as X\.toarray"),
-        (b"1,2", "cannot read data from an object of type bytes"),
-        (None, "cannot read data from an object of type NoneType"),
+        (b"1,2", "the array is of type bytes: give an array of numbers, a data frame, or"),
+        (None, "the array is None: give an array of numbers, a data frame, or the path"),
     ],
 )
 def test_objects_that_hold_no_rows(data, message):

@@ -208,3 +208,23 @@ def test_commands_say_which_columns_they_use(tmp_path):
         document = json.loads(succeed(*arguments, "--json", cwd=tmp_path))
         assert document["columns"] == ["a", "b"]
         assert document["unused_columns"]["id"] == "row index"
+
+
+@pytest.mark.parametrize("write", [to_parquet, to_feather])
+@pytest.mark.parametrize("name", ["Unnamed: 0", ""])
+def test_a_column_of_csv_that_was_the_index(tmp_path, write, name):
+    data = frame().reset_index(drop=True)
+    data.insert(0, name, np.arange(300))
+    path = write(tmp_path, data)
+    with pytest.warns(fastgmm.DataWarning, match=f"column '{name}' of .* may be a row index"):
+        assert open_data(path).feature_names == (name, "a", "b")
+    assert open_data(path, columns=["a", "b"]).n_features == 2
+
+
+def test_the_command_prints_names_that_cannot_be_seen(tmp_path):
+    rows = "".join(f"{a},{b}\n" for a, b in np.random.default_rng(0).normal(size=(50, 2)))
+    (tmp_path / "a.csv").write_text("a,\n" + rows)
+    assert "a, ''" in succeed("fit", "a.csv", "-k", 1, "-q", "-o", "m.fgm", cwd=tmp_path)
+    (tmp_path / "a.csv").write_text("a,a\n" + rows)
+    with pytest.raises(DataError, match="several columns of the name 'a': rename them"):
+        open_data(tmp_path / "a.csv")

@@ -32,7 +32,9 @@ def schema_columns(
     names = [name for field in schema for name in parts.get(field.name, (field.name,))]
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        raise DataError(f"{origin} has several columns of the name {name_list(repeated)}")
+        raise DataError(
+            f"{origin} has several columns of the name {name_list(repeated)}: rename them"
+        )
     pyarrow = import_pyarrow("reading columns")
     index = index_columns(origin, schema)
     return tuple(
@@ -72,7 +74,10 @@ def with_parts_of_lists(
     names: Sequence[str],
     row: int,
 ) -> Any:
-    """Return a batch with a column for each place in the lists of a column, instead of that."""
+    """Return a batch with a column for each place in the lists of a column, instead of that.
+
+    A row without a list lacks all of its numbers.
+    """
     own = {name: each for name, each in parts.items() if not set(each).isdisjoint(names)}
     if not own:
         return batch
@@ -85,15 +90,19 @@ def with_parts_of_lists(
             columns[name] = column
             continue
         width = len(parts[name])
-        lengths = compute.list_value_length(column).fill_null(-1)
-        wrong = np.flatnonzero(lengths.to_numpy(zero_copy_only=False) != width)
+        lengths = compute.list_value_length(column).fill_null(width).to_numpy()
+        wrong = np.flatnonzero(lengths != width)
         if len(wrong):
-            length = lengths[int(wrong[0])].as_py()
-            found = "no list" if length < 0 else f"one of length {length}"
+            found = f"one of length {lengths[wrong[0]]}"
             raise wrong_list(f"column {name!r} of {origin}", width, found, row + int(wrong[0]))
-        numbers = _numbers(pyarrow, column.flatten())
-        for i, part in enumerate(parts[name]):
-            columns[part] = pyarrow.array(numbers[i::width], from_pandas=True)
+        numbers = _numbers(pyarrow, column.flatten()).reshape(-1, width)
+        if column.null_count:
+            present = column.is_valid().to_numpy(zero_copy_only=False)
+            matrix = np.full((len(column), width), np.nan, numbers.dtype)
+            matrix[present] = numbers
+            numbers = matrix
+        for part, place in zip(parts[name], numbers.T, strict=True):
+            columns[part] = pyarrow.array(place, from_pandas=True)
     return pyarrow.RecordBatch.from_pydict(columns)
 
 

@@ -27,10 +27,15 @@ _WORD_LENGTH = 12
 """What stands for a missing value is no longer."""
 
 
+def is_commented(cell: str) -> bool:
+    """Say whether a field looks like the beginning of a comment."""
+    return _COMMENT.match(cell) is not None
+
+
 def no_number(cell: str, options: CsvOptions) -> str:
     """Return what to say of a field that is no number."""
     if "\0" in cell:
-        return f"{cell!r} holds a NUL byte: the file is damaged, or no text; write it again"
+        return f"{cell!r} holds a NUL byte, which is no text"
     advice = advice_on_cell(cell, options, True)
     return f"{cell!r} is no number{f': {advice}' if advice else ''}"
 

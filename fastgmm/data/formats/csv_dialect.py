@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from fastgmm.data.column_names import default_names
+from fastgmm.data.column_names import default_names, is_nameless
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.csv_advice import about_bytes
 from fastgmm.data.formats.csv_options import BLANKS, CsvOptions
@@ -55,9 +55,6 @@ _NUMBER = re.compile(
     r"[ \t]*[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)[ \t]*", re.ASCII | re.IGNORECASE
 )
 
-_NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)?)?")
-"""What pandas calls a column without a name, or one that it wrote itself so and read again."""
-
 _INTEGER = re.compile(r"[ \t]*[+-]?\d+[ \t]*", re.ASCII)
 
 
@@ -84,6 +81,8 @@ class CsvForm:
         way round; empty if nothing does.
     titles : str
         The lines above the header that are left out, as messages name them; mostly empty.
+    has_text_below : bool
+        Whether the first row below the header is text, and that below it is not.
     """
 
     delimiter: str
@@ -94,6 +93,7 @@ class CsvForm:
     n_row_names: int = 0
     doubts: str = ""
     titles: str = ""
+    has_text_below: bool = False
 
     @classmethod
     def of(cls, head: bytes, options: CsvOptions) -> CsvForm:
@@ -125,7 +125,8 @@ class CsvForm:
             del lines[:n_titles], places[:n_titles], texts[:n_titles]
         delimiter = delimiter or _delimiter_of(lines, options)
         rows = [_fields(line, delimiter) for line in lines]
-        if lines[0].startswith("#") and _is_no_header(rows, options):
+        has_text_below = _is_text_above_numbers(rows[1:], options)
+        if lines[0].startswith("#") and (has_text_below or len(rows[0]) != len(rows[-1])):
             _refuse_comments(lines, 1)
         has_header = (
             _is_header(rows, options) if options.header == "infer" else bool(options.header)
@@ -143,7 +144,7 @@ class CsvForm:
         )
         names, n_row_names = _names(rows, options)
         doubts = _doubts_of_header(rows[0], options) if options.header == "infer" else ""
-        return cls(delimiter, names, True, start, line, n_row_names, doubts, titles)
+        return cls(delimiter, names, True, start, line, n_row_names, doubts, titles, has_text_below)
 
 
 def is_number(text: str, options: CsvOptions) -> bool:
@@ -162,7 +163,12 @@ def _fields(line: str, delimiter: str) -> list[str]:
             return line.split()
     elif delimiter not in line and '"' not in line:
         return [line]  # which may be longer than fields may be
-    fields = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error as error:
+        if "new-line" not in str(error):
+            raise
+        return [line]  # it belongs to a field that is in quotes: this is not the delimiter
     return [field for field in fields if field] if delimiter == BLANKS else fields
 
 
@@ -209,22 +215,18 @@ def _n_titles(lines: Sequence[str], delimiter: str | None, options: CsvOptions) 
         if any(len(fields) != 1 or fields[0][0] in '#"' for fields in titles):
             return 0
         header, *rows = (_fields(line, mark) for line in lines[count:])
-        if (
-            len(header) > 1
-            and not any(is_number(field, options) for field in header)
-            and all(len(row) - len(header) in (0, 1) for row in rows)
-            and all(any(field and is_number(field, options) for field in row) for row in rows)
-        ):
+        same_length = all(len(row) - len(header) in (0, 1) for row in rows)
+        if len(header) > 1 and same_length and _is_text_above_numbers([header, *rows], options):
             return count
     return 0
 
 
-def _is_no_header(rows: Sequence[Sequence[str]], options: CsvOptions) -> bool:
-    """Say whether the first row, which is marked as a comment, does not name the columns."""
-    second, third = (rows[min(j, len(rows) - 1)] for j in (1, 2))
-    return len(rows[0]) != len(second) or (
-        not any(is_number(field, options) for field in second)
-        and any(is_number(field, options) for field in third)
+def _is_text_above_numbers(rows: Sequence[Sequence[str]], options: CsvOptions) -> bool:
+    """Say whether a row has no number, and the next one has: names of columns, or their units."""
+    return (
+        len(rows) > 1
+        and not any(is_number(field, options) for field in rows[0])
+        and any(field and is_number(field, options) for field in rows[1])
     )
 
 
@@ -264,7 +266,7 @@ def _names(rows: Sequence[Sequence[str]], options: CsvOptions) -> tuple[tuple[st
     elif counts == {len(names) - 1} and not names[-1]:
         del names[-1]
     nameless = [j for j, name in enumerate(names) if not name]
-    n_row_names = next((j for j, name in enumerate(names) if not _NAMELESS.fullmatch(name)), 0)
+    n_row_names = next((j for j, name in enumerate(names) if not is_nameless(name)), 0)
     if len(nameless) > 1:
         for j in nameless:
             names[j] = f"Unnamed: {j}"

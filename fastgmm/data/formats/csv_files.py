@@ -21,6 +21,7 @@ from fastgmm.data.formats.csv_advice import (
     about_nul,
     advice_on_cell,
     advice_on_row,
+    is_commented,
     no_number,
 )
 from fastgmm.data.formats.csv_dialect import MISSING, CsvForm, is_number
@@ -293,7 +294,7 @@ class CsvFile(TableFile):
         text = str(values[index].as_py())
         near = wrong[max(0, index - _GUESSED_ROWS) : index + _GUESSED_ROWS]
         line = part.line_of(index)
-        if self._form.has_header and index == 0 and len(near) > 2 and sum(near) == 1:
+        if self._form.has_text_below and index == 0 and not is_commented(text):
             remedy = (
                 f"line {line} is text above numbers: if it names the columns, remove the title "
                 "above it; if it holds their units, remove it"

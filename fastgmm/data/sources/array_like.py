@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,13 @@ def unmasked(values: Any) -> Any:
     return data
 
 
+def is_missing(value: Any) -> bool:
+    """Say whether a value stands for one that is missing: None, NaN, NaT or pandas' NA."""
+    if value is None or value is getattr(sys.modules.get("pandas"), "NA", None):
+        return True
+    return not isinstance(value, list | tuple | np.ndarray) and bool(value != value)
+
+
 def not_numbers(name: str, values: Any, error: Exception) -> Exception:
     """Return the error to raise where values cannot be taken for a table of numbers."""
     if isinstance(values, Mapping) and not hasattr(values, "toarray"):  # some sparse ones are dicts
@@ -58,6 +66,10 @@ def not_numbers(name: str, values: Any, error: Exception) -> Exception:
         array = np.asarray(values)
     except (TypeError, ValueError) as reason:
         return type(error)(f"{name} is no array: {reason}")
+    if not array.ndim and not hasattr(values, "shape"):
+        what = "None" if values is None else f"of type {type(values).__name__}"
+        others = ", a data frame, or the path of a file" if name in ("X", "the array") else ""
+        return type(error)(f"{name} is {what}: give an array of numbers{others}")
     if array.dtype.kind not in "OSTU" or not array.ndim:
         return error
     for place, each in np.ndenumerate(array):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm.data.column_names import name_list
-from fastgmm.data.errors import DataError
+from fastgmm.data.errors import DataError, warn_of_doubt
 from fastgmm.data.selection import SelectedColumns, Selection
 from fastgmm.data.sources.array_like import as_matrix, not_numbers, unmasked
 from fastgmm.data.sources.batch import Batch
@@ -41,6 +41,7 @@ class BatchSource(StreamSource):
         except StopIteration:
             raise DataError(f"{self.description()} has no rows: there is no batch") from None
         first = self._columns(given, 1)
+        warn_of_doubt(first.doubt)
         self._left: Iterator[Any] | None = None
         if replayable:
             if isinstance(batches, Generator):

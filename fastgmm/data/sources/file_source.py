@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.column_names import name_list
-from fastgmm.data.errors import DataError, DataWarning
+from fastgmm.data.column_names import doubt_of_nameless, is_nameless, name_list
+from fastgmm.data.errors import DataError, warn_of_doubt
 from fastgmm.data.formats.arrow_columns import ROW_INDEX, reason_of
 from fastgmm.data.formats.table_file import Column, Damage, Piece, TableFile, common_dtype
 from fastgmm.data.passthrough_columns import CarriedColumns
@@ -73,6 +72,7 @@ class FileSource(StreamSource):
         self.selection = selection
         if everything:
             warn_of_doubts(files)
+            self._warn_of_nameless(first)
         self.unused_columns = selection.unused(
             (column for file in files for column in file.columns), features
         )
@@ -84,6 +84,17 @@ class FileSource(StreamSource):
         self._carried_as_numbers = False
         self._types: dict[str, Any] = {}
         self._stays_the_same = self.replayable and all(file.notices_changes for file in files)
+
+    def _warn_of_nameless(self, first: TableFile) -> None:
+        """Warn of integers without a name among the features; CSV has its own rule for them."""
+        dtypes = {column.name: column.dtype for column in first.columns if not first.is_text}
+        nameless = [
+            name
+            for name in self.feature_names or ()
+            if is_nameless(name) and (dtype := dtypes.get(name)) is not None and dtype.kind in "iu"
+        ]
+        if nameless:
+            warn_of_doubt(doubt_of_nameless(first.origin, nameless))
 
     def carry(
         self,
@@ -292,7 +303,7 @@ def warn_of_doubts(files: Sequence[TableFile]) -> None:
     doubtful = [file for file in files if file.doubts]
     for doubt in doubtful[0].doubts if doubtful else ():
         others = f", and so in {len(doubtful) - 1} other files" if len(doubtful) > 1 else ""
-        warnings.warn(f"{doubt}{others}", DataWarning, stacklevel=2)
+        warn_of_doubt(f"{doubt}{others}")
 
 
 def common_columns(files: Sequence[TableFile]) -> list[Column]:

@@ -11,8 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.column_names import default_names, is_index_name, name_list
-from fastgmm.data.errors import DataError
+from fastgmm.data.column_names import (
+    default_names,
+    doubt_of_nameless,
+    is_index_name,
+    is_nameless,
+    name_list,
+)
+from fastgmm.data.errors import DataError, warn_of_doubt
 from fastgmm.data.formats.arrow_columns import ROW_INDEX, index_columns
 from fastgmm.data.formats.table_file import Column, common_dtype
 from fastgmm.data.selection import SelectedColumns, Selection, check_label_column
@@ -42,7 +48,9 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColu
     except narwhals.exceptions.DuplicateError:
         names = getattr(frame, "column_names", None) or frame.columns
         repeated = [str(name) for name, count in Counter(names).items() if count > 1]
-        raise DataError(f"{origin} has several columns of the name {name_list(repeated)}") from None
+        raise DataError(
+            f"{origin} has several columns of the name {name_list(repeated)}: rename them"
+        ) from None
     if isinstance(wrapped, narwhals.LazyFrame):
         raise ValueError(f"{origin} is lazy and has no rows yet: give what its collect() returns")
     named = all(isinstance(name, str) for name in wrapped.columns)
@@ -71,7 +79,12 @@ def frame_columns(frame: Any, origin: str, selection: Selection) -> SelectedColu
     unused = selection.unused(anything, features)
     integers = frozenset(j for j, name in enumerate(features) if columns[name].is_integer)
     own = features if named else None
-    return SelectedColumns(own, values, weights, dtype, labels, unused, integers)
+    everything = named and selection.named_columns(named) is None
+    nameless = [
+        name for name in features if everything and is_nameless(name) and columns[name].is_integer
+    ]
+    doubt = doubt_of_nameless(origin, nameless) if nameless else ""
+    return SelectedColumns(own, values, weights, dtype, labels, unused, integers, doubt)
 
 
 def known_to_narwhals(frame: Any) -> Any:
@@ -86,6 +99,7 @@ def known_to_narwhals(frame: Any) -> Any:
 def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> ArraySource:
     """Return a data frame's rows as a source."""
     found = frame_columns(frame, _ORIGIN, selection)
+    warn_of_doubt(found.doubt)
     columns, dtype = found.values, found.dtype
     X = _one_matrix(columns, dtype)
     if X is None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.errors import DataError
+from fastgmm.data.sources.array_like import is_missing
 
 
 def part_names(name: str, width: int) -> tuple[str, ...]:
@@ -42,7 +43,7 @@ def width_of(lists: Any) -> int | None:
 
 
 def wrong_list(where: str, width: int, found: str, row: int) -> DataError:
-    """Return the error to raise where a row has no list, or one of another length."""
+    """Return the error to raise where a row has something else than a list of the right length."""
     return DataError(
         f"{where} should hold a list of {width} numbers in each row, but has {found} in row {row}, "
         "counted from 0: leave such rows out, or fill them in"
@@ -50,18 +51,21 @@ def wrong_list(where: str, width: int, found: str, row: int) -> DataError:
 
 
 def matrix_of_lists(where: str, lists: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
-    """Return lists of numbers as the rows of a matrix."""
+    """Return lists of numbers as the rows of a matrix, NaN where there is no list."""
     if lists.ndim == 2:
         return lists
-    for i, each in enumerate(lists):
-        if not isinstance(each, list | tuple | np.ndarray) or len(each) != width:
-            found = "no list" if not hasattr(each, "__len__") else f"one of length {len(each)}"
+    present = [i for i, each in enumerate(lists) if not is_missing(each)]
+    for i in present:
+        each = lists[i]
+        is_list = isinstance(each, list | tuple | np.ndarray)
+        if not is_list or len(each) != width:
+            found = f"one of length {len(each)}" if is_list else "no list"
             raise wrong_list(where, width, found, i)
-    single = all(isinstance(each, np.ndarray) and each.dtype.char == "f" for each in lists)
-    matrix = np.empty((len(lists), width), dtype=np.float32 if single else np.float64)
-    for i, each in enumerate(lists):
+    single = all(isinstance(lists[i], np.ndarray) and lists[i].dtype.char == "f" for i in present)
+    matrix = np.full((len(lists), width), np.nan, dtype=np.float32 if single else np.float64)
+    for i in present:
         try:
-            matrix[i] = np.asarray(each, dtype=matrix.dtype)
+            matrix[i] = np.asarray(lists[i], dtype=matrix.dtype)
         except (TypeError, ValueError) as error:
             raise DataError(
                 f"{where} holds other things than numbers in row {i}, counted from 0: {error}"

@@ -290,8 +290,13 @@ def _check_frame(
     if source.feature_names is not None:
         columns: dict[str, list[float]] = {name: [] for name in source.feature_names}
         header = narwhals.from_dict(columns, backend=frame.implementation).to_native()
-    elif any(isinstance(name, str) for name in frame.columns):
-        header = frame.to_native()  # scikit-learn refuses names of several kinds
+    elif texts := [name for name in frame.columns if isinstance(name, str)]:
+        other = next(name for name in frame.columns if not isinstance(name, str))
+        raise TypeError(
+            f"the columns of X have names of several types, {texts[0]!r} of type str and {other!r} "
+            f"of type {type(other).__name__}: make all of them strings, as "
+            "X.columns = X.columns.astype(str) does, and all different"
+        )
     with config_context(array_api_dispatch=False):
         validate_data(estimator, header, reset=reset, skip_check_array=True)
         check_array(

@@ -191,7 +191,7 @@ def test_gzip_is_known_by_its_content(tmp_path):
     [
         (b"", r"cannot read '.*a\.csv' as CSV: it is empty"),
         (b"\n\n", "it is empty"),
-        (b"a,b\n\x00\x01", "it is no text"),
+        (b"a,b\n\x00\x01", "line 2 holds a NUL byte: it is damaged, or no text"),
         (gzip.compress(b"a\n1\n", mtime=0)[:11], "it is empty"),
     ],
 )

@@ -52,6 +52,10 @@ NO_TABLES = [
     (np.array([[1.0], ["b"]], object), ValueError, "holds 'b' of type str in row 1, column 0, c"),
     ([[1.0], [{}]], TypeError, r"holds \{\} of type dict in row 1, column 0, counted from 0"),
     ([[1.0, 2.0], [3.0]], ValueError, "is no array: .*inhomogeneous"),
+    ({1, 2}, TypeError, "is of type set: give an array of numbers"),
+    (object(), TypeError, "is of type object: give an array of numbers"),
+    (b"a", (TypeError, ValueError), "is of type bytes: give an array of numbers"),
+    (None, (TypeError, ValueError), "is None: give an array of numbers"),
 ]
 
 
@@ -60,10 +64,18 @@ def test_what_is_no_table_of_numbers(given, error, message):
     for estimator in (GaussianMixture(), KMeans(1)):
         with pytest.raises(error, match=f"^X {message}"):
             estimator.fit(given)
-    with pytest.raises((error, DataError), match=f"^the array {message}"):
+    errors = (*error, DataError) if isinstance(error, tuple) else (error, DataError)
+    with pytest.raises(errors, match=f"^the array {message}"):
         open_data(given)
     with pytest.raises(DataError, match=f"batch 1 {message}"):
         open_data(iter([given]))
+
+
+@pytest.mark.parametrize("call", [lambda: 3, int, lambda: None])
+def test_functions_that_return_no_batches(call):
+    for use in (open_data, GaussianMixture().fit):
+        with pytest.raises(TypeError, match="should return an iterator of batches returned"):
+            use(call)
 
 
 def test_objects_and_texts_that_are_numbers():

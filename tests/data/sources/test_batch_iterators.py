@@ -115,7 +115,7 @@ def test_pairs_and_a_weight_column():
 
 
 def test_functions_must_return_iterators():
-    with pytest.raises(TypeError, match="not iterable"):
+    with pytest.raises(TypeError, match="returned 3 of type int"):
         open_data(lambda: 3)
 
 

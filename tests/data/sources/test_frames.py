@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from fastgmm import GaussianMixture, KMeans
-from fastgmm.data.errors import DataError
+from fastgmm import BayesianGaussianMixture, GaussianMixture, KMeans
+from fastgmm.data.errors import DataError, DataWarning
 from fastgmm.data.opening import open_data
 from fastgmm.data.sources.array import ArraySource
 from tests.written_data import all_rows
@@ -299,19 +299,74 @@ def test_columns_of_lists_are_a_feature_for_each_place(kind):
 
 
 @pytest.mark.parametrize("kind", VECTOR_KINDS)
-@pytest.mark.parametrize(
-    ("last", "found"), [([1.0], "one of length 1"), (None, "no list"), ([], "one of length 0")]
-)
-def test_lists_that_differ_in_length_are_named(kind, last, found):
+@pytest.mark.parametrize(("last", "length"), [([1.0], 1), ([], 0)])
+def test_lists_that_differ_in_length_are_named(kind, last, length):
     if kind in ("polars Array", "Arrow fixed"):
         return
     frame = vectors(kind, [*VECTORS, last])
     words = "column 'emb' of the data frame should hold a list of 3 numbers in each row, but has "
-    with pytest.raises(DataError, match=f"{words}{found} in row 20, counted from 0: leave such"):
+    with pytest.raises(DataError, match=f"{words}one of length {length} in row 20, counted from 0"):
         open_data(frame)
     assert open_data(frame, columns=["x"]).n_samples == 21
+
+
+@pytest.mark.parametrize("kind", VECTOR_KINDS)
+def test_a_row_without_a_list_lacks_its_numbers(kind):
+    frame = vectors(kind, [*VECTORS, None])
+    with pytest.raises(DataError, match=r"column 'emb\[0\]' in row 20, counted from 0, is missing"):
+        open_data(frame)
+    assert open_data(frame, missing="drop").n_samples == 20
+    rows = open_data(frame, missing="model")
+    assert np.isnan(rows.X[20, :3]).all()
+    assert np.isfinite(rows.X[:, 3]).all()
+    with pytest.raises(DataError, match="is missing: remove such rows"):
+        GaussianMixture().fit(frame)
+    mixture = GaussianMixture(missing="model", random_state=0)
+    expected = mixture.fit(rows.X).means_
+    np.testing.assert_array_equal(mixture.fit(frame).means_, expected)
+
+
+def test_what_stands_for_a_list_is_named():
+    frame = pd.DataFrame({"emb": [[1.0, 2.0], [3.0, 4.0], "a"]})
+    with pytest.raises(DataError, match="has no list in row 2, counted from 0"):
+        open_data(frame)
+    frame["emb"] = [[1.0, 2.0], pd.NA, np.nan]
+    assert open_data(frame, missing="drop").X.tolist() == [[1.0, 2.0]]
 
 
 def test_lists_of_single_precision():
     frame = pd.DataFrame({"emb": list(VECTORS.astype(np.float32))})
     assert open_data(frame).dtype == np.float32
+
+
+NAMELESS = {
+    "pandas": lambda columns: pd.DataFrame(columns),
+    "polars": pl.DataFrame,
+    "Arrow": pa.table,
+}
+
+
+@pytest.mark.parametrize("kind", NAMELESS)
+@pytest.mark.parametrize("name", ["Unnamed: 0", ""])
+def test_integers_without_a_name_may_be_an_index(kind, name):
+    frame = NAMELESS[kind]({name: np.arange(5), "a": np.arange(5.0) ** 2})
+    words = f"column '{name}' of the data frame has no name of its own, and may be a row index"
+    with pytest.warns(DataWarning, match=words):
+        assert open_data(frame).feature_names == (name, "a")
+    with pytest.warns(DataWarning, match=words):
+        assert GaussianMixture().fit(frame).n_features_in_ == 2
+    with pytest.warns(DataWarning, match="column '' of batch 1" if not name else "of batch 1"):
+        assert open_data(iter([frame, frame])).n_features == 2
+    assert open_data(frame, columns=[name, "a"]).n_features == 2  # without a warning
+    assert open_data(frame, weight_column=name).n_features == 1
+    real = NAMELESS[kind]({name: np.arange(5) / 2, "a": np.arange(5.0) ** 2})
+    assert open_data(real).n_features == 2
+
+
+@pytest.mark.parametrize("names", [(1, "1"), ("a", 2), (2, "a", None)])
+def test_names_of_several_types(names):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(9, len(names))), columns=names)
+    assert open_data(frame).n_features == len(names)
+    for estimator in (GaussianMixture(), KMeans(1), BayesianGaussianMixture(1)):
+        with pytest.raises(TypeError, match=r"of type str and .*X\.columns\.astype\(str\)"):
+            estimator.fit(frame)

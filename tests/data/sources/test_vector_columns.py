@@ -59,21 +59,35 @@ def test_each_place_is_a_feature(tmp_path, form, kind):
 
 
 @pytest.mark.parametrize("form", ["parquet", "feather", "arrows", "reader"])
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize(
-    ("given", "found"), [(None, "no list"), ([1.0], "one of length 1"), ([], "one of length 0")]
-)
-def test_lists_of_another_length_are_named(tmp_path, form, kind, given, found):
-    if kind == "fixed" and given is not None:
-        return
+@pytest.mark.parametrize("kind", ["list", "large"])
+@pytest.mark.parametrize("given", [[1.0], []])
+def test_lists_of_another_length_are_named(tmp_path, form, kind, given):
     rows = VECTORS.tolist()
     rows[1500] = given
     source = open_data(written(tmp_path, form, table(kind, rows)))
-    words = f"column 'emb' of .* a list of 3 numbers in each row, but has {found} in row 1500, c"
-    with pytest.raises(DataError, match=words):
+    words = f"of 3 numbers in each row, but has one of length {len(given)} in row 1500, counted"
+    with pytest.raises(DataError, match=f"column 'emb' of .* a list {words}"):
         all_rows(source)
     only = open_data(written(tmp_path, form, table(kind, rows)), columns=["x"])
     assert len(all_rows(only)) == 3000
+
+
+@pytest.mark.parametrize("form", ["parquet", "feather", "arrows", "reader"])
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_row_without_a_list_lacks_its_numbers(tmp_path, form, kind):
+    rows = VECTORS.tolist()
+    rows[1500] = rows[2999] = None
+    kept = np.delete(np.column_stack([VECTORS, EXTRA]), [1500, 2999], axis=0)
+
+    def read(missing):
+        return all_rows(open_data(written(tmp_path, form, table(kind, rows)), missing=missing))
+
+    with pytest.raises(DataError, match=r"column 'emb\[0\]' in row 1500, counted from 0, is miss"):
+        read("error")
+    np.testing.assert_array_equal(read("drop"), kept)
+    found = read("model")
+    assert np.isnan(found[[1500, 2999], :3]).all()
+    np.testing.assert_array_equal(found[:, 3], EXTRA)
 
 
 def test_what_is_missing_in_a_list(tmp_path):
