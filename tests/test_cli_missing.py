@@ -29,6 +29,7 @@ def folder(tmp_path_factory):
     kinds = GaussianMixtureClassifier(covariance_type="VVV").fit(table, np.arange(200) % 2)
     kinds.save(folder / "classifier.fgm")
     fastgmm.GaussianMixtureOutlierDetector(2, random_state=0).fit(X).save(folder / "detector.fgm")
+    fastgmm.MessageLengthGaussianMixture(3, random_state=0).fit(X).save(folder / "length.fgm")
     return folder
 
 
@@ -40,13 +41,13 @@ MODEL = "use the observed values with --missing model"
     ("arguments", "advice"),
     [
         ("fit holes.npy -k 2", f"fill them in, {DROP}, or {MODEL}"),
-        ("select holes.npy -k 2", f"fill them in, or {DROP}"),
+        ("select holes.npy -k 2", f"fill them in, {DROP}, or {MODEL}"),
         ("predict holes.npy -m model.fgm", f"fill them in, or {MODEL}"),
         ("score holes.npy -m model.fgm", f"fill them in, {DROP}, or {MODEL}"),
-        ("detect holes.npy -k 2", f"fill them in, or {DROP}"),
-        ("detect holes.npy -m detector.fgm", f"fill them in, or {DROP}"),
-        ("classify holes.parquet -m classifier.fgm", f"fill them in, or {DROP}"),
-        ("plot model.fgm holes.npy -o x.png", f"fill them in, or {DROP}"),
+        ("detect holes.npy -k 2", f"fill them in, {DROP}, or {MODEL}"),
+        ("detect holes.npy -m detector.fgm", f"fill them in, {DROP}, or {MODEL}"),
+        ("classify holes.parquet -m classifier.fgm", f"fill them in, {DROP}, or {MODEL}"),
+        ("plot model.fgm holes.npy -o x.png", f"fill them in, {DROP}, or {MODEL}"),
     ],
 )
 def test_advice_is_what_there_is(folder, arguments, advice):
@@ -84,5 +85,31 @@ def test_rows_are_judged_by_what_is_there(folder):
     np.testing.assert_allclose([float(each) for each in scores[1:]], mixture.score_samples(X))
     mean = json.loads(succeed("score", *options, "--json", cwd=folder))["log_likelihood"]
     assert mean == pytest.approx(mixture.score(X))
-    found = refuse("predict", "holes.npy", "-m", "bayes.fgm", "--missing", "model", cwd=folder)
-    assert "BayesianGaussianMixture, which does not take rows that lack values" in found
+    labels = succeed("predict", "holes.npy", "-m", "bayes.fgm", "--missing", "model", cwd=folder)
+    bayes = fastgmm.load(folder / "bayes.fgm").set_params(missing="model")
+    assert labels.split() == ["component", *map(str, bayes.predict(X))]
+    found = refuse("predict", "holes.npy", "-m", "length.fgm", "--missing", "model", cwd=folder)
+    assert "MessageLengthGaussianMixture, which does not take rows that lack values" in found
+
+
+def test_models_of_what_is_there(folder):
+    X = np.load(folder / "holes.npy")
+    for arguments, name in (
+        ("detect holes.npy -k 2 --random-state 0", "d.fgm"),
+        ("classify holes.parquet -k 1 --label-column kind", "c.fgm"),
+        ("select holes.npy -k 1:2 --structures VVV", "s.fgm"),
+    ):
+        options = ("--missing", "model", "--json", "--model", name)
+        assert json.loads(succeed(*arguments.split(), *options, cwd=folder))["n_samples"] == 200
+        assert fastgmm.load(folder / name).missing == "model"
+    # What was fitted to rows that lack values takes them again.
+    told = json.loads(succeed("detect", "holes.npy", "-m", "d.fgm", "--json", cwd=folder))
+    outliers = int((fastgmm.load(folder / "d.fgm").predict(X) == -1).sum())
+    assert (told["n_samples"], told["n_outliers"]) == (200, outliers)
+    options = ("--label-column", "kind", "--json")
+    told = json.loads(succeed("classify", "holes.parquet", "-m", "c.fgm", *options, cwd=folder))
+    assert told["n_samples"] == 200
+    assert len(succeed("predict", "holes.npy", "-m", "s.fgm", cwd=folder).split()) == 201
+    for kind in ("ellipses", "pairs", "uncertainty"):
+        options = ("-o", "x.png", "--kind", kind, "--missing", "model")
+        succeed("plot", "model.fgm", "holes.npy", *options, cwd=folder)

@@ -161,7 +161,7 @@ def fit_candidates(
 
 def _is_small_plan(source: Source, sample: ArraySource, plan: SearchPlan) -> bool:
     small = sample is source and is_small(sample.n_samples, sample.n_features)
-    return small and plan.regularization.is_zero
+    return small and plan.regularization.is_zero and not sample.incomplete
 
 
 def _fit_together(

@@ -14,6 +14,7 @@ from fastgmm.cli import options
 from fastgmm.cli.model_choice import numbers_of, structures_of
 from fastgmm.cli.models import (
     LoadedModel,
+    as_modeled,
     check_labels_can_be_read,
     check_model_path,
     check_no_rows_dropped,
@@ -131,7 +132,7 @@ def classify(
     columns: options.Columns = None,
     weight_column: options.WeightColumn = None,
     memory: options.Memory = "1GB",
-    missing: options.DropOrError = "error",
+    missing: options.MissingOrAsInFit = None,
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -151,11 +152,12 @@ def classify(
         if model is None:
             raise ValueError("give -k to fit a classifier, or --model for an existing one")
         check_only_for_a_fit(context, _FOR_A_FIT)
-        classifier, names = load_classifier(model, n_jobs=n_jobs)
+        classifier, names = load_classifier(model, n_jobs=n_jobs, **as_modeled(missing))
         used = LoadedModel(classifier, names)
+        missing = missing or ("model" if classifier.missing == "model" else "error")
         if label_column is not None:
             labeled = open_rows(data, used, memory=memory, missing=_of_labels(missing), csv=csv)
-            y = _labels(labeled, label_column)
+            y = _labels(labeled, label_column, missing)
             if not np.isin(y, classifier.classes_).any():
                 raise ValueError(
                     f"no row has one of the classifier's classes in column {label_column!r}: these "
@@ -165,6 +167,7 @@ def classify(
     else:
         if label_column is None:
             raise ValueError("a fit needs the classes of rows: name their column, --label-column")
+        missing = missing or "error"
         numbers, kinds = numbers_of(n_components), structures_of(structures)
         check_model_path(model)
         from fastgmm.data.formats.csv_options import csv_options
@@ -187,7 +190,7 @@ def classify(
             )
 
         rows = opened(missing)
-        y = _labels(opened(_of_labels(missing)), label_column)
+        y = _labels(opened(_of_labels(missing)), label_column, missing)
         # Loaded only now, so that errors are raised at once.
         from fastgmm import GaussianMixtureClassifier
         from fastgmm.cli.watched_fit import fit_while_reading_is_shown
@@ -204,6 +207,7 @@ def classify(
             n_init=n_init,
             random_state=random_state,
             n_jobs=n_jobs,
+            **as_modeled(missing),
         )
         known = _unknown_as_minus_one(y) if semi_supervised else y
         fit_while_reading_is_shown(classifier, rows, known, quiet=quiet)
@@ -245,18 +249,18 @@ def classify(
         _print(document, column_pairs(rows))
 
 
-def _of_labels(missing: Literal["error", "drop"]) -> MissingPolicy:
+def _of_labels(missing: MissingPolicy) -> MissingPolicy:
     """Return how to open rows whose labels are read: all of them, as columns go along with all."""
-    return "model" if missing == "drop" else "error"
+    return "error" if missing == "error" else "model"
 
 
-def _labels(rows: Source, name: str) -> npt.NDArray[Any]:
+def _labels(rows: Source, name: str, missing: MissingPolicy) -> npt.NDArray[Any]:
     from fastgmm.data.label_columns import class_labels
     from fastgmm.data.sources.file_source import FileSource
 
     check_labels_can_be_read(rows)
     assert isinstance(rows, FileSource)  # as paths are opened
-    return class_labels(rows, name)
+    return class_labels(rows, name, of_complete_rows=missing == "drop")
 
 
 def _unknown_as_minus_one(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:

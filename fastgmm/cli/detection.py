@@ -15,6 +15,7 @@ from fastgmm.cli import options
 from fastgmm.cli.models import (
     LoadedModel,
     Names,
+    as_modeled,
     check_labels_can_be_read,
     check_model_path,
     check_no_rows_dropped,
@@ -153,7 +154,7 @@ def detect(
     columns: options.Columns = None,
     weight_column: options.WeightColumn = None,
     memory: options.Memory = "1GB",
-    missing: options.DropOrError = "error",
+    missing: options.MissingOrAsInFit = None,
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -180,7 +181,9 @@ def detect(
             raise ValueError(
                 f"--update saves a new threshold: choose one with {', '.join(_CHOICES)}"
             )
-        detector, names = load_detector(model, **({} if n_jobs is None else {"n_jobs": n_jobs}))
+        detector, names = load_detector(
+            model, **({} if n_jobs is None else {"n_jobs": n_jobs}), **as_modeled(missing)
+        )
         used = LoadedModel(detector.mixture_, names)
         rows = open_rows(
             data, used, memory=memory, label_column=label_column, missing=missing, csv=csv
@@ -200,7 +203,7 @@ def detect(
             weight_column=weight_column,
             label_column=label_column,
             memory_budget=memory,
-            missing=missing,
+            missing=missing or "error",
             **csv,
         )
         if label_column is not None:
@@ -220,6 +223,7 @@ def detect(
             n_init=n_init,
             random_state=random_state,
             n_jobs=n_jobs,
+            **as_modeled(missing),
         )
         fit_while_reading_is_shown(detector, rows, quiet=quiet)
         names = _names_of(detector)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastgmm.cli import options
 from fastgmm.cli.models import (
+    as_modeled,
     check_no_rows_dropped,
     component_columns,
     load_model,
@@ -81,15 +82,7 @@ def score(
     model: options.ModelFile,
     output: TableOutput = None,
     memory: options.Memory = "1GB",
-    missing: Annotated[
-        Literal["error", "drop", "model"] | None,
-        typer.Option(
-            "--missing",
-            help="Rows with missing values: raise an error, drop, or use their observed values; by "
-            "default as in the fit.",
-            show_default=False,
-        ),
-    ] = None,
+    missing: options.MissingOrAsInFit = None,
     samples: Annotated[
         bool, typer.Option("--samples", help="Write the log-likelihood of each row instead.")
     ] = False,
@@ -107,10 +100,8 @@ def score(
         check_no_rows_dropped(missing, "--samples")
     check_output(output)
     check_not_read(output, data)
-    judged = {} if missing in (None, "drop") else {"missing": missing}
-    stored = load_model(model, n_jobs=n_jobs, **judged)
-    dropped = missing if missing == "drop" else None
-    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory, csv=csv, missing=dropped)
+    stored = load_model(model, n_jobs=n_jobs, **as_modeled(missing))
+    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory, csv=csv, missing=missing)
     if samples:
         densities = mixture.score_samples_blocks(rows)
         write_columns(output, ({"log_likelihood": block} for block in densities))

@@ -13,7 +13,13 @@ import numpy.typing as npt
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.models import check_model_path, column_document, column_pairs, replayable
+from fastgmm.cli.models import (
+    as_modeled,
+    check_model_path,
+    column_document,
+    column_pairs,
+    replayable,
+)
 from fastgmm.cli.output import (
     STANDARD_OUTPUT,
     check_not_read,
@@ -96,7 +102,7 @@ def select(
     columns: options.Columns = None,
     weight_column: options.WeightColumn = None,
     memory: options.Memory = "1GB",
-    missing: options.DropOrError = "error",
+    missing: options.MissingPolicy = "error",
     on_error: options.ErrorPolicy = "raise",
     n_jobs: options.NJobs = None,
     as_json: options.Json = False,
@@ -142,6 +148,7 @@ def select(
         max_iter=max_iter,
         random_state=random_state,
         n_jobs=n_jobs,
+        **as_modeled(missing),
     )
     fit_while_reading_is_shown(search, rows, quiet=quiet)
     order = _best_first(search, criterion)

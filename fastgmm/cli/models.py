@@ -67,7 +67,9 @@ def load_model(path: Path, **parameters: Any) -> LoadedModel:
         kind = type(mixture).__name__
         use = _COMMANDS.get(kind, "open it in Python with fastgmm.load")
         raise ValueError(f"{str(path)!r} holds a {kind}, and this command uses mixtures: {use}")
-    if "missing" not in mixture.get_params() and parameters.pop("missing", None) == "model":
+    from fastgmm.estimators.shared.validation import missing_options  # loaded with the model
+
+    if parameters.get("missing") == "model" and "model" not in missing_options(mixture):
         raise ValueError(
             f"{str(path)!r} holds a {type(mixture).__name__}, which does not take rows that lack "
             "values: remove them, or fill them in"
@@ -106,6 +108,11 @@ def load_classifier(path: Path, **parameters: Any) -> tuple[GaussianMixtureClass
     return classifier, _names_taken_from(classifier)
 
 
+def as_modeled(missing: MissingPolicy | None) -> dict[str, Any]:
+    """Return the parameter of an estimator of rows that are opened with a policy."""
+    return {} if missing is None else {"missing": "model" if missing == "model" else "error"}
+
+
 def check_only_for_a_fit(context: typer.Context, names: Sequence[str]) -> None:
     """Make sure that no option of a fit is given where nothing is fitted."""
     for name in names:
@@ -141,13 +148,14 @@ def open_rows(
     """Open the rows that a model is to be used on."""
     from fastgmm.data.opening import open_data  # which takes a while
 
-    policy: MissingPolicy = getattr(model.mixture, "missing", "error")
+    if missing is None:
+        missing = "model" if model.mixture.missing == "model" else "error"
     source = open_data(
         paths,
         columns_if_named=model.feature_names,
         label_column=label_column,
         memory_budget=memory,
-        missing=policy if missing is None else missing,
+        missing=missing,
         **csv,
     )
     n_features = model.mixture.n_features_in_

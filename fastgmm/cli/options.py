@@ -69,9 +69,14 @@ MissingPolicy = Annotated[
         help="Rows with missing values: raise an error, drop, or fit using their observed values.",
     ),
 ]
-DropOrError = Annotated[
-    Literal["error", "drop"],
-    typer.Option("--missing", help="Rows with missing values: raise an error, or drop."),
+MissingOrAsInFit = Annotated[
+    Literal["error", "drop", "model"] | None,
+    typer.Option(
+        "--missing",
+        help="Rows with missing values: raise an error, drop, or use their observed values; by "
+        "default as in the fit of the model, or raise an error.",
+        show_default=False,
+    ),
 ]
 ModelOrError = Annotated[
     Literal["error", "model"] | None,

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fastgmm.cli import options
+from fastgmm.cli.models import as_modeled
 from fastgmm.cli.output import check_not_read, print_json, print_pairs
 from fastgmm.extras import import_from_extra
 from fastgmm.io.atomic_file import atomic_file, check_destination
 
 if TYPE_CHECKING:
     from fastgmm.data.source import Source
+    from fastgmm.data.sources.batch import MissingPolicy
 
 Kind = Literal["ellipses", "density", "pairs", "uncertainty", "convergence"]
 
@@ -66,14 +68,7 @@ def plot(
     ] = "default",
     dpi: Annotated[int, typer.Option(min=20, max=2000, help="Resolution in dots per inch.")] = 150,
     memory: options.Memory = "1GB",
-    missing: Annotated[
-        Literal["error", "drop"] | None,
-        typer.Option(
-            "--missing",
-            help="Rows with missing values: raise an error, or drop; by default as in the fit.",
-            show_default=False,
-        ),
-    ] = None,
+    missing: options.MissingOrAsInFit = None,
     as_json: options.Json = False,
     *,
     csv: options.CsvReading,
@@ -151,13 +146,14 @@ def _open_rows(
     estimator: Any,
     mixture: Any,
     memory: str,
-    missing: Literal["error", "drop"] | None,
+    missing: MissingPolicy | None,
     csv: options.CsvReading,
 ) -> Source:
     """Open the rows to draw: of columns with names, those of the model."""
     from fastgmm.data.opening import open_data
 
     names = getattr(estimator, "feature_names_in_", getattr(mixture, "feature_names_in_", None))
+    mixture.set_params(**as_modeled(missing))
     return open_data(
         data,
         columns_if_named=None if names is None else [str(name) for name in names],

@@ -35,8 +35,10 @@ def columns_without(
     return [name for name in chosen if name not in optional]
 
 
-def class_labels(rows: FileSource, name: str) -> npt.NDArray[Any]:
-    """Return the values of a column that holds classes."""
+def class_labels(
+    rows: FileSource, name: str, *, of_complete_rows: bool = False
+) -> npt.NDArray[Any]:
+    """Return the values of a column that holds classes, of all rows or those without gaps."""
     carried = rows.carry([name])
     values: list[Any] = []
     with closing(rows.blocks()) as blocks:  # type: ignore[type-var]
@@ -44,7 +46,7 @@ def class_labels(rows: FileSource, name: str) -> npt.NDArray[Any]:
             column = carried.take(len(X))[name]
             is_array = isinstance(column, np.ndarray)
             listed = column.tolist() if is_array else column.to_pylist()
-            if rows.incomplete:
+            if of_complete_rows:
                 listed = list(compress(listed, np.isfinite(X).all(axis=1)))
             values += listed
     if any(isinstance(value, str) for value in values):

@@ -13,10 +13,11 @@ import sklearn.mixture
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
-from fastgmm.em.e_step import passes
+from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.em.initialization.methods import INIT_METHODS, InitMethod
 from fastgmm.em.loop import FitInfo
 from fastgmm.em.models.variational import fit_best_variational
@@ -28,11 +29,14 @@ from fastgmm.estimators.shared.attributes import attributes_from_info
 from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
 from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.fit_warnings import warn_of_fit
+from fastgmm.estimators.shared.imputation import Imputation
 from fastgmm.estimators.shared.online import STEP_CONSTRAINTS
 from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
+    MISSING_CONSTRAINTS,
     N_JOBS_CONSTRAINTS,
+    Missing,
     check_replayable,
     check_source,
     validated_fit,
@@ -44,7 +48,7 @@ from fastgmm.mixture.structures import STRUCTURE_NAMES
 
 
 class BayesianGaussianMixture(
-    VariationalLearning, CallbackSupportMixin, DensityMixin, BaseEstimator
+    VariationalLearning, Imputation, CallbackSupportMixin, DensityMixin, BaseEstimator
 ):
     """Gaussian mixture fitted by variational Bayes.
 
@@ -109,6 +113,9 @@ class BayesianGaussianMixture(
         any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         Scale of `reg_covar`; see :class:`GaussianMixture`.
+    missing : {"error", "drop", "model"}, default="error"
+        How to handle missing values; see :class:`GaussianMixture`. "model" takes what is missing
+        of a row for hidden, as its component is, which the lower bound takes into account.
     checkpoint : str or path, default=None
         File that `fit` saves its state to, so that an interrupted fit can be resumed.
     checkpoint_interval : float, default=60.0
@@ -255,6 +262,7 @@ class BayesianGaussianMixture(
         "labels_init": ["array-like", None],
         "n_jobs": N_JOBS_CONSTRAINTS,
         "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
+        "missing": MISSING_CONSTRAINTS,
         "checkpoint": [str, PathLike, None],
         "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
         "resume": ["boolean"],
@@ -286,6 +294,7 @@ class BayesianGaussianMixture(
         labels_init: ArrayLike | None = None,
         n_jobs: int | None = None,
         reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+        missing: Missing = "error",
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
         resume: bool = False,
@@ -314,6 +323,7 @@ class BayesianGaussianMixture(
         self.labels_init = labels_init
         self.n_jobs = n_jobs
         self.reg_covar_scale = reg_covar_scale
+        self.missing = missing
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
@@ -372,10 +382,10 @@ class BayesianGaussianMixture(
         Returns
         -------
         ndarray of int64 of shape (n_samples,)
-            The same as ``fit(X).predict(X)``.
+            The same as ``fit(X).predict(X)``; -1 for rows left out by ``missing="drop"``.
         """
         source = self._fit(X, y, sample_weight)
-        return self._evaluate(passes.labels, source, self._parameters())
+        return self._labels_of_fit(source)
 
     @validated_fit
     def partial_fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:
@@ -447,6 +457,11 @@ class BayesianGaussianMixture(
         """
         return to_scikit_learn(self, sklearn.mixture.BayesianGaussianMixture)
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "model"
+        return tags
+
     @classmethod
     def from_sklearn(cls, mixture: sklearn.mixture.BayesianGaussianMixture) -> Self:
         """Return the same mixture as one of scikit-learn's, fitted if that one is.
@@ -471,15 +486,16 @@ class BayesianGaussianMixture(
 
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
-        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
-        check_replayable(self, source)
+        given = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        check_replayable(self, given)
+        source = observed_rows(given)
         check_enough_rows(source, self.n_components)
         kind = self._structure()
         kind.check_features(source.n_features)
         going_on = self.warm_start and hasattr(self, "converged_")
         attributes = partial(attributes_from_posterior, structure=kind)
         progress = FitProgress(
-            self, 1 if going_on else self.n_init, source, y, sample_weight, attributes
+            self, 1 if going_on else self.n_init, given, y, sample_weight, attributes
         )
         with VariationalCheckpoint(self, source) as checkpoint:
             begin = posterior_before if going_on else drawn_posteriors
@@ -516,4 +532,4 @@ class BayesianGaussianMixture(
             tol=self.tol,
             stacklevel=5,
         )
-        return source
+        return given

@@ -15,13 +15,14 @@ import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from fastgmm.analysis.density_levels import density_level
 from fastgmm.analysis.quantiles import quantile_cut
 from fastgmm.data.sources.chosen_rows import choose_rows
+from fastgmm.em.missing.completed_rows import lacks_values
 from fastgmm.em.models.class_mixtures import class_statistics
 from fastgmm.estimators.classification.class_fits import FittedClasses, fit_classes, solved_classes
 from fastgmm.estimators.classification.class_labels import (
@@ -37,6 +38,7 @@ from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import Rows, Weights
 from fastgmm.estimators.shared.score_thresholds import scored
 from fastgmm.estimators.shared.validation import (
+    Missing,
     UnchangedOnFailure,
     available_where,
     check_replayable,
@@ -116,6 +118,11 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         Controls the randomness of the initialization. Pass an int for reproducible results.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one.
+    missing : {"error", "drop", "model"}, default="error"
+        How to handle missing values of rows; see :class:`GaussianMixture`. With "model", what is
+        missing is integrated out, and rows that lack values are rejected where what is observed of
+        them is improbable. If rows of the fit lack values, one of several structures is chosen by
+        BIC.
 
     Attributes
     ----------
@@ -196,7 +203,15 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         "reject_label": [object],
         **{
             name: GaussianMixture._parameter_constraints[name]
-            for name in ("tol", "reg_covar", "max_iter", "n_init", "random_state", "n_jobs")
+            for name in (
+                "tol",
+                "reg_covar",
+                "max_iter",
+                "n_init",
+                "random_state",
+                "n_jobs",
+                "missing",
+            )
         },
     }
 
@@ -218,6 +233,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         n_init: int = 1,
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
+        missing: Missing = "error",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -234,6 +250,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         self.n_init = n_init
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.missing = missing
 
     @validated_fit
     def fit(self, X: Rows, y: ClassLabels, sample_weight: Weights = None) -> Self:
@@ -244,8 +261,8 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows. Files are read again in every pass and never loaded into memory as a whole.
         y : array-like of shape (n_samples,) or str
-            Their classes, or the name of the column of `X` that holds them, which in files has to
-            hold numbers.
+            Their classes, or the name of the column of `X` that holds them, which in iterators has
+            to hold numbers.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
             weight of w counts as w copies of the row.
@@ -271,7 +288,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         """
         rows = check_labeled(
             self, X, y, sample_weight, reset=True, semi_supervised=self.semi_supervised
-        )
+        ).observed()
         check_replayable(self, rows.source)
         model = class_model(self, rows.classes, rows.source.n_features)
         priors = self._priors(len(rows.classes))
@@ -338,7 +355,9 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
             what takes all rows at once.
         """
         first = _check_partial_fit_first_call(self, classes)
-        rows = check_labeled(self, X, y, sample_weight, reset=first, classes=self.classes_)
+        rows = check_labeled(
+            self, X, y, sample_weight, reset=first, classes=self.classes_
+        ).observed()
         model = class_model(self, self.classes_, rows.source.n_features)
         priors = self._priors(len(self.classes_))
         label = self._reject_label(self.classes_)
@@ -375,6 +394,11 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         from fastgmm.estimators.saving.classifier import save_classifier  # imports this module
 
         save_classifier(self, path)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "model"
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "mixtures_")
@@ -439,6 +463,11 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
         """Learn rows of classes that have one component each."""
         if self._statistics is None and hasattr(self, "mixtures_"):
             raise ValueError(_OTHER_MODEL)
+        if lacks_values(rows.source):
+            raise ValueError(
+                "partial_fit of one component for each class adds up sums of whole rows, and some "
+                "rows of X lack values: use fit, or common_structure=False"
+            )
         new = class_statistics(
             rows.source, rows.codes, factors, diagonal=model.is_diagonal, n_jobs=self.n_jobs
         )
@@ -478,6 +507,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
                     n_components=numbers[0],
                     covariance_type=model.kinds[0].name,
                     reg_covar=self.reg_covar,
+                    missing=self.missing,
                     n_init=self.n_init,
                     n_jobs=self.n_jobs,
                     random_state=int(seeds[c]),

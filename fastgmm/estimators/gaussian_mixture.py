@@ -38,6 +38,7 @@ from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, result_before
 from fastgmm.estimators.shared.terms import check_complete, model_terms
 from fastgmm.estimators.shared.validation import (
+    MISSING_CONSTRAINTS,
     N_JOBS_CONSTRAINTS,
     Missing,
     check_replayable,
@@ -119,11 +120,12 @@ class GaussianMixture(
         multiplies it by the variance of the feature. "auto" is "absolute" for features with a
         variance of at least 0.01 and decreases in proportion to the variance below that, so that
         the regularization does not dominate data on a small scale.
-    missing : {"error", "model"}, default="error"
+    missing : {"error", "drop", "model"}, default="error"
         How to handle missing values: NaN in arrays, null in tables. "error" raises an error.
-        "model" integrates missing values out, in the fit and in all methods. This is exact if
-        values are missing at random, which may depend on the observed values. The initialization
-        uses rows imputed under a single Gaussian.
+        "drop" leaves out rows that lack a value, in fits and scores; where each row has a result,
+        they are an error. "model" integrates missing values out, in the fit and in all methods.
+        This is exact if values are missing at random, which may depend on the observed values. The
+        initialization uses rows imputed under a single Gaussian.
     checkpoint : str or path, default=None
         File that `fit` saves its state to, so that an interrupted fit can be resumed.
     checkpoint_interval : float, default=60.0
@@ -292,7 +294,7 @@ class GaussianMixture(
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": N_JOBS_CONSTRAINTS,
         "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
-        "missing": [StrOptions({"error", "model"})],
+        "missing": MISSING_CONSTRAINTS,
         "checkpoint": [str, PathLike, None],
         "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
         "resume": ["boolean"],
@@ -415,10 +417,10 @@ class GaussianMixture(
         Returns
         -------
         ndarray of int64 of shape (n_samples,)
-            The same as ``fit(X, y).predict(X)``.
+            The same as ``fit(X, y).predict(X)``; -1 for rows left out by ``missing="drop"``.
         """
         source = self._fit(X, y, sample_weight)
-        return self._evaluate(self._label, source, self._parameters())
+        return self._labels_of_fit(source)
 
     @property
     def noise_volume_(self) -> float:
@@ -497,7 +499,6 @@ class GaussianMixture(
             sample_weight,
             reset=True,
             ensure_min_samples=2,
-            missing=self.missing,
             label_column=label_column(self, y),
         )
         check_replayable(self, given)

@@ -26,10 +26,10 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import not_numbers, unmasked
 from fastgmm.em.initialization.kmeans import KMeansStart, fit_kmeans, weighted_sum
 from fastgmm.em.initialization.kmeans_passes import nearest_centers
-from fastgmm.estimators.shared.evaluation import FloatingArray
+from fastgmm.estimators.shared.evaluation import FloatingArray, labels_of_all
 from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
-    check_array_source,
+    check_in_memory,
     validated_fit,
 )
 from fastgmm.mixture.statistics import FloatArray
@@ -75,13 +75,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
         any number of threads.
+    missing : {"error", "drop"}, default="error"
+        Whether rows that lack a value are an error, or left out of the fit and of `score`.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
         Cluster centers, always float64.
     labels_ : ndarray of int64 of shape (n_samples,)
-        Cluster of each row, with respect to `cluster_centers_`.
+        Cluster of each row, with respect to `cluster_centers_`; -1 for rows left out.
     inertia_ : float
         Sum of the weights of the rows times their squared distances to the nearest center.
     n_iter_ : int
@@ -128,6 +130,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         "copy_x": ["boolean"],
         "algorithm": [StrOptions({"lloyd", "elkan"})],
         "n_jobs": N_JOBS_CONSTRAINTS,
+        "missing": [StrOptions({"error", "drop"})],
     }
 
     def __init__(
@@ -143,6 +146,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         copy_x: bool = True,
         algorithm: Literal["lloyd", "elkan"] = "lloyd",
         n_jobs: int | None = None,
+        missing: Literal["error", "drop"] = "error",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -154,6 +158,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.copy_x = copy_x
         self.algorithm = algorithm
         self.n_jobs = n_jobs
+        self.missing = missing
 
     @validated_fit
     def fit(
@@ -189,7 +194,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ConvergenceWarning
             If clusters are empty because too few rows are distinct.
         """
-        source = check_array_source(self, X, sample_weight, reset=True)
+        source = check_in_memory(self, X, sample_weight, reset=True)
         init = self._start(source)
         result = fit_kmeans(
             source,
@@ -212,7 +217,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 stacklevel=4,
             )
         self.cluster_centers_ = result.centers
-        self.labels_ = result.labels
+        self.labels_ = labels_of_all(result.labels, source)
         self.inertia_ = result.inertia
         self.n_iter_ = result.n_iter
         return self
@@ -304,7 +309,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         float
             Minus the sum of weights times squared distances to the nearest center.
         """
-        source, centers = self._evaluated(X, sample_weight)
+        source, centers = self._evaluated(X, sample_weight, each_row=False)
         _, distances = nearest_centers(source, centers, n_jobs=self.n_jobs)
         return -weighted_sum(distances, source.weights)
 
@@ -362,11 +367,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return self.n_init
 
     def _evaluated(
-        self, X: ArrayLike, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, sample_weight: ArrayLike | None = None, *, each_row: bool = True
     ) -> tuple[ArraySource, FloatArray]:
         """Return checked rows and the centers to compare them with."""
         check_is_fitted(self, "cluster_centers_")
-        source = check_array_source(self, X, sample_weight)
+        source = check_in_memory(self, X, sample_weight, each_row=each_row)
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)
         if centers.shape[1:] != (source.n_features,):
             raise ValueError(

@@ -17,7 +17,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
 from fastgmm.em.degeneracy import find_degeneracies, warn_of_degeneracies
-from fastgmm.em.e_step import passes
 from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.models.message_length import (
     MessageLengthFit,
@@ -89,6 +88,8 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         As for `GaussianMixture`.
+    missing : {"error", "drop"}, default="error"
+        Whether rows that lack a value are an error, or left out of fits and scores.
 
     Attributes
     ----------
@@ -157,8 +158,6 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     array([0., 3., 6.])
     """
 
-    missing: ClassVar[Literal["error"]] = "error"  # type: ignore[misc]  # a parameter elsewhere
-
     covariance_type: CovarianceType
     n_components_: int
     precisions_: FloatingArray
@@ -180,6 +179,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         "random_state": ["random_state"],
         "n_jobs": N_JOBS_CONSTRAINTS,
         "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
+        "missing": [StrOptions({"error", "drop"})],
     }
 
     def __init__(
@@ -195,6 +195,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
         reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
+        missing: Literal["error", "drop"] = "error",
     ) -> None:
         self.max_components = max_components
         self.min_components = min_components
@@ -206,6 +207,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.reg_covar_scale = reg_covar_scale
+        self.missing = missing
 
     @validated_fit
     def fit(
@@ -266,10 +268,10 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         Returns
         -------
         ndarray of int64 of shape (n_samples,)
-            The same as ``fit(X).predict(X)``.
+            The same as ``fit(X).predict(X)``; -1 for rows left out by ``missing="drop"``.
         """
         source = self._fit(X, sample_weight)
-        return self._evaluate(passes.labels, source, self._parameters())
+        return self._labels_of_fit(source)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted mixture to a file, which `fastgmm.load` reads.

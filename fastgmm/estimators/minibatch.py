@@ -100,7 +100,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         As for `GaussianMixture`; the variances are those of the sample.
-    missing : {"error", "model"}, default="error"
+    missing : {"error", "drop", "model"}, default="error"
         As for `GaussianMixture`.
     checkpoint : str or path, default=None
         File that `fit` saves its state to, so that an interrupted fit can be resumed.
@@ -244,9 +244,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
         began = time.perf_counter()
-        given = check_source(
-            self, X, sample_weight, reset=True, ensure_min_samples=2, missing=self.missing
-        )
+        given = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         source = scaled_weights(observed_rows(given))
         check_enough_rows(source, self.n_components)
         kind = self._structure()

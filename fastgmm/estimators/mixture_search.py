@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, check_cv
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -28,17 +28,21 @@ from fastgmm.analysis.search import (
 )
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.initialization.hierarchical import MOST_AGGLOMERATED
 from fastgmm.em.initialization.partitions import PARTITION_METHODS, PartitionMethod, partitions
 from fastgmm.em.initialization.random_rows import random_rows
 from fastgmm.em.loop import FitInfo
+from fastgmm.em.missing.completed_rows import CompletedSource
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
+    MISSING_CONSTRAINTS,
     N_JOBS_CONSTRAINTS,
+    Missing,
     check_replayable,
     check_source,
     check_weight_scale,
@@ -105,6 +109,8 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         Number of threads; None and -1 mean all.
     verbose : int, default=0
         1 prints the result of each mixture as soon as it is fitted.
+    missing : {"error", "drop", "model"}, default="error"
+        How to handle missing values; see :class:`GaussianMixture`.
 
     Attributes
     ----------
@@ -165,6 +171,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         "random_state": ["random_state"],
         "n_jobs": N_JOBS_CONSTRAINTS,
         "verbose": ["verbose"],
+        "missing": MISSING_CONSTRAINTS,
     }
 
     def __init__(
@@ -181,6 +188,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
         verbose: int = 0,
+        missing: Missing = "error",
     ) -> None:
         self.n_components = n_components
         self.structures = structures
@@ -193,6 +201,12 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.missing = missing
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "model"
+        return tags
 
     @validated_fit
     def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:  # noqa: ARG002
@@ -226,6 +240,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         """
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         check_replayable(self, source)
+        source = observed_rows(source)
         check_weight_scale(source)
         numbers = self._numbers()
         check_enough_rows(source, numbers[0])
@@ -257,6 +272,10 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             sample = random_rows(sample, MOST_AGGLOMERATED, seed)
 
         def partition(rows: ArraySource) -> dict[int, npt.NDArray[np.int64]]:
+            if rows.incomplete:  # clusters are found from whole rows
+                rows = CompletedSource(
+                    rows, diagonal=False, random_state=random_state, n_jobs=self.n_jobs
+                ).in_memory()
             return partitions(
                 rows, numbers, self.init_params, random_state=random_state, n_jobs=self.n_jobs
             )
@@ -363,6 +382,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
             max_iter=self.max_iter,
             random_state=self.random_state,
             n_jobs=self.n_jobs,
+            missing=self.missing,
         )
         fitted = attributes_from_parameters(parameters, best.structure)
         mixture.__dict__.update(

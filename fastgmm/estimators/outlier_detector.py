@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.analysis.density_levels import density_level
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.em.missing.incomplete import pieces
 from fastgmm.em.online.recent_scores import RecentScores
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.operating_point import (
@@ -27,8 +30,15 @@ from fastgmm.estimators.operating_point import (
     point_at,
 )
 from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
-from fastgmm.estimators.shared.score_thresholds import learn_scored, scored, training_cut
+from fastgmm.estimators.shared.score_thresholds import (
+    ROWS_AT_ONCE,
+    learn_scored,
+    row_scores,
+    scored,
+    training_cut,
+)
 from fastgmm.estimators.shared.validation import (
+    Missing,
     UnchangedOnFailure,
     check_replayable,
     check_source,
@@ -50,6 +60,7 @@ _OF_THE_MIXTURE = (
     "n_init",
     "random_state",
     "n_jobs",
+    "missing",
     "forgetting",
 )
 
@@ -84,6 +95,10 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         Controls the randomness of the initialization. Pass an int for reproducible results.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one.
+    missing : {"error", "drop", "model"}, default="error"
+        How to handle missing values; see `GaussianMixture`. With "model", the score of a row that
+        lacks values is the log-density that whole rows are as seldom below as what is observed of
+        it is below its own.
     forgetting : float, default=1.0
         Below 1, the rows of each unit that `partial_fit` learns count at most this many times those
         of the next, for the mixture and the threshold alike, so that both track a drifting stream.
@@ -145,6 +160,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         n_init: int = 1,
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
+        missing: Missing = "error",
         forgetting: float = 1.0,
     ) -> None:
         self.n_components = n_components
@@ -156,6 +172,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         self.n_init = n_init
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.missing = missing
         self.forgetting = forgetting
 
     @validated_fit
@@ -266,8 +283,10 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
                 self.mixture_ = GaussianMixture()
             self.mixture_.set_params(**self._mixture_parameters())
             try:
-                for rows in self.mixture_._batches(source):
-                    batch = ArraySource(rows.X, rows.weights, source.feature_names)
+                for rows in self.mixture_._batches(observed_rows(source)):
+                    batch = ArraySource(
+                        rows.X, rows.weights, source.feature_names, incomplete=rows.incomplete
+                    )
                     if isinstance(self.contamination, str):
                         self.mixture_.partial_fit(batch)
                     else:
@@ -295,6 +314,8 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
             Log-densities in nats, in the dtype of the rows.
         """
         source = self._checked(X)
+        if source.incomplete:
+            return np.concatenate(list(self._score_pieces(source)))
         return self.mixture_.score_samples(source)
 
     def decision_function(self, X: Rows) -> FloatArray:
@@ -341,6 +362,8 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
             The log-densities of the next rows, in nats.
         """
         source = self._checked(X)
+        if source.incomplete:
+            return self._score_pieces(source)
         return self.mixture_.score_samples_blocks(source)
 
     def decision_function_blocks(self, X: Rows) -> Iterator[FloatArray]:
@@ -473,6 +496,11 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         """Number of iterations of the mixture."""
         return self.mixture_.n_iter_
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "model"
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "offset_")
 
@@ -480,6 +508,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         """Fit the mixture and set the threshold."""
         source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         check_replayable(self, source)
+        source = observed_rows(source)
         mixture = GaussianMixture(**self._mixture_parameters()).fit(source)
         recent = None
         if isinstance(self.contamination, str):
@@ -500,10 +529,14 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
     def _mixture_parameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _OF_THE_MIXTURE}
 
-    def _checked(self, X: Rows, sample_weight: Weights = None) -> Source:
+    def _checked(self, X: Rows, sample_weight: Weights = None, *, each_row: bool = True) -> Source:
         """Return checked rows."""
         check_is_fitted(self, "mixture_")
-        return check_source(self, X, sample_weight)
+        return check_source(self, X, sample_weight, each_row=each_row)
+
+    def _score_pieces(self, source: Source) -> Iterator[FloatingArray]:
+        """Yield the scores of rows that may lack values."""
+        return (row_scores(self.mixture_, rows) for rows in pieces(source, ROWS_AT_ONCE))
 
     def _decisions(self, scores: FloatingArray) -> FloatArray:
         # In double precision: the threshold lies between numbers of the scores' precision.
@@ -513,7 +546,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         self, X: Rows, y: ArrayLike, sample_weight: Weights
     ) -> tuple[npt.NDArray[np.bool_], FloatArray, FloatArray | None]:
         """Return which rows are outliers, their scores and their weights."""
-        source = self._checked(X, sample_weight)
+        source = self._checked(X, sample_weight, each_row=False)
         # The weights of a block may be overwritten once the next one is asked for.
         pieces = [
             (scores, None if weights is None else weights.copy())
@@ -521,7 +554,11 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         ]
         scores = np.concatenate([each for each, _ in pieces]).astype(np.float64)
         found = [weights for _, weights in pieces if weights is not None]
-        return outlier_labels(y, len(scores)), scores, np.concatenate(found) if found else None
+        left_out = source.left_out
+        labels = outlier_labels(y, len(scores) if left_out is None else len(left_out))
+        if left_out is not None:
+            labels = labels[~left_out]
+        return labels, scores, np.concatenate(found) if found else None
 
 
 def _labels(decisions: FloatArray) -> npt.NDArray[np.int64]:

@@ -82,8 +82,9 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Number of threads; None and -1 mean all, -2 all but one.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         Scale of `reg_covar`; see `GaussianMixture`.
-    missing : {"error", "model"}, default="error"
+    missing : {"error", "drop", "model"}, default="error"
         How to handle missing values: NaN in arrays, null in tables. "error" raises an error.
+        "drop" leaves rows that lack an input or a target out of fits and `score`.
         "model" integrates missing values out: of inputs and targets in `fit`, and of inputs in
         predictions.
     forgetting : float, default=1.0
@@ -401,7 +402,7 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             log p(y | x) in nats.
         """
-        joint, conditional = self._joint(X, y)
+        joint, conditional = self._joint(X, y, each_row=True)
         densities = [
             conditional.log_density(rows, n_jobs=self.n_jobs)
             for rows in pieces(joint.source, conditional.rows_at_once())
@@ -424,16 +425,23 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         -------
         float
             R², the mean over the targets: 1 at best, 0 for predictions as good as the mean of `y`.
+            Rows that lack a target are left out.
         """
         joint, conditional = self._joint(X, y, sample_weight)
         known: list[FloatingArray] = []
         predicted: list[FloatingArray] = []
         weights: list[FloatArray] = []
         for rows in pieces(joint.source, conditional.rows_at_once()):
-            known.append(rows.X[:, conditional.targets].copy())
-            inputs = type(rows)(rows.X[:, conditional.inputs], incomplete=rows.incomplete)
+            targets = rows.X[:, conditional.targets]
+            present = ~np.isnan(targets).any(axis=1)  # what is not known cannot be explained
+            if not present.any():
+                continue
+            known.append(targets[present])
+            inputs = type(rows)(rows.X[present][:, conditional.inputs], incomplete=rows.incomplete)
             predicted += conditional.evaluate(inputs, lambda found, _: found.mean())
-            weights += [] if rows.weights is None else [rows.weights.copy()]
+            weights += [] if rows.weights is None else [rows.weights[present]]
+        if not known:
+            raise ValueError("y holds no row of targets that are all known: there is no score")
         return float(
             r2_score(
                 np.concatenate(known),
@@ -491,14 +499,16 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _checked(self, X: Rows) -> tuple[Source, ConditionalMixture]:
         """Return checked inputs and the mixture of the targets."""
         check_is_fitted(self)
-        return check_source(self, X, missing=self.missing), self._conditional()
+        return check_source(self, X, each_row=True), self._conditional()
 
     def _joint(
-        self, X: Rows, y: Targets, sample_weight: Weights = None
+        self, X: Rows, y: Targets, sample_weight: Weights = None, *, each_row: bool = False
     ) -> tuple[JointRows, ConditionalMixture]:
         """Return checked inputs with targets, and the mixture of the targets."""
         check_is_fitted(self)
-        joint = joint_rows(self, self.mixture_, X, y, sample_weight, before=self._targets)
+        joint = joint_rows(
+            self, self.mixture_, X, y, sample_weight, before=self._targets, each_row=each_row
+        )
         return joint, self._conditional()
 
     def _evaluated(self, X: Rows, evaluation: Evaluation) -> Iterator[FloatingArray]:

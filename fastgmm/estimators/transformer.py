@@ -76,8 +76,8 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Controls the randomness of the initialization. Pass an int for reproducible results.
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one.
-    missing : {"error", "model"}, default="error"
-        How to handle missing values: raise an error, or integrate them out; see `GaussianMixture`.
+    missing : {"error", "drop", "model"}, default="error"
+        How to handle missing values; see `GaussianMixture`.
     forgetting : float, default=1.0
         Below 1, the rows of each unit that `partial_fit` learns count at most this many times
         those of the next.
@@ -189,9 +189,7 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         DegenerateComponentWarning
             If a component lost all its points or its spread.
         """
-        source = check_source(
-            self, X, sample_weight, reset=True, ensure_min_samples=2, missing=self.missing
-        )
+        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         check_replayable(self, source)
         self.mixture_ = GaussianMixture(**self._mixture_parameters()).fit(source)
         return self
@@ -233,7 +231,7 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         mixture = vars(self).get("mixture_") or GaussianMixture()
         reset = not hasattr(self, "mixture_")
-        source = check_source(self, X, sample_weight, reset=reset, missing=self.missing)
+        source = check_source(self, X, sample_weight, reset=reset)
         mixture.set_params(**self._mixture_parameters())
         self.mixture_ = mixture.partial_fit(source)
         return self
@@ -317,5 +315,5 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _evaluated(self, X: Rows) -> tuple[Source, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""
         check_is_fitted(self)
-        source = check_source(self, X, missing=self.missing)
+        source = check_source(self, X, each_row=True)
         return self.mixture_._evaluated(source, missing=self.missing)

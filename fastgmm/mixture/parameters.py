@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,17 @@ class MixtureParameters:
             self.whiteners[components],
             self.log_normalizers[components],
         )
+
+    def with_true_normalizers(self) -> MixtureParameters:
+        """Return the same with what normalizers are shifted by as part of the weights.
+
+        Marginals keep it there: variational Bayes shifts normalizers.
+        """
+        plain = self.from_log_weights(self.log_weights, self.means, self.whiteners)
+        shifts = self.log_normalizers - plain.log_normalizers
+        if not shifts.any():
+            return self
+        return replace(plain, log_weights=self.log_weights + shifts)
 
     @classmethod
     def from_whiteners(

@@ -407,6 +407,69 @@ def test_files_give_what_arrays_give(tmp_path, blobs, parameters):
     np.testing.assert_allclose(in_parts.predict_proba(frame), at_once.predict_proba(X), atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_column_of_files_holds_classes_of_text(blobs, tmp_path, kind):
+    X, y = blobs
+    names = np.array(["red", "green", "blue"])[y]
+    frame = pd.DataFrame({"a": X[:, 0], "kind": names, "b": X[:, 1], "w": 1.0 + y})
+    paths = [tmp_path / f"{part}.{kind}" for part in range(2)]
+    for path, part in zip(paths, (slice(0, 250), slice(250, None)), strict=True):
+        some = frame[part]
+        some.to_csv(path, index=False) if kind == "csv" else some.to_parquet(path, index=False)
+    expected = GaussianMixtureClassifier(random_state=0).fit(X, names, sample_weight=1.0 + y)
+    found = GaussianMixtureClassifier(random_state=0).fit(paths, "kind", sample_weight="w")
+    assert found.classes_.tolist() == ["blue", "green", "red"]
+    assert found.feature_names_in_.tolist() == ["a", "b"]
+    table = frame[["a", "b"]]
+    np.testing.assert_array_equal(found.predict_proba(table), expected.predict_proba(X))
+    assert found.score(paths, "kind") == expected.score(X, names)
+    assert found.score(str(paths[0]), "kind") == expected.score(X[:250], names[:250])
+    found.calibrate(paths, "kind")
+    learner = GaussianMixtureClassifier(covariance_type="VVV")
+    learner.partial_fit(paths[0], "kind", classes=["red", "green", "blue"], sample_weight="w")
+    learner.partial_fit(paths[1], "kind", sample_weight="w")
+    whole = GaussianMixtureClassifier(covariance_type="VVV").fit(paths, "kind", sample_weight="w")
+    np.testing.assert_allclose(learner.predict_proba(table), whole.predict_proba(table), atol=1e-9)
+    with pytest.raises(ValueError, match="has no column 'sort'"):
+        GaussianMixtureClassifier().fit(paths, "sort")
+    with pytest.raises(ValueError, match="take their weights from a column: name it"):
+        GaussianMixtureClassifier().fit(paths, "kind", sample_weight=np.ones(600))
+
+
+def test_files_without_names_hold_classes_too(blobs, tmp_path):
+    X, y = blobs
+    np.save(tmp_path / "rows.npy", np.column_stack([X, y]))
+    found = GaussianMixtureClassifier().fit(tmp_path / "rows.npy", "x2")
+    assert not hasattr(found, "feature_names_in_")
+    assert found.score(X, y) == GaussianMixtureClassifier().fit(X, y).score(X, y)
+
+
+@pytest.mark.parametrize("covariance_type", ["all", ["VVV", "EEE"]])
+def test_a_choice_of_mixtures_keeps_to_the_iterations_and_the_tolerance(blobs, covariance_type):
+    X, y = blobs
+    classifier = GaussianMixtureClassifier(
+        [1, 2, 3], covariance_type=covariance_type, max_iter=3, tol=0.0, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match="max_iter=3"):
+        classifier.fit(X, y)
+    assert all(each.max_iter == 3 for each in classifier.mixtures_)
+    rough, fine = (
+        clone(classifier).set_params(max_iter=5000, tol=tol).fit(X, y) for tol in (1e-2, 1e-9)
+    )
+    for one, other in zip(rough.mixtures_, fine.mixtures_, strict=True):
+        assert (one.tol, other.tol) == (1e-2, 1e-9)
+        assert one.lower_bound_ <= other.lower_bound_
+
+
+def test_a_common_structure_that_is_chosen_warns_once(blobs):
+    classifier = GaussianMixtureClassifier(2, common_structure=True, max_iter=2, tol=0.0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        classifier.fit(*blobs)
+    (only,) = [each for each in told if issubclass(each.category, ConvergenceWarning)]
+    assert only.filename == __file__
+
+
 def test_a_column_of_a_frame_holds_classes_of_text(blobs):
     X, y = blobs
     names = np.array(["x", "y", "z"])[y]

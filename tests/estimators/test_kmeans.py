@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 from fastgmm import KMeans
+from tests.written_data import write_parquet
 
 
 def rows(dtype=np.float64):
@@ -187,7 +188,16 @@ def test_rows_without_weight_may_hold_anything():
     assert ours.inertia_ == pytest.approx(KMeans(2, random_state=0, tol=0).fit(X).inertia_)
 
 
-@pytest.mark.parametrize("X", ["rows.npy", iter([np.ones((3, 2))])])
-def test_rows_that_are_not_in_memory_are_refused(X):
-    with pytest.raises(TypeError, match=r"KMeans takes rows that are in memory, but got an object"):
-        KMeans(2).fit(X)
+def test_files_and_streams_are_read_into_memory(tmp_path):
+    X = np.random.default_rng(0).normal(size=(3000, 2))
+    weights = np.random.default_rng(1).random(3000)
+    path = write_parquet(tmp_path / "rows.parquet", np.column_stack([X, weights]))
+    expected = KMeans(3, random_state=0).fit(X, sample_weight=weights)
+    of_file = KMeans(3, random_state=0).fit(path, sample_weight="c")
+    assert_array_equal(of_file.cluster_centers_, expected.cluster_centers_)
+    assert list(of_file.feature_names_in_) == ["a", "b"]
+    assert of_file.score(path, sample_weight="c") == expected.score(X, sample_weight=weights)
+    streamed = KMeans(3, random_state=0).fit(iter([X[:1000], X[1000:]]))
+    assert_array_equal(streamed.labels_, KMeans(3, random_state=0).fit(X).labels_)
+    with pytest.raises(FileNotFoundError, match=r"there is no file 'rows\.npy'"):
+        KMeans(2).fit("rows.npy")

@@ -9,11 +9,35 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 
 import fastgmm
-from fastgmm import GaussianMixture, MiniBatchGaussianMixture, open_data
+from fastgmm import (
+    BayesianGaussianMixture,
+    GaussianMixture,
+    GaussianMixtureClassifier,
+    GaussianMixtureOutlierDetector,
+    GaussianMixtureRegressor,
+    GaussianMixtureTransformer,
+    KMeans,
+    MessageLengthGaussianMixture,
+    MiniBatchGaussianMixture,
+    MixtureSearch,
+    open_data,
+)
 from fastgmm.em.models import mixture as ascent
 from tests import oracle
 
 ESTIMATORS = [GaussianMixture, MiniBatchGaussianMixture]
+
+DROPPING = [
+    GaussianMixture(2, random_state=0),
+    MiniBatchGaussianMixture(2, max_epochs=1, random_state=0),
+    BayesianGaussianMixture(2, random_state=0, max_iter=500),
+    MessageLengthGaussianMixture(5, random_state=0),
+    MixtureSearch((1, 2), structures=["EEE"], random_state=0),
+    GaussianMixtureOutlierDetector(2, contamination=0.1, random_state=0),
+    GaussianMixtureTransformer(2, random_state=0),
+    KMeans(2, random_state=0),
+]
+"""One of each estimator that needs rows alone."""
 
 
 def rows(n_samples=4000, n_features=3, seed=0, separation=4.0):
@@ -288,8 +312,8 @@ def test_what_cannot_be_modeled_is_refused():
         mixture.fit(nothing, sample_weight=weights)
     with pytest.raises(ValueError, match="sample_weight contains NaN"):
         mixture.fit(X, sample_weight=np.full(100, np.nan))
-    with pytest.raises(ValueError, match="missing"):
-        GaussianMixture(missing="drop").fit(X)
+    with pytest.raises(ValueError, match=r"leaves 1 of the 2 rows of X, .* at least 2 are needed"):
+        GaussianMixture(missing="drop").fit([[1.0, 2.0], [np.nan, 3.0]])
     with pytest.raises(ValueError, match="noise_volume and missing='model' do not go together"):
         GaussianMixture(missing="model", noise_volume="auto").fit(X)
     source = open_data(lambda: iter([X]), missing="model")
@@ -341,3 +365,184 @@ def test_the_tag_follows_the_parameter():
     for estimator in ESTIMATORS:
         assert not estimator().__sklearn_tags__().input_tags.allow_nan
         assert estimator(missing="model").__sklearn_tags__().input_tags.allow_nan
+
+
+def numbers_of(estimator):
+    """Return what was fitted, whatever holds it."""
+    for name in ("mixture_", "best_estimator_"):
+        estimator = getattr(estimator, name, estimator)
+    return vars(estimator).get("means_", vars(estimator).get("cluster_centers_"))
+
+
+@pytest.mark.parametrize("estimator", DROPPING, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("kind", ["array", "frame", "file"])
+def test_incomplete_rows_are_left_out_of_fits_and_scores(estimator, kind, tmp_path):
+    X = with_holes(rows(600, separation=8.0))
+    weights = np.random.default_rng(3).random(600)
+    complete = ~np.isnan(X).any(axis=1)
+    given, sample_weight = X, weights
+    if kind == "frame":
+        given = pd.DataFrame(X, columns=["a", "b", "c"])
+    elif kind == "file":
+        given, sample_weight = tmp_path / "rows.csv", "w"
+        pd.DataFrame(X, columns=["a", "b", "c"]).assign(w=weights).to_csv(given, index=False)
+    expected = clone(estimator).fit(X[complete], sample_weight=weights[complete])
+    dropping = clone(estimator).set_params(missing="drop")
+    found = clone(dropping).fit(given, sample_weight=sample_weight)
+    if kind == "file" and isinstance(estimator, MiniBatchGaussianMixture):
+        # Batches of files come in the order of the rows.
+        assert_allclose(numbers_of(found), numbers_of(expected), atol=0.1)
+        return
+    assert_array_equal(numbers_of(found), numbers_of(expected))
+    if hasattr(found, "score"):
+        whole = expected.score(X[complete], sample_weight=weights[complete])
+        assert found.score(given, sample_weight=sample_weight) == whole
+    if kind != "array":
+        return
+    method = found.transform if hasattr(found, "transform") else found.predict
+    with pytest.raises(
+        ValueError, match=r"NaN, first in row .*, (or )?fill in what is missing"
+    ) as told:
+        method(X)
+    assert "missing='drop'" not in str(told.value)
+    if isinstance(found, KMeans):
+        assert_array_equal(found.labels_ == -1, ~complete)
+    elif hasattr(found, "fit_predict") and not hasattr(found, "mixture_"):
+        labels = clone(dropping).fit_predict(X)
+        assert_array_equal(labels == -1, ~complete)
+        assert_array_equal(labels[complete], clone(estimator).fit_predict(X[complete]))
+
+
+@pytest.mark.parametrize("estimator", DROPPING, ids=lambda each: type(each).__name__)
+def test_advice_is_what_an_estimator_has(estimator):
+    with pytest.raises(ValueError, match="contains NaN") as told:
+        estimator.fit(with_holes(rows(100)))
+    assert "set missing='drop' to leave them out of the fit" in str(told.value)
+    models = not isinstance(estimator, KMeans | MessageLengthGaussianMixture)
+    assert ("or set missing='model' to fit what is there" in str(told.value)) == models
+    if models:
+        assert numbers_of(clone(estimator).set_params(missing="model").fit(rows(100))) is not None
+    else:
+        with pytest.raises(ValueError, match=r"'missing' parameter .* \{'(error|drop)', '"):
+            clone(estimator).set_params(missing="model").fit(rows(100))
+
+
+def test_labels_follow_the_rows_that_are_left():
+    X = with_holes(rows(600, separation=8.0))
+    complete = ~np.isnan(X).any(axis=1)
+    y = (np.nansum(X, axis=1) > 12.0).astype(int)
+    known = np.where(np.arange(600) % 3 == 0, y, -1)
+    mixture = GaussianMixture(2, semi_supervised=True, random_state=0)
+    expected = clone(mixture).fit(X[complete], known[complete])
+    found = clone(mixture).set_params(missing="drop").fit(X, known)
+    assert_array_equal(found.means_, expected.means_)
+    started = GaussianMixture(2, labels_init=y, missing="drop", max_iter=0).fit(X)
+    assert started.means_[0].sum() < started.means_[1].sum()
+    classifier = GaussianMixtureClassifier(2, random_state=0)
+    expected = clone(classifier).fit(X[complete], y[complete])
+    found = clone(classifier).set_params(missing="drop").fit(X, y)
+    assert_array_equal(found.mixtures_[1].means_, expected.mixtures_[1].means_)
+    assert found.score(X, y) == expected.score(X[complete], y[complete])
+    detector = GaussianMixtureOutlierDetector(2, random_state=0, missing="drop").fit(X)
+    point = detector.choose_threshold(X, y == 1)
+    assert point.offset == clone(detector).fit(X).choose_threshold(X[complete], y[complete]).offset
+
+
+@pytest.mark.parametrize("missing", ["drop", "model"])
+def test_regressions_leave_out_targets_that_are_not_known(missing):
+    X = with_holes(rows(600, separation=8.0), 0.1)
+    regressor = GaussianMixtureRegressor(2, random_state=0, missing=missing).fit(X[:, :2], X[:, 2])
+    used = ~np.isnan(X).any(axis=1) if missing == "drop" else ~np.isnan(X[:, 2])
+    score = regressor.score(X[:, :2], X[:, 2])
+    assert score == pytest.approx(regressor.score(X[used, :2], X[used, 2]), abs=1e-15)
+    if missing == "drop":
+        expected = GaussianMixtureRegressor(2, random_state=0).fit(X[used, :2], X[used, 2])
+        assert_array_equal(regressor.mixture_.means_, expected.mixture_.means_)
+    with pytest.raises(ValueError, match="y holds no row of targets that are all known"):
+        GaussianMixtureRegressor.score(
+            regressor.set_params(missing="model"), X[:, :2], np.full(600, np.nan)
+        )
+
+
+@pytest.mark.parametrize(
+    ("n_components", "common"), [(1, "auto"), (1, False), (2, False), (2, True), ([1, 2], "auto")]
+)
+def test_classes_of_incomplete_rows(n_components, common):
+    X = rows(1500, separation=3.0)
+    y = np.random.default_rng(0).integers(2, size=1500)
+    X[:, 0] += 6.0 * y
+    classifier = GaussianMixtureClassifier(
+        n_components,
+        covariance_type="VVV",
+        common_structure=common,
+        reject_below=0.1,
+        random_state=0,
+        max_iter=1000,
+    )
+    whole = clone(classifier).fit(X, y)
+    holes = with_holes(X, 0.2)
+    holes[3] = np.nan
+    partly = clone(classifier).set_params(missing="model").fit(holes, y)
+    assert partly.score(X, y) == pytest.approx(whole.score(X, y), abs=0.05)
+    for ours, theirs in zip(partly.mixtures_, whole.mixtures_, strict=True):
+        if n_components == 1:
+            assert_allclose(ours.means_, theirs.means_, atol=0.4)
+    incomplete = np.isnan(holes).any(axis=1)
+    rejected = partly.rejected(holes)
+    assert 0.02 < rejected[incomplete].mean() < 0.18
+    assert_allclose(partly.predict_proba(holes).sum(axis=1), 1.0)
+    assert_allclose(partly.predict_proba(holes[3:4])[0], partly.class_prior_)
+    unknown = clone(partly).set_params(semi_supervised=True)
+    unknown.fit(holes, np.where(np.arange(1500) % 2, y, -1))
+    assert unknown.score(X, y) == pytest.approx(whole.score(X, y), abs=0.05)
+
+
+def test_classes_of_incomplete_rows_are_learnt_as_mixtures_only():
+    X, y = with_holes(rows(600)), np.arange(600) % 2
+    classifier = GaussianMixtureClassifier(covariance_type="VVV", missing="model")
+    with pytest.raises(ValueError, match=r"whole rows, .* use fit, or common_structure=False"):
+        classifier.partial_fit(X, y, classes=[0, 1])
+    classifier.set_params(common_structure=False).partial_fit(X, y, classes=[0, 1])
+    assert classifier.score(X, y) >= 0.4
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.05])
+def test_scores_of_incomplete_rows_are_comparable_with_those_of_whole_ones(contamination):
+    # In units in which densities of fewer features are larger, and in ones in which they are less.
+    X = rows(6000) * [1.0, 1e3, 1e-3]
+    holes = with_holes(X, 0.2)
+    holes[3] = np.nan
+    detector = GaussianMixtureOutlierDetector(
+        2, contamination=contamination, missing="model", random_state=0
+    ).fit(holes)
+    incomplete = np.isnan(holes).any(axis=1)
+    found = detector.predict(holes) == -1
+    assert found[incomplete].mean() == pytest.approx(found[~incomplete].mean(), abs=0.015)
+    assert 0.02 < found.mean() < 0.06
+    assert detector.predict(holes[3:4])[0] == 1
+    blocks = np.concatenate(list(detector.score_samples_blocks(holes)))
+    assert_array_equal(blocks, detector.score_samples(holes))
+    # Rows without gaps score as always, and far ones lower still.
+    assert_array_equal(blocks[~incomplete], detector.mixture_.score_samples(X[~incomplete]))
+    far = np.array([[50.0, np.nan, np.nan], [500.0, np.nan, np.nan], [np.nan, 5e6, np.nan]])
+    scores = detector.score_samples(far)
+    assert scores[1] < scores[0] < blocks.min()
+    assert scores[2] < scores[0]
+    detector.partial_fit(holes)
+    assert np.isfinite(detector.offset_)
+
+
+def test_a_search_models_what_is_missing():
+    X = rows(900, separation=6.0)
+    holes = with_holes(X, 0.15)
+    holes[3] = np.nan
+    search = MixtureSearch((1, 2, 3), structures=["VVV", "EEE"], missing="model", random_state=0)
+    search.fit(holes)
+    assert search.best_params_ == {"n_components": 2, "covariance_type": "VVV"}
+    best = GaussianMixture(2, missing="model", reg_covar=0.0, tol=1e-9, max_iter=2000).fit(holes)
+    assert search.best_score_ == pytest.approx(best.bic(holes), abs=0.05)
+    assert search.score(holes) == pytest.approx(best.score(holes), abs=1e-4)
+    observed = np.delete(holes, 3, axis=0)
+    assert search.best_score_ == pytest.approx(clone(search).fit(observed).best_score_)
+    held_out = clone(search).set_params(criterion="log_likelihood", cv=3).fit(holes)
+    assert held_out.best_params_["n_components"] == 2

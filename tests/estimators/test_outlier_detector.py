@@ -127,7 +127,7 @@ def test_many_rows_are_not_held(tmp_path, monkeypatch):
     X = written_data.rows(5000)
     expected = detector(contamination=0.03, n_components=1).fit(X).offset_
     path = write_parquet(tmp_path / "rows.parquet", X)
-    monkeypatch.setattr(score_thresholds, "_ROWS_AT_ONCE", 512)
+    monkeypatch.setattr(score_thresholds, "ROWS_AT_ONCE", 512)
     monkeypatch.setattr(
         quantiles.quantile_cut, "__kwdefaults__", {"most_kept": 100, "observe": None}
     )

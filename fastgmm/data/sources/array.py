@@ -94,6 +94,18 @@ class ArraySource(Source):
         X = self._converted(self.stored[first:last])
         return Rows(X, None if weights is None else weights[first:last])
 
+    def where(self, kept: npt.NDArray[np.bool_]) -> ArraySource:
+        """Return the rows that are marked, which know that the others were left out."""
+        found = ArraySource(
+            self.stored[kept],
+            None if self.weights is None else self.weights[kept],
+            self.feature_names,
+            incomplete=self.incomplete,
+            labels=None if self._labels is None else self._labels[kept],
+        )
+        found.left_out = ~kept
+        return found
+
     def rows(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return a copy of chosen rows."""
         return np.ascontiguousarray(self.stored[indices], self.dtype)

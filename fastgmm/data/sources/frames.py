@@ -130,6 +130,9 @@ def checked_array(
         labels=batch.labels,
     )
     source.unused_columns = columns.unused
+    if batch.numbers is not None:
+        source.left_out = np.ones(len(X), dtype=bool)
+        source.left_out[batch.numbers] = False
     return source
 
 

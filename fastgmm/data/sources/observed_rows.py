@@ -29,15 +29,8 @@ def observed_rows(source: Source) -> Source:
     empty = _are_empty(source.X)
     if not empty.any():
         return source
-    X, labels = source.X[~empty], source.labels()
-    found = ArraySource(
-        X,
-        None if source.weights is None else source.weights[~empty],
-        source.feature_names,
-        incomplete=not all_finite(X),
-        labels=None if labels is None else labels[~empty],
-    )
-    found.left_out = empty
+    found = source.where(~empty)
+    found.incomplete = not all_finite(found.X)
     return found
 
 

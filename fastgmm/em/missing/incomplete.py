@@ -125,8 +125,9 @@ class IncompletePass:
                 "uniform noise has no density for part of a row: values that are missing cannot "
                 "be modeled beside it; leave out the noise, or the rows"
             )
-        self._parameters = parameters
+        self._parameters = parameters.with_true_normalizers()
         self._many = _rows_of_large_group(parameters.n_components)
+        self._normalized = self._parameters is parameters
         self._mode = mode
         self._n_jobs = n_jobs
         self._dtype = source.dtype
@@ -273,7 +274,8 @@ class IncompletePass:
         shares = self._parameters.weights
         shares /= shares.sum()
         if log_density is not None:
-            log_density[:] = 0.0
+            log_weights = self._parameters.log_weights
+            log_density[:] = 0.0 if self._normalized else np.logaddexp.reduce(log_weights)
         elif responsibilities is not None:
             responsibilities[:] = shares
         elif self._mode == mixture_pass.LABELS:

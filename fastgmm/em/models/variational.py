@@ -252,7 +252,7 @@ class _Ascent:
         statistics = mixture_statistics(self.source, parameters, n_jobs=self.n_jobs)
         self.n_passes += 1
         _require_finite(statistics.log_likelihood)
-        entropy = responsibility_entropy(parameters, statistics)
+        entropy = responsibility_entropy(parameters, statistics, incomplete=self.source.incomplete)
         if not self.trace:
             self.trace.append(self.posterior.lower_bound(statistics, entropy, amounts))
         proposal = VariationalPosterior.solve(

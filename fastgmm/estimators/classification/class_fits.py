@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm.analysis.structure_choice import (
     averaged_classes,
@@ -22,6 +24,7 @@ from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import labeled_statistics, source_moments
 from fastgmm.em.initialization.labels import fewest_rows
+from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
 from fastgmm.em.models.class_em import ClassFit, ClassPlan, fit_class_em
 from fastgmm.em.models.class_mixtures import single_components, weighted_classes
 from fastgmm.estimators.classification.class_labels import LabeledRows, class_totals
@@ -74,7 +77,7 @@ def fit_classes(
 ) -> FittedClasses:
     """Fit the mixtures of all classes."""
     unlabeled = bool((rows.codes < 0).any())
-    if model.common and model.is_single and not unlabeled:
+    if model.common and model.is_single and not unlabeled and not lacks_values(rows.source):
         return _fit_single_components(estimator, rows, model, factors, priors)
     return _fit_mixtures(estimator, rows, model, factors, priors, random_state)
 
@@ -165,7 +168,7 @@ def fitted_mixture(
 
 
 def _settings(estimator: Any) -> dict[str, Any]:
-    names = ("tol", "reg_covar", "max_iter", "n_init", "n_jobs")
+    names = ("tol", "reg_covar", "max_iter", "n_init", "n_jobs", "missing")
     return {name: getattr(estimator, name) for name in names}
 
 
@@ -259,19 +262,30 @@ def _common_start(
 ) -> list[MixtureParameters]:
     """Return mixtures of a structure that the rows of known class alone suggest."""
     if model.is_single:
+        if lacks_values(rows.source):
+            whole = CompletedSource(
+                rows.source,
+                diagonal=kind.is_diagonal,
+                random_state=np.random.RandomState(seeds[0]),
+                n_jobs=estimator.n_jobs,
+            )
+            rows = rows._replace(source=whole)
         statistics = _start_statistics(estimator, rows, kind)
         return single_components(kind.solve(statistics, plan.regularization))
-    mixtures = [
-        GaussianMixture(
-            numbers[0],
-            covariance_type=cast(Any, kind.name),
-            random_state=int(seed),
-            **_settings(estimator),
-        )
-        .fit(source)
-        ._parameters()
-        for numbers, source, seed in zip(model.numbers, labeled, seeds, strict=True)
-    ]
+    with warnings.catch_warnings():
+        # EM of all classes together goes on from these, and says itself whether it converged.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixtures = [
+            GaussianMixture(
+                numbers[0],
+                covariance_type=cast(Any, kind.name),
+                random_state=int(seed),
+                **_settings(estimator),
+            )
+            .fit(source)
+            ._parameters()
+            for numbers, source, seed in zip(model.numbers, labeled, seeds, strict=True)
+        ]
     # As if the points of each component were spread as its own mixture has them.
     counts = np.concatenate(
         [source.total_weight * each.weights for source, each in zip(labeled, mixtures, strict=True)]
@@ -344,6 +358,9 @@ def _class_mixture(
                 reg_covar=reg_covar,
                 random_state=seed,
                 n_jobs=estimator.n_jobs,
+                missing=estimator.missing,
+                tol=estimator.tol,
+                max_iter=max(1, estimator.max_iter),
             )
             .fit(source)
             .best_estimator_

@@ -14,12 +14,16 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from fastgmm.data.label_columns import given_labels
+from fastgmm.data.formats.registry import is_list_of_paths, is_path
+from fastgmm.data.label_columns import class_labels, columns_without, given_labels
+from fastgmm.data.opening import open_data
 from fastgmm.data.source import Source
+from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
+from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.em.models.class_mixtures import Codes, labeled_pieces
 from fastgmm.estimators.shared.evaluation import Rows, Weights
-from fastgmm.estimators.shared.validation import check_source
+from fastgmm.estimators.shared.validation import Missing, check_source
 from fastgmm.mixture.statistics import FloatArray
 
 ClassLabels = ArrayLike | str | None
@@ -43,6 +47,13 @@ class LabeledRows(NamedTuple):
     classes: npt.NDArray[Any]
     codes: Codes
 
+    def observed(self) -> LabeledRows:
+        """Return the rows that have a value, which fits are of."""
+        source = observed_rows(self.source)
+        if source is self.source or source.left_out is None:
+            return self
+        return self._replace(source=source, codes=self.codes[~source.left_out])
+
 
 def check_labeled(
     estimator: Any,
@@ -55,6 +66,7 @@ def check_labeled(
     classes: npt.NDArray[Any] | None = None,
 ) -> LabeledRows:
     """Return rows with their classes."""
+    left_out = None
     if isinstance(y, str) and is_frame(X):
         frame = narwhals.from_native(known_to_narwhals(X))
         if y not in frame.columns:
@@ -64,6 +76,10 @@ def check_labeled(
         values, missing = given_labels(frame[y].to_native())
         X = narwhals.to_native(frame.drop(y))
         source = check_source(estimator, X, sample_weight, reset=reset)
+        left_out = source.left_out
+    elif isinstance(y, str) and (is_path(X) or is_list_of_paths(X)):
+        source, of_files = _of_files(estimator, X, y, sample_weight, reset)
+        values, missing = _column(of_files)
     else:
         column = y if isinstance(y, str) else None
         source = check_source(estimator, X, sample_weight, reset=reset, label_column=column)
@@ -74,13 +90,18 @@ def check_labeled(
                 "give the class of each row, or the name of the column that holds it"
             )
         values, missing = _column(found)
+        if found is y:
+            left_out = source.left_out
     if source.n_samples is None:
         _ = source.total_weight  # which goes through the rows
-    if values.shape != (source.n_samples,):
+    n_rows = source.n_samples if left_out is None else len(left_out)
+    if values.shape != (n_rows,):
         raise ValueError(
-            f"y should have one class for each of the {source.n_samples} rows: found input "
-            f"variables with inconsistent numbers of samples, {source.n_samples} and {len(values)}"
+            f"y should have one class for each of the {n_rows} rows: found input variables with "
+            f"inconsistent numbers of samples, {n_rows} and {len(values)}"
         )
+    if left_out is not None:
+        missing = missing & ~left_out
     # Columns are read as floats, and so are integers beside what is missing.
     whole = semi_supervised or y is None or isinstance(y, str)
     if missing.any() and not semi_supervised:
@@ -92,6 +113,8 @@ def check_labeled(
             f"Input y contains NaN or nothing, first in row {int(missing.argmax())}, counted from "
             f"0: {advice}"
         )
+    if left_out is not None:
+        values, missing = values[~left_out], missing[~left_out]
     found_classes, codes = _codes(values, missing, classes, semi_supervised, whole)
     # -1 followed by 0 and 1 looks like classes from 0 on, not all of them known.
     counted = found_classes.dtype.kind == "i" and found_classes[:3].tolist() == [-1, 0, 1]
@@ -104,6 +127,36 @@ def check_labeled(
             stacklevel=5,
         )
     return LabeledRows(source, found_classes, codes)
+
+
+def _of_files(
+    estimator: Any, paths: Any, name: str, sample_weight: Weights, reset: bool
+) -> tuple[Source, npt.NDArray[Any]]:
+    """Return rows of files, and a column of theirs that holds classes of any type."""
+    if sample_weight is not None and not isinstance(sample_weight, str):
+        raise ValueError(
+            "rows that are not in memory take their weights from a column: name it, as in "
+            "sample_weight='weight'"
+        )
+    files = [paths] if is_path(paths) else list(paths)
+    apart = [name] if sample_weight is None else [name, sample_weight]
+    columns = columns_without(list(map(str, files)), apart)
+    known = getattr(estimator, "feature_names_in_", None)
+    if not reset and known is not None:
+        columns = list(known)
+
+    def opened(missing: Missing) -> Source:
+        return open_data(files, columns=columns, weight_column=sample_weight, missing=missing)
+
+    missing: Missing = estimator.missing
+    labeled = opened("error" if missing == "error" else "model")
+    assert isinstance(labeled, FileSource)  # as paths are opened
+    labels = class_labels(labeled, name, of_complete_rows=missing == "drop")
+    source = opened(missing)
+    if not labeled.files[0].named:
+        source.feature_names = None
+    source.unused_columns = {**source.unused_columns, name: "classes"}
+    return check_source(estimator, source, reset=reset), labels
 
 
 def _column(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:

@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
+from fastgmm.analysis.density_levels import whole_row_scores
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.missing.incomplete import pieces
@@ -289,7 +290,7 @@ class ClassPrediction:
     def _blocks(self, X: Rows, tell: Callable[[_Densities], _Values]) -> Iterator[_Values]:
         """Return values computed from the log-densities of rows under each class, by block."""
         check_is_fitted(self)
-        source: Source = check_source(self, X)
+        source: Source = check_source(self, X, each_row=True)
         mixtures = self._mixtures()
         return (tell(self._densities(some, mixtures)) for some in pieces(source, ROWS_AT_ONCE))
 
@@ -322,7 +323,16 @@ class ClassPrediction:
         return decisions[:, 1] - decisions[:, 0] if decisions.shape[1] == 2 else decisions
 
     def _unexplained(self, found: _Densities) -> npt.NDArray[np.bool_]:
-        return np.asarray((found.log_densities < self.reject_below_).all(axis=1))
+        scores = found.log_densities
+        if found.rows.incomplete:
+            each = zip(found.mixtures, scores.T, strict=True)
+            scores = np.column_stack(
+                [
+                    whole_row_scores(mixture, found.rows.X, own) if mixture.weights.any() else own
+                    for mixture, own in each
+                ]
+            )
+        return np.asarray((scores < self.reject_below_).all(axis=1))
 
     def _classes(self, found: _Densities) -> npt.NDArray[Any]:
         best: npt.NDArray[Any] = self.classes_[self._log_joint(found).argmax(axis=1)]

@@ -57,8 +57,7 @@ class MixtureEvaluation:
     """The methods of a mixture that need nothing but its fitted attributes."""
 
     covariance_type: str
-    missing: Missing = "error"
-    """Of estimators without a parameter of this name."""
+    missing: Missing
     n_jobs: int | None
     random_state: int | np.random.RandomState | None
     weights_: FloatingArray
@@ -338,14 +337,16 @@ class MixtureEvaluation:
         return conditional_mixture(self, values)
 
     def _evaluated(
-        self, X: Rows, sample_weight: Weights = None, *, missing: Missing | None = None
+        self,
+        X: Rows,
+        sample_weight: Weights = None,
+        *,
+        missing: Missing | None = None,
+        each_row: bool = True,
     ) -> tuple[Source, MixtureParameters]:
-        """Return checked rows and the mixture to evaluate on them.
-
-        Values may be missing as the estimator's own parameter has it, unless `missing` says so.
-        """
+        """Return checked rows and the mixture to evaluate on them, as `check_source` has it."""
         check_is_fitted(self, "means_")
-        source = check_source(self, X, sample_weight, missing=missing or self.missing)
+        source = check_source(self, X, sample_weight, missing=missing, each_row=each_row)
         parameters = self._parameters()
         if hasattr(self, "noise_weight_"):
             check_complete(source)
@@ -357,7 +358,7 @@ class MixtureEvaluation:
 
     def _observed(self, X: Rows, sample_weight: Weights = None) -> tuple[Source, MixtureParameters]:
         """Return the rows that have a value, which sums over rows are of, and the mixture."""
-        source, parameters = self._evaluated(X, sample_weight)
+        source, parameters = self._evaluated(X, sample_weight, each_row=False)
         source = observed_rows(source)
         if source.n_samples == 0:
             raise ValueError("no row of X has a value: there is nothing to score")
@@ -376,6 +377,10 @@ class MixtureEvaluation:
         if hasattr(self, "noise_weight_"):
             labels[labels == parameters.n_components - 1] = -1
         return labels
+
+    def _labels_of_fit(self, source: Source) -> npt.NDArray[np.int64]:
+        """Return the components of the rows that were fitted, -1 for those left out."""
+        return labels_of_all(self._evaluate(self._label, source, self._parameters()), source)
 
     def _evaluate(
         self, evaluate: _RowPass[_Values], source: Source, parameters: MixtureParameters
@@ -407,3 +412,12 @@ class MixtureEvaluation:
             # The weight and, unless it is given, the volume.
             noise = 2 if getattr(self, "noise_volume", "auto") == "auto" else 1
         return self._structure().n_parameters(*np.shape(self.means_)) + noise
+
+
+def labels_of_all(labels: npt.NDArray[np.int64], source: Source) -> npt.NDArray[np.int64]:
+    """Return the labels of all rows that were given, -1 for those that were left out."""
+    if source.left_out is None:
+        return labels
+    found = np.full(len(source.left_out), -1)
+    found[~source.left_out] = labels
+    return found

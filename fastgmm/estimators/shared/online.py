@@ -162,7 +162,7 @@ class OnlineLearning(MixtureEvaluation):
         state: OnlineState | None = None
         learnt: OnlineState | None = None
         with UnchangedOnFailure(self) as unchanged, one_blas_thread():
-            source = check_source(self, X, sample_weight, reset=reset, missing=self.missing)
+            source = check_source(self, X, sample_weight, reset=reset)
             check_weight_scale(source)
             self._structure().check_features(source.n_features)
             try:
@@ -342,7 +342,12 @@ class OnlineLearning(MixtureEvaluation):
         return hasattr(self, "means_")
 
     def _evaluated(
-        self, X: Rows, sample_weight: Weights = None, *, missing: Missing | None = None
+        self,
+        X: Rows,
+        sample_weight: Weights = None,
+        *,
+        missing: Missing | None = None,
+        each_row: bool = True,
     ) -> tuple[Source, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""
         if self._waiting and not hasattr(self, "means_"):
@@ -353,4 +358,4 @@ class OnlineLearning(MixtureEvaluation):
                 "different. Call partial_fit with more rows, or fit."
             )
         check_is_fitted(self, "means_")
-        return super()._evaluated(X, sample_weight, missing=missing)
+        return super()._evaluated(X, sample_weight, missing=missing, each_row=each_row)

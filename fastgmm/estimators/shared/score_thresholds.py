@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fastgmm.analysis.density_levels import whole_row_scores
 from fastgmm.analysis.quantiles import WeightedValues, quantile_cut
 from fastgmm.data.source import Rows as SourceRows
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.batch import all_finite
 from fastgmm.data.sources.rechunking import joined
 from fastgmm.em.online.recent_scores import RecentScores
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.shared.evaluation import FloatingArray
 from fastgmm.mixture.statistics import FloatArray
 
-_ROWS_AT_ONCE = 2**18
+ROWS_AT_ONCE = 2**18
 """Rows whose scores are looked at together."""
+
+
+def row_scores(mixture: GaussianMixture, rows: ArraySource) -> FloatingArray:
+    """Return the log-densities of rows, those of rows that lack values as if they were whole."""
+    scores = mixture.score_samples(rows)
+    if not rows.incomplete:
+        return scores
+    return whole_row_scores(mixture._parameters(), rows.X, scores).astype(scores.dtype)
 
 
 def scored(mixture: GaussianMixture, source: Source) -> Iterator[WeightedValues]:
     """Yield the log-densities of rows and their weights, piece by piece."""
     for X, weights in source.blocks():
-        for first in range(0, len(X), _ROWS_AT_ONCE):
-            some = slice(first, first + _ROWS_AT_ONCE)
-            scores = mixture.score_samples(ArraySource(X[some]))
+        for first in range(0, len(X), ROWS_AT_ONCE):
+            some = slice(first, first + ROWS_AT_ONCE)
+            scores = row_scores(mixture, ArraySource(X[some], incomplete=source.incomplete))
             yield scores, None if weights is None else weights[some]
 
 
@@ -54,7 +65,7 @@ def learn_scored(
     among the statistics of the mixture.
     """
     if hasattr(mixture, "means_"):
-        scores = mixture.score_samples(batch)
+        scores = row_scores(mixture, batch)
         mixture.partial_fit(batch)
         state = mixture._current_state()
         if batch.total_weight == 0.0 or state is None:
@@ -66,6 +77,7 @@ def learn_scored(
     mixture.partial_fit(batch)
     if not hasattr(mixture, "means_"):
         return None
-    rows = ArraySource(*joined(waiting))
-    scores = mixture.score_samples(rows)
+    X, weights = joined(waiting)
+    rows = ArraySource(X, weights, incomplete=not all_finite(X))
+    scores = row_scores(mixture, rows)
     return RecentScores.nothing().blended(scores, rows.weights, 1.0, share)

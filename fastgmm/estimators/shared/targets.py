@@ -19,7 +19,12 @@ from fastgmm.data.sources.batch import all_finite
 from fastgmm.data.sources.exactness import check_no_times
 from fastgmm.data.sources.frames import is_frame
 from fastgmm.estimators.shared.evaluation import Rows, Weights
-from fastgmm.estimators.shared.validation import Missing, check_source
+from fastgmm.estimators.shared.validation import (
+    Missing,
+    check_source,
+    complete_rows,
+    missing_advice,
+)
 
 Targets = Any
 """An array-like of shape (n_samples,) or (n_samples, n_targets), or names of columns of `X`."""
@@ -69,9 +74,12 @@ def joint_rows(
     *,
     before: TargetColumns | None = None,
     ensure_min_samples: int = 1,
+    each_row: bool = False,
 ) -> JointRows:
     """Return the inputs and targets given to a method of a regression."""
     missing: Missing = estimator.missing
+    if each_row and missing == "drop":
+        missing = "error"
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
@@ -157,7 +165,7 @@ def _arrays(
         sample_weight,
         reset=before is None,
         ensure_min_samples=ensure_min_samples,
-        missing=missing,
+        missing="error" if missing == "error" else "model",  # left out once y is there
     )
     if not isinstance(source, ArraySource):
         raise TypeError(
@@ -179,10 +187,10 @@ def _arrays(
     except (TypeError, ValueError) as error:
         raise not_numbers("y", given, error) from error
     absent = np.isnan(values)
-    if missing != "model" and absent.any():
+    if missing == "error" and absent.any():
         raise ValueError(
             f"Input y contains NaN, first in row {np.argwhere(absent)[0, 0]}, counted from 0: "
-            "remove such rows, fill in what is missing, or set missing='model' to fit what is there"
+            f"{missing_advice(estimator)}"
         )
     check_consistent_length(source.stored, values)
     single = values.ndim == 1
@@ -196,5 +204,7 @@ def _arrays(
             reordered[:, inputs] = both[:, : len(inputs)]
             reordered[:, before.numbers] = both[:, len(inputs) :]
             both, targets = reordered, before.numbers
-    rows = ArraySource(both, source.weights, incomplete=missing == "model" and not all_finite(both))
+    rows = ArraySource(both, source.weights, incomplete=not all_finite(both))
+    if missing == "drop" and rows.incomplete:
+        rows = complete_rows(rows, ensure_min_samples)
     return JointRows(rows, TargetColumns(targets, None, single))

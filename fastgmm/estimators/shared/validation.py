@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -40,8 +40,10 @@ from fastgmm.mixture.structures import CovarianceStructure
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
-Missing = Literal["error", "model"]
-"""What estimators do where values are missing: refuse them, or integrate them out."""
+Missing = Literal["error", "drop", "model"]
+"""What estimators do where values are missing: refuse rows, leave them out, or integrate out."""
+
+MISSING_CONSTRAINTS = [StrOptions({"error", "drop", "model"})]
 
 _LARGEST_VALUE = 1e150
 """Squares of larger values, and products of a few, overflow."""
@@ -134,22 +136,27 @@ def check_source(
     *,
     reset: bool = False,
     ensure_min_samples: int = 1,
-    missing: Missing = "error",
+    missing: Missing | None = None,
     label_column: str | None = None,
+    each_row: bool = False,
 ) -> Source:
     """Return the rows and weights given to a method of an estimator as a data source.
 
     Native float64 and float32 arrays of any strides are used where they are. Files, streams, data
     frames and sources go through `open_data`. Everything else that holds real numbers is
     converted to float64. Arrays of other libraries are converted to NumPy's, whether or not
-    scikit-learn's array API dispatch is on.
+    scikit-learn's array API dispatch is on. Values may be missing as the estimator's parameter
+    has it, unless `missing` says so; where `each_row` has a result, none is left out.
     """
+    policy: Missing = missing or getattr(estimator, "missing", None) or "error"
+    if each_row and policy == "drop":
+        policy = "error"
     if is_frame(X):
         return _check_frame(
-            estimator, X, sample_weight, reset, ensure_min_samples, missing, label_column
+            estimator, X, sample_weight, reset, ensure_min_samples, policy, label_column
         )
     if is_data_reference(X):
-        return _check_reference(estimator, X, sample_weight, reset, missing, label_column)
+        return _check_reference(estimator, X, sample_weight, reset, policy, label_column)
     if label_column is not None:
         raise ValueError(
             f"y={label_column!r} names a column, and X has no names: give an array of components, "
@@ -160,13 +167,30 @@ def check_source(
             f"sample_weight={sample_weight!r} names a column, and X has no names: give an array of "
             "weights, one for each row"
         )
-    return check_array_source(
-        estimator,
-        X,
-        sample_weight,
-        reset=reset,
-        ensure_min_samples=ensure_min_samples,
-        missing=missing,
+    return _check_array(estimator, X, sample_weight, reset, ensure_min_samples, policy)
+
+
+def check_in_memory(
+    estimator: BaseEstimator,
+    X: Any,
+    sample_weight: ArrayLike | str | None = None,
+    *,
+    reset: bool = False,
+    each_row: bool = False,
+) -> ArraySource:
+    """Return rows and weights as `check_source` does, those of files read into memory."""
+    source = check_source(estimator, X, sample_weight, reset=reset, each_row=each_row)
+    if isinstance(source, ArraySource):
+        return source
+    blocks = [
+        (rows.copy(), None if weights is None else weights.copy())
+        for rows, weights in source.blocks()
+    ]
+    weights = [each for _, each in blocks if each is not None]
+    return ArraySource(
+        np.concatenate([rows for rows, _ in blocks]),
+        np.concatenate(weights) if weights else None,
+        source.feature_names,
     )
 
 
@@ -180,23 +204,15 @@ def check_replayable(estimator: BaseEstimator, source: Source) -> None:
         )
 
 
-def check_array_source(
+def _check_array(
     estimator: BaseEstimator,
     X: Any,
-    sample_weight: ArrayLike | None = None,
-    *,
-    reset: bool = False,
-    ensure_min_samples: int = 1,
-    missing: Missing = "error",
+    sample_weight: ArrayLike | None,
+    reset: bool,
+    ensure_min_samples: int,
+    missing: Missing,
 ) -> ArraySource:
     """Return rows and weights that are held in memory as a data source."""
-    if is_frame(X):
-        return _check_frame(estimator, X, sample_weight, reset, ensure_min_samples, missing, None)
-    if is_data_reference(X):
-        raise TypeError(
-            f"{type(estimator).__name__} takes rows that are in memory, but got an object of type "
-            f"{type(X).__name__!r}: read them first"
-        )
     given = unmasked(X)
     check_no_times("X", given)
     # Of either byte order, as in files.
@@ -228,6 +244,8 @@ def check_array_source(
     warn_of_rounding("X", [f"x{j}" for j in np.flatnonzero(rounded)])
     if not complete:
         _check_values(estimator, X, missing)
+        if missing == "drop":
+            source = complete_rows(source, ensure_min_samples)
     source.incomplete = missing == "model" and not complete
     with np.errstate(over="ignore"):
         total = source.total_weight
@@ -241,7 +259,7 @@ def check_array_source(
 
 def _check_values(estimator: BaseEstimator, X: npt.NDArray[Any], missing: Missing) -> None:
     """Raise if a value is infinite or, where that is an error, missing, and say which."""
-    wrong = np.isinf(X) if missing == "model" else ~np.isfinite(X)
+    wrong = ~np.isfinite(X) if missing == "error" else np.isinf(X)
     if not wrong.any():
         return
     row, column = np.unravel_index(wrong.argmax(), X.shape)
@@ -253,17 +271,41 @@ def _check_values(estimator: BaseEstimator, X: npt.NDArray[Any], missing: Missin
             f"Input X contains infinity or a value too large for {X.dtype}, first in {where}: "
             "remove such rows or replace the values"
         )
-    raise ValueError(
-        f"Input X contains NaN, first in {where}: remove such rows, fill in what is missing, or "
-        f"{_missing_advice(estimator)}"
+    raise ValueError(f"Input X contains NaN, first in {where}: {missing_advice(estimator)}")
+
+
+def complete_rows(source: ArraySource, fewest: int) -> ArraySource:
+    """Return the rows that lack no value."""
+    lacking = np.isnan(source.X).any(axis=1)
+    found = source.where(~lacking)
+    found.incomplete = False
+    if found.n_samples < fewest:
+        raise ValueError(
+            f"missing='drop' leaves {found.n_samples} of the {source.n_samples} rows of X, of "
+            f"which the others lack values, and at least {fewest} are needed: fill in what is "
+            "missing"
+        )
+    return found
+
+
+def missing_options(estimator: BaseEstimator) -> set[str]:
+    """Return what `missing` of an estimator may be."""
+    constraints = estimator._parameter_constraints.get("missing", ())
+    return set[str]().union(*(each.options for each in constraints))
+
+
+def missing_advice(estimator: BaseEstimator) -> str:
+    """Return what to do about rows that lack values, by the options that an estimator has."""
+    options = missing_options(estimator)
+    found = ["remove such rows", "fill in what is missing"]
+    if "drop" in options and estimator.get_params()["missing"] != "drop":
+        found.append("set missing='drop' to leave them out of the fit")
+    if "model" in options:
+        found.append("set missing='model' to fit what is there")
+    elsewhere = (
+        "" if "model" in options else "; GaussianMixture(missing='model') fits what is there"
     )
-
-
-def _missing_advice(estimator: BaseEstimator) -> str:
-    """Return what takes rows that lack values."""
-    if "missing" in estimator.get_params():
-        return "set missing='model' to fit what is there"
-    return "GaussianMixture(missing='model') fits what is there"
+    return f"{', '.join(found[:-1])}, or {found[-1]}{elsewhere}"
 
 
 def _check_frame(
@@ -282,8 +324,7 @@ def _check_frame(
             X, weight_column=weight_column, label_column=label_column, missing=missing
         )
     except MissingValueError as error:
-        advice = f"remove such rows, fill in what is missing, or {_missing_advice(estimator)}"
-        raise DataError(f"{error.place} is missing: {advice}") from error
+        raise DataError(f"{error.place} is missing: {missing_advice(estimator)}") from error
     assert isinstance(source, ArraySource)  # a frame is in memory
     frame = narwhals.from_native(known_to_narwhals(X))
     header = source.X
@@ -371,13 +412,17 @@ def _with_weights(source: Source, sample_weight: ArrayLike) -> ArraySource:
         )
     if source.has_weights:
         raise ValueError("X brings weights of its own: give no sample_weight beside them")
-    return ArraySource(
+    left_out = source.left_out
+    weights = _check_row_weights(sample_weight, source.stored if left_out is None else left_out)
+    weighted = ArraySource(
         source.stored,
-        _check_row_weights(sample_weight, source.stored),
+        weights if left_out is None else weights[~left_out],
         source.feature_names,
         incomplete=source.incomplete,
         labels=source.labels(),
     )
+    weighted.left_out = left_out
+    return weighted
 
 
 def _check_row_weights(sample_weight: ArrayLike, X: npt.NDArray[Any]) -> FloatArray:

@@ -305,15 +305,16 @@ def expected_log_joint(parameters: MixtureParameters, statistics: SufficientStat
 
 
 def responsibility_entropy(
-    parameters: MixtureParameters, statistics: SufficientStatistics
+    parameters: MixtureParameters, statistics: SufficientStatistics, *, incomplete: bool = False
 ) -> float:
     """Return the entropy of the responsibilities that a pass at some parameters gave.
 
     As r = ρ / Σ ρ, the sum of -w r log(r) is that of w log Σ ρ, the log-likelihood that the pass
-    found, minus that of w r log(ρ). No responsibility has to be kept.
+    found, minus that of w r log(ρ). No responsibility has to be kept. Of incomplete rows it is the
+    entropy of components and missing values together, which may be negative.
     """
     entropy = statistics.log_likelihood - expected_log_joint(parameters, statistics)
-    return max(0.0, entropy)
+    return entropy if incomplete else max(0.0, entropy)
 
 
 def _default_scatter(

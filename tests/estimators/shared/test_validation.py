@@ -21,7 +21,7 @@ from fastgmm import (
 )
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.estimators import gaussian_mixture, kmeans
-from fastgmm.estimators.shared.validation import check_array_source, check_source
+from fastgmm.estimators.shared.validation import check_in_memory, check_source
 
 PAIRS = [(GaussianMixture, sklearn.mixture.GaussianMixture), (KMeans, sklearn.cluster.KMeans)]
 
@@ -350,7 +350,7 @@ def test_tables_of_one_type_are_not_copied():
 
 @pytest.mark.parametrize(
     ("module", "check"),
-    [(gaussian_mixture, check_source), (kmeans, check_array_source)],
+    [(gaussian_mixture, check_source), (kmeans, check_in_memory)],
 )
 def test_fit_hands_on_the_very_array(monkeypatch, module, check):
     X = np.asfortranarray(rows())
