@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -120,16 +119,19 @@ def segment(
     # Loaded only now, so that errors are raised at once.
     from fastgmm import segment_image
     from fastgmm.cli.watched_fit import fit_watched, status_of_fit
+    from fastgmm.segmentation.pixels import Levels
 
     interruption: Interruption = context.obj
 
     def fit(mixture: GaussianMixture, rows: Source) -> None:
         fit_watched(mixture, rows, interruption, quiet=quiet)
 
-    scale = _Scale.of(str(image), pixels)
-    scaled = scale.from_zero_to_one(pixels)
+    if not np.isfinite(pixels).all():
+        raise ValueError(
+            f"{str(image)!r} has pixels that are no numbers or infinite: replace their levels"
+        )
     segmentation = segment_image(
-        scaled,
+        pixels,
         n_components,
         color_space=color_space,
         spatial_weight=spatial_weight,
@@ -144,10 +146,11 @@ def segment(
         random_state=random_state,
         n_jobs=n_jobs,
     )
-    as_read = pixels, scale.levels(segmentation.image)
     for path in pictures:
-        both = as_read if holds_levels(path, pixels) else (scaled, segmentation.image)
-        write_image(path, both[1] if path == output else np.concatenate(both, axis=1))
+        written_image = segmentation.image if path == output else segmentation.side_by_side()
+        if not holds_levels(path, pixels):
+            written_image = Levels.of(pixels).to_unit(written_image)
+        write_image(path, written_image)
     n_bytes = None if palette is None else segmentation.save_indexed(palette)
     if model is not None:
         segmentation.model.save(model)
@@ -158,53 +161,8 @@ def segment(
         "palette_bytes": n_bytes,
         "model": model,
     }
-    colors = scale.levels(segmentation.palette)
-    _summarize(
-        image, segmentation, colors, written, color_space, spatial_weight, interruption, as_json
-    )
+    _summarize(image, segmentation, written, color_space, spatial_weight, interruption, as_json)
     return status_of_fit(interruption, f"the image so far is in {str(output)!r}")
-
-
-class _Scale(NamedTuple):
-    """How levels of an image are brought to 0 to 1 and back.
-
-    Attributes
-    ----------
-    low, high : float
-        The levels that become 0 and 1.
-    dtype : dtype
-        Type of the levels.
-    """
-
-    low: float
-    high: float
-    dtype: Any
-
-    @classmethod
-    def of(cls, name: str, pixels: Any) -> _Scale:
-        """Return the scale of an image: its own range where its type sets none."""
-        low, high = float(pixels.min()), float(pixels.max())
-        if not (-math.inf < low and high < math.inf):
-            raise ValueError(
-                f"{name!r} has pixels that are no numbers or infinite: replace their levels"
-            )
-        is_unit = pixels.dtype.kind == "f" and low >= 0.0 and high <= 1.0
-        if is_unit or pixels.dtype in (np.uint8, np.uint16):
-            return cls(0.0, 1.0, None)
-        return cls(low, high if high > low else low + 1.0, pixels.dtype)
-
-    def from_zero_to_one(self, pixels: Any) -> Any:
-        """Return levels from 0 to 1; those of 8 and 16 bits as they are."""
-        if self.dtype is None:
-            return pixels
-        return (pixels.astype(float) - self.low) / (self.high - self.low)
-
-    def levels(self, image: Any) -> Any:
-        """Return the levels that an image from 0 to 1 stands for."""
-        if self.dtype is None:
-            return image
-        levels = image * (self.high - self.low) + self.low
-        return (levels.round() if self.dtype.kind in "iu" else levels).astype(self.dtype)
 
 
 def _check_different(paths: Sequence[Path]) -> None:
@@ -218,7 +176,6 @@ def _check_different(paths: Sequence[Path]) -> None:
 def _summarize(
     image: Path,
     segmentation: Segmentation,
-    colors: Any,
     written: dict[str, Any],
     color_space: str,
     spatial_weight: float,
@@ -248,7 +205,7 @@ def _summarize(
                 "n_passes": info.n_passes,
                 "seconds": info.seconds,
                 "weights": mixture.weights_,
-                "colors": colors,
+                "colors": segmentation.palette,
                 "psnr": psnr,
                 **written,
             }

@@ -60,7 +60,7 @@ class DistinctColors:
         if opacity is None:
             weights = counts[present].astype(np.float64)
         else:
-            weights = opacity[present] / pixels.largest
+            weights = pixels.levels.to_unit(opacity[present])
         return cls(pixels, present, weights)
 
     def rows(self) -> npt.NDArray[np.float32]:

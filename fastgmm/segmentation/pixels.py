@@ -43,6 +43,44 @@ class Strip(NamedTuple):
     alpha: Image | None
 
 
+class Levels(NamedTuple):
+    """The range of an image's levels: that of its type, or its own where the type sets none.
+
+    Attributes
+    ----------
+    low, high : float
+        Black and white; transparent and opaque.
+    """
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, image: Image) -> Levels:
+        """Return the range of an image's levels."""
+        if image.dtype in (np.uint8, np.uint16):
+            return cls(0.0, float(np.iinfo(image.dtype).max))
+        low, high = float(image.min()), float(image.max())
+        if not (-math.inf < low and high < math.inf):
+            raise ValueError(
+                "the image has pixels that are no numbers or infinite: replace their levels"
+            )
+        if image.dtype.kind == "f" and low >= 0.0 and high <= 1.0:
+            return cls(0.0, 1.0)
+        return cls(low, high if high > low else low + 1.0)
+
+    def to_unit(self, levels: Image) -> Image:
+        """Return levels from 0 to 1."""
+        if self == (0.0, 1.0):
+            return levels
+        return (levels.astype(np.float64) - self.low) / (self.high - self.low)
+
+    def from_unit(self, levels: Image, dtype: np.dtype[Any]) -> Image:
+        """Return what levels from 0 to 1 stand for."""
+        found = levels * (self.high - self.low) + self.low
+        return (np.rint(found) if dtype.kind in "iu" else found).astype(dtype)
+
+
 class Pixels:
     """The pixels of an image."""
 
@@ -61,10 +99,10 @@ class Pixels:
         self.has_alpha = n_channels in (2, 4)
         self.n_colors = n_channels - self.has_alpha
         self.n_features = self.n_colors + 2 * (self.spatial_weight > 0.0)
-        self.largest = float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
+        self.levels = Levels.of(image)
         self._decoded_levels: npt.NDArray[np.float32] | None = None
-        if image.dtype.kind == "u":
-            every_level = np.arange(self.largest + 1.0) / self.largest
+        if image.dtype in (np.uint8, np.uint16):
+            every_level = np.arange(self.levels.high + 1.0) / self.levels.high
             self._decoded_levels = decoded(every_level, space).astype(np.float32)
 
     def strips(self) -> Iterator[Strip]:
@@ -81,7 +119,8 @@ class Pixels:
         if self._decoded_levels is not None:
             linear = self._decoded_levels[levels]
         else:
-            linear = decoded(levels.astype(np.float32), self.space).astype(np.float32)
+            unit = self.levels.to_unit(levels).astype(np.float32)
+            linear = decoded(unit, self.space).astype(np.float32)
         return coordinates(linear, self.space).astype(np.float32, copy=False)
 
     def rows(self, strip: Strip) -> npt.NDArray[np.float32]:
@@ -125,7 +164,7 @@ class PixelSource(StreamSource):
         """Yield the rows of strips; an invisible pixel has no weight."""
         pixels = self._pixels
         for strip in pixels.strips():
-            weights = None if strip.alpha is None else strip.alpha / pixels.largest
+            weights = None if strip.alpha is None else pixels.levels.to_unit(strip.alpha)
             first = strip.lines.start * pixels.width
             yield Batch(pixels.rows(strip), weights, self.description(), first)
 
@@ -146,23 +185,10 @@ def _check_image(image: Image) -> None:
     """Raise if an array is no image."""
     shape = image.shape
     is_picture = len(shape) == 2 or (len(shape) == 3 and 1 <= shape[2] <= 4)
-    if not is_picture or image.dtype.kind not in "uf" or image.dtype.itemsize > 8:
+    if not is_picture or image.dtype.kind not in "iuf" or image.dtype.itemsize > 8:
         raise ValueError(
             "an image is an array of shape (height, width) or (height, width, n_channels), with 1 "
-            "to 4 channels, of unsigned integers or floats; got shape "
-            f"{shape} and type {image.dtype}"
-        )
-    if image.dtype.kind == "u" and image.dtype.itemsize > 2:
-        raise ValueError(
-            f"levels of an image are uint8, uint16 or floats from 0 to 1; got {image.dtype}: "
-            "convert them to one of these"
+            f"to 4 channels, of integers or floats; got shape {shape} and type {image.dtype}"
         )
     if not image.size:
         raise ValueError(f"an image has one pixel at least; got shape {shape}")
-    if image.dtype.kind == "f":
-        low, high = float(image.min()), float(image.max())
-        if not (low >= 0.0 and high <= 1.0):
-            raise ValueError(
-                f"levels of an image of floats go from 0 to 1; got {low:g} to {high:g}: divide "
-                "them by the highest level"
-            )

@@ -65,7 +65,7 @@ class Segmentation:
         Returns
         -------
         float
-            ``10 log10(peak² / e)`` in dB, with the highest level as peak and e the mean squared
+            ``10 log10(peak² / e)`` in dB, with white less black as peak and e the mean squared
             difference over all pixels and channels; infinite if there is none. A pixel counts as
             far as it is opaque. Not a number if all of them are transparent.
         """
@@ -79,11 +79,13 @@ class Segmentation:
                 squares += float(differences.sum())
                 weight += differences.size
             else:
-                squares += float(before.alpha @ differences.sum(axis=1))
-                weight += pixels.n_colors * float(before.alpha.sum(dtype=np.float64))
+                opacity = before.alpha.astype(np.float64) - pixels.levels.low
+                squares += float(opacity @ differences.sum(axis=1))
+                weight += pixels.n_colors * float(opacity.sum())
         if not weight:
             return math.nan
-        return 10.0 * math.log10(pixels.largest**2 * weight / squares) if squares else math.inf
+        peak = pixels.levels.high - pixels.levels.low
+        return 10.0 * math.log10(peak**2 * weight / squares) if squares else math.inf
 
     def save_indexed(self, path: str | Path) -> int:
         """Write the segmented image as a PNG with a palette and an index for each pixel.
@@ -112,8 +114,8 @@ class Segmentation:
         pixels = Pixels(self.original, "rgb", 0.0)
         hidden = None
         if pixels.has_alpha:
-            hidden = self.original[..., -1] < pixels.largest / 2
-        levels = np.rint(self.palette * (255.0 / pixels.largest)).astype(np.uint8)
+            hidden = pixels.levels.to_unit(self.original[..., -1]) < 0.5
+        levels = np.rint(255.0 * pixels.levels.to_unit(self.palette)).astype(np.uint8)
         palette = np.broadcast_to(levels, (len(levels), 3))
         return write_indexed_image(path, self.labels, palette, hidden=hidden)
 
@@ -137,7 +139,8 @@ def segment_image(
     Parameters
     ----------
     image : array-like of shape (height, width) or (height, width, n_channels)
-        Gray levels (1 channel) or colors of sRGB (3): uint8, uint16, or floats from 0 to 1. The
+        Gray levels (1 channel) or colors of sRGB (3): uint8, uint16, or floats from 0 to 1. Other
+        integers and floats are scaled, their lowest level to black and their highest to white. The
         last of 2 or of 4 channels is alpha, opaque at the highest level; it is the weight of the
         pixel in the fit.
     n_components : int
@@ -218,9 +221,7 @@ def segment_image(
         fit(model, rows)
     labels = _labels(model, rows, pixels, distinct)
     levels = levels_of(model.means_[:, : pixels.n_colors].astype(np.float64), color_space)
-    levels *= pixels.largest
-    integers = pixels.image.dtype.kind == "u"
-    palette = (np.rint(levels) if integers else levels).astype(pixels.image.dtype)
+    palette = pixels.levels.from_unit(levels, pixels.image.dtype)
     return Segmentation(pixels.image, _painted(pixels, labels, palette), labels, palette, model)
 
 

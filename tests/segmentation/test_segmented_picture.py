@@ -207,6 +207,27 @@ def test_parameters_go_to_the_mixture_and_caller_may_do_the_fitting():
     assert segmentation.model.random_state == 3
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.int8, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3), (12, 10, 4)])
+def test_other_levels_are_scaled(tmp_path, dtype, shape):
+    unit = np.random.default_rng(0).integers(0, 50, shape) / 49.0
+    unit.flat[:2] = 0.0, 1.0
+    low = 0 if np.dtype(dtype).kind == "u" else -50
+    image = (49 * unit + low).round().astype(dtype)
+    found, expected = (segment_image(each, 3, random_state=0) for each in (image, unit))
+    assert found.image.dtype == found.palette.dtype == dtype
+    assert_array_equal(found.labels, expected.labels)
+    half_a_level = 0.5 if np.dtype(dtype).kind in "iu" else 1e-4
+    assert_allclose(found.palette, 49 * expected.palette + low, atol=half_a_level)
+    assert_allclose(found.psnr(), expected.psnr(), atol=0.2)
+    assert found.save_indexed(tmp_path / "a.png") > 0
+
+
+def test_an_image_of_one_level():
+    found = segment_image(np.full((8, 8), 300, np.int32), 1)
+    assert_array_equal(found.image, np.full((8, 8), 300))
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="2 pixels, too few for n_components=3"):
         segment_image(np.zeros((1, 2, 3), np.uint8), 3)
