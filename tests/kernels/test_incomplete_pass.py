@@ -9,16 +9,20 @@ from fastgmm.em.e_step import passes
 from fastgmm.em.missing import incomplete
 from tests import oracle
 from tests.incomplete_rows import mixture, parameters_of, rows_of
+from tests.pairwise import parametrize_pairwise
 
 
-@pytest.mark.parametrize("many", [1, 10**9], ids=["by pattern", "row by row"])
-@pytest.mark.parametrize("diagonal", [False, True], ids=["full", "diag"])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize(
-    ("D", "K", "share", "separation"),
-    [(1, 2, 0.5, 2.0), (3, 3, 0.4, 2.0), (5, 2, 0.7, 300.0), (9, 4, 0.15, 2.0), (12, 2, 0.5, 2.0)],
+@parametrize_pairwise(
+    problem=[
+        *((1, 2, 0.5, 2.0), (3, 3, 0.4, 2.0), (5, 2, 0.7, 300.0)),
+        *((9, 4, 0.15, 2.0), (12, 2, 0.5, 2.0)),
+    ],
+    dtype=[np.float64, np.float32],
+    diagonal=[False, True],
+    many=[1, 10**9],  # by pattern, row by row
 )
-def test_every_value_of_a_pass(D, K, share, separation, dtype, diagonal, many, monkeypatch):
+def test_every_value_of_a_pass(problem, dtype, diagonal, many, monkeypatch):
+    D, K, share, separation = problem
     monkeypatch.setattr(incomplete, "_rows_of_large_group", lambda _: many)
     truth = mixture(D, K, diagonal=diagonal, separation=separation)
     X = rows_of(truth, 70, share, dtype)

@@ -8,22 +8,8 @@ from fastgmm.em.e_step import passes
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.mixture.parameters import MixtureParameters
 from tests import oracle
-
-
-def mixture(D, K, *, diagonal, separation=2.0, seed=0):
-    rng = np.random.default_rng(seed)
-    means = separation * rng.normal(size=(K, D))
-    factors = rng.normal(size=(K, D, D)) / np.sqrt(D)
-    covariances = factors @ factors.transpose(0, 2, 1) + 0.5 * np.eye(D)
-    if diagonal:
-        covariances = covariances * np.eye(D)
-    return rng.dirichlet(np.full(K, 5.0)), means, covariances
-
-
-def parameters_of(weights, means, covariances, *, diagonal):
-    if diagonal:
-        covariances = np.einsum("kii->ki", covariances)
-    return MixtureParameters.from_covariances(weights, means, covariances)
+from tests.incomplete_rows import mixture, parameters_of
+from tests.pairwise import parametrize_pairwise
 
 
 def rows_of(means, n_samples, dtype=np.float64, seed=1):
@@ -42,11 +28,14 @@ def assert_statistics(found, X, shares, weights, diagonal, tolerance):
     np.testing.assert_allclose(found.second, second, atol=tolerance * np.abs(second).max())
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("diagonal", [False, True])
-@pytest.mark.parametrize("separation", [2.0, 300.0])
-@pytest.mark.parametrize(("D", "K", "weighted"), [(1, 3, True), (2, 1, False), (5, 4, True)])
-def test_every_value_of_a_pass(D, K, weighted, separation, diagonal, dtype):
+@parametrize_pairwise(
+    problem=[(1, 3, True), (2, 1, False), (5, 4, True)],
+    separation=[2.0, 300.0],
+    diagonal=[False, True],
+    dtype=[np.float64, np.float32],
+)
+def test_every_value_of_a_pass(problem, separation, diagonal, dtype):
+    D, K, weighted = problem
     truth = mixture(D, K, diagonal=diagonal, separation=separation)
     X = rows_of(truth[1], 300, dtype)
     weights = np.random.default_rng(2).uniform(0, 2, len(X)) if weighted else None
