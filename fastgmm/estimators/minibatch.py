@@ -123,15 +123,15 @@ class MiniBatchGaussianMixture(GaussianMixture):
     n_samples_seen_ : int
         Number of rows in them that have weight: those of all epochs together.
     lower_bound_ : float
-        Mean log-likelihood, in nats, of the recent rows, each under the mixture before it was
-        processed: an estimate of that of other rows of the same kind.
+        Mean log-likelihood, in nats, of the rows held out in the last epoch; without any, and after
+        `partial_fit`, of the recent rows, each under the mixture before it was processed. Both
+        estimate that of other rows of the same kind.
     validation_scores_ : ndarray of shape (`n_epochs_`,)
         Mean log-likelihood of the rows held out, each when it went by; empty without any.
     trace_ : ndarray of shape (`n_epochs_` + 1,)
-        Estimates of the mean log-likelihood of the start and after each epoch: those of
-        `validation_scores_`, or of `lower_bound_`. It may fall.
+        `lower_bounds_`, preceded by the value at the initialization. It may fall.
     lower_bounds_ : list of float
-        The same without that of the start.
+        `lower_bound_` after each of the `n_epochs_` epochs.
     fit_info_ : FitInfo
         Information on the fit. An iteration is an epoch.
     n_features_in_ : int
@@ -300,6 +300,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         held_out = plan.held_out_every is not None
         fitted: dict[str, Any] = {
             **attributes_from_info(info),
+            "lower_bound_": state.scores[-1],
             "n_epochs_": state.epoch,
             "validation_scores_": np.array(state.scores[1:] if held_out else ()),
         }

@@ -13,6 +13,9 @@ REGULARIZATION_SCALES = ("auto", "absolute", "relative")
 ORDINARY_VARIANCE = 0.01
 """From this variance of a feature on, "auto" adds what scikit-learn adds."""
 
+SMALLEST_VARIANCE = 1e-301
+"""Of a feature; components may be narrower by some orders of magnitude."""
+
 
 class IllDefinedCovarianceError(ValueError):
     """A covariance is singular and no regularization was asked for."""
@@ -73,10 +76,21 @@ class Regularization:
         Raises
         ------
         ValueError
-            If `scale` is not one of the three.
+            If `scale` is not one of the three, or the variance of a feature is so small that those
+            of components would have no inverse in float64.
         """
         digits = 8.0 * np.finfo(np.float64).eps
         constant = variances <= (digits * means) ** 2
+        # Whether values this small vary is lost with their squares.
+        lost = (variances == 0.0) & (means != 0.0) & (means**2 < SMALLEST_VARIANCE)
+        tiny = ~constant & (variances < SMALLEST_VARIANCE) | lost
+        if tiny.any():
+            j = int(tiny.argmax())
+            raise ValueError(
+                f"the values of feature {j} are too small: their variance, {variances[j]:g}, is "
+                f"below {SMALLEST_VARIANCE:g}, and inverses of variances overflow; multiply the "
+                "feature by a constant"
+            )
         if scale == "absolute":
             factors = np.ones_like(variances)
         elif scale == "relative":

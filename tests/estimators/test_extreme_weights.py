@@ -1,4 +1,4 @@
-"""Only the proportions of weights matter to fits by maximum likelihood, whatever their scale."""
+"""Weights and values of extreme scales: the same results, or an error that says what to do."""
 
 from __future__ import annotations
 
@@ -202,3 +202,46 @@ def test_rows_are_drawn_at_any_scale(scale):
     assert_allclose(drawn.std(axis=0) / X.std(axis=0), 1.0, rtol=0.03)
     expected = np.corrcoef(X / [scale, 1.0], rowvar=False)[0, 1]
     assert_allclose(np.corrcoef(drawn / [scale, 1.0], rowvar=False)[0, 1], expected, atol=0.03)
+
+
+@pytest.mark.parametrize("scale", [1e-149, 1e-155, 1e-160, 1e-162, 1e-170])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        GaussianMixture(2),
+        GaussianMixture(2, covariance_type="diag", reg_covar=0.0),
+        MiniBatchGaussianMixture(2),
+        BayesianGaussianMixture(2),
+        MessageLengthGaussianMixture(5),
+        MixtureSearch((1, 2)),
+        GaussianMixtureOutlierDetector(2, contamination=0.1),
+        GaussianMixtureTransformer(2),
+        GaussianMixtureClassifier(),
+        GaussianMixtureClassifier(2),
+        GaussianMixtureRegressor(2),
+    ],
+    ids=str,
+)
+def test_values_too_small_for_inverses_of_their_variances_are_an_error(estimator, scale):
+    X, _ = rows()
+    y = [] if not hasattr(estimator, "predict") else [(X[:, 0] > 2.0).astype(int)]
+    if isinstance(estimator, GaussianMixtureRegressor):
+        X, y = X[:, :1], [X[:, 1] * scale]
+    X = X * scale
+    if scale > 1e-150:
+        fitted = estimator.fit(X, *y)
+        fitted = getattr(fitted, "mixture_", getattr(fitted, "best_estimator_", fitted))
+        for each in getattr(fitted, "mixtures_", [fitted]):
+            assert np.isfinite(each.precisions_).all()
+        return
+    with pytest.raises(
+        ValueError, match=r"feature \d are too small: .*; multiply the feature by a"
+    ):
+        estimator.fit(X, *y)
+
+
+def test_constant_features_of_any_size_are_fitted():
+    X, _ = rows()
+    for constant in (0.0, 1e-140, 1e140):
+        mixture = GaussianMixture(2).fit(np.column_stack([X, np.full(len(X), constant)]))
+        assert np.isfinite(mixture.precisions_).all()

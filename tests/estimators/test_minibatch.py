@@ -301,6 +301,7 @@ def test_fit_ends_when_the_rows_held_out_no_longer_improve():
     assert mixture.n_epochs_ == len(mixture.validation_scores_) < 10
     assert mixture.n_samples_seen_ == 18_000 * mixture.n_epochs_
     assert_array_equal(mixture.trace_[1:], mixture.validation_scores_)
+    assert mixture.lower_bounds_[-1] == mixture.lower_bound_
     assert mixture.fit_info_.reason == "tolerance"
 
 

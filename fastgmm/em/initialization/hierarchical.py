@@ -149,9 +149,12 @@ def _merge(
         # det S is at most the D-th power of the mean variance, and no cluster is wider than this.
         largest = (squares.max() / n_features) ** n_features
     if not np.isfinite(squares.sum() + largest):
+        advice = "choose 'SVD', which divides by standard deviations"
+        if transformation == "SVD":  # by those of the rows that have weight
+            advice = "leave out rows of next to no weight, or choose another initialization"
         raise ValueError(
             f"the variances of the rows, or determinants of {n_features} of them, overflow with "
-            f"transformation={transformation!r}: choose 'SVD', which divides by standard deviations"
+            f"transformation={transformation!r}: {advice}"
         )
     if structure == "VVV" and n_features > MOST_ELLIPSOID_FEATURES:
         structure = "VII"

@@ -223,6 +223,13 @@ def test_what_cannot_be_agglomerated_is_reported():
         agglomerate(X)
 
 
+def test_points_of_next_to_no_weight_that_are_far_off_are_reported():
+    X = np.r_[np.random.default_rng(0).normal(size=(20, 3)), [[1e140] * 3]]
+    weights = np.r_[np.ones(20), 1e-290]
+    with pytest.raises(ValueError, match=r"='SVD': leave out rows of next to no weight, or choose"):
+        agglomerate(X, weights=weights)
+
+
 @every_structure
 @pytest.mark.parametrize("factor", [1e120, 1e160])
 def test_squares_that_overflow_are_reported(structure, factor):
