@@ -1,7 +1,5 @@
 """The convergence plot."""
 
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -67,9 +65,3 @@ def test_the_axis_says_what_the_fit_raises():
 def test_estimator_must_be_fitted():
     with pytest.raises(NotFittedError, match="not fitted"):
         ConvergenceDisplay.from_estimator(GaussianMixture())
-
-
-def test_missing_matplotlib_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'drawing needs matplotlib: .*"fastgmm\[plot\]"'):
-        ConvergenceDisplay(TRACE).plot()

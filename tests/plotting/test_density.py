@@ -1,7 +1,5 @@
 """Densities over one column and two."""
 
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -86,10 +84,3 @@ def test_draws_in_the_axes_given_without_rows():
     assert display.points_ == []
     display = DensityDisplay.from_estimator(mixture, columns=[0])
     assert display.histogram_ is None
-
-
-def test_missing_matplotlib_names_the_extra(monkeypatch):
-    mixture, _ = fitted(n_features=2)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'drawing needs matplotlib: .*"fastgmm\[plot\]"'):
-        DensityDisplay.from_estimator(mixture)

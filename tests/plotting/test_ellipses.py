@@ -1,7 +1,5 @@
 """Ellipses of components."""
 
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -128,10 +126,3 @@ def test_refusals():
     for masses in ([], [1.0], [0.0, 0.5]):
         with pytest.raises(ValueError, match="masses must be numbers between 0 and 1"):
             EllipsesDisplay.from_estimator(mixture, masses=masses)
-
-
-def test_missing_matplotlib_names_the_extra(monkeypatch):
-    mixture, _ = fitted(n_features=2)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'drawing needs matplotlib: .*"fastgmm\[plot\]"'):
-        EllipsesDisplay.from_estimator(mixture)

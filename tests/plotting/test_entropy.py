@@ -1,7 +1,5 @@
 """The plot of entropies."""
 
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -82,9 +80,3 @@ def test_arguments_are_checked():
         display.plot(against="x")
     with pytest.raises(ValueError, match="needs the numbers: give n_merged"):
         display.plot(against="n_merged")
-
-
-def test_missing_matplotlib_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'drawing needs matplotlib: .*"fastgmm\[plot\]"'):
-        EntropyDisplay(NUMBERS, ENTROPIES).plot()

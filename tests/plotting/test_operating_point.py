@@ -1,7 +1,5 @@
 """The plot of an outlier detector's threshold."""
 
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -126,9 +124,3 @@ def test_there_must_be_labeled_rows(detector):
         OperatingPointDisplay.from_estimator(detector, X)
     with pytest.raises(NotFittedError, match="not fitted"):
         OperatingPointDisplay.from_estimator(GaussianMixtureOutlierDetector())
-
-
-def test_missing_matplotlib_names_the_extra(detector, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'drawing needs matplotlib: .*"fastgmm\[plot\]"'):
-        OperatingPointDisplay.from_estimator(detector)

@@ -1,7 +1,5 @@
 """Pairs of columns."""
 
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -77,10 +75,3 @@ def test_draws_in_the_axes_given():
 def test_a_single_column_has_no_pair():
     with pytest.raises(ValueError, match="pairs need two columns: DensityDisplay"):
         PairDisplay.from_estimator(fitted(n_features=1)[0])
-
-
-def test_missing_matplotlib_names_the_extra(monkeypatch):
-    mixture, _ = fitted(n_features=2)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'drawing needs matplotlib: .*"fastgmm\[plot\]"'):
-        PairDisplay.from_estimator(mixture)

@@ -1,7 +1,5 @@
 """Rows whose component is uncertain."""
 
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -69,10 +67,3 @@ def test_rows_are_needed():
     mixture, _ = fitted()
     with pytest.raises(ValueError, match="only rows have uncertain components: give rows as X"):
         UncertaintyDisplay(project(mixture, None, None, at_most=2)).plot()
-
-
-def test_missing_matplotlib_names_the_extra(monkeypatch):
-    mixture, X = fitted(n_features=2)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r'drawing needs matplotlib: .*"fastgmm\[plot\]"'):
-        UncertaintyDisplay.from_estimator(mixture, X)
