@@ -38,6 +38,9 @@ $(IN) -m pip install -qq --editable ".[$(EXTRAS)]" || exit 1; \
 echo "$$state" > "$(VENV)/fastgmm-$(EXTRAS)"
 endef
 
+# Neighbors in a file go to the same process: they share fixtures, and compile the same functions.
+PYTEST = $(IN) -m pytest -n auto --dist worksteal
+
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -59,19 +62,20 @@ demo: venv-demo ## cluster a photograph's pixels into demo_output/, and compare 
 	@env -u OPENBLAS_CORETYPE MPLBACKEND=agg $(IN) examples/plot_photograph.py --output demo_output
 
 # All steps share one numba cache, empty at the start: the tests never see stale machine code. The
-# tests of the kernels come first, which are to see code being compiled, and are not run again.
+# tests of the kernels come first, which are to see code being compiled, and are not run again. The
+# documentation and the benchmarks leave a core free each, so that they are made side by side.
 .PHONY: test
 test: venv ## everything that CI runs
 	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && export NUMBA_CACHE_DIR="$$cache" && \
 	$(MAKE) check && $(MAKE) kernel-coverage EMPTY_CACHE="$$cache" && \
-	$(MAKE) unit TESTS="--ignore=tests/kernels" && $(MAKE) docs asv-quick
+	$(MAKE) unit TESTS="--ignore=tests/kernels" && $(MAKE) -j2 docs asv-quick
 
 # Compiled code is kept between runs: the cache knows by a digest what was compiled from other sources.
 .PHONY: quick
 quick: venv ## lint, and the quick tests of the lower layers: an answer in two minutes
 	@$(IN) -m ruff check . && $(IN) -m ruff format --check .
-	@NUMBA_CACHE_DIR=$(abspath .numba-cache) $(IN) -m pytest -n auto -q \
-		-m "not slow and (kernels or mixture or em or analysis or io)"
+	@NUMBA_CACHE_DIR=$(abspath .numba-cache) $(PYTEST) -q -m "not slow" \
+		tests/kernels tests/mixture tests/em tests/analysis tests/io
 
 .PHONY: check
 check: venv ## lint, formatting and types
@@ -86,15 +90,15 @@ format: venv ## put the code into the one form that make check accepts
 
 .PHONY: unit
 unit: venv ## the test suite
-	@$(IN) -m pytest -n auto $(TESTS)
+	@$(PYTEST) $(TESTS)
 
 # Once compiled anew, which runs the Python code that writes machine code, and once as plain Python,
 # because coverage cannot look into machine code.
 .PHONY: kernel-coverage
 kernel-coverage: venv ## line coverage of the kernels, which must be 95 % or more
 	@cache=$${EMPTY_CACHE:-$$(mktemp -d)} && trap '[ -n "$(EMPTY_CACHE)" ] || rm -rf "$$cache"' EXIT && \
-	NUMBA_CACHE_DIR="$$cache" $(IN) -m pytest -n auto tests/kernels -q --cov=fastgmm.kernels --cov-report= && \
-	NUMBA_DISABLE_JIT=1 $(IN) -m pytest -n auto tests/kernels -q \
+	NUMBA_CACHE_DIR="$$cache" $(PYTEST) tests/kernels -q --cov=fastgmm.kernels --cov-report= && \
+	NUMBA_DISABLE_JIT=1 $(PYTEST) tests/kernels -q \
 		--cov=fastgmm.kernels --cov-append --cov-report=term --cov-fail-under=95
 
 .PHONY: docs
