@@ -18,8 +18,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.stream import ReadingOptions
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.segmentation.color_spaces import ColorSpace, levels_of
-from fastgmm.segmentation.distinct_colors import DistinctColors
-from fastgmm.segmentation.pixels import Image, Pixels, PixelSource
+from fastgmm.segmentation.pixels import DistinctColors, Image, Pixels, PixelSource
 
 
 @dataclass(frozen=True, slots=True, eq=False)

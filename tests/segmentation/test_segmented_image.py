@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgmm import segment_image
 from fastgmm.data.source import Source
 from fastgmm.segmentation import pixels as pixels_module
-from fastgmm.segmentation.distinct_colors import DistinctColors
+from fastgmm.segmentation.pixels import DistinctColors
 
 RANDOM = np.random.default_rng(0)
 
