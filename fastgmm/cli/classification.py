@@ -35,8 +35,8 @@ from fastgmm.cli.output import (
 from fastgmm.data.column_names import name_list
 
 if TYPE_CHECKING:
+    from fastgmm.data.options import MissingPolicy
     from fastgmm.data.source import Source
-    from fastgmm.data.sources.batch import MissingPolicy
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
 
 _FOR_A_FIT = (
@@ -170,9 +170,9 @@ def classify(
         missing = missing or "error"
         numbers, kinds = numbers_of(n_components), structures_of(structures)
         check_model_path(model)
-        from fastgmm.data.formats.csv_options import csv_options
         from fastgmm.data.label_columns import columns_without
         from fastgmm.data.opening import open_data
+        from fastgmm.data.options import csv_options
 
         features = options.split_columns(columns)
         if features is None:

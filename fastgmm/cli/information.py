@@ -50,7 +50,7 @@ def info(
         describe = _describe_mixture if hasattr(model, "weights_") else _describe_owner
         describe(path, model, as_json)
     else:
-        from fastgmm.data.formats.csv_options import csv_options
+        from fastgmm.data.options import csv_options
         from fastgmm.data.summary import summarize_columns  # which takes a while
 
         _describe_table(files, *summarize_columns(files, csv_options(**csv)), as_json)

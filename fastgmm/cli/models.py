@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import typer
 
     from fastgmm.cli.options import CsvReading
+    from fastgmm.data.options import MissingPolicy
     from fastgmm.data.source import Source
-    from fastgmm.data.sources.batch import MissingPolicy
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
@@ -209,9 +209,8 @@ def replayable(source: Source, memory: str) -> Source:
     """Return rows that can be iterated over as often as batch EM needs."""
     if source.replayable:
         return source
-    from fastgmm.data.memory_budget import bytes_of_memory
+    from fastgmm.data.options import ReadingOptions, bytes_of_memory
     from fastgmm.data.sources.spool import SpooledSource
-    from fastgmm.data.sources.stream import ReadingOptions
 
     return SpooledSource(
         source,

@@ -15,8 +15,8 @@ from fastgmm.extras import import_from_extra
 from fastgmm.io.atomic_file import atomic_file, check_destination
 
 if TYPE_CHECKING:
+    from fastgmm.data.options import MissingPolicy
     from fastgmm.data.source import Source
-    from fastgmm.data.sources.batch import MissingPolicy
 
 Kind = Literal["ellipses", "density", "pairs", "uncertainty", "convergence"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)?)?")
 
@@ -52,3 +52,23 @@ def name_list(names: Sequence[str], limit: int = 8, *, quoted: bool = True) -> s
     """Return names as a message lists them, no more than a few."""
     shown = ", ".join(name if name.strip() and not quoted else repr(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def part_names(name: str, width: int) -> tuple[str, ...]:
+    """Return the names of the features that a column of lists becomes."""
+    return tuple(f"{name}[{i}]" for i in range(width))
+
+
+def with_parts(
+    names: Sequence[str] | None, parts: Mapping[str, Sequence[str]]
+) -> tuple[str, ...] | None:
+    """Return names in which those of columns of lists stand for all of their features."""
+    if names is None:
+        return None
+    return tuple(part for name in names for part in parts.get(name, (name,)))
+
+
+def stored_names(names: Sequence[str], parts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the columns that hold features, each once: the other way round."""
+    parents = {part: name for name, own in parts.items() for part in own}
+    return list(dict.fromkeys(parents.get(name, name) for name in names))

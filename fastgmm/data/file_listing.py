@@ -7,16 +7,16 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.arrow_columns import import_pyarrow
-from fastgmm.data.formats.recognition import file_kind, kind_of_named
+from fastgmm.data.formats.registry import file_kind, kind_of_named
+from fastgmm.data.formats.table_file import FoundFile
 
 PART = "::"
 """What parts a file's path from that of an array inside it."""
@@ -25,28 +25,6 @@ _WILDCARDS = re.compile(r"[*?\[]")
 _DIGITS = re.compile(r"(\d+)")
 _HIVE = re.compile(r"([^=]+)=(.*)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-
-
-class FoundFile(NamedTuple):
-    """A file of data.
-
-    Attributes
-    ----------
-    path : Path
-        The file, or the folder of a Zarr store.
-    kind : str
-        Its format, as `file_kind` names it.
-    part : str
-        Which array in it was asked for; empty if none was.
-    partitions : dict of str to int, str or None
-        Columns that the names of its folders give it, as in ``year=2024/part.parquet``. The same
-        columns for all files that were found, None where a file's folders say nothing.
-    """
-
-    path: Path
-    kind: str
-    part: str
-    partitions: Mapping[str, int | str | None]
 
 
 def find_files(
@@ -88,6 +66,10 @@ def _files_of(name: str, left_out: list[str]) -> list[FoundFile]:
         with suppress(RuntimeError):  # there is no such user
             path = path.expanduser()
         name = str(path)
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name!r} cannot be the name of a file: {error}") from error
     if not path.exists() and PART in name:
         before, part = name.rsplit(PART, 1)
         path = Path(before)

@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from fastgmm.data.column_names import choose_columns
 from fastgmm.data.errors import DataError
-from fastgmm.data.formats.csv_options import CsvOptions
-from fastgmm.data.formats.registry import open_tables
+from fastgmm.data.options import CsvOptions, ReadingOptions
 from fastgmm.data.sources.array_like import is_missing, unmasked
 from fastgmm.data.sources.file_source import FileSource, warn_of_doubts
-from fastgmm.data.sources.stream import ReadingOptions
+from fastgmm.data.tables import open_tables
 
 
 def columns_without(

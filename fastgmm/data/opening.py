@@ -7,25 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from fastgmm.data.formats.arrow_filters import as_expression
-from fastgmm.data.formats.csv_options import CsvOptions, Header, csv_options
-from fastgmm.data.formats.registry import (
-    is_arrow_stream,
-    is_list_of_paths,
-    is_path,
-    is_stored,
-    open_tables,
-    refuse_csv_options,
+from fastgmm.data.formats.arrow_columns import as_expression
+from fastgmm.data.formats.registry import refuse_csv_options
+from fastgmm.data.options import (
+    DEFAULT_BUDGET,
+    ErrorPolicy,
+    Header,
+    MissingPolicy,
+    ReadingOptions,
+    bytes_of_memory,
+    csv_options,
 )
-from fastgmm.data.memory_budget import DEFAULT_BUDGET, bytes_of_memory
 from fastgmm.data.selection import Selection
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array_like import as_matrix
-from fastgmm.data.sources.batch import MissingPolicy
 from fastgmm.data.sources.batch_iterators import BatchSource
 from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import checked_array, is_frame, open_frame
-from fastgmm.data.sources.stream import ErrorPolicy, ReadingOptions
+from fastgmm.data.tables import is_arrow_stream, is_list_of_paths, is_path, is_stored, open_tables
 
 
 def open_data(
@@ -152,7 +151,8 @@ def open_data(
             "column can be only one of them"
         )
     csv = csv_options(header, na_values, decimal, delimiter, comment, encoding)
-    options = _reading_options(block_rows, memory_budget, missing, on_error, csv)
+    budget = bytes_of_memory(memory_budget)
+    options = ReadingOptions(budget, block_rows, missing, on_error, csv)
     if isinstance(data, Source):
         if selection != Selection() or options != ReadingOptions():
             raise ValueError("data are a source already: give the options to what opened it")
@@ -198,26 +198,6 @@ def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
     if not names:
         raise ValueError(f"{option} names no column; leave it out to use all")
     return tuple(names)
-
-
-def _reading_options(
-    block_rows: int | None,
-    memory_budget: int | str,
-    missing: str,
-    on_error: str,
-    csv: CsvOptions,
-) -> ReadingOptions:
-    for name, value, known in (
-        ("missing", missing, ("error", "drop", "model")),
-        ("on_error", on_error, ("raise", "skip")),
-    ):
-        if value not in known:
-            allowed = " or ".join(map(repr, known))
-            raise ValueError(f"{name} must be {allowed}; got {value!r}")
-    if block_rows is not None and block_rows < 1:
-        raise ValueError(f"block_rows must be at least 1; got {block_rows}")
-    budget = bytes_of_memory(memory_budget)
-    return ReadingOptions(budget, block_rows, missing, on_error, csv)  # type: ignore[arg-type]
 
 
 def _refuse_filter(selection: Selection, what: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.column_names import choose_columns
+from fastgmm.data.column_names import choose_columns, with_parts
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.table_file import (
     Column,
@@ -21,7 +21,6 @@ from fastgmm.data.formats.table_file import (
     unnamed_columns,
 )
 from fastgmm.data.sources.exactness import is_long_integer
-from fastgmm.data.sources.vector_columns import with_parts
 
 
 class SelectedColumns(NamedTuple):

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.formats.csv_options import CsvOptions
-from fastgmm.data.formats.registry import OpenedTables, open_tables
-from fastgmm.data.formats.sliced_arrays import SlicedArray
-from fastgmm.data.formats.table_file import Column, Damage
-from fastgmm.data.memory_budget import DEFAULT_BUDGET, rows_of_block
+from fastgmm.data.formats.numpy_files import SlicedArray
+from fastgmm.data.formats.table_file import Column, Damage, Wanted
+from fastgmm.data.options import DEFAULT_BUDGET, CsvOptions, ReadingOptions, rows_of_block
 from fastgmm.data.sources.file_source import check_columns, common_columns
-from fastgmm.data.sources.stream import ReadingOptions
+from fastgmm.data.tables import OpenedTables, open_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ def summarize_columns(
     totals = {column.name: _Total(column) for column in columns}
     n_samples = 0
     for file in tables.files:
-        for piece in file.pieces(names, n_rows, None, Damage(file, None)):
+        for piece in file.pieces(Wanted(names, n_rows, None, Damage(file, None))):
             values = piece.values
             arrays = values.T if isinstance(values, np.ndarray) else values
             for name, array in zip(names, arrays, strict=True):

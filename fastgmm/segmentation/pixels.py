@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.options import ReadingOptions
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.batch import Batch
-from fastgmm.data.sources.stream import ReadingOptions, StreamSource
+from fastgmm.data.sources.stream import StreamSource
 from fastgmm.segmentation.color_spaces import (
     COLOR_SPACES,
     LARGEST,

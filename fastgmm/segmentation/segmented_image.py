@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.formats.images import write_indexed_image
-from fastgmm.data.memory_budget import DEFAULT_BUDGET, bytes_of_memory
+from fastgmm.data.options import DEFAULT_BUDGET, ReadingOptions, bytes_of_memory
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.stream import ReadingOptions
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.segmentation.color_spaces import ColorSpace, levels_of
 from fastgmm.segmentation.pixels import DistinctColors, Image, Pixels, PixelSource

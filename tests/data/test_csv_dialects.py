@@ -16,9 +16,9 @@ import pytest
 
 from fastgmm import GaussianMixture, MixtureSearch
 from fastgmm.data.errors import DataError, DataWarning, SkippedDataWarning
-from fastgmm.data.formats.csv_options import csv_options
 from fastgmm.data.label_columns import class_labels
 from fastgmm.data.opening import open_data
+from fastgmm.data.options import csv_options
 from tests.written_data import all_rows, rows, write_arrow, write_npy, write_parquet
 
 

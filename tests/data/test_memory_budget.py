@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastgmm.data.memory_budget import bytes_of_memory, rows_of_block
+from fastgmm.data.options import bytes_of_memory, rows_of_block
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastgmm.data.sources.stream import ReadingOptions
+from fastgmm.data.options import ReadingOptions
 from fastgmm.segmentation import pixels as pixels_module
 from fastgmm.segmentation.color_spaces import coordinates, decoded
 from fastgmm.segmentation.pixels import DistinctColors, Pixels, PixelSource

@@ -20,12 +20,13 @@ import numpy.typing as npt
 
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_stamps import FileStamp
 from fastgmm.data.formats.table_file import (
     Column,
-    Damage,
+    FileFormat,
+    FileStamp,
     Piece,
     TableFile,
+    Wanted,
     check_matrix,
     chosen_columns,
     column_numbers,
@@ -151,15 +152,10 @@ class ArrayStore(TableFile):
         own = {"part": self._part, "n_rows": self.n_rows, "columns": len(self.columns)}
         return own if self.stamp is None else {**super().identity(), **own}
 
-    def pieces(
-        self,
-        names: Sequence[str],
-        n_rows: int,
-        rows_wanted: Any,  # noqa: ARG002
-        damage: Damage,
-    ) -> Iterator[Piece]:
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows, slices that cannot be read left out."""
         assert self.n_rows is not None
+        names, n_rows, _, damage = wanted
         step = n_rows
         if self._chunk_rows and self._chunk_rows <= _LARGEST_CHUNK * n_rows:
             step = self._chunk_rows * max(1, n_rows // self._chunk_rows)
@@ -246,7 +242,7 @@ class ArrayStore(TableFile):
         deeper = any(each.is_column for each in members if "/" in each.path)
         lengths = {each.array.shape[0] for each in columns.values()}
         if tables or deeper or len(lengths) != 1:
-            contents = self._contents(list(_members(node)))
+            contents = self._contents(list(_members(node)), self._prefix)
             raise DataError(f"{self.origin} {_NOT_A_CHOICE}: {contents}")
         for each in columns.values():
             self._check_own(each, self._prefix)
@@ -257,14 +253,15 @@ class ArrayStore(TableFile):
         try:
             return _node_at(root, self._part)
         except KeyError:
-            contents = self._contents(list(_members(root))) if _is_group(root) else "it is an array"
+            members = list(_members(root)) if _is_group(root) else []
+            contents = self._contents(members, "") if _is_group(root) else "it is an array"
             raise DataError(
                 f"{self.origin} holds nothing called {self._part!r}: {contents}"
             ) from None
         except _ElsewhereError:
             raise DataError(self._elsewhere(self._part)) from None
 
-    def _contents(self, members: Sequence[_Member]) -> str:
+    def _contents(self, members: Sequence[_Member], prefix: str) -> str:
         """Return what a group holds, and how to choose from it."""
         if not members:
             return "it holds no array"
@@ -273,7 +270,7 @@ class ArrayStore(TableFile):
         if self.stamp is None:
             return f"it holds {held}; give one of them, not the group"
         example = next((each for each in ordered if _is_matrix(each.array)), ordered[0])
-        place = f"{self.stamp.path.name}::{self._prefix}{example.path}"
+        place = f"{self.stamp.path.name}::{prefix}{example.path}"
         return f"it holds {held}; choose one as in {place}"
 
     def _is_elsewhere(self, member: _Member) -> bool:
@@ -503,3 +500,20 @@ def _member(path: str, array: Any) -> _Member:
 
 def _sparse(path: str) -> str:
     return f"{path!r}, a sparse matrix, which must be made dense first"
+
+
+FORMATS = (
+    FileFormat(
+        "HDF5",
+        lambda found, _: open_hdf5(found.path, found.part),
+        suffixes=(".h5", ".hdf5", ".h5ad"),
+        signatures=(b"\x89HDF\r\n\x1a\n",),
+        has_parts=True,
+    ),
+    FileFormat(
+        "Zarr",
+        lambda found, _: open_zarr(found.path, found.part),
+        markers=("zarr.json", ".zgroup", ".zarray"),
+        has_parts=True,
+    ),
+)

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_stamps import FileStamp
-from fastgmm.data.formats.arrow_columns import (
-    import_pyarrow,
-    list_parts,
-    reason_of,
-    schema_columns,
-    with_parts_of_lists,
+from fastgmm.data.formats.arrow_columns import ArrowTable, import_pyarrow, reason_of
+from fastgmm.data.formats.byte_streams import DAMAGED, ByteStream, is_compressed, refuse_compressed
+from fastgmm.data.formats.table_file import (
+    FileFormat,
+    FileStamp,
+    FoundFile,
+    Piece,
+    TableFile,
+    Wanted,
 )
-from fastgmm.data.formats.arrow_filters import columns_to_read, filter_columns
-from fastgmm.data.formats.arrow_rows import pieces_of
-from fastgmm.data.formats.byte_streams import DAMAGED, ByteStream
-from fastgmm.data.formats.table_file import Damage, Piece, TableFile
-from fastgmm.data.sources.vector_columns import stored_names
+from fastgmm.data.options import ReadingOptions
+
+ARROW_STREAM = b"\xff\xff\xff\xff"
+"""What an Arrow stream begins with."""
 
 _STREAM_START = 8
 """Bytes of an Arrow file before the stream in it: its signature."""
 
 
-class _ArrowTable(TableFile):
-    """Rows in Arrow batches."""
+class _ArrowBatches(ArrowTable):
+    """Rows in Arrow's own format."""
 
     kind = "Arrow"
-    by_columns = True
-    _schema: Any
-
-    def check_filter(self, rows_wanted: Any) -> None:
-        """Make sure that there are the columns of a condition."""
-        filter_columns(self.origin, self._schema, rows_wanted)
 
     def _options(self, names: Sequence[str] | None) -> Any:
         """Return what tells Arrow to read some columns, or all."""
@@ -47,39 +42,21 @@ class _ArrowTable(TableFile):
             included_fields=sorted(self._schema.get_field_index(name) for name in names)
         )
 
-    def _to_read(self, names: Sequence[str], rows_wanted: Any) -> list[str]:
-        """Return the columns that have to be read."""
-        stored = stored_names(names, self.parts)
-        return columns_to_read(self.origin, self._schema, stored, rows_wanted)
-
-    def _pieces_of(
-        self, batch: Any, names: Sequence[str], row: int, rows_wanted: Any
-    ) -> Iterator[Piece]:
-        """Yield the rows of a batch that are wanted."""
-        flat = with_parts_of_lists(self.origin, batch, self.parts, names, row)
-        return pieces_of(flat, names, row, rows_wanted)
-
-    def _stream_pieces(
-        self, reader: Any, names: Sequence[str], rows_wanted: Any, damage: Damage
-    ) -> Iterator[Piece]:
+    def _stream_pieces(self, reader: Any, wanted: Wanted) -> Iterator[Piece]:
         """Yield the rows of a stream as far as it is sound."""
         pyarrow = import_pyarrow("reading Arrow streams")
         done = 0
         try:
             for batch in reader:
                 batch.validate()
-                yield from self._pieces_of(batch, names, done, rows_wanted)
+                yield from self._pieces_of(batch, wanted, done)
                 done += batch.num_rows
         except (pyarrow.ArrowException, *DAMAGED) as error:
-            damage.report(f"{self.origin}, from row {done} on, counted from 0", reason_of(error))
-
-    def _note_schema(self, schema: Any, give_rows: Callable[[], Any]) -> None:
-        self._schema = schema.remove_metadata()
-        self.parts = list_parts(schema, give_rows)
-        self.columns = schema_columns(self.origin, schema, self.parts)
+            where = f"{self.origin}, from row {done} on, counted from 0"
+            wanted.damage.report(where, reason_of(error))
 
 
-class ArrowFile(_ArrowTable):
+class ArrowFile(_ArrowBatches):
     """An Arrow or Feather file, whose batches can be found one by one."""
 
     def __init__(self, path: Path) -> None:
@@ -106,33 +83,27 @@ class ArrowFile(_ArrowTable):
                     f"cannot read {self.origin} as an Arrow file: {self._cut_short}"
                 ) from error
 
-    def pieces(
-        self,
-        names: Sequence[str],
-        n_rows: int,  # noqa: ARG002  # as many as batches have
-        rows_wanted: Any,
-        damage: Damage,
-    ) -> Iterator[Piece]:
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows, batch by batch; of a file cut short, those before its end."""
         pyarrow = import_pyarrow("reading Arrow files")
-        wanted = self._to_read(names, rows_wanted)
+        names = self._to_read(wanted)
         if self._cut_short:
-            if damage.is_error:
-                damage.report(self.origin, self._cut_short)
-            with self._opened_as_stream(wanted) as reader:
-                yield from self._stream_pieces(reader, names, rows_wanted, damage)
+            if wanted.damage.is_error:
+                wanted.damage.report(self.origin, self._cut_short)
+            with self._opened_as_stream(names) as reader:
+                yield from self._stream_pieces(reader, wanted)
             return
         done = 0
-        with self._opened(wanted) as reader:
+        with self._opened(names) as reader:
             for i in range(reader.num_record_batches):
                 try:
                     batch = reader.get_batch(i)
                     batch.validate()
                 except (pyarrow.ArrowException, OSError) as error:
                     where = f"{self.origin}, batch {i} (from row {done} on, counted from 0)"
-                    damage.report(where, reason_of(error))
+                    wanted.damage.report(where, reason_of(error))
                     continue
-                yield from self._pieces_of(batch, names, done, rows_wanted)
+                yield from self._pieces_of(batch, wanted, done)
                 done += batch.num_rows
 
     @contextmanager
@@ -155,7 +126,7 @@ class ArrowFile(_ArrowTable):
         return import_pyarrow("reading Arrow files").OSFile(str(self._path))
 
 
-class ArrowStream(_ArrowTable):
+class ArrowStream(_ArrowBatches):
     """An Arrow stream, whose batches come one after the other."""
 
     def __init__(self, stream: ByteStream) -> None:
@@ -173,19 +144,12 @@ class ArrowStream(_ArrowTable):
                 f"cannot read {self.origin} as an Arrow stream: {reason_of(error)}"
             ) from error
 
-    def pieces(
-        self,
-        names: Sequence[str],
-        n_rows: int,  # noqa: ARG002  # as many as batches have
-        rows_wanted: Any,
-        damage: Damage,
-    ) -> Iterator[Piece]:
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows, as far as the stream is sound."""
         ipc = import_pyarrow("reading Arrow streams").ipc
-        wanted = self._to_read(names, rows_wanted)
-        options = self._options(wanted)
+        options = self._options(self._to_read(wanted))
         with self._stream.opened() as file, ipc.open_stream(file, options=options) as reader:
-            yield from self._stream_pieces(reader, names, rows_wanted, damage)
+            yield from self._stream_pieces(reader, wanted)
 
     def _first_rows(self) -> Any:
         """Return the first batch; None of a stream that cannot be read again."""
@@ -196,15 +160,19 @@ class ArrowStream(_ArrowTable):
             return next(iter(reader), None)
 
 
-class ArrowBatches(_ArrowTable):
-    """What hands over a stream of Arrow batches: a reader, a query, a table of another library."""
+class ArrowBatches(_ArrowBatches):
+    """What hands over a stream of Arrow batches: a reader, a query, a table of another library.
+
+    It is read once if it is itself the stream.
+    """
 
     origin = "the Arrow stream"
 
-    def __init__(self, give_reader: Callable[[], Any], replayable: bool) -> None:
-        self._give_reader = give_reader
-        self.replayable = replayable
-        reader = give_reader()
+    def __init__(self, data: Any) -> None:
+        pyarrow = import_pyarrow("reading Arrow streams")
+        self.replayable = not isinstance(data, Iterator | pyarrow.RecordBatchReader)
+        self._data = data
+        reader = self._reader()
         self._first: list[Any] = []
         self._batches: Iterator[Any] | None = iter(reader)
         self._note_schema(reader.schema, self._first_rows)
@@ -213,23 +181,41 @@ class ArrowBatches(_ArrowTable):
         """Return the names of the columns: a stream tells no more."""
         return {"columns": self._schema.names}
 
-    def pieces(
-        self,
-        names: Sequence[str],
-        n_rows: int,  # noqa: ARG002  # as many as batches have
-        rows_wanted: Any,
-        damage: Damage,  # noqa: ARG002  # whoever makes them raises errors of their own
-    ) -> Iterator[Piece]:
-        """Return the rows, batch by batch."""
-        batches = iter(self._give_reader()) if self._batches is None else self._batches
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
+        """Return the rows, batch by batch; whoever makes them raises errors of their own."""
+        batches = iter(self._reader()) if self._batches is None else self._batches
         batches, self._batches, self._first = chain(self._first, batches), None, []
         done = 0
         for batch in batches:
-            yield from self._pieces_of(batch, names, done, rows_wanted)
+            yield from self._pieces_of(batch, wanted, done)
             done += batch.num_rows
+
+    def _reader(self) -> Any:
+        return import_pyarrow("reading Arrow streams").RecordBatchReader.from_stream(self._data)
 
     def _first_rows(self) -> Any:
         """Return the first batch, and keep it for the first reading."""
         assert self._batches is not None
         self._first = list(islice(self._batches, 1))
         return self._first[0] if self._first else None
+
+
+def _open(found: FoundFile, _: ReadingOptions) -> TableFile:
+    """Open a file or stream; only a stream can be compressed as a whole."""
+    compressed = is_compressed(found.path)
+    stream = ByteStream(found.path, member=found.part if compressed else "")
+    if stream.head().startswith(ARROW_STREAM):
+        return ArrowStream(stream)
+    refuse_compressed(found)
+    return ArrowFile(found.path)
+
+
+FORMATS = (
+    FileFormat(
+        "Arrow",
+        _open,
+        suffixes=(".arrow", ".arrows", ".feather", ".ipc"),
+        signatures=(b"ARROW1", ARROW_STREAM),
+        compressed=True,
+    ),
+)

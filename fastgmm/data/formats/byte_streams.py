@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_stamps import FileStamp
+from fastgmm.data.formats.table_file import FileStamp, FoundFile
 from fastgmm.extras import import_from_extra
 
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
@@ -36,6 +36,7 @@ _COMPRESSIONS = {
 """What compressed bytes begin with."""
 
 _LONGEST_SIGNATURE = 10
+_SIGNATURE_BYTES = 2**10
 
 _READ_BYTES = 2**16
 
@@ -88,6 +89,30 @@ class ByteStream:
                     self._source.close()
 
 
+def raw_head(path: Path) -> bytes:
+    """Return as many of a file's first bytes as tell its kind, as they are."""
+    with path.open("rb") as file:
+        return file.read(_SIGNATURE_BYTES)
+
+
+def is_zip(path: Path) -> bool:
+    """Say whether a file is a zip archive."""
+    return path.is_file() and raw_head(path).startswith(ZIP)
+
+
+def is_compressed(path: Path) -> bool:
+    """Say whether a file is compressed as a whole, by itself or in a zip archive."""
+    return path.is_file() and (is_zip(path) or compression_of(raw_head(path)) is not None)
+
+
+def refuse_compressed(found: FoundFile) -> None:
+    """Raise if a file of a format is compressed that is not read so."""
+    if is_compressed(found.path):
+        raise DataError(
+            f"{str(found.path)!r} is a compressed file of the kind {found.kind}: extract it first"
+        )
+
+
 def read_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
     """Fill an array with a file's next bytes."""
     rest = array.reshape(-1).view(np.uint8).data
@@ -126,14 +151,18 @@ def zip_members(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             names = [each.filename for each in archive.infolist() if not each.is_dir()]
     except DAMAGED as error:
-        raise DataError(
-            f"cannot read {str(path)!r} as a zip archive: {error}: it is damaged or cut short"
-        ) from error
+        raise _damaged_zip(path, error) from error
     return [
         name
         for name in names
         if not name.startswith("__MACOSX/") and not name.rpartition("/")[2].startswith(".")
     ]
+
+
+def _damaged_zip(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"cannot read {str(path)!r} as a zip archive: {error}: it is damaged or cut short"
+    )
 
 
 def zip_member(path: Path, member: str) -> str:
@@ -165,6 +194,8 @@ def _opened_path(path: Path, member: str) -> Iterator[Any]:
             opened = archive.open(name)
         except (NotImplementedError, RuntimeError) as error:  # a password, a rare compression
             raise DataError(f"cannot read {str(path)!r}: {error}: extract it first") from error
+        except DAMAGED as error:
+            raise _damaged_zip(path, error) from error
         with opened:
             yield opened
 

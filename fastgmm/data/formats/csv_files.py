@@ -12,20 +12,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.formats.arrow_columns import ROW_INDEX, import_pyarrow, reason_of, schema_columns
-from fastgmm.data.formats.arrow_filters import columns_to_read, filter_columns
-from fastgmm.data.formats.arrow_rows import pieces_of
+from fastgmm.data.formats.arrow_columns import (
+    ROW_INDEX,
+    ArrowTable,
+    import_pyarrow,
+    reason_of,
+    schema_columns,
+)
 from fastgmm.data.formats.byte_streams import DAMAGED, HEAD_BYTES, ByteStream
-from fastgmm.data.formats.csv_advice import (
+from fastgmm.data.formats.csv_dialect import (
+    MISSING,
+    CsvForm,
     about_bytes,
     about_nul,
     advice_on_cell,
     advice_on_row,
     is_commented,
+    is_number,
     no_number,
 )
-from fastgmm.data.formats.csv_dialect import MISSING, CsvForm, is_number
-from fastgmm.data.formats.csv_options import BLANKS, CsvOptions
 from fastgmm.data.formats.csv_text import (
     LONGEST_LINE,
     UTF8,
@@ -37,8 +42,9 @@ from fastgmm.data.formats.csv_text import (
     in_utf8,
     whole_rows,
 )
-from fastgmm.data.formats.recognition import foreign_kind
-from fastgmm.data.formats.table_file import Column, Damage, Piece, TableFile
+from fastgmm.data.formats.foreign_files import foreign_kind
+from fastgmm.data.formats.table_file import Column, FileFormat, Piece, Wanted
+from fastgmm.data.options import BLANKS, CsvOptions
 
 _CHUNK_BYTES = 2**21
 """Text that is parsed at a time, of files with few columns."""
@@ -103,7 +109,7 @@ class _Part(NamedTuple):
         return self.line_of_row(number)
 
 
-class CsvFile(TableFile):
+class CsvFile(ArrowTable):
     """A CSV file, or text that comes from elsewhere."""
 
     kind = "CSV"
@@ -145,20 +151,11 @@ class CsvFile(TableFile):
         """Read columns from now on as they stand in the file."""
         self._kept_as_text = frozenset(names)
 
-    def check_filter(self, rows_wanted: Any) -> None:
-        """Make sure that the file has the columns of a condition."""
-        filter_columns(self.origin, self._schema, rows_wanted)
-
-    def pieces(
-        self,
-        names: Sequence[str],
-        n_rows: int,  # noqa: ARG002  # as many as there are in some text
-        rows_wanted: Any,
-        damage: Damage,
-    ) -> Iterator[Piece]:
-        """Return the rows, as far as the text can be read."""
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
+        """Return the rows, as far as the text can be read, as many at a time as some text has."""
         pyarrow = import_pyarrow("reading CSV")
-        types = self._types(columns_to_read(self.origin, self._schema, names, rows_wanted))
+        damage = wanted.damage
+        types = self._types(self._to_read(wanted))
         done = n_malformed = first_malformed = 0
         part = _Part(pyarrow.py_buffer(b""), self._form.line, self._pattern, [])
 
@@ -172,14 +169,12 @@ class CsvFile(TableFile):
                 plain = self._plain(text, damage.is_error)
                 if len(self.columns) > _WIDE:
                     rows = list(self._rows(plain, on_malformed))
-                    found = self._wide_pieces(rows, names, types, done, rows_wanted)
+                    found = self._wide_pieces(rows, wanted, types, done)
                     done += len(rows)
                 else:
                     table = self._table(plain, types, on_malformed)
                     batches = table.to_batches()  # one, as there was one block of text
-                    found = (
-                        p for each in batches for p in pieces_of(each, names, done, rows_wanted)
-                    )
+                    found = (p for each in batches for p in self._pieces_of(each, wanted, done))
                     done += table.num_rows
                 if part.malformed:
                     first_malformed = first_malformed or part.line_of_row(part.malformed[0])
@@ -418,12 +413,7 @@ class CsvFile(TableFile):
         return self._parsed(text, ["x"], arrow_csv.ParseOptions(), types)["x"]
 
     def _wide_pieces(
-        self,
-        rows: list[list[str]],
-        names: Sequence[str],
-        types: Mapping[str, Any],
-        done: int,
-        rows_wanted: Any,
+        self, rows: list[list[str]], wanted: Wanted, types: Mapping[str, Any], done: int
     ) -> Iterator[Piece]:
         """Yield some rows of a file that has many columns: their numbers are parsed as one.
 
@@ -431,6 +421,7 @@ class CsvFile(TableFile):
         are text, or that a condition is about, become one.
         """
         pyarrow = import_pyarrow("reading CSV")
+        names = wanted.names
         if not rows:
             return
         places = {name: j for j, name in enumerate(self._form.names)}
@@ -449,9 +440,8 @@ class CsvFile(TableFile):
         if numbers is not None:
             is_numeric = [types[name] == pyarrow.float64() for name in names]
             matrix[:, is_numeric] = numbers.to_numpy().reshape(len(rows), -1)
-        stored = [
-            name for name in types if rows_wanted is not None or types[name] != pyarrow.float64()
-        ]
+        everything = wanted.condition is not None
+        stored = [name for name in types if everything or types[name] != pyarrow.float64()]
         if not stored:
             yield Piece(matrix, done)
             return
@@ -460,7 +450,7 @@ class CsvFile(TableFile):
             for name in stored
         ]
         batch = pyarrow.table(arrays, stored).combine_chunks().to_batches()[0]
-        for piece in pieces_of(batch, [], done, rows_wanted):
+        for piece in self._pieces_of(batch, wanted._replace(names=[]), done):
             kept = slice(None) if piece.numbers is None else piece.numbers
             yield piece._replace(values=matrix[kept])
 
@@ -494,3 +484,14 @@ def _counts(values: Any) -> bool:
         return False
     numbers = values.to_numpy()
     return bool((numbers == numbers[0] + np.arange(len(numbers))).all())
+
+
+FORMATS = (
+    FileFormat(
+        "CSV",
+        lambda found, options: CsvFile(ByteStream(found.path, member=found.part), options.csv),
+        suffixes=(".csv", ".tsv"),
+        compressed=True,
+        is_csv=True,
+    ),
+)

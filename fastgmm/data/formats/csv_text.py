@@ -13,7 +13,7 @@ import numpy as np
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.arrow_columns import import_pyarrow
 from fastgmm.data.formats.byte_streams import DAMAGED
-from fastgmm.data.formats.csv_options import BLANKS
+from fastgmm.data.options import BLANKS
 
 UTF8 = "utf-8"
 

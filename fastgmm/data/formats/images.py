@@ -1,4 +1,7 @@
-"""Images in files, through Pillow, and OpenCV where Pillow would cut their levels."""
+"""Images in files, through Pillow, and OpenCV where Pillow would cut their levels.
+
+As data, their pixels are rows.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.data.errors import DataError
+from fastgmm.data.formats.table_file import (
+    Column,
+    FileFormat,
+    FileStamp,
+    Piece,
+    TableFile,
+    Wanted,
+    chosen_columns,
+    column_numbers,
+)
 from fastgmm.extras import import_from_extra
 from fastgmm.io.atomic_file import atomic_file, check_destination, expanded
 
@@ -39,6 +52,11 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     8: np.rot90,
 }
 """What to do with an image for each orientation that a camera may note."""
+
+
+_COLORS = ("red", "green", "blue")
+_LARGEST = {np.dtype(np.uint8): np.float32(255), np.dtype(np.uint16): np.float32(65535)}
+"""White in the types whose levels are brought to 0 to 1."""
 
 
 class _ImageError(Exception):
@@ -314,3 +332,49 @@ def _import_pillow(module: str) -> Any:
     return import_from_extra(
         f"PIL.{module}", package="Pillow", extra="plot", purpose="reading and writing images"
     )
+
+
+class ImageFile(TableFile):
+    """An image: a row for each pixel, line by line, with its colors.
+
+    Levels of 8 and of 16 bits are brought to 0 to 1; others are as the file has them.
+    """
+
+    kind = "image"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.origin = repr(str(path))
+        self.stamp = FileStamp.of(path)
+        self.n_rows, levels = image_header(path)
+        dtype = np.dtype(np.float32) if levels in _LARGEST else levels
+        self.columns = tuple(Column(name, str(dtype), dtype) for name in _COLORS)
+
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
+        """Return the pixels."""
+        try:
+            image = read_image(self._path)
+        except DataError as error:
+            wanted.damage.report(f"{self.origin} ({self.n_rows} rows)", error)
+            return
+        pixels = image.reshape(-1, 1 if image.ndim == 2 else 3)
+        indices = column_numbers(self.columns, wanted.names)
+        for first in range(0, len(pixels), wanted.n_rows):
+            part = pixels[first : first + wanted.n_rows]
+            if image.dtype in _LARGEST:
+                part = part.astype(np.float32) / _LARGEST[image.dtype]
+            colors = np.broadcast_to(part, (len(part), len(_COLORS)))
+            yield Piece(chosen_columns(colors, indices), first)
+
+
+FORMATS = (
+    FileFormat(
+        "image",
+        lambda found, _: ImageFile(found.path),
+        suffixes=(
+            *(".bmp", ".gif", ".jpeg", ".jpg", ".png", ".pbm", ".pfm", ".pgm", ".pnm", ".ppm"),
+            *(".tif", ".tiff", ".webp"),
+        ),
+        signatures=(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"),
+    ),
+)

@@ -1,7 +1,7 @@
-"""Arrays in NumPy's own files, read some rows at a time.
+"""Arrays in NumPy's own files, and those in memory that are converted, some rows at a time.
 
-They are read, not mapped: a mapped file counts as memory in use, and one that is cut short while it
-is mapped ends the process.
+Files are read, not mapped: a mapped file counts as memory in use, and one that is cut short while
+it is mapped ends the process.
 """
 
 from __future__ import annotations
@@ -11,26 +11,31 @@ import tokenize
 import zipfile
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_stamps import FileStamp
-from fastgmm.data.formats.byte_streams import ByteStream, read_array
+from fastgmm.data.formats.byte_streams import ByteStream, is_compressed, read_array
 from fastgmm.data.formats.table_file import (
-    Damage,
+    FileFormat,
+    FileStamp,
+    FoundFile,
     Piece,
     TableFile,
+    Wanted,
     check_matrix,
     chosen_columns,
     column_numbers,
     unnamed_columns,
 )
+from fastgmm.data.options import ReadingOptions
+from fastgmm.data.sources.array import ArraySource
 
 _DAMAGED = (
     EOFError,
@@ -118,13 +123,11 @@ class _NumpyFile(TableFile):
             return min(self.n_rows, max(0, entries))
         return min(self.n_rows, entries // self._n_columns)
 
-    def _row_pieces(
-        self, file: IO[bytes], names: Sequence[str], n_rows: int, end: int
-    ) -> Iterator[Piece]:
+    def _row_pieces(self, file: IO[bytes], wanted: Wanted, end: int) -> Iterator[Piece]:
         """Yield rows that lie one after the other."""
-        indices = column_numbers(self.columns, names)
-        for first in range(0, end, n_rows):
-            rows = np.empty((min(n_rows, end - first), self._n_columns), self._dtype)
+        indices = column_numbers(self.columns, wanted.names)
+        for first in range(0, end, wanted.n_rows):
+            rows = np.empty((min(wanted.n_rows, end - first), self._n_columns), self._dtype)
             read_array(file, rows)
             yield Piece(chosen_columns(rows, indices), first)
 
@@ -132,27 +135,21 @@ class _NumpyFile(TableFile):
 class NpyFile(_NumpyFile):
     """A matrix in a ``.npy`` file."""
 
-    def pieces(
-        self,
-        names: Sequence[str],
-        n_rows: int,
-        rows_wanted: Any,  # noqa: ARG002
-        damage: Damage,
-    ) -> Iterator[Piece]:
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows, as far as the file goes."""
         assert self.n_rows is not None
         present = self._rows_present()
         if present < self.n_rows:
-            damage.report(
+            wanted.damage.report(
                 f"{self.origin}, rows {present} to {self.n_rows - 1}, counted from 0",
                 f"the file ends early: it should hold {self.n_rows} rows, but holds {present}",
             )
         with self._opened() as file:
             if self._fortran:
-                yield from self._column_pieces(file, names, n_rows, present)
+                yield from self._column_pieces(file, wanted, present)
             else:
                 file.seek(self._offset)
-                yield from self._row_pieces(file, names, n_rows, present)
+                yield from self._row_pieces(file, wanted, present)
 
     def _opened(self) -> AbstractContextManager[IO[bytes]]:
         # Unbuffered: whole blocks are read to where they are used.
@@ -161,14 +158,12 @@ class NpyFile(_NumpyFile):
     def _size(self) -> int:
         return self.stamp.size
 
-    def _column_pieces(
-        self, file: IO[bytes], names: Sequence[str], n_rows: int, end: int
-    ) -> Iterator[Piece]:
+    def _column_pieces(self, file: IO[bytes], wanted: Wanted, end: int) -> Iterator[Piece]:
         """Yield rows of columns that lie one after the other."""
         assert self.n_rows is not None
-        indices = column_numbers(self.columns, names)
-        for first in range(0, end, n_rows):
-            columns = np.empty((len(indices), min(n_rows, end - first)), self._dtype)
+        indices = column_numbers(self.columns, wanted.names)
+        for first in range(0, end, wanted.n_rows):
+            columns = np.empty((len(indices), min(wanted.n_rows, end - first)), self._dtype)
             for column, j in zip(columns, indices, strict=True):
                 file.seek(self._offset + (j * self.n_rows + first) * self._dtype.itemsize)
                 read_array(file, column)
@@ -192,13 +187,7 @@ class NpzFile(_NumpyFile):
                 "it as .npy, or in row order (order='C')"
             )
 
-    def pieces(
-        self,
-        names: Sequence[str],
-        n_rows: int,
-        rows_wanted: Any,  # noqa: ARG002
-        damage: Damage,
-    ) -> Iterator[Piece]:
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows; none of a damaged archive.
 
         Wrong bytes in an archive are noticed only behind the last one, so that where they may be
@@ -206,19 +195,19 @@ class NpzFile(_NumpyFile):
         """
         assert self.n_rows is not None
         try:
-            if not damage.is_error and not self._is_sound:
+            if not wanted.damage.is_error and not self._is_sound:
                 self._read_through()
             with self._opened() as file:
                 file.read(self._offset)
                 if self._fortran:
                     columns = np.empty((self._n_columns, self.n_rows), self._dtype)
                     read_array(file, columns)
-                    chosen = chosen_columns(columns.T, column_numbers(self.columns, names))
+                    chosen = chosen_columns(columns.T, column_numbers(self.columns, wanted.names))
                     yield Piece(chosen, 0)
                     return
-                yield from self._row_pieces(file, names, n_rows, self.n_rows)
+                yield from self._row_pieces(file, wanted, self.n_rows)
         except _DAMAGED as error:
-            damage.report(f"{self.origin} ({self.n_rows} rows)", error)
+            wanted.damage.report(f"{self.origin} ({self.n_rows} rows)", error)
 
     def _read_through(self) -> None:
         with self._opened() as file:
@@ -293,3 +282,47 @@ def _shape_in(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
     except _DAMAGED:
         return "is damaged, or no array"
     return f"is of shape {shape}"
+
+
+class SlicedArray(TableFile):
+    """A matrix that is converted, or checked, some rows at a time."""
+
+    named = False
+
+    def __init__(self, array: npt.NDArray[Any], origin: str, kind: str) -> None:
+        check_matrix(origin, array.shape, array.dtype)
+        self._array = array
+        self.origin = origin
+        self.kind = kind
+        self.n_rows = int(array.shape[0])
+        self.columns = unnamed_columns(array.dtype, int(array.shape[1]))
+
+    def identity(self) -> dict[str, Any]:
+        """Return shape, type and a digest."""
+        return ArraySource(self._array).fingerprint()
+
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
+        """Return the rows, slice by slice."""
+        assert self.n_rows is not None
+        indices = column_numbers(self.columns, wanted.names)
+        for first in range(0, self.n_rows, wanted.n_rows):
+            rows = np.asarray(self._array[first : first + wanted.n_rows])
+            yield Piece(chosen_columns(rows, indices), first)
+
+
+def _open_npy(found: FoundFile, options: ReadingOptions) -> TableFile:
+    if is_compressed(found.path):
+        return CompressedNpyFile(found.path, found.part, options.memory_budget)
+    return NpyFile(found.path)
+
+
+FORMATS = (
+    FileFormat("NumPy", _open_npy, suffixes=(".npy",), signatures=(b"\x93NUMPY",), compressed=True),
+    FileFormat(
+        "NumPy archive",
+        lambda found, options: NpzFile(found.path, found.part, options.memory_budget),
+        suffixes=(".npz",),
+        has_parts=True,
+        compressed=True,
+    ),
+)

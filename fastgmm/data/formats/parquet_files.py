@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,8 @@ from typing import Any
 import numpy as np
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_stamps import FileStamp
-from fastgmm.data.formats.arrow_columns import (
-    import_pyarrow,
-    list_parts,
-    reason_of,
-    schema_columns,
-    with_parts_of_lists,
-)
-from fastgmm.data.formats.arrow_filters import columns_to_read, filter_columns
-from fastgmm.data.formats.arrow_rows import pieces_of
-from fastgmm.data.formats.table_file import Column, Damage, Piece, TableFile
-from fastgmm.data.sources.vector_columns import stored_names
+from fastgmm.data.formats.arrow_columns import ArrowTable, import_pyarrow, reason_of
+from fastgmm.data.formats.table_file import Column, FileFormat, FileStamp, Piece, Wanted
 
 _BATCH_BYTES = 2**21
 """Bytes that are decoded at once: they are still in the cache when they are copied."""
@@ -36,49 +26,38 @@ _BUFFERS_BYTES = 2**25
 """Read at a time of all columns together, if they are many."""
 
 
-class ParquetFile(TableFile):
-    """A Parquet file."""
+class ParquetFile(ArrowTable):
+    """A Parquet file, and the columns that the names of its folders give it."""
 
     kind = "Parquet"
-    by_columns = True
 
     def __init__(self, path: Path, partitions: Mapping[str, Any] | None = None) -> None:
         self._path = path
         self.origin = repr(str(path))
-        self._partitions = dict(partitions or {})
         self.stamp = FileStamp.of(path)
         self.errors = (import_pyarrow("reading Parquet").ArrowException,)
         try:
             with self._opened() as file:
-                schema = file.schema_arrow
                 self.n_rows = file.metadata.num_rows
-                self.parts = list_parts(schema, lambda: next(file.iter_batches(_FEWEST_ROWS), None))
+                self._note_schema(
+                    file.schema_arrow, lambda: next(file.iter_batches(_FEWEST_ROWS), None)
+                )
         except (*self.errors, OSError) as error:
             raise DataError(f"cannot read {self.origin} as Parquet: {reason_of(error)}") from error
-        self._schema = schema.remove_metadata()
-        own = schema_columns(self.origin, schema, self.parts)
-        names = {column.name for column in own}
-        self._partitions = {n: v for n, v in self._partitions.items() if n not in names}
-        self.columns = (*own, *(_partition_column(*each) for each in self._partitions.items()))
+        names = {column.name for column in self.columns}
+        self._partitions = {n: v for n, v in (partitions or {}).items() if n not in names}
+        self.columns += tuple(_partition_column(*each) for each in self._partitions.items())
 
-    def check_filter(self, rows_wanted: Any) -> None:
-        """Make sure that the file has the columns of a condition."""
-        filter_columns(self.origin, self._whole_schema(), rows_wanted)
-
-    def pieces(
-        self, names: Sequence[str], n_rows: int, rows_wanted: Any, damage: Damage
-    ) -> Iterator[Piece]:
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows, group by group, those that statistics rule out unread."""
         pyarrow = import_pyarrow("reading Parquet")
-        stored = stored_names(names, self.parts)
-        wanted = columns_to_read(self.origin, self._whole_schema(), stored, rows_wanted)
-        own = [name for name in wanted if name not in self._partitions]
+        own = [name for name in self._to_read(wanted) if name not in self._partitions]
         width = sum(len(self.parts.get(name, (name,))) for name in own)
-        at_once = min(n_rows, max(_FEWEST_ROWS, _BATCH_BYTES // (8 * max(width, 1))))
+        at_once = min(wanted.n_rows, max(_FEWEST_ROWS, _BATCH_BYTES // (8 * max(width, 1))))
         with self._opened(len(own)) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist()
-            for group in self._groups(rows_wanted, len(sizes)):
+            for group in self._groups(wanted.condition, len(sizes)):
                 first, last = starts[group], starts[group + 1]
                 done = first
                 try:
@@ -87,10 +66,7 @@ class ParquetFile(TableFile):
                         at_once, row_groups=[group], columns=own, use_threads=False
                     ):
                         batch.validate()
-                        whole = self._with_partitions(
-                            with_parts_of_lists(self.origin, batch, self.parts, names, done)
-                        )
-                        yield from pieces_of(whole, names, done, rows_wanted)
+                        yield from self._pieces_of(self._with_partitions(batch), wanted, done)
                         done += batch.num_rows
                     if done != last:
                         raise pyarrow.ArrowInvalid(
@@ -101,7 +77,7 @@ class ParquetFile(TableFile):
                     where = f"{self.origin}, row group {group} ({rows})"
                     if done > first:
                         where += f" from row {done} on"
-                    damage.report(where, reason_of(error))
+                    wanted.damage.report(where, reason_of(error))
 
     @contextmanager
     def _opened(self, n_columns: int = 1) -> Iterator[Any]:
@@ -117,9 +93,9 @@ class ParquetFile(TableFile):
         ) as file:
             yield file
 
-    def _groups(self, rows_wanted: Any, count: int) -> list[int]:
+    def _groups(self, condition: Any, count: int) -> list[int]:
         """Return the row groups in which rows may satisfy a condition."""
-        if rows_wanted is None:
+        if condition is None:
             return list(range(count))
         from pyarrow import dataset
         from pyarrow.fs import LocalFileSystem
@@ -128,7 +104,7 @@ class ParquetFile(TableFile):
         fragment = dataset.ParquetFileFormat().make_fragment(
             str(self._path), LocalFileSystem(), partition
         )
-        chosen = fragment.subset(rows_wanted, schema=self._whole_schema())
+        chosen = fragment.subset(condition, schema=self._whole_schema())
         return [group.id for group in chosen.row_groups]
 
     def _partition_expression(self) -> Any:
@@ -153,6 +129,15 @@ class ParquetFile(TableFile):
 
 
 def _partition_column(name: str, value: Any) -> Column:
-    is_number = not isinstance(value, str)
-    dtype = np.dtype(np.float64) if is_number else None
+    dtype = None if isinstance(value, str) else np.dtype(np.float64)
     return Column(name, "folder's name", dtype, aside="folder's name")
+
+
+FORMATS = (
+    FileFormat(
+        "Parquet",
+        lambda found, _: ParquetFile(found.path, found.partitions),
+        suffixes=(".parquet", ".pq"),
+        signatures=(b"PAR1",),
+    ),
+)

@@ -1,85 +1,60 @@
-"""From what the user names or has opened to tables to read, each by the module of its format."""
+"""The formats of files, and telling which a file is of: by its first bytes, else by its name."""
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
-import warnings
-from collections.abc import Iterator
-from io import TextIOBase
+import zipfile
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from fastgmm.data.column_names import name_list
-from fastgmm.data.errors import DataError, SkippedDataWarning
-from fastgmm.data.file_listing import FoundFile, find_files
-from fastgmm.data.formats.byte_streams import ZIP, ByteStream
-from fastgmm.data.formats.recognition import ARROW_STREAM, is_compressed, is_zip, kind_of_head
-from fastgmm.data.formats.sliced_arrays import SlicedArray
-from fastgmm.data.formats.table_file import TableFile
-from fastgmm.data.sources.stream import ReadingOptions
+from fastgmm.data.errors import DataError
+from fastgmm.data.formats.byte_streams import (
+    ZIP,
+    ByteStream,
+    compression_of,
+    is_zip,
+    raw_head,
+    refuse_compressed,
+    zip_member,
+    zip_members,
+)
+from fastgmm.data.formats.csv_text import UTF8, encoding_of
+from fastgmm.data.formats.foreign_files import foreign_kind, office_kind
+from fastgmm.data.formats.table_file import FileFormat, FoundFile, TableFile
+from fastgmm.data.options import ReadingOptions
 
-STANDARD_INPUT = "-"
-"""What stands for it where a file could be named."""
+_MODULES = (
+    "parquet_files",
+    "arrow_files",
+    "csv_files",
+    "numpy_files",
+    "array_stores",
+    "images",
+)
+"""The modules of this package that each have a format, or several: a new one takes a line here."""
 
+FORMATS: dict[str, FileFormat] = {
+    each.kind: each
+    for name in _MODULES
+    for each in import_module(f"fastgmm.data.formats.{name}").FORMATS
+}
 
-class OpenedTables(NamedTuple):
-    """Tables to read one after the other.
-
-    Attributes
-    ----------
-    files : list of TableFile
-        The tables.
-    unreadable : list of str
-        What is wrong with those that were left out.
-    """
-
-    files: list[TableFile]
-    unreadable: list[str]
-
-
-def is_path(data: Any) -> bool:
-    """Say whether something is a path, a pattern or the name of standard input."""
-    return isinstance(data, str | os.PathLike)
-
-
-def is_list_of_paths(data: Any) -> bool:
-    """Say whether something is a list of paths, one at least."""
-    return isinstance(data, list | tuple) and bool(data) and all(map(is_path, data))
-
-
-def is_arrow_stream(data: Any) -> bool:
-    """Say whether something hands over a stream of Arrow batches, as tables do."""
-    from narwhals.dependencies import is_into_series
-
-    return hasattr(data, "__arrow_c_stream__") and not is_into_series(data)
+_COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_HEAD_BYTES = 2**10
 
 
-def is_stored(data: Any) -> bool:
-    """Say whether something is an array or a group in a file of HDF5 or Zarr."""
-    return type(data).__module__.partition(".")[0] in ("h5py", "zarr")
-
-
-def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
-    """Open files and what is read as files are."""
-    if is_path(data) or is_list_of_paths(data):
-        return _open_paths([data] if is_path(data) else list(data), options)
-    if isinstance(data, TextIOBase):
-        raise TypeError("the open file gives text, not bytes: open it in binary mode, 'rb'")
-    if hasattr(data, "read") and hasattr(data, "readinto"):
-        return OpenedTables([_open_stream(data, "the open file", options)], [])
-    if is_arrow_stream(data):
-        return OpenedTables([_open_arrow_batches(data)], [])
-    if is_stored(data):
-        from fastgmm.data.formats.array_stores import open_stored
-
-        return OpenedTables([open_stored(data)], [])
-    if isinstance(data, np.ndarray) and _is_to_be_sliced(data):
-        return OpenedTables([SlicedArray(data, "the array", "array")], [])
-    return None
+def open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
+    """Open a file by its format."""
+    path, name = found.path, repr(str(found.path))
+    file_format = FORMATS[found.kind]
+    if not file_format.is_csv:
+        refuse_csv_options(name, options)
+        _refuse_foreign(path)
+    if not file_format.compressed:
+        refuse_compressed(found)
+    if found.part and not file_format.has_parts and not is_zip(path):
+        raise DataError(f"{name} holds no arrays with names: leave out '::{found.part}'")
+    return file_format.open(found, options)
 
 
 def refuse_csv_options(origin: str, options: ReadingOptions) -> None:
@@ -88,126 +63,67 @@ def refuse_csv_options(origin: str, options: ReadingOptions) -> None:
         raise ValueError(f"{origin} is not CSV, which {name_list(given)} is for: leave it out")
 
 
-def _is_to_be_sliced(array: np.ndarray[Any, Any]) -> bool:
-    """Say whether an array of numbers is to be converted, or checked, some rows at a time."""
-    if array.dtype.kind not in "buifc":
-        return False
-    return array.dtype not in (np.float32, np.float64) or isinstance(array, np.memmap)
-
-
-def _open_paths(data: list[str | os.PathLike[str]], options: ReadingOptions) -> OpenedTables:
-    if len(data) == 1 and os.fspath(data[0]) == STANDARD_INPUT:
-        if sys.stdin is None:
-            raise DataError("standard input is closed")
-        return OpenedTables([_open_stream(sys.stdin.buffer, "standard input", options)], [])
-    if any(os.fspath(each) == STANDARD_INPUT for each in data):
-        raise DataError(f"standard input ({STANDARD_INPUT}) can only be read alone")
-    if len(data) == 1 and _is_pipe(Path(data[0])):
-        file = Path(data[0]).open("rb")  # noqa: SIM115  # closed when it has been read
-        name = repr(os.fspath(data[0]))
-        return OpenedTables([_open_stream(file, name, options, closes=True)], [])
-    opened, left_out = OpenedTables([], []), list[str]()
-    files = find_files(data, left_out)
-    if left_out:
-        warnings.warn(
-            f"left out of the data: {name_list(left_out, quoted=False)}: name those that are to be "
-            "read",
-            SkippedDataWarning,
-            stacklevel=2,
+def file_kind(path: Path, part: str = "") -> str | None:
+    """Return what a file or folder is."""
+    if path.is_dir():
+        kinds = (
+            each.kind
+            for each in FORMATS.values()
+            if any((path / marker).exists() for marker in each.markers)
         )
-    for found in files:
-        try:
-            opened.files.append(_open_file(found, options))
-        except DataError as error:
-            if options.on_error == "raise":
-                raise
-            opened.unreadable.append(str(error))
-    if not opened.files:
-        raise DataError(f"no file can be read: {'; '.join(opened.unreadable)}")
-    return opened
+        return next(kinds, None)
+    raw = raw_head(path)
+    name = path.name.lower()
+    name = name.removesuffix(next(filter(name.endswith, _COMPRESSED_SUFFIXES), ""))
+    if raw.startswith(ZIP):
+        readable = not name.endswith(".npz") and zipfile.is_zipfile(path)
+        members = zip_members(path) if readable else []
+        if name.endswith(".npz") or (members and all(each.endswith(".npy") for each in members)):
+            return "NumPy archive"
+        if part not in members and len(members) != 1:
+            return None
+        name = (part or members[0]).lower()
+    elif compression_of(raw) is None:
+        return kind_of_head(raw) or _kind_of_name(name)
+    head = ByteStream(path, member=part).head(_HEAD_BYTES)
+    return kind_of_head(head) or _kind_of_name(name)
 
 
-def _is_pipe(path: Path) -> bool:
-    try:
-        return stat.S_ISFIFO(path.stat().st_mode)
-    except OSError:
-        return False
+def kind_of_named(path: Path, part: str) -> str:
+    """Return what a file is that the user names, and so is one of data."""
+    if (kind := file_kind(path, part)) is not None:
+        return kind
+    if is_zip(path):
+        if (said := office_kind(zip_members(path))) is not None:
+            raise DataError(f"{str(path)!r} is {said}")
+        part = zip_member(path, part)
+    head = ByteStream(path, member=part).head(_HEAD_BYTES)
+    if (foreign := foreign_kind(head)) is not None:
+        raise DataError(f"{str(path)!r} is {foreign}")
+    if head and (b"\0" not in head or encoding_of(head) != UTF8):
+        return "CSV"
+    what = f"none of {', '.join(FORMATS)}" if head else "empty"
+    raise DataError(f"cannot tell what {str(path)!r} is: it is {what}")
 
 
-def _open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
-    """Open a file by its kind; the module that reads it is imported only now."""
-    path, kind, part, partitions = found
-    if kind != "CSV":
-        refuse_csv_options(repr(str(path)), options)
-    compressed = is_compressed(path)
-    if kind == "Arrow":
-        from fastgmm.data.formats.arrow_files import ArrowFile, ArrowStream
-
-        stream = ByteStream(path, member=part if compressed else "")
-        if stream.head().startswith(ARROW_STREAM):
-            return ArrowStream(stream)
-    if compressed and kind not in ("CSV", "NumPy", "NumPy archive"):
-        raise DataError(f"{str(path)!r} is a compressed file of the kind {kind}: extract it first")
-    if part and kind not in ("NumPy archive", "HDF5", "Zarr") and not is_zip(path):
-        raise DataError(f"{str(path)!r} holds no arrays with names: leave out '::{part}'")
-    if kind == "Parquet":
-        from fastgmm.data.formats.parquet_files import ParquetFile
-
-        return ParquetFile(path, partitions)
-    if kind == "CSV":
-        from fastgmm.data.formats.csv_files import CsvFile
-
-        return CsvFile(ByteStream(path, member=part), options.csv)
-    if kind == "NumPy":
-        from fastgmm.data.formats.numpy_files import CompressedNpyFile, NpyFile
-
-        budget = options.memory_budget
-        return CompressedNpyFile(path, part, budget) if compressed else NpyFile(path)
-    if kind == "NumPy archive":
-        from fastgmm.data.formats.numpy_files import NpzFile
-
-        return NpzFile(path, part, options.memory_budget)
-    if kind == "HDF5":
-        from fastgmm.data.formats.array_stores import open_hdf5
-
-        return open_hdf5(path, part)
-    if kind == "Zarr":
-        from fastgmm.data.formats.array_stores import open_zarr
-
-        return open_zarr(path, part)
-    if kind == "Arrow":
-        return ArrowFile(path)
-    from fastgmm.data.formats.image_files import ImageFile
-
-    return ImageFile(path)
+def kind_of_head(head: bytes) -> str | None:
+    """Return what begins with some bytes."""
+    kinds = (each.kind for each in FORMATS.values() if head.startswith(each.signatures))
+    return next(kinds, None)
 
 
-def _open_stream(
-    file: Any, origin: str, options: ReadingOptions, *, closes: bool = False
-) -> TableFile:
-    """Open bytes that can be read once: an Arrow stream, or CSV."""
-    stream = ByteStream(file, origin, closes=closes)
-    if stream.head().startswith(ARROW_STREAM):
-        from fastgmm.data.formats.arrow_files import ArrowStream
-
-        refuse_csv_options(origin, options)
-        return ArrowStream(stream)
-    kind = "zip archive" if stream.head().startswith(ZIP) else kind_of_head(stream.head())
-    if kind is not None:
-        raise DataError(
-            f"{origin} holds a file of the kind {kind}, which cannot be read from beginning to "
-            "end: give its path"
-        )
-    from fastgmm.data.formats.csv_files import CsvFile
-
-    return CsvFile(stream, options.csv)
+def _kind_of_name(name: str) -> str | None:
+    suffix = Path(name).suffix
+    return next((each.kind for each in FORMATS.values() if suffix in each.suffixes), None)
 
 
-def _open_arrow_batches(data: Any) -> TableFile:
-    """Open what hands over Arrow batches, once if it is itself the stream of them."""
-    from fastgmm.data.formats.arrow_columns import import_pyarrow
-    from fastgmm.data.formats.arrow_files import ArrowBatches
-
-    pyarrow = import_pyarrow("reading Arrow streams")
-    once = isinstance(data, Iterator | pyarrow.RecordBatchReader)
-    return ArrowBatches(lambda: pyarrow.RecordBatchReader.from_stream(data), not once)
+def _refuse_foreign(path: Path) -> None:
+    """Raise if a file is none of ours, whatever its name says."""
+    raw = raw_head(path) if path.is_file() else ZIP
+    if raw.startswith(ZIP) or kind_of_head(raw) is not None:
+        return
+    if not raw:
+        raise DataError(f"{str(path)!r} is empty")
+    head = raw if compression_of(raw) is None else ByteStream(path).head(_HEAD_BYTES)
+    if (foreign := foreign_kind(head)) is not None:
+        raise DataError(f"{str(path)!r} is {foreign}")

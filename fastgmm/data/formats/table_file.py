@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,10 +15,80 @@ import numpy.typing as npt
 
 from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_stamps import FileStamp
+from fastgmm.data.options import ReadingOptions
 
 _MOST_EMPTY_COLUMNS = 2**16
 """Columns that a matrix without rows may claim, to which no size of its file sets a limit."""
+
+Columns = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
+"""A matrix of shape (n_rows, n_columns), or each of its columns."""
+
+
+class FoundFile(NamedTuple):
+    """A file of data, or a folder that is one."""
+
+    path: Path
+    kind: str  # its format
+    part: str  # which array in it was asked for; empty if none was
+    partitions: Mapping[str, int | str | None]
+    """Columns that the names of its folders give it, as in ``year=2024/part.parquet``.
+
+    The same columns for all files that were found, None where a file's folders say nothing.
+    """
+
+
+class FileFormat(NamedTuple):
+    """A format of files: how they are recognized, and what opens them."""
+
+    kind: str
+    open: Callable[[FoundFile, ReadingOptions], TableFile]
+    suffixes: tuple[str, ...] = ()
+    signatures: tuple[bytes, ...] = ()  # what files begin with
+    markers: tuple[str, ...] = ()  # what a folder that is such a file holds, one at least
+    has_parts: bool = False  # whether an array in it can be chosen
+    compressed: bool = False  # whether it is read compressed as a whole, too
+    is_csv: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """Size and time of change of a file, or of all files in a folder."""
+
+    path: Path
+    n_files: int
+    size: int
+    changed_ns: int  # when the last of them changed, in nanoseconds since 1970
+
+    @classmethod
+    def of(cls, path: Path) -> FileStamp:
+        """Return the present stamp of a file or folder."""
+        found = [path.stat()]
+        if path.is_dir():
+            for folder, _, names in os.walk(path):
+                files = (Path(folder, name) for name in names)
+                # A link that leads nowhere has a stamp of its own.
+                found += [each.stat() if each.exists() else each.lstat() for each in files]
+        return cls(
+            path, len(found), sum(s.st_size for s in found), max(s.st_mtime_ns for s in found)
+        )
+
+    def check(self) -> None:
+        """Make sure that the file is as it was."""
+        try:
+            now = FileStamp.of(self.path)
+        except OSError as error:
+            raise DataError(
+                f"{str(self.path)!r} has vanished since it was opened: {error.strerror}"
+            ) from error
+        if now != self:
+            raise DataError(
+                f"{str(self.path)!r} changed since it was opened ({self.size} bytes then, "
+                f"{now.size} now): start again on files that stay as they are"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the stamp in values that JSON knows."""
+        return {"name": self.path.name, "size": self.size, "changed_ns": self.changed_ns}
 
 
 class Damage:
@@ -46,107 +119,63 @@ class Damage:
 
 
 class Column(NamedTuple):
-    """A column of a file.
-
-    Attributes
-    ----------
-    name : str
-        Its name.
-    type : str
-        What it holds, in the file's own words.
-    dtype : dtype or None
-        The type of its numbers; None if it holds other things than real numbers.
-    aside : str
-        What makes it a feature only if it is asked for by name: ``"row index"``; empty for others.
-    example : str
-        The first entry that is no number, and where it is, if the format knows no types.
-    remedy : str
-        What may make it a number.
-    """
+    """A column of a file."""
 
     name: str
-    type: str
-    dtype: np.dtype[Any] | None
+    type: str  # what it holds, in the file's own words
+    dtype: np.dtype[Any] | None  # of its numbers; None if it holds other things than real numbers
     aside: str = ""
-    example: str = ""
-    remedy: str = ""
+    """What makes it a feature only if it is asked for by name: ``"row index"``; empty for others.
+    """
+    example: str = ""  # the first entry that is no number, if the format knows no types
+    remedy: str = ""  # what may make it a number
+
+
+class Wanted(NamedTuple):
+    """What is to be read of a file."""
+
+    names: Sequence[str]
+    n_rows: int  # how many rows a piece should have, about
+    condition: Any  # an expression of Arrow's that rows satisfy; None for all of them
+    damage: Damage
 
 
 class Piece(NamedTuple):
-    """Rows of a file that follow each other, of any number.
+    """Rows of a file that follow each other, of any number."""
 
-    Attributes
-    ----------
-    values : ndarray of shape (n_rows, n_columns), or sequence of n_columns ndarrays (n_rows,)
-        The columns that were asked for, NaN for what is missing. Where they hold other things
-        than numbers, anything that is not NaN.
-    row : int
-        Number of the first row in the file, from 0.
-    numbers : ndarray of shape (n_rows,) or None
-        Numbers of the rows after the first's, where a filter left some between them out.
-    batch : pyarrow.RecordBatch or None
-        The rows as Arrow has them, if it does.
-    line_of : callable or None
-        Returns on which line of the file a row begins that has one of the `numbers`; None for
-        files that have no lines.
+    values: Columns
+    """The columns that were asked for, NaN for what is missing.
+
+    Where they hold other things than numbers, anything that is not NaN.
     """
-
-    values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
-    row: int
+    row: int  # number of the first row in the file, from 0
     numbers: npt.NDArray[np.int64] | None = None
-    batch: Any = None
+    """Numbers of the rows after the first's, where a condition left some between them out."""
+    batch: Any = None  # the rows as Arrow has them, if it does
     line_of: Callable[[int], int] | None = None
+    """Returns on which line of the file a row begins that has one of the `numbers`."""
 
 
 class TableFile(ABC):
-    """Rows in a file, or in something like a file.
+    """Rows in a file, or in something like a file."""
 
-    Attributes
-    ----------
-    kind : str
-        What it is, as messages say it: ``"Parquet"``.
-    origin : str
-        What it is called in messages: a path in quotes.
-    columns : tuple of Column
-        Its columns.
-    named : bool
-        Whether they have names of their own; if not, they are called ``x0``, ``x1``, and so on.
-    parts : mapping of str to tuple of str
-        The columns that stand for one of lists, by its name.
-    n_rows : int or None
-        Number of rows, if the file says so.
-    replayable : bool
-        Whether it can be read more than once.
-    is_text : bool
-        Whether it is text, of which `keep_text` gives columns as they stand there.
-    null_texts : tuple of str
-        What stands for a missing value in text.
-    decimal : str
-        The decimal mark in text.
-    by_columns : bool
-        Whether values lie together column by column rather than row by row.
-    stamp : FileStamp or None
-        What it was when it was opened; None for what is no file, and may change unnoticed.
-    doubts : tuple of str
-        What the user should know of how it is understood, if all columns are used.
-    errors : tuple of type
-        What the library that reads it raises, besides OSError, where the file is damaged.
-    """
-
-    kind: str
-    origin: str
+    kind: str  # its format, as messages say it
+    origin: str  # what it is called in messages: a path in quotes
     columns: tuple[Column, ...]
-    named: bool = True
+    named: bool = True  # if not, columns are called x0, x1, and so on
     parts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    n_rows: int | None = None
-    replayable: bool = True
-    is_text: bool = False
-    null_texts: tuple[str, ...] = ()
-    decimal: str = "."
-    by_columns: bool = False
-    stamp: FileStamp | None = None
+    """The columns that stand for one of lists, by its name."""
+    n_rows: int | None = None  # if the file says so
+    replayable: bool = True  # whether it can be read more than once
+    is_text: bool = False  # of which `keep_text` gives columns as they stand there
+    null_texts: tuple[str, ...] = ()  # what stands for a missing value in text
+    decimal: str = "."  # the decimal mark in text
+    by_columns: bool = False  # whether values lie together column by column
+    stamp: FileStamp | None = None  # what it was when it was opened; None for what is no file
     doubts: tuple[str, ...] = ()
+    """What the user should know of how it is understood, if all columns are used."""
     errors: tuple[type[Exception], ...] = ()
+    """What the library that reads it raises, besides OSError, where the file is damaged."""
 
     @property
     def notices_changes(self) -> bool:
@@ -154,66 +183,24 @@ class TableFile(ABC):
         return self.stamp is not None
 
     @abstractmethod
-    def pieces(
-        self, names: Sequence[str], n_rows: int, rows_wanted: Any, damage: Damage
-    ) -> Iterator[Piece]:
-        """Return the rows from the first on.
-
-        Parameters
-        ----------
-        names : sequence of str
-            The columns that are wanted.
-        n_rows : int
-            How many rows a piece should have, about.
-        rows_wanted : pyarrow.compute.Expression or None
-            A condition on the rows; None where the format knows no filters.
-        damage : Damage
-            What to tell where the file is damaged.
-
-        Returns
-        -------
-        iterator of Piece
-            The rows.
-        """
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
+        """Return the rows from the first on."""
 
     def identity(self) -> dict[str, Any]:
         """Return what tells the file from others, in values that JSON knows."""
         return {"name": self.origin} if self.stamp is None else self.stamp.identity()
 
     def keep_text(self, names: Sequence[str]) -> None:  # noqa: B027
-        """Read columns from now on as they stand in a file of text.
+        """Read columns from now on as they stand in a file of text."""
 
-        Parameters
-        ----------
-        names : sequence of str
-            The columns.
-        """
-
-    def check_filter(self, rows_wanted: Any) -> None:  # noqa: ARG002
-        """Make sure that the file's rows can be filtered by a condition.
-
-        Parameters
-        ----------
-        rows_wanted : pyarrow.compute.Expression
-            The condition.
-
-        Raises
-        ------
-        ValueError
-            If they cannot.
-        """
+    def check_filter(self, condition: Any) -> None:  # noqa: ARG002
+        """Raise `ValueError` if the file's rows cannot be filtered by a condition."""
         raise ValueError(
             f"{self.origin} cannot be filtered: filter works on Parquet, Arrow and CSV files"
         )
 
     def check_unchanged(self) -> None:
-        """Make sure that the file is what it was when it was opened, if it has a stamp.
-
-        Raises
-        ------
-        DataError
-            If it is not.
-        """
+        """Raise `DataError` if the file is not what it was when it was opened."""
         if self.stamp is not None:
             self.stamp.check()
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.errors import DataError, MissingValueError
-
-MissingPolicy = Literal["error", "drop", "model"]
+from fastgmm.data.options import MissingPolicy
 
 
 class Batch(NamedTuple):

@@ -10,11 +10,12 @@ import numpy as np
 
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError, warn_of_doubt
+from fastgmm.data.options import ReadingOptions
 from fastgmm.data.selection import SelectedColumns, Selection
 from fastgmm.data.sources.array_like import as_matrix, not_numbers, unmasked
 from fastgmm.data.sources.batch import Batch
 from fastgmm.data.sources.frames import frame_columns, is_frame
-from fastgmm.data.sources.stream import ReadingOptions, StreamSource
+from fastgmm.data.sources.stream import StreamSource
 
 
 class BatchSource(StreamSource):

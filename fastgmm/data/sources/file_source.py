@@ -11,16 +11,23 @@ import numpy.typing as npt
 from fastgmm.data.column_names import doubt_of_nameless, is_nameless, name_list
 from fastgmm.data.errors import DataError, warn_of_doubt
 from fastgmm.data.formats.arrow_columns import ROW_INDEX, reason_of
-from fastgmm.data.formats.table_file import Column, Damage, Piece, TableFile, common_dtype
+from fastgmm.data.formats.table_file import (
+    Column,
+    Columns,
+    Damage,
+    Piece,
+    TableFile,
+    Wanted,
+    common_dtype,
+)
+from fastgmm.data.options import ReadingOptions
 from fastgmm.data.passthrough_columns import CarriedColumns
 from fastgmm.data.selection import Selection, check_label_column
 from fastgmm.data.sources.batch import Batch
 from fastgmm.data.sources.exactness import is_long_integer, reaches_rounding
 from fastgmm.data.sources.prefetch import prefetched
-from fastgmm.data.sources.stream import ReadingOptions, StreamSource
+from fastgmm.data.sources.stream import StreamSource
 from fastgmm.data.text_types import first_type, wide_enough, with_type
-
-_Columns = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 
 
 class FileSource(StreamSource):
@@ -252,7 +259,7 @@ class FileSource(StreamSource):
     def _pieces(self, file: TableFile, names: Sequence[str], damage: Damage) -> Iterator[Piece]:
         errors: tuple[type[Exception], ...] = (OSError, EOFError, *file.errors)
         try:
-            yield from file.pieces(names, self.block_rows, self.selection.filter, damage)
+            yield from file.pieces(Wanted(names, self.block_rows, self.selection.filter, damage))
         except errors as error:
             damage.report(file.origin, reason_of(error))
         except MemoryError as error:
@@ -272,7 +279,7 @@ class FileSource(StreamSource):
         }
 
 
-def _split(values: _Columns, count: int) -> tuple[_Columns, list[npt.NDArray[Any]]]:
+def _split(values: Columns, count: int) -> tuple[Columns, list[npt.NDArray[Any]]]:
     """Return all columns but the last so many, and these."""
     if isinstance(values, np.ndarray):
         return values[:, :-count], list(values[:, -count:].T)

@@ -17,16 +17,18 @@ from fastgmm.data.column_names import (
     is_index_name,
     is_nameless,
     name_list,
+    part_names,
 )
 from fastgmm.data.errors import DataError, warn_of_doubt
-from fastgmm.data.formats.arrow_columns import ROW_INDEX, index_columns
+from fastgmm.data.formats.arrow_columns import ROW_INDEX, index_columns, wrong_list
 from fastgmm.data.formats.table_file import Column, common_dtype
+from fastgmm.data.options import MissingPolicy
 from fastgmm.data.selection import SelectedColumns, Selection, check_label_column
 from fastgmm.data.source import sum_of_weights
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.batch import Batch, MissingPolicy, all_finite, check_total_weight, checked
+from fastgmm.data.sources.array_like import is_missing
+from fastgmm.data.sources.batch import Batch, all_finite, check_total_weight, checked
 from fastgmm.data.sources.exactness import check_no_times, reaches_rounding, warn_of_rounding
-from fastgmm.data.sources.vector_columns import matrix_of_lists, part_names, width_of
 
 _ORIGIN = "the data frame"
 
@@ -213,12 +215,45 @@ def _width(series: Any) -> int | None:
 
     if series.dtype not in (narwhals.List, narwhals.Array, narwhals.Object):
         return None
-    return width_of(series.drop_nulls().head(1).to_numpy())
+    return _width_of(series.drop_nulls().head(1).to_numpy())
 
 
 def _matrix(where: str, series: Any, width: int) -> Callable[[], npt.NDArray[Any]]:
     """Return what returns the lists of a column as a matrix, which it makes once."""
-    return cache(lambda: matrix_of_lists(where, series.to_numpy(), width))
+    return cache(lambda: _matrix_of_lists(where, series.to_numpy(), width))
+
+
+def _width_of(lists: Any) -> int | None:
+    """Return how many numbers the first of some lists has."""
+    for each in lists:
+        if isinstance(each, list | tuple | np.ndarray):
+            numbers = np.asarray(each)
+            is_list = numbers.ndim == 1 and numbers.dtype.kind in "biuf"
+            return len(numbers) if is_list and len(numbers) else None
+    return None
+
+
+def _matrix_of_lists(where: str, lists: npt.NDArray[Any], width: int) -> npt.NDArray[Any]:
+    """Return lists of numbers as the rows of a matrix, NaN where there is no list."""
+    if lists.ndim == 2:
+        return lists
+    present = [i for i, each in enumerate(lists) if not is_missing(each)]
+    for i in present:
+        each = lists[i]
+        is_list = isinstance(each, list | tuple | np.ndarray)
+        if not is_list or len(each) != width:
+            found = f"one of length {len(each)}" if is_list else "no list"
+            raise wrong_list(where, width, found, i)
+    single = all(isinstance(lists[i], np.ndarray) and lists[i].dtype.char == "f" for i in present)
+    matrix = np.full((len(lists), width), np.nan, dtype=np.float32 if single else np.float64)
+    for i in present:
+        try:
+            matrix[i] = np.asarray(lists[i], dtype=matrix.dtype)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{where} holds other things than numbers in row {i}, counted from 0: {error}"
+            ) from error
+    return matrix
 
 
 def _place(matrix: Callable[[], npt.NDArray[Any]], i: int) -> npt.NDArray[Any]:

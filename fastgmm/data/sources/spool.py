@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastgmm.data.formats.byte_streams import read_array
+from fastgmm.data.options import ReadingOptions
 from fastgmm.data.source import Source
 from fastgmm.data.sources.batch import Batch
-from fastgmm.data.sources.stream import ReadingOptions, StreamSource
+from fastgmm.data.sources.stream import StreamSource
 
 
 class SpooledSource(StreamSource):

@@ -6,7 +6,6 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
@@ -14,10 +13,9 @@ import numpy.typing as npt
 
 from fastgmm.data.column_names import default_names
 from fastgmm.data.errors import DataError, SkippedDataWarning
-from fastgmm.data.formats.csv_options import CsvOptions
-from fastgmm.data.memory_budget import DEFAULT_BUDGET, PREFETCH_DEPTH, rows_of_block
+from fastgmm.data.options import ReadingOptions, rows_of_block
 from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
-from fastgmm.data.sources.batch import Batch, MissingPolicy, check_total_weight, checked
+from fastgmm.data.sources.batch import Batch, check_total_weight, checked
 from fastgmm.data.sources.exactness import reaches_rounding, warn_of_rounding
 from fastgmm.data.sources.prefetch import prefetched
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -28,35 +26,8 @@ _FIRST_PART = 16
 _SHARE_KEPT = 2
 """The part of the memory budget in which blocks are kept from pass to pass, if all fit in it."""
 
-ErrorPolicy = Literal["raise", "skip"]
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingOptions:
-    """How a source is to be read; the same for all kinds.
-
-    Attributes
-    ----------
-    memory_budget : int
-        Bytes that blocks and readers may take together, about. Files that take no more than half
-        of it are read once, and kept.
-    block_rows : int or None
-        Rows of a block, rounded up to whole multiples of `BLOCK_ROWS`; None for as many as suit
-        the memory budget.
-    missing : {"error", "drop", "model"}
-        What becomes of rows in which a value is missing; where it is to be modeled, they are
-        kept, and NaN stands for it.
-    on_error : {"raise", "skip"}
-        What becomes of damaged files: the rest of one, from the damage on, may be left out.
-    csv : CsvOptions
-        How CSV files are written.
-    """
-
-    memory_budget: int = DEFAULT_BUDGET
-    block_rows: int | None = None
-    missing: MissingPolicy = "error"
-    on_error: ErrorPolicy = "raise"
-    csv: CsvOptions = field(default_factory=CsvOptions)
+PREFETCH_DEPTH = 2
+"""Blocks that wait to be worked on."""
 
 
 class StreamSource(Source):

@@ -14,13 +14,13 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from fastgmm.data.formats.registry import is_list_of_paths, is_path
 from fastgmm.data.label_columns import class_labels, columns_without, given_labels
 from fastgmm.data.opening import open_data
 from fastgmm.data.source import Source
 from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
 from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.data.tables import is_list_of_paths, is_path
 from fastgmm.em.models.class_mixtures import Codes, labeled_pieces
 from fastgmm.estimators.shared.evaluation import Rows, Weights
 from fastgmm.estimators.shared.validation import Missing, check_source

@@ -22,7 +22,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.file_stamps import FileStamp
+from fastgmm.data.formats.table_file import FileStamp
 from fastgmm.data.source import Source
 from fastgmm.io import model_file as persistence
 from fastgmm.io.atomic_file import atomic_file, check_destination, expanded

@@ -468,3 +468,11 @@ def test_names_of_chunks(tmp_path, zarr_format, separator):
     (tmp_path / "x.zarr" / "X" / last).unlink()
     with pytest.raises(DataError, match="were never written, or are lost"):
         all_rows(open_data(tmp_path / "x.zarr"))
+
+
+def test_the_example_in_the_message_is_one_that_is_there(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["X"] = np.ones((5, 2))
+    with pytest.raises(DataError, match=r"nothing called 'y': .*choose one as in a\.h5::X$"):
+        open_data(f"{tmp_path / 'a.h5'}::y")

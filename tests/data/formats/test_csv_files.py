@@ -7,8 +7,8 @@ import pytest
 
 from fastgmm.data.errors import DataError, SkippedDataWarning
 from fastgmm.data.formats.csv_dialect import CsvForm
-from fastgmm.data.formats.csv_options import CsvOptions
 from fastgmm.data.opening import open_data
+from fastgmm.data.options import CsvOptions
 from tests.written_data import all_rows, rows, write_csv
 
 

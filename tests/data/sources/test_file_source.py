@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastgmm.data.errors import DataError, SkippedDataWarning
-from fastgmm.data.file_stamps import FileStamp
+from fastgmm.data.formats.table_file import FileStamp
 from fastgmm.data.opening import open_data
 from tests.written_data import (
     FORMS,

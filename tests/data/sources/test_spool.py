@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fastgmm.data.opening import open_data
+from fastgmm.data.options import ReadingOptions
 from fastgmm.data.sources.spool import SpooledSource
-from fastgmm.data.sources.stream import ReadingOptions
 from tests.written_data import all_rows, arrow_table, batches, blocks_of, rows
 
 SMALL = ReadingOptions(memory_budget=1000)

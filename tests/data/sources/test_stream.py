@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fastgmm.data.errors import DataError, SkippedDataWarning
+from fastgmm.data.options import ReadingOptions
 from fastgmm.data.sources.batch import Batch
-from fastgmm.data.sources.stream import ReadingOptions, StreamSource
+from fastgmm.data.sources.stream import StreamSource
 from tests.written_data import all_rows, blocks_of, rows
 
 

@@ -1,13 +1,20 @@
-"""What a user says of how CSV files are written, where their text does not say it clearly."""
+"""How data are to be read: memory, missing values, damage, and how CSV files are written."""
 
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fastgmm.kernels.tiles import BLOCK_ROWS
+
+MissingPolicy = Literal["error", "drop", "model"]
+ErrorPolicy = Literal["raise", "skip"]
 Header = bool | Literal["infer"]
+
+DEFAULT_BUDGET = 10**9
 
 BLANKS = " "
 """The delimiter that stands for any number of blanks and tabs."""
@@ -15,31 +22,24 @@ BLANKS = " "
 _SPELLINGS = {"\\t": "\t", "\\s+": BLANKS}
 """What a shell, or a user of pandas, gives for a delimiter."""
 
+_LARGEST_BLOCK = 2**24
+"""Larger blocks leave the caches and gain nothing."""
+
+_SHARE_OF_BLOCK = 16
+"""A block's share of the budget: some wait, one is used, one is made, and readers hold parts."""
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
 
 @dataclass(frozen=True, slots=True)
 class CsvOptions:
-    """How CSV files are written.
-
-    Attributes
-    ----------
-    header : bool or "infer"
-        Whether the first line names the columns; ``"infer"`` to see by its fields.
-    na_values : tuple of str
-        What stands for a missing value, beside pandas' usual texts.
-    decimal : str
-        The decimal mark.
-    delimiter : str or None
-        What separates fields, a blank for any number of blanks and tabs; None to find out.
-    comment : str or None
-        What begins the rest of a line that is no data; None if nothing does.
-    encoding : str or None
-        How characters are encoded; None for UTF-8, or what a byte order mark says.
-    """
+    """How CSV files are written, where their text does not say it clearly."""
 
     header: Header = "infer"
     na_values: tuple[str, ...] = ()
     decimal: str = "."
-    delimiter: str | None = None
+    delimiter: str | None = None  # a blank for any number of blanks and tabs
     comment: str | None = None
     encoding: str | None = None
 
@@ -93,3 +93,46 @@ def csv_options(
 
 def _is_mark(text: str) -> bool:
     return len(text) == 1 and text.isascii() and text not in '"\r\n\0'
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How a source is to be read, whatever holds it; `open_data` describes each."""
+
+    memory_budget: int = DEFAULT_BUDGET  # of which half is for blocks that are kept
+    block_rows: int | None = None
+    missing: MissingPolicy = "error"
+    on_error: ErrorPolicy = "raise"
+    csv: CsvOptions = CsvOptions()
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("missing", self.missing, ("error", "drop", "model")),
+            ("on_error", self.on_error, ("raise", "skip")),
+        ):
+            if value not in known:
+                allowed = " or ".join(map(repr, known))
+                raise ValueError(f"{name} must be {allowed}; got {value!r}")
+        if self.block_rows is not None and self.block_rows < 1:
+            raise ValueError(f"block_rows must be at least 1; got {self.block_rows}")
+
+
+def bytes_of_memory(amount: int | str) -> int:
+    """Return an amount of memory in bytes."""
+    if isinstance(amount, str):
+        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?)b?\s*", amount, re.IGNORECASE)
+        if found is None or (found[3] and not found[2]):
+            raise ValueError(
+                f"{amount!r} is no amount of memory: give a number and a unit, as 500MB or 2GB"
+            )
+        units = _BINARY_UNITS if found[3] else _UNITS
+        amount = int(float(found[1]) * units[found[2].lower()])
+    if amount <= 0:
+        raise ValueError(f"an amount of memory must be more than nothing; got {amount}")
+    return int(amount)
+
+
+def rows_of_block(bytes_per_row: int, budget: int) -> int:
+    """Return how many rows a block should have."""
+    size = min(_LARGEST_BLOCK, budget // _SHARE_OF_BLOCK)
+    return BLOCK_ROWS * max(1, size // (BLOCK_ROWS * bytes_per_row))
