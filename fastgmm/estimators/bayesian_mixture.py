@@ -13,7 +13,6 @@ import sklearn.mixture
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
@@ -27,9 +26,8 @@ from fastgmm.estimators.bayesian.starts import drawn_posteriors, posterior_befor
 from fastgmm.estimators.saving.fit_checkpoints import VariationalCheckpoint
 from fastgmm.estimators.shared.attributes import attributes_from_info
 from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
-from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.evaluation import FloatingArray, Imputation, Rows, Weights
 from fastgmm.estimators.shared.fit_warnings import warn_of_fit
-from fastgmm.estimators.shared.imputation import Imputation
 from fastgmm.estimators.shared.online import STEP_CONSTRAINTS
 from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows
@@ -456,11 +454,6 @@ class BayesianGaussianMixture(
             With copies of all parameters and fitted attributes that it supports.
         """
         return to_scikit_learn(self, sklearn.mixture.BayesianGaussianMixture)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "model"
-        return tags
 
     @classmethod
     def from_sklearn(cls, mixture: sklearn.mixture.BayesianGaussianMixture) -> Self:

@@ -28,10 +28,14 @@ from fastgmm.estimators.shared.attributes import (
     attributes_from_parameters,
 )
 from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
-from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.evaluation import (
+    FloatingArray,
+    Imputation,
+    InformationCriteria,
+    Rows,
+    Weights,
+)
 from fastgmm.estimators.shared.fit_warnings import warn_of_fit
-from fastgmm.estimators.shared.imputation import Imputation
-from fastgmm.estimators.shared.information_criteria import InformationCriteria
 from fastgmm.estimators.shared.labels import Labels, known_components, label_column
 from fastgmm.estimators.shared.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.shared.progress import FitProgress
@@ -487,7 +491,6 @@ class GaussianMixture(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "model"
         tags.target_tags.required = getattr(self, "semi_supervised", False)
         return tags
 

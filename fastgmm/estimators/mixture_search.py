@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, check_cv
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -37,7 +37,7 @@ from fastgmm.em.loop import FitInfo
 from fastgmm.em.missing.completed_rows import CompletedSource
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
-from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.evaluation import RowEvaluation, Rows, Weights
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
     MISSING_CONSTRAINTS,
@@ -70,7 +70,7 @@ _FINAL_SHARE = 1e-3
 """The tolerance of the last fit, as a share of that of the search."""
 
 
-class MixtureSearch(DensityMixin, BaseEstimator):
+class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
     """Model selection over covariance structures and numbers of components.
 
     Like ``Mclust`` of R's mclust: every covariance structure is fitted with every number of
@@ -202,11 +202,6 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
         self.missing = missing
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "model"
-        return tags
 
     @validated_fit
     def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:  # noqa: ARG002
@@ -445,71 +440,7 @@ class MixtureSearch(DensityMixin, BaseEstimator):
         )
         return pandas.DataFrame(self.results_)
 
-    def predict(self, X: Rows) -> npt.NDArray[np.int64]:
-        """Return the component of the best mixture that each row most likely comes from.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
-        Returns
-        -------
-        ndarray of int64 of shape (n_samples,)
-            Components.
-        """
-        return self._best().predict(X)
-
-    def predict_proba(self, X: Rows) -> FloatingArray:
-        """Return the responsibility of each component of the best mixture for each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_components)
-            Probabilities that sum to 1 for each row.
-        """
-        return self._best().predict_proba(X)
-
-    def score_samples(self, X: Rows) -> FloatingArray:
-        """Return the log-density of each row under the best mixture.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Log-densities in nats.
-        """
-        return self._best().score_samples(X)
-
-    def score(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> float:  # noqa: ARG002
-        """Return the mean log-likelihood of rows under the best mixture.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        y : Ignored
-            Taken so that the search can be part of a pipeline.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
-
-        Returns
-        -------
-        float
-            In nats.
-        """
-        return self._best().score(X, sample_weight=sample_weight)
-
-    def _best(self) -> GaussianMixture:
+    def _mixture(self) -> GaussianMixture:
         check_is_fitted(self)
         return self.best_estimator_
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -29,7 +28,7 @@ from fastgmm.estimators.operating_point import (
     outlier_labels,
     point_at,
 )
-from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.evaluation import BlockwiseResults, FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.score_thresholds import (
     ROWS_AT_ONCE,
     learn_scored,
@@ -65,7 +64,7 @@ _OF_THE_MIXTURE = (
 )
 
 
-class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
+class GaussianMixtureOutlierDetector(BlockwiseResults, OutlierMixin, BaseEstimator):
     """Outlier detection by the density of a Gaussian mixture.
 
     A row is an outlier if its log-density under the mixture is below a threshold, `offset_`. This
@@ -315,7 +314,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         """
         source = self._checked(X)
         if source.incomplete:
-            return np.concatenate(list(self._score_pieces(source)))
+            return np.concatenate(list(self._score_blocks(source)))
         return self.mixture_.score_samples(source)
 
     def decision_function(self, X: Rows) -> FloatArray:
@@ -348,24 +347,6 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return _labels(self.decision_function(X))
 
-    def score_samples_blocks(self, X: Rows) -> Iterator[FloatingArray]:
-        """Yield what `score_samples` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
-
-        Yields
-        ------
-        ndarray of shape (n_rows,)
-            The log-densities of the next rows, in nats.
-        """
-        source = self._checked(X)
-        if source.incomplete:
-            return self._score_pieces(source)
-        return self.mixture_.score_samples_blocks(source)
-
     def decision_function_blocks(self, X: Rows) -> Iterator[FloatArray]:
         """Yield what `decision_function` returns, block by block.
 
@@ -379,22 +360,7 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         ndarray of float64 of shape (n_rows,)
             How far above the threshold the next rows are.
         """
-        return map(self._decisions, self.score_samples_blocks(X))
-
-    def predict_blocks(self, X: Rows) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
-
-        Yields
-        ------
-        ndarray of int64 of shape (n_rows,)
-            -1 for outliers among the next rows, 1 for others.
-        """
-        return map(_labels, self.decision_function_blocks(X))
+        return self._result_blocks("decision_function", X)
 
     def choose_threshold(
         self,
@@ -496,11 +462,6 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         """Number of iterations of the mixture."""
         return self.mixture_.n_iter_
 
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "model"
-        return tags
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "offset_")
 
@@ -534,9 +495,18 @@ class GaussianMixtureOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self, "mixture_")
         return check_source(self, X, sample_weight, each_row=each_row)
 
-    def _score_pieces(self, source: Source) -> Iterator[FloatingArray]:
-        """Yield the scores of rows that may lack values."""
+    def _score_blocks(self, source: Source) -> Iterator[FloatingArray]:
+        """Yield the scores of rows."""
+        if not source.incomplete:
+            return self.mixture_.score_samples_blocks(source)
         return (row_scores(self.mixture_, rows) for rows in pieces(source, ROWS_AT_ONCE))
+
+    def _result_blocks(self, method: str, X: Rows) -> Iterator[npt.NDArray[Any]]:
+        scores = self._score_blocks(self._checked(X))
+        if method == "score_samples":
+            return scores
+        decisions = map(self._decisions, scores)
+        return map(_labels, decisions) if method == "predict" else decisions
 
     def _decisions(self, scores: FloatingArray) -> FloatArray:
         # In double precision: the threshold lies between numbers of the scores' precision.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +24,10 @@ from fastgmm.em.models.class_mixtures import (
 )
 from fastgmm.estimators.classification.class_labels import ClassLabels, check_labeled
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.evaluation import BlockwiseProbabilities, Rows, Weights
 from fastgmm.estimators.shared.validation import check_source
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
-
-_Values = TypeVar("_Values", bound=npt.NDArray[Any])
 
 _LOG_TEMPERATURES = (-5.0, 7.0)
 """Natural logarithms of the temperatures that `calibrate` searches between."""
@@ -43,7 +41,7 @@ class _Densities(NamedTuple):
     log_densities: FloatArray
 
 
-class ClassPrediction:
+class ClassPrediction(BlockwiseProbabilities):
     """The methods of a classifier that need nothing but its fitted attributes."""
 
     n_jobs: int | None
@@ -67,7 +65,7 @@ class ClassPrediction:
         ndarray of shape (n_samples,)
             One of `classes_`; with `reject_below`, `reject_label_` for rows that no class explains.
         """
-        return np.concatenate(list(self.predict_blocks(X)))
+        return self._results("predict", X)
 
     def predict_proba(self, X: Rows) -> FloatArray:
         """Return the posterior probability of each class for each row.
@@ -82,7 +80,7 @@ class ClassPrediction:
         ndarray of float64 of shape (n_samples, n_classes)
             Probabilities that sum to 1 for each row, in the order of `classes_`.
         """
-        return np.concatenate(list(self.predict_proba_blocks(X)))
+        return self._results("predict_proba", X)
 
     def predict_log_proba(self, X: Rows) -> FloatArray:
         """Return the logarithm of the posterior probability of each class for each row.
@@ -100,7 +98,7 @@ class ClassPrediction:
         ndarray of float64 of shape (n_samples, n_classes)
             In nats.
         """
-        return np.concatenate(list(self._blocks(X, self._log_posteriors)))
+        return self._results("predict_log_proba", X)
 
     def decision_function(self, X: Rows) -> FloatArray:
         """Return what the posterior probabilities are the softmax of.
@@ -116,7 +114,7 @@ class ClassPrediction:
             Logarithm of prior times density for each class, divided by `temperature_`. With two
             classes, that of the second less that of the first, as in scikit-learn.
         """
-        return np.concatenate(list(self._blocks(X, self._decisions)))
+        return self._results("decision_function", X)
 
     def score_samples(self, X: Rows) -> FloatArray:
         """Return the log-density of each row, of whatever class.
@@ -131,7 +129,7 @@ class ClassPrediction:
         ndarray of float64 of shape (n_samples,)
             Logarithm of the sum over the classes of prior times density, in nats.
         """
-        return np.concatenate(list(self.score_samples_blocks(X)))
+        return self._results("score_samples", X)
 
     def rejected(self, X: Rows) -> npt.NDArray[np.bool_]:
         """Predict which rows are explained by no class.
@@ -157,52 +155,7 @@ class ClassPrediction:
                 f"{type(self).__name__} was fitted with reject_below=None and explains every row: "
                 "give the share of each class's rows that may be rejected, and fit again"
             )
-        return np.concatenate(list(self._blocks(X, self._unexplained)))
-
-    def predict_blocks(self, X: Rows) -> Iterator[npt.NDArray[Any]]:
-        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
-
-        Yields
-        ------
-        ndarray of shape (n_rows,)
-            The classes of the next rows.
-        """
-        return self._blocks(X, self._classes)
-
-    def predict_proba_blocks(self, X: Rows) -> Iterator[FloatArray]:
-        """Yield what `predict_proba` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
-
-        Yields
-        ------
-        ndarray of float64 of shape (n_rows, n_classes)
-            The probabilities of the next rows.
-        """
-        return (np.exp(each) for each in self._blocks(X, self._log_posteriors))
-
-    def score_samples_blocks(self, X: Rows) -> Iterator[FloatArray]:
-        """Yield what `score_samples` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
-
-        Yields
-        ------
-        ndarray of float64 of shape (n_rows,)
-            The log-densities of the next rows, in nats.
-        """
-        return self._blocks(X, self._log_density)
+        return self._results("rejected", X)
 
     def score(self, X: Rows, y: ClassLabels, sample_weight: Weights = None) -> float:
         """Return the share of rows whose class is predicted right.
@@ -287,12 +240,24 @@ class ClassPrediction:
     def _mixtures(self) -> list[MixtureParameters]:
         return [mixture._parameters() for mixture in self.mixtures_]
 
-    def _blocks(self, X: Rows, tell: Callable[[_Densities], _Values]) -> Iterator[_Values]:
-        """Return values computed from the log-densities of rows under each class, by block."""
+    def _results(self, method: str, X: Rows) -> npt.NDArray[Any]:
+        """Return what there is for each row."""
+        return np.concatenate(list(self._result_blocks(method, X)))
+
+    def _result_blocks(self, method: str, X: Rows) -> Iterator[npt.NDArray[Any]]:
+        evaluations: dict[str, Callable[[_Densities], npt.NDArray[Any]]] = {
+            "predict": self._classes,
+            "predict_proba": lambda found: np.exp(self._log_posteriors(found)),
+            "predict_log_proba": self._log_posteriors,
+            "decision_function": self._decisions,
+            "score_samples": self._log_density,
+            "rejected": self._unexplained,
+        }
+        evaluate = evaluations[method]
         check_is_fitted(self)
         source: Source = check_source(self, X, each_row=True)
         mixtures = self._mixtures()
-        return (tell(self._densities(some, mixtures)) for some in pieces(source, ROWS_AT_ONCE))
+        return (evaluate(self._densities(some, mixtures)) for some in pieces(source, ROWS_AT_ONCE))
 
     def _densities(
         self, rows: ArraySource, mixtures: list[MixtureParameters] | None = None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.analysis import criteria
@@ -16,6 +18,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.em.e_step import passes
+from fastgmm.em.missing import imputation
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.shared.attributes import check_attribute_shape, parameters_from_attributes
 from fastgmm.estimators.shared.terms import check_complete
@@ -53,19 +56,79 @@ class _RowPass(Protocol[_Returned]):
     ) -> _Returned: ...
 
 
-class MixtureEvaluation:
-    """The methods of a mixture that need nothing but its fitted attributes."""
+_PASSES: dict[str, _RowPass[npt.NDArray[Any]]] = {
+    "predict_proba": passes.responsibilities,
+    "score_samples": passes.log_density,
+}
+"""What finds the results of methods other than `predict`."""
 
-    covariance_type: str
+
+class BlockwiseResults(ABC):
+    """Results for each row, block by block: nothing of the size of all rows is held."""
+
     missing: Missing
-    n_jobs: int | None
-    random_state: int | np.random.RandomState | None
-    weights_: FloatingArray
-    means_: FloatingArray
-    covariances_: FloatingArray
 
-    _objective: ClassVar[str] = "mean log-likelihood"
-    """What fits raise, and `lower_bound_` and `trace_` hold."""
+    def predict_blocks(self, X: Rows) -> Iterator[npt.NDArray[Any]]:
+        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are read once, while the blocks are consumed.
+
+        Yields
+        ------
+        ndarray of shape (n_rows,)
+            The results for the next rows.
+        """
+        return self._result_blocks("predict", X)
+
+    def score_samples_blocks(self, X: Rows) -> Iterator[FloatingArray]:
+        """Yield what `score_samples` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are read once, while the blocks are consumed.
+
+        Yields
+        ------
+        ndarray of shape (n_rows,)
+            The log-densities of the next rows, in nats.
+        """
+        return self._result_blocks("score_samples", X)
+
+    @abstractmethod
+    def _result_blocks(self, method: str, X: Rows) -> Iterator[npt.NDArray[Any]]:
+        """Yield what a method returns for rows, block by block."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]  # of scikit-learn's base
+        tags.input_tags.allow_nan = self.missing == "model"
+        return tags
+
+
+class BlockwiseProbabilities(BlockwiseResults):
+    """Probabilities of components or classes as well."""
+
+    def predict_proba_blocks(self, X: Rows) -> Iterator[FloatingArray]:
+        """Yield what `predict_proba` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are read once, while the blocks are consumed.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, n_components) or (n_rows, n_classes)
+            The probabilities of the next rows.
+        """
+        return self._result_blocks("predict_proba", X)
+
+
+class RowEvaluation(BlockwiseProbabilities):
+    """Evaluation of rows under the mixture that an estimator is or holds."""
 
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Return the most probable component of each row.
@@ -80,7 +143,7 @@ class MixtureEvaluation:
         ndarray of int64 of shape (n_samples,)
             The component of the highest responsibility; -1 for noise.
         """
-        return self._evaluate(self._label, *self._evaluated(X))
+        return self._results("predict", X)
 
     def predict_proba(self, X: Rows) -> FloatingArray:
         """Return the responsibility of each component for each row.
@@ -96,7 +159,7 @@ class MixtureEvaluation:
             Probabilities that sum to 1 for each row, in the dtype of the rows. A mixture with
             noise has one column more, the last, for the noise.
         """
-        return self._evaluate(passes.responsibilities, *self._evaluated(X))
+        return self._results("predict_proba", X)
 
     def score_samples(self, X: Rows) -> FloatingArray:
         """Return the log-density of each row.
@@ -111,52 +174,7 @@ class MixtureEvaluation:
         ndarray of shape (n_samples,)
             Log-densities in nats, in the dtype of the rows.
         """
-        return self._evaluate(passes.log_density, *self._evaluated(X))
-
-    def predict_blocks(self, X: Rows) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
-
-        Yields
-        ------
-        ndarray of int64 of shape (n_rows,)
-            The components of the next rows.
-        """
-        return self._evaluate_blocks(self._label, *self._evaluated(X))
-
-    def predict_proba_blocks(self, X: Rows) -> Iterator[FloatingArray]:
-        """Yield what `predict_proba` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
-
-        Yields
-        ------
-        ndarray of shape (n_rows, n_components)
-            The responsibilities of the next rows.
-        """
-        return self._evaluate_blocks(passes.responsibilities, *self._evaluated(X))
-
-    def score_samples_blocks(self, X: Rows) -> Iterator[FloatingArray]:
-        """Yield what `score_samples` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
-
-        Yields
-        ------
-        ndarray of shape (n_rows,)
-            The log-densities of the next rows, in nats.
-        """
-        return self._evaluate_blocks(passes.log_density, *self._evaluated(X))
+        return self._results("score_samples", X)
 
     def score(
         self,
@@ -180,8 +198,35 @@ class MixtureEvaluation:
         float
             Log-likelihood for each unit of weight, in nats.
         """
-        scores = self._scores(X, sample_weight)
+        scores = self._mixture()._scores(X, sample_weight)
         return scores.log_likelihood / scores.weight
+
+    @abstractmethod
+    def _mixture(self) -> MixtureEvaluation:
+        """Return the mixture."""
+
+    def _results(self, method: str, X: Rows) -> npt.NDArray[Any]:
+        """Return what there is for each row."""
+        mixture = self._mixture()
+        return mixture._evaluate(mixture._pass_of(method), *mixture._evaluated(X))
+
+    def _result_blocks(self, method: str, X: Rows) -> Iterator[npt.NDArray[Any]]:
+        mixture = self._mixture()
+        return mixture._evaluate_blocks(mixture._pass_of(method), *mixture._evaluated(X))
+
+
+class MixtureEvaluation(RowEvaluation):
+    """The methods of a mixture that need nothing but its fitted attributes."""
+
+    covariance_type: str
+    n_jobs: int | None
+    random_state: int | np.random.RandomState | None
+    weights_: FloatingArray
+    means_: FloatingArray
+    covariances_: FloatingArray
+
+    _objective: ClassVar[str] = "mean log-likelihood"
+    """What fits raise, and `lower_bound_` and `trace_` hold."""
 
     def entropy(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return how uncertain the components of the rows are.
@@ -336,6 +381,13 @@ class MixtureEvaluation:
 
         return conditional_mixture(self, values)
 
+    def _mixture(self) -> MixtureEvaluation:
+        return self
+
+    def _pass_of(self, method: str) -> _RowPass[npt.NDArray[Any]]:
+        """Return the pass that finds what a method returns for rows in memory."""
+        return self._label if method == "predict" else _PASSES[method]
+
     def _evaluated(
         self,
         X: Rows,
@@ -412,6 +464,127 @@ class MixtureEvaluation:
             # The weight and, unless it is given, the volume.
             noise = 2 if getattr(self, "noise_volume", "auto") == "auto" else 1
         return self._structure().n_parameters(*np.shape(self.means_)) + noise
+
+
+class InformationCriteria(MixtureEvaluation):
+    """The criteria that weigh the likelihood of rows against the number of parameters."""
+
+    def bic(self, X: Rows, sample_weight: Weights = None) -> float:
+        """Return the Bayesian information criterion of the mixture on rows; lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them. Their sum takes
+            the place of `n_samples`.
+
+        Returns
+        -------
+        float
+            -2 log L + p log n, with p free parameters (Schwarz, 1978).
+        """
+        return self._scores(X, sample_weight).bic
+
+    def aic(self, X: Rows, sample_weight: Weights = None) -> float:
+        """Return the Akaike information criterion of the mixture on rows; lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
+
+        Returns
+        -------
+        float
+            -2 log L + 2 p, with p free parameters (Akaike, 1974).
+        """
+        return self._scores(X, sample_weight).aic
+
+    def icl(self, X: Rows, sample_weight: Weights = None) -> float:
+        """Return the integrated completed likelihood criterion on rows; lower is better.
+
+        It is the Bayesian criterion plus twice the entropy of the assignment, so that it
+        prefers components that are well apart (Biernacki, Celeux and Govaert, 2000; in the form
+        of McLachlan and Peel, 2000, section 6.10).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them. Their sum takes
+            the place of `n_samples`.
+
+        Returns
+        -------
+        float
+            ``bic(X) + 2 * entropy(X)``.
+        """
+        source, parameters = self._observed(X, sample_weight)
+        bic = criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs).bic
+        return bic + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
+
+
+class Imputation(MixtureEvaluation):
+    """Imputation of missing values, given the observed values of each row."""
+
+    def impute(self, X: Rows, n_draws: int | None = None) -> FloatingArray:
+        """Return the rows with missing values imputed.
+
+        Given the observed values of a row, the missing values follow a mixture of Gaussians,
+        whatever `missing` was when the mixture was fitted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows, NaN where a value is missing.
+        n_draws : int, default=None
+            Number of random draws of the missing values from that mixture, with `random_state`;
+            None for its mean. Means are the best single guess of each value but vary less than the
+            values do. Draws vary as much, and the differences between them show what is not known.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features) or (n_draws, n_samples, n_features)
+            The rows, in their dtype. What is observed stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If the rows are not possible, or `n_draws` is less than 1.
+        """
+        blocks = list(self.impute_blocks(X, n_draws))
+        return cast(FloatingArray, np.concatenate(blocks, axis=-2))
+
+    def impute_blocks(self, X: Rows, n_draws: int | None = None) -> Iterator[FloatingArray]:
+        """Yield what `impute` returns, block by block, for rows that do not fit in memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. They are read once, while the blocks are consumed.
+        n_draws : int, default=None
+            As for `impute`.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, n_features) or (n_draws, n_rows, n_features)
+            The next rows.
+        """
+        if n_draws is not None and (not isinstance(n_draws, Integral) or n_draws < 1):
+            raise ValueError(f"n_draws must be None or a number from 1 on; got {n_draws!r}")
+        source, parameters = self._evaluated(X, missing="model")
+        return imputation.impute_blocks(
+            source,
+            parameters,
+            n_draws=n_draws,
+            seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+            n_jobs=self.n_jobs,
+        )
 
 
 def labels_of_all(labels: npt.NDArray[np.int64], source: Source) -> npt.NDArray[np.int64]:
