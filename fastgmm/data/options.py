@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fastgmm.kernels.tiles import BLOCK_ROWS
-
 MissingPolicy = Literal["error", "drop", "model"]
 ErrorPolicy = Literal["raise", "skip"]
 Header = bool | Literal["infer"]
@@ -21,12 +19,6 @@ BLANKS = " "
 
 _SPELLINGS = {"\\t": "\t", "\\s+": BLANKS}
 """What a shell, or a user of pandas, gives for a delimiter."""
-
-_LARGEST_BLOCK = 2**24
-"""Larger blocks leave the caches and gain nothing."""
-
-_SHARE_OF_BLOCK = 16
-"""A block's share of the budget: some wait, one is used, one is made, and readers hold parts."""
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -130,9 +122,3 @@ def bytes_of_memory(amount: int | str) -> int:
     if amount <= 0:
         raise ValueError(f"an amount of memory must be more than nothing; got {amount}")
     return int(amount)
-
-
-def rows_of_block(bytes_per_row: int, budget: int) -> int:
-    """Return how many rows a block should have."""
-    size = min(_LARGEST_BLOCK, budget // _SHARE_OF_BLOCK)
-    return BLOCK_ROWS * max(1, size // (BLOCK_ROWS * bytes_per_row))

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.formats.numpy_files import SlicedArray
 from fastgmm.data.formats.table_file import Column, Damage, Wanted
-from fastgmm.data.options import DEFAULT_BUDGET, CsvOptions, ReadingOptions, rows_of_block
+from fastgmm.data.options import DEFAULT_BUDGET, CsvOptions, ReadingOptions
 from fastgmm.data.sources.file_source import check_columns, common_columns
-from fastgmm.data.tables import OpenedTables, open_tables
+from fastgmm.data.sources.stream import rows_of_block
+from fastgmm.data.tables import OpenedTables, SlicedArray, open_tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ import os
 import stat
 import sys
 import warnings
+from collections.abc import Iterator
 from io import TextIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError, SkippedDataWarning
@@ -19,10 +21,18 @@ from fastgmm.data.formats.array_stores import open_stored
 from fastgmm.data.formats.arrow_files import ARROW_STREAM, ArrowBatches, ArrowStream
 from fastgmm.data.formats.byte_streams import ZIP, ByteStream
 from fastgmm.data.formats.csv_files import CsvFile
-from fastgmm.data.formats.numpy_files import SlicedArray
 from fastgmm.data.formats.registry import kind_of_head, open_file, refuse_csv_options
-from fastgmm.data.formats.table_file import TableFile
+from fastgmm.data.formats.table_file import (
+    Piece,
+    TableFile,
+    Wanted,
+    check_matrix,
+    chosen_columns,
+    column_numbers,
+    unnamed_columns,
+)
 from fastgmm.data.options import ReadingOptions
+from fastgmm.data.sources.array import ArraySource
 
 STANDARD_INPUT = "-"
 """What stands for it where a file could be named."""
@@ -33,6 +43,32 @@ class OpenedTables(NamedTuple):
 
     files: list[TableFile]
     unreadable: list[str]  # what is wrong with those that were left out
+
+
+class SlicedArray(TableFile):
+    """A matrix that is converted, or checked, some rows at a time."""
+
+    named = False
+
+    def __init__(self, array: npt.NDArray[Any], origin: str, kind: str) -> None:
+        check_matrix(origin, array.shape, array.dtype)
+        self._array = array
+        self.origin = origin
+        self.kind = kind
+        self.n_rows = int(array.shape[0])
+        self.columns = unnamed_columns(array.dtype, int(array.shape[1]))
+
+    def identity(self) -> dict[str, Any]:
+        """Return shape, type and a digest."""
+        return ArraySource(self._array).fingerprint()
+
+    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
+        """Return the rows, slice by slice."""
+        assert self.n_rows is not None
+        indices = column_numbers(self.columns, wanted.names)
+        for first in range(0, self.n_rows, wanted.n_rows):
+            rows = np.asarray(self._array[first : first + wanted.n_rows])
+            yield Piece(chosen_columns(rows, indices), first)
 
 
 def is_path(data: Any) -> bool:

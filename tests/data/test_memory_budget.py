@@ -2,7 +2,8 @@
 
 import pytest
 
-from fastgmm.data.options import bytes_of_memory, rows_of_block
+from fastgmm.data.options import bytes_of_memory
+from fastgmm.data.sources.stream import rows_of_block
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Arrays in NumPy's own files, and those in memory that are converted, some rows at a time.
+"""Arrays in NumPy's own files, read some rows at a time.
 
-Files are read, not mapped: a mapped file counts as memory in use, and one that is cut short while
+They are read, not mapped: a mapped file counts as memory in use, and one that is cut short while
 it is mapped ends the process.
 """
 
@@ -14,10 +14,9 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
@@ -35,7 +34,6 @@ from fastgmm.data.formats.table_file import (
     unnamed_columns,
 )
 from fastgmm.data.options import ReadingOptions
-from fastgmm.data.sources.array import ArraySource
 
 _DAMAGED = (
     EOFError,
@@ -282,32 +280,6 @@ def _shape_in(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
     except _DAMAGED:
         return "is damaged, or no array"
     return f"is of shape {shape}"
-
-
-class SlicedArray(TableFile):
-    """A matrix that is converted, or checked, some rows at a time."""
-
-    named = False
-
-    def __init__(self, array: npt.NDArray[Any], origin: str, kind: str) -> None:
-        check_matrix(origin, array.shape, array.dtype)
-        self._array = array
-        self.origin = origin
-        self.kind = kind
-        self.n_rows = int(array.shape[0])
-        self.columns = unnamed_columns(array.dtype, int(array.shape[1]))
-
-    def identity(self) -> dict[str, Any]:
-        """Return shape, type and a digest."""
-        return ArraySource(self._array).fingerprint()
-
-    def pieces(self, wanted: Wanted) -> Iterator[Piece]:
-        """Return the rows, slice by slice."""
-        assert self.n_rows is not None
-        indices = column_numbers(self.columns, wanted.names)
-        for first in range(0, self.n_rows, wanted.n_rows):
-            rows = np.asarray(self._array[first : first + wanted.n_rows])
-            yield Piece(chosen_columns(rows, indices), first)
 
 
 def _open_npy(found: FoundFile, options: ReadingOptions) -> TableFile:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastgmm.data.column_names import default_names
 from fastgmm.data.errors import DataError, SkippedDataWarning
-from fastgmm.data.options import ReadingOptions, rows_of_block
+from fastgmm.data.options import ReadingOptions
 from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
 from fastgmm.data.sources.batch import Batch, check_total_weight, checked
 from fastgmm.data.sources.exactness import reaches_rounding, warn_of_rounding
@@ -25,6 +25,12 @@ _FIRST_PART = 16
 
 _SHARE_KEPT = 2
 """The part of the memory budget in which blocks are kept from pass to pass, if all fit in it."""
+
+_LARGEST_BLOCK = 2**24
+"""Larger blocks leave the caches and gain nothing."""
+
+_SHARE_OF_BLOCK = 16
+"""A block's share of the budget: some wait, one is used, one is made, and readers hold parts."""
 
 PREFETCH_DEPTH = 2
 """Blocks that wait to be worked on."""
@@ -297,6 +303,12 @@ class StreamSource(Source):
     ) -> TypeGuard[npt.NDArray[Any]]:
         """Say whether rows can be used where they are."""
         return isinstance(values, np.ndarray) and values.dtype == self.dtype and not self._borrowed
+
+
+def rows_of_block(bytes_per_row: int, budget: int) -> int:
+    """Return how many rows a block should have."""
+    size = min(_LARGEST_BLOCK, budget // _SHARE_OF_BLOCK)
+    return BLOCK_ROWS * max(1, size // (BLOCK_ROWS * bytes_per_row))
 
 
 def _whole_blocks(n_rows: int) -> int:
