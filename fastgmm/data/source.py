@@ -29,6 +29,10 @@ class Rows(NamedTuple):
     X: npt.NDArray[Any]
     weights: FloatArray | None
 
+    def where(self, kept: npt.NDArray[np.bool_]) -> Rows:
+        """Return a copy of the rows that are marked."""
+        return Rows(self.X[kept], None if self.weights is None else self.weights[kept])
+
 
 class Source(ABC):
     """Rows in a fixed order, which come in blocks.

@@ -110,6 +110,28 @@ class ArraySource(Source):
         """Return a copy of chosen rows."""
         return np.ascontiguousarray(self.stored[indices], self.dtype)
 
+    def chosen(self, kept: npt.NDArray[np.bool_]) -> ArraySource:
+        """Return a copy of some of the rows as a source."""
+        return ArraySource(
+            self.rows(np.flatnonzero(kept)),
+            None if self.weights is None else self.weights[kept],
+            self.feature_names,
+            incomplete=self.incomplete,
+            labels=None if self._labels is None else self._labels[kept],
+        )
+
+    def reweighted(self, weights: npt.ArrayLike) -> ArraySource:
+        """Return the same rows with other weights."""
+        source = ArraySource(
+            self.stored,
+            weights,
+            self.feature_names,
+            incomplete=self.incomplete,
+            labels=self._labels,
+        )
+        source.left_out = self.left_out
+        return source
+
     def _converted(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return stored rows in the type that is computed with."""
         return X if X.dtype == self.dtype else X.astype(self.dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from fastgmm.data.source import Rows, Source, sum_of_weights
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.rechunking import recut
+from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 _ROWS_AT_ONCE = 64 * BLOCK_ROWS
@@ -22,27 +22,16 @@ def choose_rows(source: Source, chosen: npt.NDArray[np.bool_]) -> Source:
     """Return some of the rows of a source."""
     if chosen.all():
         return source
-    if isinstance(source, ArraySource):
-        numbers = np.flatnonzero(chosen)
-        weights = None if source.weights is None else source.weights[numbers]
-        return ArraySource(
-            source.rows(numbers), weights, source.feature_names, incomplete=source.incomplete
-        )
-    return ChosenRows(source, chosen)
+    return source.chosen(chosen) if isinstance(source, ArraySource) else ChosenRows(source, chosen)
 
 
-class ChosenRows(Source):
-    """Rows of a source that is not in memory; every pass goes through all of that."""
+class ChosenRows(WrappedSource):
+    """Some of the rows of a source that is not in memory."""
 
     def __init__(self, source: Source, chosen: npt.NDArray[np.bool_]) -> None:
-        self._source = source
+        super().__init__(source)
         self._chosen = chosen
         self._weight: float | None = None
-        self.n_features = source.n_features
-        self.feature_names = source.feature_names
-        self.dtype = source.dtype
-        self.replayable = source.replayable
-        self.incomplete = source.incomplete
 
     @property
     def n_samples(self) -> int:
@@ -61,16 +50,6 @@ class ChosenRows(Source):
                 self._weight = sum_of_weights(weights, self._weight)
         return self._weight
 
-    @property
-    def has_weights(self) -> bool:
-        """Whether the rows have weights."""
-        return self._source.has_weights
-
-    @property
-    def reads_ahead(self) -> bool:
-        """Whether threads read the next block while one is worked on."""
-        return self._source.reads_ahead
-
     def blocks(self) -> Iterator[Rows]:
         """Yield the chosen rows in blocks of their own."""
         yield from recut(self._pieces(), _ROWS_AT_ONCE)
@@ -82,8 +61,7 @@ class ChosenRows(Source):
 
     def _pieces(self) -> Iterator[Rows]:
         first = 0
-        with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
-            for X, weights in blocks:
-                here = self._chosen[first : first + len(X)]
-                first += len(X)
-                yield Rows(X[here], None if weights is None else weights[here])
+        for block in self._wrapped_blocks():
+            here = self._chosen[first : first + len(block.X)]
+            first += len(block.X)
+            yield block.where(here)

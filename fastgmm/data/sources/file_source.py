@@ -21,13 +21,12 @@ from fastgmm.data.formats.table_file import (
     common_dtype,
 )
 from fastgmm.data.options import ReadingOptions
-from fastgmm.data.passthrough_columns import CarriedColumns
+from fastgmm.data.passthrough_columns import CarriedColumns, first_type, wide_enough, with_type
 from fastgmm.data.selection import Selection, check_label_column
 from fastgmm.data.sources.batch import Batch
 from fastgmm.data.sources.exactness import is_long_integer, reaches_rounding
 from fastgmm.data.sources.prefetch import prefetched
 from fastgmm.data.sources.stream import StreamSource
-from fastgmm.data.text_types import first_type, wide_enough, with_type
 
 
 class FileSource(StreamSource):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -15,6 +14,7 @@ from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
 from fastgmm.data.sources.array import ArraySource, is_mapped
 from fastgmm.data.sources.batch import all_finite
 from fastgmm.data.sources.rechunking import recut
+from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 _ROWS_AT_ONCE = 64 * BLOCK_ROWS
@@ -42,20 +42,13 @@ def _are_empty(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return empty
 
 
-class ObservedRows(Source):
-    """Rows of a source that is not in memory; every pass goes through all of that."""
-
-    incomplete = True
+class ObservedRows(WrappedSource):
+    """Rows that have a value, of a source that is not in memory."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        super().__init__(source)
         self._size: tuple[int, float] | None = None
         self._left_out: npt.NDArray[np.bool_] | None = None
-        self.n_features = source.n_features
-        self.feature_names = source.feature_names
-        self.dtype = source.dtype
-        self.replayable = source.replayable
-        self.unused_columns = source.unused_columns
 
     @property
     def n_samples(self) -> int | None:
@@ -72,21 +65,11 @@ class ObservedRows(Source):
         return self._size[1]
 
     @property
-    def has_weights(self) -> bool:
-        """Whether the rows have weights."""
-        return self._source.has_weights
-
-    @property
-    def reads_ahead(self) -> bool:
-        """Whether threads read the next block while one is worked on."""
-        return self._source.reads_ahead
-
-    @property
     def left_out(self) -> npt.NDArray[np.bool_]:  # type: ignore[override]  # found when asked for
         """Which of all rows have no value; found by going through them."""
         if self._left_out is None:
-            with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
-                self._left_out = np.concatenate([_are_empty(X) for X, _ in blocks])
+            found = [_are_empty(X) for X, _ in self._wrapped_blocks()]
+            self._left_out = np.concatenate(found)
         return self._left_out
 
     def labels(self) -> FloatArray | None:
@@ -114,15 +97,10 @@ class ObservedRows(Source):
         self._size = n_samples, weight
 
     def _cut(self) -> Iterator[Rows]:
-        with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
-            for block in blocks:
-                if _are_empty(block.X).any():
-                    yield from recut(map(_observed, chain([block], blocks)), _ROWS_AT_ONCE)
-                    return
-                yield block
-
-
-def _observed(block: Rows) -> Rows:
-    """Return the rows of a block that have a value."""
-    kept = ~_are_empty(block.X)
-    return Rows(block.X[kept], None if block.weights is None else block.weights[kept])
+        blocks = self._wrapped_blocks()
+        for block in blocks:
+            if _are_empty(block.X).any():
+                observed = (each.where(~_are_empty(each.X)) for each in chain([block], blocks))
+                yield from recut(observed, _ROWS_AT_ONCE)
+                return
+            yield block

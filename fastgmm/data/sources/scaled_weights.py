@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastgmm.data.source import FloatArray, Rows, Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 _COMMON = 64
@@ -35,15 +36,7 @@ def scaled_weights(source: Source) -> Source:
     exponent = weight_exponent(source.weights)
     if exponent == 0:
         return source
-    scaled = ArraySource(
-        source.stored,
-        np.ldexp(source.weights, exponent),
-        source.feature_names,
-        incomplete=source.incomplete,
-        labels=source.labels(),
-    )
-    scaled.left_out = source.left_out
-    return scaled
+    return source.reweighted(np.ldexp(source.weights, exponent))
 
 
 def weight_exponent(weights: FloatArray) -> int:
@@ -52,18 +45,10 @@ def weight_exponent(weights: FloatArray) -> int:
     return exponent if abs(exponent) > _COMMON else 0
 
 
-class ScaledWeights(Source):
+class ScaledWeights(WrappedSource):
     """Rows of a source that is not in memory, whose first weights say how to scale all."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._exponent: int | None = None
-        self.n_features = source.n_features
-        self.feature_names = source.feature_names
-        self.dtype = source.dtype
-        self.replayable = source.replayable
-        self.incomplete = source.incomplete
-        self.unused_columns = source.unused_columns
+    _exponent: int | None = None
 
     @property
     def n_samples(self) -> int | None:
@@ -75,16 +60,6 @@ class ScaledWeights(Source):
         """Sum of the weights."""
         total = self._source.total_weight
         return math.ldexp(total, self._known_exponent())
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether the rows have weights, as they do."""
-        return True
-
-    @property
-    def reads_ahead(self) -> bool:
-        """Whether threads read the next block while one is worked on."""
-        return self._source.reads_ahead
 
     @property
     def left_out(self) -> npt.NDArray[np.bool_] | None:  # type: ignore[override]  # the source's
@@ -113,9 +88,8 @@ class ScaledWeights(Source):
 
     def blocks(self) -> Iterator[Rows]:
         """Yield the rows."""
-        with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
-            for X, weights in blocks:
-                assert weights is not None  # the source has some
-                if self._exponent is None:
-                    self._exponent = weight_exponent(weights[:BLOCK_ROWS])
-                yield Rows(X, np.ldexp(weights, self._exponent) if self._exponent else weights)
+        for X, weights in self._wrapped_blocks():
+            assert weights is not None  # the source has some
+            if self._exponent is None:
+                self._exponent = weight_exponent(weights[:BLOCK_ROWS])
+            yield Rows(X, np.ldexp(weights, self._exponent) if self._exponent else weights)

@@ -414,15 +414,7 @@ def _with_weights(source: Source, sample_weight: ArrayLike) -> ArraySource:
         raise ValueError("X brings weights of its own: give no sample_weight beside them")
     left_out = source.left_out
     weights = _check_row_weights(sample_weight, source.stored if left_out is None else left_out)
-    weighted = ArraySource(
-        source.stored,
-        weights if left_out is None else weights[~left_out],
-        source.feature_names,
-        incomplete=source.incomplete,
-        labels=source.labels(),
-    )
-    weighted.left_out = left_out
-    return weighted
+    return source.reweighted(weights if left_out is None else weights[~left_out])
 
 
 def _check_row_weights(sample_weight: ArrayLike, X: npt.NDArray[Any]) -> FloatArray:
