@@ -13,11 +13,11 @@ import scipy.stats
 
 
 def joint_log_density(X, weights, means, covariances):
-    """Return log(weight_k N(x_n | mean_k, covariance_k)), shape (N, K)."""
+    """Return log(weight_k N(x_n | mean_k, covariance_k)), shape (N, K); or of variances."""
     X = np.asarray(X, dtype=np.float64)
     joint = np.empty((len(X), len(means)))
     for k, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
-        offsets = X - mean
+        offsets, covariance = X - mean, _matrix(covariance)
         squares = (offsets * np.linalg.solve(covariance, offsets.T).T).sum(axis=1)
         log_determinant = np.linalg.slogdet(2.0 * np.pi * covariance)[1]
         with np.errstate(divide="ignore"):
@@ -224,22 +224,15 @@ def covariance_matrices(structure, covariances, n_components, n_features):
     return np.array([np.diag(each) for each in variances])
 
 
-def exact_log_density(X, weights, means, covariances, digits=60):
-    """Return the log-density of each row as mpmath numbers, worked out to many digits."""
-    with mpmath.workdps(digits):
-        factors = [_exact_factor(covariance) for covariance in covariances]
-        densities = []
-        for x in X:
-            total = mpmath.mpf(0)
-            for weight, mean, (inverse, determinant) in zip(weights, means, factors, strict=True):
-                offset = mpmath.matrix(
-                    [mpmath.mpf(a) - mpmath.mpf(b) for a, b in zip(x, mean, strict=True)]
-                )
-                square = (offset.T * inverse * offset)[0]
-                scale = mpmath.sqrt((2 * mpmath.pi) ** len(x) * determinant)
-                total += mpmath.mpf(weight) * mpmath.exp(-square / 2) / scale
-            densities.append(mpmath.log(total))
-        return densities
+def fitted_covariances(estimator):
+    """Return the covariance matrix of each component of a fitted mixture."""
+    shape = estimator.means_.shape
+    return covariance_matrices(estimator.covariance_type, estimator.covariances_, *shape)
+
+
+def mixture_of(estimator):
+    """Return weights, means and covariance matrices of a fitted mixture."""
+    return estimator.weights_, estimator.means_, fitted_covariances(estimator)
 
 
 def exact_moments(X):
@@ -252,9 +245,8 @@ def exact_moments(X):
     return np.array(means, dtype=np.float64), np.array(covariance, dtype=np.float64)
 
 
-def _exact_factor(covariance):
-    matrix = mpmath.matrix([[mpmath.mpf(value) for value in row] for row in covariance])
-    return matrix**-1, mpmath.det(matrix)
+def _matrix(covariance):
+    return np.diag(covariance) if np.ndim(covariance) == 1 else covariance
 
 
 def _column(sample_weight, n_samples):

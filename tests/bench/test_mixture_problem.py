@@ -3,28 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
 from threadpoolctl import threadpool_limits
 
 from fastgmm.bench.grid import FULL_GRID, Case
 from fastgmm.bench.mixture_problem import make_problem
+from tests import oracle
 
 CASE = Case("pass", "full", 3_000, 3, 4)
 
 
 def log_joint(problem, X):
-    return np.stack(
-        [
-            np.log(weight)
-            + multivariate_normal(
-                mean, covariance if covariance.ndim == 2 else np.diag(covariance)
-            ).logpdf(X)
-            for weight, mean, covariance in zip(
-                problem.weights, problem.means, problem.covariances, strict=True
-            )
-        ],
-        axis=1,
-    )
+    return oracle.joint_log_density(X, problem.weights, problem.means, problem.covariances)
 
 
 def test_every_process_gets_the_same_data():

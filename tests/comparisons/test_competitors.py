@@ -1,9 +1,7 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
 
 from fastgmm.bench.grid import Case
 from fastgmm.bench.mixture_problem import make_problem
@@ -17,6 +15,7 @@ from harness.competitors import (
     judge_mixture,
 )
 from harness.measurement import TOLERANCES
+from tests import oracle
 
 CASES = [
     Case("pass", "full", 3_000, 3, 4),
@@ -89,18 +88,7 @@ CASE = Case("pass", "full", 3_000, 3, 4)
 
 
 def log_joint(problem, X):
-    return np.stack(
-        [
-            np.log(weight)
-            + multivariate_normal(
-                mean, covariance if covariance.ndim == 2 else np.diag(covariance)
-            ).logpdf(X)
-            for weight, mean, covariance in zip(
-                problem.weights, problem.means, problem.covariances, strict=True
-            )
-        ],
-        axis=1,
-    )
+    return oracle.joint_log_density(X, problem.weights, problem.means, problem.covariances)
 
 
 @pytest.mark.parametrize("structure", ["full", "diag"])

@@ -7,7 +7,6 @@ from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.initialization.methods import initialize
 from fastgmm.em.loop import fit_em
 from fastgmm.mixture.structures import structure
-from tests import oracle
 
 
 def start_of(source, n_components, name, *, method="kmeans", reg_covar=1e-6, seed=0, labels=None):
@@ -31,12 +30,3 @@ def fit(X, n_components, name, *, weights=None, start=None, regularization=None,
     if regularization is None:
         regularization = regularization_for(source, 1e-6, "auto")
     return fit_em(source, start, structure(name), regularization, **options)
-
-
-def matrices(name, parameters):
-    return oracle.covariance_matrices(
-        name,
-        structure(name).covariances(parameters),
-        parameters.n_components,
-        parameters.n_features,
-    )

@@ -19,9 +19,9 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
-from tests.em.batch_fits import fit, matrices, start_of
+from tests.em.batch_fits import fit, start_of
 from tests.problems import PROBLEMS, problem
-from tests.structures import every_structure
+from tests.structures import covariances_of, every_structure
 
 exact_problems = pytest.mark.parametrize(
     "hard", [p for p in PROBLEMS if p.labels is not None and not p.degenerate], ids=str
@@ -101,7 +101,9 @@ def test_groups_far_apart_are_found_to_the_last_digits(hard, name):
     size = covariances.max()
     counts = np.bincount(hard.labels).astype(np.float64)
     covariances = size * oracle.best_covariances(name, covariances / size, counts)
-    errors = (matrices(name, parameters) - covariances) / spread[:, :, None] / spread[:, None, :]
+    errors = (
+        (covariances_of(name, parameters) - covariances) / spread[:, :, None] / spread[:, None, :]
+    )
     assert np.abs(errors).max() < (1e-5 if single else 1e-10)
 
 
@@ -120,7 +122,7 @@ def test_one_component_is_the_mean_and_covariance_of_all_rows():
 def assert_same_mixture(left, right, name, **tolerance):
     assert_allclose(left.weights, right.weights, **tolerance)
     assert_allclose(left.means, right.means, **tolerance)
-    assert_allclose(matrices(name, left), matrices(name, right), **tolerance)
+    assert_allclose(covariances_of(name, left), covariances_of(name, right), **tolerance)
 
 
 @every_structure
@@ -131,7 +133,7 @@ def test_the_order_of_rows_columns_and_components_does_not_matter(name, seed):
     X = problem("overlapping").X
     start, _ = start_of(ArraySource(X), 3, name)
     rows, columns, order = rng.permutation(len(X)), rng.permutation(3), rng.permutation(3)
-    covariances = matrices(name, start)[order][:, columns][:, :, columns]
+    covariances = covariances_of(name, start)[order][:, columns][:, :, columns]
     if structure(name).is_diagonal:
         covariances = np.einsum("kii->ki", covariances)
     permuted = MixtureParameters.from_covariances(
@@ -142,8 +144,8 @@ def test_the_order_of_rows_columns_and_components_does_not_matter(name, seed):
     assert_allclose(info.trace, other.trace, rtol=1e-10)
     assert_allclose(again.weights, ours.weights[order], rtol=1e-8)
     assert_allclose(again.means, ours.means[order][:, columns], rtol=1e-7, atol=1e-9)
-    expected = matrices(name, ours)[order][:, columns][:, :, columns]
-    assert_allclose(matrices(name, again), expected, rtol=1e-7, atol=1e-9)
+    expected = covariances_of(name, ours)[order][:, columns][:, :, columns]
+    assert_allclose(covariances_of(name, again), expected, rtol=1e-7, atol=1e-9)
 
 
 @every_structure

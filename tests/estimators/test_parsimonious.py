@@ -26,15 +26,9 @@ def rows(seed=0, n_samples=300, n_features=3):
     return centers[rng.integers(3, size=n_samples)] + noise
 
 
-def matrices(mixture):
-    return oracle.covariance_matrices(
-        mixture.covariance_type, mixture.covariances_, *mixture.means_.shape
-    )
-
-
 def assert_of_structure(name, mixture, rtol=1e-8):
     """The best covariances of the structure for points spread like the covariances are these."""
-    covariances = matrices(mixture)
+    covariances = oracle.fitted_covariances(mixture)
     nearest = oracle.best_covariances(name, covariances, mixture.weights_)
     assert_allclose(nearest, covariances, rtol=rtol, atol=rtol * covariances.max())
 

@@ -33,19 +33,14 @@ def irises():
     return np.array([row[:4] for row in rows], dtype=np.float64), np.repeat([0, 1, 2], 50)
 
 
-def matrices(mixture):
-    shape = mixture.means_.shape
-    return oracle.covariance_matrices(mixture.covariance_type, mixture.covariances_, *shape)
-
-
 def assert_is(mixture, X, reference):
     assert_allclose(mixture.score(X) * len(X), reference["log_likelihood"], rtol=1e-8)
     assert_allclose(mixture.bic(X), -reference["bic"], rtol=1e-8)
     assert_allclose(mixture.weights_, reference["weights"], rtol=1e-6)
     means = np.reshape(reference["means"], mixture.means_.shape)
     assert_allclose(mixture.means_, means, rtol=1e-6)
-    expected = np.reshape(reference["covariances"], matrices(mixture).shape)
-    assert_allclose(matrices(mixture), expected, rtol=2e-6, atol=1e-7)
+    expected = np.reshape(reference["covariances"], oracle.fitted_covariances(mixture).shape)
+    assert_allclose(oracle.fitted_covariances(mixture), expected, rtol=2e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("model", ["VII", "VVI", "EEE", "VVV"])
@@ -106,14 +101,14 @@ def log_prior(mixture, X):
     D = X.shape[1]
     total, scale = 0.0, np.cov(X.T) / mixture.n_components ** (2 / D)
     variance = np.trace(np.cov(X.T)) / D / mixture.n_components ** (2 / D)
-    for mean, matrix in zip(mixture.means_, matrices(mixture), strict=True):
+    for mean, matrix in zip(mixture.means_, oracle.fitted_covariances(mixture), strict=True):
         total += multivariate_normal.logpdf(mean, X.mean(axis=0), matrix / 0.01)
         if mixture.covariance_type == "full":
             total += invwishart.logpdf(matrix, D + 2, scale)
         elif mixture.covariance_type == "diag":
             total += invgamma.logpdf(np.diag(matrix), (D + 2) / 2, scale=variance / 2).sum()
     if mixture.covariance_type == "tied":
-        total += invwishart.logpdf(matrices(mixture)[0], D + 2, scale)
+        total += invwishart.logpdf(oracle.fitted_covariances(mixture)[0], D + 2, scale)
     return total
 
 

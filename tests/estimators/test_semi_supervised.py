@@ -37,14 +37,9 @@ def mixture(**parameters):
     return GaussianMixture(**{**settings, **parameters})
 
 
-def matrices(fitted):
-    shape = fitted.means_.shape
-    return oracle.covariance_matrices(fitted.covariance_type, fitted.covariances_, *shape)
-
-
 def log_likelihood(fitted, X, y):
     """Return the mean log-density of rows together with what is known of them."""
-    joint = oracle.joint_log_density(X, fitted.weights_, fitted.means_, matrices(fitted))
+    joint = oracle.joint_log_density(X, *oracle.mixture_of(fitted))
     known = joint[np.arange(len(X)), np.maximum(y, 0)]
     return np.where(y >= 0, known, np.logaddexp.reduce(joint, axis=1)).mean()
 
@@ -57,7 +52,7 @@ def test_with_all_rows_known_the_fit_is_the_closed_form(covariance_type):
     weights, means, covariances = oracle.m_step(X, shares, covariance_type)
     assert_allclose(fitted.weights_, weights, rtol=1e-12)
     assert_allclose(fitted.means_, means, rtol=1e-12)
-    assert_allclose(matrices(fitted), covariances, rtol=1e-10, atol=1e-12)
+    assert_allclose(oracle.fitted_covariances(fitted), covariances, rtol=1e-10, atol=1e-12)
     assert_allclose(fitted.lower_bound_, log_likelihood(fitted, X, truth), rtol=1e-12)
     assert fitted.converged_
 
@@ -68,13 +63,13 @@ def test_a_step_is_that_of_the_oracle(covariance_type):
     y = some_of(truth, 0.3)
     start = mixture(covariance_type=covariance_type, max_iter=0).fit(X, y)
     stepped = mixture(covariance_type=covariance_type, max_iter=1, reg_covar=0.0).fit(X, y)
-    shares = oracle.responsibilities(X, start.weights_, start.means_, matrices(start))
+    shares = oracle.responsibilities(X, *oracle.mixture_of(start))
     shares = np.where((y >= 0)[:, None], oracle.one_hot(y, 3), shares)
     weights, means, covariances = oracle.m_step(X, shares, covariance_type)
     # The start was solved with a regularization that is 1e-6 of a variance.
     assert_allclose(stepped.weights_, weights, rtol=1e-5)
     assert_allclose(stepped.means_, means, rtol=1e-5, atol=1e-5)
-    assert_allclose(matrices(stepped), covariances, rtol=1e-4, atol=1e-5)
+    assert_allclose(oracle.fitted_covariances(stepped), covariances, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "EVE"])

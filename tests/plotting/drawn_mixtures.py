@@ -23,25 +23,3 @@ def fitted(covariance_type="full", n_features=4, n_components=2, **parameters):
         n_components, covariance_type=covariance_type, random_state=0, **parameters
     )
     return mixture.fit(X), X
-
-
-def covariance_matrices(mixture):
-    """Return a matrix for each component, whatever the structure."""
-    n_components, n_features = mixture.means_.shape
-    return np.stack([np.linalg.inv(p) for p in precision_matrices(mixture)]).reshape(
-        n_components, n_features, n_features
-    )
-
-
-def precision_matrices(mixture):
-    """Return a precision for each component from scikit-learn's shapes."""
-    n_components, n_features = mixture.means_.shape
-    eye, precisions = np.eye(n_features), mixture.precisions_
-    kind = mixture.covariance_type
-    if kind == "spherical":
-        return [eye * value for value in precisions]
-    if kind == "diag":
-        return [np.diag(value) for value in precisions]
-    if kind == "EEI":
-        return [np.diag(precisions)] * n_components
-    return [precisions] * n_components if kind == "tied" else list(precisions)

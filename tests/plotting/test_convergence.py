@@ -11,12 +11,6 @@ from fastgmm.plotting import ConvergenceDisplay
 TRACE = [-3.0, -2.5, -2.25]
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
-
-
 def test_draws_the_trace():
     display = ConvergenceDisplay(TRACE, estimator_name="mixture").plot(color="k", linestyle=":")
     np.testing.assert_array_equal(display.line_.get_ydata(), TRACE)

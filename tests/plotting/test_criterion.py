@@ -10,12 +10,6 @@ from fastgmm.plotting import CriterionDisplay
 from tests import mclust
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
 def test_a_line_for_each_structure_and_the_best_marked():
     search = MixtureSearch(range(1, 5)).fit(mclust.rows("iris"))
     display = CriterionDisplay.from_estimator(search)

@@ -8,13 +8,8 @@ from scipy.stats import multivariate_normal, norm
 
 from fastgmm.plotting import DensityDisplay
 from fastgmm.plotting.density import levels_of_masses
-from tests.plotting.drawn_mixtures import covariance_matrices, fitted
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
+from tests import oracle
+from tests.plotting.drawn_mixtures import fitted
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
@@ -23,7 +18,7 @@ def test_lines_of_one_column(covariance_type, n_features):
     mixture, X = fitted(covariance_type, n_features)
     column = n_features - 1
     display = DensityDisplay.from_estimator(mixture, X, columns=[column])
-    variances = covariance_matrices(mixture)[:, column, column]
+    variances = oracle.fitted_covariances(mixture)[:, column, column]
     total = 0.0
     for k, line in enumerate(display.component_lines_):
         x, y = line.get_data()
@@ -59,9 +54,7 @@ def test_contours_hold_their_shares():
     points = drawn[:, [1, 2]]
     density = sum(
         weight * multivariate_normal(mean[[1, 2]], covariance[1:3, 1:3]).pdf(points)
-        for weight, mean, covariance in zip(
-            mixture.weights_, mixture.means_, covariance_matrices(mixture), strict=True
-        )
+        for weight, mean, covariance in zip(*oracle.mixture_of(mixture), strict=True)
     )
     for level, mass in zip(levels, masses, strict=True):
         assert np.mean(density > level) == pytest.approx(mass, abs=0.01)

@@ -9,13 +9,8 @@ from scipy.stats import chi2
 
 from fastgmm import GaussianMixture
 from fastgmm.plotting import EllipsesDisplay, panels
-from tests.plotting.drawn_mixtures import SCATTERED, covariance_matrices, fitted
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
+from tests import oracle
+from tests.plotting.drawn_mixtures import SCATTERED, fitted
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
@@ -24,7 +19,7 @@ def test_an_ellipse_holds_its_share_of_the_component(covariance_type):
     masses = (0.9, 0.3)
     display = EllipsesDisplay.from_estimator(mixture, X, columns=[2, 0], masses=masses[::-1])
     assert [len(each) for each in display.ellipses_] == [2, 2]
-    chosen = covariance_matrices(mixture)[:, [2, 0]][:, :, [2, 0]]
+    chosen = oracle.fitted_covariances(mixture)[:, [2, 0]][:, :, [2, 0]]
     turn = np.linspace(0.0, 2.0 * np.pi, 9)
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     for k, ellipses in enumerate(display.ellipses_):

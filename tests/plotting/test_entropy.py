@@ -13,12 +13,6 @@ ENTROPIES = [90.0, 60.0, 30.0, 1.0, 0.0]
 MERGED = [0.0, 20.0, 60.0, 90.0, 150.0]
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
-
-
 def texts(display):
     return [text.get_text() for text in display.ax_.texts]
 

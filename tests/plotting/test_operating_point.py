@@ -10,12 +10,6 @@ from fastgmm import GaussianMixtureOutlierDetector
 from fastgmm.plotting import OperatingPointDisplay
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
-
-
 def labeled(seed=0):
     X = np.random.default_rng(seed).normal(size=(300, 2))
     is_outlier = np.arange(300) < 30

@@ -7,13 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import chi2
 
 from fastgmm.plotting import PairDisplay
-from tests.plotting.drawn_mixtures import covariance_matrices, fitted
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
+from tests import oracle
+from tests.plotting.drawn_mixtures import fitted
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "diag"])
@@ -23,7 +18,7 @@ def test_each_panel_shows_its_columns(covariance_type):
     columns = [0, 2, 3]
     assert display.axes_.shape == (3, 3)
     assert sorted(display.ellipses_) == [(1, 0), (2, 0), (2, 1)]
-    covariances = covariance_matrices(mixture)
+    covariances = oracle.fitted_covariances(mixture)
     for (i, j), drawn in display.ellipses_.items():
         pair = [columns[j], columns[i]]
         for k, ellipses in enumerate(drawn):

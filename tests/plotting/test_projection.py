@@ -15,13 +15,14 @@ from fastgmm import (
     MixtureSearch,
 )
 from fastgmm.plotting.projection import project
-from tests.plotting.drawn_mixtures import ROWS, covariance_matrices, fitted
+from tests import oracle
+from tests.plotting.drawn_mixtures import ROWS, fitted
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical", "VEV", "EEI"])
 def test_columns_are_marginalized(covariance_type):
     mixture, X = fitted(covariance_type)
-    covariances = covariance_matrices(mixture)
+    covariances = oracle.fitted_covariances(mixture)
     shown = project(mixture, X, [3, 1], at_most=2)
     assert shown.names == ("x3", "x1")
     assert_allclose(shown.parameters.means, mixture.means_[:, [3, 1]])

@@ -11,12 +11,6 @@ from fastgmm.plotting.projection import project
 from tests.plotting.drawn_mixtures import SCATTERED, fitted
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
-
-
 def test_areas_are_in_proportion_to_the_uncertainty():
     mixture, X = fitted(n_features=2)
     display = UncertaintyDisplay.from_estimator(mixture, X)

@@ -19,7 +19,7 @@ from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import mclust, oracle
 from tests.problems import problem
-from tests.structures import every_structure
+from tests.structures import covariances_of, every_structure
 
 every_method = pytest.mark.parametrize("method", INIT_METHODS)
 SMALL = Regularization(np.full(3, 1e-6), np.zeros(3, dtype=bool))
@@ -36,20 +36,11 @@ def start(X, name="full", n_components=3, *, weights=None, seed=0, regularizatio
     )
 
 
-def matrices(name, parameters):
-    return oracle.covariance_matrices(
-        name,
-        structure(name).covariances(parameters),
-        parameters.n_components,
-        parameters.n_features,
-    )
-
-
 def assert_mixture(name, parameters, expected, **tolerance):
     weights, means, covariances = expected
     assert_allclose(parameters.weights, weights, **tolerance)
     assert_allclose(parameters.means, means, **tolerance)
-    assert_allclose(matrices(name, parameters), covariances, **tolerance)
+    assert_allclose(covariances_of(name, parameters), covariances, **tolerance)
 
 
 @every_structure
@@ -169,7 +160,7 @@ def test_chosen_rows_are_means_with_the_spread_of_the_rows_nearest_to_them(name,
     assert_allclose(parameters.weights, counts / len(X), rtol=1e-12)
     about = second / counts[:, None, None] + np.diag(SMALL.amounts)
     about = oracle.best_covariances(name, about, counts)
-    assert_allclose(matrices(name, parameters), about, rtol=1e-10, atol=1e-12)
+    assert_allclose(covariances_of(name, parameters), about, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["k-means++", "random_from_data"])

@@ -15,9 +15,9 @@ from fastgmm.em.models.mixture import ROUNDING, em_step
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
-from tests.em.batch_fits import fit, matrices, start_of
+from tests.em.batch_fits import fit, start_of
 from tests.problems import PROBLEMS, problem
-from tests.structures import every_structure
+from tests.structures import covariances_of, every_structure
 
 every_problem = pytest.mark.parametrize("hard", PROBLEMS, ids=str)
 
@@ -33,7 +33,7 @@ def test_steps_are_those_of_the_oracle(name, weighted):
         hard.X,
         parameters.weights,
         parameters.means,
-        matrices(name, parameters),
+        covariances_of(name, parameters),
         name,
         5,
         regularization.amounts,
@@ -44,7 +44,7 @@ def test_steps_are_those_of_the_oracle(name, weighted):
         assert statistics.mean_log_likelihood == pytest.approx(value, rel=1e-12)
     assert_allclose(parameters.weights, expected[0], rtol=1e-10)
     assert_allclose(parameters.means, expected[1], rtol=1e-9, atol=1e-11)
-    assert_allclose(matrices(name, parameters), expected[2], rtol=1e-9, atol=1e-11)
+    assert_allclose(covariances_of(name, parameters), expected[2], rtol=1e-9, atol=1e-11)
 
 
 @every_problem

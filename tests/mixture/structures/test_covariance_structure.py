@@ -15,7 +15,7 @@ from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regulariza
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure, Spread, structure
 from tests import oracle
-from tests.structures import ANY_FEATURES, DISTINCT, every_name, every_structure
+from tests.structures import ANY_FEATURES, DISTINCT, covariances_of, every_name, every_structure
 
 NONE = Regularization.none(4)
 NOT_DIAGONAL = [name for name in DISTINCT if not structure(name).is_diagonal]
@@ -52,15 +52,6 @@ def regularization(amounts):
     return Regularization(amounts, np.zeros(amounts.shape, dtype=bool))
 
 
-def full_covariances(name, parameters):
-    return oracle.covariance_matrices(
-        name,
-        structure(name).covariances(parameters),
-        parameters.n_components,
-        parameters.n_features,
-    )
-
-
 @pytest.mark.parametrize("name", [name for name in DISTINCT if name not in SEARCHING])
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
@@ -71,7 +62,7 @@ def test_solve_is_the_m_step(name, seed):
     parameters = structure(name).solve(statistics_of(name, X, shares), regularization(amounts))
     assert_allclose(parameters.weights, expected[0], rtol=1e-12)
     assert_allclose(parameters.means, expected[1], rtol=1e-10, atol=1e-12)
-    assert_allclose(full_covariances(name, parameters), expected[2], rtol=1e-9, atol=1e-11)
+    assert_allclose(covariances_of(name, parameters), expected[2], rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize(("name", "other"), oracle.LETTERS.items())
@@ -128,7 +119,7 @@ def test_axes_among_features_of_very_different_scales_lose_no_digits(name):
         for (_, vectors), diagonal in zip(parts, variances, strict=True):
             composed = vectors * mpmath.matrix(diagonal.tolist()) * vectors.T
             expected.append(np.array(composed.tolist(), dtype=float))
-    found = full_covariances(name, structure(name).solve(statistics, NONE))
+    found = covariances_of(name, structure(name).solve(statistics, NONE))
     scaled = np.array(expected) / units / units[:, None]
     assert_allclose(found / units / units[:, None], scaled, rtol=1e-8, atol=1e-8)
 
@@ -149,8 +140,8 @@ def test_common_axes_among_features_of_very_different_scales_are_kept(name):
 def test_the_order_of_features_and_components_does_not_matter(name):
     X, shares = draw()
     features, components = np.array([2, 0, 3, 1]), np.array([1, 2, 0])
-    found = full_covariances(name, solved(name, X, shares))
-    permuted = full_covariances(name, solved(name, X[:, features], shares[:, components]))
+    found = covariances_of(name, solved(name, X, shares))
+    permuted = covariances_of(name, solved(name, X[:, features], shares[:, components]))
     expected = found[components][:, features][:, :, features]
     assert_allclose(permuted, expected, rtol=1e-8, atol=1e-10)
 
@@ -159,7 +150,7 @@ def test_the_order_of_features_and_components_does_not_matter(name):
 def test_a_single_component_has_the_covariance_of_all_points(name):
     X, _ = draw()
     shares = np.ones((len(X), 1))
-    found = full_covariances(name, solved(name, X, shares))
+    found = covariances_of(name, solved(name, X, shares))
     assert_allclose(found, oracle.m_step(X, shares, "full")[2], rtol=1e-10, atol=1e-12)
 
 
@@ -167,7 +158,7 @@ def test_a_single_component_has_the_covariance_of_all_points(name):
 def test_a_single_feature_leaves_the_volume_only(name):
     X, shares = draw(n_features=1)
     same = "spherical" if structure(name).letters.startswith("V") else "tied_spherical"
-    found = full_covariances(name, solved(name, X, shares))
+    found = covariances_of(name, solved(name, X, shares))
     assert_allclose(found, oracle.m_step(X, shares, same)[2], rtol=1e-12)
 
 
@@ -175,13 +166,13 @@ def test_a_single_feature_leaves_the_volume_only(name):
 def test_no_other_covariances_of_the_structure_fit_better(name):
     """Those of other points, and their mean with the best ones, as far as the structure has it."""
     X, shares = draw(n_samples=40)
-    best = full_covariances(name, solved(name, X, shares))
+    best = covariances_of(name, solved(name, X, shares))
     observed = oracle.m_step(X, shares, "full")[2]
     weights = shares.mean(axis=0)
     reached = oracle.criterion(best, observed, weights)
     for seed in range(1, 30):
         other = X + 0.05 * np.random.default_rng(seed).normal(size=X.shape)
-        covariances = full_covariances(name, solved(name, other, shares))
+        covariances = covariances_of(name, solved(name, other, shares))
         assert oracle.criterion(covariances, observed, weights) > reached
 
 
@@ -279,7 +270,7 @@ def test_without_regularization_a_component_on_one_point_is_named(name, whose):
 @pytest.mark.parametrize("name", ["tied", "tied_diag", "tied_spherical", "EEV"])
 def test_a_component_on_one_point_has_the_spread_of_the_others(name):
     X, shares = on_one_point()
-    found = full_covariances(name, solved(name, X, shares))
+    found = covariances_of(name, solved(name, X, shares))
     expected = oracle.m_step(X, shares, name)[2]
     # A single point has no orientation, but the variances along some axes are those of all.
     assert_allclose(np.linalg.eigvalsh(found), np.linalg.eigvalsh(expected), rtol=1e-10)
@@ -352,8 +343,8 @@ def test_a_component_without_points_gets_weight_zero_and_usable_numbers(name):
 def test_a_component_without_points_leaves_the_others_as_they_are_without_it(name):
     X, shares = draw()
     shares[:, 1] = 0.0
-    found = full_covariances(name, solved(name, X, shares))
-    without = full_covariances(name, solved(name, X, shares[:, [0, 2]]))
+    found = covariances_of(name, solved(name, X, shares))
+    without = covariances_of(name, solved(name, X, shares[:, [0, 2]]))
     assert_allclose(found[[0, 2]], without, rtol=1e-9, atol=1e-11)
 
 
@@ -362,7 +353,7 @@ def test_components_without_any_points_have_the_regularization_for_covariances(n
     X, shares = draw()
     amounts = np.full(4, 1e-3)
     parameters = solved(name, X, 0.0 * shares, amounts)
-    assert_allclose(full_covariances(name, parameters), np.eye(4)[None] * np.full((3, 1, 1), 1e-3))
+    assert_allclose(covariances_of(name, parameters), np.eye(4)[None] * np.full((3, 1, 1), 1e-3))
 
 
 # -- parameters from elsewhere --------------------------------------------------------------------
