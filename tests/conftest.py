@@ -23,6 +23,9 @@ LAYERS = ("kernels", "mixture", "data", "em", "analysis", "io", "estimators")
 SLOW = ("bench", "comparisons", "test_cli", "test_documentation", "test_warmup")
 """Folders and beginnings of files whose tests start processes or take long."""
 
+LONG = {"test_the_log_likelihood_never_falls", "test_em_ends_no_lower_than_mclusts"}
+"""Tests of every structure on every problem, which take half the time of their layer."""
+
 
 def pytest_collection_modifyitems(items):
     """Mark tests by their folder, and those that are slow."""
@@ -30,5 +33,5 @@ def pytest_collection_modifyitems(items):
         path = item.path.relative_to(Path(__file__).parent)
         if path.parts[0] in LAYERS:
             item.add_marker(path.parts[0])
-        if path.parts[0] in SLOW or path.name.startswith(SLOW):
+        if path.parts[0] in SLOW or path.name.startswith(SLOW) or item.originalname in LONG:
             item.add_marker("slow")
