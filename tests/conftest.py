@@ -20,7 +20,7 @@ os.environ["MPLBACKEND"] = "agg"
 LAYERS = ("kernels", "mixture", "data", "em", "analysis", "io", "estimators")
 """Folders of tests of the package's layers; their names are markers."""
 
-SLOW = ("bench", "comparisons", "test_cli", "test_documentation", "test_warmup")
+SLOW = ("bench", "cli", "comparisons", "test_documentation", "test_warmup")
 """Folders and beginnings of files whose tests start processes or take long."""
 
 LONG = {"test_the_log_likelihood_never_falls", "test_em_ends_no_lower_than_mclusts"}
