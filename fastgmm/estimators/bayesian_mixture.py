@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import sklearn.mixture
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
@@ -17,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.observed_rows import observed_rows
-from fastgmm.em.initialization.methods import INIT_METHODS, InitMethod
+from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import FitInfo
 from fastgmm.em.models.variational import fit_best_variational
 from fastgmm.estimators.bayesian.attributes import attributes_from_posterior
@@ -32,17 +31,14 @@ from fastgmm.estimators.shared.online import STEP_CONSTRAINTS
 from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
-    MISSING_CONSTRAINTS,
-    N_JOBS_CONSTRAINTS,
+    MIXTURE_CONSTRAINTS,
     Missing,
     check_replayable,
     check_source,
     validated_fit,
 )
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES
-from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures import STRUCTURE_NAMES
 
 
 class BayesianGaussianMixture(
@@ -240,30 +236,13 @@ class BayesianGaussianMixture(
     fit_info_: FitInfo
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions(set(STRUCTURE_NAMES))],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(set(INIT_METHODS))],
+        **MIXTURE_CONSTRAINTS,
         "weight_concentration_prior_type": [StrOptions(set(WEIGHT_PRIOR_NAMES))],
         "weight_concentration_prior": [Interval(Real, 0.0, None, closed="neither"), None],
         "mean_precision_prior": [Interval(Real, 0.0, None, closed="neither"), None],
         "mean_prior": ["array-like", None],
         "degrees_of_freedom_prior": [Interval(Real, 0.0, None, closed="neither"), None],
         "covariance_prior": ["array-like", Interval(Real, 0.0, None, closed="neither"), None],
-        "random_state": ["random_state"],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "labels_init": ["array-like", None],
-        "n_jobs": N_JOBS_CONSTRAINTS,
-        "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
-        "missing": MISSING_CONSTRAINTS,
-        "checkpoint": [str, PathLike, None],
-        "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
-        "resume": ["boolean"],
         **STEP_CONSTRAINTS,
     }
 
@@ -365,25 +344,6 @@ class BayesianGaussianMixture(
         """
         self._fit(X, y, sample_weight)
         return self
-
-    @validated_fit
-    def fit_predict(
-        self, X: Rows, y: Any = None, sample_weight: Weights = None
-    ) -> npt.NDArray[np.int64]:
-        """Fit the mixture and return the most probable component of each row.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-
-        Returns
-        -------
-        ndarray of int64 of shape (n_samples,)
-            The same as ``fit(X).predict(X)``; -1 for rows left out by ``missing="drop"``.
-        """
-        source = self._fit(X, y, sample_weight)
-        return self._labels_of_fit(source)
 
     @validated_fit
     def partial_fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:

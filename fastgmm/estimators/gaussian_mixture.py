@@ -3,69 +3,45 @@
 from __future__ import annotations
 
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
-import sklearn.mixture
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.sources.scaled_weights import scaled_weights
-from fastgmm.em.initialization.methods import INIT_METHODS, InitMethod
-from fastgmm.em.loop import FitInfo, fit_best
+from fastgmm.em.initialization.methods import InitMethod
+from fastgmm.em.loop import fit_best
 from fastgmm.estimators.saving.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.attributes import (
     NOISE_ATTRIBUTES,
     attributes_from_info,
     attributes_from_parameters,
 )
-from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
-from fastgmm.estimators.shared.evaluation import (
-    FloatingArray,
-    Imputation,
-    InformationCriteria,
-    Rows,
-    Weights,
-)
+from fastgmm.estimators.shared.evaluation import Labels, Rows, Weights
 from fastgmm.estimators.shared.fit_warnings import warn_of_fit
-from fastgmm.estimators.shared.labels import Labels, known_components, label_column
-from fastgmm.estimators.shared.online import STEP_CONSTRAINTS, OnlineLearning
+from fastgmm.estimators.shared.labels import known_components, label_column
+from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
 from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, result_before
 from fastgmm.estimators.shared.terms import check_complete, model_terms
 from fastgmm.estimators.shared.validation import (
-    MISSING_CONSTRAINTS,
-    N_JOBS_CONSTRAINTS,
     Missing,
     check_replayable,
     check_source,
     check_start,
     check_weight_scale,
-    validated_fit,
 )
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
-from fastgmm.mixture.regularization import REGULARIZATION_SCALES
-from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures import STRUCTURE_NAMES
 
 
-class GaussianMixture(
-    OnlineLearning,
-    Imputation,
-    InformationCriteria,
-    CallbackSupportMixin,
-    DensityMixin,
-    BaseEstimator,
-):
+class GaussianMixture(LikelihoodMixture):
     """Gaussian mixture fitted by expectation-maximization.
 
     A drop-in replacement for :class:`sklearn.mixture.GaussianMixture`, with the same parameters,
@@ -266,46 +242,14 @@ class GaussianMixture(
     False
     """
 
-    weights_: FloatingArray
-    means_: FloatingArray
-    covariances_: FloatingArray
-    precisions_: FloatingArray
-    precisions_cholesky_: FloatingArray
-    converged_: bool
-    n_iter_: int
-    lower_bound_: float
-    lower_bounds_: list[float]
-    trace_: FloatArray
-    fit_info_: FitInfo
     noise_weight_: float
     noise_log_volume_: float
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions(set(STRUCTURE_NAMES))],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [StrOptions(set(INIT_METHODS))],
-        "weights_init": ["array-like", None],
-        "means_init": ["array-like", None],
-        "precisions_init": ["array-like", Interval(Real, 0.0, None, closed="neither"), None],
-        "labels_init": ["array-like", None],
-        "random_state": ["random_state"],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": N_JOBS_CONSTRAINTS,
-        "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
-        "missing": MISSING_CONSTRAINTS,
-        "checkpoint": [str, PathLike, None],
-        "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
-        "resume": ["boolean"],
+        **LikelihoodMixture._parameter_constraints,
         "priors": [StrOptions(set(PRIORS_NAMES)), ConjugatePriors, None],
         "noise_volume": [StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
         "semi_supervised": ["boolean"],
-        **STEP_CONSTRAINTS,
     }
 
     def __init__(
@@ -369,125 +313,11 @@ class GaussianMixture(
         self.averaging = averaging
         self.forgetting = forgetting
 
-    @validated_fit
-    def fit(self, X: Rows, y: Labels = None, sample_weight: Weights = None) -> Self:
-        """Fit the mixture to rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never loaded into memory as a whole.
-        y : array-like of int of shape (n_samples,) or str, default=None
-            With `semi_supervised`, the component of each row, counted from 0, and -1 or NaN where
-            it is not known; or the name of the column of `X` that holds them. Ignored otherwise.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
-            weight of w counts as w copies of the row.
-
-        Returns
-        -------
-        GaussianMixture
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If the rows, the weights, the labels or the initial values are invalid, or if a
-            component collapses and `reg_covar` is 0. Where `weights_init`, `means_init` and
-            `precisions_init` are all given, or the fit is a warm start, a collapse ends the fit at
-            the parameters before it instead.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If EM has not converged after `max_iter` iterations, or was stopped by a collapse.
-        DegenerateComponentWarning
-            If a component lost all its points or its spread.
-        """
-        self._fit(X, y, sample_weight)
-        return self
-
-    @validated_fit
-    def fit_predict(
-        self, X: Rows, y: Labels = None, sample_weight: Weights = None
-    ) -> npt.NDArray[np.int64]:
-        """Fit the mixture and return the most probable component of each row.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-
-        Returns
-        -------
-        ndarray of int64 of shape (n_samples,)
-            The same as ``fit(X, y).predict(X)``; -1 for rows left out by ``missing="drop"``.
-        """
-        source = self._fit(X, y, sample_weight)
-        return self._labels_of_fit(source)
-
     @property
     def noise_volume_(self) -> float:
         """Hypervolume of the noise component."""
         with np.errstate(over="ignore"):
             return float(np.exp(self.noise_log_volume_))
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted mixture to a file, which `fastgmm.load` reads.
-
-        The file holds plain arrays and a JSON header, nothing that can run code. It appears
-        under its name only when it is complete.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
-
-        Raises
-        ------
-        NotFittedError
-            If the mixture is not fitted.
-        OSError
-            If the file cannot be written.
-        """
-        from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
-
-        save_mixture(self, path)
-
-    def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
-        """Return the same mixture as scikit-learn's estimator, fitted if this one is.
-
-        Structures that scikit-learn does not have become the closest that it has: "spherical" for
-        spheres, "diag" for other diagonal matrices, "full" for all others.
-
-        Returns
-        -------
-        sklearn.mixture.GaussianMixture
-            With copies of all parameters and fitted attributes that it supports.
-        """
-        return to_scikit_learn(self)
-
-    @classmethod
-    def from_sklearn(cls, mixture: sklearn.mixture.GaussianMixture) -> Self:
-        """Return the same mixture as one of scikit-learn's, fitted if that one is.
-
-        Parameters
-        ----------
-        mixture : sklearn.mixture.GaussianMixture
-            The mixture.
-
-        Returns
-        -------
-        GaussianMixture
-            With copies of all parameters and fitted attributes; `trace_` and `fit_info_` are
-            missing, because scikit-learn does not record them.
-
-        Raises
-        ------
-        TypeError
-            If `mixture` is something else.
-        """
-        return from_scikit_learn(cls, mixture)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

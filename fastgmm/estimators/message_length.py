@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from numbers import Integral, Real
+from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -28,16 +27,14 @@ from fastgmm.estimators.shared.attributes import attributes_from_parameters
 from fastgmm.estimators.shared.evaluation import FloatingArray, InformationCriteria, Rows, Weights
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
-    N_JOBS_CONSTRAINTS,
+    MIXTURE_CONSTRAINTS,
     check_replayable,
     check_source,
     check_weight_scale,
     validated_fit,
 )
 from fastgmm.mixture.covariance_types import CovarianceType
-from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures import STRUCTURE_NAMES
 
 _OF_THE_MIXTURE = (
     "weights_",
@@ -168,16 +165,21 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     n_iter_: int
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **{
+            name: MIXTURE_CONSTRAINTS[name]
+            for name in (
+                "covariance_type",
+                "tol",
+                "reg_covar",
+                "n_init",
+                "random_state",
+                "n_jobs",
+                "reg_covar_scale",
+            )
+        },
         "max_components": [Interval(Integral, 1, None, closed="left")],
         "min_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions(set(STRUCTURE_NAMES))],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "random_state": ["random_state"],
-        "n_jobs": N_JOBS_CONSTRAINTS,
-        "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
         "missing": [StrOptions({"error", "drop"})],
     }
 
@@ -212,7 +214,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     def fit(
         self,
         X: Rows,
-        y: Any = None,  # noqa: ARG002 - pipelines pass it
+        y: Any = None,
         sample_weight: Weights = None,
     ) -> Self:
         """Fit the mixture to rows, with as many components as these take.
@@ -247,30 +249,8 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         DegenerateComponentWarning
             If a component lost its spread.
         """
-        self._fit(X, sample_weight)
+        self._fit(X, y, sample_weight)
         return self
-
-    @validated_fit
-    def fit_predict(
-        self,
-        X: Rows,
-        y: Any = None,  # noqa: ARG002 - pipelines pass it
-        sample_weight: Weights = None,
-    ) -> npt.NDArray[np.int64]:
-        """Fit the mixture and return the most probable component of each row.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-
-        Returns
-        -------
-        ndarray of int64 of shape (n_samples,)
-            The same as ``fit(X).predict(X)``; -1 for rows left out by ``missing="drop"``.
-        """
-        source = self._fit(X, sample_weight)
-        return self._labels_of_fit(source)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted mixture to a file, which `fastgmm.load` reads.
@@ -326,7 +306,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         mixture.lower_bounds_ = [self.lower_bound_]
         return mixture
 
-    def _fit(self, X: Rows, sample_weight: Weights) -> Source:
+    def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:  # noqa: ARG002
         """Fit the mixture, set the attributes, and return the checked rows."""
         if self.min_components > self.max_components:
             raise ValueError(

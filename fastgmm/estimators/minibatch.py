@@ -33,10 +33,10 @@ from fastgmm.em.online.minibatch import (
 )
 from fastgmm.em.online.start import rows_of_start
 from fastgmm.em.online.steps import OnlineState
-from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.saving.checkpoints import Arrays, Checkpoint, State
 from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
 from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import Missing, check_source
@@ -46,10 +46,10 @@ from fastgmm.kernels.threads import effective_threads
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
 
-_NOT_TAKEN = ("max_iter", "labels_init", "warm_start", "priors", "noise_volume", "semi_supervised")
+_OF_BATCH_FITS = ("max_iter", "labels_init", "warm_start")
 
 
-class MiniBatchGaussianMixture(GaussianMixture):
+class MiniBatchGaussianMixture(LikelihoodMixture):
     """Gaussian mixture fitted by online EM on small batches of rows.
 
     Each batch updates the mixture a little, so that a single pass suffices for large data.
@@ -167,8 +167,8 @@ class MiniBatchGaussianMixture(GaussianMixture):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{
             name: values
-            for name, values in GaussianMixture._parameter_constraints.items()
-            if name not in _NOT_TAKEN
+            for name, values in LikelihoodMixture._parameter_constraints.items()
+            if name not in _OF_BATCH_FITS
         },
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -237,7 +237,7 @@ class MiniBatchGaussianMixture(GaussianMixture):
         self.resume = resume
 
     @property
-    def max_iter(self) -> int:  # type: ignore[override]  # a parameter there, and not one here
+    def max_iter(self) -> int:
         """Maximum number of iterations: epochs, in which progress is reported."""
         return self.max_epochs
 

@@ -22,7 +22,7 @@ from fastgmm.em.missing import imputation
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.shared.attributes import check_attribute_shape, parameters_from_attributes
 from fastgmm.estimators.shared.terms import check_complete
-from fastgmm.estimators.shared.validation import Missing, check_source
+from fastgmm.estimators.shared.validation import Missing, check_source, validated_fit
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure, structure
@@ -37,6 +37,9 @@ Rows = Any
 
 Weights = ArrayLike | str | None
 """Weights of the rows, or the name of the column that holds them."""
+
+Labels = ArrayLike | str | None
+"""Components of the rows, or the name of the column that holds them."""
 
 _LARGEST_OUTPUT = 2**25
 """Bytes of responsibilities in a block of results."""
@@ -227,6 +230,29 @@ class MixtureEvaluation(RowEvaluation):
 
     _objective: ClassVar[str] = "mean log-likelihood"
     """What fits raise, and `lower_bound_` and `trace_` hold."""
+
+    @validated_fit
+    def fit_predict(
+        self, X: Rows, y: Labels = None, sample_weight: Weights = None
+    ) -> npt.NDArray[np.int64]:
+        """Fit the mixture and return the most probable component of each row.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            The same as ``fit(X, y).predict(X)``; -1 for rows left out by ``missing="drop"``.
+        """
+        source = self._fit(X, y, sample_weight)
+        return labels_of_all(self._evaluate(self._label, source, self._parameters()), source)
+
+    @abstractmethod
+    def _fit(self, X: Rows, y: Labels, sample_weight: Weights) -> Source:
+        """Fit the mixture, set the attributes, and return the checked rows."""
 
     def entropy(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return how uncertain the components of the rows are.
@@ -429,10 +455,6 @@ class MixtureEvaluation(RowEvaluation):
         if hasattr(self, "noise_weight_"):
             labels[labels == parameters.n_components - 1] = -1
         return labels
-
-    def _labels_of_fit(self, source: Source) -> npt.NDArray[np.int64]:
-        """Return the components of the rows that were fitted, -1 for those left out."""
-        return labels_of_all(self._evaluate(self._label, source, self._parameters()), source)
 
     def _evaluate(
         self, evaluate: _RowPass[_Values], source: Source, parameters: MixtureParameters

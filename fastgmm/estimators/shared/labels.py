@@ -8,16 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.utils import check_array
 
 from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array_like import unmasked
-
-Labels = ArrayLike | str | None
-"""Components of the rows, or the name of the column that holds them."""
 
 
 def label_column(estimator: Any, y: Any) -> str | None:

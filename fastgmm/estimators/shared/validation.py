@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from numbers import Integral
+from numbers import Integral, Real
+from os import PathLike
 from typing import Any, Literal, Self, TypeVar, cast
 
 import narwhals
@@ -35,8 +36,10 @@ from fastgmm.data.sources.exactness import (
     warn_of_rounding,
 )
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
+from fastgmm.em.initialization.methods import INIT_METHODS
+from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures import CovarianceStructure
+from fastgmm.mixture.structures import STRUCTURE_NAMES, CovarianceStructure
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -59,6 +62,29 @@ N_JOBS_CONSTRAINTS = [
     Interval(Integral, None, -1, closed="right"),
     None,
 ]
+
+
+MIXTURE_CONSTRAINTS: dict[str, list[Any]] = {
+    "n_components": [Interval(Integral, 1, None, closed="left")],
+    "covariance_type": [StrOptions(set(STRUCTURE_NAMES))],
+    "tol": [Interval(Real, 0.0, None, closed="left")],
+    "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+    "max_iter": [Interval(Integral, 0, None, closed="left")],
+    "n_init": [Interval(Integral, 1, None, closed="left")],
+    "init_params": [StrOptions(set(INIT_METHODS))],
+    "labels_init": ["array-like", None],
+    "random_state": ["random_state"],
+    "warm_start": ["boolean"],
+    "verbose": ["verbose"],
+    "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+    "n_jobs": N_JOBS_CONSTRAINTS,
+    "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
+    "missing": MISSING_CONSTRAINTS,
+    "checkpoint": [str, PathLike, None],
+    "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
+    "resume": ["boolean"],
+}
+"""What the parameters of mixtures may be."""
 
 
 class UnchangedOnFailure:

@@ -1,0 +1,152 @@
+"""What mixtures fitted by their likelihood have in common, whether by batch or by online EM."""
+
+from __future__ import annotations
+
+from numbers import Real
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+import sklearn.mixture
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils._param_validation import Interval
+
+from fastgmm.em.loop import FitInfo
+from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
+from fastgmm.estimators.shared.evaluation import (
+    FloatingArray,
+    Imputation,
+    InformationCriteria,
+    Labels,
+    Rows,
+    Weights,
+)
+from fastgmm.estimators.shared.online import STEP_CONSTRAINTS, OnlineLearning
+from fastgmm.estimators.shared.validation import MIXTURE_CONSTRAINTS, validated_fit
+from fastgmm.mixture.statistics import FloatArray
+
+
+class LikelihoodMixture(
+    OnlineLearning,
+    Imputation,
+    InformationCriteria,
+    CallbackSupportMixin,
+    DensityMixin,
+    BaseEstimator,
+):
+    """A mixture that is fitted by its likelihood."""
+
+    weights_: FloatingArray
+    means_: FloatingArray
+    covariances_: FloatingArray
+    precisions_: FloatingArray
+    precisions_cholesky_: FloatingArray
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    trace_: FloatArray
+    fit_info_: FitInfo
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **MIXTURE_CONSTRAINTS,
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", Interval(Real, 0.0, None, closed="neither"), None],
+        **STEP_CONSTRAINTS,
+    }
+
+    @validated_fit
+    def fit(self, X: Rows, y: Labels = None, sample_weight: Weights = None) -> Self:
+        """Fit the mixture to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Files are read again in every pass and never loaded into memory as a whole.
+        y : array-like of int of shape (n_samples,) or str, default=None
+            With `semi_supervised`, the component of each row, counted from 0, and -1 or NaN where
+            it is not known; or the name of the column of `X` that holds them. Ignored otherwise.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row.
+
+        Returns
+        -------
+        GaussianMixture
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the weights, the labels or the initial values are invalid, or if a
+            component collapses and `reg_covar` is 0. Where `weights_init`, `means_init` and
+            `precisions_init` are all given, or the fit is a warm start, a collapse ends the fit at
+            the parameters before it instead.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not converged after `max_iter` iterations, or was stopped by a collapse.
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted mixture to a file, which `fastgmm.load` reads.
+
+        The file holds plain arrays and a JSON header, nothing that can run code. It appears
+        under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
+
+        Raises
+        ------
+        NotFittedError
+            If the mixture is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
+
+        save_mixture(self, path)
+
+    def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
+        """Return the same mixture as scikit-learn's estimator, fitted if this one is.
+
+        Structures that scikit-learn does not have become the closest that it has: "spherical" for
+        spheres, "diag" for other diagonal matrices, "full" for all others.
+
+        Returns
+        -------
+        sklearn.mixture.GaussianMixture
+            With copies of all parameters and fitted attributes that it supports.
+        """
+        return to_scikit_learn(self)
+
+    @classmethod
+    def from_sklearn(cls, mixture: sklearn.mixture.GaussianMixture) -> Self:
+        """Return the same mixture as one of scikit-learn's, fitted if that one is.
+
+        Parameters
+        ----------
+        mixture : sklearn.mixture.GaussianMixture
+            The mixture.
+
+        Returns
+        -------
+        GaussianMixture
+            With copies of all parameters and fitted attributes; `trace_` and `fit_info_` are
+            missing, because scikit-learn does not record them.
+
+        Raises
+        ------
+        TypeError
+            If `mixture` is something else.
+        """
+        return from_scikit_learn(cls, mixture)
