@@ -27,8 +27,10 @@ from scipy.linalg import solve_triangular
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.e_step import passes
-from fastgmm.em.initialization.methods import initialize
-from fastgmm.em.loop import fit_em
+from fastgmm.em.initialization.methods import InitSettings, initialize
+from fastgmm.em.loop import Starts, fit_best
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import SmallChange
 from fastgmm.mixture.structures import CovarianceStructure, structure
 
 # %%
@@ -79,8 +81,9 @@ regularization = regularization_for(source, 1e-6, "auto")
 
 def fit(kind):
     """Fit three components of a structure."""
-    start, _ = initialize(source, 3, kind, regularization, random_state=np.random.RandomState(0))
-    return fit_em(source, start, kind, regularization, tol=1e-8, max_iter=1000)
+    problem = EMProblem(source, kind, regularization)
+    start, _ = initialize(problem, source, 3, InitSettings(np.random.RandomState(0)))
+    return fit_best(problem, Starts.at(start), SmallChange(1e-8), 1000)
 
 
 own = ScaledShape(shape)

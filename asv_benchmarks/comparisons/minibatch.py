@@ -22,10 +22,12 @@ from fastgmm.bench.grid import Case
 from fastgmm.bench.mixture_problem import MixtureProblem, make_problem
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
-from fastgmm.em.loop import fit_em
+from fastgmm.em.loop import Starts, fit_best
 from fastgmm.em.online.minibatch import MinibatchPlan, batch_rows, fit_minibatch
-from fastgmm.em.online.start import begin_online, rows_of_start
+from fastgmm.em.online.start import OnlineStart, begin_online, rows_of_start
 from fastgmm.em.online.steps import OnlineState, StepSchedule
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import SmallChange
 from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.structures import structure
@@ -128,12 +130,14 @@ def compare(case: Case, *, rounds: int = 3, max_iter: int = _MAX_ITER) -> Compar
                 sample,
                 case.n_components,
                 kind,
-                reg_covar=defaults.reg_covar,
-                scale=defaults.reg_covar_scale,
-                random_state=np.random.RandomState(0),
+                OnlineStart(
+                    defaults.reg_covar,
+                    defaults.reg_covar_scale,
+                    np.random.RandomState(0),
+                    defaults.init_params,
+                    defaults.n_init,
+                ),
                 unit=float(size),
-                method=defaults.init_params,
-                n_init=defaults.n_init,
             )
         )
         start_seconds.append(seconds)
@@ -149,8 +153,9 @@ def compare(case: Case, *, rounds: int = 3, max_iter: int = _MAX_ITER) -> Compar
         seconds, _ = _timed(lambda estimate=estimate: mixture_statistics(source, estimate))  # type: ignore[misc]
         passes.append(seconds)
     regularization = state.online.regularization
+    batch = EMProblem(source, kind, regularization)
     optima = [
-        fit_em(source, start, kind, regularization, tol=_TOL, max_iter=max_iter)[1].trace[-1]
+        fit_best(batch, Starts.at(start), SmallChange(_TOL), max_iter)[1].trace[-1]
         for start in (estimate, _true_parameters(case, problem))
     ]
     return Comparison(

@@ -17,7 +17,9 @@ from fastgmm.em.e_step.batched import (
     fit_stack,
     stacked,
 )
-from fastgmm.em.loop import fit_em
+from fastgmm.em.loop import Starts, fit_best
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import SmallChange
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray
@@ -144,14 +146,11 @@ def fit_each(
 
 def _fit_alone(source: Source, start: MixtureParameters, settings: EMSettings) -> ManyFits:
     try:
-        parameters, info = fit_em(
-            source,
-            start,
-            settings.structure,
-            settings.regularization,
-            tol=settings.tol,
-            max_iter=settings.max_iter,
-            n_jobs=settings.n_jobs,
+        parameters, info = fit_best(
+            EMProblem(source, settings.structure, settings.regularization, n_jobs=settings.n_jobs),
+            Starts.at(start),
+            SmallChange(settings.tol),
+            settings.max_iter,
         )
     except IllDefinedCovarianceError:
         return ManyFits(start, np.array([-np.inf]), np.array([False]), np.array([True]))

@@ -38,7 +38,8 @@ from fastgmm.em.e_step.batched import (
 )
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.em.initialization.data_scan import scan_data
-from fastgmm.em.initialization.methods import InitMethod, initialize
+from fastgmm.em.initialization.methods import InitMethod, InitSettings, initialize
+from fastgmm.em.problem import EMProblem
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
@@ -209,13 +210,10 @@ def _random_starts(
         rows = scanned.sample
     for _ in range(starts.number):
         yield initialize(
+            EMProblem(rows, settings.structure, settings.regularization),
             rows,
             n_components,
-            settings.structure,
-            settings.regularization,
-            random_state=random,
-            method=starts.method,
-            n_jobs=settings.n_jobs,
+            InitSettings(random, starts.method, n_jobs=settings.n_jobs),
         )[0]
 
 

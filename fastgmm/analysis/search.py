@@ -15,8 +15,10 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.joint import JointFit, JointStart, fit_jointly
 from fastgmm.em.e_step.passes import log_likelihood
-from fastgmm.em.initialization.methods import initialize
-from fastgmm.em.loop import FitInfo, fit_em
+from fastgmm.em.initialization.methods import InitSettings, initialize
+from fastgmm.em.loop import FitInfo, Starts, fit_best
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import SmallChange
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
@@ -258,13 +260,14 @@ def _started(
 ) -> JointStart:
     """Return the mixture of the clusters, and the change that is worth an iteration."""
     start, _ = initialize(
+        EMProblem(sample, candidate.structure, plan.regularization, n_jobs=n_jobs),
         sample,
         candidate.n_components,
-        candidate.structure,
-        plan.regularization,
-        random_state=np.random.RandomState(0),  # labels leave nothing to chance
-        labels=partitions[candidate.n_components],
-        n_jobs=n_jobs,
+        InitSettings(
+            np.random.RandomState(0),  # labels leave nothing to chance
+            labels=partitions[candidate.n_components],
+            n_jobs=n_jobs,
+        ),
     )
     level = log_likelihood(sample, start, n_jobs=n_jobs) / sample.total_weight
     tol = plan.tol * (1.0 / source.total_weight + abs(level))
@@ -370,14 +373,11 @@ def refine(
         )
     assert candidate.mixture is not None
     level = (1.0 + abs(candidate.log_likelihood)) / source.total_weight
-    parameters, info = fit_em(
-        source,
-        candidate.mixture(),
-        candidate.structure,
-        plan.regularization,
-        tol=plan.tol * level,
-        max_iter=plan.max_iter,
-        n_jobs=n_jobs,
+    parameters, info = fit_best(
+        EMProblem(source, candidate.structure, plan.regularization, n_jobs=n_jobs),
+        Starts.at(candidate.mixture()),
+        SmallChange(plan.tol * level),
+        plan.max_iter,
     )
     ended = candidate.fitted(
         lambda: parameters,

@@ -17,7 +17,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.e_step.passes import log_density
 from fastgmm.em.initialization.kmeans_passes import lloyd_statistics
-from fastgmm.em.models.mixture import em_step
+from fastgmm.em.problem import EMProblem
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
@@ -54,11 +54,11 @@ class Passes:
                 self.centers = self.centers + sums / np.maximum(counts, 1.0)[:, None]
         else:
             self.parameters = self._start
+            problem = EMProblem(self._source, self._structure, self._regularization)
             with one_blas_thread():
                 for _ in range(n_passes):
-                    self.parameters, _ = em_step(
-                        self._source, self.parameters, self._structure, self._regularization
-                    )
+                    found = problem.e_step(self.parameters)
+                    self.parameters = problem.m_step(found, self.parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
@@ -33,7 +33,10 @@ def fit_watched(
     `Interrupted` is raised at once, too, where the fit has a checkpoint.
     """
     progress = FitProgress(
-        tolerance=model.tol, max_passes=model.max_iter, n_starts=model.n_init, quiet=quiet
+        tolerance=cast(float, model.tol),
+        max_passes=model.max_iter,
+        n_starts=model.n_init,
+        quiet=quiet,
     )
     watch_reading(rows, progress)
     with progress:

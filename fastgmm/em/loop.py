@@ -1,35 +1,78 @@
-"""Batch expectation-maximization: the loops around its step."""
+"""The loop of the package: a pass over the data and a solve, in turn, until a fit has converged.
+
+Whatever is fitted offers an E-step, an M-step and an objective that the two of them raise
+(`Problem`). All else is here, once: the guard that no step lowers the objective, the end of a fit,
+what callbacks and checkpoints see, and the choice of the best of several starts. `run` advances a
+list of fits in lock step, so that one reading of the rows can serve all of them; a fit by itself is
+a list of one.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, Self, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from fastgmm.data.source import Source
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.degeneracy import Degeneracy, step_not_taken
-from fastgmm.em.initialization.methods import InitialisationInfo
-from fastgmm.em.models.mixture import Ascent, AscentState, StopReason
+from fastgmm.em.initialization.methods import InitializationInfo
+from fastgmm.em.stopping import StoppingRule
 from fastgmm.kernels.threads import effective_threads
-from fastgmm.mixture.m_step import NO_TERMS, ModelTerms
-from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
-from fastgmm.mixture.structures import CovarianceStructure
+from fastgmm.mixture.regularization import IllDefinedCovarianceError
 
-_Fitted = TypeVar("_Fitted")
-_State = TypeVar("_State")
-_ClimbedState = TypeVar("_ClimbedState", covariant=True)
-_Climbed = TypeVar("_Climbed", covariant=True)
+StopReason = Literal["tolerance", "rounding", "max_iter", "callback", "singular"]
+
+_P = TypeVar("_P")
+_S = TypeVar("_S")
+_R = TypeVar("_R")
+
+
+class Problem(Protocol[_P, _S]):
+    """What can be fitted: to parameters P, by means of statistics S."""
+
+    @property
+    def n_jobs(self) -> int | None:
+        """Number of threads of a pass."""
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the statistics that parameters were solved from suffice for their objective.
+
+        Otherwise it takes a pass at the parameters, and an iteration is judged, as in
+        scikit-learn, by the pass before its M-step.
+        """
+
+    @property
+    def resolution(self) -> float:
+        """A smaller change of the objective than this is rounding."""
+
+    @property
+    def careful(self) -> bool:
+        """Whether steps are such that no regularization can make them lower the objective."""
+
+    def with_care(self) -> Self:
+        """Return the problem with careful steps."""
+
+    def e_step(self, parameters: _P, *, moments: bool = True) -> _S:
+        """Make a pass at the parameters."""
+
+    def m_step(self, statistics: _S, before: _P) -> _P:
+        """Solve for the next parameters."""
+
+    def objective(self, statistics: _S, parameters: _P) -> float:
+        """Return what is to rise, in nats."""
+
+    def rounding(self, value: float) -> float:
+        """Return how much less than a value of the objective counts as equal."""
+
+    def degeneracies(self, parameters: _P) -> tuple[Degeneracy, ...]:
+        """Return the components that are degenerate."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(Generic[_Fitted]):
+class Progress(Generic[_P]):
     """What a callback sees after each iteration.
 
     Attributes
@@ -41,8 +84,8 @@ class Progress(Generic[_Fitted]):
     parameters : MixtureParameters or VariationalPosterior
         The current parameters, or what is known of them.
     log_likelihood : float
-        Mean log-likelihood of the parameters *before* this iteration's M-step, in nats: that of
-        the current ones is known only after the next pass. Of variational Bayes, the lower bound
+        The objective that the iteration is judged by. Of EM, the mean log-likelihood of the
+        parameters *before* this iteration's M-step, in nats; of variational Bayes, the lower bound
         after the iteration.
     change : float
         How much that is above the value one iteration earlier; infinite in the first iteration.
@@ -52,14 +95,10 @@ class Progress(Generic[_Fitted]):
 
     start: int
     iteration: int
-    parameters: _Fitted
+    parameters: _P
     log_likelihood: float
     change: float
     converged: bool
-
-
-Callback = Callable[[Progress[_Fitted]], bool | None]
-"""Called after each iteration; a true value asks to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +129,8 @@ class FitInfo:
         Which of the starts is the one returned.
     degeneracies : tuple of Degeneracy
         Components without points or spread in the returned parameters.
-    initialization : InitialisationInfo or None
-        How the start was found; None if it was handed to `fit_em`.
+    initialization : InitializationInfo or None
+        How the start was found; None if it was given.
     """
 
     trace: tuple[float, ...]
@@ -103,251 +142,357 @@ class FitInfo:
     n_threads: int
     start: int
     degeneracies: tuple[Degeneracy, ...]
-    initialization: InitialisationInfo | None = None
+    initialization: InitializationInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FitState(Generic[_State, _Fitted]):
-    """Where a fit stands between two passes; enough to resume from as if never interrupted.
+class StartState(Generic[_P, _S]):
+    """Where one start stands between two iterations; enough to resume as if never interrupted.
+
+    Attributes
+    ----------
+    parameters : P
+        The current parameters.
+    statistics : S or None
+        What the pass at them found, if there was one.
+    trace : tuple of float
+        The objective of the start and after each iteration; empty before the first pass.
+    careful : bool
+        Whether steps are taken with care from now on.
+    n_passes : int
+        Number of passes, with those whose step was taken back.
+    reason : str or None
+        Why no further step is to be taken, once that is known.
+    """
+
+    parameters: _P
+    statistics: _S | None = None
+    trace: tuple[float, ...] = ()
+    careful: bool = False
+    n_passes: int = 0
+    reason: StopReason | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitState(Generic[_P, _S]):
+    """Where a fit of several starts stands.
 
     Attributes
     ----------
     start : int
         Which of the starts is being fitted, from 0; their number when all are done.
-    initialization : InitialisationInfo or None
+    initialization : InitializationInfo or None
         How that start was found.
-    ascent : AscentState or the like, or None
+    current : StartState or None
         Where that start stands; None when all are done.
-    best : tuple of MixtureParameters or the like and FitInfo, or None
+    best : tuple of P and FitInfo, or None
         The best of the starts before.
     n_passes : int
         Number of passes of the starts before.
     """
 
-    start: int
-    initialization: InitialisationInfo | None
-    ascent: _State | None
-    best: tuple[_Fitted, FitInfo] | None
-    n_passes: int
+    start: int = 0
+    initialization: InitializationInfo | None = None
+    current: StartState[_P, _S] | None = None
+    best: tuple[_P, FitInfo] | None = None
+    n_passes: int = 0
 
 
-EMState = FitState[AscentState, MixtureParameters]
+Draw = Callable[[int], tuple[_P, InitializationInfo | None]]
+"""Returns the start of a number, and how it was found; None for the result of an earlier fit."""
 
 
-def fit_em(
-    source: Source,
-    start: MixtureParameters | AscentState,
-    structure: CovarianceStructure,
-    regularization: Regularization,
-    *,
-    tol: float = 1e-3,
-    max_iter: int = 100,
-    previous_log_likelihood: float = -np.inf,
-    terms: ModelTerms = NO_TERMS,
-    known: npt.NDArray[np.int64] | None = None,
-    n_jobs: int | None = None,
-    callback: Callback[MixtureParameters] | None = None,
-    observe: Callable[[AscentState], None] | None = None,
-    number: int = 0,
-    given: bool = False,
-) -> tuple[MixtureParameters, FitInfo]:
-    """Fit a mixture by EM from one start.
+@dataclass(frozen=True, slots=True, eq=False)
+class Starts(Generic[_P]):
+    """Where a fit begins.
 
-    Iteration i makes a pass at the parameters of iteration i - 1 and takes the M-step. It is the
-    last when the mean log-likelihood of that pass differs by less than `tol` from that of the
-    pass before. A final pass measures the parameters returned.
+    Attributes
+    ----------
+    draw : callable
+        Returns the start of each number from 0.
+    number : int
+        Number of starts.
+    previous : float
+        The objective one iteration before the first start; minus infinity if there was none.
+    given : bool
+        Whether the user gave all of the parameters: a singular covariance ends the fit then, and
+        is no error.
     """
-    began = time.perf_counter()
-    state = start if isinstance(start, AscentState) else AscentState.at(start)
-    ascent = Ascent(source, state, structure, regularization, n_jobs, terms, known)
-    impossible: tuple[Degeneracy, ...] = ()
+
+    draw: Draw[_P]
+    number: int = 1
+    previous: float = float("-inf")
+    given: bool = False
+
+    @classmethod
+    def at(cls, parameters: _P) -> Starts[_P]:
+        """Return a single start at some parameters."""
+        return cls(lambda _number: (parameters, None))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listeners(Generic[_P, _S]):
+    """Who hears of a fit.
+
+    Attributes
+    ----------
+    begin : callable or None
+        Called with the number of each start, its parameters and how they were found.
+    iterate : callable or None
+        Called after each iteration; a true value asks to stop.
+    observe : callable or None
+        Called with the state after each iteration, which may be kept to resume from.
+    """
+
+    begin: Callable[[int, _P, InitializationInfo | None], None] | None = None
+    iterate: Callable[[Progress[_P]], bool | None] | None = None
+    observe: Callable[[FitState[_P, _S]], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[_P, _S]):
+    """A pass that a fit waits for.
+
+    Attributes
+    ----------
+    problem : Problem
+        What is fitted.
+    parameters : P
+        Where.
+    moments : bool
+        Whether more than the objective is needed of it.
+    """
+
+    problem: Problem[_P, _S]
+    parameters: _P
+    moments: bool
+
+    def answer(self) -> _S:
+        """Make the pass by itself."""
+        return self.problem.e_step(self.parameters, moments=self.moments)
+
+
+Steps = Generator[Request[_P, _S], _S, _R]
+"""A fit from one start: it asks for passes, takes what they found, and returns the result."""
+
+
+def run(
+    fits: Sequence[Steps[_P, _S, _R]],
+    answer: Callable[[list[Request[_P, _S]]], list[_S]] | None = None,
+) -> list[_R]:
+    """Advance fits in lock step until each has ended; `answer` makes the passes they ask for."""
+    results: dict[int, _R] = {}
+    found: dict[int, _S | None] = dict.fromkeys(range(len(fits)))
     with one_blas_thread():
-        try:
-            reason = state.reason or climb(
-                ascent, tol, max_iter, previous_log_likelihood, callback, observe, number
+        while found:
+            asked: dict[int, Request[_P, _S]] = {}
+            for number, statistics in found.items():
+                try:
+                    # The first statistics are None: a generator that has not begun takes no others.
+                    asked[number] = fits[number].send(statistics)  # type: ignore[arg-type]
+                except StopIteration as end:
+                    results[number] = end.value
+            requests = list(asked.values())
+            together = [each.answer() for each in requests] if answer is None else answer(requests)
+            found = dict(zip(asked, together, strict=True))
+    return [results[number] for number in range(len(fits))]
+
+
+class Fit(Generic[_P, _S]):
+    """A fit from one start."""
+
+    def __init__(
+        self,
+        problem: Problem[_P, _S],
+        start: StartState[_P, _S],
+        rule: StoppingRule,
+        max_iter: int,
+    ) -> None:
+        self._problem = problem.with_care() if start.careful else problem
+        self._rule = rule
+        self._max_iter = max_iter
+        self._parameters = start.parameters
+        self._statistics = start.statistics
+        self._trace = list(start.trace)
+        self._n_passes = start.n_passes
+        self._reason = start.reason
+
+    def steps(
+        self,
+        *,
+        previous: float = float("-inf"),
+        given: bool = False,
+        number: int = 0,
+        iterate: Callable[[Progress[_P]], bool | None] | None = None,
+        observe: Callable[[StartState[_P, _S]], None] | None = None,
+    ) -> Steps[_P, _S, tuple[_P, FitInfo]]:
+        """Take steps until one of them is the last."""
+        began = time.perf_counter()
+        impossible: tuple[Degeneracy, ...] = ()
+        ahead = self._problem.looks_ahead
+        if not self._trace:
+            self._statistics = yield from self._pass(self._parameters, self._max_iter > 0)
+            self._trace.append(self._problem.objective(self._statistics, self._parameters))
+            if observe is not None and not ahead:
+                observe(self.state())
+        # What each iteration is judged by: what its own pass found, or what its M-step led to.
+        seen = [previous, *(self._trace[1:] if ahead else self._trace[:-1])]
+        while self._reason is None and len(self._trace) <= self._max_iter:
+            reason = None if ahead else self._judge(seen)
+            last = reason is not None or len(self._trace) == self._max_iter
+            try:
+                risen = yield from self._step(not last)
+            except IllDefinedCovarianceError as error:
+                if not given:
+                    raise
+                self._reason, impossible = "singular", (step_not_taken(error),)
+                self._trace.append(self._trace[-1])
+                break
+            if not risen:
+                self._reason = "rounding"
+                break
+            self._reason = self._judge(seen) if ahead else reason
+            if observe is not None:
+                observe(self.state())
+            stop = iterate is not None and iterate(
+                Progress(
+                    start=number,
+                    iteration=len(self._trace) - 1,
+                    parameters=self._parameters,
+                    log_likelihood=seen[-1],
+                    change=seen[-1] - seen[-2],
+                    converged=self._reason is not None,
+                )
             )
-        except IllDefinedCovarianceError as error:
-            if not given:
-                raise
-            reason, impossible = "singular", (step_not_taken(error),)
-        if reason != "rounding" and not ascent.finish():
-            reason = "rounding"
-        if reason == "singular":
-            ascent.trace.append(ascent.trace[-1])
-    return ascent.parameters, FitInfo(
-        trace=tuple(ascent.trace),
-        n_iter=len(ascent.trace) - 1,
-        n_passes=ascent.n_passes,
-        converged=reason in ("tolerance", "rounding"),
-        reason=reason,
-        seconds=time.perf_counter() - began,
-        n_threads=effective_threads(n_jobs),
-        start=number,
-        degeneracies=ascent.degeneracies() + impossible,
-    )
+            if stop and self._reason is None:
+                self._reason = "callback"
+        n_iter = len(self._trace) - 1
+        found = self._problem.degeneracies(self._parameters) if n_iter else ()
+        return self._parameters, FitInfo(
+            trace=tuple(self._trace),
+            n_iter=n_iter,
+            n_passes=self._n_passes,
+            converged=self._reason in ("tolerance", "rounding"),
+            reason=self._reason or "max_iter",
+            seconds=time.perf_counter() - began,
+            n_threads=effective_threads(self._problem.n_jobs),
+            start=number,
+            degeneracies=found + impossible,
+        )
 
+    def state(self) -> StartState[_P, _S]:
+        """Return where the fit stands."""
+        return StartState(
+            self._parameters,
+            self._statistics,
+            tuple(self._trace),
+            self._problem.careful,
+            self._n_passes,
+            self._reason,
+        )
 
-class Climber(Protocol[_ClimbedState, _Climbed]):
-    """What `climb` takes steps of: EM, or variational Bayes."""
+    def _judge(self, seen: list[float]) -> StopReason | None:
+        """Take note of the newest value, and say why it is the last one, if it is."""
+        seen.append(self._trace[-1])
+        if self._rule.has_converged(seen):
+            return "tolerance"
+        return "rounding" if abs(seen[-1] - seen[-2]) < self._problem.resolution else None
 
-    trace: list[float]
-    """What rises, after each step."""
+    def _step(self, moments: bool) -> Steps[_P, _S, bool]:
+        """Take a step that does not lower the objective, with care if need be; False if none is."""
+        last = self._trace[-1]
+        lowest = last - self._problem.rounding(last)
+        parameters, statistics, value = yield from self._move(self._statistics, moments)
+        if value < lowest and not self._problem.careful:
+            self._problem = self._problem.with_care()
+            # Care may change the responsibilities of a problem that needs no pass ahead.
+            again = None if self._problem.looks_ahead else self._statistics
+            parameters, statistics, value = yield from self._move(again, moments)
+        if value < lowest:
+            return False
+        self._parameters, self._statistics = parameters, statistics
+        self._trace.append(value)
+        return True
 
-    @property
-    def n_steps(self) -> int:
-        """Number of steps so far."""
+    def _move(
+        self, statistics: _S | None, moments: bool
+    ) -> Steps[_P, _S, tuple[_P, _S | None, float]]:
+        """Return what the M-step leads to, what the pass there finds, and the objective."""
+        problem = self._problem
+        if statistics is None:
+            statistics = yield from self._pass(self._parameters, True)
+        proposal = problem.m_step(statistics, self._parameters)
+        if problem.looks_ahead:
+            return proposal, None, problem.objective(statistics, proposal)
+        found = yield from self._pass(proposal, moments)
+        return proposal, found, problem.objective(found, proposal)
 
-    @property
-    def fitted(self) -> _Climbed:
-        """What is fitted, as it stands."""
-
-    def step(self) -> bool:
-        """Take a step; say whether that was a rise."""
-
-    def at_rest(self, change: float, tol: float) -> StopReason | None:
-        """Return why a change is not worth another step, if it is not."""
-
-    def state(self, reason: StopReason | None = None) -> _ClimbedState:
-        """Return where the fit stands, and why it goes no further, if it does not."""
-
-
-def climb(
-    ascent: Climber[_State, _Fitted],
-    tol: float,
-    max_iter: int,
-    previous: float,
-    callback: Callback[_Fitted] | None,
-    observe: Callable[[_State], None] | None,
-    number: int,
-) -> StopReason:
-    """Take steps until one of them is the last, and say why it was."""
-    if ascent.n_steps > 0:
-        previous = ascent.trace[-1]
-    for iteration in range(ascent.n_steps + 1, max_iter + 1):
-        if not ascent.step():
-            return "rounding"
-        change = ascent.trace[-1] - previous
-        previous = ascent.trace[-1]
-        reason = ascent.at_rest(change, tol)
-        if observe is not None:
-            observe(ascent.state(reason))
-        stop = False
-        if callback is not None:
-            progress = Progress(
-                number, iteration, ascent.fitted, ascent.trace[-1], change, reason is not None
-            )
-            stop = bool(callback(progress))
-        if reason is not None:
-            return reason
-        if stop:
-            return "callback"
-    return "max_iter"
+    def _pass(self, parameters: _P, moments: bool) -> Steps[_P, _S, _S]:
+        """Ask for a pass."""
+        self._n_passes += 1
+        return (yield Request(self._problem, parameters, moments))
 
 
 def fit_best(
-    source: Source,
-    draw_start: Callable[[int], tuple[MixtureParameters, InitialisationInfo | None]],
-    n_init: int,
-    structure: CovarianceStructure,
-    regularization: Regularization,
-    *,
-    tol: float = 1e-3,
-    max_iter: int = 100,
-    previous_log_likelihood: float = -np.inf,
-    terms: ModelTerms = NO_TERMS,
-    known: npt.NDArray[np.int64] | None = None,
-    n_jobs: int | None = None,
-    begin: Callable[[int, MixtureParameters, InitialisationInfo | None], None] | None = None,
-    callback: Callback[MixtureParameters] | None = None,
-    observe: Callable[[EMState], None] | None = None,
-    resumed: EMState | None = None,
-    given: bool = False,
-) -> tuple[MixtureParameters, FitInfo]:
-    """Fit a mixture from several starts and keep the one with the highest log-likelihood."""
+    problem: Problem[_P, _S],
+    starts: Starts[_P],
+    rule: StoppingRule,
+    max_iter: int,
+    listeners: Listeners[_P, _S] | None = None,
+    resumed: FitState[_P, _S] | None = None,
+) -> tuple[_P, FitInfo]:
+    """Fit from several starts and return the result whose objective ends highest.
 
-    def fit_from(
-        start: AscentState,
-        watch: Callback[MixtureParameters],
-        note: Callable[[AscentState], None] | None,
-        number: int,
-    ) -> tuple[MixtureParameters, FitInfo]:
-        return fit_em(
-            source,
-            start,
-            structure,
-            regularization,
-            tol=tol,
-            max_iter=max_iter,
-            previous_log_likelihood=previous_log_likelihood,
-            terms=terms,
-            known=known,
-            n_jobs=n_jobs,
-            callback=watch,
-            observe=note,
-            number=number,
-            given=given,
-        )
-
-    def draw_state(number: int) -> tuple[AscentState, InitialisationInfo | None]:
-        parameters, found = draw_start(number)
-        return AscentState.at(parameters), found
-
-    def begin_from(number: int, start: AscentState, found: InitialisationInfo | None) -> None:
-        if begin is not None:
-            begin(number, start.parameters, found)
-
-    return keep_best(fit_from, draw_state, n_init, begin_from, callback, observe, resumed)
-
-
-def keep_best(
-    fit_from: Callable[
-        [_State, Callback[_Fitted], Callable[[_State], None] | None, int], tuple[_Fitted, FitInfo]
-    ],
-    draw_start: Callable[[int], tuple[_State, InitialisationInfo | None]],
-    n_init: int,
-    begin: Callable[[int, _State, InitialisationInfo | None], None],
-    callback: Callback[_Fitted] | None = None,
-    observe: Callable[[FitState[_State, _Fitted]], None] | None = None,
-    resumed: FitState[_State, _Fitted] | None = None,
-) -> tuple[_Fitted, FitInfo]:
-    """Fit from several starts by any method and keep the result whose trace ends highest."""
+    Iteration i makes a pass at the parameters of iteration i - 1 and takes the M-step. It is the
+    last when `rule` says so. The trace ends with the objective of the parameters returned.
+    """
     began = time.perf_counter()
-    state: FitState[_State, _Fitted] = resumed or FitState(0, None, None, None, 0)
-    best, n_passes, first = state.best, state.n_passes, state.start
+    hears: Listeners[_P, _S] = Listeners() if listeners is None else listeners
+    fit: FitState[_P, _S] = FitState() if resumed is None else resumed
     stopped = False
 
-    def watch(progress: Progress[_Fitted]) -> bool:
+    def iterate(progress: Progress[_P]) -> bool:
         # The very iteration that converges may be the one that is asked to be the last of all.
         nonlocal stopped
-        stopped = callback is not None and bool(callback(progress))
+        stopped = hears.iterate is not None and bool(hears.iterate(progress))
         return stopped
 
-    for number in range(first, n_init):
-        start, initialization = state.ascent if number == first else None, state.initialization
-        if start is None:
-            start, initialization = draw_start(number)
-        begin(number, start, initialization)
-        here = FitState(number, initialization, start, best, n_passes)
-        if observe is not None:
-            observe(here)
-        note = None if observe is None else partial(_observe_ascent, observe, here)
-        fitted, info = fit_from(start, watch, note, number)
-        n_passes += info.n_passes
+    for number in range(fit.start, starts.number):
+        current = fit.current
+        if current is None:
+            parameters, found = starts.draw(number)
+            current = StartState(parameters)
+            fit = replace(fit, start=number, initialization=found, current=current)
+        if hears.begin is not None:
+            hears.begin(number, current.parameters, fit.initialization)
+        if hears.observe is not None:
+            hears.observe(fit)
+        observe = None if hears.observe is None else partial(_observe, hears.observe, fit)
+        steps = Fit(problem, current, rule, max_iter).steps(
+            previous=starts.previous,
+            given=starts.given,
+            number=number,
+            iterate=iterate,
+            observe=observe,
+        )
+        ((fitted, info),) = run([steps])
+        best = fit.best
         if best is None or info.trace[-1] > best[1].trace[-1]:
-            best = fitted, replace(info, initialization=initialization)
+            best = fitted, replace(info, initialization=fit.initialization)
+        fit = FitState(number + 1, best=best, n_passes=fit.n_passes + info.n_passes)
         if stopped:
             break
-    if best is None:
-        raise ValueError(f"n_init must be at least 1; got {n_init}")
-    if observe is not None and not stopped:
-        observe(FitState(n_init, None, None, best, n_passes))
+    if fit.best is None:
+        raise ValueError(f"n_init must be at least 1; got {starts.number}")
+    if hears.observe is not None and not stopped:
+        hears.observe(replace(fit, start=starts.number))
     seconds = time.perf_counter() - began
-    return best[0], replace(best[1], n_passes=n_passes, seconds=seconds)
+    return fit.best[0], replace(fit.best[1], n_passes=fit.n_passes, seconds=seconds)
 
 
-def _observe_ascent(
-    observe: Callable[[FitState[_State, _Fitted]], None],
-    fit: FitState[_State, _Fitted],
-    ascent: _State,
+def _observe(
+    observe: Callable[[FitState[_P, _S]], None],
+    fit: FitState[_P, _S],
+    current: StartState[_P, _S],
 ) -> None:
-    observe(replace(fit, ascent=ascent))
+    observe(replace(fit, current=current))

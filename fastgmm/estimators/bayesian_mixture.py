@@ -17,11 +17,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastgmm.data.source import Source
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.em.initialization.methods import InitMethod
-from fastgmm.em.loop import FitInfo
-from fastgmm.em.models.variational import fit_best_variational
+from fastgmm.em.loop import FitInfo, Listeners, fit_best
+from fastgmm.em.stopping import StoppingRule, stopping_rule
 from fastgmm.estimators.bayesian.attributes import attributes_from_posterior
 from fastgmm.estimators.bayesian.learning import VariationalLearning
-from fastgmm.estimators.bayesian.starts import drawn_posteriors, posterior_before
+from fastgmm.estimators.bayesian.starts import drawn_posteriors, warm_posterior
 from fastgmm.estimators.saving.fit_checkpoints import VariationalCheckpoint
 from fastgmm.estimators.shared.attributes import attributes_from_info
 from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
@@ -237,6 +237,7 @@ class BayesianGaussianMixture(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **MIXTURE_CONSTRAINTS,
+        "tol": [Interval(Real, 0.0, None, closed="left"), StoppingRule],
         "weight_concentration_prior_type": [StrOptions(set(WEIGHT_PRIOR_NAMES))],
         "weight_concentration_prior": [Interval(Real, 0.0, None, closed="neither"), None],
         "mean_precision_prior": [Interval(Real, 0.0, None, closed="neither"), None],
@@ -251,7 +252,7 @@ class BayesianGaussianMixture(
         n_components: int = 1,
         *,
         covariance_type: str = "full",
-        tol: float = 1e-3,
+        tol: float | StoppingRule = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
@@ -451,22 +452,17 @@ class BayesianGaussianMixture(
             self, 1 if going_on else self.n_init, given, y, sample_weight, attributes
         )
         with VariationalCheckpoint(self, source) as checkpoint:
-            begin = posterior_before if going_on else drawn_posteriors
-            starts = begin(self, source, kind, checkpoint)
-            posterior, info = fit_best_variational(
-                source,
-                starts.draw,
-                starts.number,
-                kind,
-                starts.regularization,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                previous_bound=starts.previous_bound,
-                n_jobs=self.n_jobs,
-                begin=progress.begin,
-                callback=progress.iterate,
-                observe=checkpoint.observer(starts.regularization),
-                resumed=checkpoint.resumed,
+            begin = warm_posterior if going_on else drawn_posteriors
+            problem, starts = begin(self, source, kind, checkpoint)
+            posterior, info = fit_best(
+                problem,
+                starts,
+                stopping_rule(self.tol),
+                self.max_iter,
+                Listeners(
+                    progress.begin, progress.iterate, checkpoint.observer(problem.regularization)
+                ),
+                checkpoint.resumed,
             )
         fitted = {
             **attributes(posterior),

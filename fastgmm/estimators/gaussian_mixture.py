@@ -16,7 +16,9 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.sources.scaled_weights import scaled_weights
 from fastgmm.em.initialization.methods import InitMethod
-from fastgmm.em.loop import fit_best
+from fastgmm.em.loop import Listeners, fit_best
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import StoppingRule, stopping_rule
 from fastgmm.estimators.saving.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.attributes import (
     NOISE_ATTRIBUTES,
@@ -28,8 +30,8 @@ from fastgmm.estimators.shared.fit_warnings import warn_of_fit
 from fastgmm.estimators.shared.labels import known_components, label_column
 from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
 from fastgmm.estimators.shared.progress import FitProgress
-from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, result_before
-from fastgmm.estimators.shared.terms import check_complete, model_terms
+from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, warm_start
+from fastgmm.estimators.shared.terms import check_complete, prior_and_noise
 from fastgmm.estimators.shared.validation import (
     Missing,
     check_replayable,
@@ -39,6 +41,7 @@ from fastgmm.estimators.shared.validation import (
 )
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
+from fastgmm.mixture.regularization import Regularization
 
 
 class GaussianMixture(LikelihoodMixture):
@@ -247,6 +250,7 @@ class GaussianMixture(LikelihoodMixture):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **LikelihoodMixture._parameter_constraints,
+        "tol": [Interval(Real, 0.0, None, closed="left"), StoppingRule],
         "priors": [StrOptions(set(PRIORS_NAMES)), ConjugatePriors, None],
         "noise_volume": [StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
         "semi_supervised": ["boolean"],
@@ -257,7 +261,7 @@ class GaussianMixture(LikelihoodMixture):
         n_components: int = 1,
         *,
         covariance_type: CovarianceType = "full",
-        tol: float = 1e-3,
+        tol: float | StoppingRule = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
@@ -348,13 +352,15 @@ class GaussianMixture(LikelihoodMixture):
         known = known_components(self, source, y)
         going_on = self.warm_start and hasattr(self, "converged_")
         with EMCheckpoint(self, source, known) as checkpoint:
-            terms = model_terms(self, source, kind)
-            attributes = partial(attributes_from_parameters, structure=kind, noise=terms.noise)
+            prior, noise = prior_and_noise(self, source, kind)
+            unknown = Regularization.none(source.n_features)
+            problem = EMProblem(source, kind, unknown, prior, noise, known, self.n_jobs)
+            attributes = partial(attributes_from_parameters, structure=kind, noise=noise)
             progress = FitProgress(
                 self, 1 if going_on else self.n_init, given, y, sample_weight, attributes
             )
             if going_on:
-                starts = result_before(self, source, checkpoint, terms)
+                problem, starts = warm_start(self, problem, checkpoint)
             else:
                 parts = check_start(
                     self.weights_init,
@@ -364,24 +370,16 @@ class GaussianMixture(LikelihoodMixture):
                     self.n_components,
                     source.n_features,
                 )
-                starts = drawn_starts(self, source, kind, checkpoint, parts, terms, known)
+                problem, starts = drawn_starts(self, problem, checkpoint, parts)
             parameters, info = fit_best(
-                source,
-                starts.draw,
-                starts.number,
-                kind,
-                starts.regularization,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                previous_log_likelihood=starts.previous_log_likelihood,
-                terms=terms,
-                known=known,
-                n_jobs=self.n_jobs,
-                begin=progress.begin,
-                callback=progress.iterate,
-                observe=checkpoint.observer(starts.regularization),
-                resumed=checkpoint.resumed,
-                given=starts.given,
+                problem,
+                starts,
+                stopping_rule(self.tol),
+                self.max_iter,
+                Listeners(
+                    progress.begin, progress.iterate, checkpoint.observer(problem.regularization)
+                ),
+                checkpoint.resumed,
             )
         fitted = {
             **attributes(parameters),

@@ -161,6 +161,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
            [8., 8.]])
     """
 
+    tol: float
     n_epochs_: int
     validation_scores_: FloatArray
 

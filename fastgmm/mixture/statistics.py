@@ -52,6 +52,12 @@ class SufficientStatistics:
     log_likelihood: float
     weight: float
 
+    @classmethod
+    def without_moments(cls, log_likelihood: float, weight: float) -> SufficientStatistics:
+        """Return what a pass finds that takes no moments: the log-likelihood alone."""
+        none = np.empty((0, 0))
+        return cls(none, np.empty(0), none, none, log_likelihood, weight)
+
     @property
     def n_components(self) -> int:
         """Number of components."""

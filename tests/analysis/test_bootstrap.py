@@ -8,10 +8,9 @@ from fastgmm.analysis.batched_fits import MOST_STACKED_ROWS, EMSettings, fit_eac
 from fastgmm.analysis.bootstrap import BOOTSTRAP_KINDS, bootstrap
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.batched import stacked
-from fastgmm.em.initialization.methods import initialize
-from fastgmm.em.loop import fit_em
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
+from tests.em.batch_fits import fit_em, initialize
 from tests.em.block_source import BlockSource
 
 FULL = structure("full")

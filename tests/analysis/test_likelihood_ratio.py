@@ -16,11 +16,10 @@ from fastgmm.analysis.likelihood_ratio import (
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import mixture_statistics
-from fastgmm.em.initialization.methods import initialize
-from fastgmm.em.loop import fit_em
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
+from tests.em.batch_fits import fit_em, initialize
 from tests.em.block_source import BlockSource
 
 NONE = Regularization.none(2)

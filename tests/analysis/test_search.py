@@ -6,10 +6,10 @@ import pytest
 from fastgmm.analysis.search import SearchPlan, fit_candidates
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.initialization.partitions import partitions
-from fastgmm.em.loop import fit_em
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
+from tests.em.batch_fits import fit_em
 from tests.em.block_source import BlockSource
 
 NONE = Regularization.none(2)

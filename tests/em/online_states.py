@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.online.start import begin_online
+from fastgmm.em.online.start import OnlineStart, begin_online
 from fastgmm.mixture.structures import structure
 
 
@@ -16,13 +16,9 @@ def two_groups(n_rows, seed=0, distance=6.0):
 
 def begin(X, n_components=2, *, weights=None, name="full", unit=None, seed=0, **options):
     """Return the state after first rows, without the scores beside it."""
-    options = {"reg_covar": 1e-6, "scale": "auto"} | options
+    options = {"reg_covar": 1e-6, "scale": "auto", "method": "k-means++"} | options
+    settings = OnlineStart(random_state=np.random.RandomState(seed), **options)
     state, _ = begin_online(
-        ArraySource(X, weights),
-        n_components,
-        structure(name),
-        random_state=np.random.RandomState(seed),
-        unit=unit,
-        **options,
+        ArraySource(X, weights), n_components, structure(name), settings, unit=unit
     )
     return state

@@ -16,12 +16,10 @@ from fastgmm.em.degeneracy import (
     warn_of_degeneracies,
 )
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
-from fastgmm.em.initialization.methods import initialize
-from fastgmm.em.loop import fit_em
-from fastgmm.em.models.mixture import em_step
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
+from tests.em.batch_fits import em_step, fit_em, initialize
 from tests.problems import PROBLEMS, problem
 from tests.structures import every_structure
 

@@ -13,13 +13,15 @@ from sklearn.mixture import GaussianMixture
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import regularization_for
-from fastgmm.em.initialization.methods import InitialisationInfo
-from fastgmm.em.loop import fit_best, fit_em
+from fastgmm.em.initialization.methods import InitializationInfo
+from fastgmm.em.loop import Listeners, Starts, fit_best
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import SmallChange
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
-from tests.em.batch_fits import fit, start_of
+from tests.em.batch_fits import fit, fit_em, start_of
 from tests.problems import PROBLEMS, problem
 from tests.structures import covariances_of, every_structure
 
@@ -269,7 +271,7 @@ def test_a_warm_start_continues_as_if_uninterrupted():
         regularization=regularization,
         tol=1e-4,
         max_iter=300,
-        previous_log_likelihood=first.trace[-2],
+        previous=first.trace[-2],
     )
     assert info.n_iter == first.n_iter + second.n_iter
     assert_array_equal(rest.means, whole.means)
@@ -282,17 +284,15 @@ def test_the_best_of_several_starts_is_kept():
     starts = [start_of(source, 3, "full", method="random", seed=seed) for seed in range(4)]
 
     def draw_start(number):
-        return starts[number][0], InitialisationInfo(f"start {number}", len(X), subsampled=False)
+        return starts[number][0], InitializationInfo(f"start {number}", len(X), subsampled=False)
 
     seen = []
     parameters, info = fit_best(
-        source,
-        draw_start,
-        4,
-        kind,
-        regularization,
-        max_iter=15,
-        callback=lambda progress: seen.append(progress.start),
+        EMProblem(source, kind, regularization),
+        Starts(draw_start, 4),
+        SmallChange(1e-3),
+        15,
+        Listeners(iterate=lambda progress: seen.append(progress.start)),
     )
     single = [fit(X, 3, "full", start=start, max_iter=15) for start, _ in starts]
     best = int(np.argmax([each.trace[-1] for _, each in single]))
@@ -314,11 +314,15 @@ def test_no_further_starts_after_the_callback_stopped():
     def draw_start(number):
         drawn.append(number)
         start, _ = start_of(source, 3, "full", seed=number)
-        return start, InitialisationInfo("kmeans", len(X), subsampled=False)
+        return start, InitializationInfo("kmeans", len(X), subsampled=False)
 
     regularization = regularization_for(source, 1e-6, "auto")
     _, info = fit_best(
-        source, draw_start, 3, structure("full"), regularization, callback=lambda _: True
+        EMProblem(source, structure("full"), regularization),
+        Starts(draw_start, 3),
+        SmallChange(1e-3),
+        100,
+        Listeners(iterate=lambda _: True),
     )
     assert drawn == [0]
     assert (info.n_iter, info.reason) == (1, "callback")
@@ -330,7 +334,7 @@ def test_no_further_starts_after_the_callback_stopped_in_the_iteration_that_conv
 
     def draw_start(number):
         start, _ = start_of(source, 3, "full", seed=number)
-        return start, InitialisationInfo("kmeans", source.n_samples, subsampled=False)
+        return start, InitializationInfo("kmeans", source.n_samples, subsampled=False)
 
     def stop_when_converged(progress):
         seen.append(progress.start)
@@ -338,7 +342,11 @@ def test_no_further_starts_after_the_callback_stopped_in_the_iteration_that_conv
 
     regularization = regularization_for(source, 1e-6, "auto")
     _, info = fit_best(
-        source, draw_start, 3, structure("full"), regularization, callback=stop_when_converged
+        EMProblem(source, structure("full"), regularization),
+        Starts(draw_start, 3),
+        SmallChange(1e-3),
+        100,
+        Listeners(iterate=stop_when_converged),
     )
     assert set(seen) == {0}
     assert info.reason == "tolerance"
@@ -346,8 +354,9 @@ def test_no_further_starts_after_the_callback_stopped_in_the_iteration_that_conv
 
 def test_no_start_at_all_is_an_error():
     source = ArraySource(problem("overlapping").X)
+    fitted = EMProblem(source, structure("full"), Regularization.none(3))
     with pytest.raises(ValueError, match="n_init must be at least 1; got 0"):
-        fit_best(source, lambda _: None, 0, structure("full"), Regularization.none(3))
+        fit_best(fitted, Starts(lambda _: None, 0), SmallChange(1e-3), 100)
 
 
 def test_a_start_out_of_reach_is_reported():

@@ -5,9 +5,9 @@ import pytest
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import labeled_statistics
-from fastgmm.em.loop import fit_em
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import structure
+from tests.em.batch_fits import fit_em
 from tests.parsimonious import reference_values, rows
 
 ELSEWHERE = [("iris", 5, "VVE"), ("diabetes", 5, "VVE")]

@@ -15,7 +15,7 @@ from fastgmm import DegenerateComponentWarning, GaussianMixture, MiniBatchGaussi
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.loop import Progress
 from fastgmm.em.online.minibatch import MinibatchPlan, batch_rows, fit_minibatch
-from fastgmm.em.online.start import begin_online
+from fastgmm.em.online.start import OnlineStart, begin_online
 from fastgmm.em.online.steps import StepSchedule
 from fastgmm.estimators import minibatch
 from fastgmm.estimators.saving.checkpoints import CheckpointError
@@ -460,9 +460,7 @@ def test_a_callback_sees_epochs_and_can_end_the_fit():
             sample,
             2,
             structure("full"),
-            reg_covar=1e-6,
-            scale="auto",
-            random_state=np.random.RandomState(0),
+            OnlineStart(1e-6, "auto", np.random.RandomState(0), "k-means++"),
         )[0],
         500,
         plan,

@@ -22,7 +22,7 @@ from fastgmm import (
     MixtureSearch,
     open_data,
 )
-from fastgmm.em.models import mixture as ascent
+from fastgmm.em import problem as em_problem
 from tests import oracle
 
 ESTIMATORS = [GaussianMixture, MiniBatchGaussianMixture]
@@ -344,7 +344,7 @@ def test_an_interrupted_fit_resumes(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="did not converge"):
         expected = GaussianMixture(2, **options).fit(X)
     mixture = GaussianMixture(2, checkpoint=path, checkpoint_interval=0.0, resume=True, **options)
-    take_pass, n_passes = ascent.mixture_statistics, []
+    take_pass, n_passes = em_problem.mixture_statistics, []
 
     def fail_at_the_fourth(*arguments, **settings):
         n_passes.append(1)
@@ -352,7 +352,7 @@ def test_an_interrupted_fit_resumes(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return take_pass(*arguments, **settings)
 
-    monkeypatch.setattr(ascent, "mixture_statistics", fail_at_the_fourth)
+    monkeypatch.setattr(em_problem, "mixture_statistics", fail_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         mixture.fit(X)
     with pytest.warns(UserWarning, match="did not converge"):

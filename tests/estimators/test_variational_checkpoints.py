@@ -6,11 +6,13 @@ from numpy.testing import assert_array_equal
 
 from fastgmm import BayesianGaussianMixture
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.loop import StartState
 from fastgmm.em.models import variational
 from fastgmm.estimators.bayesian.attributes import attributes_from_posterior
 from fastgmm.estimators.saving.checkpoints import CheckpointError
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
+from tests.em.batch_fits import fit_variational
 from tests.problems import problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -95,9 +97,9 @@ def test_steps_that_are_taken_otherwise_are_so_after_a_cut(tmp_path, monkeypatch
     regularization = Regularization(np.full(3, 0.5), np.zeros(3, dtype=bool))
     start = mixture(reg_covar=0.5, max_iter=3, n_init=1).fit(X)
     # From the highest bound, plain steps lead down.
-    best, info = variational.fit_variational(
+    best, info = fit_variational(
         source,
-        variational.VariationalState(start._posterior(), exact=True),
+        StartState(start._posterior(), careful=True),
         kind,
         regularization,
         tol=1e-9,

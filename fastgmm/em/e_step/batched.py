@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.em.blas_threads import one_blas_thread
-from fastgmm.em.models.mixture import ROUNDING
+from fastgmm.em.problem import ROUNDING
 from fastgmm.kernels.packing import block_count, pack_lower, padded, unpack_blocks, unpack_products
 from fastgmm.kernels.stacked_pass import StackedTask, stacked_slot
 from fastgmm.kernels.threads import run_slots
@@ -242,7 +242,7 @@ def fit_stack(
 ) -> StackedFit:
     """Fit many mixtures by EM, each from one start.
 
-    Each ends, as with `fit_em`, when its mean log-likelihood changes by less than `tol` from one
+    Each ends, as in `em.loop`, when its mean log-likelihood changes by less than `tol` from one
     pass to the next, and its result is what that last pass measured.
     """
     M = sets.n_mixtures

@@ -1,7 +1,7 @@
 """EM of several mixtures on the same rows, whose passes go through the rows together.
 
 Rows that are decoded from files cost as much as the pass over them, or more: a reading serves all
-mixtures that have not converged. Each is fitted as by `fit_em`, and comes to the same bits.
+mixtures that have not converged. Each is fitted as by itself, to the same bits.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fastgmm.data.source import Source
-from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.e_step.passes import statistics_of_several
-from fastgmm.em.loop import climb
-from fastgmm.em.models.mixture import Ascent, AscentState, StopReason
+from fastgmm.em.loop import Fit, Request, StartState, Steps, run
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import StoppingRule, stopping_rule
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
+from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
 
@@ -30,13 +31,13 @@ class JointStart:
         The mixture.
     structure : CovarianceStructure
         The structure of its covariances.
-    tol : float
+    tol : float or StoppingRule
         Smallest change of the mean log-likelihood, in nats, that is worth another iteration.
     """
 
     parameters: MixtureParameters
     structure: CovarianceStructure
-    tol: float
+    tol: float | StoppingRule
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,68 +75,28 @@ def fit_jointly(
     observe: Callable[[int, JointFit], None] | None = None,
 ) -> list[JointFit]:
     """Fit mixtures by EM, each from one start."""
-    climbs = [
-        _Climb(
-            Ascent(source, AscentState.at(each.parameters), each.structure, regularization, n_jobs),
-            each.tol,
-            max_iter,
-        )
-        for each in starts
-    ]
-    found: dict[int, JointFit] = {}
-    with one_blas_thread():
-        while len(found) < len(climbs):
-            live = [number for number in range(len(climbs)) if number not in found]
-            mixtures = [climbs[number].ascent.parameters for number in live]
-            for number, statistics in zip(
-                live, statistics_of_several(source, mixtures, n_jobs=n_jobs), strict=True
-            ):
-                climbs[number].ascent.foresee(statistics)
-                ended = climbs[number].go_on()
-                if ended is not None:
-                    found[number] = ended
-                    if observe is not None:
-                        observe(number, ended)
-    return [found[number] for number in range(len(climbs))]
 
-
-@dataclass(slots=True)
-class _Climb:
-    """One of the fits, between two passes."""
-
-    ascent: Ascent
-    tol: float
-    max_iter: int
-    reason: StopReason | None = None
-    """Why no more steps are to be taken, once only the last parameters are to be measured."""
-
-    def go_on(self) -> JointFit | None:
-        """Take what the pass found, and return the fit if that was the last."""
+    def fit(
+        number: int, start: JointStart
+    ) -> Steps[MixtureParameters, SufficientStatistics, JointFit]:
+        problem = EMProblem(source, start.structure, regularization, n_jobs=n_jobs)
+        state: StartState[MixtureParameters, SufficientStatistics] = StartState(start.parameters)
+        steps = Fit(problem, state, stopping_rule(start.tol), max_iter)
         try:
-            return self._ended() if self._climbed() else None
+            parameters, info = yield from steps.steps()
         except (IllDefinedCovarianceError, ValueError) as error:
-            return JointFit(
-                self.ascent.parameters, math.nan, self.ascent.n_steps, False, str(error)
-            )
+            here = steps.state()
+            ended = JointFit(here.parameters, math.nan, len(here.trace), False, str(error))
+        else:
+            why = info.degeneracies[0].description if info.degeneracies else None
+            ended = JointFit(parameters, info.trace[-1], info.n_iter, info.converged, why)
+        if observe is not None:
+            observe(number, ended)
+        return ended
 
-    def _climbed(self) -> bool:
-        """Take a step, or measure where the steps led; say whether nothing more is to be done."""
-        ascent = self.ascent
-        if self.reason is None and ascent.n_steps < self.max_iter:
-            reason = climb(ascent, self.tol, ascent.n_steps + 1, -math.inf, None, None, 0)
-            self.reason = None if reason == "max_iter" else reason
-            return self.reason == "rounding"
-        self.reason = self.reason or "max_iter"
-        if not ascent.finish():
-            self.reason = "rounding"
-        return True
+    def answer(
+        asked: list[Request[MixtureParameters, SufficientStatistics]],
+    ) -> list[SufficientStatistics]:
+        return statistics_of_several(source, [each.parameters for each in asked], n_jobs=n_jobs)
 
-    def _ended(self) -> JointFit:
-        degeneracies = self.ascent.degeneracies()
-        return JointFit(
-            self.ascent.parameters,
-            self.ascent.trace[-1],
-            len(self.ascent.trace) - 1,
-            self.reason in ("tolerance", "rounding"),
-            degeneracies[0].description if degeneracies else None,
-        )
+    return run([fit(number, each) for number, each in enumerate(starts)], answer)

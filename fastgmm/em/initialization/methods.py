@@ -17,11 +17,10 @@ from fastgmm.em.initialization.kmeans_passes import kmeans_plus_plus, nearest_ce
 from fastgmm.em.initialization.labels import KnownRows, LabeledComponents, fewest_rows
 from fastgmm.em.initialization.random_rows import random_rows
 from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
+from fastgmm.em.problem import EMProblem
+from fastgmm.mixture.noise import INITIAL_SHARE
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.priors.conjugate import Prior
-from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
-from fastgmm.mixture.structures import CovarianceStructure
 
 InitMethod = Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"]
 
@@ -37,7 +36,7 @@ RESPONSIBILITIES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class InitialisationInfo:
+class InitializationInfo:
     """How initial parameters were found.
 
     Attributes
@@ -55,85 +54,126 @@ class InitialisationInfo:
     subsampled: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class InitSettings:
+    """How a start is found.
+
+    Attributes
+    ----------
+    random_state : numpy.random.RandomState
+        What rows are drawn with.
+    method : str
+        One of `INIT_METHODS`.
+    labels : ndarray of int of shape (n_samples,) or None
+        Components of the rows, -1 for those that say nothing; they take the place of the method.
+    subsampled : bool
+        Whether the rows to start from are a sample.
+    n_jobs : int or None
+        Number of threads.
+    """
+
+    random_state: np.random.RandomState
+    method: InitMethod = "kmeans"
+    labels: npt.NDArray[np.int64] | None = None
+    subsampled: bool = False
+    n_jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenStart:
+    """The parts of a mixture's start that the user gave; None for those to be found.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_components,) or None
+        Weights that sum to 1.
+    means : ndarray of shape (n_components, n_features) or None
+        Means.
+    precisions : ndarray or None
+        Symmetric precisions in the shape of the covariance structure.
+    """
+
+    weights: FloatArray | None = None
+    means: FloatArray | None = None
+    precisions: FloatArray | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to be found."""
+        return not (self.weights is None or self.means is None or self.precisions is None)
+
+
+NOTHING_GIVEN = GivenStart()
+
+
 def initialize(
-    source: Source,
+    problem: EMProblem,
+    rows: Source,
     n_components: int,
-    structure: CovarianceStructure,
-    regularization: Regularization,
-    *,
-    random_state: np.random.RandomState,
-    method: InitMethod = "kmeans",
-    labels: npt.NDArray[np.int64] | None = None,
-    weights: FloatArray | None = None,
-    means: FloatArray | None = None,
-    precisions: FloatArray | None = None,
-    prior: Prior | None = None,
-    known: KnownRows | None = None,
-    subsampled: bool = False,
-    n_jobs: int | None = None,
-) -> tuple[MixtureParameters, InitialisationInfo]:
-    """Return parameters for EM to start from."""
-    if weights is not None and means is not None and precisions is not None:
-        given = structure.from_precisions(weights, means, precisions)
-        return given, InitialisationInfo("given", 0, subsampled=False)
-    diagonal = structure.is_diagonal
-    labeled = None
-    if known is not None:
-        labeled = LabeledComponents.of(
-            known, n_components, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
-        )
-    if labeled is not None and labeled.suffice:
-        statistics = labeled.statistics
-        info = InitialisationInfo("labels", int(labeled.sizes.sum()), subsampled=False)
+    settings: InitSettings,
+    given: GivenStart = NOTHING_GIVEN,
+) -> tuple[MixtureParameters, InitializationInfo]:
+    """Return parameters for EM to start from, found from the rows of a problem or a sample."""
+    structure = problem.structure
+    if given.weights is not None and given.means is not None and given.precisions is not None:
+        found = structure.from_precisions(given.weights, given.means, given.precisions)
+        info = InitializationInfo("given", 0, subsampled=False)
     else:
-        statistics, info = initial_statistics(
-            source,
-            n_components,
-            diagonal=diagonal,
-            random_state=random_state,
-            method=method,
-            labels=labels,
-            subsampled=subsampled,
-            n_jobs=n_jobs,
-        )
-        if labeled is not None:
-            statistics = labeled.leading(statistics)
-    if prior is None:
-        found = structure.solve(statistics, regularization)
-    else:
-        found = prior.solve(statistics, structure)
-    if precisions is not None:
-        found = structure.from_precisions(found.weights, found.means, precisions)
-    if means is not None:
-        found = replace(found, means=np.ascontiguousarray(means, dtype=np.float64))
-    if weights is not None:
-        with np.errstate(divide="ignore"):  # a weight of 0 is allowed
-            found = replace(found, log_weights=np.log(weights))
+        found, info = _found(problem, rows, n_components, settings)
+        if given.precisions is not None:
+            found = structure.from_precisions(found.weights, found.means, given.precisions)
+        if given.means is not None:
+            found = replace(found, means=np.ascontiguousarray(given.means, dtype=np.float64))
+        if given.weights is not None:
+            with np.errstate(divide="ignore"):  # a weight of 0 is allowed
+                found = replace(found, log_weights=np.log(given.weights))
+    if problem.noise is not None:
+        found = problem.noise.added(found, INITIAL_SHARE)
     return found, info
 
 
+def _found(
+    problem: EMProblem, rows: Source, n_components: int, settings: InitSettings
+) -> tuple[MixtureParameters, InitializationInfo]:
+    """Return the parameters that follow from rows alone."""
+    diagonal = problem.structure.is_diagonal
+    labeled = None
+    if problem.known is not None and settings.labels is None:
+        labeled = LabeledComponents.of(
+            KnownRows(problem.source, problem.known),
+            n_components,
+            diagonal=diagonal,
+            random_state=settings.random_state,
+            n_jobs=settings.n_jobs,
+        )
+    if labeled is not None and labeled.suffice:
+        statistics = labeled.statistics
+        info = InitializationInfo("labels", int(labeled.sizes.sum()), subsampled=False)
+    else:
+        statistics, info = initial_statistics(rows, n_components, settings, diagonal=diagonal)
+        if labeled is not None:
+            statistics = labeled.leading(statistics)
+    if problem.prior is None:
+        return problem.structure.solve(statistics, problem.regularization), info
+    return problem.prior.solve(statistics, problem.structure), info
+
+
 def initial_statistics(
-    source: Source,
-    n_components: int,
-    *,
-    diagonal: bool,
-    random_state: np.random.RandomState,
-    method: InitMethod = "kmeans",
-    labels: npt.NDArray[np.int64] | None = None,
-    subsampled: bool = False,
-    n_jobs: int | None = None,
-) -> tuple[SufficientStatistics, InitialisationInfo]:
+    source: Source, n_components: int, settings: InitSettings, *, diagonal: bool
+) -> tuple[SufficientStatistics, InitializationInfo]:
     """Return statistics whose M-step is a start."""
+    random_state, n_jobs = settings.random_state, settings.n_jobs
     # Clusters are found from whole rows.
     if lacks_values(source):
         completed = CompletedSource(
             source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
         )
-        source = completed if labels is not None else completed.in_memory()
-    if labels is not None:
+        source = completed if settings.labels is not None else completed.in_memory()
+    described, subsampled = str(settings.method), settings.subsampled
+    if settings.labels is not None:
         described = "labels"
         statistics = labeled_statistics(
-            source, labels, n_components, diagonal=diagonal, n_jobs=n_jobs
+            source, settings.labels, n_components, diagonal=diagonal, n_jobs=n_jobs
         )
         if not statistics.counts.any():
             raise ValueError(
@@ -143,14 +183,14 @@ def initial_statistics(
     else:
         assert isinstance(source, ArraySource)
         _require_rows(source, n_components)
-        described = method
         most = max(hierarchical.MOST_AGGLOMERATED, n_components)
-        if method == "hierarchical" and source.n_samples > most:
+        if settings.method == "hierarchical" and source.n_samples > most:
             seed = random_state.randint(np.iinfo(np.int32).max)
             source, subsampled = random_rows(source, most, seed), True
-        statistics = _METHODS[method](source, n_components, diagonal, random_state, n_jobs)
-    assert source.n_samples is not None  # it has been gone through
-    return statistics, InitialisationInfo(described, source.n_samples, subsampled)
+        find = _METHODS[settings.method]
+        statistics = find(source, n_components, diagonal, random_state, n_jobs)
+    assert source.n_samples is not None  # all of its rows have been read
+    return statistics, InitializationInfo(described, source.n_samples, subsampled)
 
 
 def _require_rows(source: ArraySource, n_components: int) -> None:

@@ -11,59 +11,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
 from fastgmm.data.source import Source
-from fastgmm.em.blas_threads import one_blas_thread
-from fastgmm.em.degeneracy import hold_covariances
+from fastgmm.em.degeneracy import Degeneracy, hold_covariances
 from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.em.loop import FitInfo, Starts, fit_best
 from fastgmm.em.models.class_mixtures import (
     expected_log_likelihood,
     weighted_classes,
     with_matrices,
 )
-from fastgmm.em.models.mixture import ROUNDING
+from fastgmm.em.problem import ROUNDING
+from fastgmm.em.stopping import StoppingRule
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClassPlan:
-    """What classes are fitted as.
-
-    Attributes
-    ----------
-    structures : tuple of CovarianceStructure
-        The structure of each class's components; or a single one, which those of all classes have
-        together.
-    factors : ndarray of shape (n_classes,)
-        What the weights of the labeled rows of each class are multiplied by.
-    priors : ndarray of shape (n_classes,) or None
-        Priors of the classes; None to find them.
-    regularization : Regularization
-        Amounts added to the variances.
-    tol : float
-        Smallest change of the mean log-likelihood, in nats, that is worth another iteration.
-    max_iter : int
-        Most M-steps.
-    """
-
-    structures: tuple[CovarianceStructure, ...]
-    factors: FloatArray
-    priors: FloatArray | None
-    regularization: Regularization
-    tol: float
-    max_iter: int
-
-    @property
-    def is_diagonal(self) -> bool:
-        """Whether no structure has covariances beside the diagonal."""
-        return all(kind.is_diagonal for kind in self.structures)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,102 +44,89 @@ class ClassFit:
         The mixture of each class; its weights sum to 1.
     priors : ndarray of shape (n_classes,)
         Priors of the classes.
-    trace : tuple of float
-        Mean log-likelihood of the rows, together with the classes that are known: of the start
-        and after each iteration, in nats.
-    weight : float
-        Sum of the rows' weights.
-    converged : bool
-        Whether the last change of the trace was below the tolerance.
+    info : FitInfo
+        How the fit went; its trace is the mean log-likelihood of the rows, together with the
+        classes that are known.
+    log_likelihood : float
+        Log-likelihood of all rows, in nats.
     """
 
     mixtures: list[MixtureParameters]
     priors: FloatArray
-    trace: tuple[float, ...]
-    weight: float
-    converged: bool
+    info: FitInfo
+    log_likelihood: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassProblem:
+    """Classes with a mixture each, to be fitted together; one mixture holds all components.
+
+    Attributes
+    ----------
+    labeled : sequence of Source
+        The rows of each class.
+    unlabeled : Source or None
+        The rows of unknown class.
+    sizes : tuple of int
+        Number of components of each class.
+    structures : tuple of CovarianceStructure
+        The structure of each class's components; or a single one, which those of all classes have
+        together.
+    factors : ndarray of shape (n_classes,)
+        What the weights of the labeled rows of each class are multiplied by.
+    priors : ndarray of shape (n_classes,) or None
+        Priors of the classes; None to find them.
+    regularization : Regularization
+        Amounts added to the variances.
+    n_jobs : int or None
+        Number of threads of a pass.
+    careful : bool
+        Whether covariances that would lower the likelihood are left as they were.
+    """
+
+    labeled: Sequence[Source]
+    unlabeled: Source | None
+    sizes: tuple[int, ...]
+    structures: tuple[CovarianceStructure, ...]
+    factors: FloatArray
+    priors: FloatArray | None
+    regularization: Regularization
+    n_jobs: int | None = None
+    careful: bool = False
+    # With one component there is nothing to find out about rows of a known class.
+    _settled: dict[int, SufficientStatistics] = field(init=False, default_factory=dict)
+
+    looks_ahead: ClassVar[bool] = False
+    resolution: ClassVar[float] = 0.0
 
     @property
-    def log_likelihood(self) -> float:
-        """Log-likelihood of all rows, in nats."""
-        return self.trace[-1] * self.weight
+    def is_diagonal(self) -> bool:
+        """Whether no structure has covariances beside the diagonal."""
+        return all(kind.is_diagonal for kind in self.structures)
 
+    @property
+    def places(self) -> list[slice]:
+        """Where the components of each class are."""
+        ends = np.cumsum(self.sizes)
+        return [slice(int(end) - n, int(end)) for end, n in zip(ends, self.sizes, strict=True)]
 
-def fit_class_em(
-    labeled: Sequence[Source],
-    unlabeled: Source | None,
-    start: Sequence[MixtureParameters],
-    priors: FloatArray,
-    plan: ClassPlan,
-    *,
-    n_jobs: int | None = None,
-) -> ClassFit:
-    """Fit the mixtures of all classes by EM."""
-    rows = _ClassRows(labeled, unlabeled, start, plan, n_jobs)
-    rounding = ROUNDING[labeled[0].dtype.itemsize]
-    before = current = _joined([rows.in_form(each) for each in start], priors)
-    taken: SufficientStatistics | None = None
-    last = -math.inf
-    trace: list[float] = []
-    holding = converged = False
-    with one_blas_thread():
-        while True:
-            statistics, value = rows.statistics(current)
-            lowest = last - rounding * (1.0 + abs(last)) if trace else -math.inf
-            if value < lowest and taken is not None and not holding:
-                # What the regularization adds outweighs what the step gains.
-                holding = True
-                current = rows.held(taken, before, current)
-                statistics, value = rows.statistics(current)
-            if not math.isfinite(value):
-                raise ValueError(
-                    f"the log-likelihood is {value}: some rows are impossibly far from every "
-                    "class, or of a class whose weight or prior is 0"
-                )
-            if value < lowest:
-                current = before
-                break
-            trace.append(value)
-            converged = abs(value - last) < plan.tol
-            if converged or len(trace) > plan.max_iter:
-                break
-            last, taken, before = value, statistics, current
-            current = rows.solve(statistics, current)
-            if holding:
-                current = rows.held(statistics, before, current)
-    mixtures, found = rows.parted(current)
-    return ClassFit(mixtures, found, tuple(trace), rows.weight, converged)
+    @property
+    def weight(self) -> float:
+        """Sum of the weights of all rows."""
+        weight = float(self.factors @ [each.total_weight for each in self.labeled])
+        return weight if self.unlabeled is None else weight + self.unlabeled.total_weight
 
+    def with_care(self) -> ClassProblem:
+        """Return the problem whose M-step is one of generalized EM, which cannot fall."""
+        return replace(self, careful=True)
 
-class _ClassRows:
-    """The rows of all classes, and where the components of each are among those of all."""
-
-    def __init__(
+    def e_step(
         self,
-        labeled: Sequence[Source],
-        unlabeled: Source | None,
-        start: Sequence[MixtureParameters],
-        plan: ClassPlan,
-        n_jobs: int | None,
-    ) -> None:
-        self.labeled = labeled
-        self.unlabeled = unlabeled
-        self.plan = plan
-        self.n_jobs = n_jobs
-        ends = np.cumsum([each.n_components for each in start])
-        self.places = [
-            slice(int(end) - each.n_components, int(end))
-            for end, each in zip(ends, start, strict=True)
-        ]
-        weights = [each.total_weight for each in labeled]
-        self.weight = float(plan.factors @ weights)
-        if unlabeled is not None:
-            self.weight += unlabeled.total_weight
-        # With one component there is nothing to find out about rows of a known class.
-        self._settled: dict[int, SufficientStatistics] = {}
-
-    def statistics(self, current: MixtureParameters) -> tuple[SufficientStatistics, float]:
-        """Return the statistics of all components, and the mean log-likelihood."""
+        current: MixtureParameters,
+        *,
+        moments: bool = True,  # noqa: ARG002 - those of settled classes are at hand
+    ) -> SufficientStatistics:
+        """Make a pass over the rows of each class, under its mixture, and over the others."""
         mixtures, priors = self.parted(current)
         found, total = [], 0.0
         for c, (source, mixture) in enumerate(zip(self.labeled, mixtures, strict=True)):
@@ -179,43 +134,39 @@ class _ClassRows:
             if own.weight > 0.0:
                 with np.errstate(divide="ignore"):  # rows of a class of prior 0 are impossible
                     prior = float(np.log(priors[c]))
-                total += self.plan.factors[c] * (own.log_likelihood + own.weight * prior)
-            factors = np.full(mixture.n_components, self.plan.factors[c])
+                total += self.factors[c] * (own.log_likelihood + own.weight * prior)
+            factors = np.full(mixture.n_components, self.factors[c])
             found.append(weighted_classes(own, factors))
         together = _stacked(found)
         if self.unlabeled is not None:
             others = mixture_statistics(self.unlabeled, current, n_jobs=self.n_jobs)
             total += others.log_likelihood
             together = together + others
-        return together, total / self.weight
+        if not math.isfinite(total):
+            raise ValueError(
+                f"the log-likelihood is {total}: some rows are impossibly far from every class, or "
+                "of a class whose weight or prior is 0"
+            )
+        return replace(together, log_likelihood=total)
 
-    def solve(
+    def m_step(
         self, statistics: SufficientStatistics, before: MixtureParameters
     ) -> MixtureParameters:
-        """Return the parameters of the M-step."""
-        plan = self.plan
-        if len(plan.structures) == 1 and len(self.places) > 1:
-            solved = plan.structures[0].solve(statistics, plan.regularization, before)
+        """Return the parameters of all components, and with them the priors of the classes."""
+        if len(self.structures) == 1:
+            solved = self._solve(self.structures[0], statistics, before)
         else:
-
-            def begin(kind: CovarianceStructure, place: slice) -> MixtureParameters | None:
-                return before.of(place) if kind.is_diagonal == plan.is_diagonal else None
-
             solved = stacked(
                 [
-                    self.in_form(
-                        kind.solve(
-                            _some(statistics, place), plan.regularization, begin(kind, place)
-                        )
-                    )
-                    for kind, place in zip(plan.structures, self.places, strict=True)
+                    self._solve(kind, _some(statistics, place), before.of(place))
+                    for kind, place in zip(self.structures, self.places, strict=True)
                 ]
             )
         empty = statistics.empty()
         means = np.where(empty[:, None], before.means, solved.means)
         counts = np.where(empty, 0.0, statistics.counts)
         of_classes = np.array([counts[place].sum() for place in self.places])
-        priors = of_classes / of_classes.sum() if plan.priors is None else plan.priors
+        priors = of_classes / of_classes.sum() if self.priors is None else self.priors
         with np.errstate(divide="ignore", invalid="ignore"):
             log_weights = np.concatenate(
                 [
@@ -225,24 +176,35 @@ class _ClassRows:
             )
         return replace(solved, means=means, log_weights=log_weights)
 
-    def held(
+    def objective(
         self,
         statistics: SufficientStatistics,
+        parameters: MixtureParameters,  # noqa: ARG002 - the pass was there
+    ) -> float:
+        """Return the mean log-likelihood of the rows and their classes, in nats."""
+        return statistics.log_likelihood / self.weight
+
+    def rounding(self, value: float) -> float:
+        """Return how much less than a value of the objective counts as equal."""
+        return ROUNDING[self.labeled[0].dtype.itemsize] * (1.0 + abs(value))
+
+    def degeneracies(
+        self,
+        parameters: MixtureParameters,  # noqa: ARG002
+    ) -> tuple[Degeneracy, ...]:
+        """Return nothing: a class keeps its components."""
+        return ()
+
+    def _solve(
+        self,
+        kind: CovarianceStructure,
+        statistics: SufficientStatistics,
         before: MixtureParameters,
-        proposal: MixtureParameters,
     ) -> MixtureParameters:
-        """Return a proposal with the covariances left as before that would lower the likelihood."""
-        kinds = self.plan.structures
-        if len(kinds) == 1:
-            return hold_covariances(kinds[0], statistics, before, proposal)
-        return stacked(
-            [
-                hold_covariances(
-                    kind, _some(statistics, place), before.of(place), proposal.of(place)
-                )
-                for kind, place in zip(kinds, self.places, strict=True)
-            ]
-        )
+        """Take the M-step of components that have a structure together."""
+        begun = before if kind.is_diagonal == self.is_diagonal else None
+        solved = self.in_form(kind.solve(statistics, self.regularization, begun))
+        return hold_covariances(kind, statistics, before, solved) if self.careful else solved
 
     def parted(self, current: MixtureParameters) -> tuple[list[MixtureParameters], FloatArray]:
         """Return the mixture of each class, and the priors."""
@@ -253,11 +215,11 @@ class _ClassRows:
             if prior > 0.0:
                 own = replace(own, log_weights=own.log_weights - np.log(prior))
             mixtures.append(own)
-        return mixtures, priors if self.plan.priors is None else self.plan.priors
+        return mixtures, priors if self.priors is None else self.priors
 
     def in_form(self, parameters: MixtureParameters) -> MixtureParameters:
         """Return a mixture in the form that those of all classes have."""
-        return parameters if self.plan.is_diagonal else with_matrices(parameters)
+        return parameters if self.is_diagonal else with_matrices(parameters)
 
     def _of_class(self, c: int, source: Source, mixture: MixtureParameters) -> SufficientStatistics:
         """Return the statistics of the labeled rows of a class under its mixture."""
@@ -267,6 +229,20 @@ class _ClassRows:
             self._settled[c] = mixture_statistics(source, mixture, n_jobs=self.n_jobs)
         total = expected_log_likelihood(self._settled[c], mixture)
         return replace(self._settled[c], log_likelihood=total)
+
+
+def fit_class_em(
+    problem: ClassProblem,
+    start: Sequence[MixtureParameters],
+    priors: FloatArray,
+    rule: StoppingRule,
+    max_iter: int,
+) -> ClassFit:
+    """Fit the mixtures of all classes by EM."""
+    begun = _joined([problem.in_form(each) for each in start], priors)
+    current, info = fit_best(problem, Starts.at(begun), rule, max_iter)
+    mixtures, found = problem.parted(current)
+    return ClassFit(mixtures, found, info, info.trace[-1] * problem.weight)
 
 
 def _joined(mixtures: list[MixtureParameters], priors: FloatArray) -> MixtureParameters:

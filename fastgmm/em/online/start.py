@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.em.initialization.data_scan import LARGEST_SAMPLE_BYTES, sample_size
-from fastgmm.em.initialization.methods import InitialisationInfo, InitMethod, initialize
+from fastgmm.em.initialization.methods import (
+    NOTHING_GIVEN,
+    GivenStart,
+    InitializationInfo,
+    InitMethod,
+    InitSettings,
+    initialize,
+)
 from fastgmm.em.initialization.random_rows import random_rows
-from fastgmm.em.loop import FitInfo, fit_best, fit_em
+from fastgmm.em.loop import FitInfo, Starts, fit_best
 from fastgmm.em.online.steps import OnlineState, count_present, require_finite
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import SmallChange
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
-from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
 ROWS_PER_PARAMETER = 10
 """So many rows for each mean and weight are enough to begin with."""
 
 _START_ROWS_PER_PARAMETER = 20
-_TRIAL_ITERATIONS = 5
-_START_ITERATIONS = 25
+TRIAL_ITERATIONS = 5
+START_ITERATIONS = 25
 _START_TOL = 1e-4
 
 
@@ -47,21 +58,57 @@ def rows_of_start(
     return max(min(wanted, affordable), sample_size(n_components, n_features, itemsize))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OnlineStart:
+    """How the first rows are fitted.
+
+    Attributes
+    ----------
+    reg_covar : float
+        Non-negative regularization.
+    scale : str
+        What it is relative to.
+    random_state : numpy.random.RandomState
+        What rows are drawn with.
+    method : str
+        How starts are found.
+    n_init : int
+        Number of starts.
+    n_jobs : int or None
+        Number of threads.
+    """
+
+    reg_covar: float
+    scale: str
+    random_state: np.random.RandomState
+    method: InitMethod
+    n_init: int = 1
+    n_jobs: int | None = None
+
+    def samples(
+        self, rows: ArraySource, n_components: int, structure: CovarianceStructure
+    ) -> tuple[ArraySource, ArraySource]:
+        """Return the rows that the start is fitted to, and those that starts are tried on."""
+        itemsize, n_features = rows.dtype.itemsize, rows.n_features
+        most = rows_of_start(n_components, n_features, structure, itemsize)
+        larger = sampled(rows, most, self.random_state)
+        size = sample_size(n_components, n_features, itemsize)
+        return larger, sampled(larger, size, self.random_state)
+
+    def of_starts(self, *, subsampled: bool) -> InitSettings:
+        """Return how each start is found."""
+        return InitSettings(
+            self.random_state, self.method, subsampled=subsampled, n_jobs=self.n_jobs
+        )
+
+
 def begin_online(
     rows: ArraySource,
     n_components: int,
     structure: CovarianceStructure,
-    *,
-    reg_covar: float,
-    scale: str,
-    random_state: np.random.RandomState,
+    settings: OnlineStart,
+    given: GivenStart = NOTHING_GIVEN,
     unit: float | None = None,
-    method: InitMethod = "k-means++",
-    n_init: int = 1,
-    weights: FloatArray | None = None,
-    means: FloatArray | None = None,
-    precisions: FloatArray | None = None,
-    n_jobs: int | None = None,
 ) -> tuple[OnlineState, FitInfo]:
     """Fit a mixture to the first rows by batch EM, and return the state after them.
 
@@ -69,46 +116,19 @@ def begin_online(
     Biernacki, Celeux and Govaert, 2003, recommend). It need not converge: the steps that follow
     take it further at a lower price.
     """
-    itemsize = rows.dtype.itemsize
-    most = rows_of_start(n_components, rows.n_features, structure, itemsize)
-    larger = sampled(rows, most, random_state)
-    smaller = sampled(larger, sample_size(n_components, rows.n_features, itemsize), random_state)
-    regularization = regularization_for(larger, reg_covar, scale, n_jobs=n_jobs)
+    n_jobs = settings.n_jobs
+    larger, smaller = settings.samples(rows, n_components, structure)
+    regularization = regularization_for(larger, settings.reg_covar, settings.scale, n_jobs=n_jobs)
+    on_smaller = EMProblem(smaller, structure, regularization, n_jobs=n_jobs)
+    how = settings.of_starts(subsampled=smaller is not rows)
 
-    def draw_start(number: int) -> tuple[MixtureParameters, InitialisationInfo]:
-        del number
-        return initialize(
-            smaller,
-            n_components,
-            structure,
-            regularization,
-            random_state=random_state,
-            method=method,
-            weights=weights,
-            means=means,
-            precisions=precisions,
-            subsampled=smaller is not rows,
-            n_jobs=n_jobs,
-        )
+    def draw(_number: int) -> tuple[MixtureParameters, InitializationInfo]:
+        return initialize(on_smaller, smaller, n_components, how, given)
 
-    trial, _ = fit_best(
-        smaller,
-        draw_start,
-        n_init,
-        structure,
-        regularization,
-        tol=_START_TOL,
-        max_iter=_TRIAL_ITERATIONS,
-        n_jobs=n_jobs,
-    )
-    parameters, info = fit_em(
-        larger,
-        trial,
-        structure,
-        regularization,
-        tol=_START_TOL,
-        max_iter=_START_ITERATIONS,
-        n_jobs=n_jobs,
+    rule = SmallChange(_START_TOL)
+    trial, _ = fit_best(on_smaller, Starts(draw, settings.n_init), rule, TRIAL_ITERATIONS)
+    parameters, info = fit_best(
+        replace(on_smaller, source=larger), Starts.at(trial), rule, START_ITERATIONS
     )
     statistics = mean_statistics(rows, parameters, n_jobs=n_jobs)
     weight = rows.total_weight

@@ -14,23 +14,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import source_moments
-from fastgmm.em.initialization.data_scan import sample_size
-from fastgmm.em.initialization.methods import InitialisationInfo, InitMethod
-from fastgmm.em.loop import FitInfo
-from fastgmm.em.models.variational import fit_best_variational, fit_variational, initial_posterior
+from fastgmm.em.initialization.methods import InitializationInfo
+from fastgmm.em.loop import FitInfo, Starts, fit_best
+from fastgmm.em.models.variational import VariationalProblem, initial_posterior
 from fastgmm.em.online.start import (
+    START_ITERATIONS,
+    TRIAL_ITERATIONS,
+    OnlineStart,
     mean_statistics,
     mixture_regularization,
-    rows_of_start,
     rows_to_begin,
-    sampled,
 )
 from fastgmm.em.online.steps import OnlineState, StepSchedule, blend_batch, count_present
+from fastgmm.em.stopping import SmallChange
 from fastgmm.io.arrays import Size
 from fastgmm.io.posteriors import plain_posterior, posterior_from_plain
 from fastgmm.io.values import require, typed
@@ -39,8 +39,6 @@ from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
-_TRIAL_ITERATIONS = 5
-_START_ITERATIONS = 25
 _START_TOL_PER_ROW = 1e-4
 
 _POSTERIOR = "online_posterior"
@@ -137,58 +135,33 @@ def begin_variational_online(
     n_components: int,
     structure: CovarianceStructure,
     prior_for: Callable[[SufficientStatistics, Regularization], VariationalPrior],
-    *,
-    reg_covar: float,
-    scale: str,
-    random_state: np.random.RandomState,
-    method: InitMethod = "kmeans",
-    n_init: int = 1,
-    n_jobs: int | None = None,
+    settings: OnlineStart,
 ) -> tuple[VariationalOnlineState, FitInfo]:
     """Fit a mixture to the first rows by variational Bayes, and return the state after them."""
-    itemsize, n_features = rows.dtype.itemsize, rows.n_features
-    larger = sampled(
-        rows, rows_of_start(n_components, n_features, structure, itemsize), random_state
-    )
-    smaller = sampled(larger, sample_size(n_components, n_features, itemsize), random_state)
+    n_jobs = settings.n_jobs
+    larger, smaller = settings.samples(rows, n_components, structure)
     moments = source_moments(larger, diagonal=structure.is_diagonal, n_jobs=n_jobs)
     regularization = Regularization.from_variances(
-        reg_covar, scale, moments.means()[0], moments.variances()[0]
+        settings.reg_covar, settings.scale, moments.means()[0], moments.variances()[0]
     )
     prior = prior_for(moments, regularization)
+    on_smaller = VariationalProblem(smaller, structure, regularization, n_jobs)
+    how = settings.of_starts(subsampled=smaller is not rows)
 
-    def draw_start(_number: int) -> tuple[VariationalPosterior, InitialisationInfo]:
-        return initial_posterior(
-            smaller,
-            n_components,
-            prior,
-            structure,
-            regularization,
-            weight=smaller.total_weight,
-            random_state=random_state,
-            method=method,
-            subsampled=smaller is not rows,
-            n_jobs=n_jobs,
-        )
+    def draw(_number: int) -> tuple[VariationalPosterior, InitializationInfo]:
+        return initial_posterior(smaller, n_components, prior, on_smaller, how)
 
-    trial, _ = fit_best_variational(
-        smaller,
-        draw_start,
-        n_init,
-        structure,
-        regularization,
-        tol=_START_TOL_PER_ROW * smaller.total_weight,
-        max_iter=_TRIAL_ITERATIONS,
-        n_jobs=n_jobs,
+    trial, _ = fit_best(
+        on_smaller,
+        Starts(draw, settings.n_init),
+        SmallChange(_START_TOL_PER_ROW * smaller.total_weight),
+        TRIAL_ITERATIONS,
     )
-    posterior, info = fit_variational(
-        larger,
-        trial,
-        structure,
-        regularization,
-        tol=_START_TOL_PER_ROW * larger.total_weight,
-        max_iter=_START_ITERATIONS,
-        n_jobs=n_jobs,
+    posterior, info = fit_best(
+        replace(on_smaller, source=larger),
+        Starts.at(trial),
+        SmallChange(_START_TOL_PER_ROW * larger.total_weight),
+        START_ITERATIONS,
     )
     parameters = posterior.expected_parameters()
     weight = rows.total_weight

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sklearn.utils import check_random_state
-
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import Degeneracy
 from fastgmm.em.loop import FitInfo
@@ -98,16 +96,7 @@ class VariationalLearning(OnlineLearning):
             return given.completed(moments, kind, regularization)
 
         return begin_variational_online(
-            rows,
-            self.n_components,
-            kind,
-            prior_for,
-            reg_covar=self.reg_covar,
-            scale=self.reg_covar_scale,
-            random_state=check_random_state(self.random_state),
-            method=self.init_params,
-            n_init=self.n_init,
-            n_jobs=self.n_jobs,
+            rows, self.n_components, kind, prior_for, self._start_settings()
         )
 
     def _online_attributes(self, state: OnlineState) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import labeled_statistics, source_moments
 from fastgmm.em.initialization.labels import fewest_rows
 from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
-from fastgmm.em.models.class_em import ClassFit, ClassPlan, fit_class_em
+from fastgmm.em.models.class_em import ClassFit, ClassProblem, fit_class_em
 from fastgmm.em.models.class_mixtures import single_components, weighted_classes
+from fastgmm.em.stopping import stopping_rule
 from fastgmm.estimators.classification.class_labels import LabeledRows, class_totals
 from fastgmm.estimators.classification.class_models import ClassModel
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -200,46 +201,51 @@ def _fit_mixtures(
             return FittedClasses(mixtures, found, {}, max(each.n_iter_ for each in mixtures))
         model = model._replace(kinds=[each._structure() for each in mixtures])
     unlabeled = choose_rows(rows.source, unknown) if unknown.any() else None
-    plan = ClassPlan(
+    if model.common:
+        sizes = tuple(numbers[0] for numbers in model.numbers)
+    else:
+        sizes = tuple(each.n_components for each in mixtures)
+    problem = ClassProblem(
+        labeled,
+        unlabeled,
+        sizes,
         tuple(model.kinds),
         factors,
         priors,
         regularization_for(rows.source, estimator.reg_covar, "auto", n_jobs=estimator.n_jobs),
-        estimator.tol,
-        estimator.max_iter,
+        estimator.n_jobs,
     )
     if not model.common:
         start = [each._parameters() for each in mixtures]
-        fit = fit_class_em(labeled, unlabeled, start, found, plan, n_jobs=estimator.n_jobs)
-        return _of_fit(estimator, fit, plan, {})
-    return _fit_common(estimator, rows, model, labeled, unlabeled, found, plan, random_state)
+        rule = stopping_rule(estimator.tol)
+        fit = fit_class_em(problem, start, found, rule, estimator.max_iter)
+        return _of_fit(estimator, fit, problem, {})
+    return _fit_common(estimator, rows, model, problem, found, random_state)
 
 
 def _fit_common(
     estimator: Any,
     rows: LabeledRows,
     model: ClassModel,
-    labeled: Sequence[Source],
-    unlabeled: Source | None,
+    problem: ClassProblem,
     priors: FloatArray,
-    plan: ClassPlan,
     random_state: np.random.RandomState,
 ) -> FittedClasses:
     """Fit mixtures that have a structure together, for each structure, and keep the best."""
-    best: tuple[float, ClassFit, ClassPlan] | None = None
+    best: tuple[float, ClassFit, ClassProblem] | None = None
     failure = ""
-    n_components = sum(numbers[0] for numbers in model.numbers)
-    seeds = random_state.randint(np.iinfo(np.int32).max, size=len(labeled))
+    seeds = random_state.randint(np.iinfo(np.int32).max, size=len(problem.labeled))
+    rule = stopping_rule(estimator.tol)
     for kind in model.kinds:
-        of_kind = replace(plan, structures=(kind,))
+        of_kind = replace(problem, structures=(kind,))
         try:
-            start = _common_start(estimator, rows, model, labeled, kind, plan, seeds)
-            fit = fit_class_em(labeled, unlabeled, start, priors, of_kind, n_jobs=estimator.n_jobs)
+            start = _common_start(estimator, rows, model, of_kind, seeds)
+            fit = fit_class_em(of_kind, start, priors, rule, estimator.max_iter)
         except IllDefinedCovarianceError as error:
             failure = failure or f"{kind.name} failed because {error}"
             continue
-        size = kind.n_parameters(n_components, rows.source.n_features)
-        bic = -2.0 * fit.log_likelihood + size * np.log(fit.weight)
+        size = kind.n_parameters(sum(problem.sizes), rows.source.n_features)
+        bic = -2.0 * fit.log_likelihood + size * np.log(problem.weight)
         if best is None or bic < best[0]:
             best = bic, fit, of_kind
     if best is None:
@@ -255,12 +261,11 @@ def _common_start(
     estimator: Any,
     rows: LabeledRows,
     model: ClassModel,
-    labeled: Sequence[Source],
-    kind: CovarianceStructure,
-    plan: ClassPlan,
+    problem: ClassProblem,
     seeds: npt.NDArray[np.int64],
 ) -> list[MixtureParameters]:
     """Return mixtures of a structure that the rows of known class alone suggest."""
+    (kind,), labeled = problem.structures, problem.labeled
     if model.is_single:
         if lacks_values(rows.source):
             whole = CompletedSource(
@@ -271,7 +276,7 @@ def _common_start(
             )
             rows = rows._replace(source=whole)
         statistics = _start_statistics(estimator, rows, kind)
-        return single_components(kind.solve(statistics, plan.regularization))
+        return single_components(kind.solve(statistics, problem.regularization))
     with warnings.catch_warnings():
         # EM of all classes together goes on from these, and says itself whether it converged.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -295,13 +300,9 @@ def _common_start(
         counts, separate.means, separate.covariances()
     )
     together = kind.solve(statistics, Regularization.none(separate.n_features))
-    ends = np.cumsum([each.n_components for each in mixtures])
     return [
-        replace(
-            together.of(slice(int(end) - each.n_components, int(end))),
-            log_weights=each.log_weights,
-        )
-        for end, each in zip(ends, mixtures, strict=True)
+        replace(together.of(place), log_weights=each.log_weights)
+        for place, each in zip(problem.places, mixtures, strict=True)
     ]
 
 
@@ -375,10 +376,12 @@ def _class_mixture(
 
 
 def _of_fit(
-    estimator: Any, fit: ClassFit, plan: ClassPlan, shares: dict[str, float]
+    estimator: Any, fit: ClassFit, problem: ClassProblem, shares: dict[str, float]
 ) -> FittedClasses:
     """Return what EM found."""
-    kinds = plan.structures * len(fit.mixtures) if len(plan.structures) == 1 else plan.structures
+    kinds = problem.structures
+    if len(kinds) == 1:
+        kinds *= len(fit.mixtures)
     mixtures = []
     for kind, parameters in zip(kinds, fit.mixtures, strict=True):
         found = parameters
@@ -386,5 +389,5 @@ def _of_fit(
             found = replace(found, whiteners=np.einsum("kii->ki", found.whiteners).copy())
         mixtures.append(fitted_mixture(estimator, found, kind))
     return FittedClasses(
-        mixtures, fit.priors, shares, max(1, len(fit.trace) - 1), converged=fit.converged
+        mixtures, fit.priors, shares, max(1, fit.info.n_iter), converged=fit.info.converged
     )

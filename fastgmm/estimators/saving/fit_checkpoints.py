@@ -14,10 +14,9 @@ import numpy.typing as npt
 from sklearn.utils import check_random_state
 
 from fastgmm.data.source import Source
-from fastgmm.em.initialization.methods import InitialisationInfo
-from fastgmm.em.loop import FitInfo, FitState
-from fastgmm.em.models.mixture import AscentState, StopReason
-from fastgmm.em.models.variational import VariationalState
+from fastgmm.em.initialization.methods import InitializationInfo
+from fastgmm.em.loop import FitInfo, FitState, StartState, StopReason
+from fastgmm.em.models.variational import VariationalStatistics
 from fastgmm.estimators.saving.checkpoints import Arrays, Checkpoint, State
 from fastgmm.io.arrays import Size, arrays_of, from_arrays
 from fastgmm.io.posteriors import plain_posterior, posterior_from_plain
@@ -27,37 +26,30 @@ from fastgmm.mixture.priors.variational import VariationalPosterior, Variational
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 
-_State = TypeVar("_State")
 _Fitted = TypeVar("_Fitted")
+_Statistics = TypeVar("_Statistics")
 
 
 _FIT_KINDS = {
     "start": int,
     "n_passes": int,
-    "initialization": InitialisationInfo | None,
-    "ascent": dict | None,
+    "initialization": InitializationInfo | None,
+    "current": dict | None,
     "best": dict | None,
     "random_state": tuple[int, int, float],
     "seed": int,
     "size": tuple[int, float],
 }
-_VARIATIONAL_KINDS = {
-    "exact": bool,
+_START_KINDS = {
     "trace": tuple[float, ...],
+    "careful": bool,
     "n_passes": int,
     "reason": StopReason | None,
 }
-_ASCENT_KINDS = {
-    "holding": bool,
-    "trace": tuple[float, ...],
-    "n_passes": int,
-    "reason": StopReason | None,
-    "log_likelihood": float | None,
-    "weight": float | None,
-}
+_STATISTICS_KINDS = {"log_likelihood": float | None, "weight": float | None}
 
 
-class FitCheckpoint(ABC, Generic[_State, _Fitted]):
+class FitCheckpoint(ABC, Generic[_Fitted, _Statistics]):
     """Keeps the checkpoint of a batch fit, if the estimator has one.
 
     As a context manager it writes the newest state at the end, whatever the fit ended with. Each
@@ -68,7 +60,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         self, estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
     ) -> None:
         self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
-        self.resumed: FitState[_State, _Fitted] | None = None
+        self.resumed: FitState[_Fitted, _Statistics] | None = None
         self.regularization: Regularization | None = None
         self._source = source
         self._estimator = estimator
@@ -94,13 +86,13 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
 
     def observer(
         self, regularization: Regularization
-    ) -> Callable[[FitState[_State, _Fitted]], None] | None:
+    ) -> Callable[[FitState[_Fitted, _Statistics]], None] | None:
         """Return what is to be called with each state of the fit."""
         checkpoint = self._checkpoint
         if checkpoint is None:
             return None
 
-        def observe(state: FitState[_State, _Fitted]) -> None:
+        def observe(state: FitState[_Fitted, _Statistics]) -> None:
             # Taken now: the generator has moved on by the time that the state is written.
             random: Any = self.random_state.get_state(legacy=True)
             checkpoint.observe(partial(self._pack, state, regularization, random))
@@ -122,12 +114,14 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
             self._checkpoint.__exit__(kind, error, traceback)
 
     @abstractmethod
-    def _pack_state(self, state: _State) -> State:
-        """Return values and arrays of a start's state."""
+    def _pack_start(self, state: StartState[_Fitted, _Statistics]) -> State:
+        """Return values and arrays of what a start has of its own."""
 
     @abstractmethod
-    def _unpack_state(self, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> _State:
-        """Return the state that `_pack_state` took apart."""
+    def _unpack_start(
+        self, values: dict[str, Any], arrays: Mapping[str, Any]
+    ) -> tuple[_Fitted, _Statistics | None]:
+        """Return what `_pack_start` packed: the parameters, and the statistics if there are any."""
 
     @abstractmethod
     def _pack_best(self, fitted: _Fitted) -> State:
@@ -138,7 +132,7 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         """Return the result that `_pack_best` took apart."""
 
     def _pack(
-        self, state: FitState[_State, _Fitted], regularization: Regularization, random: Any
+        self, state: FitState[_Fitted, _Statistics], regularization: Regularization, random: Any
     ) -> State:
         values, arrays = self._pack_fit(state)
         _, key, position, has_gauss, gauss = random
@@ -166,18 +160,20 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
         self.seed = told["seed"]
         self._source.note_size(n_samples, weight)
 
-    def _pack_fit(self, state: FitState[_State, _Fitted]) -> State:
+    def _pack_fit(self, state: FitState[_Fitted, _Statistics]) -> State:
         found = state.initialization
         values: dict[str, Any] = {
             "start": state.start,
             "n_passes": state.n_passes,
             "initialization": None if found is None else asdict(found),
-            "ascent": None,
+            "current": None,
             "best": None,
         }
         arrays: Arrays = {}
-        if state.ascent is not None:
-            values["ascent"], added = self._pack_state(state.ascent)
+        if state.current is not None:
+            own, added = self._pack_start(state.current)
+            told = {name: getattr(state.current, name) for name in _START_KINDS}
+            values["current"] = {**own, **told, "trace": list(state.current.trace)}
             arrays.update(added)
         if state.best is not None:
             fitted, info = state.best
@@ -188,33 +184,36 @@ class FitCheckpoint(ABC, Generic[_State, _Fitted]):
 
     def _unpack_fit(
         self, told: Mapping[str, Any], arrays: Mapping[str, Any]
-    ) -> FitState[_State, _Fitted]:
-        start, best, ascent = told["start"], None, None
+    ) -> FitState[_Fitted, _Statistics]:
+        start, best, current = told["start"], None, None
         if told["best"] is not None:
             held = typed_members(told["best"], {"info": FitInfo, "fitted": dict}, "best")
             best = self._unpack_best(held["fitted"], arrays), held["info"]
             n_steps = len(best[1].trace) - 1
             require(n_steps >= 0 and best[1].n_iter == n_steps, "the trace has a value a step")
             require(0 <= best[1].start < start, "the best start was before the present one")
-        if told["ascent"] is not None:
-            ascent = self._unpack_state(told["ascent"], arrays)
+        if told["current"] is not None:
+            current = self._unpack_current(dict(told["current"]), arrays)
         going_on = self._estimator.warm_start and hasattr(self._estimator, "converged_")
         n_starts = 1 if going_on else self._estimator.n_init
         where = f"start={start} of {n_starts} goes with"
         require(0 <= start <= n_starts, f"{where} their number")
         require((best is None) == (start == 0), f"{where} a best one before")
-        require((ascent is None) == (start == n_starts), f"{where} a state")
+        require((current is None) == (start == n_starts), f"{where} a state")
         require(told["n_passes"] >= 0, f"n_passes={told['n_passes']} is at least 0")
-        return FitState(start, told["initialization"], ascent, best, told["n_passes"])
+        return FitState(start, told["initialization"], current, best, told["n_passes"])
 
-    def _check_trace(self, told: Mapping[str, Any]) -> None:
-        """Raise unless the trace of a start and the number of its passes go together."""
+    def _unpack_current(
+        self, values: dict[str, Any], arrays: Mapping[str, Any]
+    ) -> StartState[_Fitted, _Statistics]:
+        own = {name: values.pop(name) for name in set(values) - set(_START_KINDS)}
+        told = typed_members(values, _START_KINDS, "current")
         n_values = len(told["trace"])
-        # Of variational Bayes, the trace has a value for the start, too.
         require(
             n_values <= self._estimator.max_iter + 1, f"{n_values} steps are no more than asked"
         )
         require(told["n_passes"] >= n_values - 1, f"n_passes={told['n_passes']} is one a step")
+        return StartState(*self._unpack_start(own, arrays), **told)
 
 
 def _kind_of(random_state: np.random.RandomState) -> str:
@@ -222,47 +221,36 @@ def _kind_of(random_state: np.random.RandomState) -> str:
     return str(random_state.get_state(legacy=False)["bit_generator"])
 
 
-class EMCheckpoint(FitCheckpoint[AscentState, MixtureParameters]):
+class EMCheckpoint(FitCheckpoint[MixtureParameters, SufficientStatistics]):
     """Keeps the checkpoint of a fit by EM."""
 
-    def _pack_state(self, state: AscentState) -> State:
+    def _pack_start(self, state: StartState[MixtureParameters, SufficientStatistics]) -> State:
+        # A pass that was the last took no moments, and none are needed any more.
         statistics = state.statistics
-        values = {
-            "holding": state.holding,
-            "trace": list(state.trace),
-            "n_passes": state.n_passes,
-            "reason": state.reason,
-            "log_likelihood": None if statistics is None else statistics.log_likelihood,
-            "weight": None if statistics is None else statistics.weight,
-        }
-        arrays = arrays_of(state.parameters, "current") | arrays_of(state.before, "before")
-        if statistics is not None:
-            arrays |= arrays_of(statistics, "statistics")
-        return values, arrays
+        arrays = arrays_of(state.parameters, "current")
+        if statistics is None or not statistics.n_components:
+            return {"log_likelihood": None, "weight": None}, arrays
+        values = {"log_likelihood": statistics.log_likelihood, "weight": statistics.weight}
+        return values, arrays | arrays_of(statistics, "statistics")
 
-    def _unpack_state(self, values: Any, arrays: Mapping[str, Any]) -> AscentState:
-        told = typed_members(values, _ASCENT_KINDS, "ascent")
-        self._check_trace(told)
-        weight, log_likelihood = told.pop("weight"), told.pop("log_likelihood")
-        begun = bool(told["trace"])
-        require(begun == (weight is not None), "there are statistics after the first step")
-        statistics = None
-        if begun:
-            require(log_likelihood is not None and weight > 0.0, "statistics are those of rows")
-            statistics = from_arrays(
-                SufficientStatistics,
-                "statistics",
-                arrays,
-                self._size,
-                log_likelihood=log_likelihood,
-                weight=weight,
-            )
-        return AscentState(
-            from_arrays(MixtureParameters, "current", arrays, self._size),
-            from_arrays(MixtureParameters, "before", arrays, self._size),
-            statistics,
-            **told,
+    def _unpack_start(
+        self, values: dict[str, Any], arrays: Mapping[str, Any]
+    ) -> tuple[MixtureParameters, SufficientStatistics | None]:
+        told = typed_members(values, _STATISTICS_KINDS, "current")
+        parameters = from_arrays(MixtureParameters, "current", arrays, self._size)
+        weight, log_likelihood = told["weight"], told["log_likelihood"]
+        if weight is None:
+            return parameters, None
+        require(log_likelihood is not None and weight > 0.0, "statistics are those of rows")
+        statistics = from_arrays(
+            SufficientStatistics,
+            "statistics",
+            arrays,
+            self._size,
+            log_likelihood=log_likelihood,
+            weight=weight,
         )
+        return parameters, statistics
 
     def _pack_best(self, fitted: MixtureParameters) -> State:
         return {}, arrays_of(fitted, "best")
@@ -275,7 +263,7 @@ class EMCheckpoint(FitCheckpoint[AscentState, MixtureParameters]):
         return from_arrays(MixtureParameters, "best", arrays, self._size)
 
 
-class VariationalCheckpoint(FitCheckpoint[VariationalState, VariationalPosterior]):
+class VariationalCheckpoint(FitCheckpoint[VariationalPosterior, VariationalStatistics]):
     """Keeps the checkpoint of a fit by variational Bayes."""
 
     @property
@@ -283,27 +271,19 @@ class VariationalCheckpoint(FitCheckpoint[VariationalState, VariationalPosterior
         """The prior, where a checkpoint has it."""
         if self.resumed is None:
             return None
-        if self.resumed.ascent is not None:
-            return self.resumed.ascent.posterior.prior
+        if self.resumed.current is not None:
+            return self.resumed.current.parameters.prior
         return None if self.resumed.best is None else self.resumed.best[0].prior
 
-    def _pack_state(self, state: VariationalState) -> State:
-        posterior, arrays = plain_posterior(state.posterior, "current")
-        values = {
-            "posterior": posterior,
-            "exact": state.exact,
-            "trace": list(state.trace),
-            "n_passes": state.n_passes,
-            "reason": state.reason,
-        }
-        return values, arrays
+    def _pack_start(self, state: StartState[VariationalPosterior, VariationalStatistics]) -> State:
+        values, arrays = plain_posterior(state.parameters, "current")
+        return {"posterior": values}, arrays
 
-    def _unpack_state(self, values: Any, arrays: Mapping[str, Any]) -> VariationalState:
-        told = dict(values)
-        posterior = self._posterior("current", told.pop("posterior"), arrays)
-        told = typed_members(told, _VARIATIONAL_KINDS, "ascent")
-        self._check_trace(told)
-        return VariationalState(posterior, **told)
+    def _unpack_start(
+        self, values: dict[str, Any], arrays: Mapping[str, Any]
+    ) -> tuple[VariationalPosterior, None]:
+        told = typed_members(values, {"posterior": dict}, "current")
+        return self._posterior("current", told["posterior"], arrays), None
 
     def _pack_best(self, fitted: VariationalPosterior) -> State:
         return plain_posterior(fitted, "best")

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm.em.degeneracy import warn_of_degeneracies
 from fastgmm.em.loop import FitInfo
+from fastgmm.em.stopping import StoppingRule
 
 
 def warn_of_fit(
@@ -16,7 +17,7 @@ def warn_of_fit(
     algorithm: str,
     objective: str,
     max_iter: int,
-    tol: float,
+    tol: float | StoppingRule,
     stacklevel: int,
 ) -> None:
     """Warn of degenerate components, and of a fit that did not converge."""
@@ -29,10 +30,11 @@ def warn_of_fit(
             stacklevel=stacklevel + 1,
         )
     if info.reason == "max_iter" and max_iter > 0:
+        still = "has not converged" if isinstance(tol, StoppingRule) else "still changed"
+        or_more = "" if isinstance(tol, StoppingRule) else f" by tol={tol:g} or more"
         warnings.warn(
             f"{algorithm} did not converge: after max_iter={max_iter} iterations the {objective} "
-            f"still changed by tol={tol:g} or more. Increase max_iter or tol, or try other "
-            "initializations (n_init).",
+            f"{still}{or_more}. Increase max_iter or tol, or try other initializations (n_init).",
             ConvergenceWarning,
             stacklevel=stacklevel + 1,
         )

@@ -25,7 +25,12 @@ from fastgmm.em.degeneracy import Degeneracy, find_degeneracies, warn_of_degener
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import FitInfo
 from fastgmm.em.online.minibatch import batch_rows
-from fastgmm.em.online.start import begin_from_mixture, begin_online, rows_to_begin
+from fastgmm.em.online.start import (
+    OnlineStart,
+    begin_from_mixture,
+    begin_online,
+    rows_to_begin,
+)
 from fastgmm.em.online.steps import OnlineState, StepSchedule, online_step
 from fastgmm.estimators.shared.attributes import attributes_from_parameters, check_attribute_shape
 from fastgmm.estimators.shared.evaluation import MixtureEvaluation, Rows, Weights
@@ -295,20 +300,17 @@ class OnlineLearning(MixtureEvaluation):
             self.n_components,
             rows.n_features,
         )
-        return begin_online(
-            rows,
-            self.n_components,
-            kind,
-            reg_covar=self.reg_covar,
-            scale=self.reg_covar_scale,
-            random_state=check_random_state(self.random_state),
-            unit=unit,
-            method=self.init_params,
-            n_init=self.n_init,
-            weights=given.weights,
-            means=given.means,
-            precisions=given.precisions,
-            n_jobs=self.n_jobs,
+        return begin_online(rows, self.n_components, kind, self._start_settings(), given, unit)
+
+    def _start_settings(self) -> OnlineStart:
+        """Return how first rows are fitted."""
+        return OnlineStart(
+            self.reg_covar,
+            self.reg_covar_scale,
+            check_random_state(self.random_state),
+            self.init_params,
+            self.n_init,
+            self.n_jobs,
         )
 
     def _keep(self, state: OnlineState) -> None:

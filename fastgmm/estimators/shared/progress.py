@@ -10,7 +10,7 @@ import numpy as np
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.initialization.methods import InitialisationInfo
+from fastgmm.em.initialization.methods import InitializationInfo
 from fastgmm.em.loop import Progress
 from fastgmm.estimators.shared.evaluation import Weights
 
@@ -45,7 +45,7 @@ class FitProgress:
         self._last: Progress[Any] | None = None
         self._stopped = False
 
-    def begin(self, number: int, parameters: Any, found: InitialisationInfo | None = None) -> None:
+    def begin(self, number: int, parameters: Any, found: InitializationInfo | None = None) -> None:
         """Tell that EM begins from a start; the one before is over."""
         self._end_start()
         self._printer.begin(number, found)
@@ -82,7 +82,7 @@ class _Printer:
         self._interval = interval
         self._began = self._previous = 0.0
 
-    def begin(self, number: int, found: InitialisationInfo | None) -> None:
+    def begin(self, number: int, found: InitializationInfo | None) -> None:
         if not self._verbose:
             return
         print(f"Initialization {number}")

@@ -1,4 +1,4 @@
-"""What a mixture has beside its components: prior and noise, as the parameters ask for them."""
+"""The prior and the noise of a mixture, as the parameters ask for them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from fastgmm.analysis.hypervolume import log_hypervolume
 from fastgmm.data.source import Source
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.e_step.passes import source_moments
-from fastgmm.mixture.m_step import NO_TERMS, ModelTerms
 from fastgmm.mixture.noise import UniformNoise
-from fastgmm.mixture.priors.conjugate import ConjugatePriors
+from fastgmm.mixture.priors.conjugate import ConjugatePriors, Prior
 from fastgmm.mixture.structures import CovarianceStructure
 
 
-def model_terms(estimator: Any, source: Source, structure: CovarianceStructure) -> ModelTerms:
+def prior_and_noise(
+    estimator: Any, source: Source, structure: CovarianceStructure
+) -> tuple[Prior | None, UniformNoise | None]:
     """Return the prior and the noise of a mixture of some data.
 
     What follows from the data follows from all of them, and is the same to the bit whenever it is
@@ -23,10 +24,10 @@ def model_terms(estimator: Any, source: Source, structure: CovarianceStructure) 
     """
     priors, volume = estimator.priors, estimator.noise_volume
     if priors is None and volume is None:
-        return NO_TERMS
+        return None, None
     noise = None if volume is None or volume == "auto" else UniformNoise(math.log(volume))
     if priors is None and noise is not None:
-        return ModelTerms(noise=noise)
+        return None, noise
     prior = None
     with one_blas_thread():
         moments = source_moments(
@@ -41,7 +42,7 @@ def model_terms(estimator: Any, source: Source, structure: CovarianceStructure) 
             prior = given.for_data(structure, estimator.n_components, mean, unbiased)
         if volume == "auto":
             noise = UniformNoise(log_hypervolume(source, mean, covariance))
-    return ModelTerms(prior, noise)
+    return prior, noise
 
 
 def check_plain(mixture: Any, purpose: str) -> None:

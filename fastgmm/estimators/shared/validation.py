@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from numbers import Integral, Real
 from os import PathLike
@@ -36,7 +35,7 @@ from fastgmm.data.sources.exactness import (
     warn_of_rounding,
 )
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
-from fastgmm.em.initialization.methods import INIT_METHODS
+from fastgmm.em.initialization.methods import INIT_METHODS, GivenStart
 from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import STRUCTURE_NAMES, CovarianceStructure
@@ -464,30 +463,6 @@ def _check_row_weights(sample_weight: ArrayLike, X: npt.NDArray[Any]) -> FloatAr
             f"0, is {values[wrong[0]]:g}, and weights must be finite and at least 0"
         ) from error
     return weights
-
-
-@dataclass(frozen=True, slots=True)
-class GivenStart:
-    """The parts of a mixture's start that the user gave; None for those to be found.
-
-    Attributes
-    ----------
-    weights : ndarray of shape (n_components,) or None
-        Weights that sum to 1.
-    means : ndarray of shape (n_components, n_features) or None
-        Means.
-    precisions : ndarray or None
-        Symmetric precisions in the shape of the covariance structure.
-    """
-
-    weights: FloatArray | None
-    means: FloatArray | None
-    precisions: FloatArray | None
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing is left to be found."""
-        return not (self.weights is None or self.means is None or self.precisions is None)
 
 
 def check_start(

@@ -6,11 +6,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.batched import RowSets, components_of, fit_stack, stacked
-from fastgmm.em.initialization.methods import initialize
-from fastgmm.em.loop import fit_em
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 from fastgmm.mixture.structures.closed_forms import Tied
+from tests.em.batch_fits import fit_em, initialize
 
 K = 3
 

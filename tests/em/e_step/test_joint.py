@@ -9,11 +9,10 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
 from fastgmm.em.e_step.joint import JointStart, fit_jointly
 from fastgmm.em.e_step.passes import mixture_statistics, statistics_of_several
-from fastgmm.em.initialization.methods import initialize
-from fastgmm.em.loop import fit_em
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
+from tests.em.batch_fits import fit_em, initialize
 from tests.em.block_source import BlockSource
 
 HELD = Regularization(np.full(2, 1e-6), np.zeros(2, dtype=bool))

@@ -11,13 +11,12 @@ from fastgmm.em.initialization import methods as initialization
 from fastgmm.em.initialization.kmeans import fit_kmeans
 from fastgmm.em.initialization.methods import (
     INIT_METHODS,
-    InitialisationInfo,
-    initialize,
+    InitializationInfo,
 )
-from fastgmm.em.loop import fit_em
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import mclust, oracle
+from tests.em.batch_fits import fit_em, initialize
 from tests.problems import problem
 from tests.structures import covariances_of, every_structure
 
@@ -50,7 +49,7 @@ def test_kmeans_starts_from_its_clusters(name):
     parameters, info = start(X, name)
     expected = oracle.m_step(X, oracle.one_hot(labels, 3), name, SMALL.amounts)
     assert_mixture(name, parameters, expected, rtol=1e-10, atol=1e-12)
-    assert info == InitialisationInfo("kmeans", len(X), subsampled=False)
+    assert info == InitializationInfo("kmeans", len(X), subsampled=False)
 
 
 @every_structure
@@ -64,7 +63,7 @@ def test_hierarchical_starts_from_the_clusters_of_agglomeration(name, weighted):
     responsibilities = oracle.one_hot(labels, 3)
     expected = oracle.m_step(X, responsibilities, name, SMALL.amounts, weights)
     assert_mixture(name, parameters, expected, rtol=1e-10, atol=1e-12)
-    assert info == InitialisationInfo("hierarchical", len(X), subsampled=False)
+    assert info == InitializationInfo("hierarchical", len(X), subsampled=False)
 
 
 def test_many_rows_are_agglomerated_in_a_sample(monkeypatch):
@@ -72,7 +71,7 @@ def test_many_rows_are_agglomerated_in_a_sample(monkeypatch):
     X = problem("separated").X
     weights = np.where(np.arange(len(X)) < 20, 0.0, 1.0)
     draws = [start(X, method="hierarchical", weights=weights, seed=seed) for seed in (0, 0, 1)]
-    assert draws[0][1] == InitialisationInfo("hierarchical", 100, subsampled=True)
+    assert draws[0][1] == InitializationInfo("hierarchical", 100, subsampled=True)
     assert_array_equal(draws[0][0].means, draws[1][0].means)
     assert (draws[0][0].means != draws[2][0].means).all()
     # 20 rows or more of unit variance stand for each of the groups, wherever they are
@@ -257,7 +256,7 @@ def test_given_parameters_need_no_data(name):
     assert_array_equal(parameters.weights, weights)
     assert_array_equal(parameters.means, means)
     assert_allclose(kind.precisions(parameters), precisions, rtol=1e-14)
-    assert info == InitialisationInfo("given", 0, subsampled=False)
+    assert info == InitializationInfo("given", 0, subsampled=False)
 
 
 # -- errors ---------------------------------------------------------------------------------------

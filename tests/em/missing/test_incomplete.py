@@ -9,13 +9,13 @@ from scipy.special import logsumexp, softmax
 from fastgmm.data.source import Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
-from fastgmm.em.loop import fit_em
 from fastgmm.em.missing import incomplete
 from fastgmm.em.missing.incomplete import stretch_rows
 from fastgmm.mixture.noise import UniformNoise
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
+from tests.em.batch_fits import fit_em
 from tests.incomplete_rows import mixture, parameters_of, rows_of
 
 by_route = pytest.mark.parametrize("many", [1, 10**9], ids=["by pattern", "row by row"])

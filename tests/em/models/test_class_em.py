@@ -6,7 +6,8 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.models.class_em import ClassPlan, fit_class_em
+from fastgmm.em.models.class_em import ClassProblem, fit_class_em
+from fastgmm.em.stopping import SmallChange
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
@@ -74,12 +75,12 @@ def test_iterations_are_those_of_the_formulas(problem, tied, priors):
     labeled = [ArraySource(X[codes == c], weights[codes == c]) for c in range(2)]
     unlabeled = ArraySource(X[codes < 0], weights[codes < 0])
     kinds = (structure("EEE"),) if tied else (structure("VVV"),) * 2
-    plan = ClassPlan(kinds, factors, priors, NONE, 0.0, 5)
+    classes = ClassProblem(labeled, unlabeled, (2, 1), kinds, factors, priors, NONE)
     begun = np.array([0.5, 0.5]) if priors is None else priors
-    fit = fit_class_em(labeled, unlabeled, start, begun, plan)
+    fit = fit_class_em(classes, start, begun, SmallChange(0.0), 5)
     w, means, covariances, trace = naive(X, codes, weights, start, factors, priors, tied, 6)
-    np.testing.assert_allclose(fit.trace, trace, rtol=1e-12)
-    assert not fit.converged
+    np.testing.assert_allclose(fit.info.trace, trace, rtol=1e-12)
+    assert not fit.info.converged
     # The sixth value of the trace is that of the parameters after five steps.
     w, means, covariances, _ = naive(X, codes, weights, start, factors, priors, tied, 5)
     np.testing.assert_allclose(np.vstack([each.means for each in fit.mixtures]), means, rtol=1e-10)
@@ -89,18 +90,20 @@ def test_iterations_are_those_of_the_formulas(problem, tied, priors):
         [each.weights * prior for each, prior in zip(fit.mixtures, fit.priors, strict=True)]
     )
     np.testing.assert_allclose(joint, w, rtol=1e-10)
-    assert fit.log_likelihood == pytest.approx(fit.trace[-1] * fit.weight)
+    assert fit.log_likelihood == pytest.approx(fit.info.trace[-1] * classes.weight)
 
 
 def test_structures_of_both_forms_rise_to_the_end(problem):
     X, codes, weights, start = problem
     labeled = [ArraySource(X[codes == c], weights[codes == c]) for c in range(2)]
     unlabeled = ArraySource(X[codes < 0], weights[codes < 0])
-    plan = ClassPlan((structure("VEI"), structure("VVV")), np.ones(2), None, NONE, 1e-9, 1000)
+    kinds = structure("VEI"), structure("VVV")
+    classes = ClassProblem(labeled, unlabeled, (2, 1), kinds, np.ones(2), None, NONE)
     diagonal = MixtureParameters.from_covariances(start[0].weights, start[0].means, np.ones((2, 2)))
-    fit = fit_class_em(labeled, unlabeled, [diagonal, start[1]], np.array([0.5, 0.5]), plan)
-    assert fit.converged
-    assert (np.diff(fit.trace) > -1e-12).all()
+    begun = [diagonal, start[1]]
+    fit = fit_class_em(classes, begun, np.array([0.5, 0.5]), SmallChange(1e-9), 1000)
+    assert fit.info.converged
+    assert (np.diff(fit.info.trace) > -1e-12).all()
     shapes = np.einsum("kii->ki", fit.mixtures[0].covariances())
     assert shapes[0] / shapes[0].sum() == pytest.approx(shapes[1] / shapes[1].sum(), rel=1e-6)
     assert fit.mixtures[0].covariances()[:, 0, 1] == pytest.approx(0.0)
@@ -120,11 +123,11 @@ def test_a_fall_that_the_regularization_causes_is_avoided_and_no_convergence(com
     ]
     regularization = Regularization(np.array([1e-4]), np.array([False]))
     kinds = (structure("VVV"),) * (1 if common else 2)
-    plan = ClassPlan(kinds, np.ones(2), None, regularization, 0.0, 100)
-    fit = fit_class_em(labeled, None, start, np.array([2.0, 1.0]) / 3.0, plan)
-    assert len(fit.trace) == 101
-    assert np.diff(fit.trace).min() >= -1e-10
-    assert not fit.converged
+    classes = ClassProblem(labeled, None, (2, 1), kinds, np.ones(2), None, regularization)
+    fit = fit_class_em(classes, start, np.array([2.0, 1.0]) / 3.0, SmallChange(0.0), 100)
+    assert len(fit.info.trace) == 101
+    assert np.diff(fit.info.trace).min() >= -1e-10
+    assert not fit.info.converged
     # of plain EM, in which the regularized step is always taken, the log-likelihood falls
     weights, means = np.array([1.0, 1.0]) / 2.0, np.zeros((2, 1))
     covariances = np.array([[[1e-4]], [[1.0]]])
@@ -136,7 +139,8 @@ def test_rows_that_are_far_from_everything_are_reported(problem):
     X, codes, _, start = problem
     labeled = [ArraySource(X[codes == c]) for c in range(2)]
     far = ArraySource(np.array([[1e300, 0.0]]))
-    plan = ClassPlan((structure("VVV"),) * 2, np.ones(2), None, NONE, 1e-3, 10)
+    kinds = (structure("VVV"),) * 2
+    classes = ClassProblem(labeled, far, (2, 1), kinds, np.ones(2), None, NONE)
     far_away = pytest.raises(ValueError, match="impossibly far from every class")
     with np.errstate(over="ignore", invalid="ignore"), far_away:
-        fit_class_em(labeled, far, start, np.array([0.5, 0.5]), plan)
+        fit_class_em(classes, start, np.array([0.5, 0.5]), SmallChange(1e-3), 10)

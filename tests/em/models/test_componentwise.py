@@ -5,13 +5,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.initialization.methods import initialize
-from fastgmm.em.loop import fit_em
 from fastgmm.em.models.componentwise import ComponentwiseEM
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 from tests import oracle
+from tests.em.batch_fits import fit_em, initialize
 
 NONE = Regularization.none(2)
 NAMES = [name for name in STRUCTURE_NAMES if not structure(name).needs_single_feature]

@@ -7,15 +7,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em import problem as em_problem
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
 from fastgmm.em.initialization.methods import INIT_METHODS
-from fastgmm.em.loop import fit_em
-from fastgmm.em.models import mixture as ascent
-from fastgmm.em.models.mixture import ROUNDING, em_step
+from fastgmm.em.problem import ROUNDING
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import oracle
-from tests.em.batch_fits import fit, start_of
+from tests.em.batch_fits import em_step, fit, fit_em, start_of
 from tests.problems import PROBLEMS, problem
 from tests.structures import covariances_of, every_structure
 
@@ -103,7 +102,7 @@ def test_a_fall_that_holding_does_not_mend_ends_the_fit_one_step_back(monkeypatc
     X = problem("overlapping").X
     start, _ = start_of(ArraySource(X), 3, "full")
     two_steps, before = fit(X, 3, "full", start=start, tol=0, max_iter=2)
-    monkeypatch.setattr(ascent, "log_likelihood", lambda *_, **__: -1e9)
+    monkeypatch.setattr(em_problem, "log_likelihood", lambda *_, **__: -1e9)
     parameters, info = fit(X, 3, "full", start=start, tol=0, max_iter=3)
     assert (info.reason, info.converged, info.n_iter) == ("rounding", True, 2)
     assert info.n_passes == 5  # four, and the last once more with covariances held
@@ -122,7 +121,7 @@ def test_rounding_in_a_pass_ends_the_fit_one_step_back(monkeypatch):
         calls.append(None)
         return statistics if len(calls) <= 3 else replace(statistics, log_likelihood=-1e9)
 
-    monkeypatch.setattr(ascent, "mixture_statistics", spoilt)
+    monkeypatch.setattr(em_problem, "mixture_statistics", spoilt)
     parameters, info = fit(X, 3, "full", start=start, tol=0, max_iter=30)
     assert (info.reason, info.converged, info.n_iter, info.n_passes) == ("rounding", True, 2, 5)
     assert_array_equal(parameters.means, two_steps.means)

@@ -15,12 +15,13 @@ from fastgmm.em.e_step.passes import (
     responsibility_statistics,
     source_moments,
 )
+from fastgmm.em.initialization.methods import InitSettings
+from fastgmm.em.loop import Listeners, Starts, StartState, fit_best
 from fastgmm.em.models.variational import (
-    VariationalState,
-    fit_best_variational,
-    fit_variational,
+    VariationalProblem,
     initial_posterior,
 )
+from fastgmm.em.stopping import SmallChange
 from fastgmm.mixture.priors.variational import (
     VariationalPosterior,
     VariationalPrior,
@@ -30,6 +31,7 @@ from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES, weight_prior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests import variational_oracle
+from tests.em.batch_fits import fit_variational
 from tests.problems import PROBLEMS, problem
 
 SIX = ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical")
@@ -207,10 +209,8 @@ def test_the_lower_bound_never_falls(name, weights, hard):
         source,
         hard.n_components,
         prior,
-        kind,
-        regularization,
-        weight=source.total_weight,
-        random_state=np.random.RandomState(0),
+        VariationalProblem(source, kind, regularization),
+        InitSettings(np.random.RandomState(0)),
     )
     posterior, info = fit_variational(source, start, kind, regularization, max_iter=30)
     assert_no_fall(info.trace, source.total_weight, X.dtype.itemsize)
@@ -226,7 +226,7 @@ def test_a_step_that_would_lower_the_bound_is_taken_otherwise(name):
     start = start_from(source, shares_of(X), name, "dirichlet_process", regularization)
     # the highest bound, which the plain steps move away from
     best, _ = fit_variational(
-        source, VariationalState(start, exact=True), kind, regularization, tol=1e-9, max_iter=2000
+        source, StartState(start, careful=True), kind, regularization, tol=1e-9, max_iter=2000
     )
     plain, bounds = best, []
     for _ in range(20):
@@ -361,7 +361,7 @@ def test_a_warm_start_compares_with_the_bound_before():
         first,
         structure("full"),
         regularization,
-        previous_bound=info.trace[-1],
+        previous=info.trace[-1],
     )
     assert again.n_iter == 1
     assert again.converged
@@ -399,23 +399,16 @@ def test_the_best_of_several_starts_is_kept():
     ]
     alone = [fit_variational(source, each, kind, regularization)[1] for each in starts]
     states = []
-    _, info = fit_best_variational(
-        source,
-        lambda number: (starts[number], None),
-        4,
-        kind,
-        regularization,
-        observe=states.append,
-    )
+    whole = VariationalProblem(source, kind, regularization)
+    draw, rule = Starts(lambda number: (starts[number], None), 4), SmallChange(1e-3)
+    _, info = fit_best(whole, draw, rule, 100, Listeners(observe=states.append))
     best = max(alone, key=lambda each: each.trace[-1])
     assert info.trace == best.trace
     assert info.start == alone.index(best)
     assert info.n_passes == sum(each.n_passes for each in alone)
     # from the middle of the third start
-    left = next(each for each in states if each.start == 2 and len(each.ascent.trace) == 3)
-    _, resumed = fit_best_variational(
-        source, lambda number: (starts[number], None), 4, kind, regularization, resumed=left
-    )
+    left = next(each for each in states if each.start == 2 and len(each.current.trace) == 3)
+    _, resumed = fit_best(whole, draw, rule, 100, resumed=left)
     assert replace(resumed, seconds=info.seconds) == info
 
 
@@ -427,11 +420,8 @@ def test_a_start_from_a_sample_stands_for_all_rows():
         ArraySource(X[::3]),
         3,
         prior,
-        kind,
-        regularization,
-        weight=900.0,
-        subsampled=True,
-        random_state=np.random.RandomState(0),
+        VariationalProblem(source, kind, regularization),
+        InitSettings(np.random.RandomState(0), subsampled=True),
     )
     assert info.subsampled
     assert_allclose(prior.weights.counts(start.concentrations).sum(), 900.0)
@@ -448,10 +438,3 @@ def test_rows_impossibly_far_from_the_prior_are_reported():
             reg_covar=0.0,
             given={"mean": np.zeros(3), "scatter": 1e-6 * np.eye(3)},
         )
-
-
-def test_a_state_before_the_first_pass_has_no_trace():
-    X = groups()
-    source = ArraySource(X)
-    start = start_from(source, shares_of(X), "full", "dirichlet_process", amounts_of(X))
-    assert VariationalState(start).trace == ()

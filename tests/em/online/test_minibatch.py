@@ -12,13 +12,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastgmm.data.source import Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood
-from fastgmm.em.loop import fit_em
 from fastgmm.em.online import minibatch
 from fastgmm.em.online.minibatch import MinibatchPlan, MinibatchState, fit_minibatch
-from fastgmm.em.online.start import begin_online
+from fastgmm.em.online.start import OnlineStart, begin_online
 from fastgmm.em.online.steps import StepSchedule
 from fastgmm.io.arrays import Size
 from fastgmm.mixture.structures import structure
+from tests.em.batch_fits import fit_em
 
 FULL = structure("full")
 
@@ -70,9 +70,7 @@ def fit(source, plan, *, sample_rows=300, schedule=None, resumed=None, seed=0, o
             sample,
             2,
             FULL,
-            reg_covar=1e-6,
-            scale="auto",
-            random_state=np.random.RandomState(0),
+            OnlineStart(1e-6, "auto", np.random.RandomState(0), "k-means++"),
             unit=float(plan.batch_size),
         )
         return state
@@ -213,9 +211,7 @@ def test_one_row_in_so_many_is_held_out():
                     sample,
                     1,
                     FULL,
-                    reg_covar=1e-6,
-                    scale="auto",
-                    random_state=np.random.RandomState(0),
+                    OnlineStart(1e-6, "auto", np.random.RandomState(0), "k-means++"),
                 )[0]
 
             state, _ = fit_minibatch(source, begin, 300, plan, StepSchedule(), FULL)

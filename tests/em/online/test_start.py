@@ -8,6 +8,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
 from fastgmm.em.online import start as online_start
 from fastgmm.em.online.start import (
+    OnlineStart,
     begin_from_mixture,
     begin_online,
     rows_of_start,
@@ -33,9 +34,7 @@ def test_the_start_is_fitted_to_a_sample_of_many_rows(monkeypatch):
         ArraySource(X, weights),
         2,
         FULL,
-        reg_covar=1e-6,
-        scale="auto",
-        random_state=np.random.RandomState(0),
+        OnlineStart(1e-6, "auto", np.random.RandomState(0), "k-means++"),
     )
     assert info.trace[-1] < 0
     assert state.weight == 2_000

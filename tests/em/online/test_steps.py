@@ -10,13 +10,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood
-from fastgmm.em.loop import fit_em
-from fastgmm.em.models.mixture import em_step
 from fastgmm.em.online.steps import OnlineState, StepSchedule, online_step
 from fastgmm.io.arrays import Size
 from fastgmm.mixture.regularization import IllDefinedCovarianceError
 from fastgmm.mixture.structures import structure
 from tests import oracle
+from tests.em.batch_fits import em_step, fit_em
 from tests.em.online_states import begin, two_groups
 from tests.problems import problem
 from tests.structures import every_structure

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics, responsibility_statistics, source_moments
-from fastgmm.em.models.variational import fit_variational
+from fastgmm.em.online.start import OnlineStart
 from fastgmm.em.online.steps import StepSchedule
 from fastgmm.em.online.variational import (
     VariationalOnlineState,
@@ -22,6 +22,7 @@ from fastgmm.mixture.priors.variational import VariationalPosterior, Variational
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES, weight_prior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
+from tests.em.batch_fits import fit_variational
 
 SIX = ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical")
 CENTERS = np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 5.0]])
@@ -51,9 +52,7 @@ def begun(X, name="full", weights="dirichlet_process", n_components=4, sample_we
         n_components,
         structure(name),
         prior_of(name, weights),
-        reg_covar=1e-6,
-        scale="auto",
-        random_state=np.random.RandomState(0),
+        OnlineStart(1e-6, "auto", np.random.RandomState(0), "kmeans"),
     )
     return state
 

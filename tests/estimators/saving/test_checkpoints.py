@@ -22,7 +22,7 @@ from fastgmm import (
     ModelFileError,
 )
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.models import mixture as ascent
+from fastgmm.em import problem as em_problem
 from fastgmm.estimators.saving import fit_checkpoints
 from fastgmm.estimators.saving.checkpoints import Checkpoint, CheckpointError
 from tests.problems import problem
@@ -46,7 +46,7 @@ def cut_off_after(monkeypatch, n_passes):
     """Let the pass after so many fail."""
     passes = [0]
     for name in ("mixture_statistics", "log_likelihood"):
-        run = getattr(ascent, name)
+        run = getattr(em_problem, name)
 
         def counted(*arguments, run=run, **options):
             passes[0] += 1
@@ -54,7 +54,7 @@ def cut_off_after(monkeypatch, n_passes):
                 raise CutOffError
             return run(*arguments, **options)
 
-        monkeypatch.setattr(ascent, name, counted)
+        monkeypatch.setattr(em_problem, name, counted)
 
 
 def assert_same_fit(one, other):
@@ -236,7 +236,7 @@ def test_an_interrupted_fit_leaves_its_last_state(tmp_path):
         cut.fit(X)
     with zipfile.ZipFile(path) as archive:
         state = json.loads(archive.read("header.json"))["values"]["state"]
-    assert len(state["ascent"]["trace"]) == 4
+    assert len(state["current"]["trace"]) == 5
     assert_same_fit(mixture(path).fit(X), mixture().fit(X))
 
 
@@ -313,7 +313,7 @@ def test_sigterm_writes_the_last_state_and_ends_the_process(tmp_path, kind):
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
     with zipfile.ZipFile(path) as archive:
         state = json.loads(archive.read("header.json"))["values"]["state"]
-    trace = state["fit"]["scores"] if kind == "minibatch" else state["ascent"]["trace"]
+    trace = state["fit"]["scores"] if kind == "minibatch" else state["current"]["trace"]
     assert len(trace) >= 3
     X = np.random.default_rng(0).normal(size=(3000, 2))
     resumed, whole = TERMINATED_FITS[kind](path).fit(X), TERMINATED_FITS[kind](None).fit(X)

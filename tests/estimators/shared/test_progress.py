@@ -88,7 +88,7 @@ def test_callbacks_see_a_tree_of_starts_and_iterations():
 @pytest.fixture
 def rises_count_only_if_large(monkeypatch):
     """Make EM stop as it does where no step raises the log-likelihood."""
-    monkeypatch.setattr("fastgmm.em.models.mixture.ROUNDING", {8: -1e-4})
+    monkeypatch.setattr("fastgmm.em.problem.ROUNDING", {8: -1e-4})
 
 
 def tasks(events, kind):

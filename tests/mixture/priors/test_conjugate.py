@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastgmm.mixture.m_step import ModelTerms, m_step
+from fastgmm.em.problem import EMProblem
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.conjugate import ConjugatePriors, Prior
 from fastgmm.mixture.regularization import Regularization
@@ -35,7 +35,7 @@ def prior_of(kind, X, K, **given):
 def solved(kind, statistics, prior):
     before = kind.solve(statistics, Regularization.none(statistics.n_features))
     none = Regularization.none(statistics.n_features)
-    return m_step(statistics, before, kind, none, ModelTerms(prior))
+    return EMProblem(None, kind, none, prior).m_step(statistics, before)
 
 
 @pytest.mark.parametrize("letters", STRUCTURES)
