@@ -3,7 +3,7 @@
 import os
 
 from comparisons.startup import first_fit_seconds, import_seconds
-from harness.worker import environment_at_best
+from harness.throughput import environment_at_best
 
 from .sizes import SMALL
 

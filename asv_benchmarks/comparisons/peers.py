@@ -22,13 +22,14 @@ from rich.table import Table
 from rich.text import Text
 
 from fastgmm.bench.grid import FULL_GRID, Case, quick_grid, select
-from fastgmm.bench.machine import Machine, Rates
+from fastgmm.bench.machine import Machine, Peak
 from fastgmm.bench.report import STYLE, duration, machine_table, make_console, overlap_legend
 from harness.competitors import PEERS, FastGMM, OneDAL, ScikitLearn
 from harness.lines import megabytes
 from harness.measurement import NOT_INSTALLED, TOLERANCES, Figures, Row, measure_case
 from harness.targets import Target, report_targets
-from harness.worker import WorkerProcess, environment_at_best
+from harness.throughput import Throughput, environment_at_best, throughput_table
+from harness.worker import WorkerProcess
 
 MEMORY_CASE = Case("fit", "full", 10_000_000, 8, 16, n_passes=2)
 GRID = (*FULL_GRID, MEMORY_CASE)
@@ -243,11 +244,11 @@ QUICK_EFFORT = Effort(rounds=2, seconds=0.1, machine_seconds=0.1)
 
 def measure(
     cases: Sequence[Case], peers: Sequence[str], effort: Effort, console: Console
-) -> tuple[Machine, list[Row]]:
+) -> tuple[Machine, Throughput, list[Row]]:
     """Measure the machine, fastgmm and its peers, and print tables as the figures come in."""
     environment, cleared = environment_at_best(os.environ)
-    machine = _measure_machine(environment, effort)
-    console.print(machine_table(machine))
+    machine, throughput = _measure_machine(environment, effort)
+    console.print(machine_table(machine), throughput_table(throughput, machine))
     if cleared:
         console.print(f"cleared for all: {', '.join(cleared)}", markup=False)
     rows: list[Row] = []
@@ -258,28 +259,32 @@ def measure(
             )
             rows.append(row)
             console.print(row_line(row), markup=False)
-        machine = machine.best_of(_measure_machine(environment, effort))
+        machine = machine.best_of(_measure_machine(environment, effort)[0])
     finally:
         # Whoever interrupts a long run still gets what has been measured.
         if rows:
             console.print(rows_table(rows, machine, peers))
-    return machine, rows
+    return machine, throughput, rows
 
 
-def _measure_machine(environment: Mapping[str, str], effort: Effort) -> Machine:
+def _measure_machine(environment: Mapping[str, str], effort: Effort) -> tuple[Machine, Throughput]:
     """Measure the machine in a worker, because BLAS reads its environment only once."""
     with WorkerProcess(environment) as worker:
         values = worker.ask("machine", seconds=effort.machine_seconds)
-    rates = {name: Rates(**each) for name, each in values["rates"].items()}
-    lists = {name: tuple(values[name]) for name in ("blas", "blas_overrides")}
-    return Machine(**{**values, **lists, "rates": rates})
+    found = values["machine"]
+    peaks = {name: Peak(**each) for name, each in found["peaks"].items()}
+    machine = Machine(**{**found, "blas": tuple(found["blas"]), "peaks": peaks})
+    return machine, Throughput(**values["throughput"])
 
 
-def document(machine: Machine, rows: Sequence[Row], targets: Sequence[Target]) -> dict[str, Any]:
+def document(
+    machine: Machine, throughput: Throughput, rows: Sequence[Row], targets: Sequence[Target]
+) -> dict[str, Any]:
     """Return everything for JSON."""
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": asdict(machine),
+        "throughput": throughput.to_dict(),
         "rows": [{**row.to_dict(), "share_of_peak": row.share_of_peak(machine)} for row in rows],
         "targets": [target.to_dict() for target in targets],
     }
@@ -311,7 +316,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     console = make_console(stderr=options.json)
-    machine, rows = measure(cases, peers, QUICK_EFFORT if options.quick else FULL_EFFORT, console)
+    machine, throughput, rows = measure(
+        cases, peers, QUICK_EFFORT if options.quick else FULL_EFFORT, console
+    )
     targets: tuple[Target, ...] = ()
     if not options.quick:
         targets = tuple(
@@ -320,7 +327,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not words or target.measured is not None
         )
     if options.json:
-        print(json.dumps(document(machine, rows, targets), indent=2))
+        print(json.dumps(document(machine, throughput, rows, targets), indent=2))
     status = report_targets(targets, console) if targets else 0
     failures = [f"{row.case.identifier}: {row.own.note}" for row in rows if row.own.note]
     for failure in failures:

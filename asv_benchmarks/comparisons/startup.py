@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from fastgmm.bench.report import duration
 from harness.targets import Target, report_targets
-from harness.worker import environment_at_best
+from harness.throughput import environment_at_best
 
 _IMPORT = """
 import time

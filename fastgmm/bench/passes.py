@@ -77,7 +77,7 @@ class Row:
 
     def share_of_peak(self, machine: Machine) -> float:
         """Return the share of the machine's multiply-add peak for the type of the data."""
-        return self.flops_per_second / machine.rates[self.case.dtype].fma_all_threads
+        return self.flops_per_second / machine.peaks[self.case.dtype].all_threads
 
 
 def measure_case(case: Case, seconds: float) -> Row:

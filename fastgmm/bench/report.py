@@ -49,26 +49,13 @@ def machine_table(machine: Machine) -> Table:
     table.add_row("processor", f"{machine.processor}, {machine.n_threads} threads")
     table.add_row("threading layer", machine.threading_layer)
     table.add_row("system", machine.system)
-    for name, rates in machine.rates.items():
+    for name, peak in machine.peaks.items():
         table.add_row(
             f"FMA peak, {name}",
-            f"{rates.fma_all_threads / 1e9:.0f} GFLOP/s, one thread "
-            f"{rates.fma_one_thread / 1e9:.0f} ({rates.vector_bits}-bit vectors)",
+            f"{peak.all_threads / 1e9:.0f} GFLOP/s, one thread "
+            f"{peak.one_thread / 1e9:.0f} ({peak.vector_bits}-bit vectors)",
         )
-        share = rates.gemm_all_threads / rates.fma_all_threads
-        table.add_row(
-            f"BLAS product, {name}",
-            f"{rates.gemm_all_threads / 1e9:.0f} GFLOP/s, one thread "
-            f"{rates.gemm_one_thread / 1e9:.0f} ({share:.0%} of the peak)",
-        )
-    table.add_row(
-        "memory bandwidth",
-        f"read {machine.read_bandwidth / 1e9:.1f} GB/s, triad "
-        f"{machine.triad_bandwidth / 1e9:.1f} GB/s",
-    )
     table.add_row("BLAS kernels", ", ".join(machine.blas) or "none found")
-    if machine.blas_overrides:
-        table.add_row("BLAS overrides", ", ".join(machine.blas_overrides))
     if machine.is_busy:
         table.add_row(
             "busy",

@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
-from fastgmm.cli import (
-    classification,
-    detection,
-    evaluation,
-    fitting,
-    information,
-    machine,
-    model_choice,
-    plotting,
-    segmentation,
-)
 from fastgmm.cli.interruption import Interrupted, Interruption
-from fastgmm.cli.options import reading_csv
+from fastgmm.cli.options import with_csv_options
 from fastgmm.cli.output import write
 from fastgmm.data.errors import MissingValueError
 
-application = typer.Typer(
-    name="fastgmm",
-    help="Fit Gaussian mixtures to tables and images, and use them.",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-application.command("fit")(reading_csv(fitting.fit))
-application.command("select")(reading_csv(model_choice.select))
-application.command("predict")(reading_csv(evaluation.predict))
-application.command("score")(reading_csv(evaluation.score))
-application.command("impute")(reading_csv(evaluation.impute))
-application.command("detect")(reading_csv(detection.detect))
-application.command("classify")(reading_csv(classification.classify))
-application.command("sample")(evaluation.sample)
-application.command("info")(reading_csv(information.info))
-application.command("plot")(reading_csv(plotting.plot))
-application.command("segment")(segmentation.segment)
-application.command("warmup")(machine.warmup)
-application.command("bench")(machine.bench)
+COMMANDS = {
+    "fit": "fitting",
+    "select": "model_choice",
+    "predict": "evaluation",
+    "score": "evaluation",
+    "impute": "evaluation",
+    "detect": "detection",
+    "classify": "classification",
+    "sample": "evaluation",
+    "info": "information",
+    "plot": "plotting",
+    "segment": "segmentation",
+    "warmup": "machine",
+    "bench": "machine",
+}
+"""The module of each command, which is the function of that name."""
 
 
 def _print_version(asked: bool) -> None:
@@ -56,7 +43,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@application.callback()
 def _take_options(
     _version: Annotated[
         bool,
@@ -72,12 +58,31 @@ def _take_options(
     """Take the options that stand before the command's name."""
 
 
+def application() -> typer.Typer:
+    """Return the application with all commands."""
+    built = typer.Typer(
+        name="fastgmm",
+        help="Fit Gaussian mixtures to tables and images, and use them.",
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    built.callback()(_take_options)
+    for name in COMMANDS:
+        built.command(name)(_command(name))
+    return built
+
+
+def _command(name: str) -> Callable[..., Any]:
+    module = importlib.import_module(f"fastgmm.cli.{COMMANDS[name]}")
+    return with_csv_options(getattr(module, name))
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command."""
     if sys.stderr is None:  # closed
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
     warnings.showwarning = _show_warning
-    command = typer.main.get_command(application)
+    command = typer.main.get_command(application())
     with Interruption() as interruption:
         try:
             status = command.main(
@@ -88,21 +93,18 @@ def run(arguments: Sequence[str]) -> int:
             )
             return status if isinstance(status, int) else 0
         except Interrupted as signaled:
-            return _tell("interrupted: nothing was saved", 128 + signaled.signal_number)
+            return _end("interrupted: nothing was saved", 128 + signaled.signal_number)
         except typer.TyperException as error:
-            return _tell(f"error: {error.format_message()}", 2)
+            return _end(f"error: {error.format_message()}", 2)
         except MissingValueError as error:
-            return _tell(f"error: {error.place} is missing: {_remedies(arguments[0])}", 2)
+            return _end(f"error: {error.place} is missing: {_remedies(arguments[0])}", 2)
         except (ImportError, MemoryError, OSError, ValueError) as error:
-            return _tell(f"error: {_sentence(error)}", 2)
+            return _end(f"error: {_sentence(error)}", 2)
 
 
 def _remedies(name: str) -> str:
     """Return what to do where values are missing, by the choices that a command has."""
-    commands: dict[str | None, Any] = {
-        each.name: each.callback for each in application.registered_commands
-    }
-    choices = str(get_type_hints(commands[name]).get("missing"))
+    choices = str(get_type_hints(_command(name)).get("missing"))
     found = ["remove such rows", "fill them in"]
     if "'drop'" in choices:
         found.append("leave them out with --missing drop")
@@ -111,7 +113,8 @@ def _remedies(name: str) -> str:
     return f"{', '.join(found[:-1])}, or {found[-1]}"
 
 
-def _tell(message: str, status: int) -> int:
+def _end(message: str, status: int) -> int:
+    """Print why a command ended, and return its status."""
     print(message, file=sys.stderr)
     return status
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,25 +14,18 @@ import typer
 from fastgmm.cli import options
 from fastgmm.cli.model_choice import numbers_of, structures_of
 from fastgmm.cli.models import (
-    LoadedModel,
     as_modeled,
     check_labels_can_be_read,
     check_model_path,
     check_no_rows_dropped,
     check_only_for_a_fit,
-    column_document,
-    column_pairs,
-    load_classifier,
+    data_document,
+    data_pairs,
+    load_for,
+    open_for_fit,
     open_rows,
 )
-from fastgmm.cli.output import (
-    STANDARD_OUTPUT,
-    check_not_read,
-    check_output,
-    print_json,
-    print_pairs,
-    write_columns,
-)
+from fastgmm.cli.output import STANDARD_OUTPUT, check_output, print_result, write_if_asked
 from fastgmm.data.column_names import name_list
 
 if TYPE_CHECKING:
@@ -60,43 +54,32 @@ def classify(
     data: options.Data,
     n_components: Annotated[
         str | None,
-        typer.Option(
+        options.option(
+            "Number of components per class, or a range A:B to choose from, to fit a "
+            "classifier; without it, the classifier in --model is used.",
             "--n-components",
             "-k",
             metavar="K|A:B",
-            help="Number of components per class, or a range A:B to choose from, to fit a "
-            "classifier; without it, the classifier in --model is used.",
-            show_default=False,
         ),
     ] = None,
     label_column: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Column with the classes: the target of the fit, or of the accuracy.",
-            show_default=False,
+        options.option(
+            "Column with the classes: the target of the fit, or of the accuracy.", metavar="NAME"
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="TABLE",
-            help="File to write the class of each row to, .csv, .npy or .parquet; - writes CSV to "
-            "standard output.",
-            show_default=False,
+        options.table(
+            "File to write the class of each row to, .csv, .npy or .parquet; - writes CSV to "
+            "standard output."
         ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="MODEL",
-            help="With -k, file to save the classifier to, ending in .fgm; without, the classifier "
-            "to use.",
-            show_default=False,
+        options.model(
+            "With -k, file to save the classifier to, ending in .fgm; without, the classifier "
+            "to use."
         ),
     ] = None,
     proba: Annotated[
@@ -118,10 +101,9 @@ def classify(
     ] = False,
     reject_below: Annotated[
         float | None,
-        typer.Option(
+        options.option(
+            "Reject rows that no class explains, at most this share of each class's own.",
             metavar="SHARE",
-            help="Reject rows that no class explains, at most this share of each class's own.",
-            show_default=False,
         ),
     ] = None,
     tol: options.Tolerance = 1e-3,
@@ -144,16 +126,14 @@ def classify(
         raise ValueError("--proba is for the table that --output names")
     if output is not None:
         check_no_rows_dropped(missing, "--output")
-    check_output(output, as_json)
-    for result in (output, model if n_components is not None else None):
-        check_not_read(result, data)
+    check_output(output, data, as_json)
     y: npt.NDArray[Any] | None = None
     if n_components is None:
         if model is None:
             raise ValueError("give -k to fit a classifier, or --model for an existing one")
         check_only_for_a_fit(context, _FOR_A_FIT)
-        classifier, names = load_classifier(model, n_jobs=n_jobs, **as_modeled(missing))
-        used = LoadedModel(classifier, names)
+        used = load_for("classify", model, n_jobs=n_jobs, **as_modeled(missing))
+        classifier = used.model
         missing = missing or ("model" if classifier.missing == "model" else "error")
         if label_column is not None:
             labeled = open_rows(data, used, memory=memory, missing=_of_labels(missing), csv=csv)
@@ -169,31 +149,22 @@ def classify(
             raise ValueError("a fit needs the classes of rows: name their column, --label-column")
         missing = missing or "error"
         numbers, kinds = numbers_of(n_components), structures_of(structures)
-        check_model_path(model)
+        check_model_path(model, data)
         from fastgmm.data.label_columns import columns_without
-        from fastgmm.data.opening import open_data
         from fastgmm.data.options import csv_options
 
-        features = options.split_columns(columns)
+        features: str | Sequence[str] | None = columns
         if features is None:
             apart = [label_column] + ([] if weight_column is None else [weight_column])
             features = columns_without(data, apart, csv_options(**csv))
-
-        def opened(missing: MissingPolicy) -> Source:
-            return open_data(
-                data,
-                columns=features,
-                weight_column=weight_column,
-                memory_budget=memory,
-                missing=missing,
-                **csv,
-            )
-
-        rows = opened(missing)
-        y = _labels(opened(_of_labels(missing)), label_column, missing)
+        opened = partial(
+            open_for_fit, data, features, weight_column=weight_column, memory=memory, csv=csv
+        )
+        rows = opened(missing=missing)
+        y = _labels(opened(missing=_of_labels(missing)), label_column, missing)
         # Loaded only now, so that errors are raised at once.
         from fastgmm import GaussianMixtureClassifier
-        from fastgmm.cli.watched_fit import fit_while_reading_is_shown
+        from fastgmm.cli.fit_with_progress import fit_with_progress
 
         classifier = GaussianMixtureClassifier(
             numbers[0] if len(numbers) == 1 else numbers,
@@ -210,43 +181,50 @@ def classify(
             **as_modeled(missing),
         )
         known = _unknown_as_minus_one(y) if semi_supervised else y
-        fit_while_reading_is_shown(classifier, rows, known, quiet=quiet)
+        fit_with_progress(classifier, rows, known, quiet=quiet)
     if label_column is not None:
         rows.unused_columns = {**rows.unused_columns, label_column: "classes"}
     if output is not None and output.suffix.lower() == ".npy" and not proba:
         _check_numbers(output, classifier.classes_)
     found = _Found(classifier, y)
     blocks = found.probabilities(rows) if proba else found.classes(rows)
-    if output is None:
-        for _ in blocks:
-            pass
-    else:
-        write_columns(output, blocks)
+    write_if_asked(output, blocks)
     if model is not None and n_components is not None:
         classifier.save(model)
     if output == STANDARD_OUTPUT:
         return  # which the table has for itself
     # An average of structures has the components of each, one after the other.
     n_averaged = max(1, len(classifier.structure_shares_))
+    numbers_of_classes = [each.n_components // n_averaged for each in classifier.mixtures_]
+    structures_found = classifier.structure_shares_ or [
+        mixture.covariance_type for mixture in classifier.mixtures_
+    ]
     document = {
-        "data": data,
-        "n_samples": found.n_samples,
-        "n_features": rows.n_features,
-        **column_document(rows),
+        **data_document(data, found.n_samples, rows),
         "classes": classifier.classes_,
         "class_prior": classifier.class_prior_,
-        "n_components": [mixture.n_components // n_averaged for mixture in classifier.mixtures_],
-        "structures": classifier.structure_shares_
-        or [mixture.covariance_type for mixture in classifier.mixtures_],
+        "n_components": numbers_of_classes,
+        "structures": structures_found,
         "predicted": found.predicted,
         "accuracy": found.accuracy,
         "output": output,
         "model": model,
     }
-    if as_json:
-        print_json(document)
-    else:
-        _print(document, column_pairs(rows))
+    pairs = {
+        **data_pairs(found.n_samples, rows),
+        "classes": ", ".join(map(str, classifier.classes_)),
+        "components": ", ".join(map(str, numbers_of_classes)),
+        "structures": ", ".join(
+            [f"{name} {share:.0%}" for name, share in structures_found.items()]
+            if isinstance(structures_found, dict)
+            else structures_found
+        ),
+        "predicted": ", ".join(f"{name} {count}" for name, count in found.predicted.items()),
+        "accuracy": None if found.accuracy is None else f"{found.accuracy:.4f}",
+        "output": output,
+        "model": model,
+    }
+    print_result(as_json, document, pairs)
 
 
 def _of_labels(missing: MissingPolicy) -> MissingPolicy:
@@ -322,27 +300,3 @@ class _Found:
             self._n_known += int(known.sum())
             self._n_right += int((true[known] == predicted[known]).sum())
         self.n_samples += len(predicted)
-
-
-def _print(document: dict[str, Any], columns: dict[str, object]) -> None:
-    predicted = ", ".join(f"{name} {count}" for name, count in document["predicted"].items())
-    shares = document["structures"]
-    told = (
-        ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-        if isinstance(shares, dict)
-        else ", ".join(shares)
-    )
-    pairs: dict[str, object] = {
-        "data": f"{document['n_samples']} rows, {document['n_features']} columns",
-        **columns,
-        "classes": ", ".join(map(str, document["classes"])),
-        "components": ", ".join(map(str, document["n_components"])),
-        "structures": told,
-        "predicted": predicted,
-    }
-    if document["accuracy"] is not None:
-        pairs["accuracy"] = f"{document['accuracy']:.4f}"
-    for title in ("output", "model"):
-        if document[title] is not None:
-            pairs[title] = document[title]
-    print_pairs(pairs)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -13,27 +12,19 @@ from numpy.typing import NDArray
 
 from fastgmm.cli import options
 from fastgmm.cli.models import (
-    LoadedModel,
-    Names,
     as_modeled,
-    check_labels_can_be_read,
     check_model_path,
     check_no_rows_dropped,
     check_only_for_a_fit,
-    column_document,
-    column_pairs,
-    load_detector,
+    data_document,
+    data_pairs,
+    load_for,
+    names_of,
+    open_for_fit,
     open_rows,
     replayable,
 )
-from fastgmm.cli.output import (
-    STANDARD_OUTPUT,
-    check_not_read,
-    check_output,
-    print_json,
-    print_pairs,
-    write_columns,
-)
+from fastgmm.cli.output import STANDARD_OUTPUT, check_output, print_result, write_if_asked
 
 if TYPE_CHECKING:
     from fastgmm.data.source import Source
@@ -71,35 +62,24 @@ def detect(
     data: options.Data,
     n_components: Annotated[
         int | None,
-        typer.Option(
+        options.option(
+            "Number of components, to fit a detector; without it, the detector in --model is used.",
             "--n-components",
             "-k",
             min=1,
-            help="Number of components, to fit a detector; without it, the detector in --model is "
-            "used.",
-            show_default=False,
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="TABLE",
-            help="File to write log_density and is_outlier of each row to, .csv, .npy or .parquet; "
-            "- writes CSV to standard output.",
-            show_default=False,
+        options.table(
+            "File to write log_density and is_outlier of each row to, .csv, .npy or .parquet; "
+            "- writes CSV to standard output."
         ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="MODEL",
-            help="With -k, file to save the detector to, ending in .fgm; without, the detector to "
-            "use.",
-            show_default=False,
+        options.model(
+            "With -k, file to save the detector to, ending in .fgm; without, the detector to use."
         ),
     ] = None,
     contamination: Annotated[
@@ -112,11 +92,10 @@ def detect(
     ] = "auto",
     label_column: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Column with true labels, -1 for outliers and 1 for inliers, or 1 for outliers "
+        options.option(
+            "Column with true labels, -1 for outliers and 1 for inliers, or 1 for outliers "
             "and 0 for inliers; prints how well the threshold separates them.",
-            show_default=False,
+            metavar="NAME",
         ),
     ] = None,
     f1: Annotated[
@@ -124,21 +103,19 @@ def detect(
     ] = False,
     target_precision: Annotated[
         float | None,
-        typer.Option(
+        options.option(
+            "Choose the threshold that finds most outliers at a precision of at least this.",
             min=0.0,
             max=1.0,
-            help="Choose the threshold that finds most outliers at a precision of at least this.",
-            show_default=False,
         ),
     ] = None,
     target_fpr: Annotated[
         float | None,
-        typer.Option(
+        options.option(
+            "Choose the threshold that finds most outliers at a false positive rate of at "
+            "most this.",
             min=0.0,
             max=1.0,
-            help="Choose the threshold that finds most outliers at a false positive rate of at "
-            "most this.",
-            show_default=False,
         ),
     ] = None,
     update: Annotated[
@@ -170,9 +147,7 @@ def detect(
         )
     if output is not None:
         check_no_rows_dropped(missing, "--output")
-    check_output(output, as_json)
-    for result in (output, model if n_components is not None else None):
-        check_not_read(result, data)
+    check_output(output, data, as_json)
     if n_components is None:
         if model is None:
             raise ValueError("give -k to fit a detector, or --model for an existing one")
@@ -181,37 +156,30 @@ def detect(
             raise ValueError(
                 f"--update saves a new threshold: choose one with {', '.join(_CHOICES)}"
             )
-        detector, names = load_detector(
-            model, **({} if n_jobs is None else {"n_jobs": n_jobs}), **as_modeled(missing)
-        )
-        used = LoadedModel(detector.mixture_, names)
+        given = {} if n_jobs is None else {"n_jobs": n_jobs}
+        stored = load_for("detect", model, **given, **as_modeled(missing))
+        detector, names = stored
         rows = open_rows(
-            data, used, memory=memory, label_column=label_column, missing=missing, csv=csv
+            data, stored, memory=memory, label_column=label_column, missing=missing, csv=csv
         )
-        if label_column is not None:
-            check_labels_can_be_read(rows)
     else:
         if update:
             raise ValueError("--update is for an existing detector: leave out --update or -k")
-        share = _share(contamination)
-        check_model_path(model)
-        from fastgmm.data.opening import open_data
-
-        source = open_data(
+        share = options.number_or_auto("--contamination", contamination, 0.5, ", at most 0.5")
+        check_model_path(model, data)
+        source = open_for_fit(
             data,
-            columns=options.split_columns(columns),
+            columns,
             weight_column=weight_column,
             label_column=label_column,
-            memory_budget=memory,
+            memory=memory,
             missing=missing or "error",
-            **csv,
+            csv=csv,
         )
-        if label_column is not None:
-            check_labels_can_be_read(source)
         rows = replayable(source, memory)
-        # Loaded only now, so that mistakes are told at once.
+        # Loaded only now, so that errors are raised at once.
         from fastgmm import GaussianMixtureOutlierDetector
-        from fastgmm.cli.watched_fit import fit_while_reading_is_shown
+        from fastgmm.cli.fit_with_progress import fit_with_progress
 
         detector = GaussianMixtureOutlierDetector(
             n_components,
@@ -225,41 +193,45 @@ def detect(
             n_jobs=n_jobs,
             **as_modeled(missing),
         )
-        fit_while_reading_is_shown(detector, rows, quiet=quiet)
-        names = _names_of(detector)
+        fit_with_progress(detector, rows, quiet=quiet)
+        names = names_of(detector)
     point = _operating_point(detector, rows, choice)
     found = _Counted()
     blocks = found.columns(detector.score_samples_blocks(rows), detector.offset_)
-    if output is None:
-        for _ in blocks:
-            pass
-    else:
-        write_columns(output, blocks)
+    write_if_asked(output, blocks)
     if model is not None and (n_components is not None or update):
         if names is not None:
             detector.feature_names_in_ = np.array(names, dtype=object)
         detector.save(model)
     if output == STANDARD_OUTPUT:
         return  # which the table has for itself
-    told = _Told(data, detector, rows, found, point, output, model)
-    if as_json:
-        print_json(told.document())
-    else:
-        print_pairs(told.pairs())
+    mixture = detector.mixture_
+    figures = {} if point is None else {name: getattr(point, name) for name in _FIGURES}
+    document = {
+        **data_document(data, found.n_samples, rows),
+        "n_components": mixture.n_components,
+        "covariance_type": mixture.covariance_type,
+        "contamination": detector.contamination,
+        "threshold": detector.offset_,
+        "n_outliers": found.n_outliers,
+        "operating_point": figures or None,
+        "output": output,
+        "model": model,
+    }
+    pairs = {
+        **data_pairs(found.n_samples, rows),
+        "mixture": f"{mixture.n_components} components, {mixture.covariance_type}",
+        "threshold": f"log-density {detector.offset_:.6f}",
+        "outliers": f"{found.n_outliers} rows, {found.n_outliers / max(found.n_samples, 1):.2%}",
+        **{_FIGURES[name]: f"{value:.4f}" for name, value in figures.items()},
+        "output": output,
+        "model": model,
+    }
+    print_result(as_json, document, pairs)
 
 
 class _Choice(NamedTuple):
-    """How a threshold is to be chosen.
-
-    Attributes
-    ----------
-    option : str
-        The option that asks for it.
-    target : str
-        The same as `choose_threshold` takes it.
-    value : float or None
-        What is wanted.
-    """
+    """The option that asks for a threshold, and what `choose_threshold` is to be given."""
 
     option: str
     target: Target
@@ -280,26 +252,6 @@ def _choice(f1: bool, precision: float | None, rate: float | None) -> _Choice | 
             f"{asked[0].option} and {asked[1].option} each choose the threshold: give one of them"
         )
     return asked[0] if asked else None
-
-
-def _share(contamination: str) -> float | Literal["auto"]:
-    """Return the share of outliers that was asked for, a number unless it follows."""
-    if contamination == "auto":
-        return "auto"
-    try:
-        share = float(contamination)
-    except ValueError:
-        share = 0.0
-    if not 0.0 < share <= 0.5:
-        raise ValueError(
-            f"--contamination must be auto or a number above 0, at most 0.5; got {contamination!r}"
-        )
-    return share
-
-
-def _names_of(detector: GaussianMixtureOutlierDetector) -> Names:
-    names = getattr(detector, "feature_names_in_", None)
-    return None if names is None else tuple(map(str, names))
 
 
 def _operating_point(
@@ -329,54 +281,3 @@ class _Counted:
             self.n_samples += len(block)
             self.n_outliers += int(is_outlier.sum())
             yield {"log_density": block, "is_outlier": is_outlier}
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What is said of a detector and of the rows it was used on."""
-
-    data: list[str]
-    detector: GaussianMixtureOutlierDetector
-    rows: Source
-    found: _Counted
-    point: OperatingPoint | None
-    output: Path | None
-    model: Path | None
-
-    def document(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        mixture, point = self.detector.mixture_, self.point
-        chosen = {} if point is None else {name: getattr(point, name) for name in _FIGURES}
-        return {
-            "data": self.data,
-            "n_samples": self.found.n_samples,
-            "n_features": self.rows.n_features,
-            **column_document(self.rows),
-            "n_components": mixture.n_components,
-            "covariance_type": mixture.covariance_type,
-            "contamination": self.detector.contamination,
-            "threshold": self.detector.offset_,
-            "n_outliers": self.found.n_outliers,
-            "operating_point": chosen or None,
-            "output": self.output,
-            "model": self.model,
-        }
-
-    def pairs(self) -> dict[str, object]:
-        """Return the summary as text."""
-        mixture, found = self.detector.mixture_, self.found
-        share = found.n_outliers / max(found.n_samples, 1)
-        pairs: dict[str, object] = {
-            "data": f"{found.n_samples} rows, {self.rows.n_features} columns",
-            **column_pairs(self.rows),
-            "mixture": f"{mixture.n_components} components, {mixture.covariance_type}",
-            "threshold": f"log-density {self.detector.offset_:.6f}",
-            "outliers": f"{found.n_outliers} rows, {share:.2%}",
-        }
-        if self.point is not None:
-            for name, title in _FIGURES.items():
-                pairs[title] = f"{getattr(self.point, name):.4f}"
-        for title, path in (("output", self.output), ("model", self.model)):
-            if path is not None:
-                pairs[title] = path
-        return pairs

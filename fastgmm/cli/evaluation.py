@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -15,16 +14,14 @@ from fastgmm.cli.models import (
     as_modeled,
     check_no_rows_dropped,
     component_columns,
-    load_model,
+    load_mixture,
     noise_of,
     open_rows,
 )
 from fastgmm.cli.output import (
     STANDARD_OUTPUT,
-    check_not_read,
     check_output,
-    print_json,
-    print_pairs,
+    print_result,
     write_columns,
 )
 from fastgmm.data.column_names import default_names
@@ -35,24 +32,20 @@ if TYPE_CHECKING:
     from fastgmm.data.passthrough_columns import CarriedColumns
     from fastgmm.data.source import Source
 
-TableOutput = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="TABLE",
-        help="Output file: .csv, .npy or .parquet; CSV on standard output by default, or with -.",
-        show_default=False,
-    ),
-]
-
 
 def predict(
     data: options.Data,
     model: options.ModelFile,
-    output: TableOutput = None,
+    output: options.TableOutput = None,
     memory: options.Memory = "1GB",
-    missing: options.ModelOrError = None,
+    missing: Annotated[
+        Literal["error", "model"] | None,
+        options.option(
+            "Rows with missing values: raise an error, or use their observed values; by default "
+            "as in the fit.",
+            "--missing",
+        ),
+    ] = None,
     proba: Annotated[
         bool,
         typer.Option("--proba", help="Write the responsibilities of the components instead."),
@@ -62,10 +55,9 @@ def predict(
     csv: options.CsvReading,
 ) -> None:
     """Predict the component of each row; -1 is noise."""
-    check_output(output)
-    check_not_read(output, data)
-    stored = load_model(model, n_jobs=n_jobs, **({} if missing is None else {"missing": missing}))
-    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory, csv=csv)
+    check_output(output, data)
+    stored = load_mixture(model, n_jobs=n_jobs, **({} if missing is None else {"missing": missing}))
+    mixture, rows = stored.model, open_rows(data, stored, memory=memory, csv=csv)
     blocks = (
         (
             component_columns(block, bool(noise_of(mixture)))
@@ -80,7 +72,7 @@ def predict(
 def score(
     data: options.Data,
     model: options.ModelFile,
-    output: TableOutput = None,
+    output: options.TableOutput = None,
     memory: options.Memory = "1GB",
     missing: options.MissingOrAsInFit = None,
     samples: Annotated[
@@ -98,10 +90,9 @@ def score(
         raise ValueError("--output is for the table that --samples writes")
     if samples:
         check_no_rows_dropped(missing, "--samples")
-    check_output(output)
-    check_not_read(output, data)
-    stored = load_model(model, n_jobs=n_jobs, **as_modeled(missing))
-    mixture, rows = stored.mixture, open_rows(data, stored, memory=memory, csv=csv, missing=missing)
+    check_output(output, data)
+    stored = load_mixture(model, n_jobs=n_jobs, **as_modeled(missing))
+    mixture, rows = stored.model, open_rows(data, stored, memory=memory, csv=csv, missing=missing)
     if samples:
         densities = mixture.score_samples_blocks(rows)
         write_columns(output, ({"log_likelihood": block} for block in densities))
@@ -110,25 +101,23 @@ def score(
     mean = found.log_likelihood / found.weight
     # A mixture that was not fitted by its likelihood has none of its criteria.
     criteria = {"bic": found.bic, "aic": found.aic} if hasattr(mixture, "bic") else {}
-    if as_json:
-        print_json({"n_samples": rows.n_samples, "log_likelihood": mean, **criteria})
-    else:
-        told = {name.upper(): f"{value:.2f}" for name, value in criteria.items()}
-        print_pairs({"rows": rows.n_samples, "log-likelihood": f"{mean:.6f} nats a row", **told})
+    document = {"n_samples": rows.n_samples, "log_likelihood": mean, **criteria}
+    shown = {name.upper(): f"{value:.2f}" for name, value in criteria.items()}
+    pairs = {"rows": rows.n_samples, "log-likelihood": f"{mean:.6f} nats a row", **shown}
+    print_result(as_json, document, pairs)
 
 
 def impute(
     data: options.Data,
     model: options.ModelFile,
-    output: TableOutput = None,
+    output: options.TableOutput = None,
     memory: options.Memory = "1GB",
     draws: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Number of random draws of the missing values, instead of their expected value. "
+        options.option(
+            "Number of random draws of the missing values, instead of their expected value. "
             "From 2 on, each row is written once per draw, and a last column, draw, counts from 0.",
-            show_default=False,
+            min=1,
         ),
     ] = None,
     random_state: options.RandomState = None,
@@ -137,12 +126,11 @@ def impute(
     csv: options.CsvReading,
 ) -> None:
     """Impute missing values; columns that the model does not use are kept unchanged."""
-    check_output(output)
-    check_not_read(output, data)
-    stored = load_model(model, missing="model", n_jobs=n_jobs, random_state=random_state)
+    check_output(output, data)
+    stored = load_mixture(model, missing="model", n_jobs=n_jobs, random_state=random_state)
     rows = open_rows(data, stored, memory=memory, csv=csv)
     names = rows.feature_names or stored.feature_names or default_names(rows.n_features)
-    blocks = stored.mixture.impute_blocks(rows, draws)
+    blocks = stored.model.impute_blocks(rows, draws)
     suffix = ".csv" if output in (None, STANDARD_OUTPUT) else output.suffix.lower()
     carried = _carried(rows, suffix)
     if (draws or 1) > 1 and _DRAW in (*names, *carried.names):
@@ -227,7 +215,7 @@ def sample(
     n_samples: Annotated[
         int, typer.Option("--n-samples", "-n", min=1, help="Number of rows to draw.")
     ] = 1,
-    output: TableOutput = None,
+    output: options.TableOutput = None,
     labels: Annotated[
         bool, typer.Option("--labels", help="Add a column with the component of each row.")
     ] = False,
@@ -235,8 +223,8 @@ def sample(
 ) -> None:
     """Draw random rows from a model."""
     check_output(output)
-    stored = load_model(model, random_state=random_state)
-    rows, components = stored.mixture.sample(n_samples)
+    stored = load_mixture(model, random_state=random_state)
+    rows, components = stored.model.sample(n_samples)
     names = stored.feature_names or default_names(rows.shape[1])
     columns: dict[str, NDArray[Any]] = {name: rows[:, j] for j, name in enumerate(names)}
     if labels:

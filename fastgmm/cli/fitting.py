@@ -11,18 +11,17 @@ import typer
 from fastgmm.cli import options
 from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.models import (
-    check_labels_can_be_read,
     check_model_path,
-    column_document,
-    column_pairs,
+    data_document,
+    data_pairs,
     noise_of,
     objective_name,
+    open_for_fit,
     replayable,
 )
-from fastgmm.cli.output import check_not_read, print_json, print_pairs
+from fastgmm.cli.output import print_result
 
 if TYPE_CHECKING:
-    from fastgmm.data.source import Source
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
 
 
@@ -32,12 +31,8 @@ def fit(
     n_components: options.NComponents,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="MODEL",
-            help="File to save the model to, ending in .fgm.",
-            show_default=False,
+        options.option(
+            "File to save the model to, ending in .fgm.", "--output", "-o", metavar="MODEL"
         ),
     ] = None,
     covariance_type: options.CovarianceType = "full",
@@ -66,14 +61,10 @@ def fit(
         int, typer.Option(min=1, help="With --online: maximum number of passes over the data.")
     ] = 1,
     batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --online: number of rows per batch.", show_default=False),
+        int | None, options.option("With --online: number of rows per batch.", min=1)
     ] = None,
     checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Save the state of the fit to this file.", show_default=False
-        ),
+        Path | None, options.option("Save the state of the fit to this file.", metavar="FILE")
     ] = None,
     checkpoint_interval: Annotated[
         float, typer.Option(min=0.0, help="Seconds between checkpoints.")
@@ -91,10 +82,7 @@ def fit(
 
     Ctrl-C stops the fit early and saves the parameters reached, or the checkpoint if there is one.
     """
-    from fastgmm.data.opening import open_data
-
-    check_model_path(output)
-    check_not_read(output, data)
+    check_model_path(output, data)
     if checkpoint is not None and output is not None and checkpoint.resolve() == output.resolve():
         raise ValueError(
             f"--checkpoint and --output are both {str(output)!r}: give the model another name"
@@ -103,7 +91,9 @@ def fit(
         raise ValueError("--resume continues from a checkpoint: name its file with --checkpoint")
     if not online and (epochs != 1 or batch_size is not None):
         raise ValueError("--epochs and --batch-size are for --online")
-    volume = options.volume(noise_volume)
+    volume = (
+        None if noise_volume is None else options.number_or_auto("--noise-volume", noise_volume)
+    )
     for option, value in (
         ("--priors", priors),
         ("--noise-volume", volume),
@@ -111,18 +101,16 @@ def fit(
     ):
         if online and value is not None:
             raise ValueError(f"{option} is not for --online, which learns without")
-    source = open_data(
+    source = open_for_fit(
         data,
-        columns=options.split_columns(columns),
+        columns,
         weight_column=weight_column,
         label_column=label_column,
-        memory_budget=memory,
+        memory=memory,
         missing=missing,
         on_error=on_error,
-        **csv,
+        csv=csv,
     )
-    if label_column is not None:
-        check_labels_can_be_read(source)
     parameters: dict[str, Any] = {
         "covariance_type": covariance_type,
         "tol": tol,
@@ -136,8 +124,8 @@ def fit(
         "checkpoint_interval": checkpoint_interval,
         "resume": resume,
     }
-    # Loaded only now, so that mistakes are told at once.
-    from fastgmm.cli.watched_fit import fit_watched, status_of_fit
+    # Loaded only now, so that errors are raised at once.
+    from fastgmm.cli.fit_with_progress import end_of_fit, fit_with_progress, status_of_fit
 
     model: GaussianMixture
     if online:
@@ -161,7 +149,7 @@ def fit(
         source = replayable(source, memory)
     interruption: Interruption = context.obj
     try:
-        fit_watched(model, source, interruption, quiet=quiet)
+        fit_with_progress(model, source, interruption=interruption, quiet=quiet)
     except Interrupted as signaled:
         if checkpoint is None or not checkpoint.exists():
             raise
@@ -173,55 +161,30 @@ def fit(
         return 128 + signaled.signal_number
     if output is not None:
         model.save(output)
-    _summarize(model, data, source, output, interruption, as_json)
-    kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
-    return status_of_fit(interruption, kept)
-
-
-def _summarize(
-    model: GaussianMixture,
-    data: list[str],
-    source: Source,
-    output: Path | None,
-    interruption: Interruption,
-    as_json: bool,
-) -> None:
-    from fastgmm.cli.watched_fit import end_of_fit
-
-    info = model.fit_info_
     objective, noise = objective_name(model), noise_of(model)
-    if as_json:
-        document: dict[str, Any] = {
-            "data": data,
-            "n_samples": source.n_samples,
-            "n_features": source.n_features,
-            **column_document(source),
-            "n_components": model.n_components,
-            "covariance_type": model.covariance_type,
-            objective.replace("-", "_"): model.lower_bound_,
-            "converged": model.converged_,
-            "interrupted": interruption.signal_number is not None,
-            "n_iter": model.n_iter_,
-            "n_passes": info.n_passes,
-            "seconds": info.seconds,
-            "trace": model.trace_,
-            "weights": model.weights_,
-            **noise,
-            "output": output,
-        }
-        print_json(document)
-        return
-    # A finished fit that is resumed need not look at the rows.
-    rows = "" if source.n_samples is None else f"{source.n_samples} rows, "
-    pairs: dict[str, object] = {
-        "data": f"{rows}{source.n_features} columns",
-        **column_pairs(source),
+    document = {
+        **data_document(data, source.n_samples, source),
+        "n_components": model.n_components,
+        "covariance_type": model.covariance_type,
+        objective.replace("-", "_"): model.lower_bound_,
+        "converged": model.converged_,
+        "interrupted": interruption.signal_number is not None,
+        "n_iter": model.n_iter_,
+        "n_passes": model.fit_info_.n_passes,
+        "seconds": model.fit_info_.seconds,
+        "trace": model.trace_,
+        "weights": model.weights_,
+        **noise,
+        "output": output,
+    }
+    pairs = {
+        **data_pairs(source.n_samples, source),
         "mixture": f"{model.n_components} components, {model.covariance_type}",
         "end": end_of_fit(model, interruption),
         objective: f"{model.lower_bound_:.6f} nats a row",
+        "noise": f"weight {noise['noise_weight']:.4f}" if noise else None,
+        "model": output,
     }
-    if noise:
-        pairs["noise"] = f"weight {noise['noise_weight']:.4f}"
-    if output is not None:
-        pairs["model"] = output
-    print_pairs(pairs)
+    print_result(as_json, document, pairs)
+    kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
+    return status_of_fit(interruption, kept)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.models import MODEL_SUFFIX, load_any, noise_of, objective_name
+from fastgmm.cli.models import MODEL_SUFFIX, load_any, names_of, noise_of, objective_name
 from fastgmm.cli.output import print_columns, print_json, print_pairs, write
 from fastgmm.data.column_names import default_names
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST_MEANS = 8
 """Beyond so many features, means do not fit on a line, and only JSON has them."""
 
-_LEARNT = {
+_LEARNED = {
     "threshold": "offset_",
     "classes": "classes_",
     "class_prior": "class_prior_",
@@ -28,7 +28,7 @@ _LEARNT = {
     "reject_below": "reject_below_",
     "target_columns": "target_columns_",
 }
-"""What detectors, classifiers and regressors have learnt besides mixtures."""
+"""What detectors, classifiers and regressors have learned besides mixtures."""
 
 
 def info(
@@ -56,11 +56,6 @@ def info(
         _describe_table(files, *summarize_columns(files, csv_options(**csv)), as_json)
 
 
-def _names(model: Any) -> list[str] | None:
-    names = getattr(model, "feature_names_in_", None)
-    return None if names is None else [str(name) for name in names]
-
-
 def _mixture_document(mixture: Any) -> dict[str, Any]:
     """Return the JSON document of a mixture."""
     of_likelihood = objective_name(mixture).replace("-", "_")
@@ -75,7 +70,7 @@ def _mixture_document(mixture: Any) -> dict[str, Any]:
         "n_features": mixture.n_features_in_,
         "covariance_type": mixture.covariance_type,
         **{name: getattr(mixture, attribute, None) for name, attribute in fit.items()},
-        "feature_names": _names(mixture),
+        "feature_names": names_of(mixture),
         "weights": mixture.weights_,
         **noise_of(mixture),
         "means": mixture.means_,
@@ -87,22 +82,22 @@ def _describe_mixture(path: Path, mixture: Any, as_json: bool) -> None:
     if as_json:
         print_json({"file": path, **_mixture_document(mixture)})
         return
-    told = {}
+    ended = {}
     if hasattr(mixture, "lower_bound_"):  # mixtures that were made from others have none
         end = "converged" if mixture.converged_ else "not converged"
-        told = (
+        ended = (
             {objective_name(mixture): f"{mixture.lower_bound_:.6f} nats a row"}
             if hasattr(mixture, "bic")
             else {"lower bound": f"{mixture.lower_bound_:.6f} nats"}
         )
-        told["end"] = f"{end} after {mixture.n_iter_} iterations"
+        ended["end"] = f"{end} after {mixture.n_iter_} iterations"
     print_pairs(
         {
             "file": path,
             "model": f"{type(mixture).__name__}, {mixture.covariance_type}",
             "components": len(mixture.weights_),
             "features": mixture.n_features_in_,
-            **told,
+            **ended,
         }
     )
     write(["\n"])
@@ -110,7 +105,7 @@ def _describe_mixture(path: Path, mixture: Any, as_json: bool) -> None:
 
 
 def _print_components(mixture: Any) -> None:
-    titles = _names(mixture) or default_names(mixture.n_features_in_)
+    titles = names_of(mixture) or default_names(mixture.n_features_in_)
     shown = titles if len(titles) <= _MOST_MEANS else ()
     noise = noise_of(mixture)
     print_columns(
@@ -131,9 +126,9 @@ def _describe_owner(path: Path, model: Any, as_json: bool) -> None:
     """Describe a model that consists of one mixture, or of one for each class."""
     kind, classes = type(model).__name__, getattr(model, "classes_", None)
     mixtures = model.mixtures_ if classes is not None else [model.mixture_]
-    learnt = {
+    learned = {
         name: getattr(model, attribute)
-        for name, attribute in _LEARNT.items()
+        for name, attribute in _LEARNED.items()
         if hasattr(model, attribute)
     }
     if as_json:
@@ -142,15 +137,15 @@ def _describe_owner(path: Path, model: Any, as_json: bool) -> None:
                 "file": path,
                 "type": kind,
                 "n_features": model.n_features_in_,
-                "feature_names": _names(model),
-                **learnt,
+                "feature_names": names_of(model),
+                **learned,
                 "mixtures": [_mixture_document(mixture) for mixture in mixtures],
             }
         )
         return
     pairs: dict[str, Any] = {"file": path, "model": kind, "features": model.n_features_in_}
-    if "threshold" in learnt:
-        pairs["threshold"] = f"log-density {learnt['threshold']:.6f}"
+    if "threshold" in learned:
+        pairs["threshold"] = f"log-density {learned['threshold']:.6f}"
     if classes is not None:
         pairs["classes"] = ", ".join(
             f"{name} ({prior:.1%})" for name, prior in zip(classes, model.class_prior_, strict=True)

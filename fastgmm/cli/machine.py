@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.output import print_json, print_pairs
+from fastgmm.cli.output import print_json, print_result
 
 
 def warmup(as_json: options.Json = False) -> None:
@@ -18,10 +18,11 @@ def warmup(as_json: options.Json = False) -> None:
 
     n_passes = compile_kernels()
     seconds = time.perf_counter() - began
-    if as_json:
-        print_json({"n_passes": n_passes, "seconds": seconds})
-    else:
-        print_pairs({"compiled": f"{n_passes} passes", "time": f"{seconds:.1f} s"})
+    print_result(
+        as_json,
+        {"n_passes": n_passes, "seconds": seconds},
+        {"compiled": f"{n_passes} passes", "time": f"{seconds:.1f} s"},
+    )
 
 
 def bench(
@@ -30,11 +31,10 @@ def bench(
     ] = False,
     rows: Annotated[
         str,
-        typer.Option(
-            metavar="A,B,…",
-            help="Only run rows whose names contain one of these: pass, scoring, k-means, diag, "
+        options.option(
+            "Only run rows whose names contain one of these: pass, scoring, k-means, diag, "
             "1Mx8, float32, full/float32, …",
-            show_default=False,
+            metavar="A,B,…",
         ),
     ] = "",
     as_json: options.Json = False,

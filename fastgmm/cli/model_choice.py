@@ -6,7 +6,7 @@ import io
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,23 +16,21 @@ from fastgmm.cli import options
 from fastgmm.cli.models import (
     as_modeled,
     check_model_path,
-    column_document,
-    column_pairs,
+    data_document,
+    data_pairs,
+    open_for_fit,
     replayable,
 )
 from fastgmm.cli.output import (
     STANDARD_OUTPUT,
-    check_not_read,
     check_output,
-    print_json,
-    print_pairs,
+    print_result,
     write,
     write_columns,
 )
 from fastgmm.mixture import covariance_types
 
 if TYPE_CHECKING:
-    from fastgmm.data.source import Source
     from fastgmm.estimators.mixture_search import MixtureSearch
 
 _SHOWN = 10
@@ -68,24 +66,13 @@ def select(
     ] = "bic",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="TABLE",
-            help="File to write the table of all candidates to, .csv or .parquet; - writes CSV to "
-            "standard output.",
-            show_default=False,
+        options.table(
+            "File to write the table of all candidates to, .csv or .parquet; - writes CSV to "
+            "standard output."
         ),
     ] = None,
     model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="MODEL",
-            help="File to save the best mixture to, ending in .fgm.",
-            show_default=False,
-        ),
+        Path | None, options.model("File to save the best mixture to, ending in .fgm.")
     ] = None,
     init_params: Annotated[
         Literal["hierarchical", "kmeans"], typer.Option(help="Method of initialization.")
@@ -113,30 +100,26 @@ def select(
     """Select the covariance structure and number of components by an information criterion."""
     numbers = numbers_of(n_components)
     names = structures_of(structures)
-    check_output(output, as_json)
+    check_output(output, data, as_json)
     if output is not None and output.suffix.lower() == ".npy":
         raise ValueError(
             f"cannot write {str(output)!r}: the table names structures, which .npy files cannot "
             "hold: take .csv or .parquet"
         )
-    check_model_path(model)
-    for result in (output, model):
-        check_not_read(result, data)
-    from fastgmm.data.opening import open_data
-
-    source = open_data(
+    check_model_path(model, data)
+    source = open_for_fit(
         data,
-        columns=options.split_columns(columns),
+        columns,
         weight_column=weight_column,
-        memory_budget=memory,
+        memory=memory,
         missing=missing,
         on_error=on_error,
-        **csv,
+        csv=csv,
     )
     rows = replayable(source, memory)
-    # Loaded only now, so that mistakes are told at once.
+    # Loaded only now, so that errors are raised at once.
     from fastgmm import MixtureSearch
-    from fastgmm.cli.watched_fit import fit_while_reading_is_shown
+    from fastgmm.cli.fit_with_progress import fit_with_progress
 
     search = MixtureSearch(
         numbers,
@@ -150,18 +133,37 @@ def select(
         n_jobs=n_jobs,
         **as_modeled(missing),
     )
-    fit_while_reading_is_shown(search, rows, quiet=quiet)
-    order = _best_first(search, criterion)
+    fit_with_progress(search, rows, quiet=quiet)
+    results = search.results_
+    # NaN is the largest of all. Of equals the first is the best, as for the search.
+    order = np.argsort(results[criterion], kind="stable")
     if output is not None:
-        write_columns(output, [{name: each[order] for name, each in search.results_.items()}])
+        write_columns(output, [{name: each[order] for name, each in results.items()}])
     if model is not None:
         search.best_estimator_.save(model)
     if output == STANDARD_OUTPUT:
         return  # which the table has for itself
-    if as_json:
-        print_json(_document(search, data, rows, order, output, model))
-    else:
-        _print(search, rows, order, output, model)
+    best = search.best_params_
+    fitted = order[results["failure"][order] == ""]
+    document = {
+        **data_document(data, rows.n_samples, rows),
+        "criterion": criterion,
+        "best": {**best, criterion: search.best_score_},
+        "candidates": [{name: column[i] for name, column in results.items()} for i in order],
+        "output": output,
+        "model": model,
+    }
+    pairs = {
+        **data_pairs(rows.n_samples, rows),
+        "candidates": f"{len(fitted)} of {len(order)} could be fitted",
+        "best": f"{best['n_components']} components, {best['covariance_type']}, "
+        f"{criterion.upper()} {search.best_score_:.2f}",
+        "table": output,
+        "model": model,
+    }
+    if not as_json:
+        _print_candidates(search, fitted[:_SHOWN])
+    print_result(as_json, document, pairs)
 
 
 def numbers_of(given: str) -> list[int]:
@@ -195,80 +197,30 @@ def structures_of(given: str) -> Literal["all"] | list[str]:
     return names
 
 
-def _best_first(search: MixtureSearch, criterion: str) -> npt.NDArray[np.int64]:
-    """Return the numbers of the candidates, the best first and those without figures last."""
-    # NaN is the largest of all. Of equals the first is the best, as for the search.
-    return np.argsort(search.results_[criterion], kind="stable")
-
-
-def _document(
-    search: MixtureSearch,
-    data: list[str],
-    rows: Source,
-    order: npt.NDArray[np.int64],
-    output: Path | None,
-    model: Path | None,
-) -> dict[str, Any]:
-    """Return the JSON document of a search."""
-    results = search.results_
-    return {
-        "data": data,
-        "n_samples": rows.n_samples,
-        "n_features": rows.n_features,
-        **column_document(rows),
-        "criterion": search.criterion,
-        "best": {**search.best_params_, search.criterion: search.best_score_},
-        "candidates": [{name: column[i] for name, column in results.items()} for i in order],
-        "output": output,
-        "model": model,
-    }
-
-
-def _print(
-    search: MixtureSearch,
-    rows: Source,
-    order: npt.NDArray[np.int64],
-    output: Path | None,
-    model: Path | None,
-) -> None:
-    """Print the best candidates and how many could be fitted."""
+def _print_candidates(search: MixtureSearch, numbers: npt.NDArray[np.int64]) -> None:
+    """Print a table of some candidates."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     results = search.results_
-    fitted = order[results["failure"][order] == ""]
     table = Table(box=box.SIMPLE_HEAD)
     titles = ("structure", "components", "parameters", "log-likelihood", "BIC", "AIC", "ICL")
     for number, title in enumerate(titles):
         table.add_column(title, justify="right" if number else "left")
-    for i in fitted[:_SHOWN]:
+    for i in numbers:
+        names = (results[name][i] for name in ("covariance_type", "n_components", "n_parameters"))
         figures = (results[name][i] for name in ("log_likelihood", "bic", "aic", "icl"))
         table.add_row(
-            str(results["covariance_type"][i]),
-            str(results["n_components"][i]),
-            str(results["n_parameters"][i]),
+            *map(str, names),
             *(f"{value:.2f}" for value in figures),
             style="bold" if i == search.best_index_ else "",
         )
-    on_terminal = sys.stdout is not None and sys.stdout.isatty()
     text = io.StringIO()
     Console(
         file=text,
-        force_terminal=on_terminal,
+        force_terminal=sys.stdout is not None and sys.stdout.isatty(),
         width=max(_FEWEST_COLUMNS, shutil.get_terminal_size().columns),
         highlight=False,
     ).print(table)
     write([text.getvalue()])
-    best = search.best_params_
-    pairs: dict[str, object] = {
-        "data": f"{rows.n_samples} rows, {rows.n_features} columns",
-        **column_pairs(rows),
-        "candidates": f"{len(fitted)} of {len(order)} could be fitted",
-        "best": f"{best['n_components']} components, {best['covariance_type']}, "
-        f"{search.criterion.upper()} {search.best_score_:.2f}",
-    }
-    for title, path in (("table", output), ("model", model)):
-        if path is not None:
-            pairs[title] = path
-    print_pairs(pairs)

@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgmm.cli.options import CsvReading, split_columns
+from fastgmm.cli.output import check_not_read
 from fastgmm.data.column_names import default_names, name_list
 from fastgmm.io.atomic_file import check_destination
 
 if TYPE_CHECKING:
     import typer
 
-    from fastgmm.cli.options import CsvReading
     from fastgmm.data.options import MissingPolicy
     from fastgmm.data.source import Source
-    from fastgmm.estimators.classifier import GaussianMixtureClassifier
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
-    from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
 
 MODEL_SUFFIX = ".fgm"
 
 Names = tuple[str, ...] | None
 """Names of columns, if they have any."""
 
-_COMMANDS = {
-    "GaussianMixtureClassifier": "use it with  fastgmm classify",
-    "GaussianMixtureOutlierDetector": "use it with  fastgmm detect",
+_KINDS = {
+    "classify": ("GaussianMixtureClassifier", "classifiers"),
+    "detect": ("GaussianMixtureOutlierDetector", "outlier detectors"),
 }
-"""What to do with a model that is no mixture."""
+"""The commands for models that are no mixtures: a model's class, and what it is called."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A fitted mixture from a file.
+class LoadedModel(NamedTuple):
+    """A fitted model, which is given rows without names, and the names of its columns."""
 
-    Attributes
-    ----------
-    mixture : GaussianMixture
-        The mixture. It has forgotten the names of its columns, because it is given rows without.
-    feature_names : tuple of str or None
-        The names, if it had any.
-    """
-
-    mixture: GaussianMixture
+    model: Any
     feature_names: Names
 
 
@@ -60,52 +49,51 @@ def load_any(path: Path) -> Any:
     return load(path)
 
 
-def load_model(path: Path, **parameters: Any) -> LoadedModel:
+def load_mixture(path: Path, **parameters: Any) -> LoadedModel:
     """Load a fitted mixture."""
     mixture = load_any(path)
+    kind = type(mixture).__name__
     if not hasattr(mixture, "weights_"):
-        kind = type(mixture).__name__
-        use = _COMMANDS.get(kind, "open it in Python with fastgmm.load")
+        use = "open it in Python with fastgmm.load"
+        for command, (name, _) in _KINDS.items():
+            use = f"use it with  fastgmm {command}" if kind == name else use
         raise ValueError(f"{str(path)!r} holds a {kind}, and this command uses mixtures: {use}")
     from fastgmm.estimators.shared.validation import missing_options  # loaded with the model
 
     if parameters.get("missing") == "model" and "model" not in missing_options(mixture):
         raise ValueError(
-            f"{str(path)!r} holds a {type(mixture).__name__}, which does not take rows that lack "
-            "values: remove them, or fill them in"
+            f"{str(path)!r} holds a {kind}, which does not take rows that lack values: remove "
+            "them, or fill them in"
         )
-    mixture.set_params(**parameters)
-    return LoadedModel(mixture, _names_taken_from(mixture))
+    return _without_names(mixture.set_params(**parameters))
 
 
-def load_detector(path: Path, **parameters: Any) -> tuple[GaussianMixtureOutlierDetector, Names]:
-    """Load a fitted outlier detector."""
-    from fastgmm import GaussianMixtureOutlierDetector
-
-    detector = load_any(path)
-    if not isinstance(detector, GaussianMixtureOutlierDetector):
+def load_for(command: str, path: Path, **parameters: Any) -> LoadedModel:
+    """Load a model of the kind that a command uses."""
+    name, plural = _KINDS[command]
+    model = load_any(path)
+    if type(model).__name__ != name:
         raise ValueError(
-            f"{str(path)!r} holds a {type(detector).__name__}, and detect uses outlier detectors: "
-            "fit one with  fastgmm detect -k"
+            f"{str(path)!r} holds a {type(model).__name__}, and {command} uses {plural}: fit one "
+            f"with  fastgmm {command} -k"
         )
-    for each in (detector, detector.mixture_):
-        each.set_params(**parameters)
-    _names_taken_from(detector.mixture_)
-    return detector, _names_taken_from(detector)
+    parts = [model.mixture_, model] if command == "detect" else [model]
+    for each in parts:
+        loaded = _without_names(each.set_params(**parameters))
+    return loaded
 
 
-def load_classifier(path: Path, **parameters: Any) -> tuple[GaussianMixtureClassifier, Names]:
-    """Load a fitted classifier."""
-    from fastgmm import GaussianMixtureClassifier
+def _without_names(model: Any) -> LoadedModel:
+    """Return a model that has no names of columns any more, and the names."""
+    names = names_of(model)
+    vars(model).pop("feature_names_in_", None)
+    return LoadedModel(model, names)
 
-    classifier = load_any(path)
-    if not isinstance(classifier, GaussianMixtureClassifier):
-        raise ValueError(
-            f"{str(path)!r} holds a {type(classifier).__name__}, and classify uses classifiers: "
-            "fit one with  fastgmm classify -k"
-        )
-    classifier.set_params(**parameters)
-    return classifier, _names_taken_from(classifier)
+
+def names_of(model: Any) -> Names:
+    """Return the names of the columns that a model was fitted to, if they had any."""
+    names = getattr(model, "feature_names_in_", None)
+    return None if names is None else tuple(map(str, names))
 
 
 def as_modeled(missing: MissingPolicy | None) -> dict[str, Any]:
@@ -121,16 +109,11 @@ def check_only_for_a_fit(context: typer.Context, names: Sequence[str]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is for a fit: give -k, too")
 
 
-def _names_taken_from(estimator: Any) -> Names:
-    """Return the names of an estimator's columns, which it then has no more."""
-    names = vars(estimator).pop("feature_names_in_", None)
-    return None if names is None else tuple(map(str, names))
-
-
-def check_model_path(path: Path | None) -> None:
-    """Make sure before the work that a model can be written."""
+def check_model_path(path: Path | None, data: Sequence[str] = ()) -> None:
+    """Make sure before the work that a model can be written, and not over its data."""
     if path is None:
         return
+    check_not_read(path, data)
     if path.suffix != MODEL_SUFFIX:
         raise ValueError(f"cannot write {str(path)!r}: a model's name must end in {MODEL_SUFFIX}")
     check_destination(path)
@@ -149,7 +132,7 @@ def open_rows(
     from fastgmm.data.opening import open_data  # which takes a while
 
     if missing is None:
-        missing = "model" if model.mixture.missing == "model" else "error"
+        missing = "model" if model.model.missing == "model" else "error"
     source = open_data(
         paths,
         columns_if_named=model.feature_names,
@@ -158,7 +141,9 @@ def open_rows(
         missing=missing,
         **csv,
     )
-    n_features = model.mixture.n_features_in_
+    if label_column is not None:
+        check_labels_can_be_read(source)
+    n_features = model.model.n_features_in_
     if source.n_features != n_features:
         raise ValueError(
             f"{', '.join(map(repr, paths))}: there are {source.n_features} columns, and the model "
@@ -167,25 +152,57 @@ def open_rows(
     return source
 
 
+def open_for_fit(
+    data: list[str],
+    columns: str | Sequence[str] | None,
+    *,
+    memory: str,
+    label_column: str | None = None,
+    csv: CsvReading,
+    **reading: Any,
+) -> Source:
+    """Open the rows that a model is to be fitted to."""
+    from fastgmm.data.opening import open_data
+
+    source = open_data(
+        data,
+        columns=split_columns(columns) if isinstance(columns, str) else columns,
+        label_column=label_column,
+        memory_budget=memory,
+        **reading,
+        **csv,
+    )
+    if label_column is not None:
+        check_labels_can_be_read(source)
+    return source
+
+
 def features_of(rows: Source) -> tuple[str, ...]:
     """Return the names of the columns that are used, ``x0`` and so on if they have none."""
     return rows.feature_names or default_names(rows.n_features)
 
 
-def column_pairs(rows: Source) -> dict[str, object]:
-    """Return which columns of the data are used and which are not, as a summary prints them."""
+def data_pairs(n_samples: int | None, rows: Source) -> dict[str, object]:
+    """Return the data, and which columns are used and which are not, as a summary prints them."""
+    # A finished fit that is resumed need not look at the rows.
+    counted = "" if n_samples is None else f"{n_samples} rows, "
     unused = [f"{name or repr(name)} ({why})" for name, why in rows.unused_columns.items()]
     return {
+        "data": f"{counted}{rows.n_features} columns",
         "columns": name_list(features_of(rows), quoted=False),
         **({"left out": name_list(unused, quoted=False)} if unused else {}),
     }
 
 
-def column_document(rows: Source) -> dict[str, Any]:
-    """Return the same for JSON, with all names; nothing if the columns have none of their own."""
-    if rows.feature_names is None:
-        return {}
-    return {"columns": rows.feature_names, "unused_columns": dict(rows.unused_columns)}
+def data_document(data: list[str], n_samples: int | None, rows: Source) -> dict[str, Any]:
+    """Return the same for JSON, with all names; without, if the columns have none of their own."""
+    named = {"columns": rows.feature_names, "unused_columns": dict(rows.unused_columns)}
+    return {
+        "data": data,
+        "n_samples": n_samples,
+        "n_features": rows.n_features,
+        **({} if rows.feature_names is None else named),
+    }
 
 
 def check_no_rows_dropped(missing: str | None, option: str) -> None:

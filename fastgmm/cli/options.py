@@ -13,6 +13,22 @@ import typer
 
 from fastgmm.mixture import covariance_types
 
+
+def option(help: str, *names: str, **settings: Any) -> Any:
+    """Return an option whose default is not shown."""
+    return typer.Option(*names, help=help, show_default=False, **settings)
+
+
+def table(help: str) -> Any:
+    """Return the option ``--output`` for a table."""
+    return option(help, "--output", "-o", metavar="TABLE")
+
+
+def model(help: str) -> Any:
+    """Return the option ``--model``."""
+    return option(help, "--model", "-m", metavar="MODEL")
+
+
 CovarianceType = Annotated[
     covariance_types.CovarianceType,
     typer.Option(
@@ -23,10 +39,9 @@ CovarianceType = Annotated[
 ]
 Columns = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Columns to use; all by default. Columns without a name are called x0, x1, …",
         metavar="A,B,…",
-        help="Columns to use; all by default. Columns without a name are called x0, x1, …",
-        show_default=False,
     ),
 ]
 Data = Annotated[
@@ -46,15 +61,12 @@ ErrorPolicy = Annotated[
     Literal["raise", "skip"],
     typer.Option("--on-error", help="Damaged files: raise an error, or skip the damaged parts."),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object instead of text.", show_default=False)
-]
+Json = Annotated[bool, option("Print one JSON object instead of text.", "--json")]
 LabelColumn = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Column with the known components of rows, counted from 0; -1 or empty where unknown.",
         metavar="NAME",
-        help="Column with the known components of rows, counted from 0; -1 or empty where unknown.",
-        show_default=False,
     ),
 ]
 MaxIter = Annotated[int, typer.Option(min=1, help="Maximum number of iterations.")]
@@ -78,54 +90,27 @@ MissingOrAsInFit = Annotated[
         show_default=False,
     ),
 ]
-ModelOrError = Annotated[
-    Literal["error", "model"] | None,
-    typer.Option(
-        "--missing",
-        help="Rows with missing values: raise an error, or use their observed values; by default "
-        "as in the fit.",
-        show_default=False,
-    ),
-]
-ModelFile = Annotated[
-    Path,
-    typer.Option(
-        "--model", "-m", metavar="MODEL", help="Model file written by fit.", show_default=False
-    ),
-]
-NComponents = Annotated[
-    int,
-    typer.Option("--n-components", "-k", min=1, help="Number of components.", show_default=False),
-]
+ModelFile = Annotated[Path, model("Model file written by fit.")]
+NComponents = Annotated[int, option("Number of components.", "--n-components", "-k", min=1)]
 NInit = Annotated[
     int, typer.Option(min=1, help="Number of initializations; the best result is kept.")
 ]
-NJobs = Annotated[
-    int | None, typer.Option(help="Number of threads; all by default.", show_default=False)
-]
+NJobs = Annotated[int | None, option("Number of threads; all by default.")]
 NoiseVolume = Annotated[
     str | None,
-    typer.Option(
-        metavar="auto|NUMBER",
-        help="Add a uniform noise component over a region of this volume; auto takes the volume "
+    option(
+        "Add a uniform noise component over a region of this volume; auto takes the volume "
         "of a box around the rows.",
-        show_default=False,
+        metavar="auto|NUMBER",
     ),
 ]
 Priors = Annotated[
-    Literal["mclust"] | None,
-    typer.Option(help="Maximum a posteriori estimation with mclust's priors.", show_default=False),
+    Literal["mclust"] | None, option("Maximum a posteriori estimation with mclust's priors.")
 ]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Do not show progress.", show_default=False)
-]
+Quiet = Annotated[bool, option("Do not show progress.", "--quiet", "-q")]
 RandomState = Annotated[
     int | None,
-    typer.Option(
-        min=0,
-        help="Seed of the random number generator, for reproducible results.",
-        show_default=False,
-    ),
+    option("Seed of the random number generator, for reproducible results.", min=0),
 ]
 RegCovar = Annotated[
     float, typer.Option(min=0.0, help="Non-negative regularization added to the variances.")
@@ -134,10 +119,11 @@ RegCovarScale = Annotated[
     Literal["auto", "absolute", "relative"],
     typer.Option(help="Scale of reg-covar: absolute, or relative to the features' variances."),
 ]
-WeightColumn = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Column with the sample weights.", show_default=False),
+TableOutput = Annotated[
+    Path | None,
+    table("Output file: .csv, .npy or .parquet; CSV on standard output by default, or with -."),
 ]
+WeightColumn = Annotated[str | None, option("Column with the sample weights.", metavar="NAME")]
 Tolerance = Annotated[
     float,
     typer.Option(
@@ -146,55 +132,46 @@ Tolerance = Annotated[
 ]
 
 CsvReading = Mapping[str, Any]
-"""CSV options, as `open_data` takes them."""
+"""CSV options, as `open_data` takes them; a command with a parameter `csv` has all of them."""
 
 _CSV_OPTIONS = {
     "header": Annotated[
         bool | None,
-        typer.Option(
-            "--header/--no-header",
-            help="CSV: whether the first row is a header; detected by default.",
-            show_default=False,
+        option(
+            "CSV: whether the first row is a header; detected by default.", "--header/--no-header"
         ),
     ],
     "na_values": Annotated[
         str | None,
-        typer.Option(
+        option(
+            "CSV: additional markers of missing values, besides NA, None, empty fields etc.",
             metavar="A,B,…",
-            help="CSV: additional markers of missing values, besides NA, None, empty fields etc.",
-            show_default=False,
         ),
     ],
-    "decimal": Annotated[
-        str | None,
-        typer.Option(metavar="MARK", help="CSV: decimal mark, . or ,", show_default=False),
-    ],
+    "decimal": Annotated[str | None, option("CSV: decimal mark, . or ,", metavar="MARK")],
     "delimiter": Annotated[
         str | None,
-        typer.Option(
+        option(
+            "CSV: field separator, a blank for any number of blanks; detected by default.",
             metavar="MARK",
-            help="CSV: field separator, a blank for any number of blanks; detected by default.",
-            show_default=False,
         ),
     ],
-    "comment": Annotated[
-        str | None,
-        typer.Option(metavar="MARK", help="CSV: comment marker.", show_default=False),
-    ],
+    "comment": Annotated[str | None, option("CSV: comment marker.", metavar="MARK")],
     "encoding": Annotated[
         str | None,
-        typer.Option(
+        option(
+            "CSV: character encoding; UTF-8 by default, unless a byte order mark is found.",
             metavar="NAME",
-            help="CSV: character encoding; UTF-8 by default, unless a byte order mark is found.",
-            show_default=False,
         ),
     ],
 }
 
 
-def reading_csv(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command with the options for CSV, which it takes together as `csv`."""
+def with_csv_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command with the options for CSV in place of `csv`, if it has such a parameter."""
     own = inspect.signature(command, eval_str=True)
+    if "csv" not in own.parameters:
+        return command
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
         for name, kind in _CSV_OPTIONS.items()
@@ -216,20 +193,22 @@ def reading_csv(command: Callable[..., Any]) -> Callable[..., Any]:
 def refuse_csv_options(csv: CsvReading, why: str) -> None:
     """Raise if something is said of CSV where none is read."""
     if csv:
-        option = next(iter(csv)).replace("_", "-")
-        raise ValueError(f"--{option} is for CSV, and {why}: leave it out")
+        name = next(iter(csv)).replace("_", "-")
+        raise ValueError(f"--{name} is for CSV, and {why}: leave it out")
 
 
-def volume(given: str | None) -> float | Literal["auto"] | None:
-    """Return the volume of noise that was asked for, a number unless it is to be found."""
-    if given is None or given == "auto":
-        return given  # type: ignore[return-value]  # mypy takes the comparison for nothing
+def number_or_auto(
+    name: str, given: str, largest: float = math.inf, limit: str = ""
+) -> float | Literal["auto"]:
+    """Return the value of an option that is auto or a number above 0."""
+    if given == "auto":
+        return "auto"
     try:
         number = float(given)
     except ValueError:
         number = 0.0
-    if not 0.0 < number < math.inf:
-        raise ValueError(f"--noise-volume must be auto or a number above 0; got {given!r}")
+    if not 0.0 < number <= largest or number == math.inf:
+        raise ValueError(f"{name} must be auto or a number above 0{limit}; got {given!r}")
     return number
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import errno
 import json
 import os
@@ -47,6 +48,14 @@ def print_pairs(pairs: Mapping[str, object]) -> None:
     write(f"{name:<{width}}  {value}\n" for name, value in pairs.items())
 
 
+def print_result(as_json: bool, document: Mapping[str, Any], pairs: Mapping[str, object]) -> None:
+    """Write what a command did, as JSON or as text; a pair without a value is left out."""
+    if as_json:
+        print_json(document)
+    else:
+        print_pairs({name: value for name, value in pairs.items() if value is not None})
+
+
 def print_columns(rows: Iterable[tuple[str, ...]]) -> None:
     """Write rows of texts to standard output, the columns below each other."""
     rows = list(rows)
@@ -56,12 +65,13 @@ def print_columns(rows: Iterable[tuple[str, ...]]) -> None:
         write(["  ".join([f"{first:<{widths[0]}}", *cells]).rstrip(), "\n"])
 
 
-def check_output(path: Path | None, as_json: bool = False) -> None:
-    """Make sure before the work that its result can be written."""
+def check_output(path: Path | None, data: Sequence[str] = (), as_json: bool = False) -> None:
+    """Make sure before the work that a table can be written, and not over its data."""
     if as_json and path == STANDARD_OUTPUT:
         raise ValueError("--output - and --json both write to standard output: choose one of them")
     if path is not None and path != STANDARD_OUTPUT:
         writable_suffix(path)
+    check_not_read(path, data)
 
 
 def check_not_read(output: Path | None, data: Sequence[str]) -> None:
@@ -71,7 +81,7 @@ def check_not_read(output: Path | None, data: Sequence[str]) -> None:
     try:
         read = any(found.path.samefile(output) for found in find_files(data))
     except (OSError, DataError):
-        return  # a stream is no file; and what is wrong with files is told when they are opened
+        return  # a stream is no file; and what is wrong with files is reported when they are opened
     if read:
         raise ValueError(
             f"{str(output)!r} holds the data that are read, and would be overwritten: give another "
@@ -93,6 +103,14 @@ def write_columns(
     with table_writer(path, index) as write_block:
         for columns in blocks:
             write_block(columns)
+
+
+def write_if_asked(path: Path | None, blocks: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table, or compute it for its figures alone."""
+    if path is None:
+        collections.deque(blocks, maxlen=0)
+    else:
+        write_columns(path, blocks)
 
 
 def _plain(value: Any) -> Any:

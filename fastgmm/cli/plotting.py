@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.models import as_modeled
-from fastgmm.cli.output import check_not_read, print_json, print_pairs
+from fastgmm.cli.models import as_modeled, load_any, names_of
+from fastgmm.cli.output import check_not_read, print_result
 from fastgmm.extras import import_from_extra
 from fastgmm.io.atomic_file import atomic_file, check_destination
 
 if TYPE_CHECKING:
-    from fastgmm.data.options import MissingPolicy
     from fastgmm.data.source import Source
 
 Kind = Literal["ellipses", "density", "pairs", "uncertainty", "convergence"]
@@ -30,12 +29,11 @@ def plot(
     ],
     output: Annotated[
         Path,
-        typer.Option(
+        options.option(
+            "File to write the figure to: .png, .pdf, .svg and others.",
             "--output",
             "-o",
             metavar="FIGURE",
-            help="File to write the figure to: .png, .pdf, .svg and others.",
-            show_default=False,
         ),
     ],
     data: Annotated[
@@ -48,18 +46,14 @@ def plot(
     ] = None,
     kind: Annotated[
         Kind | None,
-        typer.Option(
-            help="Kind of plot; by default ellipses, or density for a single column.",
-            show_default=False,
-        ),
+        options.option("Kind of plot; by default ellipses, or density for a single column."),
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(
-            metavar="A,B,…",
-            help="Columns to draw; the first ones by default. Columns without a name are called "
+        options.option(
+            "Columns to draw; the first ones by default. Columns without a name are called "
             "x0, x1, …",
-            show_default=False,
+            metavar="A,B,…",
         ),
     ] = None,
     style: Annotated[
@@ -77,7 +71,7 @@ def plot(
     data = data or []
     if not data:
         options.refuse_csv_options(csv, "no data are given")
-    picture_format = _picture_format(output)
+    image_format = _image_format(output)
     check_not_read(output, [str(model), *data])
     if kind == "uncertainty" and not data:
         raise ValueError("--kind uncertainty draws rows: name their files after the model")
@@ -85,7 +79,7 @@ def plot(
         raise ValueError("--kind convergence draws the fit: give neither data nor --columns")
     if style != "default" and style not in _matplotlib("style").available:
         raise ValueError(f"--style must be one of matplotlib's styles; got {style!r}")
-    estimator = _load(model)
+    estimator = load_any(model)
     from fastgmm.plotting.projection import fitted_mixture  # which takes a while
 
     mixture = fitted_mixture(estimator)
@@ -96,23 +90,31 @@ def plot(
         raise ValueError(
             f"{str(model)!r} has no trace to draw: it was not left by a fit of all rows"
         )
-    rows = _open_rows(data, estimator, mixture, memory, missing, csv) if data else None
+    rows: Source | None = None
+    if data:
+        from fastgmm.data.opening import open_data
+
+        mixture.set_params(**as_modeled(missing))
+        rows = open_data(
+            data,
+            columns_if_named=names_of(estimator) or names_of(mixture),
+            memory_budget=memory,
+            missing=missing or mixture.missing,
+            **csv,
+        )
     with _matplotlib("style").context(style):
         display = _draw(kind, estimator, mixture, rows, options.split_columns(columns))
         with atomic_file(output) as file:
-            display.figure_.savefig(file, format=picture_format, dpi=dpi)
+            display.figure_.savefig(file, format=image_format, dpi=dpi)
         _matplotlib("pyplot").close(display.figure_)
-    if as_json:
-        document = {
-            "model": model,
-            "data": data,
-            "kind": kind,
-            "columns": None if kind == "convergence" else display.projection.names,
-            "output": output,
-        }
-        print_json(document)
-    else:
-        print_pairs({"kind": kind, "output": output})
+    document = {
+        "model": model,
+        "data": data,
+        "kind": kind,
+        "columns": None if kind == "convergence" else display.projection.names,
+        "output": output,
+    }
+    print_result(as_json, document, {"kind": kind, "output": output})
 
 
 def _draw(
@@ -132,38 +134,7 @@ def _draw(
     return displays[kind].from_estimator(estimator, rows, columns=columns)
 
 
-def _load(path: Path) -> Any:
-    """Return the estimator in a file."""
-    from fastgmm import load
-
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {str(path)!r}")
-    return load(path)
-
-
-def _open_rows(
-    data: Sequence[str],
-    estimator: Any,
-    mixture: Any,
-    memory: str,
-    missing: MissingPolicy | None,
-    csv: options.CsvReading,
-) -> Source:
-    """Open the rows to draw: of columns with names, those of the model."""
-    from fastgmm.data.opening import open_data
-
-    names = getattr(estimator, "feature_names_in_", getattr(mixture, "feature_names_in_", None))
-    mixture.set_params(**as_modeled(missing))
-    return open_data(
-        data,
-        columns_if_named=None if names is None else [str(name) for name in names],
-        memory_budget=memory,
-        missing=missing or mixture.missing,
-        **csv,
-    )
-
-
-def _picture_format(path: Path) -> str:
+def _image_format(path: Path) -> str:
     """Return the format that a suffix stands for, or raise if there is none."""
     canvas = _matplotlib("backends.backend_agg").FigureCanvasAgg
     suffix = path.suffix.lower().removeprefix(".")

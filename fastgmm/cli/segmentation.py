@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -12,12 +12,11 @@ import typer
 from fastgmm.cli import options
 from fastgmm.cli.interruption import Interruption
 from fastgmm.cli.models import check_model_path
-from fastgmm.cli.output import check_not_read, print_json, print_pairs
+from fastgmm.cli.output import check_not_read, print_result
 
 if TYPE_CHECKING:
     from fastgmm.data.source import Source
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
-    from fastgmm.segmentation import Segmentation
 
 
 def segment(
@@ -26,39 +25,23 @@ def segment(
     n_components: options.NComponents,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="IMAGE",
-            help="File to write the segmented image to.",
-            show_default=False,
-        ),
+        options.option("File to write the segmented image to.", "--output", "-o", metavar="IMAGE"),
     ],
     side_by_side: Annotated[
         Path | None,
-        typer.Option(
-            metavar="IMAGE",
-            help="File to write the original and the segmented image to, side by side.",
-            show_default=False,
+        options.option(
+            "File to write the original and the segmented image to, side by side.", metavar="IMAGE"
         ),
     ] = None,
     palette: Annotated[
         Path | None,
-        typer.Option(
+        options.option(
+            "File to write the segmented image to, with a palette and an index per pixel.",
             metavar="FILE.png",
-            help="File to write the segmented image to, with a palette and an index per pixel.",
-            show_default=False,
         ),
     ] = None,
     model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="MODEL",
-            help="File to save the mixture of colors to, ending in .fgm.",
-            show_default=False,
-        ),
+        Path | None, options.model("File to save the mixture of colors to, ending in .fgm.")
     ] = None,
     color_space: Annotated[
         Literal["rgb", "lab", "luv"],
@@ -93,13 +76,13 @@ def segment(
         write_image,
     )
 
-    pictures = [path for path in (output, side_by_side) if path is not None]
-    formats = {image_format(path): path for path in pictures}
+    images = [path for path in (output, side_by_side) if path is not None]
+    formats = {image_format(path): path for path in images}
     if palette is not None:
         check_indexed_image(palette, n_components)
     check_model_path(model)
-    _check_different([*pictures, *(path for path in (palette, model) if path is not None)])
-    for path in (*pictures, palette):
+    _check_different([*images, *(path for path in (palette, model) if path is not None)])
+    for path in (*images, palette):
         check_not_read(path, [str(image)])
     pixels = read_image(image, with_alpha=True)
     height, width = pixels.shape[:2]
@@ -118,13 +101,13 @@ def segment(
         )
     # Loaded only now, so that errors are raised at once.
     from fastgmm import segment_image
-    from fastgmm.cli.watched_fit import fit_watched, status_of_fit
+    from fastgmm.cli.fit_with_progress import end_of_fit, fit_with_progress, status_of_fit
     from fastgmm.segmentation.pixels import Levels
 
     interruption: Interruption = context.obj
 
     def fit(mixture: GaussianMixture, rows: Source) -> None:
-        fit_watched(mixture, rows, interruption, quiet=quiet)
+        fit_with_progress(mixture, rows, interruption=interruption, quiet=quiet)
 
     if not np.isfinite(pixels).all():
         raise ValueError(
@@ -146,22 +129,46 @@ def segment(
         random_state=random_state,
         n_jobs=n_jobs,
     )
-    for path in pictures:
-        written_image = segmentation.image if path == output else segmentation.side_by_side()
+    for path in images:
+        written = segmentation.image if path == output else segmentation.side_by_side()
         if not holds_levels(path, pixels):
-            written_image = Levels.of(pixels).to_unit(written_image)
-        write_image(path, written_image)
+            written = Levels.of(pixels).to_unit(written)
+        write_image(path, written)
     n_bytes = None if palette is None else segmentation.save_indexed(palette)
     if model is not None:
         segmentation.model.save(model)
-    written = {
+    mixture, psnr = segmentation.model, segmentation.psnr()
+    document = {
+        "image": image,
+        "width": width,
+        "height": height,
+        "n_components": mixture.n_components,
+        "covariance_type": mixture.covariance_type,
+        "color_space": color_space,
+        "spatial_weight": spatial_weight,
+        "log_likelihood": mixture.lower_bound_,
+        "converged": mixture.converged_,
+        "interrupted": interruption.signal_number is not None,
+        "n_passes": mixture.fit_info_.n_passes,
+        "seconds": mixture.fit_info_.seconds,
+        "weights": mixture.weights_,
+        "colors": segmentation.palette,
+        "psnr": psnr,
         "output": output,
         "side_by_side": side_by_side,
         "palette": palette,
         "palette_bytes": n_bytes,
         "model": model,
     }
-    _summarize(image, segmentation, written, color_space, spatial_weight, interruption, as_json)
+    pairs = {
+        "image": f"{width} × {height} pixels",
+        "end": end_of_fit(mixture, interruption),
+        "psnr": f"{psnr:.2f} dB",
+        "output": output,
+        "side by side": side_by_side,
+        "palette": None if n_bytes is None else f"{palette}, {n_bytes:,} bytes",
+    }
+    print_result(as_json, document, pairs)
     return status_of_fit(interruption, f"the image so far is in {str(output)!r}")
 
 
@@ -171,54 +178,3 @@ def _check_different(paths: Sequence[Path]) -> None:
     for number, path in enumerate(resolved):
         if path in resolved[:number]:
             raise ValueError(f"two results are to be {str(path)!r}: give each a name of its own")
-
-
-def _summarize(
-    image: Path,
-    segmentation: Segmentation,
-    written: dict[str, Any],
-    color_space: str,
-    spatial_weight: float,
-    interruption: Interruption,
-    as_json: bool,
-) -> None:
-    """Print what was found and written."""
-    from fastgmm.cli.watched_fit import end_of_fit
-
-    mixture = segmentation.model
-    height, width = segmentation.labels.shape
-    psnr = segmentation.psnr()
-    if as_json:
-        info = mixture.fit_info_
-        print_json(
-            {
-                "image": image,
-                "width": width,
-                "height": height,
-                "n_components": mixture.n_components,
-                "covariance_type": mixture.covariance_type,
-                "color_space": color_space,
-                "spatial_weight": spatial_weight,
-                "log_likelihood": mixture.lower_bound_,
-                "converged": mixture.converged_,
-                "interrupted": interruption.signal_number is not None,
-                "n_passes": info.n_passes,
-                "seconds": info.seconds,
-                "weights": mixture.weights_,
-                "colors": segmentation.palette,
-                "psnr": psnr,
-                **written,
-            }
-        )
-        return
-    pairs: dict[str, object] = {
-        "image": f"{width} × {height} pixels",
-        "end": end_of_fit(mixture, interruption),
-        "psnr": f"{psnr:.2f} dB",
-        "output": written["output"],
-    }
-    if written["side_by_side"] is not None:
-        pairs["side by side"] = written["side_by_side"]
-    if written["palette"] is not None:
-        pairs["palette"] = f"{written['palette']}, {written['palette_bytes']:,} bytes"
-    print_pairs(pairs)

@@ -1,6 +1,7 @@
 """The commands on good input: what they print and what they write."""
 
 import json
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +11,9 @@ from pyarrow import csv, parquet
 from sklearn.datasets import load_iris
 
 import fastgmm
+from fastgmm.cli import application
 from fastgmm.data.formats.images import read_image, write_image
-from tests.cli_process import in_here, in_process, succeed
+from tests.cli_process import in_here, in_process, refuse, succeed
 
 COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 
@@ -447,3 +449,42 @@ def test_bench_measures_what_is_asked_for(folder):
     document = json.loads(succeed("bench", *options, cwd=folder, run=in_process))
     assert document["machine"]
     assert document["rows"]
+
+
+COUNTING = """
+from fastgmm.cli import options
+from fastgmm.cli.models import open_for_fit
+from fastgmm.cli.output import print_result
+
+
+def count(
+    data: options.Data,
+    columns: options.Columns = None,
+    memory: options.Memory = "1GB",
+    missing: options.MissingPolicy = "error",
+    as_json: options.Json = False,
+    *,
+    csv: options.CsvReading,
+) -> None:
+    \"\"\"Count the rows of tables.\"\"\"
+    rows = open_for_fit(data, columns, memory=memory, missing=missing, csv=csv)
+    n_rows = sum(len(block.X) for block in rows.blocks())
+    print_result(as_json, {"n_samples": n_rows}, {"rows": n_rows})
+"""
+
+
+def test_a_command_is_one_file_and_one_line(tmp_path, monkeypatch):
+    (tmp_path / "counting.py").write_text(COUNTING, encoding="utf-8")
+    monkeypatch.setattr(fastgmm.cli, "__path__", [*fastgmm.cli.__path__, str(tmp_path)])
+    monkeypatch.setitem(application.COMMANDS, "count", "counting")
+    monkeypatch.setitem(sys.modules, "fastgmm.cli.counting", None)
+    del sys.modules["fastgmm.cli.counting"]
+    (tmp_path / "rows.csv").write_text("a;b\n1;2\n3;4\n", encoding="utf-8")
+    (tmp_path / "holes.csv").write_text("a,b\n1,2\n,4\n5,6\n", encoding="utf-8")
+    assert "\n  count  " in succeed(cwd=tmp_path)
+    assert "--delimiter MARK" in succeed("count", "--help", cwd=tmp_path)
+    assert succeed("count", "rows.csv", "--delimiter", ";", cwd=tmp_path) == "rows  2\n"
+    options = ("holes.csv", "--missing", "drop", "--json")
+    assert json.loads(succeed("count", *options, cwd=tmp_path)) == {"n_samples": 2}
+    message = refuse("count", "holes.csv", cwd=tmp_path)
+    assert "leave them out with --missing drop, or use the observed values" in message

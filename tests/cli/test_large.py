@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 import fastgmm
-from fastgmm.cli.progress import FitProgress
+from fastgmm.cli.fit_with_progress import FitProgress
 from tests.cli_process import COMMAND, in_here, in_process, refuse, succeed
 from tests.written_data import NAMES, arrow_table, rows, write_csv, write_parquet
 
@@ -274,7 +274,7 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, name):
 
 def test_rates_of_reading(capsys, monkeypatch):
     clock = iter([0.0, 0.0, 1.0, 2.0, 4.0, 10.0, 20.0, 21.0])
-    monkeypatch.setattr("fastgmm.cli.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("fastgmm.cli.fit_with_progress.time.monotonic", lambda: next(clock))
     progress = FitProgress(tolerance=1e-3, max_passes=10, n_starts=1, quiet=False)
     progress._lines = True
     for done in (1_000_000, 2_000_000, 3_000_000):

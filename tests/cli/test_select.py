@@ -145,7 +145,7 @@ def test_a_failed_run_leaves_the_old_results(folder):
 
 
 def test_reading_is_shown_where_it_takes_long(folder, monkeypatch):
-    monkeypatch.setattr("fastgmm.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("fastgmm.cli.fit_with_progress._SECONDS_BETWEEN_LINES", 0.0)
     outcome = in_here("select", "i.parquet", *FEW[:-1], cwd=folder)
     assert outcome.returncode == 0
     assert outcome.stderr.startswith("reading: 150 rows of 150")

@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 
 from fastgmm.bench.grid import Case
-from fastgmm.bench.machine import Machine, Rates
+from fastgmm.bench.machine import Machine, Peak
 from harness import measurement
 from harness.competitors import OneDAL
 from harness.measurement import Figures, Row, measure_case
@@ -140,8 +140,8 @@ def test_a_fit_is_measured_for_its_memory_alone(monkeypatch):
 
 
 def test_share_of_peak_is_that_of_the_type_of_the_data():
-    rates = {"float64": Rates(1, 1e6, 512, 1, 1), "float32": Rates(1, 2e6, 512, 1, 1)}
-    machine = Machine("p", "s", 1, 0.0, rates, 1.0, 1.0, (), (), {}, "omp")
+    peaks = {"float64": Peak(1, 1e6, 512), "float32": Peak(1, 2e6, 512)}
+    machine = Machine("p", "s", 1, 0.0, peaks, (), {}, "omp")
     row = Row(replace(CASE, dtype="float32"), {"fastgmm": Figures(seconds=CASE.flops / 1e6)})
     assert row.share_of_peak(machine) == pytest.approx(0.5)
 

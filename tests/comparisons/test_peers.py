@@ -1,6 +1,6 @@
 import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from rich.console import Console
@@ -8,15 +8,15 @@ from rich.console import Console
 from comparisons import peers
 from comparisons.peers import GRID, MEMORY_CASE, QUICK_EFFORT, check_targets, row_line, rows_table
 from fastgmm.bench.grid import Case, quick_grid
-from fastgmm.bench.machine import Machine, Rates
+from fastgmm.bench.machine import Machine, Peak
 from fastgmm.bench.report import PLAIN_WIDTH
 from harness.lines import megabytes
 from harness.measurement import Figures, Row
+from harness.throughput import Throughput
 
-RATES = Rates(5e10, 1e11, 512, 4e10, 8e10)
-MACHINE = Machine(
-    "p", "s", 2, 0.0, {"float64": RATES, "float32": RATES}, 1.0, 1.0, (), (), {}, "omp"
-)
+PEAK = Peak(5e10, 1e11, 512)
+MACHINE = Machine("p", "s", 2, 0.0, {"float64": PEAK, "float32": PEAK}, (), {}, "omp")
+THROUGHPUT = Throughput(*[{"float64": 2e9, "float32": 2e9}] * 2, 3e9, 4e9)
 
 
 def row_of(case):
@@ -89,7 +89,7 @@ def test_peer_with_other_results_settles_nothing(targets):
     assert checked["against oneDAL, 1,000,000×2, K=8"].met is None
 
 
-REPORTED = replace(MACHINE, rates=dict.fromkeys(MACHINE.rates, Rates(129e9, 258e9, 512, 1e9, 2e9)))
+REPORTED = replace(MACHINE, peaks=dict.fromkeys(MACHINE.peaks, Peak(129e9, 258e9, 512)))
 PEERS = ("scikit-learn", "oneDAL")
 
 
@@ -190,7 +190,7 @@ class Pretence:
     def __init__(self, monkeypatch):
         self.cases, self.peers = [], None
         self.own = Figures(seconds=1e-3, memory=1)
-        monkeypatch.setattr(peers, "_measure_machine", lambda *_: MACHINE)
+        monkeypatch.setattr(peers, "_measure_machine", lambda *_: (MACHINE, THROUGHPUT))
         monkeypatch.setattr(peers, "measure_case", self.measure_case)
 
     def measure_case(self, case, names, **_):
@@ -209,7 +209,12 @@ def test_everything_by_default(pretence, capsys):
     assert tuple(pretence.cases) == GRID
     assert tuple(pretence.peers) == PEERS
     text = capsys.readouterr().out
-    for words in ("GFLOP/s", MEMORY_CASE.identifier, "share of FMA peak, 1,000,000×8, K=16"):
+    for words in (
+        "triad 4.0 GB/s",
+        "GFLOP/s",
+        MEMORY_CASE.identifier,
+        "share of FMA peak, 1,000,000×8, K=16",
+    ):
         assert words in text
 
 
@@ -251,7 +256,7 @@ def test_wrong_arguments(pretence, capsys, arguments, message):
 def test_json_document(capsys):
     peers.main(["--rows", "scoring", "--json"])
     document = json.loads(capsys.readouterr().out)
-    assert set(document) == {"created", "machine", "rows", "targets"}
+    assert set(document) == {"created", "machine", "throughput", "rows", "targets"}
     (row,) = document["rows"]
     assert set(row) == {"id", "case", "flops_per_pass", "competitors", "share_of_peak"}
     assert set(row["competitors"]["oneDAL"]) == {
@@ -295,21 +300,10 @@ def test_machine_is_measured_in_a_worker_of_its_own(monkeypatch):
 
         def ask(self, action, **_):
             assert action == "machine"
-            return {
-                "processor": "p",
-                "system": "s",
-                "n_threads": 1,
-                "load": None,
-                "rates": {"float64": dict.fromkeys(Rates.__slots__, 1.0)},
-                "read_bandwidth": 1.0,
-                "triad_bandwidth": 1.0,
-                "blas": ["openblas"],
-                "blas_overrides": [],
-                "versions": {},
-                "threading_layer": "omp",
-            }
+            machine = asdict(replace(MACHINE, blas=("openblas",)))
+            return json.loads(json.dumps({"machine": machine, "throughput": asdict(THROUGHPUT)}))
 
     monkeypatch.setattr(peers, "WorkerProcess", FakeWorker)
-    machine = peers._measure_machine({"A": "b"}, QUICK_EFFORT)
-    assert machine.blas == ("openblas",)
-    assert machine.rates["float64"].fma_all_threads == 1.0
+    machine, throughput = peers._measure_machine({"A": "b"}, QUICK_EFFORT)
+    assert machine == replace(MACHINE, blas=("openblas",))
+    assert throughput == THROUGHPUT

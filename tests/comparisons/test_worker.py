@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from fastgmm.bench.grid import Case
-from harness.worker import WorkerError, WorkerProcess, environment_at_best, serve
+from harness.worker import WorkerError, WorkerProcess, serve
 
 CASE = Case("pass", "diag", 500, 2, 2, n_passes=2)
 
@@ -104,11 +104,3 @@ def test_an_interrupted_parent_does_not_wait():
         worker_running("import time; time.sleep(600)"),
     ):
         raise KeyboardInterrupt
-
-
-def test_environment_loses_only_what_slows_blas_down():
-    environment = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "2", "HOME": "/h"}
-    cleaned, cleared = environment_at_best(environment)
-    assert cleaned == {"OPENBLAS_NUM_THREADS": "2", "HOME": "/h"}
-    assert cleared == ("OPENBLAS_CORETYPE=Haswell",)
-    assert "OPENBLAS_CORETYPE" in environment

@@ -87,7 +87,7 @@ class Row:
     def share_of_peak(self, machine: Machine) -> float | None:
         """Return the share of the machine's multiply-add peak for the type of the data."""
         rate = self.flops_per_second
-        return rate / machine.rates[self.case.dtype].fma_all_threads if rate else None
+        return rate / machine.peaks[self.case.dtype].all_threads if rate else None
 
     def ratio(self, peer: str) -> float | None:
         """Return how many times as long as fastgmm a peer takes; None unless they agree."""

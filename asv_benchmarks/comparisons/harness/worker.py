@@ -22,11 +22,12 @@ from types import TracebackType
 from typing import IO, Any
 
 from fastgmm.bench.grid import Case
-from fastgmm.bench.machine import BLAS_OVERRIDES, measure_machine
+from fastgmm.bench.machine import measure_machine
 from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.versions import blas_kernels
 from harness.competitors import COMPETITORS, Competitor
 from harness.memory import peak_memory
+from harness.throughput import measure_throughput
 
 _LAST_LINES = 5
 
@@ -101,13 +102,6 @@ class WorkerProcess:
         self._stderr.close()
 
 
-def environment_at_best(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Take away what keeps BLAS from choosing the fastest kernels."""
-    cleared = [name for name in BLAS_OVERRIDES if name in environment]
-    cleaned = {name: value for name, value in environment.items() if name not in cleared}
-    return cleaned, tuple(f"{name}={environment[name]}" for name in cleared)
-
-
 def _with_programs(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which the modules beside this one can be imported."""
     folders = [str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")]
@@ -130,8 +124,12 @@ class Worker:
         return self._competitor
 
     def machine(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Measure the machine."""
-        return asdict(measure_machine(seconds=request["seconds"]))
+        """Measure the machine, in a process whose environment lets BLAS do its best."""
+        seconds = request["seconds"]
+        return {
+            "machine": asdict(measure_machine(seconds=seconds)),
+            "throughput": measure_throughput(seconds=seconds).to_dict(),
+        }
 
     def prepare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Make the data, warm up, and run one pass while watching the memory."""
