@@ -24,61 +24,32 @@ from fastgmm.data.sources.exactness import is_long_integer
 
 
 class SelectedColumns(NamedTuple):
-    """What is wanted of a data frame or a matrix.
+    """What is wanted of a data frame or a matrix."""
 
-    Attributes
-    ----------
-    names : tuple of str or None
-        Names of the features, if they have any.
-    values : list of ndarray of shape (n_rows,), or ndarray of shape (n_rows, n_features)
-        The features.
-    weights : ndarray of shape (n_rows,) or None
-        Weights of the rows.
-    dtype : dtype
-        float32 if all features are, else float64.
-    labels : ndarray of shape (n_rows,) or None
-        Labels of the rows, NaN where there is none.
-    unused : mapping of str to str
-        Columns that are no features, and what they are instead.
-    integers : frozenset of int
-        Numbers of the features that are integers so long that float64 may round them.
-    doubt : str
-        What makes it likely that a feature is meant to be none; mostly empty.
-    """
-
-    names: tuple[str, ...] | None
+    names: tuple[str, ...] | None  # names of the features, if they have any
     values: list[npt.NDArray[Any]] | npt.NDArray[Any]
-    weights: npt.NDArray[Any] | None
-    dtype: np.dtype[Any]
-    labels: npt.NDArray[Any] | None = None
+    """(n_rows,) or (n_rows, n_features): the features."""
+    weights: npt.NDArray[Any] | None  # (n_rows,): weights of the rows
+    dtype: np.dtype[Any]  # float32 if all features are, else float64
+    labels: npt.NDArray[Any] | None = None  # (n_rows,): labels of the rows, NaN where there is none
     unused: Mapping[str, str] = MappingProxyType({})
+    """Columns that are no features, and what they are instead."""
     integers: frozenset[int] = frozenset()
-    doubt: str = ""
+    """Numbers of the features that are integers so long that float64 may round them."""
+    doubt: str = ""  # what makes it likely that a feature is meant to be none; mostly empty
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which columns and rows are wanted.
-
-    Attributes
-    ----------
-    columns : tuple of str or None
-        The columns, in this order; None for all but weights and labels.
-    columns_if_named : tuple of str or None
-        The same, for data whose columns have names of their own.
-    weight_column : str or None
-        The column that holds weights.
-    filter : pyarrow.compute.Expression, list of tuples, or None
-        Which rows are wanted.
-    label_column : str or None
-        The column that holds labels, numbers of components.
-    """
+    """Which columns and rows are wanted."""
 
     columns: tuple[str, ...] | None = None
+    """The columns, in this order; None for all but weights and labels."""
     columns_if_named: tuple[str, ...] | None = None
-    weight_column: str | None = None
-    filter: Any = None
-    label_column: str | None = None
+    """The same, for data whose columns have names of their own."""
+    weight_column: str | None = None  # the column that holds weights
+    filter: Any = None  # which rows are wanted
+    label_column: str | None = None  # the column that holds labels, numbers of components
 
     @property
     def apart(self) -> tuple[str, ...]:

@@ -19,26 +19,15 @@ from fastgmm.data.tables import OpenedTables, SlicedArray, open_tables
 
 @dataclass(frozen=True, slots=True)
 class ColumnSummary:
-    """One column of a file.
+    """One column of a file."""
 
-    Attributes
-    ----------
-    name : str
-        Its name, ``x0``, ``x1``, … where the file gives none.
-    type : str
-        What the file says that it holds.
-    n_missing : int
-        Entries that are empty or not a number.
-    minimum, maximum, mean : float or None
-        Of the entries that are there; None for a column of other things than numbers.
-    """
-
-    name: str
-    type: str
-    n_missing: int
+    name: str  # its name, ``x0``, ``x1``, … where the file gives none
+    type: str  # what the file says that it holds
+    n_missing: int  # entries that are empty or not a number
     minimum: float | None = None
     maximum: float | None = None
     mean: float | None = None
+    """Of the entries that are there; None for a column of other things than numbers."""
 
 
 def summarize_columns(

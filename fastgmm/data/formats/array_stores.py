@@ -62,24 +62,12 @@ class _ElsewhereError(Exception):
 
 
 class _Member(NamedTuple):
-    """An array below a group, or something that stands where one could be.
+    """An array below a group, or something that stands where one could be."""
 
-    Attributes
-    ----------
-    path : str
-        Its path from the group.
-    array : array or None
-        The array; None if it is none that can be read.
-    what : str
-        What messages say of it.
-    is_table : bool
-        Whether it could be the table that is meant.
-    """
-
-    path: str
-    array: Any
-    what: str
-    is_table: bool
+    path: str  # its path from the group
+    array: Any  # the array; None if it is none that can be read
+    what: str  # what messages say of it
+    is_table: bool  # whether it could be the table that is meant
 
     @property
     def is_column(self) -> bool:
@@ -88,18 +76,10 @@ class _Member(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """What in a store is a table.
+    """What in a store is a table."""
 
-    Attributes
-    ----------
-    matrix : array of shape (n_rows, n_columns) or None
-        The rows.
-    columns : mapping of str to array of shape (n_rows,)
-        The columns; beside a matrix, those that lie next to it.
-    """
-
-    matrix: Any
-    columns: Mapping[str, Any]
+    matrix: Any  # (n_rows, n_columns): the rows
+    columns: Mapping[str, Any]  # (n_rows,): the columns; beside a matrix, those that lie next to it
 
     @property
     def n_rows(self) -> int:

@@ -83,40 +83,21 @@ _THOUSANDS_ADVICE = "write numbers without separators of thousands"
 
 @dataclass(frozen=True, slots=True)
 class CsvForm:
-    """How a CSV file is written.
+    """How a CSV file is written."""
 
-    Attributes
-    ----------
-    delimiter : str
-        What stands between fields; a blank for any number of blanks and tabs.
-    names : tuple of str
-        Names of the columns, ``x0``, ``x1``, … where the file has none.
-    has_header : bool
-        Whether the first row names the columns.
-    start : int
-        How many bytes come before the rows of data.
-    line : int
-        Number of the line that the rows of data begin on, or a blank one before it.
-    n_row_names : int
-        How many of the first columns have no name where the others do: an index may be there.
-    doubts : str
-        What makes it likely that the first row is a header that is taken for data, or the other
-        way round; empty if nothing does.
-    titles : str
-        The lines above the header that are left out, as messages name them; mostly empty.
-    has_text_below : bool
-        Whether the first row below the header is text, and that below it is not.
-    """
-
-    delimiter: str
-    names: tuple[str, ...]
-    has_header: bool
-    start: int = 0
-    line: int = 1
+    delimiter: str  # what stands between fields; a blank for any number of blanks and tabs
+    names: tuple[str, ...]  # names of the columns, ``x0``, ``x1``, … where the file has none
+    has_header: bool  # whether the first row names the columns
+    start: int = 0  # how many bytes come before the rows of data
+    line: int = 1  # number of the line that the rows of data begin on, or a blank one before it
     n_row_names: int = 0
+    """How many of the first columns have no name where the others do: an index may be there."""
     doubts: str = ""
+    """What makes it likely that a header is taken for data, or the reverse; mostly empty."""
     titles: str = ""
+    """The lines above the header that are left out, as messages name them; mostly empty."""
     has_text_below: bool = False
+    """Whether the first row below the header is text, and that below it is not."""
 
     @classmethod
     def of(cls, head: bytes, options: CsvOptions) -> CsvForm:

@@ -77,24 +77,12 @@ class _WrongRowError(ValueError):
 
 
 class _Part(NamedTuple):
-    """Rows of the file in the order that they have there.
+    """Rows of the file in the order that they have there."""
 
-    Attributes
-    ----------
-    text : pyarrow.Buffer
-        The rows.
-    line : int
-        Number of the first line.
-    pattern : RowPattern
-        Tells rows from each other.
-    malformed : list of int
-        Numbers of the rows, from 1, that are left out.
-    """
-
-    text: Any
-    line: int
-    pattern: RowPattern
-    malformed: list[int]
+    text: Any  # the rows
+    line: int  # number of the first line
+    pattern: RowPattern  # tells rows from each other
+    malformed: list[int]  # numbers of the rows, from 1, that are left out
 
     def line_of_row(self, number: int) -> int:
         """Return on which line a row begins, the first of which has the number 1."""

@@ -31,19 +31,11 @@ _READ_BYTES = 2**16
 
 
 class Row(NamedTuple):
-    """Where a row is that is more than blanks and comments.
+    """Where a row is that is more than blanks and comments."""
 
-    Attributes
-    ----------
-    start, end : int
-        Its bytes in the text, without the line end.
-    line : int
-        The number of its first line.
-    """
-
-    start: int
+    start: int  # of its bytes in the text, without the line end
     end: int
-    line: int
+    line: int  # the number of its first line
 
 
 class RowPattern:

@@ -64,18 +64,10 @@ class _ImageError(Exception):
 
 
 class ImageHeader(NamedTuple):
-    """What an image says of itself before its pixels are read.
+    """What an image says of itself before its pixels are read."""
 
-    Attributes
-    ----------
-    n_pixels : int
-        Width times height.
-    dtype : dtype
-        Type of its levels, as `read_image` returns them.
-    """
-
-    n_pixels: int
-    dtype: np.dtype[Any]
+    n_pixels: int  # width times height
+    dtype: np.dtype[Any]  # type of its levels, as `read_image` returns them
 
 
 def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[Any]:

@@ -13,34 +13,19 @@ from fastgmm.data.options import MissingPolicy
 
 
 class Batch(NamedTuple):
-    """Rows as a reader hands them over, of any number.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n_rows, n_features), or sequence of n_features ndarrays (n_rows,)
-        Real numbers of any type; NaN for what is missing.
-    weights : ndarray of shape (n_rows,) or None
-        Weights of the rows, if the source has any.
-    origin : str
-        Where the rows are from, as messages name it.
-    row : int
-        Number of the first row there, from 0.
-    numbers : ndarray of shape (n_rows,) or None
-        Numbers of the rows after the first's, where some between them were left out.
-    labels : ndarray of shape (n_rows,) or None
-        Labels of the rows, if they were asked for; NaN where there is none.
-    line_of : callable or None
-        Returns on which line of a file a row begins that has one of the `numbers`; None for rows
-        that are on no line.
-    """
+    """Rows as a reader hands them over, of any number."""
 
     values: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
-    weights: npt.NDArray[Any] | None
-    origin: str
-    row: int
+    """(n_rows, n_features) or (n_rows,): real numbers of any type; NaN for what is missing."""
+    weights: npt.NDArray[Any] | None  # (n_rows,): weights of the rows, if the source has any
+    origin: str  # where the rows are from, as messages name it
+    row: int  # number of the first row there, from 0
     numbers: npt.NDArray[np.int64] | None = None
+    """(n_rows,): numbers of the rows after the first's, where some between them were left out."""
     labels: npt.NDArray[Any] | None = None
+    """(n_rows,): labels of the rows, if they were asked for; NaN where there is none."""
     line_of: Callable[[int], int] | None = None
+    """Returns on which line of a file a row begins that has one of the `numbers`."""
 
     @property
     def n_rows(self) -> int:
