@@ -209,17 +209,6 @@ def test_open_arrays_are_checked_in_every_pass(opened):
         all_rows(source)
 
 
-@pytest.mark.parametrize(("package", "extra"), [("h5py", "hdf5"), ("zarr", "zarr")])
-def test_missing_package_names_the_extra(tmp_path, monkeypatch, package, extra):
-    if package == "h5py":
-        path = write_hdf5(tmp_path / "x.h5", rows(1000))
-    else:
-        path = write_zarr(tmp_path / "x", rows(1000), 3)
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf'needs {package}: .*"fastgmm\[{extra}\]"'):
-        open_data(path)
-
-
 IMAGES, LABELS = np.ones((9, 4, 4)), np.eye(3)[np.arange(9) % 3]
 ALIKE = [
     {"x_train": IMAGES, "y_train": LABELS},

@@ -128,10 +128,3 @@ def test_feather_of_polars(tmp_path):
     X = rows(100)
     pl.DataFrame({"a": X[:, 0], "b": X[:, 1]}).write_ipc(tmp_path / "x.feather", compression="lz4")
     np.testing.assert_array_equal(all_rows(open_data(tmp_path / "x.feather")), X[:, :2])
-
-
-def test_missing_package_names_the_extra(tmp_path, monkeypatch):
-    path = write_arrow(tmp_path / "x.arrow", rows(3))
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r'reading Arrow files needs pyarrow: .*"fastgmm\[parque'):
-        open_data(path)

@@ -219,10 +219,3 @@ def test_lines_without_end(tmp_path, monkeypatch, text, message):
     path = write(tmp_path / "a.csv", text * (1 + 2 * text.startswith("1,1")))
     with pytest.raises(DataError, match=message):
         all_rows(open_data(path))
-
-
-def test_missing_package_names_the_extra(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.csv", "a\n1\n")
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r'reading CSV needs pyarrow: .*"fastgmm\[parquet\]"'):
-        open_data(path)

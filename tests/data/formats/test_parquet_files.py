@@ -270,13 +270,6 @@ def test_unreadable_files_are_left_out_whole(tmp_path):
         open_data(tmp_path, on_error="skip")
 
 
-def test_missing_package_names_the_extra(tmp_path, monkeypatch):
-    path = write_parquet(tmp_path / "a.parquet", rows(3))
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r'reading Parquet needs pyarrow: .*"fastgmm\[parquet\]"'):
-        open_data(path)
-
-
 def test_many_columns_are_decoded_in_arrays_of_some_length(tmp_path):
     X = rows(3000)
     names = [f"c{j}" for j in range(600)]

@@ -7,10 +7,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fastgmm import DataError, GaussianMixture, open_data
 from fastgmm.data.formats import registry
 from fastgmm.data.formats.registry import FORMATS, file_kind
+from tests.written_data import FORMS as WRITTEN
 from tests.written_data import all_rows, rows
 
 TOY = '''
@@ -135,4 +137,26 @@ def test_a_zip_archive_whose_entries_are_damaged(tmp_path):
     with pytest.raises(
         DataError, match=r"cannot read '.*a\.zip' as a zip archive: .*it is damaged"
     ):
+        open_data(path)
+
+
+@pytest.mark.parametrize(
+    ("form", "package", "message"),
+    [
+        ("CSV", "pyarrow", r'reading CSV needs pyarrow: .*"fastgmm\[parquet\]"'),
+        ("Parquet", "pyarrow", r'reading Parquet needs pyarrow: .*"fastgmm\[parquet\]"'),
+        ("Arrow file", "pyarrow", r'reading Arrow files needs pyarrow: .*"fastgmm\[parquet\]"'),
+        ("HDF5", "h5py", r'needs h5py: .*"fastgmm\[hdf5\]"'),
+        ("Zarr 3", "zarr", r'needs zarr: .*"fastgmm\[zarr\]"'),
+        ("image", "PIL.Image", r'needs Pillow: .*"fastgmm\[plot\]"'),
+    ],
+)
+def test_missing_package_names_the_extra(tmp_path, monkeypatch, form, package, message):
+    if form == "image":
+        path = tmp_path / "a.png"
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(path)
+    else:
+        path = WRITTEN[form](tmp_path, rows(1000))
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=message):
         open_data(path)
