@@ -132,6 +132,11 @@ asv-compare: venv ## BASE=<commit>: asv runs it and HEAD by turns, and prints wh
 	$(abspath $(IN)) -m asv continuous --interleave-rounds --only-changed --factor 1.05 $(BASE) HEAD \
 		$(if $(BENCH),--bench $(BENCH))
 
+.PHONY: asv-history
+asv-history: venv ## measure the present commit, and make a page of all that were, in .asv/html
+	@cd asv_benchmarks && $(abspath $(IN)) -m asv machine --yes >/dev/null && \
+	$(abspath $(IN)) -m asv run --skip-existing 'HEAD^!' && $(abspath $(IN)) -m asv publish
+
 .PHONY: asv-quick
 asv-quick: venv
 	@export FASTGMM_ASV_SIZES=small; $(ASV) --quick --dry-run --show-stderr
