@@ -15,7 +15,7 @@ import typer
 from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.options import with_csv_options
 from fastgmm.cli.output import write
-from fastgmm.data.errors import MissingValueError
+from fastgmm.data.errors import DamagedDataError, MissingValueError
 
 COMMANDS = {
     "fit": "fitting",
@@ -98,13 +98,22 @@ def run(arguments: Sequence[str]) -> int:
             return _end(f"error: {error.format_message()}", 2)
         except MissingValueError as error:
             return _end(f"error: {error.place} is missing: {_remedies(arguments[0])}", 2)
+        except DamagedDataError as error:
+            skip = ", or leave such parts out with --on-error skip"
+            can_skip = "'skip'" in _choices(arguments[0], "on_error")
+            return _end(f"error: {error.place}: repair the file{skip if can_skip else ''}", 2)
         except (ImportError, MemoryError, OSError, ValueError) as error:
             return _end(f"error: {_sentence(error)}", 2)
 
 
+def _choices(name: str, option: str) -> str:
+    """Return the type of a command's option, which says what it may be; "None" if it has none."""
+    return str(get_type_hints(_command(name)).get(option))
+
+
 def _remedies(name: str) -> str:
     """Return what to do where values are missing, by the choices that a command has."""
-    choices = str(get_type_hints(_command(name)).get("missing"))
+    choices = _choices(name, "missing")
     found = ["remove such rows", "fill them in"]
     if "'drop'" in choices:
         found.append("leave them out with --missing drop")

@@ -50,7 +50,10 @@ def default_names(count: int) -> tuple[str, ...]:
 
 def name_list(names: Sequence[str], limit: int = 8, *, quoted: bool = True) -> str:
     """Return names as a message lists them, no more than a few."""
-    shown = ", ".join(name if name.strip() and not quoted else repr(name) for name in names[:limit])
+    shown = ", ".join(
+        repr(name) if quoted or not name.strip() or not name.isprintable() else name
+        for name in names[:limit]
+    )
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 

@@ -20,6 +20,17 @@ class MissingValueError(DataError):
         self.place = place
 
 
+class DamagedDataError(DataError):
+    """A part of a file cannot be read."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"{place}: repair the file, or leave such parts out with open_data(..., "
+            "on_error='skip')"
+        )
+        self.place = place
+
+
 class DataWarning(UserWarning):
     """Data may be meant otherwise than they are read; the message says how to say so."""
 

@@ -104,6 +104,7 @@ def test_what_is_read(tmp_path, text, options, names, expected, encoding):
         ("a,b\n1,2 # x\n3,4\n", r"'2 # x' in line 2\).*comment='#'"),
         ("title\n1,2\n3,4\n", r"line 2 of .*Expected 1 columns, got 2: 1,2"),
         ("a,b\n1,2\n3,4,5\n", r"line 3 of .*Expected 2 columns, got 3: 3,4,5"),
+        ('a,b\n1,2\n"3,4\n', r'line 3 of .*got 1: "3,4: a quotation mark in it is not closed'),
         ("a,b\n0.5,2,3\n0.5,4,5\n", r"line 2 of .*Expected 2 columns, got 3"),
     ],
 )

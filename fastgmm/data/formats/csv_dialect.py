@@ -409,6 +409,8 @@ def advice_on_row(row: str, names: Sequence[str], delimiter: str, options: CsvOp
     found = _COMMENT.match(row)
     if found and options.comment is None and (mark := found[1] or found[2]) != delimiter:
         return f": {_comment_advice(mark)}"
+    if row.count('"') % 2:
+        return ": a quotation mark in it is not closed"
     if len(names) == 1 and options.header == "infer":
         return f": the first line has one field, {names[0]!r}: if it is a title, remove it"
     return ""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.column_names import default_names, name_list
-from fastgmm.data.errors import DataError
+from fastgmm.data.errors import DamagedDataError, DataError
 from fastgmm.data.options import ReadingOptions
 
 _MOST_EMPTY_COLUMNS = 2**16
@@ -112,9 +112,7 @@ class Damage:
             )
         reason = str(reason) or type(reason).__name__
         if self._skipped is None:
-            raise DataError(
-                f"{where}: {reason}: repair the file, or leave such parts out with on_error='skip'"
-            )
+            raise DamagedDataError(f"{where}: {reason}")
         self._skipped.append(f"{where}: {reason}")
 
 
