@@ -24,7 +24,7 @@ from fastgmm.estimators.bayesian.learning import VariationalLearning
 from fastgmm.estimators.bayesian.starts import drawn_posteriors, warm_posterior
 from fastgmm.estimators.saving.fit_checkpoints import VariationalCheckpoint
 from fastgmm.estimators.shared.attributes import attributes_from_info
-from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
+from fastgmm.estimators.shared.conversion import ScikitLearnConversion
 from fastgmm.estimators.shared.evaluation import FloatingArray, Imputation, Rows, Weights
 from fastgmm.estimators.shared.fit_warnings import warn_of_fit
 from fastgmm.estimators.shared.online import STEP_CONSTRAINTS
@@ -42,7 +42,12 @@ from fastgmm.mixture.statistics import FloatArray
 
 
 class BayesianGaussianMixture(
-    VariationalLearning, Imputation, CallbackSupportMixin, DensityMixin, BaseEstimator
+    ScikitLearnConversion,
+    VariationalLearning,
+    Imputation,
+    CallbackSupportMixin,
+    DensityMixin,
+    BaseEstimator,
 ):
     """Gaussian mixture fitted by variational Bayes.
 
@@ -90,47 +95,16 @@ class BayesianGaussianMixture(
         As much scatter as `degrees_of_freedom_prior` rows of a component would have; None for the
         covariance of `X`. It has the shape of `covariances_`, without the axis of the
         components.
-    random_state : int, RandomState instance or None, default=None
-        Controls the randomness of the initialization and of `sample`. Pass an int for reproducible
-        results.
-    warm_start : bool, default=False
-        If True, the result of the last fit is used as the initialization of the next call of `fit`.
-    verbose : int, default=0
-        1 prints initializations and iterations, 2 also times and changes of the lower bound.
-    verbose_interval : int, default=10
-        Number of iterations between two lines.
-    labels_init : array-like of int of shape (n_samples,), default=None
-        Initial components of the rows of `X`, used instead of `init_params`; -1 for rows without
-        one.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
-        any number of threads.
-    reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
-        Scale of `reg_covar`; see :class:`GaussianMixture`.
+    random_state, warm_start, verbose, verbose_interval, labels_init, n_jobs, reg_covar_scale
+        As for :class:`GaussianMixture`.
     missing : {"error", "drop", "model"}, default="error"
         How to handle missing values; see :class:`GaussianMixture`. "model" takes what is missing
         of a row for hidden, as its component is, which the lower bound takes into account.
-    checkpoint : str or path, default=None
-        File that `fit` saves its state to, so that an interrupted fit can be resumed.
-    checkpoint_interval : float, default=60.0
-        Seconds between checkpoints, which are written between passes. With 0, one is written after
-        every pass.
-    resume : bool, default=False
-        Whether `fit` resumes from the checkpoint, if the file exists. The result is bitwise
-        identical to that of an uninterrupted fit.
-    step_exponent : float, default=0.6
-        Exponent α of the step size (t + t₀)^-α by which `partial_fit` updates the posterior at the
-        t-th unit of rows; a unit is as many rows as the mixture was initialized from. Above 0.5 and
-        at most 1; with 1, all rows always count equally.
-    step_offset : float, default=1.0
-        Offset t₀ of the step size; it dampens the first steps, which are the largest.
-    averaging : bool, default=False
-        Whether `partial_fit` averages the statistics over past steps (Polyak-Ruppert averaging),
-        which reduces their fluctuation.
-    forgetting : float, default=1.0
-        Below 1, the rows of each unit count at most this many times those of the next, so that
-        `partial_fit` tracks a drifting stream. The posterior is then as certain as the rows that
-        still count make it.
+    checkpoint, checkpoint_interval, resume
+        As for :class:`GaussianMixture`.
+    step_exponent, step_offset, averaging, forgetting
+        As for :class:`GaussianMixture`. With `forgetting`, the posterior is as certain as the rows
+        that still count make it.
 
     Attributes
     ----------
@@ -234,6 +208,8 @@ class BayesianGaussianMixture(
     lower_bounds_: list[float]
     trace_: FloatArray
     fit_info_: FitInfo
+
+    _theirs: ClassVar[Any] = sklearn.mixture.BayesianGaussianMixture
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **MIXTURE_CONSTRAINTS,
@@ -346,41 +322,6 @@ class BayesianGaussianMixture(
         self._fit(X, y, sample_weight)
         return self
 
-    @validated_fit
-    def partial_fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:
-        """Learn rows in addition to those before, by stochastic variational inference.
-
-        The first rows are kept until there are ten for each mean and weight; the mixture is then
-        initialized from them, and is not fitted until then. What the prior takes from the data, it
-        takes from these. A fitted mixture is continued from, and counts as many rows as it was
-        fitted to.
-
-        How the rows are split into batches hardly matters, as every row counts by itself. Large
-        batches are faster.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Those of an array are one batch. Those of files and streams are processed in
-            batches, in their order, and not held in memory as a whole.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
-
-        Returns
-        -------
-        BayesianGaussianMixture
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If the rows or the weights are invalid, or not those of the mixture so far; what was
-            learned before the batch stays.
-        """
-        return super().partial_fit(X, y, sample_weight)
-
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted mixture to a file, which `fastgmm.load` reads.
 
@@ -402,41 +343,6 @@ class BayesianGaussianMixture(
         from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
 
         save_mixture(self, path)
-
-    def to_sklearn(self) -> sklearn.mixture.BayesianGaussianMixture:
-        """Return the same mixture as scikit-learn's estimator, fitted if this one is.
-
-        The structures that scikit-learn does not have become the next one that it has:
-        "tied_diag" becomes "diag", "tied_spherical" becomes "spherical".
-
-        Returns
-        -------
-        sklearn.mixture.BayesianGaussianMixture
-            With copies of all parameters and fitted attributes that it supports.
-        """
-        return to_scikit_learn(self, sklearn.mixture.BayesianGaussianMixture)
-
-    @classmethod
-    def from_sklearn(cls, mixture: sklearn.mixture.BayesianGaussianMixture) -> Self:
-        """Return the same mixture as one of scikit-learn's, fitted if that one is.
-
-        Parameters
-        ----------
-        mixture : sklearn.mixture.BayesianGaussianMixture
-            The mixture.
-
-        Returns
-        -------
-        BayesianGaussianMixture
-            With copies of all parameters and fitted attributes; `trace_` and `fit_info_` are
-            missing, because scikit-learn does not record them.
-
-        Raises
-        ------
-        TypeError
-            If `mixture` is something else.
-        """
-        return from_scikit_learn(cls, mixture, sklearn.mixture.BayesianGaussianMixture)
 
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""

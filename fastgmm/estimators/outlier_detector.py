@@ -81,19 +81,8 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, OutlierMixin, BaseEstimat
         Proportion of outliers among the training rows, above 0 and at most 0.5: this proportion of
         their weight is below `offset_`. "auto" takes the level below which the mixture has at most
         a twentieth of its own probability, whatever the training rows are.
-    tol : float, default=1e-3
-        Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
-        this, in nats.
-    reg_covar : float, default=1e-6
-        Non-negative regularization added to the variances, as for `GaussianMixture`.
-    max_iter : int, default=100
-        Maximum number of EM iterations.
-    n_init : int, default=1
-        Number of initializations; the result with the highest log-likelihood is kept.
-    random_state : int, RandomState instance or None, default=None
-        Controls the randomness of the initialization. Pass an int for reproducible results.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one.
+    tol, reg_covar, max_iter, n_init, random_state, n_jobs
+        As for `GaussianMixture`.
     missing : {"error", "drop", "model"}, default="error"
         How to handle missing values; see `GaussianMixture`. With "model", the score of a row that
         lacks values is the log-density that whole rows are as seldom below as what is observed of

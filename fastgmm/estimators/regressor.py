@@ -62,26 +62,14 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     covariance_type : str, default="full"
         Type of the covariance parameters over inputs and targets together; see `GaussianMixture`.
         Under diagonal ones each component predicts a constant.
-    tol : float, default=1e-3
-        Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
-        this, in nats.
+    tol, max_iter, n_init, init_params, n_jobs, reg_covar_scale
+        As for `GaussianMixture`.
     reg_covar : float, default=1e-6
         Non-negative regularization added to the variances, as for `GaussianMixture`; it shrinks the
         slopes a little.
-    max_iter : int, default=100
-        Maximum number of EM iterations.
-    n_init : int, default=1
-        Number of initializations; the result with the highest log-likelihood is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
-            default="kmeans"
-        Method of initialization; see `GaussianMixture`.
     random_state : int, RandomState instance or None, default=None
         Controls the randomness of the initialization and of `sample_y`. Pass an int for
         reproducible results.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one.
-    reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
-        Scale of `reg_covar`; see `GaussianMixture`.
     missing : {"error", "drop", "model"}, default="error"
         How to handle missing values: NaN in arrays, null in tables. "error" raises an error.
         "drop" leaves rows that lack an input or a target out of fits and `score`.

@@ -58,26 +58,8 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Output features: the responsibilities of the components, which sum to 1; or the log-density
         of the row under each component, without the weights, in nats, which also shows how far rows
         are from all components.
-    covariance_type : str, default="full"
-        Type of the covariance parameters; see `GaussianMixture`.
-    tol : float, default=1e-3
-        Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
-        this, in nats.
-    reg_covar : float, default=1e-6
-        Non-negative regularization added to the variances, as for `GaussianMixture`.
-    max_iter : int, default=100
-        Maximum number of EM iterations.
-    n_init : int, default=1
-        Number of initializations; the result with the highest log-likelihood is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
-            default="kmeans"
-        Method of initialization; see `GaussianMixture`.
-    random_state : int, RandomState instance or None, default=None
-        Controls the randomness of the initialization. Pass an int for reproducible results.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one.
-    missing : {"error", "drop", "model"}, default="error"
-        How to handle missing values; see `GaussianMixture`.
+    covariance_type, tol, reg_covar, max_iter, n_init, init_params, random_state, n_jobs, missing
+        As for `GaussianMixture`.
     forgetting : float, default=1.0
         Below 1, the rows of each unit that `partial_fit` learns count at most this many times
         those of the next.

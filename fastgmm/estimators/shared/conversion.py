@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import sklearn.mixture
-from sklearn.base import BaseEstimator
 
 from fastgmm.mixture.structures import CovarianceStructure, structure
-
-_Ours = TypeVar("_Ours", bound=BaseEstimator)
 
 _SHAPED = ("covariances_", "precisions_", "precisions_cholesky_", "degrees_of_freedom_")
 """Attributes that tied components share, and others have one of each."""
@@ -35,50 +32,80 @@ _ATTRIBUTES = (
 )
 
 
-def to_scikit_learn(mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture) -> Any:
-    """Return a mixture as scikit-learn's estimator."""
-    if hasattr(mixture, "noise_weight_") or getattr(mixture, "noise_volume", None) is not None:
-        raise ValueError(
-            "to_sklearn cannot convert a mixture with noise, which scikit-learn's has not: fit "
-            "without noise_volume"
-        )
-    known = theirs().get_params()
-    parameters = {name: value for name, value in mixture.get_params().items() if name in known}
-    attributes = _fitted(mixture)
-    kind = structure(mixture.covariance_type)
-    parameters["covariance_type"] = _nearest(kind)
-    if kind.is_tied and kind.is_diagonal:  # scikit-learn has none that are both
-        n_components = mixture.n_components
-        if parameters.get("precisions_init") is not None:
-            parameters["precisions_init"] = _untied(parameters["precisions_init"], n_components)
-        for name in _SHAPED:
-            if name in attributes:
-                attributes[name] = _untied(attributes[name], n_components)
-    converted = theirs(**copy.deepcopy(parameters))
-    converted.__dict__.update(copy.deepcopy(attributes))
-    return converted
+class ScikitLearnConversion:
+    """Conversion of a mixture to scikit-learn's estimator of the same name, and back."""
 
+    _theirs: ClassVar[Any] = sklearn.mixture.GaussianMixture
 
-def from_scikit_learn(
-    ours: type[_Ours], mixture: Any, theirs: Any = sklearn.mixture.GaussianMixture
-) -> _Ours:
-    """Return one of scikit-learn's mixtures as an estimator of the class given."""
-    if not isinstance(mixture, theirs):
-        raise TypeError(
-            f"from_sklearn takes a sklearn.mixture.{theirs.__name__}, but got an object of type "
-            f"{type(mixture).__name__!r}"
-        )
-    taken = theirs().get_params().keys() & set(ours._get_param_names())
-    parameters = {name: getattr(mixture, name) for name in taken}
-    converted = cast(_Ours, ours(**copy.deepcopy(parameters)))
-    attributes = copy.deepcopy(_fitted(mixture))
-    # Under tied covariances, scikit-learn's lower bounds of variational Bayes are arrays.
-    if "lower_bound_" in attributes:
-        attributes["lower_bound_"] = np.asarray(attributes["lower_bound_"]).item()
-    if "lower_bounds_" in attributes:
-        attributes["lower_bounds_"] = np.ravel(attributes["lower_bounds_"]).tolist()
-    converted.__dict__.update(attributes)
-    return converted
+    def to_sklearn(self) -> Any:
+        """Return the same mixture as scikit-learn's estimator, fitted if this one is.
+
+        Structures that scikit-learn does not have become the closest that it has: "spherical" for
+        spheres, "diag" for other diagonal matrices, "full" for all others.
+
+        Returns
+        -------
+        sklearn.mixture.GaussianMixture or sklearn.mixture.BayesianGaussianMixture
+            With copies of all parameters and fitted attributes that it supports.
+        """
+        mixture: Any = self
+        if hasattr(mixture, "noise_weight_") or getattr(mixture, "noise_volume", None) is not None:
+            raise ValueError(
+                "to_sklearn cannot convert a mixture with noise, which scikit-learn's has not: fit "
+                "without noise_volume"
+            )
+        known = self._theirs().get_params()
+        parameters = {name: value for name, value in mixture.get_params().items() if name in known}
+        attributes = _fitted(mixture)
+        kind = structure(mixture.covariance_type)
+        parameters["covariance_type"] = _nearest(kind)
+        if kind.is_tied and kind.is_diagonal:  # scikit-learn has none that are both
+            n_components = mixture.n_components
+            if parameters.get("precisions_init") is not None:
+                parameters["precisions_init"] = _untied(parameters["precisions_init"], n_components)
+            for name in _SHAPED:
+                if name in attributes:
+                    attributes[name] = _untied(attributes[name], n_components)
+        converted = self._theirs(**copy.deepcopy(parameters))
+        converted.__dict__.update(copy.deepcopy(attributes))
+        return converted
+
+    @classmethod
+    def from_sklearn(cls, mixture: Any) -> Self:
+        """Return the same mixture as one of scikit-learn's, fitted if that one is.
+
+        Parameters
+        ----------
+        mixture : sklearn.mixture.GaussianMixture or sklearn.mixture.BayesianGaussianMixture
+            The mixture, of the class that `to_sklearn` returns.
+
+        Returns
+        -------
+        GaussianMixture or BayesianGaussianMixture
+            With copies of all parameters and fitted attributes; `trace_` and `fit_info_` are
+            missing, because scikit-learn does not record them.
+
+        Raises
+        ------
+        TypeError
+            If `mixture` is something else.
+        """
+        if not isinstance(mixture, cls._theirs):
+            raise TypeError(
+                f"from_sklearn takes a sklearn.mixture.{cls._theirs.__name__}, but got an object "
+                f"of type {type(mixture).__name__!r}"
+            )
+        ours: Any = cls
+        taken = cls._theirs().get_params().keys() & set(ours._get_param_names())
+        converted = ours(**copy.deepcopy({name: getattr(mixture, name) for name in taken}))
+        attributes = copy.deepcopy(_fitted(mixture))
+        # Under tied covariances, scikit-learn's lower bounds of variational Bayes are arrays.
+        if "lower_bound_" in attributes:
+            attributes["lower_bound_"] = np.asarray(attributes["lower_bound_"]).item()
+        if "lower_bounds_" in attributes:
+            attributes["lower_bounds_"] = np.ravel(attributes["lower_bounds_"]).tolist()
+        converted.__dict__.update(attributes)
+        return cast(Self, converted)
 
 
 def _nearest(structure: CovarianceStructure) -> str:

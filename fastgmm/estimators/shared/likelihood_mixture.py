@@ -6,13 +6,12 @@ from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
-import sklearn.mixture
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval
 
 from fastgmm.em.loop import FitInfo
-from fastgmm.estimators.shared.conversion import from_scikit_learn, to_scikit_learn
+from fastgmm.estimators.shared.conversion import ScikitLearnConversion
 from fastgmm.estimators.shared.evaluation import (
     FloatingArray,
     Imputation,
@@ -27,6 +26,7 @@ from fastgmm.mixture.statistics import FloatArray
 
 
 class LikelihoodMixture(
+    ScikitLearnConversion,
     OnlineLearning,
     Imputation,
     InformationCriteria,
@@ -115,38 +115,3 @@ class LikelihoodMixture(
         from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
 
         save_mixture(self, path)
-
-    def to_sklearn(self) -> sklearn.mixture.GaussianMixture:
-        """Return the same mixture as scikit-learn's estimator, fitted if this one is.
-
-        Structures that scikit-learn does not have become the closest that it has: "spherical" for
-        spheres, "diag" for other diagonal matrices, "full" for all others.
-
-        Returns
-        -------
-        sklearn.mixture.GaussianMixture
-            With copies of all parameters and fitted attributes that it supports.
-        """
-        return to_scikit_learn(self)
-
-    @classmethod
-    def from_sklearn(cls, mixture: sklearn.mixture.GaussianMixture) -> Self:
-        """Return the same mixture as one of scikit-learn's, fitted if that one is.
-
-        Parameters
-        ----------
-        mixture : sklearn.mixture.GaussianMixture
-            The mixture.
-
-        Returns
-        -------
-        GaussianMixture
-            With copies of all parameters and fitted attributes; `trace_` and `fit_info_` are
-            missing, because scikit-learn does not record them.
-
-        Raises
-        ------
-        TypeError
-            If `mixture` is something else.
-        """
-        return from_scikit_learn(cls, mixture)

@@ -123,11 +123,13 @@ class OnlineLearning(MixtureEvaluation):
         y: Any = None,  # noqa: ARG002 - taken so that the mixture can be part of a pipeline
         sample_weight: Weights = None,
     ) -> Self:
-        """Update the mixture with further rows, by one step of online EM.
+        """Update the mixture with further rows, by online EM or stochastic variational inference.
 
         The first rows are kept until there are ten for each mean and weight; the mixture is then
-        initialized from them, and is not fitted until then. A mixture fitted by `fit`, or
-        constructed manually, is continued from, and counts as much as the first batch that follows.
+        initialized from them, and is not fitted until then. What a prior takes from the data, it
+        takes from these. A mixture fitted by `fit`, or constructed manually, is continued from. It
+        counts as much as the first batch that follows, or, if it is Bayesian, as many rows as it
+        was fitted to.
 
         How the rows are split into batches hardly matters, as every row counts by itself. Large
         batches are faster.
@@ -144,7 +146,7 @@ class OnlineLearning(MixtureEvaluation):
 
         Returns
         -------
-        GaussianMixture
+        GaussianMixture or BayesianGaussianMixture
             The estimator itself.
 
         Raises
