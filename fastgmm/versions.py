@@ -53,7 +53,7 @@ def show_versions() -> None:
 
 
 def processor_name() -> str:
-    """Return the processor's name as the operating system tells it."""
+    """Return the processor's name as the operating system gives it."""
     try:
         for line in _CPU_INFO.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -100,7 +100,7 @@ class Source(ABC):
     def labels(self) -> FloatArray | None:
         """Return the labels of the rows, NaN where there is none; None if they have none.
 
-        A source that is no array goes through the rows to find them.
+        A source that is no array reads the rows to find them.
         """
         return None
 
@@ -117,7 +117,7 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells these rows from others, in values that JSON knows."""
+        """Return what distinguishes these rows from others, in values that JSON knows."""
 
     def some_rows(self, count: int) -> FloatArray:
         """Return the first rows that have weight, to learn where the data are and how wide.

@@ -163,7 +163,7 @@ def merge_components(
     K = parameters.n_components
     if not source.replayable and K > 2:
         raise ValueError(
-            f"merging {K} components goes through the rows {K - 1} times, and an iterator can be "
+            f"merging {K} components reads the rows {K - 1} times, and an iterator can be "
             "iterated over only once: give a function that returns a new one each time"
         )
     history = merge_by_entropy(source, parameters, n_jobs=mixture.n_jobs)

@@ -31,8 +31,8 @@ MOST_IN_LEGEND = 16
 TOTAL_STYLE: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.4}
 """Of the line of a whole mixture, beside those of its components."""
 
-# Okabe and Ito's colors (2008, "Color universal design"), which people with any color vision tell
-# apart, without black and yellow, one of which every background hides.
+# Okabe and Ito's colors (2008, "Color universal design"), which people with any color vision can
+# distinguish, without black and yellow, one of which every background hides.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 _LINE_STYLES: tuple[_LineStyle, ...] = ("-", "--", ":", "-.")
 

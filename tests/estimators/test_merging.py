@@ -82,7 +82,7 @@ def test_arguments_are_checked():
             merged.predict(X, n_clusters)
     with pytest.raises(NotFittedError, match="not fitted"):
         merge_components(GaussianMixture(2), X)
-    with pytest.raises(ValueError, match="goes through the rows 2 times, and an iterator"):
+    with pytest.raises(ValueError, match="reads the rows 2 times, and an iterator"):
         merge_components(mixture, iter([X]))
 
 

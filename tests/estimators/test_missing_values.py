@@ -497,7 +497,7 @@ def test_classes_of_incomplete_rows(n_components, common):
     assert unknown.score(X, y) == pytest.approx(whole.score(X, y), abs=0.05)
 
 
-def test_classes_of_incomplete_rows_are_learnt_as_mixtures_only():
+def test_classes_of_incomplete_rows_are_learned_as_mixtures_only():
     X, y = with_holes(rows(600)), np.arange(600) % 2
     classifier = GaussianMixtureClassifier(covariance_type="VVV", missing="model")
     with pytest.raises(ValueError, match=r"whole rows, .* use fit, or common_structure=False"):

@@ -111,7 +111,7 @@ def _product_rate(dtype: np.dtype[Any], n_threads: int, seconds: float) -> float
 
 
 def last_level_cache_bytes() -> int:
-    """Return the size of the largest cache of the first core, 32 MiB where it is not told."""
+    """Return the size of the largest cache of the first core, 32 MiB where it is not known."""
     suffixes = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     sizes = [_FALLBACK_CACHE_BYTES]
     for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):

@@ -34,7 +34,7 @@ class _ArrowBatches(ArrowTable):
     kind = "Arrow"
 
     def _options(self, names: Sequence[str] | None) -> Any:
-        """Return what tells Arrow to read some columns, or all."""
+        """Return what makes Arrow read some columns, or all."""
         ipc = import_pyarrow("reading Arrow files").ipc
         if names is None:
             return ipc.IpcReadOptions()
@@ -178,7 +178,7 @@ class ArrowBatches(_ArrowBatches):
         self._note_schema(reader.schema, self._first_rows)
 
     def identity(self) -> dict[str, Any]:
-        """Return the names of the columns: a stream tells no more."""
+        """Return the names of the columns: a stream says no more."""
         return {"columns": self._schema.names}
 
     def pieces(self, wanted: Wanted) -> Iterator[Piece]:

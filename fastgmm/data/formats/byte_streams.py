@@ -90,7 +90,7 @@ class ByteStream:
 
 
 def raw_head(path: Path) -> bytes:
-    """Return as many of a file's first bytes as tell its kind, as they are."""
+    """Return as many of a file's first bytes as show its kind, as they are."""
     with path.open("rb") as file:
         return file.read(_SIGNATURE_BYTES)
 

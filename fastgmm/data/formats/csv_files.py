@@ -184,7 +184,7 @@ class CsvFile(ArrowTable):
             )
 
     def _head(self) -> bytes:
-        """Return the first rows in UTF-8, as many as tell how the file is written."""
+        """Return the first rows in UTF-8, as many as show how the file is written."""
         n_bytes = HEAD_BYTES
         while True:
             raw = self._stream.head(n_bytes)

@@ -121,9 +121,9 @@ def write_image(path: str | Path, image: NDArray[Any]) -> None:
     format_name = image_format(path)
     levels = _written_levels(format_name, image)
     if levels.dtype == np.uint8 or levels.ndim == 2:
-        picture = _import_pillow("Image").fromarray(levels)
+        pillow_image = _import_pillow("Image").fromarray(levels)
         with atomic_file(path) as file:
-            picture.save(file, format=format_name)
+            pillow_image.save(file, format=format_name)
         return
     opencv = _import_opencv()
     if levels.shape[2] < 3:
@@ -148,10 +148,10 @@ def write_indexed_image(
         options["transparency"] = len(palette)
         indices = np.where(hidden, len(palette), indices)
         palette = np.concatenate([palette, np.zeros((1, 3), dtype=np.uint8)])
-    picture = _import_pillow("Image").fromarray(indices.astype(np.uint8, copy=False))
-    picture.putpalette(palette.tobytes())
+    pillow_image = _import_pillow("Image").fromarray(indices.astype(np.uint8, copy=False))
+    pillow_image.putpalette(palette.tobytes())
     with atomic_file(path) as file:
-        picture.save(file, format="PNG", **options)
+        pillow_image.save(file, format="PNG", **options)
     return path.stat().st_size
 
 

@@ -92,7 +92,7 @@ class FileStamp:
 
 
 class Damage:
-    """What a reader tells of damage, and is told by: to give up, or to leave that part out."""
+    """Where a reader reports damage: an error, or a part that is left out."""
 
     def __init__(self, file: TableFile, skipped: list[str] | None) -> None:
         self._file = file
@@ -185,7 +185,7 @@ class TableFile(ABC):
         """Return the rows from the first on."""
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells the file from others, in values that JSON knows."""
+        """Return what distinguishes the file from others, in values that JSON knows."""
         return {"name": self.origin} if self.stamp is None else self.stamp.identity()
 
     def keep_text(self, names: Sequence[str]) -> None:  # noqa: B027

@@ -133,7 +133,7 @@ class BatchSource(StreamSource):
             )
 
     def _identity(self) -> dict[str, Any]:
-        """Return what kind of data it is: iterators tell no more."""
+        """Return what kind of data it is: iterators say no more."""
         return {"kind": "batches"}
 
 

@@ -55,7 +55,7 @@ class ChosenRows(WrappedSource):
         yield from recut(self._pieces(), _ROWS_AT_ONCE)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells these rows from others, in values that JSON knows."""
+        """Return what distinguishes these rows from others, in values that JSON knows."""
         digest = hashlib.blake2b(np.packbits(self._chosen).data, digest_size=16).hexdigest()
         return {"kind": "chosen rows", "chosen": digest, "of": self._source.fingerprint()}
 

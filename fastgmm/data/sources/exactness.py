@@ -14,7 +14,7 @@ from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError, RoundedDataWarning
 
 FIRST_ROUNDED = 2**53
-"""From here on, float64 does not tell an integer from the next."""
+"""From here on, float64 does not distinguish an integer from the next."""
 
 _TIMES = (
     np.datetime64,

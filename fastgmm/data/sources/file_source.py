@@ -267,7 +267,7 @@ class FileSource(StreamSource):
             damage.report(file.origin, "a part of it claims to be larger than memory")
 
     def _identity(self) -> dict[str, Any]:
-        """Return what tells the files from others."""
+        """Return what distinguishes the files from others."""
         wanted = self.selection.filter
         return {
             "kind": self.files[0].kind,

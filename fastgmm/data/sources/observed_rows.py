@@ -61,12 +61,12 @@ class ObservedRows(WrappedSource):
         if self._size is None:
             for _ in self.blocks():
                 pass
-        assert self._size is not None  # the blocks have been gone through
+        assert self._size is not None  # the blocks have been read
         return self._size[1]
 
     @property
     def left_out(self) -> npt.NDArray[np.bool_]:  # type: ignore[override]  # found when asked for
-        """Which of all rows have no value; found by going through them."""
+        """Which of all rows have no value; found by reading them."""
         if self._left_out is None:
             found = [_are_empty(X) for X, _ in self._wrapped_blocks()]
             self._left_out = np.concatenate(found)
@@ -82,7 +82,7 @@ class ObservedRows(WrappedSource):
         self._size = n_samples, total_weight
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells these rows from others, in values that JSON knows."""
+        """Return what distinguishes these rows from others, in values that JSON knows."""
         return {"kind": "observed rows", "of": self._source.fingerprint()}
 
     def blocks(self) -> Iterator[Rows]:

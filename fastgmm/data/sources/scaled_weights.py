@@ -83,7 +83,7 @@ class ScaledWeights(WrappedSource):
         return self._exponent
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells these rows from others, in values that JSON knows."""
+        """Return what distinguishes these rows from others, in values that JSON knows."""
         return self._source.fingerprint()
 
     def blocks(self) -> Iterator[Rows]:

@@ -104,7 +104,7 @@ class StreamSource(Source):
 
     @abstractmethod
     def _identity(self) -> dict[str, Any]:
-        """Return what tells the data from others, in values that JSON knows."""
+        """Return what distinguishes the data from others, in values that JSON knows."""
 
     @property
     def reads_ahead(self) -> bool:
@@ -156,7 +156,7 @@ class StreamSource(Source):
         self._n_samples, self._total_weight = n_samples, total_weight
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells these rows from others, in values that JSON knows."""
+        """Return what distinguishes these rows from others, in values that JSON knows."""
         return {
             "dtype": self.dtype.name,
             "n_features": self.n_features,

@@ -9,7 +9,7 @@ from fastgmm.data.source import Rows, Source
 
 
 class WrappedSource(Source):
-    """Rows made of those of a source that is not in memory; every pass goes through all of that."""
+    """Rows made of those of a source that is not in memory; every pass reads all of that."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

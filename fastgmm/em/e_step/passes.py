@@ -40,7 +40,7 @@ _SUMS_BYTES = 2**28
 """What the sums of mixtures that share a pass may take."""
 
 Observer = Callable[[npt.NDArray[Any], FloatArray | None], None]
-"""Called with the rows and the weights of each block that a pass goes through."""
+"""Called with the rows and the weights of each block that a pass reads."""
 
 
 def _given_parameters(

@@ -43,7 +43,7 @@ class KMeansResult:
     n_iter : int
         Number of updates of the centers.
     converged : bool
-        Whether the centers came to rest before `max_iter`.
+        Whether the centers converged before `max_iter`.
     """
 
     labels: NDArray[np.int64]
@@ -129,7 +129,7 @@ def mean_variance(source: ArraySource, *, n_jobs: int | None = None) -> float:
 
 
 def _tolerance(source: ArraySource, tol: float, n_jobs: int | None) -> float:
-    """Return the squared movement of the centers at which they count as being at rest."""
+    """Return the squared movement of the centers at which they count as converged."""
     if tol == 0:
         return 0.0
     with np.errstate(over="ignore", invalid="ignore"):

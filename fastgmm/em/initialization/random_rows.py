@@ -1,4 +1,4 @@
-"""Random samples of rows in memory, and rows that are held out of what is learnt."""
+"""Random samples of rows in memory, and rows that are held out of what is learned."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def random_rows(
     generator = np.random.default_rng(seed)
     if source.weights is None:
         n_held_out = 0 if held_out_every is None else source.n_samples // held_out_every
-        n_learnt = source.n_samples - n_held_out
-        chosen = np.sort(generator.choice(n_learnt, min(size, n_learnt), replace=False))
+        n_learned = source.n_samples - n_held_out
+        chosen = np.sort(generator.choice(n_learned, min(size, n_learned), replace=False))
         if held_out_every is not None:
             chosen += chosen // (held_out_every - 1)
         return ArraySource(source.rows(chosen), incomplete=source.incomplete)

@@ -82,7 +82,7 @@ class CompletedSource(Source):
                 yield Rows(filled[0], weights)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells these rows from others, in values that JSON knows."""
+        """Return what distinguishes these rows from others, in values that JSON knows."""
         return {"kind": "completed", "seed": self._seed, "rows": self._source.fingerprint()}
 
     def in_memory(self) -> ArraySource:

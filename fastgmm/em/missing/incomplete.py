@@ -5,7 +5,7 @@ features. Its expected statistics under the mixture have what is missing replace
 moments (Ghahramani and Jordan, 1994, "Supervised learning from incomplete data via an EM approach",
 NIPS 6). Both are exact where values are missing at random, in the sense of Rubin (1976).
 
-Rows are grouped by pattern within stretches of a fixed length. Of a pattern that many rows have,
+Rows are grouped by pattern within chunks of a fixed length. Of a pattern that many rows have,
 the observed features go through the pass for rows without gaps, and the statistics are completed
 at the end; rows of other patterns are completed one by one in the kernel. A row in which nothing is
 observed counts with the mixture itself.
@@ -40,8 +40,8 @@ from fastgmm.mixture.marginals import Partition, completed_statistics, partition
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
-_STRETCH_BYTES = 2**24
-"""Bytes of a stretch of rows in double precision."""
+_CHUNK_BYTES = 2**24
+"""Bytes of a chunk of rows in double precision."""
 
 _MANY_RESPONSIBILITIES = 4096
 _FEWEST_ROWS, _MOST_ROWS = 64, 1024
@@ -53,9 +53,9 @@ _PATTERN_BYTES = 2**26
 """About how much the sums of patterns may take before they are completed and added up."""
 
 
-def stretch_rows(n_features: int) -> int:
+def chunk_rows(n_features: int) -> int:
     """Return how many rows are grouped at once: a multiple of `BLOCK_ROWS`."""
-    return BLOCK_ROWS * max(1, _STRETCH_BYTES // (8 * n_features * BLOCK_ROWS))
+    return BLOCK_ROWS * max(1, _CHUNK_BYTES // (8 * n_features * BLOCK_ROWS))
 
 
 def _rows_of_large_group(n_components: int) -> int:
@@ -80,7 +80,7 @@ def run_incomplete(
     done = IncompletePass(source, parameters, mode, n_jobs)
     n_rows = 0
     with closing(source.blocks()) as blocks:  # type: ignore[type-var]
-        for X, weights in recut(blocks, stretch_rows(source.n_features)):
+        for X, weights in recut(blocks, chunk_rows(source.n_features)):
             if observe is not None:
                 observe(X, weights)
             here = slice(n_rows, n_rows + len(X))
@@ -95,7 +95,7 @@ def pieces(source: Source, most: int) -> Iterator[ArraySource]:
     with closing(source.blocks()) as blocks:  # type: ignore[type-var]
         if source.incomplete:
             whole_blocks = BLOCK_ROWS * max(1, most // BLOCK_ROWS)
-            for rows in recut(blocks, min(stretch_rows(source.n_features), whole_blocks)):
+            for rows in recut(blocks, min(chunk_rows(source.n_features), whole_blocks)):
                 yield ArraySource(*rows, incomplete=True)
             return
         for X, weights in blocks:
@@ -113,7 +113,7 @@ class _PatternSums(NamedTuple):
 
 
 class IncompletePass:
-    """Sums over stretches of rows, of which some lack values."""
+    """Sums over chunks of rows, of which some lack values."""
 
     def __init__(
         self, source: Source, parameters: MixtureParameters, mode: int, n_jobs: int | None
@@ -151,7 +151,7 @@ class IncompletePass:
     def add(
         self, X: npt.NDArray[Any], weights: FloatArray | None, **by_row: npt.NDArray[Any]
     ) -> None:
-        """Add a stretch of rows."""
+        """Add a chunk of rows."""
         grouped = group_rows(X, self._many, n_jobs=self._n_jobs)
         rows = grouped.scattered
         groups = grouped.large

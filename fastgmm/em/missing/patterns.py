@@ -1,4 +1,4 @@
-"""Rows of a stretch, grouped by which of their values are missing."""
+"""Rows of a chunk, grouped by which of their values are missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Group(NamedTuple):
     Attributes
     ----------
     rows : ndarray of int64 of shape (n_rows,)
-        Their numbers in the stretch.
+        Their numbers in the chunk.
     is_observed : ndarray of bool of shape (n_features,)
         Which of their values are not missing.
     values : ndarray of shape (n_rows, n_observed)
@@ -43,7 +43,7 @@ class Group(NamedTuple):
 
 
 class GroupedRows(NamedTuple):
-    """A stretch of rows by pattern.
+    """A chunk of rows by pattern.
 
     Attributes
     ----------

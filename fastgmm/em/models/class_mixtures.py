@@ -1,4 +1,4 @@
-"""Classes with a mixture each: what a row and its class have in common, and what tells them apart.
+"""Classes with a mixture each: what a row and its class have in common, and what sets them apart.
 
 With priors π_c and mixtures p(x | c), a row has the joint density π_c p(x | c) with each class c;
 that, divided by the density of the row, is the class's posterior probability (Fraley and Raftery,

@@ -1,7 +1,7 @@
 """Mixtures of as many components as the shortest message about the rows takes.
 
 Figueiredo and Jain (2002), "Unsupervised learning of finite mixture models", IEEE Transactions on
-Pattern Analysis and Machine Intelligence 24. A message that tells the parameters of a mixture, and
+Pattern Analysis and Machine Intelligence 24. A message with the parameters of a mixture, and
 then the rows in a code made for it, is the shorter the better the mixture fits, and the longer the
 more parameters it has. It is minimized by EM from too many components, of which those that rows do
 not pay for are annihilated; then the weakest is removed and EM continues, down to the smallest
@@ -37,7 +37,7 @@ _START_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class MessageCode:
-    """What the parameters of a mixture cost to tell, for rows of a given weight.
+    """What the parameters of a mixture cost to encode, for rows of a given weight.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class MessageCode:
     def length(self, weights: FloatArray, log_likelihood: float) -> float:
         """Return the length of the message (Figueiredo and Jain, eq. 15).
 
-        Each parameter is told with the precision that its rows pay for: those of a component by
+        Each parameter is encoded with the precision that its rows pay for: those of a component by
         the rows of it, weights and what all components share by all rows. The constants of the
         equation, for lattices that are best in many dimensions, are left out: with them the
         parameters of a component of a handful of rows would cost less than nothing, and there are

@@ -1,4 +1,4 @@
-"""Online EM over data that can be gone through: epochs of batches, and when to stop."""
+"""Online EM over data that can be read more than once: epochs of batches, and when to stop."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ EndReason = Literal["max_epochs", "held_out", "callback"]
 
 @dataclass(frozen=True, slots=True)
 class MinibatchPlan:
-    """How a fit goes through its rows.
+    """How a fit reads its rows.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class MinibatchPlan:
     max_epochs : int
         Most times to go through the rows.
     held_out_every : int or None
-        One row in so many is never learnt, and judges the fit instead: each epoch's estimate is
+        One row in so many is never learned, and judges the fit instead: each epoch's estimate is
         the mean log-likelihood of these rows, each under the parameters at the time it went by.
         None to learn all.
     tol : float
@@ -86,7 +86,7 @@ class MinibatchState:
     Attributes
     ----------
     online : OnlineState
-        What was learnt.
+        What was learned.
     seed : int
         Together with the number of the epoch, seed of the order of the rows.
     epoch : int
@@ -127,14 +127,14 @@ class MinibatchState:
         """Return the state that `plain` made plain, after a look at types, shapes and ranges."""
         values = dict(values)
         online = OnlineState.from_plain(values.pop("online"), arrays, size)
-        told = typed_members(values, _PLAIN_KINDS, "fit")
+        kept = typed_members(values, _PLAIN_KINDS, "fit")
         for name in ("epoch", "n_rows"):
-            require(told[name] >= 0, f"{name}={told[name]} is at least 0")
-        require(0 <= told["seed"] < 2**32, f"seed={told['seed']} is a seed")
-        require(told["held_out"][1] >= 0.0, "the weight of the rows held out is at least 0")
-        n_scores = len(told["scores"])
-        require(n_scores == told["epoch"] + 1, f"{n_scores} scores are one more than epochs")
-        return cls(online, **told)
+            require(kept[name] >= 0, f"{name}={kept[name]} is at least 0")
+        require(0 <= kept["seed"] < 2**32, f"seed={kept['seed']} is a seed")
+        require(kept["held_out"][1] >= 0.0, "the weight of the rows held out is at least 0")
+        n_scores = len(kept["scores"])
+        require(n_scores == kept["epoch"] + 1, f"{n_scores} scores are one more than epochs")
+        return cls(online, **kept)
 
 
 _PLAIN_KINDS = {
@@ -352,7 +352,7 @@ def _gather(
 
 
 def _first_rows(source: Source, size: int, every: int | None) -> tuple[ArraySource, Iterator[Rows]]:
-    """Return the first rows that are to be learnt, and all blocks, with those read for that."""
+    """Return the first rows that are to be learned, and all blocks, with those read for that."""
     blocks = source.blocks()
     read: list[Rows] = []
     sample: list[Rows] = []
@@ -361,10 +361,10 @@ def _first_rows(source: Source, size: int, every: int | None) -> tuple[ArraySour
         X = block.X.copy()
         weights = None if block.weights is None else block.weights.copy()
         read.append(Rows(X, weights))
-        learnt = np.ones(len(X), dtype=bool) if weights is None else weights > 0.0
+        learned = np.ones(len(X), dtype=bool) if weights is None else weights > 0.0
         if every is not None:
-            learnt &= ~is_held_out(np.arange(n_read, n_read + len(X)), every)
-        chosen = np.flatnonzero(learnt)[: size - n_sampled]
+            learned &= ~is_held_out(np.arange(n_read, n_read + len(X)), every)
+        chosen = np.flatnonzero(learned)[: size - n_sampled]
         sample.append(Rows(X[chosen], None if weights is None else weights[chosen]))
         n_read += len(X)
         n_sampled += len(chosen)

@@ -46,7 +46,7 @@ class StepSchedule:
     ----------
     exponent : float
         Above 0.5 and at most 1, where all rows count alike for ever. The smaller, the sooner
-        what was learnt under early, poor parameters is forgotten, and the more the result
+        what was learned under early, poor parameters is forgotten, and the more the result
         fluctuates.
     offset : float
         At least 0; delays the first steps, which are the largest.
@@ -140,11 +140,11 @@ class OnlineState:
         cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size, **others: Any
     ) -> Self:
         """Return the state that `plain` made plain, after a look at types, shapes and ranges."""
-        told = typed_members(values, _PLAIN_KINDS, "online")
+        given = typed_members(values, _PLAIN_KINDS, "online")
         statistics = {}
         for name in ("statistics", "averaged"):
-            if told[name] is not None:
-                log_likelihood, weight = told[name]
+            if given[name] is not None:
+                log_likelihood, weight = given[name]
                 require(weight > 0.0, f"the weight {weight:.6g} of {name} is positive")
                 statistics[name] = from_arrays(
                     SufficientStatistics,
@@ -155,14 +155,14 @@ class OnlineState:
                     weight=weight,
                 )
         for name in _NUMBERS:
-            require(told[name] >= 0, f"{name}={told[name]:.6g} is at least 0")
-        require(told["unit"] > 0.0, f"unit={told['unit']:.6g} is positive")
+            require(given[name] >= 0, f"{name}={given[name]:.6g} is at least 0")
+        require(given["unit"] > 0.0, f"unit={given['unit']:.6g} is positive")
         return cls(
             statistics=statistics["statistics"],
             averaged=statistics.get("averaged"),
             parameters=from_arrays(MixtureParameters, "online", arrays, size),
             regularization=from_arrays(Regularization, "online", arrays, size),
-            **{name: told[name] for name in _NUMBERS},
+            **{name: given[name] for name in _NUMBERS},
             **others,
         )
 
@@ -238,5 +238,5 @@ def require_finite(statistics: SufficientStatistics) -> None:
         raise ValueError(
             f"the log-likelihood of the batch is {statistics.log_likelihood}, or its moments "
             "overflow: some rows are impossibly far from every component, and nothing of the "
-            "batch was learnt; leave such rows out"
+            "batch was learned; leave such rows out"
         )

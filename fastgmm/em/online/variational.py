@@ -192,23 +192,23 @@ def begin_from_posterior(
 ) -> VariationalOnlineState:
     """Return a state that continues from a posterior, which counts as many rows as it came from."""
     regularization = mixture_regularization(posterior.mean_parameters(), reg_covar, scale)
-    learnt = posterior.statistics(structure, regularization)
+    learned = posterior.statistics(structure, regularization)
     parameters = posterior.expected_parameters()
     recent = mean_statistics(batch, parameters, n_jobs=n_jobs)
-    wanted = rows_to_begin(learnt.n_components, learnt.n_features)
+    wanted = rows_to_begin(learned.n_components, learned.n_features)
     unit = batch.total_weight * max(1.0, wanted / batch.n_samples)
     return VariationalOnlineState(
         statistics=replace(
-            learnt.scaled(1.0 / learnt.weight), log_likelihood=recent.log_likelihood
+            learned.scaled(1.0 / learned.weight), log_likelihood=recent.log_likelihood
         ),
         averaged=None,
         parameters=parameters,
         regularization=regularization,
         unit=unit,
-        time=max(1.0, learnt.weight / unit),
+        time=max(1.0, learned.weight / unit),
         weight=0.0,
         n_rows=0,
         n_steps=0,
         posterior=posterior,
-        mass=learnt.weight,
+        mass=learned.weight,
     )

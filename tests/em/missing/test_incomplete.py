@@ -10,7 +10,7 @@ from fastgmm.data.source import Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
 from fastgmm.em.missing import incomplete
-from fastgmm.em.missing.incomplete import stretch_rows
+from fastgmm.em.missing.incomplete import chunk_rows
 from fastgmm.mixture.noise import UniformNoise
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
@@ -74,7 +74,7 @@ class Blocks(Source):
 @by_kind
 def test_threads_and_blocks_do_not_change_a_bit(diagonal, monkeypatch):
     # chunks of 1024 rows, patterns with a pass of their own and without, and one too many
-    monkeypatch.setattr(incomplete, "_STRETCH_BYTES", 1)
+    monkeypatch.setattr(incomplete, "_CHUNK_BYTES", 1)
     monkeypatch.setattr(incomplete, "_PATTERN_BYTES", 1)
     truth = mixture(5, 4, diagonal=diagonal)
     X = rows_of(truth, 6000, 0.3, n_patterns=9)
@@ -260,6 +260,6 @@ def test_noise_is_refused():
         passes.log_likelihood(ArraySource(rows_of(truth, 20), incomplete=True), noisy)
 
 
-def test_stretches_depend_on_the_number_of_features_only():
-    assert stretch_rows(8) == 262_144
-    assert stretch_rows(10**7) == 1024
+def test_chunks_depend_on_the_number_of_features_only():
+    assert chunk_rows(8) == 262_144
+    assert chunk_rows(10**7) == 1024

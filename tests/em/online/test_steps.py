@@ -289,7 +289,7 @@ def test_a_state_survives_json_to_the_last_bit(name, averaging):
 
 def test_rows_that_are_impossibly_far_are_refused():
     state = begin(two_groups(300))
-    with pytest.raises(ValueError, match=r"impossibly far .* nothing of the batch was learnt"):
+    with pytest.raises(ValueError, match=r"impossibly far .* nothing of the batch was learned"):
         online_step(state, ArraySource(np.array([[1e200, 0.0]])), StepSchedule(), FULL)
 
 

@@ -269,7 +269,7 @@ def test_rows_impossibly_far_are_reported_and_not_learned():
     X = rows(400)
     state = begun(X)
     far = replace(state)
-    with pytest.raises(ValueError, match="nothing of the batch was learnt; leave such rows out"):
+    with pytest.raises(ValueError, match="nothing of the batch was learned; leave such rows out"):
         variational_online_step(
             far, ArraySource(np.full((2, 2), 1e200)), StepSchedule(), structure("full")
         )

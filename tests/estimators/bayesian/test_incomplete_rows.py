@@ -170,7 +170,7 @@ def test_values_are_imputed_under_the_expected_parameters():
     assert_allclose(mixture.impute(X)[known], plain.impute(X)[known], rtol=1e-6)
 
 
-def test_batches_with_gaps_are_learnt():
+def test_batches_with_gaps_are_learned():
     X = rows(4000)
     X = X[np.random.default_rng(0).permutation(len(X))]
     mixture = BayesianGaussianMixture(2, missing="model", random_state=0)
