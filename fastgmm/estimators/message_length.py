@@ -19,6 +19,7 @@ from fastgmm.em.degeneracy import find_degeneracies, warn_of_degeneracies
 from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.models.message_length import (
     MessageLengthFit,
+    MessageProblem,
     fit_message_length,
     wide_start,
 )
@@ -330,6 +331,13 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         )
         check_enough_rows(source, self.min_components)
         fits = []
+        problem = MessageProblem(
+            source if scanned.subsampled else scanned.sample,
+            kind,
+            scanned.regularization,
+            self.min_components,
+            self.n_jobs,
+        )
         for _ in range(self.n_init):
             start = wide_start(
                 scanned.sample,
@@ -338,19 +346,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
                 scanned.regularization,
                 random_state,
             )
-            fits.append(
-                fit_message_length(
-                    scanned.sample,
-                    start,
-                    kind,
-                    scanned.regularization,
-                    source=source if scanned.subsampled else None,
-                    min_components=self.min_components,
-                    tol=self.tol,
-                    max_iter=self.max_iter,
-                    n_jobs=self.n_jobs,
-                )
-            )
+            fits.append(fit_message_length(scanned.sample, start, problem, self.tol, self.max_iter))
         fit = min(fits, key=lambda each: each.best.message_length)
         self._keep(fit, source)
         degeneracies = find_degeneracies(fit.best.parameters, kind, scanned.regularization)

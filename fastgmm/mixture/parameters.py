@@ -61,6 +61,15 @@ class MixtureParameters:
         """Weights, shape (n_components,)."""
         return np.exp(self.log_weights)
 
+    def without(self, k: int) -> MixtureParameters:
+        """Return the mixture without a component; the others keep their proportions."""
+        weights = np.delete(self.weights, k)
+        return MixtureParameters.from_whiteners(
+            weights / weights.sum(),
+            np.delete(self.means, k, axis=0),
+            np.delete(self.whiteners, k, axis=0),
+        )
+
     def of(self, components: npt.NDArray[Any] | slice) -> MixtureParameters:
         """Return some of the components, in the order given, with the weights that they have here.
 

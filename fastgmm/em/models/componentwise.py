@@ -12,6 +12,7 @@ The densities of all components at all rows are held, since each update changes 
 from __future__ import annotations
 
 import math
+from copy import copy
 
 import numpy as np
 
@@ -77,6 +78,12 @@ class ComponentwiseEM:
             self._weights.copy(), self._means + self._middle, self._whiteners.copy()
         )
 
+    @property
+    def weights(self) -> FloatArray:
+        """Weights of the components."""
+        weights: FloatArray = self._weights
+        return weights
+
     def sweep(self) -> bool:
         """Update each component once, and say whether any of them is gone."""
         before = self.n_components
@@ -88,9 +95,18 @@ class ComponentwiseEM:
             self._update_shared()
         return self.n_components < before
 
-    def annihilate_weakest(self) -> None:
-        """Take the component of the least weight away; the others keep their proportions."""
-        self._remove(int(self._weights.argmin()))
+    def without(self, k: int) -> ComponentwiseEM:
+        """Return the mixture without a component; the others keep their proportions."""
+        after = self.copy()
+        after._remove(k)
+        return after
+
+    def copy(self) -> ComponentwiseEM:
+        """Return a copy whose components can be updated."""
+        other = copy(self)
+        for name in ("_weights", "_means", "_whiteners", "_densities", "_total", "_scale"):
+            setattr(other, name, getattr(self, name).copy())
+        return other
 
     def _update(self, k: int) -> bool:
         """Update a component, or let one go that has too few points; say whether it was updated."""

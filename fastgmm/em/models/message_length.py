@@ -17,15 +17,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.blas_threads import one_blas_thread
+from fastgmm.em.degeneracy import Degeneracy, hold_covariances
 from fastgmm.em.e_step.passes import mixture_statistics, source_moments
+from fastgmm.em.loop import FitInfo, Listeners, Progress, Starts, fit_best
 from fastgmm.em.models.componentwise import ComponentwiseEM
+from fastgmm.em.problem import ROUNDING
+from fastgmm.em.stopping import SmallChange, StoppingRule
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
@@ -160,158 +163,215 @@ def wide_start(
 def fit_message_length(
     rows: ArraySource,
     start: MixtureParameters,
-    structure: CovarianceStructure,
-    regularization: Regularization,
-    *,
-    source: Source | None = None,
-    min_components: int = 1,
+    problem: MessageProblem,
     tol: float,
     max_iter: int,
-    n_jobs: int | None = None,
 ) -> MessageLengthFit:
-    """Fit a mixture of as many components as the shortest message takes."""
-    weight = (source or rows).total_weight
-    code = MessageCode.of(structure, rows.n_features, weight)
-    settings = _Settings(structure, regularization, code, min_components)
+    """Fit a mixture of as many components as the shortest message about a problem's rows takes.
+
+    The search runs on `rows`, which are those of the problem or a sample of them.
+    """
+    source = problem.source
+    weight = source.total_weight
+    code = problem.code
     scale = weight / rows.total_weight
-    if source is not None:
+    all_rows = rows is source
+    if not all_rows:
         own = np.ones(rows.n_samples) if rows.weights is None else rows.weights
         rows = ArraySource(rows.X, own * scale)
-    with one_blas_thread():
-        swept, n_sweeps = _descend(
-            _Sweeps(rows, start, settings), code, min_components, tol * weight, max_iter
-        )
-        if source is None:
-            return MessageLengthFit(swept, _shortest(swept, code), n_sweeps, 0)
-        # What a sample of its own weight pays for, all rows pay for, too. What its rows pay for
-        # if each of them stands for many may be a trait of the sample, which all rows are to judge.
-        most = _shortest(swept, code).parameters
-        cautious = replace(code, weight=weight / scale)
-        in_sample = tuple(_measured_by(cautious, each, 1.0 / scale) for each in swept)
-        surest = _shortest(in_sample, cautious).parameters
-        candidates, n_passes = _descend(
-            _Passes(source, most, settings, n_jobs),
-            code,
-            min(most.n_components, surest.n_components),
-            tol * weight,
-            max_iter,
-        )
+    begun = ComponentwiseEM(
+        rows,
+        start,
+        problem.structure,
+        problem.regularization,
+        code.penalty,
+        problem.min_components,
+    )
+    rule = SmallChange(tol * weight)
+    swept, n_sweeps = _descend(SweepProblem(code), begun, problem.min_components, rule, max_iter)
+    if all_rows:
+        return MessageLengthFit(swept, _shortest(swept, code), n_sweeps, 0)
+    # What a sample of its own weight pays for, all rows pay for, too. What its rows pay for
+    # if each of them stands for many may be a trait of the sample, which all rows are to judge.
+    most = _shortest(swept, code).parameters
+    cautious = replace(code, weight=weight / scale)
+    in_sample = tuple(_measured_by(cautious, each, 1.0 / scale) for each in swept)
+    surest = _shortest(in_sample, cautious).parameters
+    fewest = min(most.n_components, surest.n_components)
+    candidates, n_passes = _descend(problem, most, fewest, rule, max_iter)
     return MessageLengthFit(candidates, _shortest(candidates, code), n_sweeps, n_passes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What sweeps and passes have in common."""
+class ComponentGone(Exception):  # noqa: N818 - an event of a fit
+    """A step left a component with too few points: EM continues without it."""
 
+    def __init__(self, left: Any) -> None:
+        super().__init__("a component is gone")
+        self.left = left
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MessageProblem:
+    """A message to be shortened by passes over all rows, after each of which a component may go.
+
+    Attributes
+    ----------
+    source : Source
+        The rows.
+    structure : CovarianceStructure
+        The structure of the covariances.
+    regularization : Regularization
+        Amounts added to the variances.
+    min_components : int
+        No component goes if as few are left.
+    n_jobs : int or None
+        Number of threads of a pass.
+    careful : bool
+        Whether covariances that would lower the likelihood are left as they were.
+    """
+
+    source: Source
     structure: CovarianceStructure
     regularization: Regularization
-    code: MessageCode
-    min_components: int
+    min_components: int = 1
+    n_jobs: int | None = None
+    careful: bool = False
 
-
-class _Descent(Protocol):
-    """Ever fewer components."""
-
-    @property
-    def n_components(self) -> int: ...
-
-    def step(self) -> bool:
-        """Update all components, and say whether any of them is gone."""
-
-    def measured(self) -> tuple[MixtureParameters, float]:
-        """Return the last mixture whose log-likelihood is known, and that."""
-
-    def annihilate_weakest(self) -> None:
-        """Take the component of the least weight away."""
-
-
-class _Sweeps:
-    """Components are updated one after the other, on rows in memory."""
-
-    def __init__(self, rows: ArraySource, start: MixtureParameters, settings: _Settings) -> None:
-        self._em = ComponentwiseEM(
-            rows,
-            start,
-            settings.structure,
-            settings.regularization,
-            settings.code.penalty,
-            settings.min_components,
-        )
+    looks_ahead: ClassVar[bool] = False
+    resolution: ClassVar[float] = 0.0
 
     @property
-    def n_components(self) -> int:
-        return self._em.n_components
+    def code(self) -> MessageCode:
+        """What the parameters cost."""
+        weight = self.source.total_weight
+        return MessageCode.of(self.structure, self.source.n_features, weight)
 
-    def step(self) -> bool:
-        return self._em.sweep()
+    def with_care(self) -> MessageProblem:
+        """Return the problem whose M-step is one of generalized EM."""
+        return replace(self, careful=True)
 
-    def measured(self) -> tuple[MixtureParameters, float]:
-        return self._em.parameters(), self._em.log_likelihood
+    def e_step(
+        self,
+        parameters: MixtureParameters,
+        *,
+        moments: bool = True,  # noqa: ARG002
+    ) -> SufficientStatistics:
+        """Make a pass at the parameters."""
+        return mixture_statistics(self.source, parameters, n_jobs=self.n_jobs)
 
-    def annihilate_weakest(self) -> None:
-        self._em.annihilate_weakest()
-
-
-class _Passes:
-    """All components are updated by each pass over all rows, after which one may go."""
-
-    def __init__(
-        self, source: Source, start: MixtureParameters, settings: _Settings, n_jobs: int | None
-    ) -> None:
-        self._source = source
-        self._settings = settings
-        self._n_jobs = n_jobs
-        self._parameters = start
-        self._measured = start, -math.inf
-
-    @property
-    def n_components(self) -> int:
-        return self._parameters.n_components
-
-    def step(self) -> bool:
-        before, settings = self._parameters, self._settings
-        statistics = mixture_statistics(self._source, before, n_jobs=self._n_jobs)
-        self._measured = before, statistics.log_likelihood
-        solved = settings.structure.solve(statistics, settings.regularization, before)
-        spare = statistics.counts - settings.code.penalty
+    def m_step(
+        self, statistics: SufficientStatistics, before: MixtureParameters
+    ) -> MixtureParameters:
+        """Return the parameters of the shortest message; raise if that has a component less."""
+        solved = self.structure.solve(statistics, self.regularization, before)
+        if self.careful:
+            solved = hold_covariances(self.structure, statistics, before, solved)
+        spare = statistics.counts - self.code.penalty
         # Those that have too few points but may stay keep what they have for this time.
         kept = np.where(spare > 0.0, spare, statistics.counts)
         with np.errstate(divide="ignore"):
-            log_weights = np.log(kept / kept.sum())
-        self._parameters = replace(solved, log_weights=log_weights)
-        if spare.min() > 0.0 or self.n_components <= settings.min_components:
-            return False
-        self._parameters = _without(self._parameters, int(spare.argmin()))
-        return True
+            found = replace(solved, log_weights=np.log(kept / kept.sum()))
+        if spare.min() > 0.0 or before.n_components <= self.min_components:
+            return found
+        raise ComponentGone(found.without(int(spare.argmin())))
 
-    def measured(self) -> tuple[MixtureParameters, float]:
-        return self._measured
+    def objective(self, statistics: SufficientStatistics, parameters: MixtureParameters) -> float:
+        """Return how much shorter than nothing the message is, in nats."""
+        return -self.code.length(parameters.weights, statistics.log_likelihood)
 
-    def annihilate_weakest(self) -> None:
-        self._parameters = _without(self._parameters, int(self._parameters.log_weights.argmin()))
+    def rounding(self, value: float) -> float:
+        """Return how much less than a value of the objective counts as equal."""
+        return ROUNDING[self.source.dtype.itemsize] * (self.source.total_weight + abs(value))
+
+    def degeneracies(
+        self,
+        parameters: MixtureParameters,  # noqa: ARG002
+    ) -> tuple[Degeneracy, ...]:
+        """Return nothing: the estimator looks at the best mixture alone."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SweepProblem:
+    """A message to be shortened by updates of one component after the other, on rows in memory."""
+
+    code: MessageCode
+    careful: bool = False
+
+    looks_ahead: ClassVar[bool] = True
+    resolution: ClassVar[float] = 0.0
+    n_jobs: ClassVar[int] = 1
+
+    def with_care(self) -> SweepProblem:
+        """Return the same problem: its steps know no other care."""
+        return replace(self, careful=True)
+
+    def e_step(self, em: ComponentwiseEM, *, moments: bool = True) -> None:
+        """Do nothing: the densities of all components are held."""
+
+    def m_step(
+        self,
+        statistics: None,  # noqa: ARG002
+        before: ComponentwiseEM,
+    ) -> ComponentwiseEM:
+        """Update every component once; raise if one of them goes."""
+        em = before.copy()
+        if em.sweep():
+            raise ComponentGone(em)
+        return em
+
+    def objective(self, statistics: None, em: ComponentwiseEM) -> float:  # noqa: ARG002
+        """Return how much shorter than nothing the message is, in nats."""
+        return -self.code.length(em.weights, em.log_likelihood)
+
+    def rounding(self, value: float) -> float:
+        """Return how much less than a value of the objective counts as equal."""
+        return ROUNDING[8] * (self.code.weight + abs(value))
+
+    def degeneracies(self, em: ComponentwiseEM) -> tuple[Degeneracy, ...]:  # noqa: ARG002
+        """Return nothing: the estimator looks at the best mixture alone."""
+        return ()
 
 
 def _descend(
-    descent: _Descent, code: MessageCode, fewest: int, tol: float, max_iter: int
+    problem: MessageProblem | SweepProblem,
+    start: MixtureParameters | ComponentwiseEM,
+    fewest: int,
+    rule: StoppingRule,
+    max_iter: int,
 ) -> tuple[tuple[Candidate, ...], int]:
     """Run EM until convergence with ever fewer components; return results and step count."""
     candidates: list[Candidate] = []
     n_steps = 0
     while True:
-        previous, converged = math.inf, False
-        for _ in range(max_iter):
-            gone = descent.step()
-            n_steps += 1
-            parameters, log_likelihood = descent.measured()
-            length = code.length(parameters.weights, log_likelihood)
-            converged = not gone and abs(previous - length) < tol
-            if converged:
-                break
-            previous = length
-        candidates.append(Candidate(parameters, log_likelihood, length, converged))
-        if descent.n_components <= fewest:
+        fitted, info, steps = _settle(problem, start, rule, max_iter)
+        n_steps += steps
+        parameters = fitted.parameters() if isinstance(fitted, ComponentwiseEM) else fitted
+        log_likelihood = problem.code.length(parameters.weights, 0.0) + info.trace[-1]
+        length = problem.code.length(parameters.weights, log_likelihood)
+        candidates.append(Candidate(parameters, log_likelihood, length, info.converged))
+        if fitted.n_components <= fewest:
             return tuple(candidates), n_steps
-        descent.annihilate_weakest()
+        start = fitted.without(int(parameters.log_weights.argmin()))
+
+
+def _settle(
+    problem: Any, start: Any, rule: StoppingRule, max_iter: int
+) -> tuple[Any, FitInfo, int]:
+    """Fit from a start, and again from what is left whenever a component goes."""
+    n_steps = 0
+    while True:
+        seen: list[Progress[Any]] = []
+        listeners: Listeners[Any, Any] = Listeners(iterate=seen.append)
+        left = max(max_iter - n_steps, 0)
+        try:
+            fitted, info = fit_best(problem, Starts.at(start), rule, left, listeners)
+        except ComponentGone as gone:
+            start = gone.left
+            n_steps += len(seen) + 1
+        else:
+            steps = info.n_iter if problem.looks_ahead else info.n_passes
+            return fitted, info, n_steps + steps
 
 
 def _measured_by(code: MessageCode, candidate: Candidate, share: float) -> Candidate:
@@ -325,13 +385,3 @@ def _shortest(candidates: tuple[Candidate, ...], code: MessageCode) -> Candidate
     """Return the mixture with the shortest message, of those for which the code holds if any."""
     sound = [each for each in candidates if code.holds(each.parameters.weights)]
     return min(sound or candidates, key=lambda each: each.message_length)
-
-
-def _without(parameters: MixtureParameters, k: int) -> MixtureParameters:
-    """Return a mixture without one of its components; the others keep their proportions."""
-    weights = np.delete(parameters.weights, k)
-    return MixtureParameters.from_whiteners(
-        weights / weights.sum(),
-        np.delete(parameters.means, k, axis=0),
-        np.delete(parameters.whiteners, k, axis=0),
-    )

@@ -6,7 +6,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood
-from fastgmm.em.models.message_length import MessageCode, fit_message_length, wide_start
+from fastgmm.em.models.message_length import (
+    MessageCode,
+    MessageProblem,
+    fit_message_length,
+    wide_start,
+)
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
@@ -33,7 +38,14 @@ def start_at(rows, n_components=15, kind=FULL, seed=0, regularization=HELD):
 
 def fit(rows, *, kind=FULL, n_components=15, seed=0, tol=3e-4, max_iter=500, **options):
     start = start_at(rows, n_components, kind, seed)
-    return fit_message_length(rows, start, kind, HELD, tol=tol, max_iter=max_iter, **options)
+    return fit_from(rows, start, kind, tol=tol, max_iter=max_iter, **options)
+
+
+def fit_from(
+    rows, start, kind=FULL, held=HELD, *, source=None, min_components=1, tol=1e-5, max_iter=500
+):
+    problem = MessageProblem(source or rows, kind, held, min_components)
+    return fit_message_length(rows, start, problem, tol, max_iter)
 
 
 @pytest.mark.parametrize("name", STRUCTURE_NAMES)
@@ -106,14 +118,12 @@ def test_a_few_rows_on_a_line_are_no_component_of_their_own():
         np.array([on_line[0], X.mean(axis=0)]),
         np.array([on_line[1], np.cov(X.T)]),
     )
-    found = fit_message_length(ArraySource(X), start, FULL, held, tol=1e-6, max_iter=500)
+    found = fit_from(ArraySource(X), start, held=held, tol=1e-6)
     two, one = found.candidates
     assert two.message_length < one.message_length - 10.0
     assert found.best is one
     # and if no number is possible but that one, it is kept
-    found = fit_message_length(
-        ArraySource(X), start, FULL, held, min_components=2, tol=1e-6, max_iter=500
-    )
+    found = fit_from(ArraySource(X), start, held=held, min_components=2, tol=1e-6)
     assert found.best is found.candidates[0]
 
 
@@ -177,9 +187,7 @@ def test_a_sample_of_many_rows(weighted):
     assert best.message_length == code.length(best.parameters.weights, best.log_likelihood)
     # Passes end where sweeps over all rows do.
     start = best.parameters
-    whole = fit_message_length(
-        ArraySource(X, weights), start, FULL, HELD, min_components=5, tol=1e-7, max_iter=500
-    ).best
+    whole = fit_from(ArraySource(X, weights), start, min_components=5, tol=1e-7).best
     assert best.message_length == pytest.approx(whole.message_length, rel=1e-7)
 
 
@@ -190,10 +198,8 @@ def test_rows_that_tell_more_than_a_sample_of_them_may_have_more_components():
     held = Regularization(np.full(1, 1e-6), np.zeros(1, dtype=bool))
     sample = ArraySource(X[:200])
     start = start_at(sample, 2, FULL, regularization=held)
-    few = fit_message_length(sample, start, FULL, held, tol=1e-5, max_iter=500)
-    many = fit_message_length(
-        sample, start, FULL, held, source=ArraySource(X), tol=1e-5, max_iter=500
-    )
+    few = fit_from(sample, start, held=held)
+    many = fit_from(sample, start, held=held, source=ArraySource(X))
     assert few.best.parameters.n_components == 1
     assert many.best.parameters.n_components == 2
 
