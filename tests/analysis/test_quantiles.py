@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fastgmm.analysis.quantiles import halfway, quantile_cut, sorted_cut
+from tests.pairwise import parametrize_pairwise
 
 
 def naive_cut(values, weights, share):
@@ -29,10 +30,10 @@ def pieces(values, weights, size):
     )
 
 
-@pytest.mark.parametrize("most_kept", [1, 50, 10**6])
-@pytest.mark.parametrize("share", [1e-6, 0.01, 0.1, 0.29, 0.5, 0.999])
-@pytest.mark.parametrize(
-    "kind", ["normal", "far from zero", "all scales", "equal", "few values", "float32"]
+@parametrize_pairwise(
+    kind=["normal", "far from zero", "all scales", "equal", "few values", "float32"],
+    share=[1e-6, 0.01, 0.1, 0.29, 0.5, 0.999],
+    most_kept=[1, 50, 10**6],
 )
 def test_is_that_of_sorted_values(kind, share, most_kept):
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from fastgmm.estimators.saving.checkpoints import CheckpointError
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests.em.batch_fits import fit_variational
+from tests.pairwise import parametrize_pairwise
 from tests.problems import problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -75,9 +76,11 @@ def assert_same_fit(one, other):
         assert getattr(one.fit_info_, name) == getattr(other.fit_info_, name)
 
 
-@pytest.mark.parametrize("n_passes", [1, 2, 3, 5, 8])
-@pytest.mark.parametrize("covariance_type", ["full", "diag", "tied_spherical"])
-@pytest.mark.parametrize("weights", ["dirichlet_process", "dirichlet_distribution"])
+@parametrize_pairwise(
+    weights=["dirichlet_process", "dirichlet_distribution"],
+    covariance_type=["full", "diag", "tied_spherical"],
+    n_passes=[1, 2, 3, 5, 8],
+)
 def test_a_fit_cut_off_at_any_pass_ends_the_same(
     tmp_path, monkeypatch, n_passes, covariance_type, weights
 ):

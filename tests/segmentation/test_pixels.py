@@ -8,6 +8,7 @@ from fastgmm.data.options import ReadingOptions
 from fastgmm.segmentation import pixels as pixels_module
 from fastgmm.segmentation.color_spaces import coordinates, decoded
 from fastgmm.segmentation.pixels import DistinctColors, Pixels, PixelSource
+from tests.pairwise import parametrize_pairwise
 
 RANDOM = np.random.default_rng(0)
 
@@ -25,9 +26,11 @@ def _strips(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("_strips")
-@pytest.mark.parametrize("space", ["rgb", "lab", "luv"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
-@pytest.mark.parametrize("n_channels", [0, 1, 2, 3, 4])
+@parametrize_pairwise(
+    n_channels=[0, 1, 2, 3, 4],
+    dtype=[np.uint8, np.uint16, np.float32, np.float64],
+    space=["rgb", "lab", "luv"],
+)
 def test_rows_are_colors_and_weights_opacity(dtype, n_channels, space):
     shape = (13, 20) if n_channels == 0 else (13, 20, n_channels)
     levels = RANDOM.random(shape)
