@@ -102,7 +102,11 @@ def test_what_is_read(tmp_path, text, options, names, expected, encoding):
         ("# 1\n# 2\n1\n", r"begins with '#'.*comment='#'"),
         ("a,b\n1,2\n# x\n", r"line 3 of .*Expected 2 columns, got 1: # x: .*comment='#'"),
         ("a,b\n1,2 # x\n3,4\n", r"'2 # x' in line 2\).*comment='#'"),
-        ("title\n1,2\n3,4\n", r"line 2 of .*Expected 1 columns, got 2: 1,2"),
+        (
+            "title\n1,2\n3,4\n",
+            r"line 2 of .*Expected 1 columns, got 2: 1,2: .*is a title, .*remove",
+        ),
+        ("my, title\na,b,c,d\n1,2,3,4\n", r"line 2 of .*got 4: a,b,c,d: .*title, .*remove"),
         ("a,b\n1,2\n3,4,5\n", r"line 3 of .*Expected 2 columns, got 3: 3,4,5"),
         ('a,b\n1,2\n"3,4\n', r'line 3 of .*got 1: "3,4: a quotation mark in it is not closed'),
         ("a,b\n0.5,2,3\n0.5,4,5\n", r"line 2 of .*Expected 2 columns, got 3"),

@@ -301,3 +301,18 @@ def test_lists_may_mix_folders_and_patterns(tmp_path):
     found = [f"{file.path.parent.name}/{file.path.name}" for file in find_files(given)]
     assert found == ["b/1.npy", "a/1.npy", "a/2.npy"]
     assert isinstance(find_files(given)[0].path, Path)
+
+
+def test_errors_of_the_system_name_the_file(tmp_path, monkeypatch):
+    path = write_npy(tmp_path / "a.npy", rows(2))
+
+    opened = Path.open
+
+    def refuse(self, *args, **kwargs):
+        if self == path:
+            raise OSError(5, "Input/output error")
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(OSError, match=r"Input/output error: '.*a\.npy'"):
+        open_data(path)

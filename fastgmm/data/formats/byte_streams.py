@@ -91,8 +91,11 @@ class ByteStream:
 
 def raw_head(path: Path) -> bytes:
     """Return as many of a file's first bytes as show its kind, as they are."""
-    with path.open("rb") as file:
-        return file.read(_SIGNATURE_BYTES)
+    try:
+        with path.open("rb") as file:
+            return file.read(_SIGNATURE_BYTES)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # some name no file
 
 
 def is_zip(path: Path) -> bool:

@@ -404,15 +404,15 @@ def advice_on_cell(cell: str, options: CsvOptions, is_exception: bool) -> str:
     return ""
 
 
-def advice_on_row(row: str, names: Sequence[str], delimiter: str, options: CsvOptions) -> str:
+def advice_on_row(row: str, is_first: bool, delimiter: str, options: CsvOptions) -> str:
     """Return what may help to read a row with a wrong number of fields."""
     found = _COMMENT.match(row)
     if found and options.comment is None and (mark := found[1] or found[2]) != delimiter:
         return f": {_comment_advice(mark)}"
     if row.count('"') % 2:
         return ": a quotation mark in it is not closed"
-    if len(names) == 1 and options.header == "infer":
-        return f": the first line has one field, {names[0]!r}: if it is a title, remove it"
+    if is_first:
+        return ": if the line above it is a title, and not the header, remove that"
     return ""
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -162,7 +162,7 @@ class CsvFile(ArrowTable):
                 else:
                     table = self._table(plain, types, on_malformed)
                     batches = table.to_batches()  # one, as there was one block of text
-                    found = (p for each in batches for p in self._pieces_of(each, wanted, done))
+                    found = chain(*(self._pieces_of(each, wanted, done) for each in batches))
                     done += table.num_rows
                 if part.malformed:
                     first_malformed = first_malformed or part.line_of_row(part.malformed[0])
@@ -455,8 +455,8 @@ class CsvFile(ArrowTable):
         elif found := _WRONG_ROW.search(str(error)):
             row = found[3].splitlines()[0] if found[3] else ""
             reason = f"{found[2]}: {row if row.isprintable() else repr(row)}"
-            names, delimiter = self._form.names, self._form.delimiter
-            reason += advice_on_row(row, names, delimiter, self._options)
+            is_first = self._form.has_header and found[1] == "1" and part.line == self._form.line
+            reason += advice_on_row(row, is_first, self._form.delimiter, self._options)
             error = _WrongRowError(int(found[1]), None, reason)
         if not isinstance(error, _WrongRowError):
             return "", reason_of(error)
