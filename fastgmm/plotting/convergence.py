@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastgmm.extras import import_from_extra
+from fastgmm.plotting import panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
 _MOST_MARKERS = 60
 
 
-class ConvergenceDisplay:
+class ConvergenceDisplay(panels.Display):
     """The mean log-likelihood, or the lower bound, after each iteration of a fit.
 
     It is recommended to use `from_estimator` to create the display, or to pass the values
@@ -53,8 +52,6 @@ class ConvergenceDisplay:
     'Iteration'
     """
 
-    ax_: Axes
-    figure_: Figure | SubFigure
     line_: Line2D
 
     def __init__(
@@ -133,11 +130,7 @@ class ConvergenceDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        pyplot = import_from_extra(
-            "matplotlib.pyplot", package="matplotlib", extra="plot", purpose="drawing"
-        )
-        if ax is None:
-            _, ax = pyplot.subplots(layout="constrained")
+        ax = self._begin(ax)
         trace = np.asarray(self.trace, dtype=np.float64)
         style = {
             "label": name or self.estimator_name,
@@ -148,8 +141,6 @@ class ConvergenceDisplay:
         (self.line_,) = ax.plot(np.arange(len(trace)), trace, **style)
         ax.locator_params(axis="x", integer=True)
         ax.set(xlabel="Iteration", ylabel=f"{self.objective.capitalize()} [nats]")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="y", alpha=0.3)
         ax.annotate(
             f"{trace[-1]:.4f}",
             (len(trace) - 1, trace[-1]),
@@ -161,6 +152,4 @@ class ConvergenceDisplay:
         )
         if style["label"] is not None:
             ax.legend(loc="lower right", frameon=False)
-        self.ax_ = ax
-        self.figure_ = ax.figure
-        return self
+        return self._end(ax, with_grid=True)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.extras import import_from_extra
+from fastgmm.plotting import panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
 _NAMES = {
@@ -24,7 +23,7 @@ _NAMES = {
 _MARKERS = "osD^v<>Pp*XhdH"
 
 
-class CriterionDisplay:
+class CriterionDisplay(panels.Display):
     """Criterion of all mixtures of a search, as in mclust's BIC plot.
 
     The criterion's sign is changed where lower is better, so that the best mixture is at the top;
@@ -57,8 +56,6 @@ class CriterionDisplay:
     14
     """
 
-    ax_: Axes
-    figure_: Figure | SubFigure
     lines_: list[Line2D]
 
     def __init__(self, results: Mapping[str, npt.NDArray[Any]], *, criterion: str = "bic") -> None:
@@ -122,14 +119,11 @@ class CriterionDisplay:
         ValueError
             If the table has no such column.
         """
-        pyplot = import_from_extra(
-            "matplotlib.pyplot", package="matplotlib", extra="plot", purpose="drawing"
-        )
+        pyplot = panels.pyplot()
         if self.criterion not in _NAMES or self.criterion not in self.results:
             there = [name for name in _NAMES if name in self.results]
             raise ValueError(f"criterion must be one of {there}; got {self.criterion!r}")
-        if ax is None:
-            _, ax = pyplot.subplots(figsize=(7.0, 4.6), layout="constrained")
+        ax = self._begin(ax, figsize=(7.0, 4.6))
         higher_is_better = self.criterion == "held_out_log_likelihood"
         values = np.asarray(self.results[self.criterion], dtype=np.float64)
         values = values if higher_is_better else -values
@@ -172,9 +166,5 @@ class CriterionDisplay:
         ax.locator_params(axis="x", integer=True)
         sign = "" if higher_is_better else "−"
         ax.set(xlabel="Number of components", ylabel=f"{sign}{_NAMES[self.criterion]}")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="y", alpha=0.3)
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small")
-        self.ax_ = ax
-        self.figure_ = ax.figure
-        return self
+        return self._end(ax, with_grid=True)

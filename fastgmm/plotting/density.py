@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.container import BarContainer
     from matplotlib.contour import QuadContourSet
-    from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
 _CONTOUR_COLOR = "#0072B2"
 
 
-class DensityDisplay:
+class DensityDisplay(panels.ProjectedDisplay):
     """The density of a mixture over one column, with its components, or over two.
 
     Of two columns, contours bound the regions of highest density that hold given shares of the
@@ -60,16 +59,11 @@ class DensityDisplay:
     3
     """
 
-    ax_: Axes
-    figure_: Figure | SubFigure
     line_: Line2D | None
     component_lines_: list[Line2D]
     histogram_: BarContainer | None
     contours_: QuadContourSet | None
     points_: Any
-
-    def __init__(self, projection: Projection) -> None:
-        self.projection = projection
 
     @classmethod
     def from_estimator(
@@ -140,20 +134,15 @@ class DensityDisplay:
         ValueError
             If a share is not between 0 and 1.
         """
-        pyplot = panels.pyplot()
         masses = panels.check_masses(masses)
-        if ax is None:
-            _, ax = pyplot.subplots(figsize=(6.8, 4.8), layout="constrained")
+        ax = self._begin(ax, figsize=(6.8, 4.8))
         self.line_, self.component_lines_, self.histogram_ = None, [], None
         self.contours_, self.points_ = None, []
         if self.projection.parameters.n_features == 1:
             self._draw_lines(ax)
         else:
             self._draw_contours(ax, masses, n_points)
-        panels.tidy(ax)
-        self.ax_ = ax
-        self.figure_ = ax.figure
-        return self
+        return self._end(ax)
 
     def _draw_lines(self, ax: Axes) -> None:
         from matplotlib.lines import Line2D

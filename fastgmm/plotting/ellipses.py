@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from fastgmm.plotting import panels
-from fastgmm.plotting.projection import Columns, Projection, project
+from fastgmm.plotting.projection import Columns, project
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection, PolyCollection
-    from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Ellipse
 
 
-class EllipsesDisplay:
+class EllipsesDisplay(panels.ProjectedDisplay):
     """The components of a mixture as ellipses in the plane of two columns, over the rows.
 
     An ellipse holds a given share of its component's probability in that plane. Rows have the
@@ -56,15 +55,10 @@ class EllipsesDisplay:
     (3, 'x2')
     """
 
-    ax_: Axes
-    figure_: Figure | SubFigure
     ellipses_: list[tuple[Ellipse, ...]]
     points_: list[PathCollection]
     hexbin_: PolyCollection | None
     means_: Line2D
-
-    def __init__(self, projection: Projection) -> None:
-        self.projection = projection
 
     @classmethod
     def from_estimator(
@@ -127,7 +121,6 @@ class EllipsesDisplay:
         ValueError
             If there are no two columns, or a share is not between 0 and 1.
         """
-        pyplot = panels.pyplot()
         shown = self.projection
         masses = panels.check_masses(masses)
         if shown.parameters.n_features != 2:
@@ -135,8 +128,7 @@ class EllipsesDisplay:
                 "ellipses lie in the plane of two columns, and there is one: DensityDisplay draws "
                 "a single column"
             )
-        if ax is None:
-            _, ax = pyplot.subplots(figsize=(6.8, 4.8), layout="constrained")
+        ax = self._begin(ax, figsize=(6.8, 4.8))
         self.points_, self.hexbin_ = [], None
         if shown.rows is not None:
             drawn = panels.draw_points(ax, shown)
@@ -148,11 +140,8 @@ class EllipsesDisplay:
         self.ellipses_ = panels.draw_ellipses(ax, shown.parameters, masses)
         self.means_ = panels.draw_means(ax, shown.parameters)
         ax.set(xlabel=shown.names[0], ylabel=shown.names[1])
-        panels.tidy(ax)
         has_noise = shown.labels is not None and bool((shown.labels < 0).any())
         handles = panels.component_handles(shown.parameters, has_noise and not self.hexbin_)
         title = f"Components\n(ellipses: {panels.percentages(masses)})"
         panels.legend_beside(ax, handles, title)
-        self.ax_ = ax
-        self.figure_ = ax.figure
-        return self
+        return self._end(ax)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from fastgmm.extras import import_from_extra
+from fastgmm.plotting import panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
 
@@ -23,7 +22,7 @@ _LABELS = {
 }
 
 
-class EntropyDisplay:
+class EntropyDisplay(panels.Display):
     """The entropy of the assignment to clusters, for each number of clusters.
 
     Create the display with `from_merging` or `from_estimator`, or from the values themselves.
@@ -62,8 +61,6 @@ class EntropyDisplay:
     'Entropy of the assignment [nats]'
     """
 
-    ax_: Axes
-    figure_: Figure | SubFigure
     line_: Line2D
     fitted_lines_: tuple[Line2D, ...]
 
@@ -179,11 +176,7 @@ class EntropyDisplay:
             raise ValueError(f"against must be one of {', '.join(_LABELS)}; got {against!r}")
         if against == "n_merged" and self.n_merged is None:
             raise ValueError("against='n_merged' needs the numbers: give n_merged to the display")
-        pyplot = import_from_extra(
-            "matplotlib.pyplot", package="matplotlib", extra="plot", purpose="drawing"
-        )
-        if ax is None:
-            _, ax = pyplot.subplots(layout="constrained")
+        ax = self._begin(ax)
         numbers = np.asarray(self.n_clusters)
         entropies = np.asarray(self.entropies, dtype=np.float64)
         x = np.asarray(self.n_clusters if against == "n_clusters" else self.n_merged)
@@ -198,11 +191,7 @@ class EntropyDisplay:
         else:
             self._number(ax, numbers, x, entropies)
         ax.set(xlabel=_LABELS[against], ylabel="Entropy of the assignment [nats]")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="y", alpha=0.3)
-        self.ax_ = ax
-        self.figure_ = ax.figure
-        return self
+        return self._end(ax, with_grid=True)
 
     def _mark(
         self,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastgmm.extras import import_from_extra
+from fastgmm.plotting import panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -192,9 +192,7 @@ class OperatingPointDisplay:
         ValueError
             If there are not two axes to draw in.
         """
-        pyplot = import_from_extra(
-            "matplotlib.pyplot", package="matplotlib", extra="plot", purpose="drawing"
-        )
+        pyplot = panels.pyplot()
         if ax is None:
             _, ax = pyplot.subplots(1, 2, figsize=(9.0, 5.3), layout="compressed")
         axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
@@ -280,6 +278,6 @@ class OperatingPointDisplay:
         )
         limits = (-_MARGIN, 1.0 + _MARGIN)
         ax.set(xlim=limits, ylim=limits, aspect="equal")
-        ax.spines[["top", "right"]].set_visible(False)
+        panels.tidy(ax)
         ax.grid(alpha=0.3)
         return line, marker, chance_line

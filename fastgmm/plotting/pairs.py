@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fastgmm.plotting import panels
-from fastgmm.plotting.projection import Columns, Projection, project
+from fastgmm.plotting.projection import Columns, project
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -19,7 +19,7 @@ MOST_COLUMNS = 6
 """More panels would be too small to read."""
 
 
-class PairDisplay:
+class PairDisplay(panels.ProjectedDisplay):
     """A mixture in every pair of columns: ellipses over the rows, and densities on the diagonal.
 
     Parameters
@@ -53,9 +53,6 @@ class PairDisplay:
     figure_: Figure | SubFigure
     ellipses_: dict[tuple[int, int], list[tuple[Ellipse, ...]]]
     lines_: list[Line2D]
-
-    def __init__(self, projection: Projection) -> None:
-        self.projection = projection
 
     @classmethod
     def from_estimator(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import cycle, islice, product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fastgmm.plotting.projection import FloatArray, Projection
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection, PolyCollection
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Ellipse
 
@@ -45,6 +46,34 @@ def pyplot() -> Any:
     return import_from_extra(
         "matplotlib.pyplot", package="matplotlib", extra="plot", purpose="drawing"
     )
+
+
+class Display:
+    """What the Displays of one axes have in common."""
+
+    ax_: Axes
+    figure_: Figure | SubFigure
+
+    def _begin(self, ax: Axes | None, **figure_kwargs: Any) -> Axes:
+        """Return the axes to plot on, those of a new figure by default."""
+        if ax is None:
+            _, ax = pyplot().subplots(layout="constrained", **figure_kwargs)
+        return ax
+
+    def _end(self, ax: Axes, *, with_grid: bool = False) -> Self:
+        """Give axes the look that all plots share, and keep them."""
+        tidy(ax)
+        if with_grid:
+            ax.grid(axis="y", alpha=0.3)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+class ProjectedDisplay(Display):
+    """What the Displays of some columns of a mixture have in common."""
+
+    def __init__(self, projection: Projection) -> None:
+        self.projection = projection
 
 
 def component_styles(n_components: int) -> list[tuple[str, _LineStyle]]:

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fastgmm.plotting import panels
-from fastgmm.plotting.projection import Columns, FloatArray, Projection, project
+from fastgmm.plotting.projection import Columns, FloatArray, project
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection, PolyCollection
-    from matplotlib.figure import Figure, SubFigure
 
 _LARGEST_AREA = 160.0
 _IN_LEGEND = (0.01, 0.1, 0.3, 0.5)
 
 
-class UncertaintyDisplay:
+class UncertaintyDisplay(panels.ProjectedDisplay):
     """Rows in the plane of two columns, drawn larger the more uncertain their component is.
 
     The uncertainty of a row is the probability that it does not come from its most probable
@@ -55,13 +54,8 @@ class UncertaintyDisplay:
     3
     """
 
-    ax_: Axes
-    figure_: Figure | SubFigure
     points_: list[PathCollection]
     hexbin_: PolyCollection | None
-
-    def __init__(self, projection: Projection) -> None:
-        self.projection = projection
 
     @classmethod
     def from_estimator(
@@ -116,13 +110,11 @@ class UncertaintyDisplay:
         ValueError
             If there are no rows.
         """
-        pyplot = panels.pyplot()
         shown = self.projection
         rows, uncertainties = shown.rows, shown.uncertainties
         if rows is None or uncertainties is None:
             raise ValueError("only rows have uncertain components: give rows as X")
-        if ax is None:
-            _, ax = pyplot.subplots(figsize=(6.8, 4.8), layout="constrained")
+        ax = self._begin(ax, figsize=(6.8, 4.8))
         places = rows if rows.shape[1] == 2 else np.column_stack([rows[:, 0], uncertainties])
         self.points_, self.hexbin_ = [], None
         if len(rows) > panels.MOST_POINTS and rows.shape[1] == 2:
@@ -131,10 +123,7 @@ class UncertaintyDisplay:
             self._draw_points(ax, places, uncertainties)
         alone = rows.shape[1] == 1
         ax.set(xlabel=shown.names[0], ylabel="Uncertainty" if alone else shown.names[1])
-        panels.tidy(ax)
-        self.ax_ = ax
-        self.figure_ = ax.figure
-        return self
+        return self._end(ax)
 
     def _draw_means(self, ax: Axes, places: FloatArray, uncertainties: FloatArray) -> None:
         complete = np.isfinite(places).all(axis=1)
