@@ -378,13 +378,13 @@ class BayesianGaussianMixture(
         self._forget_online()
         self.__dict__.update(fitted)
         progress.finish(fitted)
-        # The caller of fit is four frames up: this one, fit and its decorator lie between.
+        # The caller of fit is three frames up: this one, fit and its decorator lie between.
         warn_of_fit(
             info,
             algorithm="Variational Bayes",
             objective=self._objective,
             max_iter=self.max_iter,
             tol=self.tol,
-            stacklevel=5,
+            stacklevel=4,
         )
         return given

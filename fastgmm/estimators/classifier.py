@@ -311,7 +311,7 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
                 f"(max_iter={self.max_iter}) the mean log-likelihood still changed by "
                 f"tol={self.tol:g} or more. Increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=4,  # the caller of fit, between which and this is its decorator
+                stacklevel=3,  # the caller of fit, between which and this is its decorator
             )
         return self
 

@@ -391,13 +391,13 @@ class GaussianMixture(LikelihoodMixture):
             self.__dict__.pop(name, None)
         self.__dict__.update(fitted)
         progress.finish(fitted)
-        # The caller of fit is four frames up: this one, fit and its decorator lie between.
+        # The caller of fit is three frames up: this one, fit and its decorator lie between.
         warn_of_fit(
             info,
             algorithm="EM",
             objective=self._objective,
             max_iter=self.max_iter,
             tol=self.tol,
-            stacklevel=5,
+            stacklevel=4,
         )
         return given

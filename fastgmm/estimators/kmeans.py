@@ -213,8 +213,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 f"Only {n_distinct} of n_clusters={self.n_clusters} clusters have rows: there "
                 "may be too few distinct rows in X for as many. Use fewer clusters.",
                 ConvergenceWarning,
-                # The caller of fit is three frames up: its decorator lies between.
-                stacklevel=4,
+                # The caller of fit is two frames up: its decorator lies between.
+                stacklevel=3,
             )
         self.cluster_centers_ = result.centers
         self.labels_ = labels_of_all(result.labels, source)
@@ -360,8 +360,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 f"There is one run, not n_init={self.n_init}: init gives the centers, and all "
                 'runs from them would be equal. Use n_init=1 or "auto".',
                 RuntimeWarning,
-                # The caller of fit is four frames up: this one, fit and its decorator.
-                stacklevel=5,
+                # The caller of fit is three frames up: this one, fit and its decorator.
+                stacklevel=4,
             )
             return 1
         return self.n_init

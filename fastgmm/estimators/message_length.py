@@ -350,15 +350,15 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         fit = min(fits, key=lambda each: each.best.message_length)
         self._keep(fit, source)
         degeneracies = find_degeneracies(fit.best.parameters, kind, scanned.regularization)
-        # The caller of fit is four frames up: this one, fit and its decorator lie between.
-        warn_of_degeneracies(degeneracies, stacklevel=5)
+        # The caller of fit is three frames up: this one, fit and its decorator lie between.
+        warn_of_degeneracies(degeneracies, stacklevel=4)
         if not fit.best.converged:
             warnings.warn(
                 f"the fit did not converge: after max_iter={self.max_iter} iterations with "
                 f"{self.n_components_} components the message for each row still changed by "
                 f"tol={self.tol:g} or more. Increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         return source
 

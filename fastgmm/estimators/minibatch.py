@@ -307,15 +307,15 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         }
         self.__dict__.update(fitted)
         progress.finish({**attributes(state.online.estimate(kind)), **fitted})
-        # The caller of fit is four frames up: this one, fit and its decorator lie between.
-        warn_of_degeneracies(info.degeneracies, stacklevel=5)
+        # The caller of fit is three frames up: this one, fit and its decorator lie between.
+        warn_of_degeneracies(info.degeneracies, stacklevel=4)
         if held_out and not converged:
             warnings.warn(
                 f"online EM did not converge: the last of max_epochs={self.max_epochs} epochs "
                 f"still raised the log-likelihood of the rows held out by tol={self.tol:g} or "
                 "more. Increase max_epochs or tol.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         return given
 

@@ -312,7 +312,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
                 f"EM of the best mixture did not converge in max_iter={self.max_iter} iterations. "
                 "Increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=4,  # the caller of fit, between which and this is its decorator
+                stacklevel=3,  # the caller of fit, between which and this is its decorator
             )
         return self
 

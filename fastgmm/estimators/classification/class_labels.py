@@ -123,8 +123,8 @@ def check_labeled(
             "y holds -1, which is taken for a class: use semi_supervised=True if it stands for "
             "rows whose class is not known",
             UserWarning,
-            # The caller of fit is four frames up: this one, fit and its decorator.
-            stacklevel=5,
+            # The caller of fit is three frames up: this one, fit and its decorator.
+            stacklevel=4,
         )
     return LabeledRows(source, found_classes, codes)
 

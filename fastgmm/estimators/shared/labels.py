@@ -36,8 +36,8 @@ def known_components(estimator: Any, source: Source, y: Any) -> npt.NDArray[np.i
                 "y holds -1, as components of rows do where they are not known, and is ignored: "
                 "use semi_supervised=True for a fit in which rows keep the component that y says",
                 UserWarning,
-                # The caller of fit is five frames up: this one, _fit, fit and its decorator.
-                stacklevel=6,
+                # The caller of fit is four frames up: this one, _fit, fit and its decorator.
+                stacklevel=5,
             )
         return None
     labels = source.labels() if y is None or isinstance(y, str) else _numbers(y)

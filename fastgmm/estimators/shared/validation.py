@@ -12,8 +12,9 @@ import narwhals
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
-from sklearn import config_context
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.callback._callback_support import callback_management_context
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.metaestimators import available_if
@@ -116,14 +117,22 @@ def validated_partial_fit(method: _Method) -> _Method:
 
 
 def validated_fit(method: _Method) -> _Method:
-    """Make a fit method do the same, and leave the estimator as it was if it fails."""
-    checked = validated_partial_fit(method)
+    """Make a fit method do the same, and leave the estimator as it was if it fails.
+
+    It does what scikit-learn's decorator does, in one frame.
+    """
 
     @wraps(method)
     def wrapper(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        if not get_config()["skip_parameter_validation"]:
+            estimator._validate_params()
         try:
-            with UnchangedOnFailure(estimator):
-                return checked(estimator, *args, **kwargs)
+            with (
+                UnchangedOnFailure(estimator),
+                config_context(skip_parameter_validation=True),
+                callback_management_context(estimator),
+            ):
+                return method(estimator, *args, **kwargs)
         except MemoryError as error:
             if type(error) is MemoryError and str(error):  # which says already what to do
                 raise
@@ -176,12 +185,13 @@ def check_source(
     policy: Missing = missing or getattr(estimator, "missing", None) or "error"
     if each_row and policy == "drop":
         policy = "error"
-    if is_frame(X):
-        return _check_frame(
-            estimator, X, sample_weight, reset, ensure_min_samples, policy, label_column
-        )
-    if is_data_reference(X):
-        return _check_reference(estimator, X, sample_weight, reset, policy, label_column)
+    if not isinstance(X, np.ndarray):
+        if is_frame(X):
+            return _check_frame(
+                estimator, X, sample_weight, reset, ensure_min_samples, policy, label_column
+            )
+        if is_data_reference(X):
+            return _check_reference(estimator, X, sample_weight, reset, policy, label_column)
     if label_column is not None:
         raise ValueError(
             f"y={label_column!r} names a column, and X has no names: give an array of components, "
