@@ -275,7 +275,7 @@ def test_a_variational_mixture_is_known_by_its_lower_bound(folder):
 
 def test_info_of_a_mixture_that_no_fit_made(folder):
     fastgmm.load(folder / "model.fgm").marginal(COLUMNS[:2]).save(folder / "marginal.fgm")
-    text = succeed("info", "marginal.fgm", cwd=folder, run=in_process)
+    text = succeed("info", "marginal.fgm", cwd=folder)
     assert "sepal_width" in text
     assert "converged" not in text
     document = json.loads(succeed("info", "marginal.fgm", "--json", cwd=folder))
@@ -289,7 +289,7 @@ def test_info_of_what_is_made_of_mixtures(folder):
     fastgmm.GaussianMixtureClassifier(covariance_type="VVE").fit(iris.data, names).save(
         folder / "classes.fgm"
     )
-    text = succeed("info", "classes.fgm", cwd=folder, run=in_process)
+    text = succeed("info", "classes.fgm", cwd=folder)
     assert "classes   setosa (33.3%), versicolor (33.3%), virginica (33.3%)\n" in text
     assert "\nclass virginica, " in text
     assert "mean petal width (cm)" in text
@@ -299,7 +299,7 @@ def test_info_of_what_is_made_of_mixtures(folder):
 
     detector = fastgmm.GaussianMixtureOutlierDetector(2, random_state=0).fit(iris.data)
     detector.save(folder / "detector.fgm")
-    text = succeed("info", "detector.fgm", cwd=folder, run=in_process)
+    text = succeed("info", "detector.fgm", cwd=folder)
     assert f"threshold  log-density {detector.offset_:.6f}\n" in text
     document = json.loads(succeed("info", "detector.fgm", "--json", cwd=folder))
     assert document["threshold"] == detector.offset_
@@ -386,7 +386,7 @@ def test_segment_of_more_than_eight_bits(folder, name, output, low, high):
     options = ("-k", 2, "--random-state", 0, "-o", output, "--json", "--side-by-side", "both.png")
     if low < 0 or high > 65535:
         options = options[:-2]
-    document = json.loads(succeed("segment", name, *options, cwd=folder, run=in_process))
+    document = json.loads(succeed("segment", name, *options, cwd=folder))
     np.testing.assert_allclose(np.sort(np.ravel(document["colors"])), [low, high], rtol=1e-6)
     painted = read_image(folder / output)
     if output == "out.bmp":
@@ -401,7 +401,7 @@ def test_segment_of_levels_that_the_output_cannot_hold(folder):
         Image.fromarray(levels.astype(dtype)).save(folder / "in.tif")
         for name, white in (("out.png", 65535), ("out.bmp", 255)):
             options = ("-k", 3, "--random-state", 0, "-o", name, "--side-by-side", "both.png")
-            succeed("segment", "in.tif", *options, cwd=folder, run=in_process)
+            succeed("segment", "in.tif", *options, cwd=folder)
             expected = np.rint((levels + 5) * 0.01 * white)
             np.testing.assert_allclose(read_image(folder / name), expected, atol=1)
             both = np.rint((np.hstack([levels, levels]) + 5) * 655.35)
@@ -410,11 +410,11 @@ def test_segment_of_levels_that_the_output_cannot_hold(folder):
     for dtype in (np.float32, np.int32):
         write_image(folder / "in.tif", colors.astype(dtype))
         options = ("-k", 3, "--random-state", 0, "-o", "out.tif", "--covariance-type", "spherical")
-        succeed("segment", "in.tif", *options, cwd=folder, run=in_process)
+        succeed("segment", "in.tif", *options, cwd=folder)
         np.testing.assert_allclose(read_image(folder / "out.tif"), colors, atol=1e-4)
         assert read_image(folder / "out.tif").dtype == dtype
     Image.fromarray(np.array([[np.nan, 9], [4, 3]], np.float32)).save(folder / "in.tif")
-    process = in_process("segment", "in.tif", "-k", 2, "-o", "out.tif", cwd=folder)
+    process = in_here("segment", "in.tif", "-k", 2, "-o", "out.tif", cwd=folder)
     assert "'in.tif' has pixels that are no numbers or infinite" in process.stderr
 
 
