@@ -24,7 +24,13 @@ from fastgmm.analysis.quantiles import quantile_cut
 from fastgmm.data.sources.chosen_rows import choose_rows
 from fastgmm.em.missing.completed_rows import lacks_values
 from fastgmm.em.models.class_mixtures import class_statistics
-from fastgmm.estimators.classification.class_fits import FittedClasses, fit_classes, solved_classes
+from fastgmm.estimators.classification.class_fits import (
+    ClassModel,
+    FittedClasses,
+    class_model,
+    fit_classes,
+    solved_classes,
+)
 from fastgmm.estimators.classification.class_labels import (
     ClassLabels,
     LabeledRows,
@@ -32,7 +38,6 @@ from fastgmm.estimators.classification.class_labels import (
     class_factors,
     class_totals,
 )
-from fastgmm.estimators.classification.class_models import ClassModel, class_model
 from fastgmm.estimators.classification.class_prediction import ClassPrediction
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import Rows, Weights

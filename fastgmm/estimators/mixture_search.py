@@ -237,7 +237,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         check_replayable(self, source)
         source = observed_rows(source)
         check_weight_scale(source)
-        numbers = self._numbers()
+        numbers = component_numbers(self.n_components, " or several of them")
         check_enough_rows(source, numbers[0])
         random_state = check_random_state(self.random_state)
         scanned = scan_data(
@@ -254,7 +254,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             source = rows  # all that count are in memory already
             if not isinstance(folds_of, ArraySource) and rows.n_samples == folds_of.n_samples:
                 folds_of = rows
-        kinds = self._structures(source.n_features)
+        kinds = structures_to_try(self.structures, "structures", source.n_features)
         plan = SearchPlan(
             tuple((kind, number) for number in numbers for kind in kinds),
             scanned.regularization,
@@ -315,36 +315,6 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
                 stacklevel=3,  # the caller of fit, between which and this is its decorator
             )
         return self
-
-    def _numbers(self) -> list[int]:
-        """Return the numbers of components to try, ascending."""
-        given: Any = self.n_components
-        numbers = [given] if isinstance(given, Integral) else list(given)
-        if not numbers or not all(
-            isinstance(each, Integral) and not isinstance(each, bool) and int(each) >= 1
-            for each in numbers
-        ):
-            raise ValueError(
-                f"n_components must be a positive integer or several of them; got {given!r}"
-            )
-        return sorted({int(each) for each in numbers})
-
-    def _structures(self, n_features: int) -> list[CovarianceStructure]:
-        """Return the structures to try."""
-        if isinstance(self.structures, str):
-            names: Iterable[str] = PARSIMONIOUS if n_features > 1 else _OF_ONE_FEATURE
-        else:
-            names = list(self.structures)
-        unknown = [name for name in names if name not in STRUCTURE_NAMES]
-        if unknown or not names:
-            raise ValueError(
-                f"structures must be 'all' or some of {', '.join(STRUCTURE_NAMES)}; got "
-                f"{unknown[0] if unknown else names!r}"
-            )
-        kinds = [structure(name) for name in dict.fromkeys(names)]
-        for kind in kinds:
-            kind.check_features(n_features)
-        return kinds
 
     def _splits(self, source: Source, random_state: np.random.RandomState) -> list[Split]:
         """Return the folds of a cross-validation of rows, which must be in memory."""
@@ -443,6 +413,37 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
     def _mixture(self) -> GaussianMixture:
         check_is_fitted(self)
         return self.best_estimator_
+
+
+def component_numbers(given: Any, what: str) -> list[int]:
+    """Return numbers of components to try, ascending."""
+    numbers = [given] if isinstance(given, Integral) else list(given)
+    if not numbers or not all(
+        isinstance(each, Integral) and not isinstance(each, bool) and int(each) >= 1
+        for each in numbers
+    ):
+        raise ValueError(f"n_components must be a positive integer{what}; got {given!r}")
+    return sorted({int(each) for each in numbers})
+
+
+def structures_to_try(
+    given: str | Iterable[str], parameter: str, n_features: int
+) -> list[CovarianceStructure]:
+    """Return the structures that a parameter names, or the parsimonious ones for "all"."""
+    if given == "all":
+        names: list[str] = list(PARSIMONIOUS if n_features > 1 else _OF_ONE_FEATURE)
+    else:
+        names = [given] if isinstance(given, str) else list(given)
+    unknown = [name for name in names if name not in STRUCTURE_NAMES]
+    if unknown or not names:
+        raise ValueError(
+            f"{parameter} must be 'all' or some of {', '.join(STRUCTURE_NAMES)}; got "
+            f"{unknown[0] if unknown else names!r}"
+        )
+    kinds = [structure(name) for name in dict.fromkeys(names)]
+    for kind in kinds:
+        kind.check_features(n_features)
+    return kinds
 
 
 def _value(candidate: Candidate, criterion: Criterion) -> float:

@@ -1,4 +1,4 @@
-"""How a classifier's mixtures are found: one component for each class, or several."""
+"""How a classifier's mixtures are found: one component for each class, or several, as asked for."""
 
 from __future__ import annotations
 
@@ -29,14 +29,70 @@ from fastgmm.em.models.class_em import ClassFit, ClassProblem, fit_class_em
 from fastgmm.em.models.class_mixtures import single_components, weighted_classes
 from fastgmm.em.stopping import stopping_rule
 from fastgmm.estimators.classification.class_labels import LabeledRows, class_totals
-from fastgmm.estimators.classification.class_models import ClassModel
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.mixture_search import MixtureSearch
+from fastgmm.estimators.mixture_search import MixtureSearch, component_numbers, structures_to_try
 from fastgmm.estimators.shared.attributes import attributes_from_parameters
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
 from fastgmm.mixture.structures import CovarianceStructure, structure
+
+
+class ClassModel(NamedTuple):
+    """What the classes may be fitted as.
+
+    Attributes
+    ----------
+    numbers : list of tuple of int
+        For each class the numbers of components to try, ascending.
+    kinds : list of CovarianceStructure
+        The structures to try.
+    common : bool
+        Whether a structure is that of all classes together.
+    """
+
+    numbers: list[tuple[int, ...]]
+    kinds: list[CovarianceStructure]
+    common: bool
+
+    @property
+    def is_single(self) -> bool:
+        """Whether each class has one component."""
+        return all(numbers == (1,) for numbers in self.numbers)
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether no structure has covariances beside the diagonal."""
+        return all(kind.is_diagonal for kind in self.kinds)
+
+
+def class_model(estimator: Any, classes: npt.NDArray[Any], n_features: int) -> ClassModel:
+    """Return what the parameters of a classifier ask for."""
+    given = estimator.n_components
+    if isinstance(given, dict):
+        keys = classes.tolist()
+        if set(given) != set(keys):
+            raise ValueError(
+                f"n_components should have an entry for each of the classes {keys}, and no other; "
+                f"got {given!r}"
+            )
+        numbers = [_class_numbers(given[key]) for key in keys]
+    else:
+        numbers = [_class_numbers(given)] * len(classes)
+    kinds = structures_to_try(estimator.covariance_type, "covariance_type", n_features)
+    common = estimator.common_structure
+    if isinstance(common, str):
+        common = all(each == (1,) for each in numbers)
+    elif common and any(len(each) > 1 for each in numbers):
+        raise ValueError(
+            "common_structure=True takes one number of components for each class, and n_components "
+            f"is {given!r}: give an int, a dict of int, or common_structure=False"
+        )
+    return ClassModel(numbers, kinds, bool(common))
+
+
+def _class_numbers(given: Any) -> tuple[int, ...]:
+    return tuple(component_numbers(given, ", several of them, or a dict of these by class"))
 
 
 class FittedClasses(NamedTuple):
