@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         LikelihoodRatioTests,
         bootstrap_likelihood_ratio_test,
     )
+    from fastgmm.estimators.loading import load
     from fastgmm.estimators.merging import MergedComponents, merge_components
     from fastgmm.estimators.message_length import MessageLengthGaussianMixture
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
     from fastgmm.estimators.operating_point import OperatingPoint
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
     from fastgmm.estimators.regressor import GaussianMixtureRegressor
-    from fastgmm.estimators.saving.checkpoints import CheckpointError
-    from fastgmm.estimators.saving.mixtures import load
     from fastgmm.estimators.transformer import GaussianMixtureTransformer
+    from fastgmm.io.checkpoint import CheckpointError
     from fastgmm.io.model_file import ModelFileError
     from fastgmm.mixture.priors.conjugate import ConjugatePriors
     from fastgmm.segmentation import Segmentation, segment_image
@@ -87,7 +87,7 @@ __all__ = [
 
 _HOMES = {
     "BayesianGaussianMixture": "fastgmm.estimators.bayesian_mixture",
-    "CheckpointError": "fastgmm.estimators.saving.checkpoints",
+    "CheckpointError": "fastgmm.io.checkpoint",
     "ConjugatePriors": "fastgmm.mixture.priors.conjugate",
     "DataError": "fastgmm.data.errors",
     "DataWarning": "fastgmm.data.errors",
@@ -114,7 +114,7 @@ _HOMES = {
     "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",
     "fisher_vectors": "fastgmm.estimators.fisher_vectors",
-    "load": "fastgmm.estimators.saving.mixtures",
+    "load": "fastgmm.estimators.loading",
     "match_components": "fastgmm.estimators.component_matching",
     "merge_components": "fastgmm.estimators.merging",
     "open_data": "fastgmm.data.opening",

@@ -1,11 +1,13 @@
 """The package as it is imported: what it offers and loads, and what it says of itself."""
 
+import ast
 import importlib.metadata
 import json
 import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,29 @@ def test_the_processor_has_a_name_where_the_system_has_no_list(monkeypatch, tmp_
     monkeypatch.setattr("fastgmm.versions._CPU_INFO", tmp_path / "none")
     assert processor_name()
     assert all(isinstance(name, str) for name in blas_kernels())
+
+
+def imports(tree):
+    """Yield what code imports, inside functions too, but not for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((each.name, each.name) for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.module, f"{node.module}.{each.name}") for each in node.names)
+        yield from imports(node)
+
+
+def test_imports_go_in_no_circle():
+    root = Path(fastgmm.__file__).parent
+    trees = {}
+    for path in root.rglob("*.py"):
+        name = ".".join(path.relative_to(root.parent).with_suffix("").parts)
+        trees[name.removesuffix(".__init__")] = ast.parse(path.read_text())
+    graph = {
+        name: {part if part in trees else module for module, part in imports(tree)} & trees.keys()
+        for name, tree in trees.items()
+    }
+    assert graph["fastgmm.estimators.gaussian_mixture"]
+    TopologicalSorter(graph).prepare()  # which raises where there is a circle, and shows it

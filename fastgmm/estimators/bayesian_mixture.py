@@ -22,10 +22,11 @@ from fastgmm.em.stopping import StoppingRule, stopping_rule
 from fastgmm.estimators.bayesian.attributes import attributes_from_posterior
 from fastgmm.estimators.bayesian.learning import VariationalLearning
 from fastgmm.estimators.bayesian.starts import drawn_posteriors, warm_posterior
-from fastgmm.estimators.saving.fit_checkpoints import VariationalCheckpoint
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
 from fastgmm.estimators.shared.evaluation import FloatingArray, Imputation, Rows, Weights
+from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
 from fastgmm.estimators.shared.fit_warnings import warn_of_fit
 from fastgmm.estimators.shared.online import STEP_CONSTRAINTS
 from fastgmm.estimators.shared.progress import FitProgress
@@ -322,27 +323,9 @@ class BayesianGaussianMixture(
         self._fit(X, y, sample_weight)
         return self
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted mixture to a file, which `fastgmm.load` reads.
-
-        The file holds plain arrays and a JSON header, nothing that can run code. It appears
-        under its name only when it is complete.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
-
-        Raises
-        ------
-        NotFittedError
-            If the mixture is not fitted.
-        OSError
-            If the file cannot be written.
-        """
-        from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
-
-        save_mixture(self, path)
+    @staticmethod
+    def _gaussian_mixture() -> type[GaussianMixture]:
+        return GaussianMixture
 
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from numbers import Integral, Real
-from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -39,6 +38,7 @@ from fastgmm.estimators.classification.class_labels import (
     class_totals,
 )
 from fastgmm.estimators.classification.class_prediction import ClassPrediction
+from fastgmm.estimators.classification.saving import SavedClasses
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import Rows, Weights
 from fastgmm.estimators.shared.score_thresholds import scored
@@ -69,7 +69,7 @@ def _can_learn(classifier: Any) -> bool:
     return True
 
 
-class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator):
+class GaussianMixtureClassifier(ClassPrediction, SavedClasses, ClassifierMixin, BaseEstimator):
     """Classification by a Gaussian mixture for each class.
 
     A row's class is that of the highest prior times density. With one component for each class
@@ -377,28 +377,6 @@ class GaussianMixtureClassifier(ClassPrediction, ClassifierMixin, BaseEstimator)
                 [_model_level(mixture, self.reject_below) for mixture in self.mixtures_]
             )
         return self
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted classifier to a file, which `fastgmm.load` reads.
-
-        The file holds plain arrays and a JSON header, nothing that can run code. It appears
-        under its name only when it is complete.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
-
-        Raises
-        ------
-        NotFittedError
-            If the classifier is not fitted.
-        OSError
-            If the file cannot be written.
-        """
-        from fastgmm.estimators.saving.classifier import save_classifier  # imports this module
-
-        save_classifier(self, path)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "mixtures_")

@@ -19,13 +19,13 @@ from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import Listeners, fit_best
 from fastgmm.em.problem import EMProblem
 from fastgmm.em.stopping import StoppingRule, stopping_rule
-from fastgmm.estimators.saving.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.attributes import (
     NOISE_ATTRIBUTES,
     attributes_from_info,
     attributes_from_parameters,
 )
 from fastgmm.estimators.shared.evaluation import Labels, Rows, Weights
+from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.fit_warnings import warn_of_fit
 from fastgmm.estimators.shared.labels import known_components, label_column
 from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
@@ -322,6 +322,10 @@ class GaussianMixture(LikelihoodMixture):
         """Hypervolume of the noise component."""
         with np.errstate(over="ignore"):
             return float(np.exp(self.noise_log_volume_))
+
+    @staticmethod
+    def _gaussian_mixture() -> type[GaussianMixture]:
+        return GaussianMixture
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

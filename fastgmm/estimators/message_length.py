@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import warnings
 from numbers import Integral
-from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -34,6 +34,7 @@ from fastgmm.estimators.shared.validation import (
     check_weight_scale,
     validated_fit,
 )
+from fastgmm.io.states import require
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
 
@@ -253,27 +254,8 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         self._fit(X, y, sample_weight)
         return self
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted mixture to a file, which `fastgmm.load` reads.
-
-        The file holds plain arrays and a JSON header, nothing that can run code. It appears
-        under its name only when it is complete.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
-
-        Raises
-        ------
-        NotFittedError
-            If the mixture is not fitted.
-        OSError
-            If the file cannot be written.
-        """
-        from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
-
-        save_mixture(self, path)
+    _trace_axes: ClassVar[int] = 2
+    """Beside the message lengths are the numbers of components."""
 
     def to_gaussian_mixture(self) -> GaussianMixture:
         """Return the same mixture as an estimator of a given number of components.
@@ -306,6 +288,10 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         mixture.__dict__.update(copy.deepcopy(state))
         mixture.lower_bounds_ = [self.lower_bound_]
         return mixture
+
+    @staticmethod
+    def _gaussian_mixture() -> type[GaussianMixture]:
+        return GaussianMixture
 
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:  # noqa: ARG002
         """Fit the mixture, set the attributes, and return the checked rows."""
@@ -361,6 +347,13 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
                 stacklevel=4,
             )
         return source
+
+    def _check_saved(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        super()._check_saved(arrays)
+        kept = (self.n_components_, self.message_length_)
+        require(self.n_components_ == len(self.means_), "n_components_ are those of means_")
+        found = any(np.array_equal(each, kept) for each in arrays["trace_"])
+        require(found, "trace_ has n_components_ and message_length_")
 
     def _keep(self, fit: MessageLengthFit, source: Source) -> None:
         """Set the fitted attributes."""

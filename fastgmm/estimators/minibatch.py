@@ -13,6 +13,7 @@ from os import PathLike
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -33,15 +34,17 @@ from fastgmm.em.online.minibatch import (
 )
 from fastgmm.em.online.start import rows_of_start
 from fastgmm.em.online.steps import OnlineState
-from fastgmm.estimators.saving.checkpoints import Arrays, Checkpoint, State
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.fit_checkpoints import checkpoint_of
+from fastgmm.estimators.shared.fit_states import minibatch_from_state, minibatch_to_state
 from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
 from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import Missing, check_source
-from fastgmm.io.arrays import Size
-from fastgmm.io.values import require, typed_members
+from fastgmm.io.checkpoint import Checkpoint
+from fastgmm.io.states import Size, State, require, typed_members
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
@@ -254,7 +257,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         progress = FitProgress(self, 1, given, y, sample_weight, attributes)
         random_state = check_random_state(self.random_state)
         with ExitStack() as stack:
-            checkpoint = Checkpoint.of(self, source)
+            checkpoint = checkpoint_of(self, source)
             if checkpoint is not None:
                 stack.enter_context(checkpoint)
             batch_size, resumed = self._resumed(checkpoint, source)
@@ -319,6 +322,17 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
             )
         return given
 
+    @staticmethod
+    def _gaussian_mixture() -> type[GaussianMixture]:
+        return GaussianMixture
+
+    def _check_saved(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        super()._check_saved(arrays)
+        if "n_epochs_" in vars(self):
+            scores, trace = arrays["validation_scores_"], arrays["trace_"]
+            same = not len(scores) or np.array_equal(scores, trace[1:])
+            require(same, "validation_scores_ are those of trace_")
+
     def _rows_of_batch(self, source: Source) -> int:
         if self.batch_size != "auto":
             return self.batch_size
@@ -341,16 +355,17 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         """Return the size of batches and the state of a resumed fit."""
         if checkpoint is None or checkpoint.found is None:
             return None, None
-        size = Size(self.n_components, source.n_features, self._structure().is_diagonal)
+        kind = self._structure()
+        size = Size(self.n_components, source.n_features, kind.is_diagonal)
 
-        def unpack(values: Any, arrays: Arrays) -> tuple[int, MinibatchState]:
-            told = typed_members(values, {"batch_size": int, "fit": dict}, "state")
+        def restore(state: State) -> tuple[int, MinibatchState]:
+            told = typed_members(state.values, {"batch_size": int, "fit": dict}, "state")
             require(told["batch_size"] >= 1, f"batch_size={told['batch_size']} is positive")
-            state = MinibatchState.from_plain(told["fit"], arrays, size)
-            require(state.epoch <= self.max_epochs, f"epoch={state.epoch} is one of those asked")
-            return told["batch_size"], state
+            fit = minibatch_from_state(State(told["fit"], state.arrays), kind, size)
+            require(fit.epoch <= self.max_epochs, f"epoch={fit.epoch} is one of those asked")
+            return told["batch_size"], fit
 
-        return checkpoint.read(unpack)
+        return checkpoint.read(restore)
 
 
 class _Observer:
@@ -387,7 +402,7 @@ class _Observer:
 
     def _packed(self, state: MinibatchState) -> Callable[[], State]:
         def pack() -> State:
-            fit, arrays = state.plain()
-            return {"fit": fit, "batch_size": self._plan.batch_size}, arrays
+            fit, arrays = minibatch_to_state(state)
+            return State({"fit": fit, "batch_size": self._plan.batch_size}, arrays)
 
         return pack

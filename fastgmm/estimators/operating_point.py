@@ -77,6 +77,16 @@ class OperatingPoint:
     value: float | None = None
 
 
+def check_point(point: OperatingPoint) -> None:
+    """Raise unless the numbers of an operating point can be what their names say."""
+    for name in set(OperatingPoint.__slots__) - {"offset", "offsets", "target", "value"}:
+        values = np.asarray(getattr(point, name))
+        if not ((values >= 0.0) & (values <= 1.0 + 1e-9)).all():
+            raise ValueError(f"{name} is not from 0 to 1")
+    if not (np.diff(point.offsets) >= 0.0).all():
+        raise ValueError("the offsets of an operating point do not ascend")
+
+
 def outlier_labels(y: ArrayLike, n_samples: int) -> npt.NDArray[np.bool_]:
     """Return which rows are outliers."""
     values, missing = given_labels(y)

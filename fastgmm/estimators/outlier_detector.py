@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Real
-from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -24,11 +23,13 @@ from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.operating_point import (
     OperatingPoint,
     Target,
+    check_point,
     choose_point,
     outlier_labels,
     point_at,
 )
 from fastgmm.estimators.shared.evaluation import BlockwiseResults, FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.score_thresholds import (
     ROWS_AT_ONCE,
     learn_scored,
@@ -44,6 +45,7 @@ from fastgmm.estimators.shared.validation import (
     validated_fit,
     validated_partial_fit,
 )
+from fastgmm.io.states import Size, State, from_state, require, to_state, typed
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
 
@@ -64,7 +66,7 @@ _OF_THE_MIXTURE = (
 )
 
 
-class GaussianMixtureOutlierDetector(BlockwiseResults, OutlierMixin, BaseEstimator):
+class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixin, BaseEstimator):
     """Outlier detection by the density of a Gaussian mixture.
 
     A row is an outlier if its log-density under the mixture is below a threshold, `offset_`. This
@@ -424,35 +426,48 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, OutlierMixin, BaseEstimat
         labeled = self._labeled(X, y, sample_weight)
         return point_at(float(self.offset_), *labeled)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted detector to a file, which `fastgmm.load` reads.
-
-        The file holds plain arrays and a JSON header, nothing that can run code. It appears
-        under its name only when it is complete.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
-
-        Raises
-        ------
-        NotFittedError
-            If the detector is not fitted.
-        OSError
-            If the file cannot be written.
-        """
-        from fastgmm.estimators.saving.detector import save_detector  # which imports this module
-
-        save_detector(self, path)
-
-    @property
-    def n_iter_(self) -> int:
-        """Number of iterations of the mixture."""
-        return self.mixture_.n_iter_
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "offset_")
+
+    def _to_state(self) -> State:
+        values, arrays = super()._to_state()
+        values["offset"] = float(self.offset_)
+        if (point := vars(self).get("operating_point_")) is not None:
+            own = to_state(point, "operating_point")
+            values["operating_point"] = own.values
+            arrays |= own.arrays
+        if self._recent is not None:
+            arrays |= to_state(self._recent, "recent").arrays
+        return State(values, arrays)
+
+    @classmethod
+    def _from_state(cls, state: State) -> Self:
+        arrays = dict(state.arrays)
+        own: dict[str, State] = {}
+        for prefix in ("recent", "operating_point"):
+            names = [name for name in arrays if name.startswith(prefix)]
+            taken = {name: arrays.pop(name) for name in names}
+            shapes = {each.shape for each in taken.values()}
+            listed = f"the arrays {', '.join(sorted(names))}"
+            require(len(shapes) <= 1, f"{listed} are of one length; they differ in shape")
+            sound = all(len(shape) == 1 and shape[0] > 0 for shape in shapes)
+            require(sound, f"{listed} are lists of numbers")
+            own[prefix] = State(state.values.get(prefix, {}), taken)
+        detector = super()._from_state(State(state.values, arrays))
+        detector.offset_ = typed(state.values["offset"], float, "offset")
+        K, D = detector.mixture_.means_.shape
+        size = Size(K, D, detector.mixture_._structure().is_diagonal)
+        detector._recent = None
+        if own["recent"].arrays:
+            recent = from_state(RecentScores, "recent", own["recent"], size)
+            require(bool((np.diff(recent.values) >= 0.0).all()), "recent_values ascend")
+            require(abs(recent.masses.sum() - 1.0) < 1e-6, "recent_masses sum to 1")
+            detector._recent = recent
+        if "operating_point" in state.values:
+            point = from_state(OperatingPoint, "operating_point", own["operating_point"], size)
+            check_point(point)
+            detector.operating_point_ = point
+        return detector
 
     def _fit(self, X: Rows, sample_weight: Weights) -> None:
         """Fit the mixture and set the threshold."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -20,6 +19,7 @@ from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.targets import JointRows, TargetColumns, Targets, joint_rows
 from fastgmm.estimators.shared.validation import (
     Missing,
@@ -27,6 +27,7 @@ from fastgmm.estimators.shared.validation import (
     check_source,
     validated_fit,
 )
+from fastgmm.io.states import State, require, typed_members
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
 
@@ -47,7 +48,7 @@ OF_THE_MIXTURE = (
 """The parameters that the mixture of inputs and targets has, too."""
 
 
-class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Regression by a Gaussian mixture of inputs and targets.
 
     A Gaussian mixture is fitted to rows of inputs x and targets y together. Given x, y follows a
@@ -438,33 +439,6 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
         )
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted regressor to a file, which `fastgmm.load` reads.
-
-        The file holds plain arrays and a JSON header, nothing that can run code. It appears
-        under its name only when it is complete.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
-
-        Raises
-        ------
-        NotFittedError
-            If the regressor is not fitted.
-        OSError
-            If the file cannot be written.
-        """
-        from fastgmm.estimators.saving.regressor import save_regressor  # which imports this module
-
-        save_regressor(self, path)
-
-    @property
-    def n_iter_(self) -> int:
-        """Number of iterations of the mixture."""
-        return self.mixture_.n_iter_
-
     @property
     def target_columns_(self) -> npt.NDArray[np.intp]:
         """Indices of the mixture's columns that are targets."""
@@ -472,6 +446,32 @@ class GaussianMixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "mixture_") and hasattr(self.mixture_, "means_")
+
+    def _to_state(self) -> State:
+        values, arrays = super()._to_state()
+        targets = self._targets
+        values["targets"] = {
+            "numbers": targets.numbers.tolist(),
+            "names": None if targets.names is None else list(targets.names),
+            "single": targets.single,
+        }
+        return State(values, arrays)
+
+    @classmethod
+    def _from_state(cls, state: State) -> Self:
+        kinds = {"numbers": tuple[int, ...], "names": tuple[str, ...] | None, "single": bool}
+        told = typed_members(state.values["targets"], kinds, "targets")
+        numbers, names = told["numbers"], told["names"]
+        regressor = cls._with_mixture(state, len(numbers))
+        n_columns = regressor.mixture_.means_.shape[1]
+        different = len(set(numbers)) == len(numbers) > 0
+        if not different or not set(numbers) < set(range(n_columns)):
+            raise ValueError(f"the targets {list(numbers)} are no columns of {n_columns}")
+        if names is not None and len(names) != len(numbers):
+            raise ValueError(f"{len(names)} names for {len(numbers)} targets")
+        require(len(numbers) == 1 or not told["single"], "a single target is one column")
+        regressor._targets = TargetColumns(np.array(numbers, dtype=np.intp), names, told["single"])
+        return regressor
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,6 +17,7 @@ from fastgmm.em.e_step.passes import responsibilities
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.validation import (
     Missing,
     check_replayable,
@@ -44,7 +44,9 @@ _OF_THE_MIXTURE = (
 )
 
 
-class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class GaussianMixtureTransformer(
+    MixtureOwner, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Feature transformation by the components of a Gaussian mixture.
 
     A mixture is fitted to the rows, and each of its components becomes a feature: in a pipeline, a
@@ -249,33 +251,6 @@ class GaussianMixtureTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         source, parameters = self._evaluated(X)
         return self.mixture_._evaluate_blocks(_PASSES[self.output], source, parameters)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted transformer to a file, which `fastgmm.load` reads.
-
-        The file holds plain arrays and a JSON header, nothing that can run code. It appears
-        under its name only when it is complete.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
-
-        Raises
-        ------
-        NotFittedError
-            If the transformer is not fitted.
-        OSError
-            If the file cannot be written.
-        """
-        from fastgmm.estimators.saving.transformer import save_transformer  # imports this module
-
-        save_transformer(self, path)
-
-    @property
-    def n_iter_(self) -> int:
-        """Number of iterations of the mixture."""
-        return self.mixture_.n_iter_
 
     @property
     def _n_features_out(self) -> int:

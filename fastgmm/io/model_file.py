@@ -13,7 +13,8 @@ import json
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -44,24 +45,24 @@ class ModelFileError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredModel:
-    """What a model file holds.
-
-    Attributes
-    ----------
-    model_class : str
-        Name of the class of the model.
-    values : dict
-        Whatever JSON can say: parameters, names, scalars.
-    arrays : dict of str to ndarray
-        Arrays of booleans, integers or floats, in native byte order.
-    library_version : str
-        Version of fastgmm that wrote the file.
-    """
+    """What a model file holds: entries that JSON knows, and arrays in native byte order."""
 
     model_class: str
     values: dict[str, Any]
     arrays: dict[str, npt.NDArray[Any]]
     library_version: str
+
+
+@contextmanager
+def fitting_together(path: str, what: str, remedy: str) -> Iterator[None]:
+    """Raise `ModelFileError` for whatever is wrong with the contents of a sound file."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ModelFileError(
+            f"{path} does not hold {what} that fits together ({reason}): {remedy}"
+        ) from error
 
 
 def save(

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 import fastgmm
 from fastgmm import (
@@ -17,7 +18,7 @@ from fastgmm import (
     MiniBatchGaussianMixture,
     ModelFileError,
 )
-from fastgmm.estimators.saving.checkpoints import CheckpointError
+from fastgmm.io.checkpoint import CheckpointError
 from tests.altered_files import alterations, mangled, mangled_npy_headers
 
 pytestmark = [
@@ -67,14 +68,37 @@ MODELS = {
 }
 
 
-def use(model):
-    """Do what the model is for."""
-    rows = X[:, :1] if isinstance(model, GaussianMixtureRegressor) else X
+def use(model, *, learn=False):
+    """Do what the model is for, and find the results sound."""
+    rows, y = X, ()
+    if isinstance(model, GaussianMixtureRegressor):
+        rows, y = X[:, :1], (X[:, 1],)
+    elif isinstance(model, GaussianMixtureClassifier):
+        y = (LABELS,)
     result = model.transform(rows) if hasattr(model, "transform") else model.predict(rows)
     assert len(result) == len(rows)
-    assert np.isfinite(result).all() if result.dtype.kind == "f" else True
-    for name in ("means_", "covariances_", "precisions_"):
-        getattr(getattr(model, "mixture_", model), name, None)
+    if result.dtype.kind == "f":
+        assert np.isfinite(result).all()
+    if hasattr(model, "predict_proba"):
+        assert_allclose(model.predict_proba(rows).sum(axis=1), 1.0, rtol=1e-6)
+    mixtures = getattr(model, "mixtures_", [getattr(model, "mixture_", model)])
+    for mixture in mixtures:
+        sound(mixture)
+    is_batch_only = getattr(model, "_statistics", ()) is None  # of classes with several components
+    if learn and hasattr(model, "partial_fit") and not is_batch_only:
+        model.partial_fit(rows, *y)
+        for mixture in getattr(model, "mixtures_", [getattr(model, "mixture_", model)]):
+            sound(mixture)
+
+
+def sound(mixture):
+    """Assert that a mixture is one."""
+    total = mixture.weights_.sum() + getattr(mixture, "noise_weight_", 0.0)
+    assert_allclose(total, 1.0, rtol=1e-3)
+    drawn, _ = mixture.sample(5)
+    for values in (mixture.means_, mixture.covariances_, drawn, mixture.score_samples(X)):
+        assert np.isfinite(values).all()
+    assert (mixture.weights_ >= 0.0).all()
 
 
 def outcome(action, what):

@@ -18,8 +18,8 @@ from fastgmm.em.online.minibatch import MinibatchPlan, batch_rows, fit_minibatch
 from fastgmm.em.online.start import OnlineStart, begin_online
 from fastgmm.em.online.steps import StepSchedule
 from fastgmm.estimators import minibatch
-from fastgmm.estimators.saving.checkpoints import CheckpointError
 from fastgmm.io import model_file as persistence
+from fastgmm.io.checkpoint import CheckpointError
 from fastgmm.mixture.structures import structure
 
 DESCRIBING = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")

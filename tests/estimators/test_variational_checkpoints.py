@@ -9,7 +9,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.loop import StartState
 from fastgmm.em.models import variational
 from fastgmm.estimators.bayesian.attributes import attributes_from_posterior
-from fastgmm.estimators.saving.checkpoints import CheckpointError
+from fastgmm.io.checkpoint import CheckpointError
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
 from tests.em.batch_fits import fit_variational

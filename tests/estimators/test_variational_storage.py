@@ -96,7 +96,7 @@ def test_a_file_that_lacks_a_part_says_so(tmp_path):
     values = stored.values
     del values["attributes"]["mean_precision_prior_"]
     persistence.save(path, stored.model_class, values, dict(stored.arrays))
-    with pytest.raises(ModelFileError, match="does not hold a mixture that fits together"):
+    with pytest.raises(ModelFileError, match="hold a BayesianGaussianMixture that fits together"):
         fastgmm.load(path)
 
 

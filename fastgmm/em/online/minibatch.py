@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -18,8 +18,6 @@ from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.e_step.passes import log_likelihood
 from fastgmm.em.initialization.random_rows import is_held_out, random_rows
 from fastgmm.em.online.steps import OnlineState, StepSchedule, online_step
-from fastgmm.io.arrays import Size
-from fastgmm.io.values import require, typed_members
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -106,44 +104,6 @@ class MinibatchState:
     n_rows: int = 0
     held_out: tuple[float, float] = (0.0, 0.0)
     scores: tuple[float, ...] = ()
-
-    def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return the state as values that JSON knows and arrays, exactly."""
-        online, arrays = self.online.plain()
-        values = {
-            "online": online,
-            "seed": self.seed,
-            "epoch": self.epoch,
-            "n_rows": self.n_rows,
-            "held_out": list(self.held_out),
-            "scores": list(self.scores),
-        }
-        return values, arrays
-
-    @classmethod
-    def from_plain(
-        cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size
-    ) -> MinibatchState:
-        """Return the state that `plain` made plain, after a look at types, shapes and ranges."""
-        values = dict(values)
-        online = OnlineState.from_plain(values.pop("online"), arrays, size)
-        kept = typed_members(values, _PLAIN_KINDS, "fit")
-        for name in ("epoch", "n_rows"):
-            require(kept[name] >= 0, f"{name}={kept[name]} is at least 0")
-        require(0 <= kept["seed"] < 2**32, f"seed={kept['seed']} is a seed")
-        require(kept["held_out"][1] >= 0.0, "the weight of the rows held out is at least 0")
-        n_scores = len(kept["scores"])
-        require(n_scores == kept["epoch"] + 1, f"{n_scores} scores are one more than epochs")
-        return cls(online, **kept)
-
-
-_PLAIN_KINDS = {
-    "seed": int,
-    "epoch": int,
-    "n_rows": int,
-    "held_out": tuple[float, float],
-    "scores": tuple[float, ...],
-}
 
 
 def batch_rows(n_components: int, n_features: int, n_samples: int | None) -> int:

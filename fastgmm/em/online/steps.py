@@ -9,17 +9,13 @@ the M-step is taken from the blend. No batch, however small, is ever fitted by i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics
-from fastgmm.io.arrays import Size, arrays_of, from_arrays
-from fastgmm.io.values import require, typed_members
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
@@ -122,57 +118,6 @@ class OnlineState:
         if self.averaged is None:
             return self.parameters
         return structure.solve(self.averaged, self.regularization, self.parameters)
-
-    def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return the state as values that JSON knows and arrays, exactly."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
-        arrays = arrays_of(self.parameters, "online") | arrays_of(self.regularization, "online")
-        for name in ("statistics", "averaged"):
-            statistics: SufficientStatistics | None = getattr(self, name)
-            values[name] = None
-            if statistics is not None:
-                values[name] = [statistics.log_likelihood, statistics.weight]
-                arrays |= arrays_of(statistics, f"online_{name}")
-        return values, arrays
-
-    @classmethod
-    def from_plain(
-        cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size, **others: Any
-    ) -> Self:
-        """Return the state that `plain` made plain, after a look at types, shapes and ranges."""
-        given = typed_members(values, _PLAIN_KINDS, "online")
-        statistics = {}
-        for name in ("statistics", "averaged"):
-            if given[name] is not None:
-                log_likelihood, weight = given[name]
-                require(weight > 0.0, f"the weight {weight:.6g} of {name} is positive")
-                statistics[name] = from_arrays(
-                    SufficientStatistics,
-                    f"online_{name}",
-                    arrays,
-                    size,
-                    log_likelihood=log_likelihood,
-                    weight=weight,
-                )
-        for name in _NUMBERS:
-            require(given[name] >= 0, f"{name}={given[name]:.6g} is at least 0")
-        require(given["unit"] > 0.0, f"unit={given['unit']:.6g} is positive")
-        return cls(
-            statistics=statistics["statistics"],
-            averaged=statistics.get("averaged"),
-            parameters=from_arrays(MixtureParameters, "online", arrays, size),
-            regularization=from_arrays(Regularization, "online", arrays, size),
-            **{name: given[name] for name in _NUMBERS},
-            **others,
-        )
-
-
-_NUMBERS = {"unit": float, "time": float, "weight": float, "n_rows": int, "n_steps": int}
-_PLAIN_KINDS = {
-    **_NUMBERS,
-    "statistics": tuple[float, float],
-    "averaged": tuple[float, float] | None,
-}
 
 
 def online_step(

@@ -10,11 +10,8 @@ the posterior follows from the blend, scaled to as many rows as there were.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
-
-import numpy.typing as npt
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import source_moments
@@ -31,18 +28,12 @@ from fastgmm.em.online.start import (
 )
 from fastgmm.em.online.steps import OnlineState, StepSchedule, blend_batch, count_present
 from fastgmm.em.stopping import SmallChange
-from fastgmm.io.arrays import Size
-from fastgmm.io.posteriors import plain_posterior, posterior_from_plain
-from fastgmm.io.values import require, typed
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
 _START_TOL_PER_ROW = 1e-4
-
-_POSTERIOR = "online_posterior"
-"""What the names of a posterior's arrays begin with in files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,25 +62,6 @@ class VariationalOnlineState(OnlineState):
         if self.averaged is None:
             return self.posterior
         return self._solve(self.averaged, structure)
-
-    def plain(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return the state as values that JSON knows and arrays, exactly."""
-        values, arrays = OnlineState.plain(self)
-        values["posterior"], others = plain_posterior(self.posterior, _POSTERIOR)
-        return {**values, "mass": self.mass}, {**arrays, **others}
-
-    @classmethod
-    def from_plain(
-        cls, values: Any, arrays: Mapping[str, npt.NDArray[Any]], size: Size, **others: Any
-    ) -> Self:
-        """Return the state that `plain` made plain, after a look at types, shapes and ranges."""
-        values = dict(values)
-        posterior = posterior_from_plain(_POSTERIOR, values.pop("posterior"), arrays, size)
-        mass = typed(values.pop("mass"), float, "mass")
-        require(mass > 0.0, f"mass={mass:.6g} is positive")
-        # dataclasses with slots are made twice over, which super() without arguments cannot follow
-        from_plain = super(VariationalOnlineState, cls).from_plain
-        return from_plain(values, arrays, size, posterior=posterior, mass=mass, **others)
 
     def lower_bound(self) -> float:
         """Return the lower bound if all rows were like the recent ones, in nats.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy.typing as npt
+
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import Degeneracy
 from fastgmm.em.loop import FitInfo
@@ -20,6 +22,7 @@ from fastgmm.estimators.bayesian.attributes import (
     posterior_from_attributes,
 )
 from fastgmm.estimators.shared.online import OnlineLearning
+from fastgmm.io.states import check_posterior
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.regularization import Regularization
@@ -53,6 +56,10 @@ class VariationalLearning(OnlineLearning):
 
     def _posterior(self) -> VariationalPosterior:
         return posterior_from_attributes(self, self._structure())
+
+    def _check_saved(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        super()._check_saved(arrays)
+        check_posterior(self._posterior(), "posterior")
 
     def _parameters(self) -> MixtureParameters:
         return self._posterior().expected_parameters()

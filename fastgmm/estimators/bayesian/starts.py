@@ -14,7 +14,7 @@ from fastgmm.em.initialization.methods import InitializationInfo, InitSettings
 from fastgmm.em.loop import Starts
 from fastgmm.em.models.variational import VariationalProblem, initial_posterior
 from fastgmm.estimators.bayesian.attributes import check_prior
-from fastgmm.estimators.saving.fit_checkpoints import VariationalCheckpoint
+from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
 from fastgmm.estimators.shared.starts import check_enough_rows, check_warm_shape, draw_none
 from fastgmm.estimators.shared.validation import check_labels
 from fastgmm.mixture.priors.variational import VariationalPosterior

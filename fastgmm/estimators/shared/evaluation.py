@@ -21,6 +21,8 @@ from fastgmm.em.e_step import passes
 from fastgmm.em.missing import imputation
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.shared.attributes import check_attribute_shape, parameters_from_attributes
+from fastgmm.estimators.shared.marginals import conditional_mixture, marginal_mixture
+from fastgmm.estimators.shared.saving import SavedMixture
 from fastgmm.estimators.shared.terms import check_complete
 from fastgmm.estimators.shared.validation import Missing, check_source, validated_fit
 from fastgmm.mixture.parameters import MixtureParameters
@@ -218,7 +220,7 @@ class RowEvaluation(BlockwiseProbabilities):
         return mixture._evaluate_blocks(mixture._pass_of(method), *mixture._evaluated(X))
 
 
-class MixtureEvaluation(RowEvaluation):
+class MixtureEvaluation(RowEvaluation, SavedMixture):
     """The methods of a mixture that need nothing but its fitted attributes."""
 
     covariance_type: str
@@ -357,10 +359,6 @@ class MixtureEvaluation(RowEvaluation):
         >>> bool(np.allclose(mixture.marginal([2, 0]).means_, X[:, [2, 0]].mean(axis=0)))
         True
         """
-        from fastgmm.estimators.shared.marginals import (
-            marginal_mixture,  # which imports this module
-        )
-
         return marginal_mixture(self, columns)
 
     def condition(self, values: Mapping[int | str, float]) -> GaussianMixture:
@@ -401,11 +399,12 @@ class MixtureEvaluation(RowEvaluation):
         >>> mixture.condition({0: 2.0}).means_.round()
         array([[7.]])
         """
-        from fastgmm.estimators.shared.marginals import (
-            conditional_mixture,  # which imports this module
-        )
-
         return conditional_mixture(self, values)
+
+    @staticmethod
+    @abstractmethod
+    def _gaussian_mixture() -> type[GaussianMixture]:
+        """Return the class of what `marginal` and `condition` return."""
 
     def _mixture(self) -> MixtureEvaluation:
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from numbers import Real
-from os import PathLike
 from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
@@ -93,25 +92,3 @@ class LikelihoodMixture(
         """
         self._fit(X, y, sample_weight)
         return self
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted mixture to a file, which `fastgmm.load` reads.
-
-        The file holds plain arrays and a JSON header, nothing that can run code. It appears
-        under its name only when it is complete.
-
-        Parameters
-        ----------
-        path : str or path
-            Where to write; by custom the name ends in ".fgm". ``~`` is the home folder.
-
-        Raises
-        ------
-        NotFittedError
-            If the mixture is not fitted.
-        OSError
-            If the file cannot be written.
-        """
-        from fastgmm.estimators.saving.mixtures import save_mixture  # which imports this module
-
-        save_mixture(self, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,18 @@ import numpy.typing as npt
 from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import responsibilities
-from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import (
     attributes_from_parameters,
     gaussians_from_attributes,
 )
-from fastgmm.estimators.shared.evaluation import MixtureEvaluation
 from fastgmm.mixture.marginals import conditioned, marginal
 from fastgmm.mixture.noise import UniformNoise
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.structures import CovarianceStructure, structure
+
+if TYPE_CHECKING:
+    from fastgmm.estimators.gaussian_mixture import GaussianMixture
+    from fastgmm.estimators.shared.evaluation import MixtureEvaluation
 
 _TAKEN_OVER = ("random_state", "n_jobs", "reg_covar", "reg_covar_scale", "missing")
 """The parameters of a mixture that those made from it have, too."""
@@ -146,7 +148,9 @@ def mixture_like(
     """Return a mixture that was made from another one as an estimator."""
     n_components = parameters.n_components - (noise is not None)
     taken = {name: getattr(origin, name) for name in _TAKEN_OVER if hasattr(origin, name)}
-    mixture = GaussianMixture(n_components, covariance_type=kind.name, **taken)  # type: ignore[arg-type]
+    mixture: GaussianMixture = origin._gaussian_mixture()(
+        n_components, covariance_type=kind.name, **taken
+    )
     mixture.__dict__.update(attributes_from_parameters(parameters, kind, noise))
     mixture.n_features_in_ = parameters.n_features
     return mixture

@@ -34,6 +34,7 @@ from fastgmm.em.online.start import (
 from fastgmm.em.online.steps import OnlineState, StepSchedule, online_step
 from fastgmm.estimators.shared.attributes import attributes_from_parameters, check_attribute_shape
 from fastgmm.estimators.shared.evaluation import MixtureEvaluation, Rows, Weights
+from fastgmm.estimators.shared.fit_states import online_from_state, online_to_state
 from fastgmm.estimators.shared.validation import (
     Missing,
     UnchangedOnFailure,
@@ -43,6 +44,7 @@ from fastgmm.estimators.shared.validation import (
     check_weight_scale,
     validated_partial_fit,
 )
+from fastgmm.io.states import Size, State, require
 from fastgmm.mixture.parameters import MixtureParameters
 
 #: What the parameters of the steps may be, in the form scikit-learn's parameter validation takes.
@@ -341,6 +343,34 @@ class OnlineLearning(MixtureEvaluation):
         """Drop what `partial_fit` left: a fit from the beginning takes its place."""
         for name in ("_waiting", "_next_look", "_learnt", "_told", "n_samples_seen_", "n_steps_"):
             self.__dict__.pop(name, None)
+
+    def _to_state(self) -> State:
+        values, arrays = super()._to_state()
+        learnt = self._current_state()
+        if learnt is not None:
+            own = online_to_state(learnt)
+            values["online"] = own.values
+            arrays |= own.arrays
+        return State(values, arrays)
+
+    @classmethod
+    def _from_state(cls, state: State, *, may_be_empty: bool = False) -> Self:
+        online = {name: a for name, a in state.arrays.items() if name.startswith("online_")}
+        own = {name: a for name, a in state.arrays.items() if name not in online}
+        mixture = super()._from_state(State(state.values, own), may_be_empty=may_be_empty)
+        if "online" in state.values:
+            (K, D), kind = mixture.means_.shape, mixture._structure()
+            held = State(state.values["online"], online)
+            online_state = online_from_state(
+                cls._state_class, held, kind, Size(K, D, kind.is_diagonal)
+            )
+            made = mixture._online_attributes(online_state)
+            for name in cls._describing:
+                found = getattr(mixture, name)
+                same = np.allclose(found, made[name], rtol=1e-3, atol=1e-3 * np.abs(found).max())
+                require(same, f"{name} is that of the state of partial_fit")
+            mixture._go_on_from(online_state)
+        return mixture
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "means_")

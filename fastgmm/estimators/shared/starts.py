@@ -19,7 +19,7 @@ from fastgmm.em.initialization.methods import (
 )
 from fastgmm.em.loop import Starts
 from fastgmm.em.problem import EMProblem
-from fastgmm.estimators.saving.fit_checkpoints import EMCheckpoint
+from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.validation import check_labels
 from fastgmm.mixture.parameters import MixtureParameters
 

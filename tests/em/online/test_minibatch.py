@@ -16,7 +16,8 @@ from fastgmm.em.online import minibatch
 from fastgmm.em.online.minibatch import MinibatchPlan, MinibatchState, fit_minibatch
 from fastgmm.em.online.start import OnlineStart, begin_online
 from fastgmm.em.online.steps import StepSchedule
-from fastgmm.io.arrays import Size
+from fastgmm.estimators.shared.fit_states import minibatch_from_state, minibatch_to_state
+from fastgmm.io.states import Size, State
 from fastgmm.mixture.structures import structure
 from tests.em.batch_fits import fit_em
 
@@ -88,8 +89,8 @@ def fit(source, plan, *, sample_rows=300, schedule=None, resumed=None, seed=0, o
 
 
 def assert_same(left, right):
-    values, arrays = left.plain()
-    other_values, other_arrays = right.plain()
+    values, arrays = minibatch_to_state(left)
+    other_values, other_arrays = minibatch_to_state(right)
     assert values == other_values
     for name, array in arrays.items():
         assert_array_equal(array, other_arrays[name])
@@ -285,8 +286,8 @@ def test_a_fit_resumes_at_any_batch_as_if_never_interrupted(kind, averaging):
     assert len(states) == 1 + 3 * (11 + 1)
     size = Size(*whole.online.parameters.means.shape, whole.online.parameters.is_diagonal)
     for state in states:
-        values, arrays = state.plain()
-        copied = MinibatchState.from_plain(json.loads(json.dumps(values)), arrays, size)
+        values, arrays = minibatch_to_state(state)
+        copied = minibatch_from_state(State(json.loads(json.dumps(values)), arrays), FULL, size)
         resumed, same_reason = fit(source(), plan, resumed=copied)
         assert_same(resumed, whole)
         assert same_reason == reason

@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood
 from fastgmm.em.online.steps import OnlineState, StepSchedule, online_step
-from fastgmm.io.arrays import Size
+from fastgmm.estimators.shared.fit_states import online_from_state, online_to_state
+from fastgmm.io.states import Size, State
 from fastgmm.mixture.regularization import IllDefinedCovarianceError
 from fastgmm.mixture.structures import structure
 from tests import oracle
@@ -32,8 +33,8 @@ def learn(state, X, size, schedule, *, kind=FULL, averaging=False):
 
 def assert_same(left, right):
     """Assert that two states are equal to the last bit."""
-    values, arrays = left.plain()
-    other_values, other_arrays = right.plain()
+    values, arrays = online_to_state(left)
+    other_values, other_arrays = online_to_state(right)
     assert values == other_values
     assert arrays.keys() == other_arrays.keys()
     for name, array in arrays.items():
@@ -273,10 +274,11 @@ def test_a_state_survives_json_to_the_last_bit(name, averaging):
     state = learn(
         begin(X[:300], name=name), X[300:600], 100, StepSchedule(), kind=kind, averaging=averaging
     )
-    values, arrays = state.plain()
-    copied = OnlineState.from_plain(
-        json.loads(json.dumps(values)),
-        {key: array.copy() for key, array in arrays.items()},
+    values, arrays = online_to_state(state)
+    copied = online_from_state(
+        OnlineState,
+        State(json.loads(json.dumps(values)), {key: array.copy() for key, array in arrays.items()}),
+        kind,
         Size(*state.parameters.means.shape, kind.is_diagonal),
     )
     assert_same(copied, state)

@@ -17,7 +17,8 @@ from fastgmm.em.online.variational import (
     begin_variational_online,
     variational_online_step,
 )
-from fastgmm.io.arrays import Size
+from fastgmm.estimators.shared.fit_states import online_from_state, online_to_state
+from fastgmm.io.states import Size, State
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES, weight_prior
 from fastgmm.mixture.regularization import Regularization
@@ -240,12 +241,17 @@ def test_the_lower_bound_is_that_of_recent_rows_for_all():
     assert_allclose(state.lower_bound(), info.trace[0], rtol=0.02)
 
 
-def test_a_state_comes_back_from_its_plain_form():
+def test_a_state_comes_back_from_files():
     X = rows(1200)
     state = learn(begun(X[:400]), X[400:800], averaging=True)
-    values, arrays = state.plain()
+    values, arrays = online_to_state(state)
     size = Size(*state.posterior.means.shape, state.posterior.whiteners.ndim == 2)
-    again = VariationalOnlineState.from_plain(json.loads(json.dumps(values)), arrays, size)
+    again = online_from_state(
+        VariationalOnlineState,
+        State(json.loads(json.dumps(values)), arrays),
+        structure("full"),
+        size,
+    )
     assert isinstance(again, VariationalOnlineState)
     one = learn(again, X[800:], averaging=True)
     other = learn(state, X[800:], averaging=True)

@@ -23,8 +23,7 @@ from fastgmm import (
 )
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em import problem as em_problem
-from fastgmm.estimators.saving import fit_checkpoints
-from fastgmm.estimators.saving.checkpoints import Checkpoint, CheckpointError
+from fastgmm.io.checkpoint import Checkpoint, CheckpointError
 from tests.problems import problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -211,10 +210,8 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path):
 
 def test_no_checkpoint_is_written_before_its_time(tmp_path, monkeypatch):
     written = []
-    save = fit_checkpoints.Checkpoint.write
-    monkeypatch.setattr(
-        fit_checkpoints.Checkpoint, "write", lambda self: (written.append(1), save(self))
-    )
+    save = Checkpoint.write
+    monkeypatch.setattr(Checkpoint, "write", lambda self: (written.append(1), save(self)))
     mixture(tmp_path / "run.fgm", checkpoint_interval=3600.0).fit(problem("overlapping").X)
     assert len(written) == 2  # the first start and the end
 
@@ -270,7 +267,7 @@ TERMINATED = """
 import os, signal, sys
 import numpy as np
 from fastgmm import BayesianGaussianMixture, GaussianMixture, MiniBatchGaussianMixture
-from tests.estimators.saving.test_checkpoints import TERMINATED_FITS
+from tests.estimators.test_checkpoints import TERMINATED_FITS
 
 class Terminate:
     def setup(self, **_): ...

@@ -8,7 +8,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
 from fastgmm.estimators.classifier import GaussianMixtureClassifier
-from fastgmm.estimators.saving.mixtures import load
+from fastgmm.estimators.loading import load
 from fastgmm.io import model_file as persistence
 from fastgmm.io.model_file import ModelFileError
 
@@ -65,7 +65,7 @@ def test_an_unfitted_classifier_is_not_saved(tmp_path):
     [
         ({"classes": [0, 1]}, "2 classes, but 3 mixtures"),
         ({"temperature": 0.0}, "temperature_ is 0.0"),
-        ({"feature_names": ["a"]}, "1 names for 4 features"),
+        ({"feature_names": ["a"]}, "1 names, but means_ 4 columns"),
     ],
 )
 def test_parts_that_do_not_belong_together_are_reported(tmp_path, change, words):

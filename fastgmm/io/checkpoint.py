@@ -1,14 +1,12 @@
 """Checkpoints: files from which an interrupted fit resumes as if never interrupted.
 
 A checkpoint is a file like a model's (`fastgmm.io.model_file`). Beside the state of the fit it
-holds what the fit was made of: parameters, data and version. It is refused where any differs.
+holds the fingerprint of the fit: parameters, data and version. It is refused where any differs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pickle
 import signal
 import threading
 import time
@@ -20,28 +18,16 @@ from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from fastgmm.data.formats.table_file import FileStamp
-from fastgmm.data.source import Source
-from fastgmm.io import model_file as persistence
+from fastgmm.io import model_file
 from fastgmm.io.atomic_file import atomic_file, check_destination, expanded
-from fastgmm.io.model_file import ModelFileError, StoredModel
-from fastgmm.io.values import typed_members
-from fastgmm.mixture.priors.conjugate import ConjugatePriors
+from fastgmm.io.model_file import StoredModel, fitting_together
+from fastgmm.io.states import State, typed_members
 
 _CLASS = "Checkpoint"
+_FINGERPRINT = {"class": str, "parameters": dict, "data": dict}
 
-_FREE_PARAMETERS = frozenset(
-    {"checkpoint", "checkpoint_interval", "n_jobs", "resume", "verbose", "verbose_interval"}
-)
-"""Parameters on which the result does not depend."""
-
-_MADE_OF = {"class": str, "parameters": dict, "data": dict}
-
-Arrays = dict[str, npt.NDArray[Any]]
-State = tuple[dict[str, Any], Arrays]
-"""Values that JSON knows, and arrays."""
 _Read = TypeVar("_Read")
 
 
@@ -58,11 +44,11 @@ class Checkpoint:
     """
 
     def __init__(
-        self, path: str | PathLike[str], interval: float, made_of: dict[str, Any], resume: bool
+        self, path: str | PathLike[str], interval: float, fingerprint: dict[str, Any], resume: bool
     ) -> None:
         self._path = expanded(fspath(path))
         self._interval = interval
-        self._made_of = made_of
+        self._fingerprint = fingerprint
         self._newest: Callable[[], State] | None = None
         self._written_at = -np.inf
         self._own: set[FileStamp] = set()
@@ -78,39 +64,20 @@ class Checkpoint:
                     "resume=True (--resume), or remove it if it is a checkpoint of no more use"
                 )
             self._own = {FileStamp.of(self._path)}
-            self.found = persistence.load(self._path, _CLASS)
-            self.read(lambda _state, _arrays: None)
-            _compare(self._path, self.found, made_of)
+            self.found = model_file.load(self._path, _CLASS)
+            self.read(lambda _state: None)
+            _compare(self._path, self.found, fingerprint)
             self._written_at = time.monotonic()
 
-    @classmethod
-    def of(
-        cls, estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
-    ) -> Self | None:
-        """Return the checkpoint of a fit."""
-        if estimator.checkpoint is None:
-            return None
-        return cls(
-            estimator.checkpoint,
-            estimator.checkpoint_interval,
-            ingredients(estimator, source, known),
-            estimator.resume,
-        )
-
-    def read(self, unpack: Callable[[Any, Arrays], _Read]) -> _Read:
+    def read(self, restore: Callable[[State], _Read]) -> _Read:
         """Return what a function makes of the state that was found."""
         assert self.found is not None
-        try:
+        what = "a state of this fit", "remove it and start again"
+        with fitting_together(repr(str(self._path)), *what):
             kinds = {"made_of": dict, "state": dict}
             held = typed_members(self.found.values, kinds, "checkpoint")
-            typed_members(held["made_of"], _MADE_OF, "made_of")
-            return unpack(held["state"], self.found.arrays)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise ModelFileError(
-                f"{str(self._path)!r} does not hold a state of this fit that fits together "
-                f"({reason}): remove it and start again"
-            ) from error
+            typed_members(held["made_of"], _FINGERPRINT, "made_of")
+            return restore(State(held["state"], self.found.arrays))
 
     def observe(self, state: Callable[[], State]) -> None:
         """Take note of a state, and write it if the last writing was long enough ago."""
@@ -140,8 +107,8 @@ class Checkpoint:
             )
         values, arrays = self._newest()
         with atomic_file(self._path) as file:
-            held = {"made_of": self._made_of, "state": values}
-            persistence.write(file, _CLASS, held, arrays)
+            held = {"made_of": self._fingerprint, "state": values}
+            model_file.write(file, _CLASS, held, arrays)
             file.flush()
             # An interrupt may come at any moment, after which either file may be there.
             self._own.add(replace(FileStamp.of(Path(file.name)), path=self._path))
@@ -187,40 +154,8 @@ def _end_by_sigterm() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-def ingredients(
-    estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
-) -> dict[str, Any]:
-    """Return what the result of a fit depends on, in values that JSON knows."""
-    parameters = {
-        name: _told(value)
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in _FREE_PARAMETERS
-    }
-    return {
-        "class": type(estimator).__name__,
-        "parameters": parameters,
-        "data": {**source.fingerprint(), "y": _told(known)},
-    }
-
-
-def _told(value: Any) -> Any:
-    """Return a parameter as JSON can tell it: arrays and states of generators by their digest."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.random.RandomState):
-        state = pickle.dumps(value.get_state(legacy=False))
-        return {"RandomState": hashlib.blake2b(state, digest_size=16).hexdigest()}
-    if isinstance(value, ConjugatePriors):
-        return value.plain()
-    array = np.asarray(value, dtype=np.float64)
-    digest = hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()
-    return {"shape": list(array.shape), "digest": digest}
-
-
-def _compare(path: Path, found: StoredModel, made_of: dict[str, Any]) -> None:
-    """Raise unless a checkpoint was made by the same version, of the same ingredients."""
+def _compare(path: Path, found: StoredModel, fingerprint: dict[str, Any]) -> None:
+    """Raise unless a checkpoint was made by the same version, of the same parameters and data."""
     from fastgmm import __version__
 
     if found.library_version != __version__:
@@ -229,22 +164,21 @@ def _compare(path: Path, found: StoredModel, made_of: dict[str, Any]) -> None:
             f"this is {__version__}, whose results may differ in the last digits: continue with "
             "that version, or remove it and start again"
         )
-    before = found.values["made_of"]
-    for part, what in (("class", "class"), ("parameters", "parameters"), ("data", "data")):
-        old, new = before[part], made_of[part]
+    for part in _FINGERPRINT:
+        old, new = found.values["made_of"][part], fingerprint[part]
         if old == new:
             continue
         if isinstance(old, dict):
             names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-            told = "; ".join(
+            differences = "; ".join(
                 f"{name}: {_short(old.get(name))} then, {_short(new.get(name))} now"
                 for name in names[:4]
             )
         else:
-            told = f"{old} then, {new} now"
+            differences = f"{old} then, {new} now"
         raise CheckpointError(
-            f"the checkpoint {str(path)!r} is of a fit with other {what} ({told}): give what it "
-            "was given, or remove it and start again"
+            f"the checkpoint {str(path)!r} is of a fit with other {part} ({differences}): give "
+            "what it was given, or remove it and start again"
         )
 
 

@@ -1,1 +1,0 @@
-"""Estimators to files and back, and checkpoints."""

@@ -1,0 +1,256 @@
+"""Checkpoints of the estimators' fits: what a fit is recognized by, and where it stands."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils import check_random_state
+
+from fastgmm.data.source import Source
+from fastgmm.em.initialization.methods import InitializationInfo
+from fastgmm.em.loop import FitState
+from fastgmm.em.models.variational import VariationalStatistics
+from fastgmm.estimators.shared.fit_states import (
+    best_from_state,
+    best_to_state,
+    from_earlier_fit,
+    start_from_state,
+    start_to_state,
+)
+from fastgmm.io.checkpoint import Checkpoint
+from fastgmm.io.states import Size, State, from_state, require, to_state, typed_members
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.priors.conjugate import ConjugatePriors
+from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
+from fastgmm.mixture.regularization import Regularization
+from fastgmm.mixture.statistics import SufficientStatistics
+
+_Fitted = TypeVar("_Fitted", bound=MixtureParameters | VariationalPosterior)
+_Statistics = TypeVar("_Statistics", bound=SufficientStatistics | VariationalStatistics)
+
+_FREE_PARAMETERS = frozenset(
+    {"checkpoint", "checkpoint_interval", "n_jobs", "resume", "verbose", "verbose_interval"}
+)
+"""Parameters on which the result does not depend."""
+
+_KINDS = {
+    "start": int,
+    "n_passes": int,
+    "initialization": InitializationInfo | None,
+    "current": dict | None,
+    "best": dict | None,
+    "random_state": tuple[int, int, float],
+    "seed": int,
+    "size": tuple[int, float],
+}
+
+
+def checkpoint_of(
+    estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
+) -> Checkpoint | None:
+    """Return the checkpoint of a fit, if the estimator has one."""
+    if estimator.checkpoint is None:
+        return None
+    fingerprint = fit_fingerprint(estimator, source, known)
+    return Checkpoint(
+        estimator.checkpoint, estimator.checkpoint_interval, fingerprint, estimator.resume
+    )
+
+
+def fit_fingerprint(
+    estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
+) -> dict[str, Any]:
+    """Return what the result of a fit depends on, in values that JSON knows."""
+    parameters = estimator.get_params(deep=False).items()
+    return {
+        "class": type(estimator).__name__,
+        "parameters": {
+            name: _identity(value) for name, value in parameters if name not in _FREE_PARAMETERS
+        },
+        "data": {**source.fingerprint(), "y": _identity(known)},
+    }
+
+
+def _identity(value: Any) -> Any:
+    """Return a parameter as JSON can say it: arrays and states of generators by their digest."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.random.RandomState):
+        return {"RandomState": _digest(pickle.dumps(value.get_state(legacy=False)))}
+    if isinstance(value, ConjugatePriors):
+        return value.plain()
+    array = np.asarray(value, dtype=np.float64)
+    return {"shape": list(array.shape), "digest": _digest(array.tobytes())}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+class FitCheckpoint(Generic[_Fitted, _Statistics]):
+    """Keeps the checkpoint of a batch fit, if the estimator has one.
+
+    As a context manager it writes the newest state at the end, whatever the fit ended with.
+    """
+
+    _is_variational: ClassVar[bool]
+
+    def __init__(
+        self, estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
+        self.resumed: FitState[_Fitted, _Statistics] | None = None
+        self.regularization: Regularization | None = None
+        self._source = source
+        self._estimator = estimator
+        noise = getattr(estimator, "noise_volume", None) is not None
+        self._size = Size(
+            estimator.n_components + noise,
+            source.n_features,
+            estimator._structure().is_diagonal,
+            has_noise=noise,
+        )
+        self._checkpoint = checkpoint_of(estimator, source, known)
+        kind = self.random_state.get_state(legacy=False)["bit_generator"]
+        if self._checkpoint is not None and kind != "MT19937":
+            raise ValueError(
+                f"random_state draws with {kind}, whose state a checkpoint cannot hold: give an "
+                "int, or a RandomState of one"
+            )
+        if self._checkpoint is None or self._checkpoint.found is None:
+            self.seed = int(self.random_state.randint(np.iinfo(np.int32).max))
+            return
+        if estimator.random_state is None:
+            self.random_state = np.random.RandomState()
+        self._checkpoint.read(self._restore)
+
+    def observer(
+        self, regularization: Regularization
+    ) -> Callable[[FitState[_Fitted, _Statistics]], None] | None:
+        """Return what is to be called with each state of the fit."""
+        checkpoint = self._checkpoint
+        if checkpoint is None:
+            return None
+
+        def observe(fit: FitState[_Fitted, _Statistics]) -> None:
+            # Taken now: the generator has moved on by the time that the state is written.
+            random: Any = self.random_state.get_state(legacy=True)
+            checkpoint.observe(partial(self._to_state, fit, regularization, random))
+
+        return observe
+
+    def __enter__(self) -> Self:
+        if self._checkpoint is not None:
+            self._checkpoint.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._checkpoint is not None:
+            self._checkpoint.__exit__(kind, error, traceback)
+
+    def _to_state(
+        self, fit: FitState[_Fitted, _Statistics], regularization: Regularization, random: Any
+    ) -> State:
+        _, key, position, has_gauss, gauss = random
+        found = fit.initialization
+        none = State({}, {})
+        current = none if fit.current is None else start_to_state(fit.current)
+        best = none if fit.best is None else best_to_state(fit.best)
+        values = {
+            "start": fit.start,
+            "n_passes": fit.n_passes,
+            "initialization": None if found is None else asdict(found),
+            "current": current.values or None,
+            "best": best.values or None,
+            "random_state": [int(position), int(has_gauss), float(gauss)],
+            "seed": self.seed,
+            "size": [self._source.n_samples, self._source.total_weight],
+        }
+        held = to_state(regularization, "regularization").arrays
+        return State(values, {**current.arrays, **best.arrays, **held, "random_state_key": key})
+
+    def _restore(self, state: State) -> None:
+        """Take over what `_to_state` returned."""
+        state = from_earlier_fit(state)
+        told = typed_members(state.values, _KINDS, "state")
+        arrays = state.arrays
+        require(0 <= told["seed"] < 2**32, f"seed={told['seed']} is a seed")
+        key = arrays["random_state_key"]
+        require(key.shape == (624,) and key.dtype == np.uint32, "random_state_key is a key")
+        position, has_gauss, gauss = told["random_state"]
+        require(0 <= position <= 624 and has_gauss in (0, 1), "random_state is a state")
+        n_samples, weight = told["size"]
+        known = self._source.n_samples
+        require(n_samples >= 1 and weight > 0.0, f"size={n_samples, weight} is that of some rows")
+        require(known in (None, n_samples), f"{n_samples} rows are as many as there are, {known}")
+        self.regularization = from_state(Regularization, "regularization", state, self._size)
+        self.resumed = self._fit_from_state(told, arrays)
+        self.random_state.set_state(("MT19937", key, position, has_gauss, gauss))
+        self.seed = told["seed"]
+        self._source.note_size(n_samples, weight)
+
+    def _fit_from_state(
+        self, told: Mapping[str, Any], arrays: dict[str, npt.NDArray[Any]]
+    ) -> FitState[_Fitted, _Statistics]:
+        start, best, current = told["start"], None, None
+        if told["best"] is not None:
+            held = State(told["best"], arrays)
+            best = best_from_state(held, self._size, self._is_variational)
+            require(0 <= best[1].start < start, "the best start was before the present one")
+        if told["current"] is not None:
+            held = State(told["current"], arrays)
+            current = start_from_state(held, self._size, self._is_variational)
+            n_values = len(current.trace)
+            most = self._estimator.max_iter + 1
+            require(n_values <= most, f"{n_values} steps are no more than asked")
+            require(current.n_passes >= n_values - 1, f"n_passes={current.n_passes} is one a step")
+        continued = self._estimator.warm_start and hasattr(self._estimator, "converged_")
+        n_starts = 1 if continued else self._estimator.n_init
+        where = f"start={start} of {n_starts} goes with"
+        require(0 <= start <= n_starts, f"{where} their number")
+        require((best is None) == (start == 0), f"{where} a best one before")
+        require((current is None) == (start == n_starts), f"{where} a state")
+        require(told["n_passes"] >= 0, f"n_passes={told['n_passes']} is at least 0")
+        return FitState(start, told["initialization"], current, best, told["n_passes"])
+
+
+class EMCheckpoint(FitCheckpoint[MixtureParameters, SufficientStatistics]):
+    """Keeps the checkpoint of a fit by EM."""
+
+    _is_variational = False
+
+
+class VariationalCheckpoint(FitCheckpoint[VariationalPosterior, VariationalStatistics]):
+    """Keeps the checkpoint of a fit by variational Bayes."""
+
+    _is_variational = True
+    prior: VariationalPrior | None = None
+    """The prior, where a checkpoint has it."""
+
+    def _restore(self, state: State) -> None:
+        super()._restore(state)
+        assert self.resumed is not None
+        current, best = self.resumed.current, self.resumed.best
+        posteriors = [] if best is None else [best[0]]
+        if current is not None:
+            posteriors.insert(0, current.parameters)
+        asked = self._estimator.weight_concentration_prior_type
+        for posterior in posteriors:
+            found = posterior.prior.weights.name
+            require(found == asked, f"the prior of the weights is {asked}, not {found}")
+        self.prior = posteriors[0].prior
