@@ -122,6 +122,7 @@ def compare(case: Case, *, rounds: int = 3, max_iter: int = _MAX_ITER) -> Compar
     size = batch_rows(case.n_components, case.n_features, case.n_samples)
     most = rows_of_start(case.n_components, case.n_features, kind, source.dtype.itemsize)
     schedule = StepSchedule(defaults.step_exponent, defaults.step_offset, defaults.forgetting)
+    plan = MinibatchPlan(size, sample_rows=most, schedule=schedule)
     start_seconds: list[float] = []
 
     def begin(sample: ArraySource) -> OnlineState:
@@ -145,9 +146,7 @@ def compare(case: Case, *, rounds: int = 3, max_iter: int = _MAX_ITER) -> Compar
 
     epochs, passes = [], []
     for _ in range(rounds):
-        seconds, (state, _) = _timed(
-            lambda: fit_minibatch(source, begin, most, MinibatchPlan(size), schedule, kind)
-        )
+        seconds, (state, _) = _timed(lambda: fit_minibatch(source, begin, plan, kind))
         epochs.append(seconds - start_seconds[-1])
         estimate = state.online.estimate(kind)
         seconds, _ = _timed(lambda estimate=estimate: mixture_statistics(source, estimate))  # type: ignore[misc]

@@ -267,10 +267,6 @@ class Request(Generic[_P, _S]):
     parameters: _P
     moments: bool
 
-    def answer(self) -> _S:
-        """Make the pass by itself."""
-        return self.problem.e_step(self.parameters, moments=self.moments)
-
 
 Steps = Generator[Request[_P, _S], _S, _R]
 """A fit from one start: it asks for passes, takes what they found, and returns the result."""
@@ -292,9 +288,12 @@ def run(
                     asked[number] = fits[number].send(statistics)  # type: ignore[arg-type]
                 except StopIteration as end:
                     results[number] = end.value
-            requests = list(asked.values())
-            together = [each.answer() for each in requests] if answer is None else answer(requests)
-            found = dict(zip(asked, together, strict=True))
+            if answer is not None:
+                found = dict(zip(asked, answer(list(asked.values())), strict=True))
+                continue
+            found = {}
+            for number, each in asked.items():
+                found[number] = each.problem.e_step(each.parameters, moments=each.moments)
     return [results[number] for number in range(len(fits))]
 
 

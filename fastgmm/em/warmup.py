@@ -36,7 +36,7 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
         for spread in spreads:
             rows = (random.standard_normal((_N_ROWS, 2)) * spread).astype(dtype)
             source = ArraySource(rows)
-            fit_kmeans(source, _N_COMPONENTS, random_state=np.random.RandomState(0), n_jobs=n_jobs)
+            fit_kmeans(source, _N_COMPONENTS, np.random.RandomState(0), n_jobs=n_jobs)
             n_run += 1
             for diagonal in (False, True):
                 parameters = _parameters(source, diagonal, n_jobs)

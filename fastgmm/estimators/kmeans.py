@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import not_numbers, unmasked
-from fastgmm.em.initialization.kmeans import KMeansStart, fit_kmeans, weighted_sum
+from fastgmm.em.initialization.kmeans import KMeansSettings, KMeansStart, fit_kmeans, weighted_sum
 from fastgmm.em.initialization.kmeans_passes import nearest_centers
 from fastgmm.estimators.shared.evaluation import FloatingArray, labels_of_all
 from fastgmm.estimators.shared.validation import (
@@ -199,11 +199,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         result = fit_kmeans(
             source,
             self.n_clusters,
-            random_state=check_random_state(self.random_state),
-            init=init,
-            n_init=self._n_runs(init),
-            max_iter=self.max_iter,
-            tol=self.tol,
+            check_random_state(self.random_state),
+            KMeansSettings(init, self._n_runs(init), self.max_iter, self.tol),
             n_jobs=self.n_jobs,
             listener=_print_iteration if self.verbose else None,
         )

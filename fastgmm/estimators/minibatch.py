@@ -263,7 +263,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
             batch_size, resumed = self._resumed(checkpoint, source)
             if batch_size is None:
                 batch_size = self._rows_of_batch(source)
-            plan = self._plan(batch_size).suited_to(source)
+            plan = self._plan(batch_size, source).suited_to(source)
 
             def begin(sample: ArraySource) -> OnlineState:
                 # A unit is a batch of rows of average weight.
@@ -276,9 +276,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
             state, reason = fit_minibatch(
                 source,
                 resumed or begin,
-                rows_of_start(self.n_components, source.n_features, kind, source.dtype.itemsize),
                 plan,
-                self._schedule(),
                 kind,
                 seed=int(random_state.randint(np.iinfo(np.int32).max)),
                 n_jobs=self.n_jobs,
@@ -338,7 +336,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
             return self.batch_size
         return batch_rows(self.n_components, source.n_features, source.n_samples)
 
-    def _plan(self, batch_size: int) -> MinibatchPlan:
+    def _plan(self, batch_size: int, source: Source) -> MinibatchPlan:
         every = max(2, round(1.0 / self.validation_fraction)) if self.early_stopping else None
         return MinibatchPlan(
             batch_size,
@@ -347,6 +345,10 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
             tol=self.tol,
             patience=self.n_iter_no_change,
             averaging=self.averaging,
+            sample_rows=rows_of_start(
+                self.n_components, source.n_features, self._structure(), source.dtype.itemsize
+            ),
+            schedule=self._schedule(),
         )
 
     def _resumed(

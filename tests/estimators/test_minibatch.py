@@ -16,7 +16,6 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.loop import Progress
 from fastgmm.em.online.minibatch import MinibatchPlan, batch_rows, fit_minibatch
 from fastgmm.em.online.start import OnlineStart, begin_online
-from fastgmm.em.online.steps import StepSchedule
 from fastgmm.estimators import minibatch
 from fastgmm.io import model_file as persistence
 from fastgmm.io.checkpoint import CheckpointError
@@ -453,7 +452,7 @@ def test_a_callback_sees_epochs_and_can_end_the_fit():
 
     epochs = Epochs()
     X = rows()
-    plan = MinibatchPlan(200, max_epochs=5)
+    plan = MinibatchPlan(200, max_epochs=5, sample_rows=500)
     state, reason = fit_minibatch(
         ArraySource(X),
         lambda sample: begin_online(
@@ -462,9 +461,7 @@ def test_a_callback_sees_epochs_and_can_end_the_fit():
             structure("full"),
             OnlineStart(1e-6, "auto", np.random.RandomState(0), "k-means++"),
         )[0],
-        500,
         plan,
-        StepSchedule(),
         structure("full"),
         observe=minibatch._Observer(None, plan, epochs),
     )

@@ -53,15 +53,26 @@ class KMeansResult:
     converged: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KMeansSettings:
+    """How rows are clustered."""
+
+    init: KMeansStart = "k-means++"
+    n_init: int = 1
+    max_iter: int = 300
+    tol: float = 1e-4
+    """Smallest squared movement of the centers, relative to the variance of the features."""
+
+
+DEFAULTS = KMeansSettings()
+
+
 def fit_kmeans(
     source: ArraySource,
     n_clusters: int,
-    *,
     random_state: np.random.RandomState,
-    init: KMeansStart = "k-means++",
-    n_init: int = 1,
-    max_iter: int = 300,
-    tol: float = 1e-4,
+    settings: KMeansSettings = DEFAULTS,
+    *,
     n_jobs: int | None = None,
     listener: LloydListener | None = None,
 ) -> KMeansResult:
@@ -71,11 +82,11 @@ def fit_kmeans(
     """
     _check_enough_rows(source, n_clusters)
     weights, source = source.weights, scaled_weights(source)
-    tolerance = _tolerance(source, tol, n_jobs)
+    tolerance = _tolerance(source, settings.tol, n_jobs)
     best: KMeansResult | None = None
-    for run in range(n_init):
-        start = starting_centers(source, n_clusters, random_state, init, n_jobs=n_jobs)
-        result = _run(source, start, run, max_iter, tolerance, n_jobs, listener)
+    for run in range(settings.n_init):
+        start = starting_centers(source, n_clusters, random_state, settings.init, n_jobs=n_jobs)
+        result = _run(source, start, run, settings.max_iter, tolerance, n_jobs, listener)
         if best is None or result.inertia < best.inertia:
             best = result
     assert best is not None

@@ -212,7 +212,7 @@ def _from_kmeans(
     random_state: np.random.RandomState,
     n_jobs: int | None,
 ) -> SufficientStatistics:
-    clusters = fit_kmeans(rows, n_components, random_state=random_state, n_jobs=n_jobs)
+    clusters = fit_kmeans(rows, n_components, random_state, n_jobs=n_jobs)
     statistics = labeled_statistics(
         rows, clusters.labels, n_components, diagonal=diagonal, n_jobs=n_jobs
     )

@@ -34,6 +34,6 @@ def partitions(
     n_distinct = len(np.unique(present, axis=0))
     for number in numbers:
         if number <= n_distinct:
-            clusters = fit_kmeans(rows, number, random_state=random_state, n_jobs=n_jobs)
+            clusters = fit_kmeans(rows, number, random_state, n_jobs=n_jobs)
             found[number] = clusters.labels
     return found

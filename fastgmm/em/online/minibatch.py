@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -61,6 +61,10 @@ class MinibatchPlan:
         The fit ends after so many epochs without such a rise.
     averaging : bool
         Whether statistics are averaged over time.
+    sample_rows : int
+        Rows that the start is found from.
+    schedule : StepSchedule
+        How much each batch counts.
     """
 
     batch_size: int
@@ -69,6 +73,8 @@ class MinibatchPlan:
     tol: float = 1e-3
     patience: int = 1
     averaging: bool = False
+    sample_rows: int = 2**16
+    schedule: StepSchedule = field(default_factory=StepSchedule)
 
     def suited_to(self, source: Source) -> MinibatchPlan:
         """Return the plan as far as it can be followed, and is of use, with a source."""
@@ -121,9 +127,7 @@ def batch_rows(n_components: int, n_features: int, n_samples: int | None) -> int
 def fit_minibatch(
     source: Source,
     begin: Callable[[ArraySource], OnlineState] | MinibatchState,
-    sample_rows: int,
     plan: MinibatchPlan,
-    schedule: StepSchedule,
     structure: CovarianceStructure,
     *,
     seed: int = 0,
@@ -144,9 +148,9 @@ def fit_minibatch(
             state = begin
         else:
             if isinstance(source, ArraySource):
-                sample = random_rows(source, sample_rows, seed, held_out_every=every)
+                sample = random_rows(source, plan.sample_rows, seed, held_out_every=every)
             else:
-                sample, blocks = _first_rows(source, sample_rows, every)
+                sample, blocks = _first_rows(source, plan.sample_rows, every)
             online = begin(sample)
             state = MinibatchState(online, seed, scores=(online.statistics.mean_log_likelihood,))
         if observe is not None and observe(state):
@@ -155,7 +159,7 @@ def fit_minibatch(
         while reason is None:
             for rows, numbers in _batches(source, blocks, plan.batch_size, state, every, n_jobs):
                 batch = ArraySource(*rows, incomplete=source.incomplete)
-                state = _learn(state, batch, numbers, plan, schedule, structure, n_jobs)
+                state = _learn(state, batch, numbers, plan, structure, n_jobs)
                 if observe is not None and observe(state):
                     return state, "callback"
             blocks = None
@@ -171,7 +175,6 @@ def _learn(
     batch: ArraySource,
     numbers: npt.NDArray[np.int64] | None,
     plan: MinibatchPlan,
-    schedule: StepSchedule,
     structure: CovarianceStructure,
     n_jobs: int | None,
 ) -> MinibatchState:
@@ -192,7 +195,7 @@ def _learn(
     online, _ = online_step(
         state.online,
         ArraySource(X, weights, incomplete=incomplete),
-        schedule,
+        plan.schedule,
         structure,
         averaging=plan.averaging,
         n_jobs=n_jobs,

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics
+from fastgmm.em.problem import EMProblem
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
@@ -133,7 +134,8 @@ def online_step(
     after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
     if step == 0.0:
         return state, 0.0
-    parameters = structure.solve(after.statistics, after.regularization, after.parameters)
+    problem = EMProblem(batch, structure, after.regularization, n_jobs=n_jobs)
+    parameters = problem.m_step(after.statistics, after.parameters)
     return replace(after, parameters=parameters), step
 
 

@@ -6,7 +6,12 @@ import sklearn.cluster
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.initialization.kmeans import fit_kmeans, mean_variance, starting_centers
+from fastgmm.em.initialization.kmeans import (
+    KMeansSettings,
+    fit_kmeans,
+    mean_variance,
+    starting_centers,
+)
 
 
 def groups(rng, n_samples=600, n_features=3, n_groups=4, dtype=np.float64):
@@ -16,9 +21,14 @@ def groups(rng, n_samples=600, n_features=3, n_groups=4, dtype=np.float64):
     ).astype(dtype)
 
 
-def fit(X, n_clusters, *, weights=None, seed=0, **options):
+def fit(X, n_clusters, *, weights=None, seed=0, n_jobs=None, listener=None, **settings):
     return fit_kmeans(
-        ArraySource(X, weights), n_clusters, random_state=np.random.RandomState(seed), **options
+        ArraySource(X, weights),
+        n_clusters,
+        np.random.RandomState(seed),
+        KMeansSettings(**settings),
+        n_jobs=n_jobs,
+        listener=listener,
     )
 
 

@@ -45,7 +45,7 @@ def assert_mixture(name, parameters, expected, **tolerance):
 @every_structure
 def test_kmeans_starts_from_its_clusters(name):
     X = problem("overlapping").X
-    labels = fit_kmeans(ArraySource(X), 3, random_state=np.random.RandomState(0)).labels
+    labels = fit_kmeans(ArraySource(X), 3, np.random.RandomState(0)).labels
     parameters, info = start(X, name)
     expected = oracle.m_step(X, oracle.one_hot(labels, 3), name, SMALL.amounts)
     assert_mixture(name, parameters, expected, rtol=1e-10, atol=1e-12)

@@ -76,16 +76,8 @@ def fit(source, plan, *, sample_rows=300, schedule=None, resumed=None, seed=0, o
         )
         return state
 
-    return fit_minibatch(
-        source,
-        resumed or begin,
-        sample_rows,
-        plan,
-        schedule or StepSchedule(),
-        FULL,
-        seed=seed,
-        observe=observe,
-    )
+    plan = replace(plan, sample_rows=sample_rows, schedule=schedule or StepSchedule())
+    return fit_minibatch(source, resumed or begin, plan, FULL, seed=seed, observe=observe)
 
 
 def assert_same(left, right):
@@ -215,7 +207,7 @@ def test_one_row_in_so_many_is_held_out():
                     OnlineStart(1e-6, "auto", np.random.RandomState(0), "k-means++"),
                 )[0]
 
-            state, _ = fit_minibatch(source, begin, 300, plan, StepSchedule(), FULL)
+            state, _ = fit_minibatch(source, begin, replace(plan, sample_rows=300), FULL)
         held = seen.rows[seen.weights == 0.0][:, 0]
         assert_array_equal(np.sort(held), np.repeat(np.arange(9, n_rows, 10), 2))
         assert len(samples[-1]) == 300
