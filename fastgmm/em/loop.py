@@ -147,55 +147,26 @@ class FitInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartState(Generic[_P, _S]):
-    """Where one start stands between two iterations; enough to resume as if never interrupted.
+    """Where one start stands between two iterations; enough to resume as if never interrupted."""
 
-    Attributes
-    ----------
-    parameters : P
-        The current parameters.
-    statistics : S or None
-        What the pass at them found, if there was one.
-    trace : tuple of float
-        The objective of the start and after each iteration; empty before the first pass.
-    careful : bool
-        Whether steps are taken with care from now on.
-    n_passes : int
-        Number of passes, with those whose step was taken back.
-    reason : str or None
-        Why no further step is to be taken, once that is known.
-    """
-
-    parameters: _P
-    statistics: _S | None = None
+    parameters: _P  # the current parameters
+    statistics: _S | None = None  # what the pass at them found, if there was one
     trace: tuple[float, ...] = ()
-    careful: bool = False
-    n_passes: int = 0
-    reason: StopReason | None = None
+    """The objective of the start and after each iteration; empty before the first pass."""
+    careful: bool = False  # whether steps are taken with care from now on
+    n_passes: int = 0  # number of passes, with those whose step was taken back
+    reason: StopReason | None = None  # why no further step is to be taken, once that is known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitState(Generic[_P, _S]):
-    """Where a fit of several starts stands.
+    """Where a fit of several starts stands."""
 
-    Attributes
-    ----------
-    start : int
-        Which of the starts is being fitted, from 0; their number when all are done.
-    initialization : InitializationInfo or None
-        How that start was found.
-    current : StartState or None
-        Where that start stands; None when all are done.
-    best : tuple of P and FitInfo, or None
-        The best of the starts before.
-    n_passes : int
-        Number of passes of the starts before.
-    """
-
-    start: int = 0
-    initialization: InitializationInfo | None = None
-    current: StartState[_P, _S] | None = None
-    best: tuple[_P, FitInfo] | None = None
-    n_passes: int = 0
+    start: int = 0  # which of the starts is being fitted, from 0; their number when all are done
+    initialization: InitializationInfo | None = None  # how that start was found
+    current: StartState[_P, _S] | None = None  # where that start stands; None when all are done
+    best: tuple[_P, FitInfo] | None = None  # the best of the starts before
+    n_passes: int = 0  # number of passes of the starts before
 
 
 Draw = Callable[[int], tuple[_P, InitializationInfo | None]]
@@ -204,25 +175,16 @@ Draw = Callable[[int], tuple[_P, InitializationInfo | None]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Starts(Generic[_P]):
-    """Where a fit begins.
+    """Where a fit begins."""
 
-    Attributes
-    ----------
-    draw : callable
-        Returns the start of each number from 0.
-    number : int
-        Number of starts.
-    previous : float
-        The objective one iteration before the first start; minus infinity if there was none.
-    given : bool
-        Whether the user gave all of the parameters: a singular covariance ends the fit then, and
-        is no error.
-    """
-
-    draw: Draw[_P]
-    number: int = 1
+    draw: Draw[_P]  # returns the start of each number from 0
+    number: int = 1  # number of starts
     previous: float = float("-inf")
+    """The objective one iteration before the first start; minus infinity if there was none."""
     given: bool = False
+    """Whether the user gave all of the parameters: a singular covariance ends the fit then, and is
+    no error.
+    """
 
     @classmethod
     def at(cls, parameters: _P) -> Starts[_P]:
@@ -232,40 +194,23 @@ class Starts(Generic[_P]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listeners(Generic[_P, _S]):
-    """Who hears of a fit.
-
-    Attributes
-    ----------
-    begin : callable or None
-        Called with the number of each start, its parameters and how they were found.
-    iterate : callable or None
-        Called after each iteration; a true value asks to stop.
-    observe : callable or None
-        Called with the state after each iteration, which may be kept to resume from.
-    """
+    """Who hears of a fit."""
 
     begin: Callable[[int, _P, InitializationInfo | None], None] | None = None
+    """Called with the number of each start, its parameters and how they were found."""
     iterate: Callable[[Progress[_P]], bool | None] | None = None
+    """Called after each iteration; a true value asks to stop."""
     observe: Callable[[FitState[_P, _S]], None] | None = None
+    """Called with the state after each iteration, which may be kept to resume from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request(Generic[_P, _S]):
-    """A pass that a fit waits for.
+    """A pass that a fit waits for."""
 
-    Attributes
-    ----------
-    problem : Problem
-        What is fitted.
-    parameters : P
-        Where.
-    moments : bool
-        Whether more than the objective is needed of it.
-    """
-
-    problem: Problem[_P, _S]
-    parameters: _P
-    moments: bool
+    problem: Problem[_P, _S]  # what is fitted
+    parameters: _P  # where
+    moments: bool  # whether more than the objective is needed of it
 
 
 Steps = Generator[Request[_P, _S], _S, _R]

@@ -27,36 +27,18 @@ still count as equal, relative to its unit plus its size.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EMProblem:
-    """A mixture to be fitted to rows by maximum likelihood or, with a prior, MAP.
+    """A mixture to be fitted to rows by maximum likelihood or, with a prior, MAP."""
 
-    Attributes
-    ----------
-    source : Source
-        The rows.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularization : Regularization
-        Amounts added to the variances; a prior takes their place.
-    prior : Prior or None
-        The prior under which the most probable parameters are found.
-    noise : UniformNoise or None
-        The noise that is the last component, if there is any.
-    known : ndarray of int of shape (n_samples,) or None
-        The component of each row; -1 where it is not known.
-    n_jobs : int or None
-        Number of threads of a pass.
-    careful : bool
-        Whether covariances that would lower the likelihood are left as they were.
-    """
-
-    source: Source
-    structure: CovarianceStructure
-    regularization: Regularization
-    prior: Prior | None = None
-    noise: UniformNoise | None = None
+    source: Source  # the rows
+    structure: CovarianceStructure  # the structure of the covariances
+    regularization: Regularization  # amounts added to the variances; a prior takes their place
+    prior: Prior | None = None  # the prior under which the most probable parameters are found
+    noise: UniformNoise | None = None  # the noise that is the last component, if there is any
     known: npt.NDArray[np.int64] | None = None
-    n_jobs: int | None = None
+    """(n_samples,): the component of each row; -1 where it is not known."""
+    n_jobs: int | None = None  # number of threads of a pass
     careful: bool = False
+    """Whether covariances that would lower the likelihood are left as they were."""
 
     looks_ahead: ClassVar[bool] = False
     resolution: ClassVar[float] = 0.0

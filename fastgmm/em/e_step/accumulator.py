@@ -122,22 +122,12 @@ def _padded(rows: FloatArray) -> FloatArray:
 
 
 class PassSums(NamedTuple):
-    """What a pass adds up, as the kernels lay it out; sums over several sets of rows add up.
+    """What a pass adds up, as the kernels lay it out; sums over several sets of rows add up."""
 
-    Attributes
-    ----------
-    counts : ndarray of shape (n_components,)
-        Sums of responsibilities.
-    first, second : ndarray
-        Moments, packed.
-    likelihood : ndarray of shape (lanes,)
-        Log-likelihood, in parts.
-    """
-
-    counts: FloatArray
-    first: FloatArray
-    second: FloatArray
-    likelihood: FloatArray
+    counts: FloatArray  # (n_components,): sums of responsibilities
+    first: FloatArray  # moments, packed
+    second: FloatArray  # moments, packed
+    likelihood: FloatArray  # (lanes,): log-likelihood, in parts
 
     @property
     def log_likelihood(self) -> float:

@@ -46,24 +46,12 @@ _UNTIED: dict[type[CovarianceStructure], CovarianceStructure] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowSets:
-    """Sets of rows, or of weights of the same rows, and which of them each mixture is fitted to.
+    """Sets of rows, or of weights of the same rows, and which of them each mixture is fitted to."""
 
-    Attributes
-    ----------
-    X : ndarray of shape (n_row_sets, n_samples, n_features)
-        Rows, float64.
-    weights : ndarray of shape (n_weight_sets, n_samples) or None
-        Weights of the rows.
-    rows_of : ndarray of int of shape (n_mixtures,)
-        Which rows each mixture is fitted to.
-    weights_of : ndarray of int of shape (n_mixtures,)
-        Which weights; zeros where there are none.
-    """
-
-    X: FloatArray
-    weights: FloatArray | None
-    rows_of: IndexArray
-    weights_of: IndexArray
+    X: FloatArray  # (n_row_sets, n_samples, n_features): rows, float64
+    weights: FloatArray | None  # (n_weight_sets, n_samples): weights of the rows
+    rows_of: IndexArray  # (n_mixtures,): which rows each mixture is fitted to
+    weights_of: IndexArray  # (n_mixtures,): which weights; zeros where there are none
 
     @classmethod
     def reweighted(cls, X: FloatArray, weights: FloatArray) -> RowSets:
@@ -96,28 +84,16 @@ class RowSets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StackedFit:
-    """What EM of many mixtures found.
+    """What EM of many mixtures found."""
 
-    Attributes
-    ----------
-    parameters : MixtureParameters
-        The fitted mixtures, stacked.
-    log_likelihoods : ndarray of shape (n_mixtures,)
-        Mean log-likelihood of each, in nats.
-    converged : ndarray of bool of shape (n_mixtures,)
-        Which of them converged.
-    sound : ndarray of bool of shape (n_mixtures,)
-        Which of them are what EM of them alone would find. In the others a component lost its
-        points or its spread, so that more is to be done than is done here.
-    n_iter : ndarray of int of shape (n_mixtures,)
-        Number of M-steps of each.
-    """
-
-    parameters: MixtureParameters
-    log_likelihoods: FloatArray
-    converged: npt.NDArray[np.bool_]
+    parameters: MixtureParameters  # the fitted mixtures, stacked
+    log_likelihoods: FloatArray  # (n_mixtures,): mean log-likelihood of each, in nats
+    converged: npt.NDArray[np.bool_]  # (n_mixtures,): which of them converged
     sound: npt.NDArray[np.bool_]
-    n_iter: IndexArray
+    """(n_mixtures,): which of them are what EM of them alone would find. In the others a component
+    lost its points or its spread, so that more is to be done than is done here.
+    """
+    n_iter: IndexArray  # (n_mixtures,): number of M-steps of each
 
 
 def stacked(mixtures: list[MixtureParameters]) -> MixtureParameters:

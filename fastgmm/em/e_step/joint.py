@@ -23,46 +23,23 @@ from fastgmm.mixture.structures import CovarianceStructure
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JointStart:
-    """Where one of the mixtures begins.
+    """Where one of the mixtures begins."""
 
-    Attributes
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    structure : CovarianceStructure
-        The structure of its covariances.
-    tol : float or StoppingRule
-        Smallest change of the mean log-likelihood, in nats, that is worth another iteration.
-    """
-
-    parameters: MixtureParameters
-    structure: CovarianceStructure
+    parameters: MixtureParameters  # the mixture
+    structure: CovarianceStructure  # the structure of its covariances
     tol: float | StoppingRule
+    """Smallest change of the mean log-likelihood, in nats, that is worth another iteration."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JointFit:
-    """What one of the mixtures came to.
+    """What one of the mixtures came to."""
 
-    Attributes
-    ----------
-    parameters : MixtureParameters
-        The fitted mixture; the last one there was if the fit failed.
-    log_likelihood : float
-        Mean log-likelihood, in nats; nan if the fit failed.
-    n_iter : int
-        Number of M-steps.
-    converged : bool
-        Whether the log-likelihood converged before `max_iter`.
-    failure : str or None
-        Why the fit failed, or what is degenerate about the mixture.
-    """
-
-    parameters: MixtureParameters
-    log_likelihood: float
-    n_iter: int
-    converged: bool
-    failure: str | None = None
+    parameters: MixtureParameters  # the fitted mixture; the last one there was if the fit failed
+    log_likelihood: float  # mean log-likelihood, in nats; nan if the fit failed
+    n_iter: int  # number of M-steps
+    converged: bool  # whether the log-likelihood converged before `max_iter`
+    failure: str | None = None  # why the fit failed, or what is degenerate about the mixture
 
 
 def fit_jointly(

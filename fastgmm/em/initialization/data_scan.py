@@ -18,24 +18,13 @@ LARGEST_SAMPLE_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class DataScan:
-    """What one pass over the data finds before EM begins.
+    """What one pass over the data finds before EM begins."""
 
-    Attributes
-    ----------
-    moments : SufficientStatistics
-        The moments of all rows, as if they were of one component.
-    regularization : Regularization
-        The amounts that suit the variances of the features.
-    sample : ArraySource
-        The rows that have weight, or a uniform random sample of them, in their order.
-    subsampled : bool
-        Whether it is a sample.
-    """
-
-    moments: SufficientStatistics
-    regularization: Regularization
+    moments: SufficientStatistics  # the moments of all rows, as if they were of one component
+    regularization: Regularization  # the amounts that suit the variances of the features
     sample: ArraySource
-    subsampled: bool
+    """The rows that have weight, or a uniform random sample of them, in their order."""
+    subsampled: bool  # whether it is a sample
 
 
 def scan_data(

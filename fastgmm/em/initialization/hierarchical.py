@@ -31,20 +31,16 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Merges:
-    """A tree of clusters: which groups of rows merge, in order.
-
-    Attributes
-    ----------
-    groups : ndarray of shape (n_samples,), int64
-        Number of the group that each row begins in, counted from 0 in the order in which the
-        groups first appear; -1 for rows without weight, which are in none.
-    pairs : ndarray of shape (n_groups - 1, 2), int64
-        What merges in each step. A cluster goes by the least number among its groups, and the
-        smaller of two comes first: it is the number of their union.
-    """
+    """A tree of clusters: which groups of rows merge, in order."""
 
     groups: npt.NDArray[np.int64]
+    """(n_samples,): number of the group that each row begins in, counted from 0 in the order in
+    which the groups first appear; -1 for rows without weight, which are in none.
+    """
     pairs: npt.NDArray[np.int64]
+    """(n_groups - 1, 2): what merges in each step. A cluster goes by the least number among its
+    groups, and the smaller of two comes first: it is the number of their union.
+    """
 
     @property
     def n_groups(self) -> int:

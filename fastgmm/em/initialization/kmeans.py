@@ -30,27 +30,14 @@ LloydListener: TypeAlias = Callable[[int, int, float, float], None]
 
 @dataclass(frozen=True, slots=True)
 class KMeansResult:
-    """The best of the runs of Lloyd's algorithm.
-
-    Attributes
-    ----------
-    labels : ndarray of shape (n_samples,), int64
-        The cluster whose center, among `centers`, is nearest to each row.
-    centers : ndarray of shape (n_clusters, n_features), float64
-        The centers.
-    inertia : float
-        Sum over the rows of weight times squared distance to the nearest of `centers`.
-    n_iter : int
-        Number of updates of the centers.
-    converged : bool
-        Whether the centers converged before `max_iter`.
-    """
+    """The best of the runs of Lloyd's algorithm."""
 
     labels: NDArray[np.int64]
-    centers: NDArray[np.float64]
-    inertia: float
-    n_iter: int
-    converged: bool
+    """(n_samples,): the cluster whose center, among `centers`, is nearest to each row."""
+    centers: NDArray[np.float64]  # (n_clusters, n_features): the centers
+    inertia: float  # sum over the rows of weight times squared distance to the nearest of `centers`
+    n_iter: int  # number of updates of the centers
+    converged: bool  # whether the centers converged before `max_iter`
 
 
 @dataclass(frozen=True, slots=True, eq=False)

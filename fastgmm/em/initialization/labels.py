@@ -24,36 +24,18 @@ def fewest_rows(n_features: int, diagonal: bool) -> int:
 
 
 class KnownRows(NamedTuple):
-    """Rows of which some are known to come from a component.
+    """Rows of which some are known to come from a component."""
 
-    Attributes
-    ----------
-    source : Source
-        The rows.
-    labels : ndarray of int64 of shape (n_samples,)
-        Component of each row; −1 where it is not known.
-    """
-
-    source: Source
-    labels: npt.NDArray[np.int64]
+    source: Source  # the rows
+    labels: npt.NDArray[np.int64]  # (n_samples,): component of each row; −1 where it is not known
 
 
 class LabeledComponents(NamedTuple):
-    """What the rows of known component say of the components.
+    """What the rows of known component say of the components."""
 
-    Attributes
-    ----------
-    statistics : SufficientStatistics
-        Statistics of these rows.
-    sizes : ndarray of int64 of shape (n_components,)
-        How many of them each component has.
-    fewest : int
-        How many it takes for a covariance of a component's own.
-    """
-
-    statistics: SufficientStatistics
-    sizes: npt.NDArray[np.int64]
-    fewest: int
+    statistics: SufficientStatistics  # statistics of these rows
+    sizes: npt.NDArray[np.int64]  # (n_components,): how many of them each component has
+    fewest: int  # how many it takes for a covariance of a component's own
 
     @classmethod
     def of(

@@ -56,46 +56,26 @@ class InitializationInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InitSettings:
-    """How a start is found.
+    """How a start is found."""
 
-    Attributes
-    ----------
-    random_state : numpy.random.RandomState
-        What rows are drawn with.
-    method : str
-        One of `INIT_METHODS`.
-    labels : ndarray of int of shape (n_samples,) or None
-        Components of the rows, -1 for those that say nothing; they take the place of the method.
-    subsampled : bool
-        Whether the rows to start from are a sample.
-    n_jobs : int or None
-        Number of threads.
-    """
-
-    random_state: np.random.RandomState
-    method: InitMethod = "kmeans"
+    random_state: np.random.RandomState  # what rows are drawn with
+    method: InitMethod = "kmeans"  # one of `INIT_METHODS`
     labels: npt.NDArray[np.int64] | None = None
-    subsampled: bool = False
-    n_jobs: int | None = None
+    """(n_samples,): components of the rows, -1 for those that say nothing; they take the place of
+    the method.
+    """
+    subsampled: bool = False  # whether the rows to start from are a sample
+    n_jobs: int | None = None  # number of threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GivenStart:
-    """The parts of a mixture's start that the user gave; None for those to be found.
+    """The parts of a mixture's start that the user gave; None for those to be found."""
 
-    Attributes
-    ----------
-    weights : ndarray of shape (n_components,) or None
-        Weights that sum to 1.
-    means : ndarray of shape (n_components, n_features) or None
-        Means.
-    precisions : ndarray or None
-        Symmetric precisions in the shape of the covariance structure.
-    """
-
-    weights: FloatArray | None = None
-    means: FloatArray | None = None
+    weights: FloatArray | None = None  # (n_components,): weights that sum to 1
+    means: FloatArray | None = None  # (n_components, n_features): means
     precisions: FloatArray | None = None
+    """Symmetric precisions in the shape of the covariance structure."""
 
     @property
     def is_complete(self) -> bool:

@@ -25,38 +25,24 @@ _OPERATIONS_PER_VALUE = 4
 
 
 class Group(NamedTuple):
-    """Rows of one pattern.
+    """Rows of one pattern."""
 
-    Attributes
-    ----------
-    rows : ndarray of int64 of shape (n_rows,)
-        Their numbers in the chunk.
-    is_observed : ndarray of bool of shape (n_features,)
-        Which of their values are not missing.
-    values : ndarray of shape (n_rows, n_observed)
-        Those.
-    """
-
-    rows: IndexArray
-    is_observed: npt.NDArray[np.bool_]
-    values: npt.NDArray[Any]
+    rows: IndexArray  # (n_rows,): their numbers in the chunk
+    is_observed: npt.NDArray[np.bool_]  # (n_features,): which of their values are not missing
+    values: npt.NDArray[Any]  # (n_rows, n_observed): those
 
 
 class GroupedRows(NamedTuple):
-    """A chunk of rows by pattern.
-
-    Attributes
-    ----------
-    large : list of Group
-        The rows without gaps, if there are any, and those of patterns that many rows have, in the
-        order in which they appear.
-    scattered : ndarray of int64
-        Numbers of the rows of all other patterns, by how many of their values are missing, those
-        of one pattern side by side.
-    """
+    """A chunk of rows by pattern."""
 
     large: list[Group]
+    """The rows without gaps, if there are any, and those of patterns that many rows have, in the
+    order in which they appear.
+    """
     scattered: IndexArray
+    """Numbers of the rows of all other patterns, by how many of their values are missing, those of
+    one pattern side by side.
+    """
 
 
 def group_rows(X: npt.NDArray[Any], many: int, *, n_jobs: int | None = None) -> GroupedRows:

@@ -36,63 +36,35 @@ from fastgmm.mixture.structures import CovarianceStructure
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassFit:
-    """What EM made of the classes.
+    """What EM made of the classes."""
 
-    Attributes
-    ----------
-    mixtures : list of MixtureParameters
-        The mixture of each class; its weights sum to 1.
-    priors : ndarray of shape (n_classes,)
-        Priors of the classes.
-    info : FitInfo
-        How the fit went; its trace is the mean log-likelihood of the rows, together with the
-        classes that are known.
-    log_likelihood : float
-        Log-likelihood of all rows, in nats.
-    """
-
-    mixtures: list[MixtureParameters]
-    priors: FloatArray
+    mixtures: list[MixtureParameters]  # the mixture of each class; its weights sum to 1
+    priors: FloatArray  # (n_classes,): priors of the classes
     info: FitInfo
-    log_likelihood: float
+    """How the fit went; its trace is the mean log-likelihood of the rows, together with the classes
+    that are known.
+    """
+    log_likelihood: float  # log-likelihood of all rows, in nats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassProblem:
-    """Classes with a mixture each, to be fitted together; one mixture holds all components.
+    """Classes with a mixture each, to be fitted together; one mixture holds all components."""
 
-    Attributes
-    ----------
-    labeled : sequence of Source
-        The rows of each class.
-    unlabeled : Source or None
-        The rows of unknown class.
-    sizes : tuple of int
-        Number of components of each class.
-    structures : tuple of CovarianceStructure
-        The structure of each class's components; or a single one, which those of all classes have
-        together.
-    factors : ndarray of shape (n_classes,)
-        What the weights of the labeled rows of each class are multiplied by.
-    priors : ndarray of shape (n_classes,) or None
-        Priors of the classes; None to find them.
-    regularization : Regularization
-        Amounts added to the variances.
-    n_jobs : int or None
-        Number of threads of a pass.
-    careful : bool
-        Whether covariances that would lower the likelihood are left as they were.
-    """
-
-    labeled: Sequence[Source]
-    unlabeled: Source | None
-    sizes: tuple[int, ...]
+    labeled: Sequence[Source]  # the rows of each class
+    unlabeled: Source | None  # the rows of unknown class
+    sizes: tuple[int, ...]  # number of components of each class
     structures: tuple[CovarianceStructure, ...]
+    """The structure of each class's components; or a single one, which those of all classes have
+    together.
+    """
     factors: FloatArray
-    priors: FloatArray | None
-    regularization: Regularization
-    n_jobs: int | None = None
+    """(n_classes,): what the weights of the labeled rows of each class are multiplied by."""
+    priors: FloatArray | None  # (n_classes,): priors of the classes; None to find them
+    regularization: Regularization  # amounts added to the variances
+    n_jobs: int | None = None  # number of threads of a pass
     careful: bool = False
+    """Whether covariances that would lower the likelihood are left as they were."""
     # With one component there is nothing to find out about rows of a known class.
     _settled: dict[int, SufficientStatistics] = field(init=False, default_factory=dict)
 

@@ -40,21 +40,11 @@ _START_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class MessageCode:
-    """What the parameters of a mixture cost to encode, for rows of a given weight.
+    """What the parameters of a mixture cost to encode, for rows of a given weight."""
 
-    Attributes
-    ----------
-    per_component : int
-        Number of parameters that are a component's own, without its weight.
-    shared : int
-        Number of parameters that all components have in common.
-    weight : float
-        Weight of the rows.
-    """
-
-    per_component: int
-    shared: int
-    weight: float
+    per_component: int  # number of parameters that are a component's own, without its weight
+    shared: int  # number of parameters that all components have in common
+    weight: float  # weight of the rows
 
     @classmethod
     def of(cls, structure: CovarianceStructure, n_features: int, weight: float) -> MessageCode:
@@ -95,46 +85,23 @@ class MessageCode:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A mixture that the search converged to.
+    """A mixture that the search converged to."""
 
-    Attributes
-    ----------
-    parameters : MixtureParameters
-        The mixture.
-    log_likelihood : float
-        Log-likelihood of the rows, in nats.
-    message_length : float
-        Length of the message, in nats.
-    converged : bool
-        Whether EM converged there.
-    """
-
-    parameters: MixtureParameters
-    log_likelihood: float
-    message_length: float
-    converged: bool
+    parameters: MixtureParameters  # the mixture
+    log_likelihood: float  # log-likelihood of the rows, in nats
+    message_length: float  # length of the message, in nats
+    converged: bool  # whether EM converged there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MessageLengthFit:
-    """What the search found.
-
-    Attributes
-    ----------
-    candidates : tuple of Candidate
-        The mixtures to which EM converged, of decreasing numbers of components.
-    best : Candidate
-        The one with the shortest message.
-    n_sweeps : int
-        Number of times that all components were updated one after the other.
-    n_passes : int
-        Number of passes over all rows that updated all components at once.
-    """
+    """What the search found."""
 
     candidates: tuple[Candidate, ...]
-    best: Candidate
-    n_sweeps: int
-    n_passes: int
+    """The mixtures to which EM converged, of decreasing numbers of components."""
+    best: Candidate  # the one with the shortest message
+    n_sweeps: int  # number of times that all components were updated one after the other
+    n_passes: int  # number of passes over all rows that updated all components at once
 
 
 def wide_start(
@@ -212,30 +179,15 @@ class ComponentGone(Exception):  # noqa: N818 - an event of a fit
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MessageProblem:
-    """A message to be shortened by passes over all rows, after each of which a component may go.
+    """A message to be shortened by passes over all rows, after each of which a component may go."""
 
-    Attributes
-    ----------
-    source : Source
-        The rows.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularization : Regularization
-        Amounts added to the variances.
-    min_components : int
-        No component goes if as few are left.
-    n_jobs : int or None
-        Number of threads of a pass.
-    careful : bool
-        Whether covariances that would lower the likelihood are left as they were.
-    """
-
-    source: Source
-    structure: CovarianceStructure
-    regularization: Regularization
-    min_components: int = 1
-    n_jobs: int | None = None
+    source: Source  # the rows
+    structure: CovarianceStructure  # the structure of the covariances
+    regularization: Regularization  # amounts added to the variances
+    min_components: int = 1  # no component goes if as few are left
+    n_jobs: int | None = None  # number of threads of a pass
     careful: bool = False
+    """Whether covariances that would lower the likelihood are left as they were."""
 
     looks_ahead: ClassVar[bool] = False
     resolution: ClassVar[float] = 0.0

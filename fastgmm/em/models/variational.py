@@ -33,18 +33,10 @@ from fastgmm.mixture.structures import CovarianceStructure
 
 
 class VariationalStatistics(NamedTuple):
-    """What a pass finds.
+    """What a pass finds."""
 
-    Attributes
-    ----------
-    moments : SufficientStatistics
-        The statistics of the responsibilities.
-    entropy : float
-        Their entropy, in nats.
-    """
-
-    moments: SufficientStatistics
-    entropy: float
+    moments: SufficientStatistics  # the statistics of the responsibilities
+    entropy: float  # their entropy, in nats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,26 +46,13 @@ class VariationalProblem:
     Responsibilities are those of scikit-learn, which take rows as known exactly, although the
     regularization does not. The steps may therefore lower the bound by about as much as the
     regularization. With care, responsibilities are the best for the bound.
-
-    Attributes
-    ----------
-    source : Source
-        The rows.
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularization : Regularization
-        Amounts added to the variances.
-    n_jobs : int or None
-        Number of threads of a pass.
-    careful : bool
-        Whether rows are as uncertain as the regularization has it.
     """
 
-    source: Source
-    structure: CovarianceStructure
-    regularization: Regularization
-    n_jobs: int | None = None
-    careful: bool = False
+    source: Source  # the rows
+    structure: CovarianceStructure  # the structure of the covariances
+    regularization: Regularization  # amounts added to the variances
+    n_jobs: int | None = None  # number of threads of a pass
+    careful: bool = False  # whether rows are as uncertain as the regularization has it
 
     looks_ahead: ClassVar[bool] = True
 

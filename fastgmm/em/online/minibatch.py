@@ -43,38 +43,20 @@ EndReason = Literal["max_epochs", "held_out", "callback"]
 
 @dataclass(frozen=True, slots=True)
 class MinibatchPlan:
-    """How a fit reads its rows.
+    """How a fit reads its rows."""
 
-    Attributes
-    ----------
-    batch_size : int
-        Rows of a batch.
-    max_epochs : int
-        Most times to go through the rows.
-    held_out_every : int or None
-        One row in so many is never learned, and judges the fit instead: each epoch's estimate is
-        the mean log-likelihood of these rows, each under the parameters at the time it went by.
-        None to learn all.
-    tol : float
-        Smallest rise of the estimate, in nats, that is worth another epoch.
-    patience : int
-        The fit ends after so many epochs without such a rise.
-    averaging : bool
-        Whether statistics are averaged over time.
-    sample_rows : int
-        Rows that the start is found from.
-    schedule : StepSchedule
-        How much each batch counts.
-    """
-
-    batch_size: int
-    max_epochs: int = 1
+    batch_size: int  # rows of a batch
+    max_epochs: int = 1  # most times to go through the rows
     held_out_every: int | None = None
-    tol: float = 1e-3
-    patience: int = 1
-    averaging: bool = False
-    sample_rows: int = 2**16
-    schedule: StepSchedule = field(default_factory=StepSchedule)
+    """One row in so many is never learned, and judges the fit instead: each epoch's estimate is the
+    mean log-likelihood of these rows, each under the parameters at the time it went by. None to
+    learn all.
+    """
+    tol: float = 1e-3  # smallest rise of the estimate, in nats, that is worth another epoch
+    patience: int = 1  # the fit ends after so many epochs without such a rise
+    averaging: bool = False  # whether statistics are averaged over time
+    sample_rows: int = 2**16  # rows that the start is found from
+    schedule: StepSchedule = field(default_factory=StepSchedule)  # how much each batch counts
 
     def suited_to(self, source: Source) -> MinibatchPlan:
         """Return the plan as far as it can be followed, and is of use, with a source."""
@@ -85,31 +67,18 @@ class MinibatchPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MinibatchState:
-    """Where a fit stands between two batches; enough to resume from as if never interrupted.
+    """Where a fit stands between two batches; enough to resume from as if never interrupted."""
 
-    Attributes
-    ----------
-    online : OnlineState
-        What was learned.
-    seed : int
-        Together with the number of the epoch, seed of the order of the rows.
-    epoch : int
-        Number of epochs that are over.
-    n_rows : int
-        Rows of the present epoch that went by.
-    held_out : tuple of two floats
-        Log-likelihood and weight of the rows of the present epoch that were held out.
-    scores : tuple of float
-        Mean log-likelihood, in nats, of the start and after each epoch that is over: that of the
-        rows held out in the epoch, or of the recent rows if none were.
-    """
-
-    online: OnlineState
-    seed: int
-    epoch: int = 0
-    n_rows: int = 0
+    online: OnlineState  # what was learned
+    seed: int  # together with the number of the epoch, seed of the order of the rows
+    epoch: int = 0  # number of epochs that are over
+    n_rows: int = 0  # rows of the present epoch that went by
     held_out: tuple[float, float] = (0.0, 0.0)
+    """Log-likelihood and weight of the rows of the present epoch that were held out."""
     scores: tuple[float, ...] = ()
+    """Mean log-likelihood, in nats, of the start and after each epoch that is over: that of the
+    rows held out in the epoch, or of the recent rows if none were.
+    """
 
 
 def batch_rows(n_components: int, n_features: int, n_samples: int | None) -> int:

@@ -34,18 +34,10 @@ _LEAST_MASS = 1e-18
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecentScores:
-    """A distribution of scores.
+    """A distribution of scores."""
 
-    Attributes
-    ----------
-    values : ndarray of shape (n_points,)
-        Points in ascending order.
-    masses : ndarray of shape (n_points,)
-        Their masses, which sum to 1.
-    """
-
-    values: FloatArray
-    masses: FloatArray
+    values: FloatArray  # (n_points,): points in ascending order
+    masses: FloatArray  # (n_points,): their masses, which sum to 1
 
     @classmethod
     def nothing(cls) -> RecentScores:

@@ -60,30 +60,14 @@ def rows_of_start(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnlineStart:
-    """How the first rows are fitted.
+    """How the first rows are fitted."""
 
-    Attributes
-    ----------
-    reg_covar : float
-        Non-negative regularization.
-    scale : str
-        What it is relative to.
-    random_state : numpy.random.RandomState
-        What rows are drawn with.
-    method : str
-        How starts are found.
-    n_init : int
-        Number of starts.
-    n_jobs : int or None
-        Number of threads.
-    """
-
-    reg_covar: float
-    scale: str
-    random_state: np.random.RandomState
-    method: InitMethod
-    n_init: int = 1
-    n_jobs: int | None = None
+    reg_covar: float  # non-negative regularization
+    scale: str  # what it is relative to
+    random_state: np.random.RandomState  # what rows are drawn with
+    method: InitMethod  # how starts are found
+    n_init: int = 1  # number of starts
+    n_jobs: int | None = None  # number of threads
 
     def samples(
         self, rows: ArraySource, n_components: int, structure: CovarianceStructure

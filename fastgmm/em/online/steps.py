@@ -38,23 +38,17 @@ class StepSchedule:
     Time runs in units of rows: the t-th unit has the step size ``(t + offset)**-exponent``, but
     never less than ``1 - forgetting``. A batch of several units, or of part of one, counts as
     much as if its rows had come unit by unit, so that the size of the batches does not matter.
-
-    Attributes
-    ----------
-    exponent : float
-        Above 0.5 and at most 1, where all rows count alike for ever. The smaller, the sooner
-        what was learned under early, poor parameters is forgotten, and the more the result
-        fluctuates.
-    offset : float
-        At least 0; delays the first steps, which are the largest.
-    forgetting : float
-        Above 0; below 1, the rows of one unit always count this many times those of the next,
-        so that the mixture follows a stream that drifts. 1 forgets nothing on purpose.
     """
 
     exponent: float = 0.6
-    offset: float = 1.0
+    """Above 0.5 and at most 1, where all rows count alike for ever. The smaller, the sooner what
+    was learned under early, poor parameters is forgotten, and the more the result fluctuates.
+    """
+    offset: float = 1.0  # at least 0; delays the first steps, which are the largest
     forgetting: float = 1.0
+    """Above 0; below 1, the rows of one unit always count this many times those of the next, so
+    that the mixture follows a stream that drifts. 1 forgets nothing on purpose.
+    """
 
     def step(self, time: float, length: float) -> float:
         """Return the share that a batch gets in the blend."""
@@ -79,40 +73,22 @@ class StepSchedule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnlineState:
-    """Where online EM stands between two batches; enough to resume from as if never interrupted.
-
-    Attributes
-    ----------
-    statistics : SufficientStatistics
-        The blend, of weight 1 and about its own means, so that it stays well conditioned for
-        ever. Its log-likelihood is that of recent rows, each under the parameters before it.
-    averaged : SufficientStatistics or None
-        The average over the past of such statistics; None without averaging.
-    parameters : MixtureParameters
-        The M-step of `statistics`, under which the next batch is looked at.
-    regularization : Regularization
-        Amounts added to the variances.
-    unit : float
-        Weight of the rows that make a unit of time.
-    time : float
-        Units so far.
-    weight : float
-        Weight of all rows so far.
-    n_rows : int
-        Number of those that have weight.
-    n_steps : int
-        Number of batches.
-    """
+    """Where online EM stands between two batches; enough to resume from as if never interrupted."""
 
     statistics: SufficientStatistics
+    """The blend, of weight 1 and about its own means, so that it stays well conditioned for ever.
+    Its log-likelihood is that of recent rows, each under the parameters before it.
+    """
     averaged: SufficientStatistics | None
+    """The average over the past of such statistics; None without averaging."""
     parameters: MixtureParameters
-    regularization: Regularization
-    unit: float
-    time: float
-    weight: float
-    n_rows: int
-    n_steps: int
+    """The M-step of `statistics`, under which the next batch is looked at."""
+    regularization: Regularization  # amounts added to the variances
+    unit: float  # weight of the rows that make a unit of time
+    time: float  # units so far
+    weight: float  # weight of all rows so far
+    n_rows: int  # number of those that have weight
+    n_steps: int  # number of batches
 
     def estimate(self, structure: CovarianceStructure) -> MixtureParameters:
         """Return the fitted mixture: the M-step of the average, if there is one."""

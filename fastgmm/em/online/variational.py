@@ -38,19 +38,14 @@ _START_TOL_PER_ROW = 1e-4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VariationalOnlineState(OnlineState):
-    """Where stochastic variational inference stands between two batches.
-
-    Attributes
-    ----------
-    posterior : VariationalPosterior
-        What follows from the blend; the parameters are what it gives the passes.
-    mass : float
-        Weight of the rows that the posterior stands for: all so far or, with forgetting, as much
-        of each as is not forgotten.
-    """
+    """Where stochastic variational inference stands between two batches."""
 
     posterior: VariationalPosterior
+    """What follows from the blend; the parameters are what it gives the passes."""
     mass: float
+    """Weight of the rows that the posterior stands for: all so far or, with forgetting, as much of
+    each as is not forgotten.
+    """
 
     def solved(self, structure: CovarianceStructure) -> VariationalOnlineState:
         """Return the state with the posterior that follows from its statistics."""
