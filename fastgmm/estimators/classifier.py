@@ -24,11 +24,10 @@ from fastgmm.data.sources.chosen_rows import choose_rows
 from fastgmm.em.missing.completed_rows import lacks_values
 from fastgmm.em.models.class_mixtures import class_statistics
 from fastgmm.estimators.classification.class_fits import (
+    ClassFitting,
     ClassModel,
     FittedClasses,
     class_model,
-    fit_classes,
-    solved_classes,
 )
 from fastgmm.estimators.classification.class_labels import (
     ClassLabels,
@@ -300,7 +299,7 @@ class GaussianMixtureClassifier(ClassPrediction, SavedClasses, ClassifierMixin, 
         label = self._reject_label(rows.classes)
         factors = class_factors(self.class_weight, rows)
         random_state = check_random_state(self.random_state)
-        fitted = fit_classes(self, rows, model, factors, priors, random_state)
+        fitted = ClassFitting.of(self, model, factors, priors).fit(rows, random_state)
         self.classes_ = rows.classes
         self._keep(fitted)
         self._learners = None
@@ -456,7 +455,7 @@ class GaussianMixtureClassifier(ClassPrediction, SavedClasses, ClassifierMixin, 
             total = self._statistics + new
             total = total.about(total.means())
         if total.weight > 0.0:
-            self._keep(solved_classes(self, total, model.kinds, priors))
+            self._keep(ClassFitting.of(self, model, factors, priors).solved(total))
 
     def _learn_mixtures(
         self, rows: LabeledRows, model: ClassModel, factors: FloatArray, priors: FloatArray | None
