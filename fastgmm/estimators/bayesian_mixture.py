@@ -65,9 +65,10 @@ class BayesianGaussianMixture(
         Maximum number of components.
     covariance_type : str, default="full"
         Type of the covariance parameters; see :class:`GaussianMixture`.
-    tol : float, default=1e-3
+    tol : float or StoppingRule, default=1e-3
         Convergence threshold. The fit stops when the lower bound, which is a sum over the rows,
-        changes by less than this, in nats.
+        changes by less than this, in nats, or as a rule of your own says
+        (:class:`fastgmm.extend.StoppingRule`).
     reg_covar : float, default=1e-6
         Added to the variances of each component's rows; see `reg_covar_scale`.
     max_iter : int, default=100
@@ -214,7 +215,6 @@ class BayesianGaussianMixture(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **MIXTURE_CONSTRAINTS,
-        "tol": [Interval(Real, 0.0, None, closed="left"), StoppingRule],
         "weight_concentration_prior_type": [StrOptions(set(WEIGHT_PRIOR_NAMES))],
         "weight_concentration_prior": [Interval(Real, 0.0, None, closed="neither"), None],
         "mean_precision_prior": [Interval(Real, 0.0, None, closed="neither"), None],

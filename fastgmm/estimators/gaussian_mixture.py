@@ -60,9 +60,9 @@ class GaussianMixture(LikelihoodMixture):
         covariance matrix; with "tied", all components share one. "diag" and "tied_diag" are the
         same for diagonal matrices, "spherical" and "tied_spherical" for multiples of the identity.
         mclust's fourteen three-letter names, "E" and "V" are accepted as well; see Notes.
-    tol : float, default=1e-3
+    tol : float or StoppingRule, default=1e-3
         Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
-        this, in nats.
+        this, in nats, or as a rule of your own says (:class:`fastgmm.extend.StoppingRule`).
     reg_covar : float, default=1e-6
         Non-negative regularization added to the diagonals of the covariances, which keeps them
         positive definite; see `reg_covar_scale`.
@@ -250,7 +250,6 @@ class GaussianMixture(LikelihoodMixture):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **LikelihoodMixture._parameter_constraints,
-        "tol": [Interval(Real, 0.0, None, closed="left"), StoppingRule],
         "priors": [StrOptions(set(PRIORS_NAMES)), ConjugatePriors, None],
         "noise_volume": [StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
         "semi_supervised": ["boolean"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -171,7 +171,6 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
             name: MIXTURE_CONSTRAINTS[name]
             for name in (
                 "covariance_type",
-                "tol",
                 "reg_covar",
                 "n_init",
                 "random_state",
@@ -179,6 +178,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
                 "reg_covar_scale",
             )
         },
+        "tol": [Interval(Real, 0.0, None, closed="left")],
         "max_components": [Interval(Integral, 1, None, closed="left")],
         "min_components": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],

@@ -174,6 +174,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
             for name, values in LikelihoodMixture._parameter_constraints.items()
             if name not in _OF_BATCH_FITS
         },
+        "tol": [Interval(Real, 0.0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],

@@ -37,6 +37,7 @@ from fastgmm.data.sources.exactness import (
 )
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
 from fastgmm.em.initialization.methods import INIT_METHODS, GivenStart
+from fastgmm.em.stopping import StoppingRule
 from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import STRUCTURE_NAMES, CovarianceStructure
@@ -67,7 +68,7 @@ N_JOBS_CONSTRAINTS = [
 MIXTURE_CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
     "covariance_type": [StrOptions(set(STRUCTURE_NAMES))],
-    "tol": [Interval(Real, 0.0, None, closed="left")],
+    "tol": [Interval(Real, 0.0, None, closed="left"), StoppingRule],
     "reg_covar": [Interval(Real, 0.0, None, closed="left")],
     "max_iter": [Interval(Integral, 0, None, closed="left")],
     "n_init": [Interval(Integral, 1, None, closed="left")],
