@@ -17,10 +17,7 @@ import numpy.typing as npt
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError, SkippedDataWarning
 from fastgmm.data.file_listing import find_files
-from fastgmm.data.formats.array_stores import open_stored
-from fastgmm.data.formats.arrow_files import ARROW_STREAM, ArrowBatches, ArrowStream
 from fastgmm.data.formats.byte_streams import ZIP, ByteStream
-from fastgmm.data.formats.csv_files import CsvFile
 from fastgmm.data.formats.registry import kind_of_head, open_file, refuse_csv_options
 from fastgmm.data.formats.table_file import (
     Piece,
@@ -102,8 +99,12 @@ def open_tables(data: Any, options: ReadingOptions) -> OpenedTables | None:
     if hasattr(data, "read") and hasattr(data, "readinto"):
         return OpenedTables([_open_stream(ByteStream(data, "the open file"), options)], [])
     if is_arrow_stream(data):
+        from fastgmm.data.formats.arrow_files import ArrowBatches
+
         return OpenedTables([ArrowBatches(data)], [])
     if is_stored(data):
+        from fastgmm.data.formats.array_stores import open_stored
+
         return OpenedTables([open_stored(data)], [])
     if isinstance(data, np.ndarray) and _is_to_be_sliced(data):
         return OpenedTables([SlicedArray(data, "the array", "array")], [])
@@ -159,6 +160,9 @@ def _is_pipe(path: Path) -> bool:
 
 def _open_stream(stream: ByteStream, options: ReadingOptions) -> TableFile:
     """Open bytes that can be read once: an Arrow stream, or CSV."""
+    from fastgmm.data.formats.arrow_files import ARROW_STREAM, ArrowStream
+    from fastgmm.data.formats.csv_files import CsvFile
+
     head = stream.head()
     if head.startswith(ARROW_STREAM):
         refuse_csv_options(stream.origin, options)

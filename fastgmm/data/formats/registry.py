@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -33,20 +34,21 @@ _MODULES = (
 )
 """The modules of this package that each have a format, or several: a new one takes a line here."""
 
-FORMATS: dict[str, FileFormat] = {
-    each.kind: each
-    for name in _MODULES
-    for each in import_module(f"fastgmm.data.formats.{name}").FORMATS
-}
-
 _COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _HEAD_BYTES = 2**10
+
+
+@cache
+def formats() -> dict[str, FileFormat]:
+    """Return the formats by kind; their modules are imported once a file is to be read."""
+    modules = (import_module(f"fastgmm.data.formats.{name}") for name in _MODULES)
+    return {each.kind: each for module in modules for each in module.FORMATS}
 
 
 def open_file(found: FoundFile, options: ReadingOptions) -> TableFile:
     """Open a file by its format."""
     path, name = found.path, repr(str(found.path))
-    file_format = FORMATS[found.kind]
+    file_format = formats()[found.kind]
     if not file_format.is_csv:
         refuse_csv_options(name, options)
         _refuse_foreign(path)
@@ -68,7 +70,7 @@ def file_kind(path: Path, part: str = "") -> str | None:
     if path.is_dir():
         kinds = (
             each.kind
-            for each in FORMATS.values()
+            for each in formats().values()
             if any((path / marker).exists() for marker in each.markers)
         )
         return next(kinds, None)
@@ -102,19 +104,19 @@ def kind_of_named(path: Path, part: str) -> str:
         raise DataError(f"{str(path)!r} is {foreign}")
     if head and (b"\0" not in head or encoding_of(head) != UTF8):
         return "CSV"
-    what = f"none of {', '.join(FORMATS)}" if head else "empty"
+    what = f"none of {', '.join(formats())}" if head else "empty"
     raise DataError(f"cannot tell what {str(path)!r} is: it is {what}")
 
 
 def kind_of_head(head: bytes) -> str | None:
     """Return what begins with some bytes."""
-    kinds = (each.kind for each in FORMATS.values() if head.startswith(each.signatures))
+    kinds = (each.kind for each in formats().values() if head.startswith(each.signatures))
     return next(kinds, None)
 
 
 def _kind_of_name(name: str) -> str | None:
     suffix = Path(name).suffix
-    return next((each.kind for each in FORMATS.values() if suffix in each.suffixes), None)
+    return next((each.kind for each in formats().values() if suffix in each.suffixes), None)
 
 
 def _refuse_foreign(path: Path) -> None:

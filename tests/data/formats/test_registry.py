@@ -11,7 +11,7 @@ from PIL import Image
 
 from fastgmm import DataError, GaussianMixture, open_data
 from fastgmm.data.formats import registry
-from fastgmm.data.formats.registry import FORMATS, file_kind
+from fastgmm.data.formats.registry import file_kind, formats
 from tests.written_data import FORMS as WRITTEN
 from tests.written_data import all_rows, rows
 
@@ -64,7 +64,7 @@ def _toy_format(monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(TOY, "toy_files.py", "exec"), module.__dict__)
     for each in module.FORMATS:
-        monkeypatch.setitem(FORMATS, each.kind, each)
+        monkeypatch.setitem(formats(), each.kind, each)
 
 
 def write_toy(path, X):
@@ -97,7 +97,7 @@ def test_every_module_of_a_format_is_in_the_registry():
         path.stem for path in folder.glob("*.py") if "\nFORMATS = (" in path.read_text()
     }
     assert with_formats == set(registry._MODULES)
-    suffixes = [suffix for each in FORMATS.values() for suffix in each.suffixes]
+    suffixes = [suffix for each in formats().values() for suffix in each.suffixes]
     assert len(set(suffixes)) == len(suffixes)
 
 
