@@ -1,6 +1,7 @@
 """Plots of fitted mixtures, in the style of scikit-learn's Display objects.
 
-They need matplotlib, from the extra ``plot``, which is imported when the first one is drawn.
+They need matplotlib, from the extra ``plot``, which is imported when the first one is drawn. Where
+it is not installed, all of them raise an ImportError. Estimators must be fitted.
 """
 
 from fastgmm.plotting.convergence import ConvergenceDisplay

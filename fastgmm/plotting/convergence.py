@@ -91,13 +91,6 @@ class ConvergenceDisplay(panels.Display):
         -------
         ConvergenceDisplay
             The display, with the plot drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
         """
         from sklearn.utils.validation import check_is_fitted
 
@@ -124,11 +117,6 @@ class ConvergenceDisplay(panels.Display):
         -------
         ConvergenceDisplay
             The display, with the plot drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
         """
         ax = self._begin(ax)
         trace = np.asarray(self.trace, dtype=np.float64)

@@ -84,12 +84,8 @@ class CriterionDisplay(panels.Display):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If the table has no such column.
-        sklearn.exceptions.NotFittedError
-            If the search is not fitted.
         """
         from sklearn.utils.validation import check_is_fitted
 
@@ -114,8 +110,6 @@ class CriterionDisplay(panels.Display):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If the table has no such column.
         """

@@ -95,10 +95,6 @@ class DensityDisplay(panels.ProjectedDisplay):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
-        sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
         ValueError
             If there are no such columns, or a share is not between 0 and 1.
         """
@@ -129,8 +125,6 @@ class DensityDisplay(panels.ProjectedDisplay):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If a share is not between 0 and 1.
         """
@@ -151,7 +145,7 @@ class DensityDisplay(panels.ProjectedDisplay):
         self.line_, self.component_lines_, self.histogram_ = panels.draw_density_lines(ax, shown)
         ax.set(xlabel=shown.names[0], ylabel="Density")
         mixture = Line2D([], [], color=panels.text_color(), label="mixture", **panels.TOTAL_STYLE)
-        handles = [mixture, *panels.component_handles(shown.parameters, has_noise=False)]
+        handles = [mixture, *panels.component_handles(shown, noise=False)]
         panels.legend_beside(ax, handles, "Components")
 
     def _draw_contours(self, ax: Axes, masses: Sequence[float], n_points: int) -> None:

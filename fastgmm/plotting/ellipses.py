@@ -90,10 +90,6 @@ class EllipsesDisplay(panels.ProjectedDisplay):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
-        sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
         ValueError
             If there are no two such columns, or a share is not between 0 and 1.
         """
@@ -116,8 +112,6 @@ class EllipsesDisplay(panels.ProjectedDisplay):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If there are no two columns, or a share is not between 0 and 1.
         """
@@ -140,8 +134,7 @@ class EllipsesDisplay(panels.ProjectedDisplay):
         self.ellipses_ = panels.draw_ellipses(ax, shown.parameters, masses)
         self.means_ = panels.draw_means(ax, shown.parameters)
         ax.set(xlabel=shown.names[0], ylabel=shown.names[1])
-        has_noise = shown.labels is not None and bool((shown.labels < 0).any())
-        handles = panels.component_handles(shown.parameters, has_noise and not self.hexbin_)
+        handles = panels.component_handles(shown, noise=not self.hexbin_)
         title = f"Components\n(ellipses: {panels.percentages(masses)})"
         panels.legend_beside(ax, handles, title)
         return self._end(ax)

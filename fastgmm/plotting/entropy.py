@@ -167,8 +167,6 @@ class EntropyDisplay(panels.Display):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If `against` is neither of the two, or is "n_merged" without these numbers.
         """
@@ -179,21 +177,23 @@ class EntropyDisplay(panels.Display):
         ax = self._begin(ax)
         numbers = np.asarray(self.n_clusters)
         entropies = np.asarray(self.entropies, dtype=np.float64)
-        x = np.asarray(self.n_clusters if against == "n_clusters" else self.n_merged)
+        by_number = against == "n_clusters"
+        x = numbers if by_number else np.asarray(self.n_merged)
         style = {"marker": "o", "markersize": 4.5, "linewidth": 1.0, **line_kwargs}
         (self.line_,) = ax.plot(x, entropies, **style)
         self.fitted_lines_ = ()
-        marked = np.flatnonzero(numbers == self.elbow)
-        if len(marked):
-            self._mark(ax, int(marked[0]), x, entropies, with_lines=against == "n_clusters")
-        if against == "n_clusters":
+        for place in np.flatnonzero(numbers == self.elbow)[:1]:
+            self._mark_elbow(ax, int(place), x, entropies, with_lines=by_number)
+        if by_number:
             ax.locator_params(axis="x", integer=True)
         else:
-            self._number(ax, numbers, x, entropies)
+            for number, *point in zip(numbers, x, entropies, strict=True):
+                if number != self.elbow:
+                    _write(ax, str(number), point, (5, 5), color="gray")
         ax.set(xlabel=_LABELS[against], ylabel="Entropy of the assignment [nats]")
         return self._end(ax, with_grid=True)
 
-    def _mark(
+    def _mark_elbow(
         self,
         ax: Axes,
         place: int,
@@ -207,42 +207,18 @@ class EntropyDisplay(panels.Display):
             from fastgmm.analysis.merging import two_lines
 
             (_, left), (_, right) = two_lines(entropies, place)
+            style: dict[str, Any] = {"color": "gray", "linewidth": 1.0, "zorder": 1}
             self.fitted_lines_ = (
-                *ax.plot(x[: place + 1], left, "--", color="gray", linewidth=1.0, zorder=1),
-                *ax.plot(x[place:], right, "--", color="gray", linewidth=1.0, zorder=1),
+                *ax.plot(x[: place + 1], left, "--", **style),
+                *ax.plot(x[place:], right, "--", **style),
             )
-        ax.plot(
-            x[place],
-            entropies[place],
-            "o",
-            markersize=12,
-            fillstyle="none",
-            color="black",
-            zorder=3,
-        )
-        ax.annotate(
-            f"{self.elbow} clusters",
-            (x[place], entropies[place]),
-            # Below the line, which rises to the right, or above one that falls to it.
-            xytext=(12, -3) if with_lines else (8, 8),
-            textcoords="offset points",
-            va="center" if with_lines else "bottom",
-        )
+        point = (x[place], entropies[place])
+        ax.plot(*point, "o", markersize=12, fillstyle="none", color="black", zorder=3)
+        # Below the line, which rises to the right, or above one that falls to it.
+        offset, below = ((12, -3), "center") if with_lines else ((8, 8), "bottom")
+        _write(ax, f"{self.elbow} clusters", point, offset, va=below)
 
-    def _number(
-        self,
-        ax: Axes,
-        numbers: np.ndarray[Any, Any],
-        x: np.ndarray[Any, Any],
-        entropies: np.ndarray[Any, Any],
-    ) -> None:
-        """Write the numbers of clusters beside the points, except at the elbow."""
-        for number, at, entropy in zip(numbers, x, entropies, strict=True):
-            if number != self.elbow:
-                ax.annotate(
-                    str(number),
-                    (at, entropy),
-                    xytext=(5, 5),
-                    textcoords="offset points",
-                    color="gray",
-                )
+
+def _write(ax: Axes, text: str, point: Any, offset: tuple[int, int], **style: Any) -> None:
+    """Write beside a point."""
+    ax.annotate(text, point, xytext=offset, textcoords="offset points", **style)

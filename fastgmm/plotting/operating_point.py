@@ -107,10 +107,6 @@ class OperatingPointDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
-        sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
         ValueError
             If the labels are invalid or missing.
         """
@@ -154,11 +150,6 @@ class OperatingPointDisplay:
         -------
         OperatingPointDisplay
             The display, with the plot drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
         """
         return cls(operating_point, estimator_name=name).plot(ax=ax, **line_kwargs)
 
@@ -187,8 +178,6 @@ class OperatingPointDisplay:
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If there are not two axes to draw in.
         """

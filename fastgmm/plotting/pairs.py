@@ -84,10 +84,6 @@ class PairDisplay(panels.ProjectedDisplay):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
-        sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
         ValueError
             If there are no such columns, or a share is not between 0 and 1.
         """
@@ -111,8 +107,6 @@ class PairDisplay(panels.ProjectedDisplay):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If there is a single column, the axes are not as many as the panels, or a share is not
             between 0 and 1.
@@ -177,8 +171,7 @@ class PairDisplay(panels.ProjectedDisplay):
     def _add_legend(self, axes: Any, masses: Sequence[float]) -> None:
         """Put the legend in the empty corner."""
         shown = self.projection
-        has_noise = shown.labels is not None and bool((shown.labels < 0).any())
-        handles = panels.component_handles(shown.parameters, has_noise)
+        handles = panels.component_handles(shown)
         axes[0, -1].legend(
             handles=handles[: panels.MOST_IN_LEGEND],
             title=f"Components\n(ellipses: {panels.percentages(masses)})",

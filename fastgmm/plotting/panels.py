@@ -207,17 +207,18 @@ def draw_means(ax: Axes, parameters: MixtureParameters) -> Line2D:
     return means
 
 
-def component_handles(parameters: MixtureParameters, has_noise: bool) -> list[Any]:
-    """Return what a legend shows: each component with its weight, and noise."""
+def component_handles(shown: Projection, *, noise: bool = True) -> list[Any]:
+    """Return what a legend shows: each component with its weight, and noise if there are rows."""
     from matplotlib.lines import Line2D
 
+    parameters = shown.parameters
     handles = [
         Line2D([], [], color=color, linestyle=line, linewidth=2.0, label=f"{k}: weight {w:.3f}")
         for k, ((color, line), w) in enumerate(
             zip(component_styles(parameters.n_components), parameters.weights, strict=True)
         )
     ]
-    if has_noise:
+    if noise and shown.labels is not None and (shown.labels < 0).any():
         handles.append(
             Line2D([], [], color=NOISE_COLOR, marker="x", linestyle="none", label="noise")
         )

@@ -81,10 +81,6 @@ class UncertaintyDisplay(panels.ProjectedDisplay):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
-        sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
         ValueError
             If there are no such columns, or no rows.
         """
@@ -105,8 +101,6 @@ class UncertaintyDisplay(panels.ProjectedDisplay):
 
         Raises
         ------
-        ImportError
-            If matplotlib is not installed.
         ValueError
             If there are no rows.
         """
@@ -162,8 +156,7 @@ class UncertaintyDisplay(panels.ProjectedDisplay):
                     rasterized=len(places) > 5000,
                 )
             )
-        has_noise = bool((labels < 0).any())
-        handles = panels.component_handles(shown.parameters, has_noise)
+        handles = panels.component_handles(shown)
         if not alone:
             handles += _area_handles(smallest)
         panels.legend_beside(ax, handles, "Components" if alone else "Components, uncertainty")
