@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import sklearn.mixture
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
@@ -15,21 +16,26 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
+from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.em.degeneracy import Degeneracy
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import FitInfo, Listeners, fit_best
+from fastgmm.em.online.steps import OnlineState
+from fastgmm.em.online.variational import (
+    VariationalOnlineState,
+    begin_from_posterior,
+    begin_variational_online,
+    variational_online_step,
+)
 from fastgmm.em.stopping import StoppingRule, stopping_rule
-from fastgmm.estimators.bayesian.attributes import attributes_from_posterior
-from fastgmm.estimators.bayesian.learning import VariationalLearning
-from fastgmm.estimators.bayesian.starts import drawn_posteriors, warm_posterior
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
 from fastgmm.estimators.shared.evaluation import FloatingArray, Imputation, Rows, Weights
 from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
-from fastgmm.estimators.shared.fit_warnings import warn_of_fit
-from fastgmm.estimators.shared.online import STEP_CONSTRAINTS
-from fastgmm.estimators.shared.progress import FitProgress
+from fastgmm.estimators.shared.online import STEP_CONSTRAINTS, OnlineLearning
+from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
     MIXTURE_CONSTRAINTS,
@@ -38,13 +44,24 @@ from fastgmm.estimators.shared.validation import (
     check_source,
     validated_fit,
 )
+from fastgmm.estimators.shared.variational import (
+    attributes_from_posterior,
+    check_prior,
+    drawn_posteriors,
+    posterior_from_attributes,
+    warm_posterior,
+)
+from fastgmm.io.states import check_posterior
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES
-from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.regularization import Regularization
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
 
 class BayesianGaussianMixture(
     ScikitLearnConversion,
-    VariationalLearning,
+    OnlineLearning,
     Imputation,
     CallbackSupportMixin,
     DensityMixin,
@@ -211,6 +228,20 @@ class BayesianGaussianMixture(
     trace_: FloatArray
     fit_info_: FitInfo
 
+    _objective: ClassVar[str] = "lower bound"
+    _state_class: ClassVar[type[OnlineState]] = VariationalOnlineState
+    _describing: ClassVar[tuple[str, ...]] = (
+        "weight_concentration_",
+        "mean_precision_",
+        "means_",
+        "degrees_of_freedom_",
+        "precisions_cholesky_",
+        "weight_concentration_prior_",
+        "mean_precision_prior_",
+        "mean_prior_",
+        "degrees_of_freedom_prior_",
+        "covariance_prior_",
+    )
     _theirs: ClassVar[Any] = sklearn.mixture.BayesianGaussianMixture
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -371,3 +402,63 @@ class BayesianGaussianMixture(
             stacklevel=4,
         )
         return given
+
+    def _posterior(self) -> VariationalPosterior:
+        return posterior_from_attributes(self, self._structure())
+
+    def _check_saved(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        super()._check_saved(arrays)
+        check_posterior(self._posterior(), "posterior")
+
+    def _parameters(self) -> MixtureParameters:
+        return self._posterior().expected_parameters()
+
+    def _learn(self, state: OnlineState, batch: ArraySource) -> OnlineState:
+        assert isinstance(state, VariationalOnlineState)
+        after, _ = variational_online_step(
+            state,
+            batch,
+            self._schedule(),
+            self._structure(),
+            averaging=self.averaging,
+            n_jobs=self.n_jobs,
+        )
+        return after
+
+    def _degeneracies(self, state: OnlineState) -> tuple[Degeneracy, ...]:  # noqa: ARG002
+        return ()  # a component without points has the prior
+
+    def _state_from_mixture(self, batch: ArraySource) -> OnlineState:
+        return begin_from_posterior(
+            self._posterior(),
+            self._structure(),
+            batch,
+            reg_covar=self.reg_covar,
+            scale=self.reg_covar_scale,
+            n_jobs=self.n_jobs,
+        )
+
+    def _start_from(
+        self,
+        rows: ArraySource,
+        unit: float | None,  # noqa: ARG002 - the first rows are one
+    ) -> tuple[OnlineState, FitInfo]:
+        kind = self._structure()
+        given = check_prior(self, kind, rows.n_features)
+
+        def prior_for(
+            moments: SufficientStatistics, regularization: Regularization
+        ) -> VariationalPrior:
+            return given.completed(moments, kind, regularization)
+
+        return begin_variational_online(
+            rows, self.n_components, kind, prior_for, self._start_settings()
+        )
+
+    def _online_attributes(self, state: OnlineState) -> dict[str, Any]:
+        assert isinstance(state, VariationalOnlineState)
+        kind = self._structure()
+        return {
+            **attributes_from_posterior(state.estimated_posterior(kind), kind),
+            "lower_bound_": state.lower_bound(),
+        }

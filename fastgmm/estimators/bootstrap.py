@@ -18,8 +18,11 @@ from fastgmm.analysis.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, Replicate
 from fastgmm.em.degeneracy import DegenerateComponentWarning, regularization_for
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import Rows, Weights
-from fastgmm.estimators.shared.terms import check_plain
-from fastgmm.estimators.shared.validation import N_JOBS_CONSTRAINTS, validated_arguments
+from fastgmm.estimators.shared.validation import (
+    N_JOBS_CONSTRAINTS,
+    check_plain,
+    validated_arguments,
+)
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure
 

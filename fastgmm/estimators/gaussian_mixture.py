@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import ArrayLike
-from sklearn.utils import Tags
+from sklearn import config_context
+from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from fastgmm.analysis.hypervolume import log_hypervolume
+from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
+from fastgmm.data.sources.array_like import unmasked
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.sources.scaled_weights import scaled_weights
+from fastgmm.em.blas_threads import one_blas_thread
+from fastgmm.em.e_step.passes import source_moments
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import Listeners, fit_best
 from fastgmm.em.problem import EMProblem
@@ -26,22 +35,22 @@ from fastgmm.estimators.shared.attributes import (
 )
 from fastgmm.estimators.shared.evaluation import Labels, Rows, Weights
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
-from fastgmm.estimators.shared.fit_warnings import warn_of_fit
-from fastgmm.estimators.shared.labels import known_components, label_column
 from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
-from fastgmm.estimators.shared.progress import FitProgress
+from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
 from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, warm_start
-from fastgmm.estimators.shared.terms import check_complete, prior_and_noise
 from fastgmm.estimators.shared.validation import (
     Missing,
+    check_complete,
     check_replayable,
     check_source,
     check_start,
     check_weight_scale,
 )
 from fastgmm.mixture.covariance_types import CovarianceType
-from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
+from fastgmm.mixture.noise import UniformNoise
+from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors, Prior
 from fastgmm.mixture.regularization import Regularization
+from fastgmm.mixture.structures import CovarianceStructure
 
 
 class GaussianMixture(LikelihoodMixture):
@@ -339,7 +348,7 @@ class GaussianMixture(LikelihoodMixture):
             sample_weight,
             reset=True,
             ensure_min_samples=2,
-            label_column=label_column(self, y),
+            label_column=_label_column(self, y),
         )
         check_replayable(self, given)
         source = observed_rows(given)
@@ -352,10 +361,10 @@ class GaussianMixture(LikelihoodMixture):
         check_enough_rows(source, self.n_components)
         kind = self._structure()
         kind.check_features(source.n_features)
-        known = known_components(self, source, y)
+        known = _known_components(self, source, y)
         going_on = self.warm_start and hasattr(self, "converged_")
         with EMCheckpoint(self, source, known) as checkpoint:
-            prior, noise = prior_and_noise(self, source, kind)
+            prior, noise = _prior_and_noise(self, source, kind)
             unknown = Regularization.none(source.n_features)
             problem = EMProblem(source, kind, unknown, prior, noise, known, self.n_jobs)
             attributes = partial(attributes_from_parameters, structure=kind, noise=noise)
@@ -404,3 +413,118 @@ class GaussianMixture(LikelihoodMixture):
             stacklevel=4,
         )
         return given
+
+
+def _label_column(estimator: GaussianMixture, y: Any) -> str | None:
+    """Return the column that holds labels, if `y` names one."""
+    if not isinstance(y, str):
+        return None
+    if not estimator.semi_supervised:
+        raise ValueError(
+            f"y={y!r} names a column of labels, which {type(estimator).__name__} takes only with "
+            "semi_supervised=True; without, the column would be a feature like the others"
+        )
+    return y
+
+
+def _known_components(
+    estimator: GaussianMixture, source: Source, y: Any
+) -> npt.NDArray[np.int64] | None:
+    """Return the components that rows are known to come from."""
+    if not estimator.semi_supervised:
+        if _holds_unknown(y):
+            warnings.warn(
+                "y holds -1, as components of rows do where they are not known, and is ignored: "
+                "use semi_supervised=True for a fit in which rows keep the component that y says",
+                UserWarning,
+                # The caller of fit is four frames up: this one, _fit, fit and its decorator.
+                stacklevel=5,
+            )
+        return None
+    labels = source.labels() if y is None or isinstance(y, str) else _numbers(y)
+    if labels is None:
+        raise ValueError(
+            f"{type(estimator).__name__} with semi_supervised=True requires y to be passed, but "
+            "the target y is None: give the component of each row, or -1 where it is not known"
+        )
+    if source.n_samples is None:
+        _ = source.total_weight  # which goes through the rows
+    left_out = None if y is None or isinstance(y, str) else source.left_out
+    n_rows = source.n_samples if left_out is None else len(left_out)
+    if labels.shape != (n_rows,):
+        raise ValueError(
+            f"y should have one component for each of the {n_rows} rows, -1 where it is not "
+            f"known, but got an array of shape {labels.shape}"
+        )
+    labels = np.where(np.isnan(labels), -1.0, labels)
+    wrong = (labels != np.floor(labels)) | (labels < -1) | (labels >= estimator.n_components)
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise ValueError(
+            "y should hold integers from 0 to n_components - 1 = "
+            f"{estimator.n_components - 1}, or -1 for rows of unknown component, but got "
+            f"{labels[i]:g} in row {i}, counted from 0"
+        )
+    return labels.astype(np.int64) if left_out is None else labels[~left_out].astype(np.int64)
+
+
+def _numbers(y: Any) -> npt.NDArray[np.float64]:
+    values, _ = given_labels(y)
+    try:
+        with config_context(array_api_dispatch=False):
+            checked: npt.NDArray[np.float64] = check_array(
+                values,
+                dtype=np.float64,
+                ensure_2d=False,
+                allow_nd=True,
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=0,
+                input_name="y",
+            )
+    except ValueError as error:
+        raise ValueError(
+            "y should hold the numbers of components, from 0 on, or -1 where they are not known "
+            f"(names of classes are for GaussianMixtureClassifier): {error}"
+        ) from error
+    return checked
+
+
+def _holds_unknown(y: Any) -> bool:
+    """Say whether something is an array, or a list, of integers with -1 among them."""
+    if isinstance(y, list | tuple):
+        return all(isinstance(each, Integral) for each in y) and -1 in y
+    if not hasattr(y, "__array__"):
+        return False
+    values = np.asarray(unmasked(y))
+    return values.dtype.kind == "i" and bool((values == -1).any())
+
+
+def _prior_and_noise(
+    estimator: GaussianMixture, source: Source, structure: CovarianceStructure
+) -> tuple[Prior | None, UniformNoise | None]:
+    """Return the prior and the noise of a mixture of some data.
+
+    What follows from the data follows from all of them, and is the same to the bit whenever it is
+    worked out again.
+    """
+    priors, volume = estimator.priors, estimator.noise_volume
+    if priors is None and volume is None:
+        return None, None
+    noise = None if volume is None or volume == "auto" else UniformNoise(math.log(volume))
+    if priors is None and noise is not None:
+        return None, noise
+    prior = None
+    with one_blas_thread():
+        moments = source_moments(
+            source, diagonal=structure.is_diagonal and volume != "auto", n_jobs=estimator.n_jobs
+        )
+        mean, covariance = moments.means()[0], moments.covariances()[0]
+        if priors is not None:
+            given = ConjugatePriors() if isinstance(priors, str) else priors
+            total = source.total_weight
+            # Divided by the weight less one row, but never by less than half the weight.
+            unbiased = covariance * (total / max(total - 1.0, total / 2.0))
+            prior = given.for_data(structure, estimator.n_components, mean, unbiased)
+        if volume == "auto":
+            noise = UniformNoise(log_hypervolume(source, mean, covariance))
+    return prior, noise

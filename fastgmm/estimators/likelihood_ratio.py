@@ -25,8 +25,7 @@ from fastgmm.em.degeneracy import regularization_for
 from fastgmm.estimators.bootstrap import RESAMPLING_CONSTRAINTS
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import Rows, Weights
-from fastgmm.estimators.shared.terms import check_plain
-from fastgmm.estimators.shared.validation import check_source, validated_arguments
+from fastgmm.estimators.shared.validation import check_plain, check_source, validated_arguments
 from fastgmm.mixture.statistics import FloatArray
 
 

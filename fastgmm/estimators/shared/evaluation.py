@@ -23,8 +23,12 @@ from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.shared.attributes import check_attribute_shape, parameters_from_attributes
 from fastgmm.estimators.shared.marginals import conditional_mixture, marginal_mixture
 from fastgmm.estimators.shared.saving import SavedMixture
-from fastgmm.estimators.shared.terms import check_complete
-from fastgmm.estimators.shared.validation import Missing, check_source, validated_fit
+from fastgmm.estimators.shared.validation import (
+    Missing,
+    check_complete,
+    check_source,
+    validated_fit,
+)
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure, structure

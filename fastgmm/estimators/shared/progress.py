@@ -1,17 +1,21 @@
-"""Progress of a fit: lines on the terminal and scikit-learn's callbacks."""
+"""Progress of a fit: lines on the terminal, scikit-learn's callbacks, and warnings at its end."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.degeneracy import warn_of_degeneracies
 from fastgmm.em.initialization.methods import InitializationInfo
-from fastgmm.em.loop import Progress
+from fastgmm.em.loop import FitInfo, Progress
+from fastgmm.em.stopping import StoppingRule
 from fastgmm.estimators.shared.evaluation import Weights
 
 
@@ -173,3 +177,32 @@ class _Tasks:
             return {**self._attributes(parameters), "trace_": np.array(self._trace)}
 
         return {**self._data, "reconstruction_attributes": attributes}
+
+
+def warn_of_fit(
+    info: FitInfo,
+    *,
+    algorithm: str,
+    objective: str,
+    max_iter: int,
+    tol: float | StoppingRule,
+    stacklevel: int,
+) -> None:
+    """Warn of degenerate components, and of a fit that did not converge."""
+    warn_of_degeneracies(info.degeneracies, stacklevel=stacklevel + 1)
+    if info.reason == "singular":
+        warnings.warn(
+            f"{algorithm} did not converge: in iteration {info.n_iter} a covariance would have "
+            "been singular, and reg_covar is 0. The parameters are those before that step.",
+            ConvergenceWarning,
+            stacklevel=stacklevel + 1,
+        )
+    if info.reason == "max_iter" and max_iter > 0:
+        still = "has not converged" if isinstance(tol, StoppingRule) else "still changed"
+        or_more = "" if isinstance(tol, StoppingRule) else f" by tol={tol:g} or more"
+        warnings.warn(
+            f"{algorithm} did not converge: after max_iter={max_iter} iterations the {objective} "
+            f"{still}{or_more}. Increase max_iter or tol, or try other initializations (n_init).",
+            ConvergenceWarning,
+            stacklevel=stacklevel + 1,
+        )

@@ -230,6 +230,31 @@ def check_in_memory(
     )
 
 
+def check_plain(mixture: Any, purpose: str) -> None:
+    """Raise if a mixture is fitted by more than the likelihood of its rows and its components."""
+    names = [
+        name
+        for name in ("noise_volume", "priors", "semi_supervised")
+        if getattr(mixture, name, None)
+    ]
+    if hasattr(mixture, "noise_weight_") and "noise_volume" not in names:
+        names.append("noise_weight_")
+    if names:
+        raise ValueError(
+            f"{purpose} fits mixtures by maximum likelihood from rows alone, and this one has "
+            f"{' and '.join(names)}: use a mixture without"
+        )
+
+
+def check_complete(source: Source) -> None:
+    """Raise if rows of a mixture with noise lack values."""
+    if source.incomplete:
+        raise ValueError(
+            "noise_volume and missing='model' do not go together: uniform noise has no density "
+            "for part of a row; leave out the noise, or the rows that lack values"
+        )
+
+
 def check_replayable(estimator: BaseEstimator, source: Source) -> None:
     """Raise if rows can be iterated over only once, before a fit that does so many times."""
     if not source.replayable:
