@@ -65,7 +65,7 @@ class ReweightedSource(Source):
         """Return the other weights of rows that follow each other."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return that of the source: resamples are not told apart."""
+        """Return that of the source: resamples are not distinguished."""
         return self.source.fingerprint()
 
 
@@ -197,7 +197,7 @@ class DrawnSource(Source):
         return ArraySource(np.concatenate([X for X, _ in self.blocks()]))
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells these rows from others."""
+        """Return what distinguishes these rows from others."""
         return {"kind": "drawn", "seed": self._seed, "number": self._number}
 
     def _drawn(self, block: int, n_rows: int) -> FloatArray:

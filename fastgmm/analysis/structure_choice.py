@@ -1,4 +1,4 @@
-"""Which of several structures, common to classes of one component each, tells these apart best."""
+"""Which of several structures, common to classes of one component each, separates these best."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from fastgmm.mixture.structures import CovarianceStructure
 
 N_FOLDS = 5
 MOST_JUDGED = 2**15
-"""About so many rows at most are judged when they are held out; all are learnt."""
+"""About so many rows at most are judged when they are held out; all are learned."""
 
 LEAST_SHARE = 1e-3
 """Structures of a smaller share in an average are left out of it."""
@@ -168,7 +168,7 @@ def shares_of_structures(
         start += rows.n_samples
         places = np.where(judged[here], folds[here], -1)
         for f in range(N_FOLDS):
-            # A class that has no other rows than these cannot be told from anything.
+            # A class that has no other rows than these cannot be distinguished from anything.
             known = (places == f) & (classes >= 0)
             known[known] = ~without[f].empty()[classes[known]]
             held_out = np.flatnonzero(known)
@@ -198,7 +198,7 @@ def row_folds(source: Source, codes: Codes) -> tuple[Codes, npt.NDArray[np.bool_
 
     Rows of a class are put in the order of a hash of their values and dealt out to the folds in
     turn, so that each has as many of every class. Equal rows are in the same fold: a copy of a row
-    cannot be learnt and held out.
+    cannot be learned and held out.
     """
     hashes = np.zeros(len(codes), np.uint64)
     counts = codes >= 0

@@ -1,7 +1,7 @@
 """Changes of coordinates before clusters are sought in them.
 
 Names are those of mclust. "SVD" is the scaled one of Scrucca & Raftery (2015, Adv. Data Anal.
-Classif. 9:447-460): it tells clusters apart that the widest features would hide.
+Classif. 9:447-460): it separates clusters that the widest features would hide.
 """
 
 from __future__ import annotations

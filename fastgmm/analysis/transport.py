@@ -1,7 +1,7 @@
 """Optimal transport between Gaussians, and between mixtures of them.
 
 The 2-Wasserstein distance of two Gaussians has a closed form. The distance of two mixtures is taken
-over plans that move Gaussians to Gaussians, which makes it a small linear programme: an upper bound
+over plans that move Gaussians to Gaussians, which makes it a small linear program: an upper bound
 of the 2-Wasserstein distance, and a distance itself (Delon and Desolneux, 2020, "A Wasserstein-type
 distance in the space of Gaussian mixture models", SIAM Journal on Imaging Sciences 13).
 """
@@ -73,6 +73,6 @@ def transport(p: MixtureParameters, q: MixtureParameters) -> MixtureTransport:
         method="highs",
     )
     if not found.success:
-        raise RuntimeError(f"the linear programme of the transport was not solved: {found.message}")
+        raise RuntimeError(f"the linear program of the transport was not solved: {found.message}")
     plan: FloatArray = np.maximum(found.x, 0.0).reshape(K, L)
     return MixtureTransport(float(np.sqrt((plan * costs).sum())), plan)

@@ -64,10 +64,10 @@ def fisher_vectors(
     >>> import numpy as np
     >>> from fastgmm import GaussianMixture, fisher_vectors
     >>> rng = np.random.default_rng(0)
-    >>> pictures = [rng.normal(rng.choice([-1.0, 1.0]), 1.0, (100, 4)) for _ in range(30)]
+    >>> images = [rng.normal(rng.choice([-1.0, 1.0]), 1.0, (100, 4)) for _ in range(30)]
     >>> mixture = GaussianMixture(3, covariance_type="diag", random_state=0)
-    >>> mixture = mixture.fit(np.concatenate(pictures))
-    >>> vectors = fisher_vectors(mixture, pictures)
+    >>> mixture = mixture.fit(np.concatenate(images))
+    >>> vectors = fisher_vectors(mixture, images)
     >>> vectors.shape
     (30, 24)
     >>> bool(np.allclose(np.linalg.norm(vectors, axis=1), 1.0))

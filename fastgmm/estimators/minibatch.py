@@ -271,7 +271,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
                 unit = batch_size * sample.total_weight / sample.n_samples
                 check_enough_rows(sample, self.n_components)
                 start, _ = self._start_from(sample, unit)
-                # The rows of the sample are yet to be learnt, with all others.
+                # The rows of the sample are yet to be learned, with all others.
                 return replace(start, n_rows=0, weight=0.0)
 
             state, reason = fit_minibatch(
@@ -362,11 +362,11 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         size = Size(self.n_components, source.n_features, kind.is_diagonal)
 
         def restore(state: State) -> tuple[int, MinibatchState]:
-            told = typed_members(state.values, {"batch_size": int, "fit": dict}, "state")
-            require(told["batch_size"] >= 1, f"batch_size={told['batch_size']} is positive")
-            fit = minibatch_from_state(State(told["fit"], state.arrays), kind, size)
+            kept = typed_members(state.values, {"batch_size": int, "fit": dict}, "state")
+            require(kept["batch_size"] >= 1, f"batch_size={kept['batch_size']} is positive")
+            fit = minibatch_from_state(State(kept["fit"], state.arrays), kind, size)
             require(fit.epoch <= self.max_epochs, f"epoch={fit.epoch} is one of those asked")
-            return told["batch_size"], fit
+            return kept["batch_size"], fit
 
         return checkpoint.read(restore)
 

@@ -266,7 +266,7 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
         DegenerateComponentWarning
             If a component lost all its points or its spread.
         """
-        learnt = False
+        learned = False
         with UnchangedOnFailure(self) as unchanged:
             source = check_source(self, X, sample_weight, reset=not hasattr(self, "mixture_"))
             if not hasattr(self, "mixture_"):
@@ -283,9 +283,9 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
                         self._recent = learn_scored(
                             self.mixture_, batch, self._recent, self.contamination
                         )
-                    learnt = True
+                    learned = True
             finally:
-                if learnt:
+                if learned:
                     self._follow()
                     unchanged.renew()
         return self

@@ -256,9 +256,9 @@ def _read_array(content: bytes, name: str, path: Path) -> npt.NDArray[Any]:
     (length,) = struct.unpack("<H", content[8:10])
     header, data = content[10 : 10 + length].decode("latin1"), content[10 + length :]
     try:
-        told = ast.literal_eval(header.strip())
-        shape, fortran_order, dtype = told["shape"], told["fortran_order"], np.dtype(told["descr"])
-        sound = len(told) == 3 and all(type(each) is int and each >= 0 for each in shape)
+        kept = ast.literal_eval(header.strip())
+        shape, fortran_order, dtype = kept["shape"], kept["fortran_order"], np.dtype(kept["descr"])
+        sound = len(kept) == 3 and all(type(each) is int and each >= 0 for each in shape)
     except (LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
         raise _damaged(path, f"array {name!r} has no sound header") from error
     if not sound:

@@ -118,10 +118,10 @@ def posterior_from_state(prefix: str, state: State, size: Size) -> VariationalPo
     """Return the posterior that `posterior_to_state` took apart."""
     kinds = {"weights": str, "concentration": float}
     kinds |= {"mean_precision": float, "degrees_of_freedom": float}
-    told = typed_members(state.values, kinds, "posterior")
-    weights = weight_prior(told.pop("weights"), told.pop("concentration"))
+    kept = typed_members(state.values, kinds, "posterior")
+    weights = weight_prior(kept.pop("weights"), kept.pop("concentration"))
     prior = from_state(
-        VariationalPrior, f"{prefix}_prior", State(told, state.arrays), size, weights=weights
+        VariationalPrior, f"{prefix}_prior", State(kept, state.arrays), size, weights=weights
     )
     posterior = from_state(VariationalPosterior, prefix, state, size, prior=prior)
     check_posterior(posterior, prefix)

@@ -218,7 +218,7 @@ class SufficientStatistics:
         """Return the covariance of each component about its mean, without regularization.
 
         Exactly symmetric if the second moments are, with a diagonal that is never negative. A
-        variance that cannot be told from the rounding of the moments is exactly zero, and so are
+        variance that is within the rounding of the moments is exactly zero, and so are
         its covariances.
 
         Returns

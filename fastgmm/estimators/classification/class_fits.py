@@ -300,7 +300,7 @@ class ClassFitting:
             statistics = _start_statistics(rows, kind, self.settings.n_jobs)
             return single_components(kind.solve(statistics, problem.regularization))
         with warnings.catch_warnings():
-            # EM of all classes together goes on from these, and says itself whether it converged.
+            # EM of all classes together starts from these, and says itself whether it converged.
             warnings.simplefilter("ignore", ConvergenceWarning)
             mixtures = [
                 self.settings.mixture(numbers[0], kind, random_state=int(seed))

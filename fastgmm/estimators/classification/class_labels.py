@@ -93,7 +93,7 @@ def check_labeled(
         if found is y:
             left_out = source.left_out
     if source.n_samples is None:
-        _ = source.total_weight  # which goes through the rows
+        _ = source.total_weight  # which reads the rows
     n_rows = source.n_samples if left_out is None else len(left_out)
     if values.shape != (n_rows,):
         raise ValueError(

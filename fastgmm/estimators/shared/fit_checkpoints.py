@@ -187,33 +187,33 @@ class FitCheckpoint(Generic[_Fitted, _Statistics]):
     def _restore(self, state: State) -> None:
         """Take over what `_to_state` returned."""
         state = from_earlier_fit(state)
-        told = typed_members(state.values, _KINDS, "state")
+        kept = typed_members(state.values, _KINDS, "state")
         arrays = state.arrays
-        require(0 <= told["seed"] < 2**32, f"seed={told['seed']} is a seed")
+        require(0 <= kept["seed"] < 2**32, f"seed={kept['seed']} is a seed")
         key = arrays["random_state_key"]
         require(key.shape == (624,) and key.dtype == np.uint32, "random_state_key is a key")
-        position, has_gauss, gauss = told["random_state"]
+        position, has_gauss, gauss = kept["random_state"]
         require(0 <= position <= 624 and has_gauss in (0, 1), "random_state is a state")
-        n_samples, weight = told["size"]
+        n_samples, weight = kept["size"]
         known = self._source.n_samples
         require(n_samples >= 1 and weight > 0.0, f"size={n_samples, weight} is that of some rows")
         require(known in (None, n_samples), f"{n_samples} rows are as many as there are, {known}")
         self.regularization = from_state(Regularization, "regularization", state, self._size)
-        self.resumed = self._fit_from_state(told, arrays)
+        self.resumed = self._fit_from_state(kept, arrays)
         self.random_state.set_state(("MT19937", key, position, has_gauss, gauss))
-        self.seed = told["seed"]
+        self.seed = kept["seed"]
         self._source.note_size(n_samples, weight)
 
     def _fit_from_state(
-        self, told: Mapping[str, Any], arrays: dict[str, npt.NDArray[Any]]
+        self, kept: Mapping[str, Any], arrays: dict[str, npt.NDArray[Any]]
     ) -> FitState[_Fitted, _Statistics]:
-        start, best, current = told["start"], None, None
-        if told["best"] is not None:
-            held = State(told["best"], arrays)
+        start, best, current = kept["start"], None, None
+        if kept["best"] is not None:
+            held = State(kept["best"], arrays)
             best = best_from_state(held, self._size, self._is_variational)
             require(0 <= best[1].start < start, "the best start was before the present one")
-        if told["current"] is not None:
-            held = State(told["current"], arrays)
+        if kept["current"] is not None:
+            held = State(kept["current"], arrays)
             current = start_from_state(held, self._size, self._is_variational)
             n_values = len(current.trace)
             most = self._estimator.max_iter + 1
@@ -225,8 +225,8 @@ class FitCheckpoint(Generic[_Fitted, _Statistics]):
         require(0 <= start <= n_starts, f"{where} their number")
         require((best is None) == (start == 0), f"{where} a best one before")
         require((current is None) == (start == n_starts), f"{where} a state")
-        require(told["n_passes"] >= 0, f"n_passes={told['n_passes']} is at least 0")
-        return FitState(start, told["initialization"], current, best, told["n_passes"])
+        require(kept["n_passes"] >= 0, f"n_passes={kept['n_passes']} is at least 0")
+        return FitState(start, kept["initialization"], current, best, kept["n_passes"])
 
 
 class EMCheckpoint(FitCheckpoint[MixtureParameters, SufficientStatistics]):

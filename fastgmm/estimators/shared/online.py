@@ -169,7 +169,7 @@ class OnlineLearning(MixtureEvaluation):
         reset = not features_known or not (begun or self._waiting)
         found: list[Degeneracy] = []
         state: OnlineState | None = None
-        learnt: OnlineState | None = None
+        learned: OnlineState | None = None
         with UnchangedOnFailure(self) as unchanged, one_blas_thread():
             source = check_source(self, X, sample_weight, reset=reset)
             check_weight_scale(source)
@@ -186,13 +186,13 @@ class OnlineLearning(MixtureEvaluation):
                         found += info.degeneracies
                     else:
                         unchanged.renew()
-                    learnt = state
+                    learned = state
             finally:
-                if learnt is not None:
-                    self._keep(learnt)
+                if learned is not None:
+                    self._keep(learned)
                     unchanged.renew()
-            if learnt is not None:
-                found += self._degeneracies(learnt)
+            if learned is not None:
+                found += self._degeneracies(learned)
         new = [each for each in found if (each.component, each.kind) not in self._told]
         self._told = frozenset((each.component, each.kind) for each in found)
         warn_of_degeneracies(new, stacklevel=3)
@@ -346,9 +346,9 @@ class OnlineLearning(MixtureEvaluation):
 
     def _to_state(self) -> State:
         values, arrays = super()._to_state()
-        learnt = self._current_state()
-        if learnt is not None:
-            own = online_to_state(learnt)
+        learned = self._current_state()
+        if learned is not None:
+            own = online_to_state(learned)
             values["online"] = own.values
             arrays |= own.arrays
         return State(values, arrays)

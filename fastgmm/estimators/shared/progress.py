@@ -50,13 +50,13 @@ class FitProgress:
         self._stopped = False
 
     def begin(self, number: int, parameters: Any, found: InitializationInfo | None = None) -> None:
-        """Tell that EM begins from a start; the one before is over."""
+        """Report that EM begins from a start; the one before is over."""
         self._end_start()
         self._printer.begin(number, found)
         self._tasks.begin(parameters)
 
     def iterate(self, progress: Progress[Any]) -> bool:
-        """Tell that an iteration is over, and return whether the fit shall stop."""
+        """Report that an iteration is over, and return whether the fit shall stop."""
         self._last = progress
         self._printer.iterate(progress)
         is_last = progress.converged or progress.iteration == self._max_iter
@@ -64,7 +64,7 @@ class FitProgress:
         return self._stopped
 
     def finish(self, attributes: dict[str, Any]) -> None:
-        """Tell that the fit is over."""
+        """Report that the fit is over."""
         self._end_start()
         self._tasks.finish(attributes)
 

@@ -202,9 +202,9 @@ class SavedMixture(SavedModel):
         if not (mixture.weights_.any() or may_be_empty):
             raise ValueError("all weights_ are 0")
         n_features = mixture.means_.shape[1]
-        told = attributes.get("n_features_in_", n_features)  # put together by hand, it may lack it
-        if told != n_features:
-            raise ValueError(f"n_features_in_ is {told}, but means_ has {n_features}")
+        kept = attributes.get("n_features_in_", n_features)  # put together by hand, it may lack it
+        if kept != n_features:
+            raise ValueError(f"n_features_in_ is {kept}, but means_ has {n_features}")
         set_features(mixture, n_features, names)
         return mixture  # type: ignore[no-any-return]
 

@@ -60,7 +60,7 @@ def learn_scored(
 ) -> RecentScores | None:
     """Let a mixture learn a batch by `partial_fit`, and return the scores of recent rows after it.
 
-    The rows are scored before they are learnt, as rows to come will be; only those from which
+    The rows are scored before they are learned, as rows to come will be; only those from which
     the mixture is begun are scored after that. The batch has the same share among recent scores as
     among the statistics of the mixture.
     """

@@ -259,7 +259,7 @@ def check_replayable(estimator: BaseEstimator, source: Source) -> None:
     """Raise if rows can be iterated over only once, before a fit that does so many times."""
     if not source.replayable:
         raise ValueError(
-            f"{type(estimator).__name__}.fit goes through the rows many times, and an iterator "
+            f"{type(estimator).__name__}.fit reads the rows many times, and an iterator "
             "can be iterated over only once: give a function that returns a new one each "
             "time, or use partial_fit or MiniBatchGaussianMixture"
         )
@@ -552,7 +552,7 @@ def check_labels(
         return None
     left_out = source.left_out
     n_rows = source.n_samples if left_out is None else len(left_out)
-    assert n_rows is not None  # the rows have been gone through
+    assert n_rows is not None  # the rows have been read
     checked = check_values(labels, (n_rows,), "labels_init")
     integers = checked.astype(np.int64)
     wrong = (integers != checked) | (integers < -1) | (integers >= n_components)

@@ -49,7 +49,7 @@ class ConjugatePriors:
         for diagonal and spherical structures, the mean of its variances.
     weight_concentration : float, default=1.0
         At least 1, the uniform prior, under which weights are those of maximum likelihood; more
-        draws them towards each other.
+        draws them toward each other.
 
     Examples
     --------

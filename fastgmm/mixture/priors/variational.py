@@ -183,9 +183,9 @@ class VariationalPosterior:
         counts = np.maximum(counts, 0.0)
         if not counts.any():
             raise ValueError(
-                "the rows that the posterior has learnt are lost in rounding beside "
+                "the rows that the posterior has learned are lost in rounding beside "
                 f"weight_concentration_prior_={prior.weights.concentration:g} and "
-                f"mean_precision_prior_={prior.mean_precision:g}: nothing can be learnt beside "
+                f"mean_precision_prior_={prior.mean_precision:g}: nothing can be learned beside "
                 "them; fit with smaller priors"
             )
         present = counts > EMPTY_SHARE * counts.sum()
