@@ -4,7 +4,7 @@ This program cross-validates classifiers on the iris and the wine
 data of scikit-learn: stratified folds, drawn anew in each repetition, and the same for all.
 `GaussianMixtureClassifier` with default parameters, and with mixtures chosen by BIC, stands beside
 the discriminant analyzes and the naive Bayes of scikit-learn, and both kinds of R's ``MclustDA``.
-What is promised is that the defaults err no more often than either discriminant analysis and
+The target is that the defaults err no more often than either discriminant analysis and
 ``MclustDA``. Targets of R are missing where it, or mclust, is not installed: ``apt-get install
 r-cran-mclust``.
 
@@ -242,7 +242,7 @@ def compare(name: str, repetitions: int) -> dict[str, Figures]:
 
 
 def targets(name: str, found: dict[str, Figures]) -> list[Target]:
-    """Return what is promised: no larger an error than that of each peer.
+    """Return the targets: no larger an error than that of each peer.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 if a promise was missed.
+        0, or 1 if a target was missed.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -330,7 +330,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--rows", type=int, default=1_000_000, help="that are timed (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
-    promised: list[Target] = []
+    checked: list[Target] = []
     for name in DATA_SETS:
         found = compare(name, options.repetitions)
         print(f"{name}, {options.repetitions} times {N_FOLDS} folds")
@@ -340,12 +340,12 @@ def main(arguments: list[str] | None = None) -> int:
             print_line(f"  {each}", f"{error:.3f}%", f"{loss:.4f}", f"{seconds:.4f}")
         if MCLUST not in found:
             print("  MclustDA: R or its package mclust is not installed")
-        promised += targets(name, found)
+        checked += targets(name, found)
     print(f"{options.rows} rows, 10 features, 3 classes")
     print_line("", "seconds of a fit", "of probabilities")
     for each, times in timed(options.rows).items():
         print_line(f"  {each}", f"{times.fit:.3f}", f"{times.predict:.3f}")
-    return report_targets(promised)
+    return report_targets(checked)
 
 
 if __name__ == "__main__":

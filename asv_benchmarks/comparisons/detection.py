@@ -184,7 +184,7 @@ def _detectors(task: Task, seed: int) -> dict[str, Any]:
 
 
 def targets(task: Task, found: dict[str, Figures]) -> list[Target]:
-    """Return what is promised, no lower an average precision than that of each peer.
+    """Return the targets, no lower an average precision than that of each peer.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 if a promise was missed.
+        0, or 1 if a target was missed.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     _compile()
-    promised: list[Target] = []
+    checked: list[Target] = []
     header = ("", "average precision", "area of ROC", "precision", "recall", "seconds of a fit")
     for task in TASKS:
         found = compare(task, options.repetitions)
@@ -241,8 +241,8 @@ def main(arguments: list[str] | None = None) -> int:
         print_line(*header)
         for name, figures in found.items():
             print_line(f"  {name}", *(f"{value:.4f}" for value in figures))
-        promised += targets(task, found)
-    return report_targets(promised)
+        checked += targets(task, found)
+    return report_targets(checked)
 
 
 def _compile() -> None:

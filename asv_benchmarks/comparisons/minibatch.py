@@ -3,7 +3,7 @@
 For five problems: how near the mixture that a single time through the rows leaves is to the batch
 optimum, and how long the epoch takes beside one pass of batch EM. The start is timed apart, since
 batch EM needs one too. Two optima are reported: the one that batch EM reaches from the
-epoch, which the promise is about; and the best known, with that reached from the true parameters,
+epoch, which the target is about; and the best known, with that reached from the true parameters,
 since which of several optima is near is a matter of the start.
 """
 
@@ -84,7 +84,7 @@ class Comparison:
         return 100.0 * (optimum - self.reached) / abs(optimum)
 
     def targets(self, label: str) -> tuple[Target, Target]:
-        """Return what is promised beside what was measured."""
+        """Return the targets beside what was measured."""
         return (
             Target(
                 f"behind the batch optimum, {label}",
@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 if a promise was missed.
+        0, or 1 if a target was missed.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows (default: %(default)s)")

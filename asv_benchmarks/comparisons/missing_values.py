@@ -3,7 +3,7 @@
 This program times passes of EM at the same mixture over the same
 rows: whole; with a share of their values missing in a few patterns; and with as many missing
 anywhere, so that rows of many features have a pattern each. Passes take turns, so that what
-disturbs the machine meets all of them. The promise is about the few patterns.
+disturbs the machine meets all of them. The target is about the few patterns.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 if the promise was missed.
+        0, or 1 if the target was missed.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default, what in (

@@ -1,6 +1,6 @@
 """Data larger than memory.
 
-Writes files of the size asked for, and measures what is promised of them: peak resident memory of a
+Writes files of the size asked for, and compares with the targets: peak resident memory of a
 fit under a memory budget, a pass over files against the same pass in memory where arithmetic takes
 the time, and against mere decoding where reading does.
 """
@@ -185,7 +185,7 @@ def measure(gigabytes: float, budget: str, scale: float) -> list[Target]:
     Returns
     -------
     list of Target
-        Promises and figures.
+        The targets beside the figures.
     """
     targets = []
     for suffix in (".parquet", ".npy"):
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 if a promise was missed.
+        0, or 1 if a target was missed.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=20.0, help="(default: %(default)s)")

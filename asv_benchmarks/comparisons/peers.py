@@ -2,7 +2,7 @@
 
 All start from the same parameters and make the same number of passes, by turns and in processes of
 their own, over the grid of ``fastgmm bench``; peak memory is measured too. If results disagree, the
-row says so. Besides, what is promised of the passes, of float32 and of memory is checked on the
+row says so. Besides, the targets of the passes, of float32 and of memory are checked on the
 full sizes.
 """
 
@@ -56,7 +56,7 @@ FLOAT32_GAIN = 1.7
 
 
 def least_share_of_peak(n_features: int) -> float | None:
-    """Return the share of the multiply-add peak, in percent, promised for a float64 pass."""
+    """Return the least share of the multiply-add peak of a float64 pass, in percent."""
     for at_least, share in ((32, 70.0), (16, 50.0), (8, 30.0)):
         if n_features >= at_least:
             return share
@@ -64,14 +64,14 @@ def least_share_of_peak(n_features: int) -> float | None:
 
 
 def least_float32_ratio(n_features: int) -> float | None:
-    """Return the ratio to oneDAL promised for a float32 pass."""
+    """Return the least ratio to oneDAL of a float32 pass."""
     if n_features <= 3:
         return 1.3
     return 2.0 if n_features >= 8 else None
 
 
 def check_targets(rows: Sequence[Row], machine: Machine | None) -> tuple[Target, ...]:
-    """Put every promise beside its measured figure."""
+    """Put every target beside its measured figure."""
     by_identifier = {row.case.identifier: row for row in rows}
     passes = [case for case in FULL_GRID if case.task == "pass" and case.overlap == "overlapping"]
     full64 = [case for case in passes if case.structure == "full" and case.dtype == "float64"]

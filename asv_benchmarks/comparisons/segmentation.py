@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 if the promise was missed.
+        0, or 1 if the target was missed.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default, what in (

@@ -63,7 +63,7 @@ class Startup:
     first_fit_warm: float
 
     def targets(self) -> tuple[Target, ...]:
-        """Return what is promised beside what was measured."""
+        """Return the targets beside what was measured."""
         cold, warm = self.first_fit_cold, self.first_fit_warm
         beyond = self.import_estimator - self.import_sklearn_mixture
         return (

@@ -1,6 +1,6 @@
 """Variational Bayes against scikit-learn's.
 
-Both go on from one posterior, in turns, for the same number of iterations: the time of one is the
+Both resume from one posterior, in turns, for the same number of iterations: the time of one is the
 difference between fits of more and of fewer, which leaves out whatever a fit does but once. What
 they arrive at is compared.
 """
@@ -89,7 +89,7 @@ def compare(case: Case, *, rounds: int = 3, own_iterations: int = 10) -> Compari
 
 
 def _start(case: Case, X: np.ndarray[Any, Any]) -> sklearn.mixture.BayesianGaussianMixture:
-    """Return scikit-learn's fit of some of the rows, to go on from."""
+    """Return scikit-learn's fit of some of the rows, to start from."""
     mixture = sklearn.mixture.BayesianGaussianMixture(
         n_components=case.n_components,
         covariance_type=case.structure,
@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 if the promise was missed or the results differ.
+        0; 1 if the target was missed or the results differ.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows (default: %(default)s)")

@@ -110,8 +110,8 @@ def test_damage_is_skipped_only_where_a_command_can(tmp_path):
     succeed("fit", "a.csv", "-k", 1, "-q", "-o", "m.fgm", cwd=tmp_path)
     (tmp_path / "a.csv").write_text("a,b\n" + rows + "1\n")
     where = "line 52 of 'a.csv': Expected 2 columns, got 1: 1: repair the file"
-    told = refuse("fit", "a.csv", "-k", 1, "-q", "-o", "n.fgm", cwd=tmp_path)
-    assert f"{where}, or leave such parts out with --on-error skip" in told
-    told = refuse("score", "a.csv", "-m", "m.fgm", cwd=tmp_path)
-    assert told.strip().endswith(where)
+    shown = refuse("fit", "a.csv", "-k", 1, "-q", "-o", "n.fgm", cwd=tmp_path)
+    assert f"{where}, or leave such parts out with --on-error skip" in shown
+    shown = refuse("score", "a.csv", "-m", "m.fgm", cwd=tmp_path)
+    assert shown.strip().endswith(where)
     succeed("fit", "a.csv", "-k", 1, "-q", "--on-error", "skip", "-o", "n.fgm", cwd=tmp_path)

@@ -103,12 +103,12 @@ def test_models_of_what_is_there(folder):
         assert json.loads(succeed(*arguments.split(), *options, cwd=folder))["n_samples"] == 200
         assert fastgmm.load(folder / name).missing == "model"
     # What was fitted to rows that lack values takes them again.
-    told = json.loads(succeed("detect", "holes.npy", "-m", "d.fgm", "--json", cwd=folder))
+    shown = json.loads(succeed("detect", "holes.npy", "-m", "d.fgm", "--json", cwd=folder))
     outliers = int((fastgmm.load(folder / "d.fgm").predict(X) == -1).sum())
-    assert (told["n_samples"], told["n_outliers"]) == (200, outliers)
+    assert (shown["n_samples"], shown["n_outliers"]) == (200, outliers)
     options = ("--label-column", "kind", "--json")
-    told = json.loads(succeed("classify", "holes.parquet", "-m", "c.fgm", *options, cwd=folder))
-    assert told["n_samples"] == 200
+    shown = json.loads(succeed("classify", "holes.parquet", "-m", "c.fgm", *options, cwd=folder))
+    assert shown["n_samples"] == 200
     assert len(succeed("predict", "holes.npy", "-m", "s.fgm", cwd=folder).split()) == 201
     for kind in ("ellipses", "pairs", "uncertainty"):
         options = ("-o", "x.png", "--kind", kind, "--missing", "model")

@@ -90,7 +90,7 @@ def test_times_are_of_all_competitors():
 
 
 @pytest.mark.parametrize("error", [1.0, 3.0])
-def test_the_command_prints_and_says_whether_promises_are_kept(capsys, monkeypatch, error):
+def test_the_command_prints_and_says_whether_targets_are_met(capsys, monkeypatch, error):
     figures = dict.fromkeys((LDA, QDA), Figures(2.0, 0.125, 1.5)) | {OWN: Figures(error, 0.25, 1.0)}
     monkeypatch.setattr(classification, "compare", lambda name, repetitions: figures)  # noqa: ARG005
     monkeypatch.setattr(classification, "timed", lambda rows: {OWN: Times(1.0, float(rows))})

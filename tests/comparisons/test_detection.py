@@ -58,7 +58,7 @@ def test_targets_compare_with_each_peer():
 
 
 @pytest.mark.parametrize("average_precision", [0.0, 1.0])
-def test_the_command_prints_and_says_whether_promises_are_kept(
+def test_the_command_prints_and_says_whether_targets_are_met(
     capsys, monkeypatch, average_precision
 ):
     own = Figures(average_precision, 0.5, 0.25, 0.125, 1.5)

@@ -27,7 +27,7 @@ def test_each_kind_of_rows_is_timed():
 
 
 @pytest.mark.parametrize(("ratio", "status"), [(2.5, 0), (3.5, 1)])
-def test_what_was_promised_is_put_beside_what_was_measured(monkeypatch, capsys, ratio, status):
+def test_targets_are_put_beside_what_was_measured(monkeypatch, capsys, ratio, status):
     timings = [
         Timing("nothing missing", 0.0, 1, 1.0, 1.0, 10**6),
         Timing("20 patterns", 0.1, 20, ratio, ratio, 10**7),

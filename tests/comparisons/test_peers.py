@@ -62,14 +62,14 @@ def targets():
         ("scoring against scikit-learn, 1,000,000×8, K=16", 40, 30),
     ],
 )
-def test_every_promise_beside_its_figure(targets, subject, limit, measured):
+def test_every_target_beside_its_figure(targets, subject, limit, measured):
     target = targets[subject]
     assert target.limit == limit
     assert target.measured == pytest.approx(measured, rel=1e-3)
     assert target.met == (measured >= limit if target.at_least else measured <= limit)
 
 
-def test_promises_without_a_figure_are_neither_kept_nor_broken():
+def test_targets_without_a_figure_are_neither_met_nor_missed():
     targets = check_targets([], None)
     assert targets
     assert all(target.measured is None and target.met is None for target in targets)
@@ -222,7 +222,7 @@ def test_small_data_has_no_targets(pretence, capsys):
     assert peers.main(["--quick", "--peers", "none"]) == 0
     assert tuple(pretence.cases) == quick_grid(GRID)
     assert pretence.peers == []
-    assert "Promised" not in capsys.readouterr().out
+    assert "Targets" not in capsys.readouterr().out
 
 
 def test_missed_target_is_a_failure(pretence):

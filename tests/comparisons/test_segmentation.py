@@ -29,7 +29,7 @@ def test_a_segmentation_is_measured():
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(4.5, 0), (5.5, 1)])
-def test_what_was_promised_is_put_beside_what_was_measured(monkeypatch, capsys, seconds, status):
+def test_targets_are_put_beside_what_was_measured(monkeypatch, capsys, seconds, status):
     timing = Timing("rgb", seconds, 10**8, 24, 3.7, 21.0)
     monkeypatch.setattr(segmentation, "measure", lambda *_, **__: (timing, None))
     assert main(["--height", "20", "--width", "30", "--peer-pixels", "0", "--all"]) == status

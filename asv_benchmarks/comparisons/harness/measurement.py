@@ -15,7 +15,7 @@ from harness.competitors import COMPETITORS, FastGMM
 from harness.worker import WorkerError, WorkerProcess
 
 # Largest difference from fastgmm's result that counts as agreement, as a share of its size: in
-# nats a row, or mean squared distance. float32 is what a library computes in when told to.
+# nats a row, or mean squared distance. float32 is what a library computes in when asked to.
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
 # Threads of the competitor before may spin for a while before they sleep.
 PAUSE = 0.05

@@ -20,7 +20,7 @@ class PeakMemory:
     Attributes
     ----------
     n_bytes : int or None
-        Peak during the call minus the value before it; None where the system does not tell.
+        Peak during the call minus the value before it; None where the system does not say.
     method : str
         How it was found out.
     """

@@ -1,4 +1,4 @@
-"""Targets: what is promised, each beside what was measured."""
+"""Targets, each beside what was measured."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fastgmm.bench.report import STYLE, make_console
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A promise and the figure that keeps or breaks it.
+    """A target and the figure that meets or misses it.
 
     Attributes
     ----------
     subject : str
-        What is promised, and for which case.
+        What it is about, and for which case.
     limit : float
-        The figure promised.
+        The figure to reach.
     unit : str
         ``"x"`` for ratios, ``"%"`` for shares, ``"s"`` or ``"MB"``; empty for plain numbers.
     at_least : bool
@@ -38,7 +38,7 @@ class Target:
 
     @property
     def met(self) -> bool | None:
-        """Whether the promise is kept; None if nothing was measured."""
+        """Whether the target is met; None if nothing was measured."""
         if self.measured is None:
             return None
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
@@ -49,10 +49,10 @@ class Target:
 
 
 def targets_table(targets: Sequence[Target]) -> Table:
-    """Lay out the promises beside what was measured."""
-    table = Table(title="Promised and measured", **STYLE)
+    """Lay out the targets beside what was measured."""
+    table = Table(title="Targets", **STYLE)
     table.add_column("what")
-    for title in ("promised", "measured", ""):
+    for title in ("target", "measured", ""):
         table.add_column(title, justify="right")
     for target in targets:
         verdict = {True: "[green]met[/]", False: "[red]missed[/]", None: "not measured"}[target.met]
