@@ -17,9 +17,7 @@ def test_the_ratio_is_that_of_the_times():
 
 
 @pytest.mark.parametrize(("ratio", "difference", "status"), [(60, 0, 0), (40, 0, 1), (60, 1e-3, 1)])
-def test_targets_are_put_beside_what_was_measured(
-    monkeypatch, capsys, ratio, difference, status
-):
+def test_targets_are_put_beside_what_was_measured(monkeypatch, capsys, ratio, difference, status):
     found = Comparison(1.0, float(ratio), difference)
     monkeypatch.setattr(variational, "compare", lambda *_, **__: found)
     assert main(["--rows", "5000"]) == status
