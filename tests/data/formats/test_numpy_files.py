@@ -92,8 +92,8 @@ def test_file_that_ends_early(tmp_path, order):
     with pytest.raises(
         DataError,
         match=rf"a\.npy', rows {present} to 2999, counted from 0: the file ends early: it should "
-        rf"hold 3000 rows, but holds {present}: repair the file, or leave such parts out with open_data\(..., "
-        "on_error",
+        rf"hold 3000 rows, but holds {present}: repair the file, or leave such parts out with "
+        r"open_data\(\.\.\., on_error",
     ):
         all_rows(open_data(path))
     source = open_data(path, on_error="skip")
