@@ -40,9 +40,7 @@ from fastgmm.estimators.shared.score_thresholds import (
 from fastgmm.estimators.shared.validation import (
     Missing,
     UnchangedOnFailure,
-    check_replayable,
     check_source,
-    validated_fit,
     validated_partial_fit,
 )
 from fastgmm.io.states import Size, State, from_state, require, to_state, typed
@@ -164,46 +162,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
         self.n_jobs = n_jobs
         self.missing = missing
         self.forgetting = forgetting
-
-    @validated_fit
-    def fit(
-        self,
-        X: Rows,
-        y: Any = None,  # noqa: ARG002 - taken so that the detector can be part of a pipeline
-        sample_weight: Weights = None,
-    ) -> Self:
-        """Fit the mixture to rows and set the threshold.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never loaded into memory as a whole.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
-            weight of w counts as w copies of the row.
-
-        Returns
-        -------
-        GaussianMixtureOutlierDetector
-            The detector itself.
-
-        Raises
-        ------
-        ValueError
-            If the rows or the weights are invalid, or if a component collapses and `reg_covar` is
-            0.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If EM has not converged after `max_iter` iterations.
-        DegenerateComponentWarning
-            If a component lost all its points or its spread.
-        """
-        self._fit(X, sample_weight)
-        return self
 
     def fit_predict(
         self, X: Rows, y: Any = None, sample_weight: Weights = None
@@ -469,12 +427,7 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
             detector.operating_point_ = point
         return detector
 
-    def _fit(self, X: Rows, sample_weight: Weights) -> None:
-        """Fit the mixture and set the threshold."""
-        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
-        check_replayable(self, source)
-        source = observed_rows(source)
-        mixture = GaussianMixture(**self._mixture_parameters()).fit(source)
+    def _take(self, mixture: GaussianMixture, source: Source) -> None:
         recent = None
         if isinstance(self.contamination, str):
             offset = density_level(mixture._parameters(), AUTOMATIC_SHARE)
@@ -490,9 +443,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
                 self.offset_ = density_level(self.mixture_._parameters(), AUTOMATIC_SHARE)
             elif self._recent is not None:
                 self.offset_ = self._recent.cut(self.contamination)
-
-    def _mixture_parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _OF_THE_MIXTURE}
 
     def _checked(self, X: Rows, sample_weight: Weights = None, *, each_row: bool = True) -> Source:
         """Return checked rows."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import Tags, check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.analysis.regression import ConditionalMixture, Conditionals, Draws, Evaluation
@@ -187,7 +187,9 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         self.forgetting = forgetting
 
     @validated_fit
-    def fit(self, X: Rows, y: Targets, sample_weight: Weights = None) -> Self:
+    def fit(  # type: ignore[override]  # it needs targets
+        self, X: Rows, y: Targets, sample_weight: Weights = None
+    ) -> Self:
         """Fit the mixture to rows of inputs and targets.
 
         Parameters
@@ -474,9 +476,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         """Indices of the mixture's columns that are targets."""
         return self._targets.numbers.copy()
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "mixture_") and hasattr(self.mixture_, "means_")
-
     def _to_state(self) -> State:
         values, arrays = super()._to_state()
         targets = self._targets
@@ -502,14 +501,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         require(len(numbers) == 1 or not told["single"], "a single target is one column")
         regressor._targets = TargetColumns(np.array(numbers, dtype=np.intp), names, told["single"])
         return regressor
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "model"
-        return tags
-
-    def _mixture_parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in OF_THE_MIXTURE}
 
     def _conditional(self) -> ConditionalMixture:
         return ConditionalMixture(self.mixture_._parameters(), self._targets.numbers)

@@ -20,7 +20,6 @@ from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.validation import (
     Missing,
-    check_replayable,
     check_source,
     validated_fit,
 )
@@ -137,48 +136,6 @@ class GaussianMixtureTransformer(
         self.forgetting = forgetting
 
     @validated_fit
-    def fit(
-        self,
-        X: Rows,
-        y: Any = None,  # noqa: ARG002 - taken so that the transformer can be part of a pipeline
-        sample_weight: Weights = None,
-    ) -> Self:
-        """Fit the mixture to rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never loaded into memory as a whole.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
-            weight of w counts as w copies of the row.
-
-        Returns
-        -------
-        GaussianMixtureTransformer
-            The transformer itself.
-
-        Raises
-        ------
-        ValueError
-            If the rows or the weights are invalid, or if a component collapses and `reg_covar` is
-            0.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If EM has not converged after `max_iter` iterations.
-        DegenerateComponentWarning
-            If a component lost all its points or its spread.
-        """
-        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
-        check_replayable(self, source)
-        self.mixture_ = GaussianMixture(**self._mixture_parameters()).fit(source)
-        return self
-
-    @validated_fit
     def partial_fit(
         self,
         X: Rows,
@@ -257,17 +214,10 @@ class GaussianMixtureTransformer(
         """Number of features that come out, under the name scikit-learn has for it."""
         return len(self.mixture_.means_)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "mixture_") and hasattr(self.mixture_, "means_")
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "model"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    def _mixture_parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _OF_THE_MIXTURE}
 
     def _evaluated(self, X: Rows) -> tuple[Source, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""

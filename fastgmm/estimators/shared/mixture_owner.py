@@ -2,19 +2,91 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from fastgmm.data.source import Source
+from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.shared.evaluation import Rows, Weights
 from fastgmm.estimators.shared.saving import SavedModel, restored, set_features
+from fastgmm.estimators.shared.validation import (
+    Missing,
+    check_replayable,
+    check_source,
+    validated_fit,
+)
 from fastgmm.io.states import State, require, typed
 
 
-class MixtureOwner(SavedModel):
-    """The state of an estimator and its mixture, which is as in a file of its own."""
+class MixtureOwner(SavedModel, BaseEstimator):
+    """An estimator that owns a mixture; its state is as in a file of its own."""
 
     mixture_: GaussianMixture
+    missing: Missing
+
+    @validated_fit
+    def fit(
+        self,
+        X: Rows,
+        y: Any = None,  # noqa: ARG002 - pipelines pass it
+        sample_weight: Weights = None,
+    ) -> Self:
+        """Fit the mixture to rows, and what is derived from it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows. Files are read again in every pass and never loaded into memory as a whole.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row.
+
+        Returns
+        -------
+        object
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If the rows or the weights are invalid, or if a component collapses and `reg_covar` is
+            0.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not converged after `max_iter` iterations.
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        source = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
+        check_replayable(self, source)
+        source = observed_rows(source)
+        self._take(GaussianMixture(**self._mixture_parameters()).fit(source), source)
+        return self
+
+    def _take(self, mixture: GaussianMixture, source: Source) -> None:  # noqa: ARG002
+        """Take a mixture that was fitted to rows."""
+        self.mixture_ = mixture
+
+    def _mixture_parameters(self) -> dict[str, Any]:
+        """Return the parameters that the mixture has, too."""
+        names = set(GaussianMixture._get_param_names())
+        return {name: value for name, value in self.get_params().items() if name in names}
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "mixture_") and hasattr(self.mixture_, "means_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "model"
+        return tags
 
     @property
     def n_iter_(self) -> int:
