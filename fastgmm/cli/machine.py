@@ -14,7 +14,7 @@ from fastgmm.cli.output import print_json, print_result
 def warmup(as_json: options.Json = False) -> None:
     """Compile all kernels ahead of time, so that no later run has to."""
     began = time.perf_counter()
-    from fastgmm.em.warmup import compile_kernels
+    from fastgmm.warmup import compile_kernels
 
     n_passes = compile_kernels()
     seconds = time.perf_counter() - began

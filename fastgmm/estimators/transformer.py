@@ -12,8 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.source import Source
-from fastgmm.em.e_step.component_densities import component_log_densities
-from fastgmm.em.e_step.passes import responsibilities
+from fastgmm.em.e_step.passes import component_log_densities, responsibilities
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights

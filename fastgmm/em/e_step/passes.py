@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -306,3 +307,14 @@ def labels(
     out = np.empty(source.n_samples, np.int64)
     _evaluate(source, parameters, mixture_pass.LABELS, n_jobs, labels=out)
     return out
+
+
+def component_log_densities(
+    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> npt.NDArray[Any]:
+    """Return the log-density of every component at every row, weights left out."""
+    densities = np.empty((source.n_samples, parameters.n_components), source.dtype)
+    for k in range(parameters.n_components):
+        alone = replace(parameters.of(slice(k, k + 1)), log_weights=np.zeros(1))
+        densities[:, k] = log_density(source, alone, n_jobs=n_jobs)
+    return densities

@@ -5,8 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.component_densities import component_log_densities
-from fastgmm.em.e_step.passes import log_density
+from fastgmm.em.e_step.passes import component_log_densities, log_density
 from tests import oracle
 from tests.incomplete_rows import mixture, parameters_of, rows_of
 

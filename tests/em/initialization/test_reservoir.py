@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import stats
 
-from fastgmm.em.initialization.reservoir import Reservoir
+from fastgmm.em.initialization.data_scan import Reservoir
 
 
 def sample(n_rows, size, *, cuts=(), seed=0, weights=None):

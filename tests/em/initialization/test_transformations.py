@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastgmm.analysis.transformations import TRANSFORMATIONS, transformed
+from fastgmm.em.initialization.hierarchical import TRANSFORMATIONS, transformed
 from tests import mclust
 
 every_transformation = pytest.mark.parametrize("name", TRANSFORMATIONS)

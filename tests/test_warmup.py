@@ -47,6 +47,6 @@ def test_leaves_nothing_to_compile(tmp_path):
         subprocess.run([sys.executable, "-c", code], env=environment, check=True)
         return machine_code(tmp_path)
 
-    compiled = run("from fastgmm.em.warmup import compile_kernels; compile_kernels()")
+    compiled = run("from fastgmm.warmup import compile_kernels; compile_kernels()")
     assert compiled
     assert run(USE_EVERYTHING) == compiled
