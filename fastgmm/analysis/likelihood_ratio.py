@@ -54,21 +54,11 @@ _HALF_OFFSET = math.sqrt(2.0 / math.pi)
 
 @dataclass(frozen=True, slots=True)
 class StartSettings:
-    """Where EM begins, beside from mixtures with one component cut in two.
+    """Where EM begins, beside from mixtures with one component cut in two."""
 
-    Attributes
-    ----------
-    method : {"kmeans", "k-means++", "random", "random_from_data"}
-        How starts are found.
-    number : int
-        Number of them.
-    seed : int
-        Seed of them.
-    """
-
-    method: InitMethod
-    number: int
-    seed: int
+    method: InitMethod  # how starts are found
+    number: int  # number of them
+    seed: int  # seed of them
 
 
 def best_fit(
@@ -138,6 +128,7 @@ def split_starts(
     statistics: SufficientStatistics,
     structure: CovarianceStructure,
     regularization: Regularization,
+    parts_of: IndexArray | None = None,
 ) -> list[MixtureParameters]:
     """Return mixtures of one more component, each with another component cut in two.
 
@@ -162,7 +153,9 @@ def split_starts(
         lengths = np.sqrt(np.maximum(eigenvalues[:, -1:], 0.0))
         directions = vectors[:, :, -1] * lengths * scales
         outer = directions[:, :, None] * directions[:, None, :]
-    split = np.flatnonzero(~statistics.empty())
+    split = np.flatnonzero(~statistics.empty()) if parts_of is None else parts_of
+    if not len(split):
+        return []
     parts = []
     for k in split:
         halves = np.array([0.5, 0.5]) * counts[k]

@@ -1,28 +1,43 @@
-"""Choosing among mixtures: fits of every structure with every number of components, compared."""
+"""A search among mixtures: every structure with every number of components, compared.
+
+EM that begins from a poor partition can stay at a saddle point, or at a low maximum. That is seen
+where a simpler mixture, of a structure that is a special case or of one component less, is more
+likely: EM begins again from that one. It is not seen of the mixtures that contend for the lowest
+criterion, the best one and the one of a component less: these begin again from larger ones with two
+components as one (after Ueda, Nakano, Ghahramani and Hinton, 2000, "SMEM algorithm for mixture
+models", Neural Computation 12), and from those of other structures.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgmm.analysis.criteria import assignment_entropies, assignment_entropy
+from fastgmm.analysis.likelihood_ratio import split_starts
 from fastgmm.analysis.small_fits import SmallFit, fit_small, is_small
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.batched import components_of, solve_stack
 from fastgmm.em.e_step.joint import JointFit, JointStart, fit_jointly
 from fastgmm.em.e_step.passes import log_likelihood
 from fastgmm.em.initialization.methods import InitSettings, initialize
 from fastgmm.em.loop import FitInfo, Starts, fit_best
-from fastgmm.em.problem import EMProblem
-from fastgmm.em.stopping import SmallChange
+from fastgmm.em.models.class_mixtures import with_matrices
+from fastgmm.em.problem import ROUNDING, EMProblem
+from fastgmm.em.stopping import ExtrapolatedGain, SmallChange
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
-from fastgmm.mixture.structures import CovarianceStructure
+from fastgmm.mixture.structures import CovarianceStructure, structure
 
 Partitions = dict[int, npt.NDArray[np.int64]]
 """For each number of components, clusters of the rows that fits begin from."""
@@ -30,363 +45,597 @@ Partitions = dict[int, npt.NDArray[np.int64]]
 Split = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Numbers of the rows to learn, and of those held out."""
 
+_MARGIN = 2.0
+"""What may have the lowest criterion in the end is above it by no more than this."""
+
+_FINER = 1e-2
+"""The tolerance of fits that decide, as a share of that of the search; of few rows, of all fits.
+
+Near a saddle point, gains are small for long before they grow.
+"""
+
+_ROUGH_ITERATIONS = 8
+"""Iterations after which the best of several starts is chosen."""
+
+_MOST_STARTS = 4
+"""How many merges and splits of a mixture are tried."""
+
+_HELPERS = ("EVI", "VVI", "EVV", "VVV")
+"""Structures whose fits are good starts of others: quickly found, and of shapes of their own."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One mixture of a search.
+    """One mixture of a search."""
 
-    Attributes
-    ----------
-    structure : CovarianceStructure
-        The structure of its covariances.
-    n_components : int
-        Its number of components.
-    n_parameters : int
-        Its number of free parameters.
-    mixture : callable or None
-        Returns the parameters of the fitted mixture; None if the fit failed.
-    log_likelihood : float
-        Weighted sum of the rows' log-densities, in nats; nan if the fit failed.
-    bic, aic, icl : float
-        Information criteria; lower is better, and nan if the fit failed.
-    held_out : float
-        Mean log-likelihood, in nats, of rows that were held out; nan if none were, or a fit failed.
-    n_iter : int
-        Number of iterations.
-    converged : bool
-        Whether the log-likelihood is to rise by no more than the tolerance, as its last gains
-        suggest.
-    failure : str or None
-        Why the fit failed.
-    """
-
-    structure: CovarianceStructure
-    n_components: int
-    n_parameters: int
+    structure: CovarianceStructure  # the structure of its covariances
+    n_components: int  # its number of components
+    n_parameters: int  # its number of free parameters
+    # returns the parameters of the fitted mixture; None if the fit failed
     mixture: Callable[[], MixtureParameters] | None = None
+    # weighted sum of the rows' log-densities, in nats; nan if the fit failed
     log_likelihood: float = math.nan
-    bic: float = math.nan
+    bic: float = math.nan  # information criteria; lower is better, and nan if the fit failed
     aic: float = math.nan
     icl: float = math.nan
+    # mean log-likelihood, in nats, of rows that were held out; nan if none were, or a fit failed
     held_out: float = math.nan
-    n_iter: int = 0
+    n_iter: int = 0  # number of iterations
+    # whether the log-likelihood is to rise by no more than the tolerance, as its last gains suggest
     converged: bool = False
-    failure: str | None = None
+    failure: str | None = None  # why the fit failed
 
-    def fitted(
-        self,
-        mixture: Callable[[], MixtureParameters],
-        weight: float,
-        log_likelihood: float,
-        entropy: float,
-        *,
-        n_iter: int,
-        converged: bool,
-    ) -> Candidate:
-        """Return the candidate with its fit and the criteria."""
-        bic = -2.0 * log_likelihood + self.n_parameters * math.log(weight)
+    def parameters(self) -> MixtureParameters:
+        """Return the fitted mixture, of a candidate that has one."""
+        assert self.mixture is not None
+        return self.mixture()
+
+    def blank(self) -> Candidate:
+        """Return the candidate before it was fitted."""
         return Candidate(
-            self.structure,
-            self.n_components,
-            self.n_parameters,
-            mixture,
-            log_likelihood,
-            bic,
-            aic=-2.0 * log_likelihood + 2.0 * self.n_parameters,
-            icl=bic + 2.0 * entropy,
-            held_out=self.held_out,
-            n_iter=n_iter,
-            converged=converged,
+            self.structure, self.n_components, self.n_parameters, held_out=self.held_out
         )
 
     def failed(self, why: str) -> Candidate:
         """Return the candidate as one that could not be fitted."""
-        return Candidate(self.structure, self.n_components, self.n_parameters, failure=why)
+        return replace(self.blank(), held_out=math.nan, failure=why)
+
+    def fitted(
+        self,
+        mixture: Callable[[], MixtureParameters],
+        fit: JointFit | SmallFit | FitInfo,
+        weight: float,
+        log_likelihood: float,
+        entropy: float,
+    ) -> Candidate:
+        """Return the candidate with a fit, whose iterations are added, and the criteria."""
+        bic = -2.0 * log_likelihood + self.n_parameters * math.log(weight)
+        return replace(
+            self,
+            mixture=mixture,
+            log_likelihood=log_likelihood,
+            bic=bic,
+            aic=-2.0 * log_likelihood + 2.0 * self.n_parameters,
+            icl=bic + 2.0 * entropy,
+            n_iter=self.n_iter + fit.n_iter,
+            converged=fit.converged,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchPlan:
-    """How the mixtures of a search are fitted.
+    """How the mixtures of a search are fitted."""
 
-    Attributes
-    ----------
-    grid : tuple of (CovarianceStructure, int)
-        Structure and number of components of each.
-    regularization : Regularization
-        Amounts added to variances.
-    tol : float
-        A fit ends when the log-likelihood l is to rise by less than ``tol * (1 + abs(l))``.
-    max_iter : int
-        Most iterations of a fit.
-    """
-
-    grid: tuple[tuple[CovarianceStructure, int], ...]
-    regularization: Regularization
+    grid: tuple[tuple[CovarianceStructure, int], ...]  # structure and number of components of each
+    regularization: Regularization  # amounts added to variances
+    # A fit ends when the log-likelihood l is to rise by less than ``tol * (1 + abs(l))``
     tol: float
-    max_iter: int
+    max_iter: int  # most iterations of a fit
+    n_jobs: int | None = None  # number of threads
+
+
+Observe = Callable[[Candidate], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchedRows:
+    """The rows that mixtures are fitted to."""
+
+    source: Source  # all of them
+    clustered: ArraySource  # those that the clusters are of which fits begin from
+    # some of them, if they are very many: fits converge on these first
+    preview: ArraySource | None = None
+
+
+class Start(NamedTuple):
+    """Where the fit of a candidate begins."""
+
+    number: int  # which candidate is fitted
+    mixture: MixtureParameters  # the mixture
+    # whether its covariances are of the candidate's structure already, without an M-step
+    member: bool = False
+
+
+class CandidateFits:
+    """Candidates fitted to the same rows: from where they are, and from each other."""
+
+    def __init__(
+        self,
+        source: Source,
+        plan: SearchPlan,
+        candidates: Sequence[Candidate],
+        observe: Observe | None = None,
+    ) -> None:
+        self.source = source
+        self.plan = plan
+        self.observe = observe
+        self.found = list(candidates)
+        letters = [["IEV".index(each) for each in one.structure.letters] for one in candidates]
+        ranks, sizes = np.array(letters), np.array([one.n_components for one in candidates])
+        special = (ranks <= ranks[:, None]).all(axis=2)
+        same = special & special.T
+        # [i, j]: whether the mixtures of candidate j are among those of candidate i.
+        self._simpler = special & ~same & (sizes[:, None] == sizes)
+        self._simpler |= same & (sizes[:, None] == sizes + 1)
+        self._tried: Counter[tuple[int, int, float]] = Counter()
+
+    def fit_from_clusters(self, sample: ArraySource, partitions: Partitions, tol: float) -> None:
+        """Fit candidates from clusters of some rows, but those that have failed already."""
+        numbers = [i for i, each in enumerate(self.found) if each.failure is None]
+        if sample is self.source and is_small_search(sample, self.plan):
+            plan = replace(self.plan, tol=tol)
+            blank = [self.found[i] for i in numbers]
+            fits = _fit_small(sample, plan, blank, partitions, self.observe)
+            for i, fit in zip(numbers, fits, strict=True):
+                self.found[i] = fit
+        else:
+            self.improve(self.cluster_starts(numbers, sample, partitions), tol)
+
+    def cluster_starts(
+        self, numbers: Iterable[int], sample: ArraySource, partitions: Partitions
+    ) -> list[Start]:
+        """Return the mixtures of clusters of some rows, but where there is none."""
+        starts, plan = [], self.plan
+        for i in numbers:
+            each = self.found[i]
+            try:
+                mixture, _ = initialize(
+                    EMProblem(sample, each.structure, plan.regularization, n_jobs=plan.n_jobs),
+                    sample,
+                    each.n_components,
+                    InitSettings(
+                        np.random.RandomState(0),  # labels leave nothing to chance
+                        labels=partitions[each.n_components],
+                        n_jobs=plan.n_jobs,
+                    ),
+                )
+                starts.append(Start(i, mixture, member=True))
+            except (IllDefinedCovarianceError, ValueError) as error:
+                self.found[i] = each.failed(str(error))
+                if self.observe is not None:
+                    self.observe(self.found[i])
+        return starts
+
+    def own_starts(self, numbers: Iterable[int]) -> list[Start]:
+        """Return where candidates are, of those that have a mixture."""
+        sound = [i for i in numbers if self.found[i].mixture is not None]
+        return [Start(i, self.parameters(i), member=True) for i in sound]
+
+    def improve(self, starts: Sequence[Start], tol: float) -> None:
+        """Fit candidates from mixtures, and keep what is more likely than what there was."""
+        improved: dict[int, Candidate] = {}
+        for start, fit in zip(starts, self._fit(starts, tol, observe=self.observe), strict=True):
+            i = start.number
+            old = improved.get(i, self.found[i])
+            if fit.mixture is None:
+                self.found[i] = fit if old.mixture is None else self.found[i]
+            elif old.mixture is None or fit.log_likelihood >= old.log_likelihood:
+                improved[i] = replace(fit, n_iter=self.found[i].n_iter + fit.n_iter)
+        kept = _with_entropies(self.source, improved.values(), self.plan)
+        for i, each in zip(improved, kept, strict=True):
+            self.found[i] = each
+
+    def _fit(
+        self,
+        starts: Sequence[Start],
+        tol: float,
+        *,
+        max_iter: int | None = None,
+        observe: Observe | None = None,
+    ) -> list[Candidate]:
+        """Return candidates fitted from mixtures."""
+        if not starts:
+            return []
+        plan = replace(self.plan, tol=tol, max_iter=max_iter or self.plan.max_iter)
+        blank = [self.found[each.number].blank() for each in starts]
+        if is_small_search(self.source, plan):
+            assert isinstance(self.source, ArraySource)
+            return _fit_small(self.source, plan, blank, starts, observe)
+        return _fit_jointly(self.source, plan, blank, starts, observe)
+
+    def lift(self, tol: float) -> None:
+        """Fit candidates again, from simpler ones, that are less likely than these."""
+        while starts := list(self._lifting_starts()):
+            self.improve(starts, tol)
+
+    def _lifting_starts(self) -> Iterator[Start]:
+        """Yield simpler mixtures for candidates that are less likely than these."""
+        values = np.array([each.log_likelihood for each in self.found])
+        bounds = np.where(self._simpler & np.isfinite(values), values, -np.inf)
+        likeliest = bounds.argmax(axis=1)
+        # A comparison with the nan of one that failed is false: it stays as it is.
+        below = bounds.max(axis=1) > values + self.plan.tol * (1.0 + np.abs(values))
+        for i in np.flatnonzero(below).tolist():
+            j = int(likeliest[i])
+            n_tried = self._tried[i, j, values[j]]
+            self._tried[i, j, values[j]] += 1
+            if self.found[i].n_components == self.found[j].n_components:
+                start = None if n_tried else Start(i, self.parameters(j), member=True)
+            else:
+                start = self._split(i, j, n_tried)
+            if start is not None:
+                yield start
+
+    def best_of(self, starts: Sequence[Start], tol: float) -> list[tuple[Start, float]]:
+        """Return the best of the starts of each candidate, after some iterations."""
+        best: dict[int, Candidate] = {}
+        fits = self._fit(starts, tol, max_iter=_ROUGH_ITERATIONS)
+        for start, fit in zip(starts, fits, strict=True):
+            highest = best.get(start.number)
+            if fit.mixture is not None and (
+                highest is None or fit.log_likelihood > highest.log_likelihood
+            ):
+                best[start.number] = fit
+        return [
+            (Start(i, fit.parameters(), member=True), fit.log_likelihood) for i, fit in best.items()
+        ]
+
+    def contending_starts(self, best: int, others: Sequence[Candidate]) -> list[Start]:
+        """Return where the best candidate and its neighbors in size may begin again.
+
+        The larger one does if it would be the best when it gained half of what two components gain:
+        components that are added gain ever less, or nearly so.
+        """
+        kind, size = self.found[best].structure, self.found[best].n_components
+        column = {
+            each.n_components: i
+            for i, each in enumerate(self.found)
+            if each.structure.name == kind.name and each.mixture is not None
+        }
+        targets = [i for n, i in column.items() if n in (size - 1, size)]
+        if size == 1 and 2 in column:
+            targets.append(column[2])  # a single component has one maximum only
+        elif {size + 1, size + 2} <= column.keys():
+            larger = self.found[column[size + 1]]
+            largest = self.found[column[size + 2]]
+            half = 0.5 * (self.found[best].log_likelihood + largest.log_likelihood)
+            missing = half - larger.log_likelihood
+            if missing > 0.0 and larger.bic - 2.0 * missing < self.found[best].bic + _MARGIN:
+                targets.append(column[size + 1])
+        starts = []
+        for i in targets:
+            n_components = self.found[i].n_components
+            if n_components + 1 in column:
+                starts += [Start(i, each) for each in self._merged(column[n_components + 1])]
+            starts += [
+                Start(i, other.parameters())
+                for other in [*self.found, *others]
+                if other.n_components == n_components
+                and other.mixture is not None
+                and other.structure.letters in _HELPERS
+                and other.structure.letters != kind.letters
+            ]
+        return starts
+
+    def parameters(self, number: int) -> MixtureParameters:
+        """Return the mixture of a candidate that has one."""
+        return self.found[number].parameters()
+
+    def _split(self, number: int, smaller: int, rank: int) -> Start | None:
+        """Return a smaller candidate's mixture with one of its heaviest components cut in two."""
+        statistics = self._statistics(smaller)
+        part = np.argsort(-statistics.counts)[:_MOST_STARTS][rank : rank + 1]
+        # Without regularization, a start may have a component that is singular.
+        with suppress(IllDefinedCovarianceError):
+            starts = split_starts(statistics, _free(statistics), self.plan.regularization, part)
+            return Start(number, starts[0]) if starts else None
+        return None
+
+    def _merged(self, number: int) -> list[MixtureParameters]:
+        """Return mixtures of one component less, each with another two components as one."""
+        with suppress(IllDefinedCovarianceError):
+            return merge_starts(self._statistics(number), self.plan.regularization)
+        return []
+
+    def _statistics(self, number: int) -> SufficientStatistics:
+        return _as_statistics(self.parameters(number), self.source.total_weight)
 
 
 def fit_candidates(
-    source: Source,
-    sample: ArraySource,
+    rows: SearchedRows,
     partitions: Partitions,
     plan: SearchPlan,
-    *,
-    preview: ArraySource | None = None,
-    n_jobs: int | None = None,
-    observe: Callable[[Candidate], None] | None = None,
+    observe: Observe | None = None,
 ) -> list[Candidate]:
     """Fit every mixture of a plan.
 
     Few rows without regularization are fitted in compiled code, many mixtures at a time. Of others,
     one reading of the rows serves all mixtures that have not converged.
     """
-    n_features = source.n_features
     few = "there are not so many distinct rows"
     blank = [
-        Candidate(
-            kind,
-            n_components,
-            kind.n_parameters(n_components, n_features),
-            failure=None if n_components in partitions else few,
-        )
-        for kind, n_components in plan.grid
+        Candidate(kind, size, kind.n_parameters(size, rows.source.n_features))
+        for kind, size in plan.grid
     ]
-    if _is_small_plan(source, sample, plan):
-        found = _fit_together(sample, partitions, plan, blank, n_jobs)
-        if observe is not None:
-            for candidate in found:
-                observe(candidate)
-        return found
-    return _fit_by_passes(source, sample, preview, partitions, plan, blank, n_jobs, observe)
+    blank = [each if each.n_components in partitions else each.failed(few) for each in blank]
+    first = rows.source if rows.preview is None else rows.preview
+    tol = _FINER * plan.tol if is_small_search(first, plan) else plan.tol
+    if observe is not None:
+        for each in blank:
+            if each.failure is not None:
+                observe(each)
+    fits = CandidateFits(first, plan, blank, observe if rows.preview is None else None)
+    fits.fit_from_clusters(rows.clustered, partitions, tol)
+    fits.lift(tol)
+    if rows.preview is not None:
+        begun = fits.own_starts(range(len(blank)))
+        # What fails on a sample may do well on all rows: there, it begins from the clusters.
+        lost = {i for i, each in enumerate(blank) if each.failure is None}
+        lost -= {start.number for start in begun}
+        n_iter = [0 if i in lost else each.n_iter for i, each in enumerate(fits.found)]
+        again = [replace(each, n_iter=n) for each, n in zip(blank, n_iter, strict=True)]
+        fits = CandidateFits(rows.source, plan, again, observe)
+        begun += fits.cluster_starts(sorted(lost), rows.clustered, partitions)
+        fits.improve(begun, plan.tol)
+        fits.lift(plan.tol)
+    return fits.found
 
 
-def _is_small_plan(source: Source, sample: ArraySource, plan: SearchPlan) -> bool:
-    small = sample is source and is_small(sample.n_samples, sample.n_features)
-    return small and plan.regularization.is_zero and not sample.incomplete
+def settle_contenders(
+    rows: SearchedRows,
+    candidates: Sequence[Candidate],
+    partitions: Partitions,
+    plan: SearchPlan,
+    value: Callable[[Candidate], float],
+) -> list[Candidate]:
+    """Fit the mixtures that may have the lowest criterion further, and from others."""
+    fits = CandidateFits(rows.source, plan, candidates)
+    near = fits if rows.preview is None else CandidateFits(rows.preview, plan, candidates)
+    helpers = _Helpers(rows.clustered, partitions, plan)
+    tol = _FINER * plan.tol
+    settled = set(range(len(candidates))) if is_small_search(rows.source, plan) else set()
+    compared: set[int] = set()
+    while True:
+        values = np.array([value(each) for each in fits.found])
+        if np.isnan(values).all():
+            return fits.found
+        best = int(np.nanargmin(values))
+        close = set(np.flatnonzero(values <= values[best] + _MARGIN).tolist())
+        starts = fits.own_starts(sorted(close - settled)) if len(close) > 1 else []
+        settled |= close
+        if best not in compared:
+            compared.add(best)
+            near.found = fits.found
+            others = helpers.near(fits.found[best])
+            for start, reached in near.best_of(near.contending_starts(best, others), tol):
+                if near is not fits:
+                    # All rows are read for what may win by as much as it gains on the sample.
+                    own = log_likelihood(
+                        near.source, fits.parameters(start.number), n_jobs=plan.n_jobs
+                    )
+                    gain = (reached - own) * fits.source.total_weight / near.source.total_weight
+                    if gain <= 0.0 or values[start.number] - 2.0 * gain > values[best] + _MARGIN:
+                        continue
+                starts.append(start)
+        if not starts:
+            return fits.found
+        fits.improve(starts, tol)
+        fits.lift(tol)
 
 
-def _fit_together(
+class _Helpers:
+    """Mixtures of structures that a search leaves out, which others may begin from."""
+
+    def __init__(self, sample: ArraySource, partitions: Partitions, plan: SearchPlan) -> None:
+        self._sample = sample
+        self._partitions = partitions
+        self._plan = plan
+        self._found: dict[tuple[str, int], Candidate] = {}
+
+    def near(self, best: Candidate) -> list[Candidate]:
+        """Return those of about as many components as a candidate has."""
+        known = {kind.letters for kind, _ in self._plan.grid}
+        sizes = {n for _, n in self._plan.grid if abs(n - best.n_components) <= 1}
+        wanted = [
+            (name, n)
+            for name in _HELPERS
+            for n in sorted(sizes & self._partitions.keys())
+            if name not in known and structure(name).is_diagonal >= best.structure.is_diagonal
+        ]
+        new = [each for each in wanted if each not in self._found]
+        if new:
+            fits = CandidateFits(
+                self._sample, self._plan, [Candidate(structure(name), n, 0) for name, n in new]
+            )
+            fits.fit_from_clusters(self._sample, self._partitions, self._plan.tol)
+            self._found.update(zip(new, fits.found, strict=True))
+        return [self._found[each] for each in wanted]
+
+
+def is_small_search(source: Source, plan: SearchPlan) -> bool:
+    """Say whether mixtures are fitted in compiled code, many at a time."""
+    return (
+        isinstance(source, ArraySource)
+        and is_small(source.n_samples, source.n_features)
+        and plan.regularization.is_zero
+        and not source.incomplete
+    )
+
+
+def _fit_small(
     source: ArraySource,
-    partitions: Partitions,
     plan: SearchPlan,
     blank: Sequence[Candidate],
-    n_jobs: int | None,
+    begun: Partitions | Sequence[Start],
+    observe: Observe | None,
 ) -> list[Candidate]:
-    possible = [(each.structure, each.n_components) for each in blank if each.failure is None]
-    fits = iter(
-        fit_small(source, possible, partitions, tol=plan.tol, max_iter=plan.max_iter, n_jobs=n_jobs)
+    """Fit candidates to few rows, from clusters or from a mixture each."""
+    fits = fit_small(
+        source,
+        [(each.structure, each.n_components) for each in blank],
+        begun if isinstance(begun, dict) else {},
+        tol=plan.tol,
+        max_iter=plan.max_iter,
+        starts=None if isinstance(begun, dict) else [start.mixture for start in begun],
+        n_jobs=plan.n_jobs,
     )
-    return [
-        candidate
-        if candidate.failure is not None
-        else _small_candidate(candidate, next(fits), source.total_weight)
-        for candidate in blank
+    weight = source.total_weight
+    found = [
+        each.failed(fit.failure)
+        if fit.failure is not None
+        else each.fitted(fit.parameters, fit, weight, fit.log_likelihood, fit.entropy)
+        for each, fit in zip(blank, fits, strict=True)
     ]
+    if observe is not None:
+        for each in found:
+            observe(each)
+    return found
 
 
-def _small_candidate(candidate: Candidate, fit: SmallFit, weight: float) -> Candidate:
-    if fit.failure is not None:
-        return candidate.failed(fit.failure)
-    return candidate.fitted(
-        fit.parameters,
-        weight,
-        fit.log_likelihood,
-        fit.entropy,
-        n_iter=fit.n_iter,
-        converged=fit.converged,
-    )
-
-
-def _fit_by_passes(
+def _fit_jointly(
     source: Source,
-    sample: ArraySource,
-    preview: ArraySource | None,
-    partitions: Partitions,
     plan: SearchPlan,
     blank: Sequence[Candidate],
-    n_jobs: int | None,
-    observe: Callable[[Candidate], None] | None,
+    starts: Sequence[Start],
+    observe: Observe | None,
 ) -> list[Candidate]:
-    found = list(blank)
-    starts: dict[int, JointStart] = {}
-    for i, candidate in enumerate(blank):
-        try:
-            if candidate.failure is None:
-                starts[i] = _started(source, sample, partitions, plan, candidate, n_jobs)
-        except (IllDefinedCovarianceError, ValueError) as error:
-            found[i] = candidate.failed(str(error))
-        if i not in starts and observe is not None:
-            observe(found[i])
-    numbers = list(starts)
-    n_iter = [0] * len(numbers)
-    if preview is not None:
-        previews = fit_jointly(
-            preview,
-            list(starts.values()),
-            plan.regularization,
-            max_iter=plan.max_iter,
-            n_jobs=n_jobs,
-        )
-        for k, (i, fit) in enumerate(zip(numbers, previews, strict=True)):
-            # What a sample makes fail may do well on all rows: that begins where it would have.
-            if fit.failure is None:
-                starts[i] = replace(starts[i], parameters=fit.parameters)
-                n_iter[k] = fit.n_iter
+    """Fit candidates from a mixture each, by passes that they share; without the entropy."""
+    weight = source.total_weight
+    found = {}
 
-    def end(k: int, fit: JointFit) -> None:
-        found[numbers[k]] = _ended(source, blank[numbers[k]], fit, n_iter[k])
+    def end(number: int, fit: JointFit) -> None:
+        if fit.failure is not None:
+            found[number] = blank[number].failed(fit.failure)
+        else:
+            found[number] = blank[number].fitted(
+                lambda: fit.parameters, fit, weight, weight * fit.log_likelihood, math.nan
+            )
         if observe is not None:
-            observe(found[numbers[k]])
+            observe(found[number])
 
+    rule = ExtrapolatedGain(max(plan.tol, ROUNDING[source.dtype.itemsize]), 1.0 / weight)
     fit_jointly(
         source,
-        list(starts.values()),
+        [
+            JointStart(_in_structure(start, each.structure, weight, plan), each.structure, rule)
+            for start, each in zip(starts, blank, strict=True)
+        ],
         plan.regularization,
         max_iter=plan.max_iter,
-        n_jobs=n_jobs,
+        n_jobs=plan.n_jobs,
         observe=end,
     )
-    return _with_entropies(source, found, n_jobs)
-
-
-def _started(
-    source: Source,
-    sample: ArraySource,
-    partitions: Partitions,
-    plan: SearchPlan,
-    candidate: Candidate,
-    n_jobs: int | None,
-) -> JointStart:
-    """Return the mixture of the clusters, and the change that is worth an iteration."""
-    start, _ = initialize(
-        EMProblem(sample, candidate.structure, plan.regularization, n_jobs=n_jobs),
-        sample,
-        candidate.n_components,
-        InitSettings(
-            np.random.RandomState(0),  # labels leave nothing to chance
-            labels=partitions[candidate.n_components],
-            n_jobs=n_jobs,
-        ),
-    )
-    level = log_likelihood(sample, start, n_jobs=n_jobs) / sample.total_weight
-    tol = plan.tol * (1.0 / source.total_weight + abs(level))
-    return JointStart(start, candidate.structure, tol)
-
-
-def _ended(source: Source, candidate: Candidate, fit: JointFit, n_iter_before: int) -> Candidate:
-    if fit.failure is not None:
-        return candidate.failed(fit.failure)
-    weight = source.total_weight
-    return candidate.fitted(
-        lambda: fit.parameters,
-        weight,
-        weight * fit.log_likelihood,
-        math.nan,
-        n_iter=n_iter_before + fit.n_iter,
-        converged=fit.converged,
-    )
-
-
-def fit_from_mixtures(
-    source: Source,
-    candidates: Sequence[Candidate],
-    starts: Sequence[MixtureParameters],
-    plan: SearchPlan,
-    *,
-    n_jobs: int | None = None,
-) -> list[Candidate]:
-    """Fit mixtures of a search from others."""
-    if not candidates:
-        return []
-    if isinstance(source, ArraySource) and _is_small_plan(source, source, plan):
-        kinds = [(each.structure, each.n_components) for each in candidates]
-        small = fit_small(
-            source, kinds, {}, tol=plan.tol, max_iter=plan.max_iter, starts=starts, n_jobs=n_jobs
-        )
-        return [
-            _small_candidate(candidate, fit, source.total_weight)
-            for candidate, fit in zip(candidates, small, strict=True)
-        ]
-    weight = source.total_weight
-    begun = [
-        JointStart(
-            _in_structure(start, each.structure, weight, plan.regularization),
-            each.structure,
-            plan.tol * (1.0 + abs(each.log_likelihood)) / weight,
-        )
-        for each, start in zip(candidates, starts, strict=True)
-    ]
-    fits = fit_jointly(source, begun, plan.regularization, max_iter=plan.max_iter, n_jobs=n_jobs)
-    found = [
-        _ended(source, candidate, fit, 0) for candidate, fit in zip(candidates, fits, strict=True)
-    ]
-    return _with_entropies(source, found, n_jobs)
+    return [found[number] for number in range(len(blank))]
 
 
 def _in_structure(
-    parameters: MixtureParameters,
-    structure: CovarianceStructure,
-    weight: float,
-    regularization: Regularization,
+    start: Start, kind: CovarianceStructure, weight: float, plan: SearchPlan
 ) -> MixtureParameters:
     """Return what the M-step makes of rows spread as a mixture has them; itself if it cannot."""
-    statistics = SufficientStatistics.from_covariances(
-        weight * parameters.weights, parameters.means, parameters.covariances()
-    )
+    mixture = start.mixture if kind.is_diagonal else with_matrices(start.mixture)
+    if start.member:
+        return mixture
     try:
-        return structure.solve(statistics, regularization)
+        return kind.solve(_as_statistics(mixture, weight), plan.regularization)
     except IllDefinedCovarianceError:
-        return parameters
+        return mixture
 
 
 def _with_entropies(
-    source: Source, candidates: list[Candidate], n_jobs: int | None
+    source: Source, candidates: Iterable[Candidate], plan: SearchPlan
 ) -> list[Candidate]:
     """Return candidates with the entropies of their responsibilities, in one reading."""
     found = list(candidates)
-    sound = [(i, each.mixture) for i, each in enumerate(found) if each.mixture is not None]
-    if sound:
-        entropies = assignment_entropies(source, [mixture() for _, mixture in sound], n_jobs=n_jobs)
-        for (i, _), entropy in zip(sound, entropies, strict=True):
+    lacking = [i for i, each in enumerate(found) if math.isnan(each.icl)]
+    if lacking:
+        mixtures = [found[i].parameters() for i in lacking]
+        entropies = assignment_entropies(source, mixtures, n_jobs=plan.n_jobs)
+        for i, entropy in zip(lacking, entropies, strict=True):
             found[i] = replace(found[i], icl=found[i].bic + 2.0 * entropy)
     return found
 
 
+def merge_starts(
+    statistics: SufficientStatistics, regularization: Regularization
+) -> list[MixtureParameters]:
+    """Return mixtures of one component less, each with another two components as one."""
+    counts, means, K = statistics.counts, statistics.means(), statistics.n_components
+    second = statistics.covariances()
+    second = second * counts.reshape(-1, *(1,) * (second.ndim - 1))
+    pairs = sorted(combinations(range(K), 2), key=lambda pair: _distance(statistics, *pair))
+    every_count, every_mean, every_second = [], [], []
+    for i, j in pairs[:_MOST_STARTS]:
+        others = [k for k in range(K) if k not in (i, j)]
+        count = counts[i] + counts[j]
+        apart = means[i] - means[j]
+        outer = apart * apart if second.ndim == 2 else np.outer(apart, apart)
+        every_count.append(np.append(counts[others], count))
+        mean = (counts[i] * means[i] + counts[j] * means[j]) / count
+        every_mean.append(np.concatenate([means[others], [mean]]))
+        joined = second[i] + second[j] + counts[i] * counts[j] / count * outer
+        every_second.append(np.concatenate([second[others], [joined]]))
+    if not pairs:
+        return []
+    reference = np.concatenate(every_mean)
+    merged = replace(
+        statistics,
+        counts=np.concatenate(every_count),
+        reference=reference,
+        first=np.zeros_like(reference),
+        second=np.concatenate(every_second),
+    )
+    solved = solve_stack(_free(statistics), merged, K - 1, regularization)
+    return [solved.of(components_of(np.array([i]), K - 1)) for i in range(len(every_count))]
+
+
+def _distance(statistics: SufficientStatistics, i: int, j: int) -> float:
+    """Return the squared distance of two means, in the standard deviations of their features."""
+    variances = statistics.variances()
+    pooled = variances[i] + variances[j]
+    apart = statistics.means()[i] - statistics.means()[j]
+    return float((apart**2 / np.where(pooled > 0.0, pooled, 1.0)).sum())
+
+
+def _free(statistics: SufficientStatistics) -> CovarianceStructure:
+    """Return the structure that leaves covariances as they are."""
+    return structure("VVI" if statistics.is_diagonal else "VVV")
+
+
+def _as_statistics(parameters: MixtureParameters, weight: float) -> SufficientStatistics:
+    """Return statistics of rows that are spread as a mixture has them."""
+    return SufficientStatistics.from_covariances(
+        weight * parameters.weights, parameters.means, parameters.covariances()
+    )
+
+
 def refine(
-    source: Source,
-    plan: SearchPlan,
-    candidate: Candidate,
-    *,
-    n_jobs: int | None = None,
+    source: Source, plan: SearchPlan, candidate: Candidate
 ) -> tuple[Candidate, MixtureParameters, FitInfo]:
     """Fit one mixture of a search to a smaller tolerance."""
-    assert candidate.mixture is not None
-    if isinstance(source, ArraySource) and _is_small_plan(source, source, plan):
-        (refined,) = fit_from_mixtures(
-            source, [candidate], [candidate.mixture()], plan, n_jobs=n_jobs
-        )
-        if refined.failure is not None:
-            raise IllDefinedCovarianceError(refined.failure)
-        candidate = replace(
-            refined, held_out=candidate.held_out, n_iter=candidate.n_iter + refined.n_iter
-        )
-    assert candidate.mixture is not None
+    if is_small_search(source, plan):
+        fits = CandidateFits(source, plan, [candidate])
+        fits.improve(fits.own_starts([0]), plan.tol)
+        (candidate,) = fits.found
     level = (1.0 + abs(candidate.log_likelihood)) / source.total_weight
     parameters, info = fit_best(
-        EMProblem(source, candidate.structure, plan.regularization, n_jobs=n_jobs),
-        Starts.at(candidate.mixture()),
+        EMProblem(source, candidate.structure, plan.regularization, n_jobs=plan.n_jobs),
+        Starts.at(candidate.parameters()),
         SmallChange(plan.tol * level),
         plan.max_iter,
     )
-    ended = candidate.fitted(
-        lambda: parameters,
-        source.total_weight,
-        source.total_weight * info.trace[-1],
-        assignment_entropy(source, parameters, n_jobs=n_jobs),
-        n_iter=candidate.n_iter + info.n_iter,
-        converged=info.converged,
-    )
+    total = source.total_weight * info.trace[-1]
+    entropy = assignment_entropy(source, parameters, n_jobs=plan.n_jobs)
+    ended = candidate.fitted(lambda: parameters, info, source.total_weight, total, entropy)
     return ended, parameters, info
 
 
@@ -396,21 +645,19 @@ def cross_validated(
     partition: Callable[[ArraySource], Partitions],
     plan: SearchPlan,
     splits: Sequence[Split],
-    *,
-    n_jobs: int | None = None,
 ) -> list[Candidate]:
     """Return candidates with how likely rows are under mixtures fitted without them."""
     totals = np.zeros(len(candidates))
     failures = [each.failure for each in candidates]
     weight = 0.0
-    for number, (learned, held_out) in enumerate(splits, start=1):
-        training, test = _chosen(source, learned), _chosen(source, held_out)
-        fits = fit_candidates(training, training, partition(training), plan, n_jobs=n_jobs)
+    for number, (learnt, held_out) in enumerate(splits, start=1):
+        training, test = _chosen(source, learnt), _chosen(source, held_out)
+        fits = fit_candidates(SearchedRows(training, training), partition(training), plan)
         for i, fit in enumerate(fits):
             if failures[i] is None and fit.mixture is None:
                 failures[i] = f"without the rows of fold {number}, {fit.failure}"
             if failures[i] is None and fit.mixture is not None:
-                totals[i] += log_likelihood(test, fit.mixture(), n_jobs=n_jobs)
+                totals[i] += log_likelihood(test, fit.mixture(), n_jobs=plan.n_jobs)
         weight += test.total_weight
     return [
         replace(each, failure=failure, held_out=math.nan if failure else float(total) / weight)

@@ -31,37 +31,19 @@ _FAILURES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SmallFit:
-    """What one fit came to.
+    """What one fit came to."""
 
-    Attributes
-    ----------
-    weights : ndarray of shape (n_components,)
-        Weights of the mixture.
-    means : ndarray of shape (n_components, n_features)
-        Its means.
-    covariances : ndarray of shape (n_components, n_features[, n_features])
-        Its covariances, or variances for a diagonal structure.
-    log_likelihood : float
-        That of all rows, in nats.
-    entropy : float
-        Entropy of the responsibilities, summed over the rows, in nats.
-    n_iter : int
-        Number of iterations.
-    converged : bool
-        Whether the log-likelihood is to rise by no more than the tolerance, as its last gains
-        suggest.
-    failure : str or None
-        Why the fit failed.
-    """
-
-    weights: FloatArray
-    means: FloatArray
+    weights: FloatArray  # (n_components,): weights of the mixture
+    means: FloatArray  # (n_components, n_features): its means
+    # (n_components, n_features[, n_features]): its covariances, or variances for a diagonal
+    # structure
     covariances: FloatArray
-    log_likelihood: float
-    entropy: float
-    n_iter: int
+    log_likelihood: float  # that of all rows, in nats
+    entropy: float  # entropy of the responsibilities, summed over the rows, in nats
+    n_iter: int  # number of iterations
+    # whether the log-likelihood is to rise by no more than the tolerance, as its last gains suggest
     converged: bool
-    failure: str | None
+    failure: str | None  # why the fit failed
 
     def parameters(self) -> MixtureParameters:
         """Return the mixture, of a fit that did not fail."""

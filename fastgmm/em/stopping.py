@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 class StoppingRule(ABC):
@@ -59,6 +61,50 @@ class SmallChange(StoppingRule):
             Whether it is.
         """
         return abs(values[-1] - values[-2]) < self.tol
+
+
+@dataclass(frozen=True, slots=True)
+class ExtrapolatedGain(StoppingRule):
+    """A fit has converged when the objective is to rise by little, as its last gains suggest.
+
+    Where gains shrink by a factor of a, those to come are a/(1 - a) of the last one (Aitken's
+    extrapolation, as in McNicholas et al., 2010, Computational Statistics and Data Analysis 54).
+
+    Parameters
+    ----------
+    tol : float
+        The tolerance, relative to the unit plus the size of the objective.
+    unit : float
+        What the objective is at least measured by.
+    """
+
+    tol: float
+    unit: float
+
+    _SHARE_TO_COME: ClassVar[float] = 0.3  # of the tolerance: gains may shrink before they grow
+    _NEGLIGIBLE: ClassVar[float] = 1e-3  # a gain of this share is the last, whatever is to come
+
+    def has_converged(self, values: Sequence[float]) -> bool:
+        """Say whether the gains to come are below the tolerance.
+
+        Parameters
+        ----------
+        values : sequence of float
+            As of `StoppingRule.has_converged`.
+
+        Returns
+        -------
+        bool
+            Whether they are.
+        """
+        tol = self.tol * (self.unit + abs(values[-1]))
+        gain, *before = (values[-i] - values[-i - 1] for i in range(1, min(4, len(values))))
+        if abs(gain) <= self._NEGLIGIBLE * tol:
+            return True
+        if len(before) < 2 or not (gain > 0.0 and min(before) > 0.0 and math.isfinite(before[1])):
+            return False
+        share = max(gain / before[0], before[0] / before[1])
+        return share < 1.0 and gain * share <= self._SHARE_TO_COME * tol * (1.0 - share)
 
 
 def stopping_rule(tol: float | StoppingRule) -> StoppingRule:

@@ -17,14 +17,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastgmm.analysis.contenders import settle_contenders
 from fastgmm.analysis.search import (
     Candidate,
+    SearchedRows,
     SearchPlan,
     Split,
     cross_validated,
     fit_candidates,
     refine,
+    settle_contenders,
 )
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
@@ -75,7 +76,9 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
 
     Like ``Mclust`` of R's mclust: every covariance structure is fitted with every number of
     components, all initialized from the same hierarchical partition of the rows, and the best
-    mixture is selected by an information criterion.
+    mixture is selected by an information criterion. Mixtures that are less likely than simpler ones
+    (of a structure that is a special case of theirs, or of one component less) are fitted again
+    from these, and those that may be selected also from mixtures of other structures and sizes.
 
     Parameters
     ----------
@@ -95,9 +98,10 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         Method of initialization: clusters of model-based hierarchical agglomeration or of k-means.
         On more than 2000 rows, a random subsample is clustered.
     tol : float, default=1e-5
-        Convergence threshold. A fit stops when the log-likelihood l increases by less than ``tol *
-        (1 + abs(l))``; for few rows, when the total increase still expected from its last gains is
-        less than that. The best mixture is then fitted further, to a thousandth of that tolerance.
+        Convergence threshold. A fit stops when the increase of the log-likelihood l that its last
+        gains suggest is still to come is less than ``tol * (1 + abs(l))``; the fits of few rows,
+        and those that may be selected, when it is less than a hundredth of that. The best mixture
+        is then fitted further, to a thousandth of that tolerance.
     reg_covar : float, default=0.0
         As for :class:`GaussianMixture`. With 0, mixtures with a covariance that becomes singular
         are excluded, as in mclust: their likelihood is unbounded.
@@ -260,6 +264,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             scanned.regularization,
             self.tol,
             self.max_iter,
+            self.n_jobs,
         )
         sample = rows
         if self.init_params == "hierarchical" and sample.n_samples > MOST_AGGLOMERATED:
@@ -279,34 +284,17 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         if self.criterion == "log_likelihood":
             splits = self._splits(folds_of, random_state)
         clusters = partition(sample)
-        candidates = fit_candidates(
-            source,
-            sample,
-            clusters,
-            plan,
-            preview=rows if scanned.subsampled else None,
-            n_jobs=self.n_jobs,
-            observe=self._tell,
-        )
+        searched = SearchedRows(source, sample, rows if scanned.subsampled else None)
+        candidates = fit_candidates(searched, clusters, plan, self._tell)
         if self.criterion != "log_likelihood":
             candidates = settle_contenders(
-                source,
-                rows if scanned.subsampled else None,
-                candidates,
-                lambda each: _value(each, self.criterion),
-                plan,
-                n_jobs=self.n_jobs,
+                searched, candidates, clusters, plan, lambda each: _value(each, self.criterion)
             )
         if splits:
             assert isinstance(folds_of, ArraySource)
-            candidates = cross_validated(
-                candidates, folds_of, partition, plan, splits, n_jobs=self.n_jobs
-            )
+            candidates = cross_validated(candidates, folds_of, partition, plan, splits)
         final = replace(plan, tol=_FINAL_SHARE * plan.tol)
-        self._keep_best(
-            candidates,
-            lambda best: refine(source, final, best, n_jobs=self.n_jobs),
-        )
+        self._keep_best(candidates, lambda best: refine(source, final, best))
         if not self.best_estimator_.converged_:
             warnings.warn(
                 f"EM of the best mixture did not converge in max_iter={self.max_iter} iterations. "

@@ -34,14 +34,20 @@ def test_the_choice_is_that_of_mclust_or_better(name):
     assert_allclose(search.best_estimator_.bic(X), search.best_score_, rtol=1e-10)
 
 
+def crossed(seed, scale=9.0):
+    rng = np.random.default_rng(seed)
+    return np.concatenate(
+        [rng.normal(size=(250, 2)) * each for each in ([1.0, scale], [scale, 1.0])]
+    )
+
+
 @pytest.mark.parametrize(("seed", "bic"), [(0, 5664.1), (3, 5706.1), (7, 5564.2)])
 def test_two_crossed_groups_are_two_components(seed, bic):
     """EM of two components is long near a single one, which three do better than.
 
     Of such data with seeds 0 and 3, two were listed as converged at 6549.0 and 6503.9.
     """
-    rng = np.random.default_rng(seed)
-    X = np.concatenate([rng.normal(size=(250, 2)) * scale for scale in ([1.0, 9.5], [9.5, 1.0])])
+    X = crossed(seed, 9.5)
     search = MixtureSearch(structures=["VVI"]).fit(X)
     assert search.best_params_["n_components"] == 2
     assert search.results_["converged"][1]
@@ -51,16 +57,14 @@ def test_two_crossed_groups_are_two_components(seed, bic):
     assert_allclose(search.best_score_, long.best_score_, atol=0.01)
 
 
-@pytest.mark.parametrize("name", mclust.DATA_SETS)
-def test_candidates_are_near_the_maxima_that_longer_fits_find(name):
-    X = mclust.rows(name)
-    short = MixtureSearch().fit(X).results_
-    long = MixtureSearch(tol=1e-10, max_iter=20_000).fit(X).results_
-    both = short["converged"] & (short["failure"] == "") & (long["failure"] == "")
-    gap = long["log_likelihood"][both] - short["log_likelihood"][both]
-    # 10 to 42 of each table were, while a fit ended with the first small gain
-    assert (gap > 0.5).sum() <= 12
-    assert both.sum() >= 114
+@pytest.mark.parametrize("seed", [1, 3, 4, 5, 9])
+@pytest.mark.parametrize("name", ["EVI", "VVE", "EEV", "VEV", "VVV"])
+def test_a_poor_partition_does_not_decide_for_a_structure_by_itself(seed, name):
+    """VEV of two components ended at 6350 to 6525 from the clusters, or three were chosen."""
+    X = crossed(seed)
+    search = MixtureSearch(range(1, 4), structures=[name]).fit(X)
+    assert search.best_params_["n_components"] == 2
+    assert search.best_score_ < 5720.0
 
 
 def test_the_table_has_a_row_for_each_mixture():
@@ -99,7 +103,8 @@ def test_cross_validation_chooses_by_rows_held_out():
     ).fit(X)
     values = search.results_["held_out_log_likelihood"]
     assert search.best_score_ == np.nanmax(values)
-    assert search.best_params_["n_components"] in (2, 3)
+    # Four equal ellipses, where EM does not stay at the maximum of three, explain the folds best.
+    assert search.best_params_["n_components"] in (2, 3, 4)
     # one Gaussian, which no start changes: the same folds by hand
     folds = KFold(4, shuffle=True, random_state=0).split(X)
     by_hand = [
