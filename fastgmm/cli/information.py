@@ -11,7 +11,7 @@ import typer
 from fastgmm.cli import options
 from fastgmm.cli.models import MODEL_SUFFIX, load_any, names_of, noise_of, objective_name
 from fastgmm.cli.output import print_columns, print_json, print_pairs, write
-from fastgmm.data.column_names import default_names
+from fastgmm.data.column_names import default_names, shown_name
 
 if TYPE_CHECKING:
     from fastgmm.data.summary import ColumnSummary
@@ -110,7 +110,7 @@ def _print_components(mixture: Any) -> None:
     noise = noise_of(mixture)
     print_columns(
         [
-            ("component", "weight", *(f"mean {title}" for title in shown)),
+            ("component", "weight", *(f"mean {shown_name(title)}" for title in shown)),
             *(
                 (str(k), f"{weight:.4f}", *(f"{value:.6g}" for value in mean[: len(shown)]))
                 for k, (weight, mean) in enumerate(
@@ -179,7 +179,7 @@ def _describe_table(
             ("column", "type", "missing", "minimum", "mean", "maximum"),
             *(
                 (
-                    column.name or repr(column.name),
+                    shown_name(column.name),
                     column.type,
                     str(column.n_missing),
                     _number(column.minimum),

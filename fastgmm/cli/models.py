@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastgmm.cli.options import CsvReading, split_columns
 from fastgmm.cli.output import check_not_read
-from fastgmm.data.column_names import default_names, name_list
+from fastgmm.data.column_names import default_names, name_list, shown_name
 from fastgmm.io.atomic_file import check_destination
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def data_pairs(n_samples: int | None, rows: Source) -> dict[str, object]:
     """Return the data, and which columns are used and which are not, as a summary prints them."""
     # A finished fit that is resumed need not look at the rows.
     counted = "" if n_samples is None else f"{n_samples} rows, "
-    unused = [f"{name or repr(name)} ({why})" for name, why in rows.unused_columns.items()]
+    unused = [f"{shown_name(name)} ({why})" for name, why in rows.unused_columns.items()]
     return {
         "data": f"{counted}{rows.n_features} columns",
         "columns": name_list(features_of(rows), quoted=False),

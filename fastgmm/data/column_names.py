@@ -48,12 +48,14 @@ def default_names(count: int) -> tuple[str, ...]:
     return tuple(f"x{j}" for j in range(count))
 
 
+def shown_name(name: str) -> str:
+    """Return a name as text shows it, in quotes where it could not be seen."""
+    return name if name.strip() and name.isprintable() else repr(name)
+
+
 def name_list(names: Sequence[str], limit: int = 8, *, quoted: bool = True) -> str:
     """Return names as a message lists them, no more than a few."""
-    shown = ", ".join(
-        repr(name) if quoted or not name.strip() or not name.isprintable() else name
-        for name in names[:limit]
-    )
+    shown = ", ".join(repr(name) if quoted else shown_name(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 

@@ -225,7 +225,9 @@ def test_the_command_prints_names_that_cannot_be_seen(tmp_path):
     rows = "".join(f"{a},{b}\n" for a, b in np.random.default_rng(0).normal(size=(50, 2)))
     (tmp_path / "a.csv").write_text("a,\n" + rows)
     assert "a, ''" in succeed("fit", "a.csv", "-k", 1, "-q", "-o", "m.fgm", cwd=tmp_path)
+    assert "mean ''" in succeed("info", "m.fgm", cwd=tmp_path)
     (tmp_path / "a.csv").write_text('"a\nb",c\n' + rows)
+    assert r"'a\nb'  " in succeed("info", "a.csv", cwd=tmp_path)
     assert r"'a\nb', c" in succeed("fit", "a.csv", "-k", 1, "-q", "-o", "m.fgm", cwd=tmp_path)
     (tmp_path / "a.csv").write_text("a,a\n" + rows)
     with pytest.raises(DataError, match="several columns of the name 'a': rename them"):
