@@ -34,49 +34,27 @@ _STACK_BYTES = 2**26
 
 @dataclass(frozen=True, slots=True)
 class EMSettings:
-    """How each mixture is fitted.
+    """How each mixture is fitted."""
 
-    Attributes
-    ----------
-    structure : CovarianceStructure
-        The structure of the covariances.
-    regularization : Regularization
-        Amounts added to the variances.
-    tol : float
-        Smallest change of the mean log-likelihood, in nats, that is worth another iteration.
-    max_iter : int
-        Most M-steps.
-    n_jobs : int or None
-        Number of threads.
-    """
-
-    structure: CovarianceStructure
-    regularization: Regularization
+    structure: CovarianceStructure  # the structure of the covariances
+    regularization: Regularization  # amounts added to the variances
+    # smallest change of the mean log-likelihood, in nats, that is worth another iteration
     tol: float
-    max_iter: int
-    n_jobs: int | None = None
+    max_iter: int  # most M-steps
+    n_jobs: int | None = None  # number of threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ManyFits:
-    """What EM of many mixtures found.
+    """What EM of many mixtures found."""
 
-    Attributes
-    ----------
-    parameters : MixtureParameters
-        The fitted mixtures, stacked: the components of the first one first.
-    log_likelihoods : ndarray of shape (n_mixtures,)
-        Mean log-likelihood of each, in nats; minus infinity for those that failed.
-    converged : ndarray of bool of shape (n_mixtures,)
-        Which of them converged.
-    failed : ndarray of bool of shape (n_mixtures,)
-        Which of them have no likelihood that is finite, because a component collapsed without
-        regularization.
-    """
-
+    # the fitted mixtures, stacked: the components of the first one first
     parameters: MixtureParameters
+    # (n_mixtures,): mean log-likelihood of each, in nats; minus infinity for those that failed
     log_likelihoods: FloatArray
-    converged: npt.NDArray[np.bool_]
+    converged: npt.NDArray[np.bool_]  # (n_mixtures,): which of them converged
+    # (n_mixtures,): which of them have no likelihood that is finite, because a component collapsed
+    # without regularization
     failed: npt.NDArray[np.bool_]
 
     def of(self, mixtures: IndexArray) -> ManyFits:

@@ -21,24 +21,12 @@ _BLOCK_BYTES = 2**25
 
 
 class Scores(NamedTuple):
-    """How well a mixture explains some rows.
+    """How well a mixture explains some rows."""
 
-    Attributes
-    ----------
-    weight : float
-        Sum of the rows' weights, or their number, n.
-    log_likelihood : float
-        Weighted sum of the rows' log-densities, log L, in nats.
-    bic : float
-        -2 log L + p log n, with p free parameters (Schwarz, 1978).
-    aic : float
-        -2 log L + 2 p (Akaike, 1974).
-    """
-
-    weight: float
-    log_likelihood: float
-    bic: float
-    aic: float
+    weight: float  # sum of the rows' weights, or their number, n
+    log_likelihood: float  # weighted sum of the rows' log-densities, log L, in nats
+    bic: float  # -2 log L + p log n, with p free parameters (Schwarz, 1978)
+    aic: float  # -2 log L + 2 p (Akaike, 1974)
 
 
 def score(

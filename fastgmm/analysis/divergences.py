@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp
 
-from fastgmm.analysis.resampling import DrawnSource
+from fastgmm.analysis.bootstrap import DrawnSource
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_density
 from fastgmm.mixture.parameters import MixtureParameters, invert_triangles

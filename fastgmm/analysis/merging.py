@@ -32,26 +32,18 @@ more outside its likeliest cluster has none to lose.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergeHistory:
-    """Which components were merged, step by step, from all of them to a single cluster.
+    """Which components were merged, step by step, from all of them to a single cluster."""
 
-    Attributes
-    ----------
-    clusters : ndarray of int of shape (n_components, n_components)
-        Row i has the cluster of each component after i merges, when there are
-        ``n_components - i`` of them, numbered in the order of their first components.
-    merges : ndarray of int of shape (n_components - 1, 2)
-        The two clusters that each step merges, by their numbers before it.
-    entropies : ndarray of shape (n_components,)
-        Entropy of the assignment to the clusters after i merges, summed over the rows by weight,
-        in nats.
-    n_merged : ndarray of shape (n_components,)
-        Weight of the rows in the clusters that were merged, expected and summed over the first i
-        steps.
-    """
-
+    # (n_components, n_components): row i has the cluster of each component after i merges, when
+    # there are ``n_components - i`` of them, numbered in the order of their first components
     clusters: IndexArray
+    # (n_components - 1, 2): the two clusters that each step merges, by their numbers before it
     merges: IndexArray
+    # (n_components,): entropy of the assignment to the clusters after i merges, summed over the
+    # rows by weight, in nats
     entropies: FloatArray
+    # (n_components,): weight of the rows in the clusters that were merged, expected and summed over
+    # the first i steps
     n_merged: FloatArray
 
 
@@ -118,22 +110,13 @@ def two_lines(
 
 
 class _Sums(NamedTuple):
-    """Sums over the rows, by weight.
+    """Sums over the rows, by weight."""
 
-    Attributes
-    ----------
-    gains : ndarray of shape (n_clusters, n_clusters)
-        How much lower the entropy is if two clusters are one; symmetric, apart from rows and
-        columns that were not asked for, which are 0.
-    entropies : ndarray of shape (n_clusters,)
-        The part of the entropy that is each cluster's.
-    counts : ndarray of shape (n_clusters,)
-        Responsibilities of each cluster.
-    """
-
+    # (n_clusters, n_clusters): how much lower the entropy is if two clusters are one; symmetric,
+    # apart from rows and columns that were not asked for, which are 0
     gains: FloatArray
-    entropies: FloatArray
-    counts: FloatArray
+    entropies: FloatArray  # (n_clusters,): the part of the entropy that is each cluster's
+    counts: FloatArray  # (n_clusters,): responsibilities of each cluster
 
 
 def _sum_up(

@@ -78,25 +78,14 @@ def halfway(low: npt.ArrayLike, high: npt.ArrayLike) -> FloatArray:
 
 
 class _Found(NamedTuple):
-    """What a pass found of an interval of keys.
+    """What a pass found of an interval of keys."""
 
-    Attributes
-    ----------
-    weight_below, largest_below : float
-        Weight of the values below the interval, and the largest of them.
-    weight : float
-        Weight of those in it.
-    kept : tuple or None
-        The values in it, in ascending order, and their weights; None if they are too many.
-    masses : ndarray
-        Weight in each part of the interval, if they are.
-    """
-
-    weight_below: float
+    weight_below: float  # weight of the values below the interval, and the largest of them
     largest_below: float
-    weight: float
+    weight: float  # weight of those in it
+    # the values in it, in ascending order, and their weights; None if they are too many
     kept: tuple[FloatArray, FloatArray] | None
-    masses: FloatArray
+    masses: FloatArray  # weight in each part of the interval, if they are
 
 
 def _go_through(

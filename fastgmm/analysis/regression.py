@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, ndtri
 
-from fastgmm.analysis.mixture_quantiles import mixture_quantiles
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.rechunking import recut
@@ -37,46 +37,30 @@ _REMEMBERED_BYTES = 2**26
 _ONE_GROUP = 1
 """How many rows of one pattern are a group: any number, as each has regression matrices."""
 
+_MOST_STEPS = 200
+"""Bisection alone needs fewer to halve an interval down to neighboring numbers."""
+
+_SQRT_TWO_PI = np.sqrt(2.0 * np.pi)
+
 
 class Regression(NamedTuple):
-    """How the targets depend on the inputs that are observed.
+    """How the targets depend on the inputs that are observed."""
 
-    Attributes
-    ----------
-    inputs : MixtureParameters or None
-        The mixture of the observed inputs; None if there are none.
-    center : ndarray of shape (n_observed,)
-        What is taken from inputs first.
-    slopes : ndarray of shape (n_observed, n_components * n_targets) or None
-        Coefficients of all components side by side; None where all are 0.
-    intercepts : ndarray of shape (n_components, n_targets)
-        Predictions at the center.
-    factors : ndarray of shape (n_components, n_targets, n_targets)
-        F_k with F_k F_kᵀ = C_k.
-    """
-
-    inputs: MixtureParameters | None
-    center: FloatArray
+    inputs: MixtureParameters | None  # the mixture of the observed inputs; None if there are none
+    center: FloatArray  # (n_observed,): what is taken from inputs first
+    # (n_observed, n_components * n_targets): coefficients of all components side by side; None
+    # where all are 0
     slopes: FloatArray | None
-    intercepts: FloatArray
-    factors: FloatArray
+    intercepts: FloatArray  # (n_components, n_targets): predictions at the center
+    factors: FloatArray  # (n_components, n_targets, n_targets): f_k with F_k F_kᵀ = C_k
 
 
 class Conditionals(NamedTuple):
-    """The mixtures of the targets of some rows.
+    """The mixtures of the targets of some rows."""
 
-    Attributes
-    ----------
-    shares : ndarray of shape (n_rows, n_components)
-        Their weights.
-    means : ndarray of shape (n_rows, n_components, n_targets)
-        Their means.
-    factors : ndarray of shape (n_components, n_targets, n_targets)
-        Factors F_k of their covariances F_k F_kᵀ.
-    """
-
-    shares: FloatArray
-    means: FloatArray
+    shares: FloatArray  # (n_rows, n_components): their weights
+    means: FloatArray  # (n_rows, n_components, n_targets): their means
+    # (n_components, n_targets, n_targets): factors F_k of their covariances F_k F_kᵀ
     factors: FloatArray
 
     def mean(self) -> FloatArray:
@@ -280,3 +264,48 @@ class ConditionalMixture:
 def _matrices(factors: FloatArray) -> FloatArray:
     """Return factors as matrices, whether they are or are standard deviations."""
     return factors[:, :, None] * np.eye(factors.shape[1]) if factors.ndim == 2 else factors
+
+
+def mixture_quantiles(
+    shares: FloatArray, means: FloatArray, deviations: FloatArray, level: float
+) -> FloatArray:
+    """Return the quantile of one level of each row's mixture.
+
+    It is the root of the distribution function, and lies between the least and the greatest of
+    the components' own quantiles. Newton's method on the logarithm of the function finds it, with
+    a bisection wherever a step leaves that interval or does not halve the step before it. Levels
+    above one half are those of the mirrored mixture, so that both tails keep their digits.
+    """
+    if level > 0.5:
+        return -mixture_quantiles(shares, -means, deviations, 1.0 - level)
+    z = float(ndtri(level))
+    own = means + deviations * z
+    low = np.where(shares > 0.0, own, np.inf).min(axis=1)
+    high = np.where(shares > 0.0, own, -np.inf).max(axis=1)
+    middle = (shares * means).sum(axis=1)
+    squares = deviations**2 + (means - middle[:, None]) ** 2
+    found: FloatArray = np.clip(middle + z * np.sqrt((shares * squares).sum(axis=1)), low, high)
+    tolerance = 1e-14 * deviations.min() + 2e-16 * np.maximum(np.abs(low), np.abs(high))
+    active = np.flatnonzero(high - low > tolerance)
+    low, high, tolerance = low[active], high[active], tolerance[active]
+    before = high - low
+    for _ in range(_MOST_STEPS):
+        if not len(active):
+            break
+        at = found[active]
+        standard = (at[:, None] - means[active]) / deviations
+        probability = (shares[active] * ndtr(standard)).sum(axis=1)
+        heights = shares[active] / deviations * np.exp(-0.5 * standard**2)
+        density = heights.sum(axis=1) / _SQRT_TWO_PI
+        below = probability < level
+        low, high = np.where(below, at, low), np.where(below, high, at)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            newton = at - np.log(probability / level) * probability / density
+            usable = (newton >= low) & (newton <= high) & (np.abs(newton - at) <= 0.5 * before)
+        moved = np.where(usable, newton, 0.5 * (low + high))
+        found[active] = moved
+        before = np.abs(moved - at)
+        going_on = (before > tolerance) & (high - low > tolerance)
+        active, before, tolerance = active[going_on], before[going_on], tolerance[going_on]
+        low, high = low[going_on], high[going_on]
+    return found

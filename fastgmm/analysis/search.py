@@ -650,8 +650,8 @@ def cross_validated(
     totals = np.zeros(len(candidates))
     failures = [each.failure for each in candidates]
     weight = 0.0
-    for number, (learnt, held_out) in enumerate(splits, start=1):
-        training, test = _chosen(source, learnt), _chosen(source, held_out)
+    for number, (learned, held_out) in enumerate(splits, start=1):
+        training, test = _chosen(source, learned), _chosen(source, held_out)
         fits = fit_candidates(SearchedRows(training, training), partition(training), plan)
         for i, fit in enumerate(fits):
             if failures[i] is None and fit.mixture is None:

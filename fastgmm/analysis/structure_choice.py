@@ -43,28 +43,17 @@ _MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StructureFit:
-    """Components of one structure, one for each class.
+    """Components of one structure, one for each class."""
 
-    Attributes
-    ----------
-    structure : CovarianceStructure
-        The structure.
-    parameters : MixtureParameters or None
-        The components, weighted by the priors; None if they could not be fitted.
-    log_likelihood : float
-        Log-density of the rows together with their classes, in nats.
-    bic : float
-        −2 times that plus log n times the number of parameters; infinite without parameters, and
-        for components that only the regularization holds up.
-    failure : str or None
-        Why there are no parameters, or an infinite criterion.
-    """
-
-    structure: CovarianceStructure
+    structure: CovarianceStructure  # the structure
+    # the components, weighted by the priors; None if they could not be fitted
     parameters: MixtureParameters | None = None
+    # log-density of the rows together with their classes, in nats
     log_likelihood: float = -math.inf
+    # −2 times that plus log n times the number of parameters; infinite without parameters, and for
+    # components that only the regularization holds up
     bic: float = math.inf
-    failure: str | None = None
+    failure: str | None = None  # why there are no parameters, or an infinite criterion
 
 
 def solve_classes(

@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 from numpy.testing import assert_allclose
 
-from fastgmm.analysis.resampling import DrawnSource
+from fastgmm.analysis.bootstrap import DrawnSource
 from fastgmm.analysis.transport import squared_distances, transport
 from fastgmm.mixture.parameters import MixtureParameters
 from tests.incomplete_rows import mixture, parameters_of
