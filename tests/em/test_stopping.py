@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm import BayesianGaussianMixture, GaussianMixture, GaussianMixtureClassifier
-from fastgmm.em.stopping import SmallChange, StoppingRule, stopping_rule
+from fastgmm.em.stopping import ExtrapolatedGain, SmallChange, StoppingRule, stopping_rule
 from tests.problems import problem
 
 
@@ -85,3 +85,26 @@ def test_a_mixture_with_a_rule_is_not_saved_by_halves(tmp_path):
     with pytest.raises(TypeError, match="cannot save AfterSoMany"):
         mixture.save(tmp_path / "mixture.fgm")
     assert not list(tmp_path.iterdir())
+
+
+def rising(rate, n_values, limit=-3.0, gap=1.0):
+    return [-np.inf, *(limit - gap * rate ** np.arange(n_values))]
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.9, 0.999])
+def test_what_gains_promise_is_what_is_left(rate):
+    """A single small change would end the slow one a thousand times too early."""
+    rule = ExtrapolatedGain(1e-4, 1.0)
+    values = rising(rate, 20_000)
+    n_values = next(n for n in range(2, len(values)) if rule.has_converged(values[:n]))
+    left = -3.0 - values[n_values - 1]
+    assert left <= 1e-4 * 4.0
+    assert left > 0.1 * rate**2 * 1e-4 * 4.0
+
+
+def test_gains_that_grow_or_have_just_begun_promise_nothing():
+    rule = ExtrapolatedGain(1e-4, 1.0)
+    leaving = [-np.inf, *(-3.0 + 1e-5 * 1.2 ** np.arange(10))]
+    assert not any(rule.has_converged(leaving[:n]) for n in range(2, 11))
+    assert not rule.has_converged([-np.inf, -3.0])
+    assert rule.has_converged([-np.inf, -3.0, -3.0])
