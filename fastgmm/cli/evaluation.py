@@ -29,7 +29,7 @@ from fastgmm.data.errors import DataError
 from fastgmm.data.sources.exactness import is_long_integer, reaches_rounding
 
 if TYPE_CHECKING:
-    from fastgmm.data.passthrough_columns import CarriedColumns
+    from fastgmm.data.passthrough_columns import CarriedColumns, CarriedForm
     from fastgmm.data.source import Source
 
 
@@ -180,13 +180,11 @@ def _carried(rows: Source, suffix: str) -> CarriedColumns:
 
     if not isinstance(rows, FileSource):
         return CarriedColumns((), ())
-    as_numbers = suffix == ".npy"
+    forms: dict[str, CarriedForm] = {".npy": "numbers", ".csv": "text", ".parquet": "typed"}
     try:
-        return rows.carry(
-            as_numbers=as_numbers, as_text=suffix == ".csv", typed=suffix == ".parquet"
-        )
+        return rows.carry(form=forms.get(suffix, "stored"))
     except DataError as error:
-        if not as_numbers:
+        if suffix != ".npy":
             raise
         raise DataError(f"{error}, or write .csv or .parquet") from error
 

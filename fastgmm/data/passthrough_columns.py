@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.arrow_columns import import_pyarrow
 from fastgmm.data.formats.table_file import TableFile
+
+CarriedForm = Literal["stored", "numbers", "text", "typed"]
+"""As a file has them; as an array of float64; of text, as it stands there, or in a type."""
 
 
 class CarriedColumns:

@@ -140,7 +140,7 @@ def test_types_of_text_follow_the_options_of_csv(tmp_path):
     source = fastgmm.open_data(
         tmp_path / "rows.csv", columns=["x"], na_values="?", decimal=",", delimiter=";"
     )
-    carried = source.carry(typed=True)
+    carried = source.carry(form="typed")
     (block,) = source.blocks()
     np.testing.assert_array_equal(block.X[:, 0], [1.5, 2.5])
     found = carried.take(2)

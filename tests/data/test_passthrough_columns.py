@@ -50,7 +50,7 @@ def test_a_file_hands_them_over_in_every_pass(tmp_path, form, as_numbers):
     else:
         feather.write_feather(table, path, chunksize=900)
     source = open_data(path, columns=["x"], block_rows=1024)
-    carried = source.carry(as_numbers=as_numbers)
+    carried = source.carry(form="numbers" if as_numbers else "stored")
     assert carried.names == ("count", "flag")
     assert carried.order == ("count", "x", "flag")
     for _ in range(2):
@@ -77,7 +77,7 @@ def test_files_must_have_the_same(tmp_path):
     with pytest.raises(DataError, match=r"c\.parquet' has no column 'n', which"):
         open_data([a, c], columns=["x"]).carry()
     with pytest.raises(DataError, match=r"other things than real numbers in the columns 'n' \(str"):
-        open_data(b, columns=["x"]).carry(as_numbers=True)
+        open_data(b, columns=["x"]).carry(form="numbers")
     with pytest.raises(ValueError, match=r"has no column 'm': its columns are 'x', 'n'"):
         open_data(a, columns=["x"]).carry(["m"])
     with pytest.raises(ValueError, match="has a column 'x' among the features"):

@@ -73,13 +73,7 @@ class ArraySource(Source):
         return self._labels
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield all rows as one block, or a memory map's in some of a moderate size.
-
-        Yields
-        ------
-        Rows
-            Each block.
-        """
+        """Yield all rows as one block, or a memory map's in some of a moderate size."""
         if not is_mapped(self.stored):
             yield Rows(self.X, self.weights)
             return

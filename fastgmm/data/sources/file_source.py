@@ -21,7 +21,13 @@ from fastgmm.data.formats.table_file import (
     common_dtype,
 )
 from fastgmm.data.options import ReadingOptions
-from fastgmm.data.passthrough_columns import CarriedColumns, first_type, wide_enough, with_type
+from fastgmm.data.passthrough_columns import (
+    CarriedColumns,
+    CarriedForm,
+    first_type,
+    wide_enough,
+    with_type,
+)
 from fastgmm.data.selection import Selection, check_label_column
 from fastgmm.data.sources.batch import Batch
 from fastgmm.data.sources.exactness import is_long_integer, reaches_rounding
@@ -103,12 +109,7 @@ class FileSource(StreamSource):
             warn_of_doubt(doubt_of_nameless(first.origin, nameless))
 
     def carry(
-        self,
-        names: Sequence[str] | None = None,
-        *,
-        as_numbers: bool = False,
-        as_text: bool = False,
-        typed: bool = False,
+        self, names: Sequence[str] | None = None, form: CarriedForm = "stored"
     ) -> CarriedColumns:
         """Let passes from now on hand over columns that are no features, too."""
         if self.options.missing == "drop" or self.options.on_error == "skip":
@@ -126,7 +127,7 @@ class FileSource(StreamSource):
                     else f"{first.origin} has no column {name!r}: its columns are "
                     f"{name_list(list(own))}"
                 )
-        is_text = first.is_text and (as_text or typed)
+        is_text = first.is_text and form in ("text", "typed")
         for file in self.files:
             check_columns(file, first, carried, everything)
             found = {column.name: column for column in file.columns}
@@ -136,14 +137,14 @@ class FileSource(StreamSource):
                         f"column {name!r} is {own[name].type} in {first.origin} and "
                         f"{found[name].type} in {file.origin}: give it one type to carry it along"
                     )
-            if as_numbers:
+            if form == "numbers":
                 common_dtype(file.origin, [found[name] for name in carried])
             if is_text:
                 file.keep_text(carried)
         # Each pass reads the files, for blocks that are kept are without these columns.
         self._kept, self._stays_the_same = None, False
-        self._carried_as_numbers = as_numbers
-        self._types = self._text_types(carried) if is_text and typed else {}
+        self._carried_as_numbers = form == "numbers"
+        self._types = self._text_types(carried) if is_text and form == "typed" else {}
         index = tuple(name for name in carried if own[name].aside == ROW_INDEX)
         self._carried = CarriedColumns(carried, list(own), index)
         return self._carried
