@@ -117,6 +117,8 @@ class CsvFile(ArrowTable):
             head = self._head()
             self._form = CsvForm.of(head, options)
             self._pattern = RowPattern(self._form.delimiter, options.comment)
+            blanks = self._form.delimiter == BLANKS
+            self._delimiter = "\t" if blanks else self._form.delimiter  # in `_plain` text
             text = head[self._form.start :]
             malformed: list[int] = []
             self._schema, sample = self._guessed(text, malformed)
@@ -347,20 +349,11 @@ class CsvFile(ArrowTable):
         """Return columns of some rows; all, with their types guessed, if none are named."""
         from pyarrow import csv as arrow_csv
 
-        names = list(self._form.names)
-        return self._parsed(
-            text,
-            names,
-            arrow_csv.ParseOptions(
-                delimiter=self._arrow_delimiter,
-                invalid_row_handler=lambda row: on_malformed(row.number, row.text),
-            ),
-            types,
+        how = arrow_csv.ParseOptions(
+            delimiter=self._delimiter,
+            invalid_row_handler=lambda row: on_malformed(row.number, row.text),
         )
-
-    @property
-    def _arrow_delimiter(self) -> str:
-        return "\t" if self._form.delimiter == BLANKS else self._form.delimiter
+        return self._parsed(text, list(self._form.names), how, types)
 
     def _parsed(self, text: Any, names: list[str], how: Any, types: Mapping[str, Any]) -> Any:
         """Return what Arrow makes of some rows."""
@@ -385,7 +378,7 @@ class CsvFile(ArrowTable):
         """Yield the fields of rows that have as many as there are columns."""
         n_columns = len(self._form.names)
         lines = io.StringIO(text.to_pybytes().decode(), newline="")
-        rows = filter(None, csv.reader(lines, delimiter=self._arrow_delimiter))
+        rows = filter(None, csv.reader(lines, delimiter=self._delimiter))
         for number, row in enumerate(rows, 1):
             if len(row) == n_columns:
                 yield row
