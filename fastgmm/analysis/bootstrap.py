@@ -24,6 +24,7 @@ import numpy.typing as npt
 from fastgmm.analysis.batched_fits import EMSettings, ManyFits, fit_each, fits_at_once
 from fastgmm.data.source import FloatArray, Rows, Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.em.e_step.batched import stacked
 from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.mixture.parameters import MixtureParameters, invert_triangles
@@ -124,9 +125,9 @@ def _resamples(
         return lambda number: drawn_rows(parameters, n_rows, source.dtype, seed, number), ones
     if kind == "jackknife":
         counts = _row_weights(source)
-        return lambda row: _held(JackknifeSource(source, row, counts[row])), counts
+        return lambda row: JackknifeSource(source, row, counts[row]).held(), counts
     draw, sums = _DRAWS[kind], block_weights(source)
-    return lambda number: _held(ResampledSource(source, draw, sums, seed, number)), ones
+    return lambda number: ResampledSource(source, draw, sums, seed, number).held(), ones
 
 
 def _row_weights(source: Source) -> FloatArray:
@@ -136,47 +137,33 @@ def _row_weights(source: Source) -> FloatArray:
     )
 
 
-def _held(resample: ReweightedSource) -> Source:
-    """Return a resample with its weights in memory, if the rows are."""
-    source = resample.source
-    if not isinstance(source, ArraySource):
-        return resample
-    weights = resample.reweighted(0, source.weights, source.n_samples)
-    return ArraySource(source.stored, weights, incomplete=source.incomplete)
-
-
-class ReweightedSource(Source):
+class ReweightedSource(WrappedSource):
     """The rows of another source under other weights."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.n_features = source.n_features
-        self.feature_names = source.feature_names
-        self.dtype = source.dtype
-        self.replayable = source.replayable
-        self.incomplete = source.incomplete
 
     @property
     def n_samples(self) -> int | None:
         """Number of rows, with those of weight 0."""
-        return self.source.n_samples
+        return self._source.n_samples
 
     @property
     def has_weights(self) -> bool:
         """Whether the rows have weights: always."""
         return True
 
-    @property
-    def reads_ahead(self) -> bool:
-        """Whether threads read the next block while one is worked on."""
-        return self.source.reads_ahead
-
     def blocks(self) -> Iterator[Rows]:
         """Yield the blocks of the source with the other weights."""
         n_rows = 0
-        for X, weights in self.source.blocks():
+        for X, weights in self._wrapped_blocks():
             yield Rows(X, self.reweighted(n_rows, weights, len(X)))
             n_rows += len(X)
+
+    def held(self) -> Source:
+        """Return the rows with their weights in memory, if the rows are."""
+        source = self._source
+        if not isinstance(source, ArraySource):
+            return self
+        weights = self.reweighted(0, source.weights, source.n_samples)
+        return ArraySource(source.stored, weights, incomplete=source.incomplete)
 
     @abstractmethod
     def reweighted(self, first: int, weights: FloatArray | None, n_rows: int) -> FloatArray:
@@ -184,7 +171,7 @@ class ReweightedSource(Source):
 
     def fingerprint(self) -> dict[str, Any]:
         """Return that of the source: resamples are not distinguished."""
-        return self.source.fingerprint()
+        return self._source.fingerprint()
 
 
 class ResampledSource(ReweightedSource):
@@ -250,7 +237,7 @@ class JackknifeSource(ReweightedSource):
     @property
     def total_weight(self) -> float:
         """Sum of the weights."""
-        return self.source.total_weight - self._less
+        return self._source.total_weight - self._less
 
     def reweighted(self, first: int, weights: FloatArray | None, n_rows: int) -> FloatArray:
         """Return the weights of rows that follow each other."""

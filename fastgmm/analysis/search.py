@@ -224,7 +224,7 @@ class CandidateFits:
     def improve(self, starts: Sequence[Start], tol: float) -> None:
         """Fit candidates from mixtures, and keep what is more likely than what there was."""
         improved: dict[int, Candidate] = {}
-        for start, fit in zip(starts, self._fit(starts, tol, observe=self.observe), strict=True):
+        for start, fit in zip(starts, self.fit(starts, tol, observe=self.observe), strict=True):
             i = start.number
             old = improved.get(i, self.found[i])
             if fit.mixture is None:
@@ -235,7 +235,7 @@ class CandidateFits:
         for i, each in zip(improved, kept, strict=True):
             self.found[i] = each
 
-    def _fit(
+    def fit(
         self,
         starts: Sequence[Start],
         tol: float,
@@ -279,7 +279,7 @@ class CandidateFits:
     def best_of(self, starts: Sequence[Start], tol: float) -> list[tuple[Start, float]]:
         """Return the best of the starts of each candidate, after some iterations."""
         best: dict[int, Candidate] = {}
-        fits = self._fit(starts, tol, max_iter=_ROUGH_ITERATIONS)
+        fits = self.fit(starts, tol, max_iter=_ROUGH_ITERATIONS)
         for start, fit in zip(starts, fits, strict=True):
             highest = best.get(start.number)
             if fit.mixture is not None and (
@@ -624,8 +624,10 @@ def refine(
     """Fit one mixture of a search to a smaller tolerance."""
     if is_small_search(source, plan):
         fits = CandidateFits(source, plan, [candidate])
-        fits.improve(fits.own_starts([0]), plan.tol)
-        (candidate,) = fits.found
+        (refined,) = fits.fit(fits.own_starts([0]), plan.tol)
+        if refined.failure is not None:
+            raise IllDefinedCovarianceError(refined.failure)
+        candidate = replace(refined, n_iter=candidate.n_iter + refined.n_iter)
     level = (1.0 + abs(candidate.log_likelihood)) / source.total_weight
     parameters, info = fit_best(
         EMProblem(source, candidate.structure, plan.regularization, n_jobs=plan.n_jobs),
