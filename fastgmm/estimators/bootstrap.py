@@ -191,6 +191,11 @@ def bootstrap_parameters(
     """
     check_plain(mixture, "bootstrap_parameters")
     source, parameters = mixture._observed(X, sample_weight)
+    if kind == "parametric" and source.incomplete:
+        raise ValueError(
+            "kind='parametric' draws whole rows, which tell more than rows that lack values, as "
+            "those of X do: use kind='nonparametric' or 'weighted'"
+        )
     structure = mixture._structure()
     regularization = regularization_for(
         source, mixture.reg_covar, mixture.reg_covar_scale, n_jobs=n_jobs

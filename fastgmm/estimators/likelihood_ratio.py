@@ -154,6 +154,11 @@ def bootstrap_likelihood_ratio_test(
         )
     fitted_like = clone(mixture)
     source = check_source(fitted_like, X, sample_weight, reset=True, ensure_min_samples=2)
+    if source.incomplete:
+        raise ValueError(
+            "bootstrap_likelihood_ratio_test draws whole rows to compare with, and rows of X lack "
+            "values: use a mixture with missing='drop', or fill in what is missing"
+        )
     regularization = regularization_for(
         source, mixture.reg_covar, mixture.reg_covar_scale, n_jobs=n_jobs
     )

@@ -126,7 +126,7 @@ def point_at(
     """Return the performance of a threshold on labeled rows."""
     curve = _curve(is_outlier, scores, weights)
     chosen = int(np.searchsorted(curve.scores, offset))
-    return _point(curve, chosen, offset, None, None)
+    return curve.point(chosen, offset)
 
 
 def choose_point(
@@ -160,36 +160,43 @@ def choose_point(
         else:
             allowed = curve.false_positive_rates <= value
         chosen = int(np.argmax(np.where(allowed, curve.recalls, -1.0)))
-    return _point(curve, chosen, float(curve.offsets[chosen]), target, value)
+    return curve.point(chosen, float(curve.offsets[chosen]), target, value)
 
 
 class _Curve(NamedTuple):
-    """What each threshold does.
+    """What each threshold does; the first i of the different scores are below number i."""
 
-    Attributes
-    ----------
-    scores : ndarray of shape (n_scores,)
-        The different scores, in ascending order.
-    offsets : ndarray of shape (n_scores + 1,)
-        Thresholds. Number i, from 0, has the first i scores below it.
-    precisions, recalls, false_positive_rates, f1 : ndarray of shape (n_scores + 1,)
-        What the thresholds do.
-    corners : ndarray of bool of shape (n_scores + 1,)
-        Which of them are not between two others on straight parts of both curves.
-    roc_auc, average_precision, outlier_share : float
-        As for `OperatingPoint`.
-    """
-
-    scores: FloatArray
-    offsets: FloatArray
+    scores: FloatArray  # (n_scores,), ascending
+    offsets: FloatArray  # (n_scores + 1,), as all that follow
     precisions: FloatArray
     recalls: FloatArray
     false_positive_rates: FloatArray
     f1: FloatArray
-    corners: npt.NDArray[np.bool_]
+    corners: npt.NDArray[np.bool_]  # not between two others on straight parts of both curves
     roc_auc: float
     average_precision: float
     outlier_share: float
+
+    def point(
+        self, chosen: int, offset: float, target: Target | None = None, value: float | None = None
+    ) -> OperatingPoint:
+        """Return the performance of one of the thresholds, and of all that are corners."""
+        return OperatingPoint(
+            offset,
+            float(self.precisions[chosen]),
+            float(self.recalls[chosen]),
+            float(self.false_positive_rates[chosen]),
+            float(self.f1[chosen]),
+            self.offsets[self.corners],
+            self.precisions[self.corners],
+            self.recalls[self.corners],
+            self.false_positive_rates[self.corners],
+            self.roc_auc,
+            self.average_precision,
+            self.outlier_share,
+            target,
+            value,
+        )
 
 
 def _curve(
@@ -226,27 +233,6 @@ def _curve(
             average_precision_score(is_outlier, outlyingness, sample_weight=weights)
         ),
         outlier_share=float(n_outliers / (n_outliers + n_inliers)),
-    )
-
-
-def _point(
-    curve: _Curve, chosen: int, offset: float, target: Target | None, value: float | None
-) -> OperatingPoint:
-    return OperatingPoint(
-        offset=offset,
-        precision=float(curve.precisions[chosen]),
-        recall=float(curve.recalls[chosen]),
-        false_positive_rate=float(curve.false_positive_rates[chosen]),
-        f1=float(curve.f1[chosen]),
-        offsets=curve.offsets[curve.corners],
-        precisions=curve.precisions[curve.corners],
-        recalls=curve.recalls[curve.corners],
-        false_positive_rates=curve.false_positive_rates[curve.corners],
-        roc_auc=curve.roc_auc,
-        average_precision=curve.average_precision,
-        outlier_share=curve.outlier_share,
-        target=target,
-        value=value,
     )
 
 

@@ -531,8 +531,8 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
 
 
 def _joint_rows(
-    estimator: Any,
-    mixture: Any,
+    estimator: GaussianMixtureRegressor,
+    mixture: GaussianMixture,
     X: Rows,
     y: Targets,
     sample_weight: Weights = None,
@@ -572,8 +572,8 @@ def _names(y: Any) -> tuple[str, ...] | None:
 
 
 def _named(
-    estimator: Any,
-    mixture: Any,
+    estimator: GaussianMixtureRegressor,
+    mixture: GaussianMixture,
     X: Any,
     names: tuple[str, ...],
     sample_weight: Any,
@@ -615,7 +615,7 @@ def _named(
 
 
 def _arrays(
-    estimator: Any,
+    estimator: GaussianMixtureRegressor,
     X: Any,
     y: Any,
     sample_weight: Any,

@@ -229,3 +229,14 @@ def test_what_is_more_than_maximum_likelihood_is_refused(more):
         ValueError, match=f"by maximum likelihood .*this one has {next(iter(more))}"
     ):
         bootstrap_parameters(mixture, X)
+
+
+def test_whole_rows_are_not_drawn_in_place_of_incomplete_ones():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((200, 2)) < 0.2, np.nan, rng.normal(size=(200, 2)))
+    mixture = GaussianMixture(missing="model").fit(X)
+    with pytest.raises(ValueError, match=r"'parametric' draws whole rows.*'nonparametric' or 'wei"):
+        bootstrap_parameters(mixture, X, kind="parametric", n_resamples=10)
+    found = bootstrap_parameters(mixture, X, kind="nonparametric", n_resamples=200, random_state=0)
+    # of 160 values known of each feature, not of 200
+    assert found.means.standard_error[0, 0] == pytest.approx(1.0 / np.sqrt(160), rel=0.2)

@@ -168,3 +168,17 @@ def test_what_is_more_than_maximum_likelihood_is_refused(more):
         ValueError, match=f"by maximum likelihood .*this one has {next(iter(more))}"
     ):
         bootstrap_likelihood_ratio_test(GaussianMixture(**more), features("faithful"))
+
+
+def test_rows_that_lack_values_are_left_out_or_refused():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(0.0, 1.0, (60, 2)), rng.normal(6.0, 1.0, (40, 2))])
+    holes = np.where(rng.random(X.shape) < 0.1, np.nan, X)
+    dropping = GaussianMixture(missing="drop")
+    options = {"max_components": 2, "n_resamples": 19, "random_state": 0}
+    found = bootstrap_likelihood_ratio_test(dropping, holes, **options)
+    complete = holes[~np.isnan(holes).any(axis=1)]
+    expected = bootstrap_likelihood_ratio_test(GaussianMixture(), complete, **options)
+    assert_array_equal(found.distributions, expected.distributions)
+    with pytest.raises(ValueError, match=r"draws whole rows .*: use a mixture with missing='drop'"):
+        bootstrap_likelihood_ratio_test(GaussianMixture(missing="model"), holes, **options)
