@@ -448,7 +448,7 @@ def _known_components(
             "the target y is None: give the component of each row, or -1 where it is not known"
         )
     if source.n_samples is None:
-        _ = source.total_weight  # which goes through the rows
+        _ = source.total_weight  # which reads the rows
     left_out = None if y is None or isinstance(y, str) else source.left_out
     n_rows = source.n_samples if left_out is None else len(left_out)
     if labels.shape != (n_rows,):

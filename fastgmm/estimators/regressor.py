@@ -489,8 +489,8 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
     @classmethod
     def _from_state(cls, state: State) -> Self:
         kinds = {"numbers": tuple[int, ...], "names": tuple[str, ...] | None, "single": bool}
-        told = typed_members(state.values["targets"], kinds, "targets")
-        numbers, names = told["numbers"], told["names"]
+        kept = typed_members(state.values["targets"], kinds, "targets")
+        numbers, names = kept["numbers"], kept["names"]
         regressor = cls._with_mixture(state, len(numbers))
         n_columns = regressor.mixture_.means_.shape[1]
         different = len(set(numbers)) == len(numbers) > 0
@@ -498,8 +498,8 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
             raise ValueError(f"the targets {list(numbers)} are no columns of {n_columns}")
         if names is not None and len(names) != len(numbers):
             raise ValueError(f"{len(names)} names for {len(numbers)} targets")
-        require(len(numbers) == 1 or not told["single"], "a single target is one column")
-        regressor._targets = TargetColumns(np.array(numbers, dtype=np.intp), names, told["single"])
+        require(len(numbers) == 1 or not kept["single"], "a single target is one column")
+        regressor._targets = TargetColumns(np.array(numbers, dtype=np.intp), names, kept["single"])
         return regressor
 
     def _conditional(self) -> ConditionalMixture:

@@ -463,10 +463,10 @@ def test_a_choice_of_mixtures_keeps_to_the_iterations_and_the_tolerance(blobs, c
 
 def test_a_common_structure_that_is_chosen_warns_once(blobs):
     classifier = GaussianMixtureClassifier(2, common_structure=True, max_iter=2, tol=0.0)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         classifier.fit(*blobs)
-    (only,) = [each for each in told if issubclass(each.category, ConvergenceWarning)]
+    (only,) = [each for each in caught if issubclass(each.category, ConvergenceWarning)]
     assert only.filename == __file__
 
 

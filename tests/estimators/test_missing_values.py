@@ -402,9 +402,9 @@ def test_incomplete_rows_are_left_out_of_fits_and_scores(estimator, kind, tmp_pa
     method = found.transform if hasattr(found, "transform") else found.predict
     with pytest.raises(
         ValueError, match=r"NaN, first in row .*, (or )?fill in what is missing"
-    ) as told:
+    ) as caught:
         method(X)
-    assert "missing='drop'" not in str(told.value)
+    assert "missing='drop'" not in str(caught.value)
     if isinstance(found, KMeans):
         assert_array_equal(found.labels_ == -1, ~complete)
     elif hasattr(found, "fit_predict") and not hasattr(found, "mixture_"):
@@ -415,11 +415,11 @@ def test_incomplete_rows_are_left_out_of_fits_and_scores(estimator, kind, tmp_pa
 
 @pytest.mark.parametrize("estimator", DROPPING, ids=lambda each: type(each).__name__)
 def test_advice_is_what_an_estimator_has(estimator):
-    with pytest.raises(ValueError, match="contains NaN") as told:
+    with pytest.raises(ValueError, match="contains NaN") as caught:
         estimator.fit(with_holes(rows(100)))
-    assert "set missing='drop' to leave them out of the fit" in str(told.value)
+    assert "set missing='drop' to leave them out of the fit" in str(caught.value)
     models = not isinstance(estimator, KMeans | MessageLengthGaussianMixture)
-    assert ("or set missing='model' to fit what is there" in str(told.value)) == models
+    assert ("or set missing='model' to fit what is there" in str(caught.value)) == models
     if models:
         assert numbers_of(clone(estimator).set_params(missing="model").fit(rows(100))) is not None
     else:

@@ -81,7 +81,7 @@ class _Part(NamedTuple):
 
     text: Any  # the rows
     line: int  # number of the first line
-    pattern: RowPattern  # tells rows from each other
+    pattern: RowPattern  # what separates rows
     malformed: list[int]  # numbers of the rows, from 1, that are left out
 
     def line_of_row(self, number: int) -> int:

@@ -159,7 +159,7 @@ class IncompletePass:
             chosen = X[rows]
             far = ((chosen < self._low) | (chosen > self._high)).any(axis=1)
             if far.any():
-                # Only the pass for rows without gaps can tell components apart from there.
+                # Only the pass for rows without gaps can distinguish components from there.
                 apart = group_rows(chosen[far], 1, n_jobs=self._n_jobs).large
                 groups = [*groups, *(each._replace(rows=rows[far][each.rows]) for each in apart)]
                 rows, chosen = rows[~far], chosen[~far]
