@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.source import Rows, Source, sum_of_weights
+from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.data.sources.wrapped import WrappedSource
@@ -49,6 +49,11 @@ class ChosenRows(WrappedSource):
                 assert weights is not None  # the rows have some
                 self._weight = sum_of_weights(weights, self._weight)
         return self._weight
+
+    def labels(self) -> FloatArray | None:
+        """Return the labels of the rows, NaN where there is none; None if they have none."""
+        labels = self._source.labels()
+        return None if labels is None else labels[self._chosen]
 
     def blocks(self) -> Iterator[Rows]:
         """Yield the chosen rows in blocks of their own."""

@@ -56,3 +56,14 @@ def test_other_rows_have_another_fingerprint(rows):
     first, second = choose_rows(source, chosen), choose_rows(source, ~chosen)
     assert first.fingerprint() != second.fingerprint()
     assert first.fingerprint() == choose_rows(source, chosen.copy()).fingerprint()
+
+
+def test_labels_are_those_of_the_chosen_rows(tmp_path):
+    labels = np.arange(9) % 3
+    path = tmp_path / "a.csv"
+    path.write_text("a,k\n" + "".join(f"{j}.5,{label}\n" for j, label in enumerate(labels)))
+    chosen = labels > 0
+    X = np.arange(9.0)[:, None] + 0.5
+    for source in (open_data(path, label_column="k"), ArraySource(X, labels=labels)):
+        found = choose_rows(source, chosen)
+        np.testing.assert_array_equal(found.labels(), labels[chosen])
