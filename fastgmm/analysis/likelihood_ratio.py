@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -154,37 +155,74 @@ def split_starts(
         directions = vectors[:, :, -1] * lengths * scales
         outer = directions[:, :, None] * directions[:, None, :]
     split = np.flatnonzero(~statistics.empty()) if parts_of is None else parts_of
-    if not len(split):
-        return []
     parts = []
     for k in split:
         halves = np.array([0.5, 0.5]) * counts[k]
         spread = covariances[k] - _HALF_OFFSET**2 * outer[k]
         offset = _HALF_OFFSET * directions[k]
         others = np.arange(K) != k
-        new_counts = np.concatenate([counts[others], halves])
-        new_covariances = np.concatenate([covariances[others], [spread, spread]])
         parts.append(
             (
-                new_counts,
+                np.concatenate([counts[others], halves]),
                 np.concatenate([means[others], [means[k] - offset, means[k] + offset]]),
-                new_counts.reshape(-1, *(1,) * (new_covariances.ndim - 1)) * new_covariances,
+                np.concatenate([covariances[others], [spread, spread]]),
             )
         )
-    every = [np.concatenate([part[i] for part in parts]) for i in range(3)]
-    starts = solve_stack(
-        structure,
-        replace(
-            statistics,
-            counts=every[0],
-            reference=every[1],
-            first=np.zeros_like(every[1]),
-            second=every[2],
-        ),
-        K + 1,
-        regularization,
+    return _solved(parts, statistics, structure, regularization)
+
+
+def merge_starts(
+    statistics: SufficientStatistics,
+    structure: CovarianceStructure,
+    regularization: Regularization,
+    n_most: int,
+) -> list[MixtureParameters]:
+    """Return mixtures of one component less, each with two of the nearest components as one."""
+    counts, means, covariances = statistics.counts, statistics.means(), statistics.covariances()
+
+    def distance(pair: tuple[int, int]) -> float:
+        variances = statistics.variances()[list(pair)].sum(axis=0)
+        apart = means[pair[0]] - means[pair[1]]
+        return float((apart**2 / np.where(variances > 0.0, variances, 1.0)).sum())
+
+    parts = []
+    for i, j in sorted(combinations(range(len(counts)), 2), key=distance)[:n_most]:
+        others = np.delete(np.arange(len(counts)), [i, j])
+        count = counts[i] + counts[j]
+        shares = counts[[i, j]] / count
+        apart = means[i] - means[j]
+        outer = apart * apart if covariances.ndim == 2 else np.outer(apart, apart)
+        spread = np.tensordot(shares, covariances[[i, j]], 1) + shares.prod() * outer
+        parts.append(
+            (
+                np.append(counts[others], count),
+                np.concatenate([means[others], [shares @ means[[i, j]]]]),
+                np.concatenate([covariances[others], [spread]]),
+            )
+        )
+    return _solved(parts, statistics, structure, regularization)
+
+
+def _solved(
+    parts: Sequence[tuple[FloatArray, FloatArray, FloatArray]],
+    statistics: SufficientStatistics,
+    structure: CovarianceStructure,
+    regularization: Regularization,
+) -> list[MixtureParameters]:
+    """Return the mixtures of rows of these numbers, means and covariances of the components."""
+    if not parts:
+        return []
+    counts, means, covariances = (np.concatenate(each) for each in zip(*parts, strict=True))
+    rows = replace(
+        statistics,
+        counts=counts,
+        reference=means,
+        first=np.zeros_like(means),
+        second=counts.reshape(-1, *(1,) * (covariances.ndim - 1)) * covariances,
     )
-    return [starts.of(components_of(np.array([i]), K + 1)) for i in range(len(split))]
+    K = len(parts[0][0])
+    solved = solve_stack(structure, rows, K, regularization)
+    return [solved.of(components_of(np.array([i]), K)) for i in range(len(parts))]
 
 
 def _random_starts(

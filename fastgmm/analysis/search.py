@@ -15,18 +15,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgmm.analysis.criteria import assignment_entropies, assignment_entropy
-from fastgmm.analysis.likelihood_ratio import split_starts
+from fastgmm.analysis.likelihood_ratio import merge_starts, split_starts
 from fastgmm.analysis.small_fits import SmallFit, fit_small, is_small
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.batched import components_of, solve_stack
 from fastgmm.em.e_step.joint import JointFit, JointStart, fit_jointly
 from fastgmm.em.e_step.passes import log_likelihood
 from fastgmm.em.initialization.methods import InitSettings, initialize
@@ -343,8 +341,11 @@ class CandidateFits:
 
     def _merged(self, number: int) -> list[MixtureParameters]:
         """Return mixtures of one component less, each with another two components as one."""
+        statistics = self._statistics(number)
         with suppress(IllDefinedCovarianceError):
-            return merge_starts(self._statistics(number), self.plan.regularization)
+            return merge_starts(
+                statistics, _free(statistics), self.plan.regularization, _MOST_STARTS
+            )
         return []
 
     def _statistics(self, number: int) -> SufficientStatistics:
@@ -563,47 +564,6 @@ def _with_entropies(
         for i, entropy in zip(lacking, entropies, strict=True):
             found[i] = replace(found[i], icl=found[i].bic + 2.0 * entropy)
     return found
-
-
-def merge_starts(
-    statistics: SufficientStatistics, regularization: Regularization
-) -> list[MixtureParameters]:
-    """Return mixtures of one component less, each with another two components as one."""
-    counts, means, K = statistics.counts, statistics.means(), statistics.n_components
-    second = statistics.covariances()
-    second = second * counts.reshape(-1, *(1,) * (second.ndim - 1))
-    pairs = sorted(combinations(range(K), 2), key=lambda pair: _distance(statistics, *pair))
-    every_count, every_mean, every_second = [], [], []
-    for i, j in pairs[:_MOST_STARTS]:
-        others = [k for k in range(K) if k not in (i, j)]
-        count = counts[i] + counts[j]
-        apart = means[i] - means[j]
-        outer = apart * apart if second.ndim == 2 else np.outer(apart, apart)
-        every_count.append(np.append(counts[others], count))
-        mean = (counts[i] * means[i] + counts[j] * means[j]) / count
-        every_mean.append(np.concatenate([means[others], [mean]]))
-        joined = second[i] + second[j] + counts[i] * counts[j] / count * outer
-        every_second.append(np.concatenate([second[others], [joined]]))
-    if not pairs:
-        return []
-    reference = np.concatenate(every_mean)
-    merged = replace(
-        statistics,
-        counts=np.concatenate(every_count),
-        reference=reference,
-        first=np.zeros_like(reference),
-        second=np.concatenate(every_second),
-    )
-    solved = solve_stack(_free(statistics), merged, K - 1, regularization)
-    return [solved.of(components_of(np.array([i]), K - 1)) for i in range(len(every_count))]
-
-
-def _distance(statistics: SufficientStatistics, i: int, j: int) -> float:
-    """Return the squared distance of two means, in the standard deviations of their features."""
-    variances = statistics.variances()
-    pooled = variances[i] + variances[j]
-    apart = statistics.means()[i] - statistics.means()[j]
-    return float((apart**2 / np.where(pooled > 0.0, pooled, 1.0)).sum())
 
 
 def _free(statistics: SufficientStatistics) -> CovarianceStructure:

@@ -64,14 +64,15 @@ def test_what_fails_on_a_sample_begins_on_all_rows():
     assert found[3].log_likelihood == straight[3].log_likelihood
 
 
-def test_a_search_fits_as_each_fit_would():
+def test_a_search_by_passes_ends_near_the_maxima():
     X = rows(2000)
     whole = ArraySource(X)
     candidates = search(X, whole, None)
-    full = candidates[3]
-    again, info = fit_em(whole, full.mixture(), full.structure, NONE, tol=1e-12, max_iter=2000)
-    assert full.log_likelihood == pytest.approx(2000 * info.trace[-1], rel=1e-5)
-    np.testing.assert_allclose(full.mixture().means, again.means, atol=0.02)
+    for each in candidates:
+        again, info = fit_em(whole, each.mixture(), each.structure, NONE, tol=1e-12, max_iter=2000)
+        assert 2000 * info.trace[-1] - each.log_likelihood < 0.1
+        if each.n_components < 3:
+            np.testing.assert_allclose(each.mixture().means, again.means, atol=0.02)
 
 
 def crossed(seed):
