@@ -1,6 +1,7 @@
 """Model files and checkpoints with something in them altered, and their checksums right."""
 
 import copy
+from unittest import mock
 
 import numpy as np
 
@@ -73,6 +74,51 @@ def alterations(path, count, seed=0):
             arrays, what = _altered_arrays(arrays, random)
         persistence.save(path, stored.model_class, values, arrays)
         yield what
+
+
+def _with_one(value):
+    """Return what puts a value in the place of an array's first one."""
+
+    def put(array):
+        changed = np.array(array, dtype=np.float64)
+        changed.flat[0] = value
+        return changed
+
+    return put
+
+
+EVERY_ARRAY_ALTERATION = {
+    "negated": lambda array: ~array if array.dtype == bool else -array,
+    "scaled": lambda array: 3.0 * array,
+    "reversed": lambda array: array[::-1] if array.ndim else array,
+    "transposed": lambda array: array.T,
+    "truncated": lambda array: array[..., :-1] if array.ndim else array[None],
+    "NaN": _with_one(np.nan),
+    "infinite": _with_one(np.inf),
+    "1e300": _with_one(1e300),
+    "all 1e300": lambda array: np.full(array.shape, 1e300),
+    "text": lambda array: array.astype("U4"),
+    "integers": lambda array: np.rint(array).astype(np.int64),
+    "complex": lambda array: array.astype(np.complex128),
+    "dropped": None,
+}
+
+
+def array_alterations(path):
+    """Write a file with each of its arrays altered in every way; yield the array and the way."""
+    stored = persistence.load(path)
+    for name, array in stored.arrays.items():
+        for way, alter in EVERY_ARRAY_ALTERATION.items():
+            arrays = dict(stored.arrays)
+            changed = arrays.pop(name) if alter is None else alter(array)
+            if alter is not None:
+                if changed.dtype == array.dtype and np.array_equal(changed, array):
+                    continue
+                arrays[name] = changed
+            # What no version of save would write.
+            with mock.patch.multiple(persistence, _not_numbers=lambda *_: None, _KINDS="biufcU"):
+                persistence.save(path, stored.model_class, stored.values, arrays)
+            yield name, way
 
 
 def mangled(path, count, seed=0):

@@ -99,11 +99,23 @@ def from_state(kind: type[_Value], prefix: str, state: State, size: Size, **othe
     kinds = {name: kinds[name] for name in kinds if name not in others}
     plain = typed_members(state.values, kinds, prefix) if kinds else {}
     value = kind(**found, **plain, **others)
-    if isinstance(value, MixtureParameters):
-        check_parameters(value, prefix, size)
-    elif isinstance(value, SufficientStatistics):
+    if isinstance(value, SufficientStatistics):
         _check_statistics(value, prefix)
     return value
+
+
+def parameters_from_state(prefix: str, state: State, size: Size) -> MixtureParameters:
+    """Return parameters whose weights sum to 1 and whose normalizers belong to the whiteners."""
+    parameters = from_state(MixtureParameters, prefix, state, size)
+    total = float(parameters.weights.sum())
+    require(abs(total - 1.0) <= _ROUNDING, f"the weights of {prefix}, {total:.6g} in all, sum to 1")
+    spread = parameters.of(slice(size.n_components - size.has_noise))
+    made = MixtureParameters.from_log_weights(
+        spread.log_weights, spread.means, spread.whiteners
+    ).log_normalizers
+    own = bool(np.allclose(spread.log_normalizers, made, rtol=_ROUNDING, atol=_ROUNDING))
+    require(own, f"{prefix}_log_normalizers are those of {prefix}_whiteners")
+    return parameters
 
 
 def posterior_to_state(posterior: VariationalPosterior, prefix: str) -> State:
@@ -143,18 +155,6 @@ def check_posterior(posterior: VariationalPosterior, name: str) -> None:
     require(shape == expected, f"{name}_concentrations of shape {shape} has shape {expected}")
     lowest = min(prior.degrees_of_freedom, float(posterior.degrees_of_freedom.min()))
     require(lowest > D - 1, f"degrees of freedom of {lowest:.6g} are above {D - 1}")
-
-
-def check_parameters(parameters: MixtureParameters, name: str, size: Size) -> None:
-    """Raise unless weights sum to 1, and normalizers are those of the whiteners."""
-    total = float(parameters.weights.sum())
-    require(abs(total - 1.0) <= _ROUNDING, f"the weights of {name}, {total:.6g} in all, sum to 1")
-    spread = parameters.of(slice(size.n_components - size.has_noise))
-    made = MixtureParameters.from_log_weights(
-        spread.log_weights, spread.means, spread.whiteners
-    ).log_normalizers
-    own = bool(np.allclose(spread.log_normalizers, made, rtol=_ROUNDING, atol=_ROUNDING))
-    require(own, f"{name}_log_normalizers are those of {name}_whiteners")
 
 
 def _check_statistics(statistics: SufficientStatistics, name: str) -> None:
@@ -218,7 +218,7 @@ def _check_array(full_name: str, name: str, array: npt.NDArray[Any], size: Size)
         shape = tuple(length for axis in _AXES[name] for length in shapes[axis])
         if array.shape != shape:
             raise ValueError(f"{full_name} has shape {array.shape}, not {shape}")
-    if name in ("means", "reference", "first", "mean", "mean_precisions"):
+    if name in ("means", "reference", "first", "mean", "mean_precisions", "whiteners"):
         check_squares(full_name, array)
     if name == "whiteners" and size.has_noise:
         if array[-1].any():

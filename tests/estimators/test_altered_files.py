@@ -19,7 +19,7 @@ from fastgmm import (
     ModelFileError,
 )
 from fastgmm.io.checkpoint import CheckpointError
-from tests.altered_files import alterations, mangled, mangled_npy_headers
+from tests.altered_files import alterations, array_alterations, mangled, mangled_npy_headers
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -125,6 +125,45 @@ def test_an_altered_model_is_refused_or_as_good_as_before(tmp_path, name):
     assert np.mean(refused) > 0.5
 
 
+NEVER = {"NaN", "infinite", "truncated", "text", "integers", "complex", "dropped"}
+"""What no array may be, but those of `MAY_LACK`."""
+MAY_LACK = {"_weights"}
+POSITIVE = (
+    "weights_",
+    "covariances_",
+    "precisions_",
+    "log_weights",
+    "log_normalizers",
+    "whiteners",
+    "counts",
+    "second",
+    "concentrations",
+    "degrees_of_freedom",
+    "scatter",
+    "masses",
+)
+"""Ends of the names of arrays that may not change their signs, and not hold 1e300."""
+
+
+def check_refused(name, way, refused):
+    """Assert that what can be no such array was refused."""
+    if way in NEVER and not (way == "dropped" and name in MAY_LACK) and "key" not in name:
+        assert refused, f"{name} {way}"
+    if name.endswith(POSITIVE) and way == "negated":
+        assert refused, f"{name} {way}"
+    if name.endswith(("weights_", "means_", "covariances_", "precisions_")) and "1e300" in way:
+        assert refused or name == "_weights", f"{name} {way}"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_with_an_array_altered_is_refused_or_works(tmp_path, name):
+    path = tmp_path / "model.fgm"
+    MODELS[name]().save(path)
+    for array, way in array_alterations(path):
+        refused = outcome(lambda: use(fastgmm.load(path), learn=True), f"{array} {way}")
+        check_refused(array, way, refused)
+
+
 def test_a_mangled_model_is_refused_or_as_good_as_before(tmp_path):
     path = tmp_path / "model.fgm"
     MODELS["online"]().save(path)
@@ -167,19 +206,34 @@ class Stop:
             raise KeyboardInterrupt
 
 
+def checkpointed(path, name, after):
+    """Write the checkpoint of a fit, stopped after some iterations; return what resumes it."""
+    keep = {"checkpoint": path, "checkpoint_interval": 0.0, "resume": True}
+    fit = FITS[name](**keep)
+    if after is None:
+        fit.fit(X)
+    else:
+        fit.set_callbacks(Stop(after))
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(X)
+    return lambda: FITS[name](**keep).fit(X)
+
+
 @pytest.mark.parametrize("after", [2, None])
 @pytest.mark.parametrize("name", FITS)
 def test_an_altered_checkpoint_is_refused_or_resumed(tmp_path, name, after):
     path = tmp_path / "run.fgm"
-    keep = {"checkpoint": path, "checkpoint_interval": 0.0, "resume": True}
-    fit = FITS[name](**keep)
-    if after is not None:
-        fit.set_callbacks(Stop(after))
-        with pytest.raises(KeyboardInterrupt):
-            fit.fit(X)
-    else:
-        fit.fit(X)
+    fit = checkpointed(path, name, after)
     refused = []
     for what in alterations(path, 80, seed=2):
-        refused.append(outcome(lambda: use(FITS[name](**keep).fit(X)), what))
+        refused.append(outcome(lambda: use(fit()), what))
     assert np.mean(refused) > 0.5
+
+
+@pytest.mark.parametrize("after", [2, None])
+@pytest.mark.parametrize("name", FITS)
+def test_a_checkpoint_with_an_array_altered_is_refused_or_resumed(tmp_path, name, after):
+    path = tmp_path / "run.fgm"
+    fit = checkpointed(path, name, after)
+    for array, way in array_alterations(path):
+        check_refused(array, way, outcome(lambda: use(fit()), f"{array} {way}"))

@@ -12,6 +12,7 @@ from fastgmm.io.states import (
     Size,
     State,
     from_state,
+    parameters_from_state,
     posterior_from_state,
     posterior_to_state,
     require,
@@ -39,6 +40,8 @@ def held(value, prefix):
 
 
 def restored(kind, arrays, size, **numbers):
+    if kind is MixtureParameters:
+        return parameters_from_state("best", State(numbers, arrays), size)
     return from_state(kind, "best", State(numbers, arrays), size)
 
 
@@ -90,6 +93,10 @@ FULL = MixtureParameters.from_whiteners(
         ("whiteners", np.zeros((2, 2, 2)), "holds 0, which is not positive"),
         ("whiteners", np.ones((2, 2, 2)), "not lower triangular"),
         ("whiteners", np.ones((2, 2)), "has shape"),
+        ("whiteners", np.stack([np.eye(2)] * 2) * 1e200, r"holds 1e\+200, whose square overflows"),
+        ("means", np.full((2, 2), 1e300), r"holds 1e\+300, whose square overflows"),
+        ("log_weights", np.log([0.25, 0.5]), r"weights of best, 0\.75 in all, sum to 1"),
+        ("log_normalizers", np.ones(2), "best_log_normalizers are those of best_whiteners"),
     ],
 )
 def test_an_array_that_cannot_be_what_its_name_says_is_refused(name, array, words):
@@ -104,6 +111,9 @@ def test_an_array_that_cannot_be_what_its_name_says_is_refused(name, array, word
         ("counts", np.array([1.0, -1.0]), "holds -1, which is negative"),
         ("second", np.arange(8.0).reshape(2, 2, 2), "not symmetric"),
         ("second", -np.stack([np.eye(2)] * 2), "holds -1, which is negative"),
+        ("second", np.full((2, 2, 2), 2.0) - np.eye(2), r"not positive definite: .* eigenvalue -1"),
+        ("counts", np.array([5.0, 1.0]), "best_counts, 6 in all, sum to the weight 2"),
+        ("first", np.full((2, 2), 9.0), "moments of the same rows"),
     ],
 )
 def test_statistics_that_no_rows_have_are_refused(name, array, words):

@@ -15,6 +15,7 @@ from fastgmm.io.states import (
     Size,
     State,
     from_state,
+    parameters_from_state,
     posterior_from_state,
     posterior_to_state,
     require,
@@ -63,7 +64,7 @@ def start_from_state(state: State, size: Size, is_variational: bool) -> StartSta
         posterior = State(values.pop("posterior"), arrays)
         parameters = posterior_from_state("current", posterior, size)
     else:
-        parameters = from_state(MixtureParameters, "current", state, size)
+        parameters = parameters_from_state("current", state, size)
         own = State({name: values.pop(name) for name in ("log_likelihood", "weight")}, arrays)
         if own.values["weight"] is not None:
             statistics = from_state(SufficientStatistics, "statistics", own, size)
@@ -106,7 +107,7 @@ def best_from_state(state: State, size: Size, is_variational: bool) -> tuple[Any
     require(n_steps >= 0 and info.n_iter == n_steps, "the trace has a value a step")
     if is_variational:
         return posterior_from_state("best", State(held["fitted"], state.arrays), size), info
-    return from_state(MixtureParameters, "best", state, size), info
+    return parameters_from_state("best", state, size), info
 
 
 def online_to_state(online: OnlineState) -> State:
@@ -140,10 +141,11 @@ def online_from_state(
             parts[name] = from_state(SufficientStatistics, f"online_{name}", held, size)
     if issubclass(kind, VariationalOnlineState):
         held = State(values.pop("posterior"), arrays)
-        posterior = posterior_from_state("online_posterior", held, size)
-        parts |= {"posterior": posterior, "parameters": posterior.expected_parameters()}
-    else:
+        parts["posterior"] = posterior_from_state("online_posterior", held, size)
         parts["parameters"] = from_state(MixtureParameters, "online", state, size)
+        _check_same(parts["parameters"], parts["posterior"].expected_parameters(), 1e-6)
+    else:
+        parts["parameters"] = parameters_from_state("online", state, size)
     parts["regularization"] = from_state(Regularization, "online", state, size)
     online = from_state(kind, "online", State(values, arrays), size, **parts)
     for name in ("time", "weight", "n_rows", "n_steps"):
@@ -158,17 +160,21 @@ def online_from_state(
 
 def _check_solved(online: OnlineState, structure: CovarianceStructure) -> None:
     """Raise unless parameters, or a posterior, follow from the statistics beside them."""
-    found: Any = online.parameters
-    made: Any
     if isinstance(online, VariationalOnlineState):
-        found, made = online.posterior, online.solved(structure).posterior
+        _check_same(online.posterior, online.solved(structure).posterior, 0.05)
     else:
         made = structure.solve(online.statistics, online.regularization, online.parameters)
-    for name in ("weights", "concentrations", "means", "whiteners"):
+        _check_same(online.parameters, made, 0.05)
+
+
+def _check_same(found: Any, made: Any, tolerance: float) -> None:
+    """Raise unless parameters, or a posterior, are those that follow from other parts."""
+    for name in ("weights", "log_normalizers", "concentrations", "means", "whiteners"):
         if hasattr(found, name):
             one, other = getattr(found, name), getattr(made, name)
-            same = np.allclose(one, other, rtol=0.05, atol=0.05 * float(np.abs(one).max()))
-            require(same, f"online_{name} follow from online_statistics")
+            least = tolerance * float(np.abs(one).max())
+            same = np.allclose(one, other, rtol=tolerance, atol=least)
+            require(same, f"online_{name} follow from what is beside them")
 
 
 def minibatch_to_state(fit: MinibatchState) -> State:
