@@ -93,14 +93,18 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
     covariance_type : str, default="full"
         Type of the covariance parameters over inputs and targets together; see `GaussianMixture`.
         Under diagonal ones each component predicts a constant.
-    tol, max_iter, n_init, init_params, n_jobs, reg_covar_scale
+    tol
         As for `GaussianMixture`.
     reg_covar : float, default=1e-6
         Non-negative regularization added to the variances, as for `GaussianMixture`; it shrinks the
         slopes a little.
+    max_iter, n_init, init_params
+        As for `GaussianMixture`.
     random_state : int, RandomState instance or None, default=None
         Controls the randomness of the initialization and of `sample_y`. Pass an int for
         reproducible results.
+    n_jobs, reg_covar_scale
+        As for `GaussianMixture`.
     missing : {"error", "drop", "model"}, default="error"
         How to handle missing values: NaN in arrays, null in tables. "error" raises an error.
         "drop" leaves rows that lack an input or a target out of fits and `score`.

@@ -73,7 +73,13 @@ class ArraySource(Source):
         return self._labels
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield all rows as one block, or a memory map's in some of a moderate size."""
+        """Yield all rows as one block, or a memory map's in some of a moderate size.
+
+        Yields
+        ------
+        Rows
+            Consecutive rows.
+        """
         if not is_mapped(self.stored):
             yield Rows(self.X, self.weights)
             return
