@@ -26,7 +26,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import not_numbers, unmasked
 from fastgmm.em.initialization.kmeans import KMeansSettings, KMeansStart, fit_kmeans, weighted_sum
 from fastgmm.em.initialization.kmeans_passes import nearest_centers
-from fastgmm.estimators.shared.evaluation import FloatingArray, labels_of_all
+from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights, labels_of_all
 from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
     check_in_memory,
@@ -163,20 +163,21 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     @validated_fit
     def fit(
         self,
-        X: ArrayLike,
+        X: Rows,
         y: Any = None,  # noqa: ARG002 - pipelines pass it
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Weights = None,
     ) -> Self:
         """Find the clusters of rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows; those of files and streams are read into memory.
         y : Ignored
             Taken so that the estimator can be part of a pipeline.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, at least 0. A weight of w counts as w copies of the row.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
+            weight of w counts as w copies of the row.
 
         Returns
         -------
@@ -220,7 +221,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return self
 
     def fit_predict(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self, X: Rows, y: Any = None, sample_weight: Weights = None
     ) -> npt.NDArray[np.int64]:
         """Find the clusters of rows and return the cluster of each row.
 
@@ -236,9 +237,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         return self.fit(X, y, sample_weight=sample_weight).labels_
 
-    def fit_transform(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> FloatingArray:
+    def fit_transform(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> FloatingArray:
         """Find the clusters of rows and return the distance of each row from each center.
 
         Parameters
@@ -253,13 +252,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         return self.fit(X, y, sample_weight=sample_weight)._distances(X)
 
-    def predict(self, X: ArrayLike) -> npt.NDArray[np.int64]:
+    def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Return the cluster whose center is nearest to each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows; those of files and streams are read into memory.
 
         Returns
         -------
@@ -269,13 +268,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         labels, _ = nearest_centers(*self._evaluated(X), n_jobs=self.n_jobs)
         return labels
 
-    def transform(self, X: ArrayLike) -> FloatingArray:
+    def transform(self, X: Rows) -> FloatingArray:
         """Return the distance of each row from each center.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows; those of files and streams are read into memory.
 
         Returns
         -------
@@ -286,20 +285,20 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def score(
         self,
-        X: ArrayLike,
+        X: Rows,
         y: Any = None,  # noqa: ARG002 - scorers and pipelines pass it
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Weights = None,
     ) -> float:
         """Return minus the inertia of rows; higher is better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
+        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+            The rows; those of files and streams are read into memory.
         y : Ignored
             Taken so that the estimator can be part of a pipeline.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+        sample_weight : array-like of shape (n_samples,) or str, default=None
+            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------
@@ -364,7 +363,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return self.n_init
 
     def _evaluated(
-        self, X: ArrayLike, sample_weight: ArrayLike | None = None, *, each_row: bool = True
+        self, X: Rows, sample_weight: Weights = None, *, each_row: bool = True
     ) -> tuple[ArraySource, FloatArray]:
         """Return checked rows and the centers to compare them with."""
         check_is_fitted(self, "cluster_centers_")
@@ -377,7 +376,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             )
         return source, centers
 
-    def _distances(self, X: ArrayLike) -> FloatingArray:
+    def _distances(self, X: Rows) -> FloatingArray:
         # Differences first, squares after: the expanded square of scikit-learn's distances
         # loses all digits on rows far from the origin.
         source, centers = self._evaluated(X)
