@@ -7,6 +7,7 @@ that under OpenMP.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -18,8 +19,6 @@ from pathlib import Path
 LAYERS = ("omp", "tbb", "workqueue")
 SIZES = ((1_000_000, 2, 8), (1_000_000, 8, 16), (200_000, 32, 64))
 """Rows, features and components."""
-
-_ROUNDS = 15
 
 _WORKER = """
 import ctypes, json, sys, time
@@ -47,8 +46,11 @@ for line in sys.stdin:
 """
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print seconds a pass and ratios; return 0."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="timings (default: %(default)s)")
+    rounds = parser.parse_args(arguments).rounds
     library = Path(sysconfig.get_path("data"), "lib", "libtbb.so.12")
     layers = [layer for layer in LAYERS if layer != "tbb" or library.exists()]
     workers = {
@@ -74,7 +76,7 @@ def main() -> int:
         times: dict[str, list[float]] = {layer: [] for layer in layers}
         for layer in layers:
             timed(layer, size)
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             for layer in layers:
                 times[layer].append(timed(layer, (0, 0, 0)))
         medians = {layer: statistics.median(found) for layer, found in times.items()}
