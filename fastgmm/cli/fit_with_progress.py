@@ -147,7 +147,9 @@ class FitProgress:
         self._task = self._bar.add_task("starting", total=None, status="")
 
     def __enter__(self) -> FitProgress:
-        self._bar.start()
+        # Older versions of rich end a bar that is not shown with an empty line.
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -156,7 +158,8 @@ class FitProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:
+            self._bar.stop()
 
     def begin_start(self) -> None:
         """Note that EM begins from new parameters."""
