@@ -55,6 +55,9 @@ Near a saddle point, gains are small for long before they grow.
 _ROUGH_ITERATIONS = 8
 """Iterations after which the best of several starts is chosen."""
 
+_HELPING_ITERATIONS = 100
+"""Iterations after which a mixture is good enough for others to begin from."""
+
 _MOST_STARTS = 4
 """How many merges and splits of a mixture are tried."""
 
@@ -440,7 +443,7 @@ class _Helpers:
     def __init__(self, sample: ArraySource, partitions: Partitions, plan: SearchPlan) -> None:
         self._sample = sample
         self._partitions = partitions
-        self._plan = plan
+        self._plan = replace(plan, max_iter=min(plan.max_iter, _HELPING_ITERATIONS))
         self._found: dict[tuple[str, int], Candidate] = {}
 
     def near(self, best: Candidate) -> list[Candidate]:
