@@ -23,6 +23,7 @@ from fastgmm import (
 )
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em import problem as em_problem
+from fastgmm.em.stopping import SmallChange
 from fastgmm.io.checkpoint import Checkpoint, CheckpointError
 from tests.problems import problem
 
@@ -369,6 +370,15 @@ def test_other_parameters_are_refused(tmp_path, change, words):
     with pytest.raises(CheckpointError, match=re.escape(words)):
         mixture(path, **change).fit(X)
     assert path.read_bytes() == before
+
+
+def test_a_stopping_rule_is_known_by_what_it_holds(tmp_path):
+    X = problem("overlapping").X
+    path = tmp_path / "run.fgm"
+    whole = mixture(path, tol=SmallChange(1e-4)).fit(X)
+    assert_same_fit(mixture(path, tol=SmallChange(1e-4)).fit(X), whole)
+    with pytest.raises(CheckpointError, match=r"tol: .*'tol': 0\.0001.* then, .*'tol': 0\.5.* now"):
+        mixture(path, tol=SmallChange(0.5)).fit(X)
 
 
 def test_parameters_that_do_not_change_the_result_may_change(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -18,6 +18,7 @@ from fastgmm.data.source import Source
 from fastgmm.em.initialization.methods import InitializationInfo
 from fastgmm.em.loop import FitState
 from fastgmm.em.models.variational import VariationalStatistics
+from fastgmm.em.stopping import StoppingRule
 from fastgmm.estimators.shared.fit_states import (
     best_from_state,
     best_to_state,
@@ -32,6 +33,7 @@ from fastgmm.mixture.priors.conjugate import ConjugatePriors
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
+from fastgmm.mixture.structures import CovarianceStructure
 
 _Fitted = TypeVar("_Fitted", bound=MixtureParameters | VariationalPosterior)
 _Statistics = TypeVar("_Statistics", bound=SufficientStatistics | VariationalStatistics)
@@ -89,6 +91,10 @@ def _identity(value: Any) -> Any:
         return {"RandomState": _digest(pickle.dumps(value.get_state(legacy=False)))}
     if isinstance(value, ConjugatePriors):
         return value.plain()
+    if isinstance(value, StoppingRule | CovarianceStructure):
+        names = [each.name for each in fields(value)] if is_dataclass(value) else vars(value)
+        held = {name: _identity(getattr(value, name)) for name in names}
+        return {"class": type(value).__qualname__, **held}
     array = np.asarray(value, dtype=np.float64)
     return {"shape": list(array.shape), "digest": _digest(array.tobytes())}
 
