@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import partial
-from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
@@ -160,14 +159,9 @@ class FitCheckpoint(Generic[_Fitted, _Statistics]):
             self._checkpoint.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         if self._checkpoint is not None:
-            self._checkpoint.__exit__(kind, error, traceback)
+            self._checkpoint.__exit__(*details)
 
     def _to_state(
         self, fit: FitState[_Fitted, _Statistics], regularization: Regularization, random: Any
