@@ -9,14 +9,17 @@ class DataError(ValueError):
     """Rows could not be read; the message says in which file, where in it, and what to do."""
 
 
+_ADVICE = (
+    "remove such rows, fill them in, or leave them out with open_data(..., missing='drop'); "
+    "GaussianMixture(missing='model') fits what is there"
+)
+
+
 class MissingValueError(DataError):
     """A value is missing where none may be."""
 
-    def __init__(self, place: str) -> None:
-        super().__init__(
-            f"{place} is missing: remove such rows, fill them in, or leave them out with "
-            "open_data(..., missing='drop'); GaussianMixture(missing='model') fits what is there"
-        )
+    def __init__(self, place: str, advice: str | None = None) -> None:
+        super().__init__(f"{place} is missing: {advice or _ADVICE}")
         self.place = place
 
 

@@ -22,6 +22,7 @@ from fastgmm import (
     MixtureSearch,
     open_data,
 )
+from fastgmm.data.errors import MissingValueError
 from fastgmm.em import problem as em_problem
 from tests import oracle
 
@@ -414,12 +415,19 @@ def test_incomplete_rows_are_left_out_of_fits_and_scores(estimator, kind, tmp_pa
 
 
 @pytest.mark.parametrize("estimator", DROPPING, ids=lambda each: type(each).__name__)
-def test_advice_is_what_an_estimator_has(estimator):
+def test_advice_is_what_an_estimator_has(estimator, tmp_path):
     with pytest.raises(ValueError, match="contains NaN") as caught:
         estimator.fit(with_holes(rows(100)))
     assert "set missing='drop' to leave them out of the fit" in str(caught.value)
     models = not isinstance(estimator, KMeans | MessageLengthGaussianMixture)
     assert ("or set missing='model' to fit what is there" in str(caught.value)) == models
+    path = tmp_path / "holes.npy"
+    np.save(path, with_holes(rows(100)))
+    with pytest.raises(MissingValueError, match=r"holes\.npy': the value .* is missing") as of_file:
+        clone(estimator).fit(path)
+    assert str(of_file.value).split(" is missing: ")[1] in str(caught.value)
+    with pytest.raises(MissingValueError, match=r"leave them out with open_data\(\.\.\., missing="):
+        clone(estimator).fit(open_data(path))
     if models:
         assert numbers_of(clone(estimator).set_params(missing="model").fit(rows(100))) is not None
     else:

@@ -21,7 +21,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastgmm.data.column_names import name_list
-from fastgmm.data.errors import DataError, MissingValueError
+from fastgmm.data.errors import MissingValueError
 from fastgmm.data.formats.table_file import numeric_dtype
 from fastgmm.data.opening import is_data_reference, open_data
 from fastgmm.data.source import Source
@@ -134,6 +134,10 @@ def validated_fit(method: _Method) -> _Method:
                 callback_management_context(estimator),
             ):
                 return method(estimator, *args, **kwargs)
+        except MissingValueError as error:
+            if isinstance(kwargs.get("X", args[0] if args else None), Source):
+                raise  # which open_data has opened, by options of its own
+            raise MissingValueError(error.place, missing_advice(estimator)) from error
         except MemoryError as error:
             if type(error) is MemoryError and str(error):  # which says already what to do
                 raise
@@ -385,7 +389,7 @@ def _check_frame(
             X, weight_column=weight_column, label_column=label_column, missing=missing
         )
     except MissingValueError as error:
-        raise DataError(f"{error.place} is missing: {missing_advice(estimator)}") from error
+        raise MissingValueError(error.place, missing_advice(estimator)) from error
     assert isinstance(source, ArraySource)  # a frame is in memory
     frame = narwhals.from_native(known_to_narwhals(X))
     header = source.X
