@@ -64,6 +64,9 @@ def test_an_unfitted_classifier_is_not_saved(tmp_path):
     ("change", "words"),
     [
         ({"classes": [0, 1]}, "2 classes, but 3 mixtures"),
+        ({"classes": [0, 1, 1]}, r"the classes \[0, 1, 1\] are not different ones of one type"),
+        ({"classes": [0, 1, 2.5]}, "are not different ones of one type"),
+        ({"reject_label": -1}, "reject_below_ goes with a label"),
         ({"temperature": 0.0}, "temperature_ is 0.0"),
         ({"feature_names": ["a"]}, "1 names, but means_ 4 columns"),
     ],

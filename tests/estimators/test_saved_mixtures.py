@@ -136,6 +136,10 @@ def test_a_pickle_is_not_run(tmp_path):
         fastgmm.load(tmp_path / "mixture.fgm")
 
 
+def halved(held, name):
+    held["arrays"][name] = 0.5 * held["arrays"][name]
+
+
 def rewritten(tmp_path, change):
     """Save a mixture, change what the file holds, and return the path of the new file."""
     path = tmp_path / "mixture.fgm"
@@ -163,6 +167,10 @@ def rewritten(tmp_path, change):
         (lambda held: held["arrays"].update(means_=np.zeros((2, 3))), r"weights_ .*\(2,\)"),
         (lambda held: held["arrays"].update(weights_=-held["arrays"]["weights_"]), "at least 0"),
         (lambda held: held["arrays"].update(covariances_=np.eye(3)), "covariances_ should"),
+        (lambda held: halved(held, "weights_"), r"the weights, 0\.5 in all, sum to 1"),
+        (lambda held: halved(held, "covariances_"), "covariances_ belong to precisions_cholesky_"),
+        (lambda held: halved(held, "precisions_"), "precisions_ belong to precisions_cholesky_"),
+        (lambda held: held["arrays"].pop("trace_"), "'trace_' is missing"),
     ],
     ids=[
         "no parameters",
@@ -177,12 +185,24 @@ def rewritten(tmp_path, change):
         "fewer means",
         "negative weights",
         "one covariance",
+        "half the weights",
+        "half the covariances",
+        "half the precisions",
+        "no trace",
     ],
 )
 def test_what_does_not_fit_together_is_refused(tmp_path, change, words):
     path = rewritten(tmp_path, change)
     with pytest.raises(ModelFileError, match=rf"mixture\.fgm.*{words}.*save the model again"):
         fastgmm.load(path)
+
+
+def test_what_cannot_be_loaded_is_not_saved(tmp_path):
+    mixture = GaussianMixture(3, random_state=0).fit(rows())
+    mixture.covariances_ = mixture.covariances_ * 9.0
+    with pytest.raises(ValueError, match="covariances_ belong to precisions_cholesky_"):
+        mixture.save(tmp_path / "mixture.fgm")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_of_another_class_is_refused(tmp_path):
