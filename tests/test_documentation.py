@@ -7,6 +7,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_the_benchmarks_page_names_every_comparison():
     programs = {path.name for path in (ROOT / "asv_benchmarks" / "comparisons").glob("*.py")}
     assert "detection.py" in programs
     assert not {name for name in programs if f"comparisons/{name}``" not in page}
+
+
+def test_every_path_that_contributing_names_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    paths = set(re.findall(r"`((?:fastgmm|tests|docs|asv_benchmarks)/[\w/.]*)`", text))
+    assert "fastgmm/em/loop.py" in paths
+    assert not {path for path in paths if not (ROOT / path).exists()}
+    for name, path in re.findall(r"`(_?[A-Z]{4,})`\s+in\s+`([\w/]+\.py)`", text):
+        assert re.search(rf"^{name}\b", (ROOT / path).read_text("utf-8"), re.MULTILINE), name
 
 
 def test_the_gallery_runs_every_example():
