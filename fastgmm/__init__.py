@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastgmm import distances as distances
+    from fastgmm import extend as extend
     from fastgmm import plotting as plotting
     from fastgmm.data.errors import DataError, DataWarning, RoundedDataWarning, SkippedDataWarning
     from fastgmm.data.opening import open_data
@@ -123,7 +124,7 @@ _HOMES = {
     "show_versions": "fastgmm.versions",
 }
 
-_MODULES = ("distances", "plotting")
+_MODULES = ("distances", "extend", "plotting")
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import fastgmm
+import fastgmm.extend
 import fastgmm.plotting
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,9 @@ def test_docstrings(name):
     assert not doctest.testmod(importlib.import_module(name), optionflags=OPTIONS).failed
 
 
-@pytest.mark.parametrize("module", [fastgmm, fastgmm.plotting], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [fastgmm, fastgmm.extend, fastgmm.plotting], ids=lambda module: module.__name__
+)
 def test_the_reference_lists_every_public_name(module):
     listed, home = set(), ""
     for line in (ROOT / "docs" / "api.rst").read_text("utf-8").splitlines():

@@ -35,7 +35,7 @@ from fastgmm.em.stopping import ExtrapolatedGain, SmallChange
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
-from fastgmm.mixture.structures import CovarianceStructure, structure
+from fastgmm.mixture.structures import CovarianceStructure, is_built_in, structure
 
 Partitions = dict[int, npt.NDArray[np.int64]]
 """For each number of components, clusters of the rows that fits begin from."""
@@ -173,7 +173,12 @@ class CandidateFits:
         self.found = list(candidates)
         letters = [["IEV".index(each) for each in one.structure.letters] for one in candidates]
         ranks, sizes = np.array(letters), np.array([one.n_components for one in candidates])
-        special = (ranks <= ranks[:, None]).all(axis=2)
+        # Letters say nothing of what a structure of the user's own is among.
+        built_in = np.array([is_built_in(one.structure) for one in candidates])
+        kinds = {one.structure: i for i, one in enumerate(candidates)}
+        kind = np.array([kinds[one.structure] for one in candidates])
+        special = (ranks <= ranks[:, None]).all(axis=2) & built_in & built_in[:, None]
+        special |= kind == kind[:, None]
         same = special & special.T
         # [i, j]: whether the mixtures of candidate j are among those of candidate i.
         self._simpler = special & ~same & (sizes[:, None] == sizes)
@@ -185,12 +190,13 @@ class CandidateFits:
         numbers = [i for i, each in enumerate(self.found) if each.failure is None]
         if sample is self.source and is_small_search(sample, self.plan):
             plan = replace(self.plan, tol=tol)
-            blank = [self.found[i] for i in numbers]
+            compiled = [i for i in numbers if is_built_in(self.found[i].structure)]
+            blank = [self.found[i] for i in compiled]
             fits = _fit_small(sample, plan, blank, partitions, self.observe)
-            for i, fit in zip(numbers, fits, strict=True):
+            for i, fit in zip(compiled, fits, strict=True):
                 self.found[i] = fit
-        else:
-            self.improve(self.cluster_starts(numbers, sample, partitions), tol)
+            numbers = [i for i in numbers if not is_built_in(self.found[i].structure)]
+        self.improve(self.cluster_starts(numbers, sample, partitions), tol)
 
     def cluster_starts(
         self, numbers: Iterable[int], sample: ArraySource, partitions: Partitions
@@ -248,11 +254,19 @@ class CandidateFits:
         if not starts:
             return []
         plan = replace(self.plan, tol=tol, max_iter=max_iter or self.plan.max_iter)
-        blank = [self.found[each.number].blank() for each in starts]
-        if is_small_search(self.source, plan):
-            assert isinstance(self.source, ArraySource)
-            return _fit_small(self.source, plan, blank, starts, observe)
-        return _fit_jointly(self.source, plan, blank, starts, observe)
+        both = [(self.found[each.number].blank(), each) for each in starts]
+        small = is_small_search(self.source, plan)
+        compiled = [small and is_built_in(each.structure) for each, _ in both]
+        fits: dict[bool, Iterator[Candidate]] = {}
+        for fit in set(compiled):
+            some = [each for each, own in zip(both, compiled, strict=True) if own == fit]
+            blank, begun = [each for each, _ in some], [start for _, start in some]
+            if fit:
+                assert isinstance(self.source, ArraySource)
+                fits[fit] = iter(_fit_small(self.source, plan, blank, begun, observe))
+            else:
+                fits[fit] = iter(_fit_jointly(self.source, plan, blank, begun, observe))
+        return [next(fits[own]) for own in compiled]
 
     def lift(self, tol: float) -> None:
         """Fit candidates again, from simpler ones, that are less likely than these."""

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.problem import ROUNDING
 from fastgmm.kernels import small_em
 from fastgmm.kernels.small_em import SmallFits, small_fit_slot
 from fastgmm.kernels.threads import run_slots
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.statistics import EMPTY_SHARE, FloatArray
 from fastgmm.mixture.structures import CovarianceStructure, smallest_raised
 
 LARGEST_SAMPLE = 4096
@@ -26,6 +27,7 @@ _ITERATION_COST = 50
 _FAILURES = {
     small_em.EMPTY: "a component has lost all its points",
     small_em.SINGULAR: "a covariance is singular: the likelihood has no maximum",
+    small_em.FALLEN: "the log-likelihood fell: a component shrinks to the rounding of the rows",
 }
 
 
@@ -35,9 +37,7 @@ class SmallFit:
 
     weights: FloatArray  # (n_components,): weights of the mixture
     means: FloatArray  # (n_components, n_features): its means
-    # (n_components, n_features[, n_features]): its covariances, or variances for a diagonal
-    # structure
-    covariances: FloatArray
+    whiteners: FloatArray  # (n_components, n_features[, n_features]): those of its covariances
     log_likelihood: float  # that of all rows, in nats
     entropy: float  # entropy of the responsibilities, summed over the rows, in nats
     n_iter: int  # number of iterations
@@ -47,7 +47,7 @@ class SmallFit:
 
     def parameters(self) -> MixtureParameters:
         """Return the mixture, of a fit that did not fail."""
-        return MixtureParameters.from_covariances(self.weights, self.means, self.covariances)
+        return MixtureParameters.from_whiteners(self.weights, self.means, self.whiteners)
 
 
 def is_small(n_samples: int, n_features: int) -> bool:
@@ -99,9 +99,12 @@ def fit_small(
         tol=tol,
         max_iter=max_iter,
         smallest=smallest_raised(n_features) / 16.0,
+        smallest_share=EMPTY_SHARE,
+        rounding=ROUNDING[8],
+        covariances=covariances,
         mixture_weights=mixture_weights,
         means=means,
-        covariances=covariances,
+        whiteners=np.zeros_like(covariances),
         log_likelihood=np.zeros(n_fits),
         entropy=np.zeros(n_fits),
         n_iter=np.zeros(n_fits, dtype=np.int64),
@@ -114,11 +117,11 @@ def fit_small(
 
 def _fit_of(task: SmallFits, i: int, kind: CovarianceStructure, center: FloatArray) -> SmallFit:
     n_components, status = int(task.n_components[i]), int(task.status[i])
-    covariances = task.covariances[i, :n_components]
+    whiteners = task.whiteners[i, :n_components]
     return SmallFit(
         weights=task.mixture_weights[i, :n_components],
         means=center + task.means[i, :n_components],
-        covariances=np.einsum("kii->ki", covariances) if kind.is_diagonal else covariances,
+        whiteners=np.einsum("kii->ki", whiteners) if kind.is_diagonal else whiteners,
         log_likelihood=float(task.log_likelihood[i]),
         entropy=float(task.entropy[i]),
         n_iter=int(task.n_iter[i]),

@@ -14,7 +14,7 @@ from fastgmm.em.degeneracy import Degeneracy, find_degeneracies, hold_covariance
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
 from fastgmm.mixture.noise import UniformNoise, statistics_without_noise, without_noise
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.priors.conjugate import Prior
+from fastgmm.mixture.priors.prior import Prior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure

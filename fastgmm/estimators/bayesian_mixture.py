@@ -57,6 +57,7 @@ from fastgmm.mixture.priors.variational import VariationalPosterior, Variational
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.structures import CovarianceStructure
 
 
 class BayesianGaussianMixture(
@@ -259,7 +260,7 @@ class BayesianGaussianMixture(
         self,
         n_components: int = 1,
         *,
-        covariance_type: str = "full",
+        covariance_type: str | CovarianceStructure = "full",
         tol: float | StoppingRule = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
@@ -364,7 +365,7 @@ class BayesianGaussianMixture(
         check_replayable(self, given)
         source = observed_rows(given)
         check_enough_rows(source, self.n_components)
-        kind = self._structure()
+        kind = self._structure_asked()
         kind.check_features(source.n_features)
         going_on = self.warm_start and hasattr(self, "converged_")
         attributes = partial(attributes_from_posterior, structure=kind)
@@ -419,7 +420,7 @@ class BayesianGaussianMixture(
             state,
             batch,
             self._schedule(),
-            self._structure(),
+            self._structure_asked(),
             averaging=self.averaging,
             n_jobs=self.n_jobs,
         )
@@ -431,7 +432,7 @@ class BayesianGaussianMixture(
     def _state_from_mixture(self, batch: ArraySource) -> OnlineState:
         return begin_from_posterior(
             self._posterior(),
-            self._structure(),
+            self._structure_asked(),
             batch,
             reg_covar=self.reg_covar,
             scale=self.reg_covar_scale,
@@ -443,7 +444,7 @@ class BayesianGaussianMixture(
         rows: ArraySource,
         unit: float | None,  # noqa: ARG002 - the first rows are one
     ) -> tuple[OnlineState, FitInfo]:
-        kind = self._structure()
+        kind = self._structure_asked()
         given = check_prior(self, kind, rows.n_features)
 
         def prior_for(
@@ -457,7 +458,7 @@ class BayesianGaussianMixture(
 
     def _online_attributes(self, state: OnlineState) -> dict[str, Any]:
         assert isinstance(state, VariationalOnlineState)
-        kind = self._structure()
+        kind = self._structure_asked()
         return {
             **attributes_from_posterior(state.estimated_posterior(kind), kind),
             "lower_bound_": state.lower_bound(),

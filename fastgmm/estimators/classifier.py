@@ -65,6 +65,7 @@ from fastgmm.estimators.shared.validation import (
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.structures import CovarianceStructure, name_or_instance
 
 _OTHER_MODEL = (
     "partial_fit cannot continue from classes of another kind than n_components, covariance_type "
@@ -110,7 +111,7 @@ class GaussianMixtureClassifier(
     n_components : int, iterable of int, or dict, default=1
         Number of components per class; several to choose from by BIC, separately for each class; or
         a dict of these by class.
-    covariance_type : str or iterable of str, default="all"
+    covariance_type : str, CovarianceStructure or iterable of these, default="all"
         Type of the covariance parameters, as for :class:`GaussianMixture`; or several to choose
         from. "all" are the fourteen parsimonious structures, or "E" and "V" for a single feature.
     common_structure : "auto" or bool, default="auto"
@@ -231,7 +232,7 @@ class GaussianMixtureClassifier(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), HasMethods("__iter__"), dict],
-        "covariance_type": [str, HasMethods("__iter__")],
+        "covariance_type": [str, CovarianceStructure, HasMethods("__iter__")],
         "common_structure": [StrOptions({"auto"}), "boolean"],
         "selection": [StrOptions({"average", "bic"})],
         "priors": ["array-like", None],
@@ -257,7 +258,10 @@ class GaussianMixtureClassifier(
         self,
         n_components: int | Iterable[int] | dict[Any, int | Iterable[int]] = 1,
         *,
-        covariance_type: Literal["all"] | CovarianceType | Iterable[str] = "all",
+        covariance_type: Literal["all"]
+        | CovarianceType
+        | CovarianceStructure
+        | Iterable[str | CovarianceStructure] = "all",
         common_structure: Literal["auto"] | bool = "auto",
         selection: Literal["average", "bic"] = "average",
         priors: ArrayLike | None = None,
@@ -701,7 +705,7 @@ class GaussianMixtureClassifier(
                 stack.enter_context(UnchangedOnFailure(learner))
                 learner.set_params(
                     n_components=numbers[0],
-                    covariance_type=model.kinds[0].name,
+                    covariance_type=name_or_instance(model.kinds[0]),
                     reg_covar=self.reg_covar,
                     missing=self.missing,
                     n_init=self.n_init,

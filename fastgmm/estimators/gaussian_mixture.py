@@ -48,7 +48,8 @@ from fastgmm.estimators.shared.validation import (
 )
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.noise import UniformNoise
-from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors, Prior
+from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
+from fastgmm.mixture.priors.prior import Prior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import CovarianceStructure
 
@@ -126,7 +127,7 @@ class GaussianMixture(LikelihoodMixture):
     resume : bool, default=False
         Whether `fit` resumes from the checkpoint, if the file exists. The result is bitwise
         identical to that of an uninterrupted fit.
-    priors : None, "mclust" or ConjugatePriors, default=None
+    priors : None, "mclust", ConjugatePriors or Prior, default=None
         Prior distributions of means, covariances and weights, under which `fit` computes the
         maximum a posteriori estimate instead of maximum likelihood. "mclust" is
         ``ConjugatePriors()``, the weak priors proposed by Fraley and Raftery (2007) and used in
@@ -259,7 +260,7 @@ class GaussianMixture(LikelihoodMixture):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **LikelihoodMixture._parameter_constraints,
-        "priors": [StrOptions(set(PRIORS_NAMES)), ConjugatePriors, None],
+        "priors": [StrOptions(set(PRIORS_NAMES)), ConjugatePriors, Prior, None],
         "noise_volume": [StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
         "semi_supervised": ["boolean"],
     }
@@ -268,7 +269,7 @@ class GaussianMixture(LikelihoodMixture):
         self,
         n_components: int = 1,
         *,
-        covariance_type: CovarianceType = "full",
+        covariance_type: CovarianceType | CovarianceStructure = "full",
         tol: float | StoppingRule = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
@@ -288,7 +289,7 @@ class GaussianMixture(LikelihoodMixture):
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
         resume: bool = False,
-        priors: Literal["mclust"] | ConjugatePriors | None = None,
+        priors: Literal["mclust"] | ConjugatePriors | Prior | None = None,
         noise_volume: Literal["auto"] | float | None = None,
         semi_supervised: bool = False,
         step_exponent: float = 0.6,
@@ -359,7 +360,7 @@ class GaussianMixture(LikelihoodMixture):
         if self.noise_volume is not None:
             check_complete(source)
         check_enough_rows(source, self.n_components)
-        kind = self._structure()
+        kind = self._structure_asked()
         kind.check_features(source.n_features)
         known = _known_components(self, source, y)
         going_on = self.warm_start and hasattr(self, "converged_")
@@ -520,6 +521,7 @@ def _prior_and_noise(
         )
         mean, covariance = moments.means()[0], moments.covariances()[0]
         if priors is not None:
+            given: ConjugatePriors | Prior
             given = ConjugatePriors() if isinstance(priors, str) else priors
             total = source.total_weight
             # Divided by the weight less one row, but never by less than half the weight.

@@ -37,6 +37,7 @@ from fastgmm.estimators.shared.validation import (
 from fastgmm.io.states import require
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure, name_or_instance
 
 _OF_THE_MIXTURE = (
     "weights_",
@@ -66,7 +67,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         Initial number of components, many more than are expected; limited to the number of rows.
     min_components : int, default=1
         Minimum number of components.
-    covariance_type : str, default="full"
+    covariance_type : str or CovarianceStructure, default="full"
         Type of the covariance parameters; see `GaussianMixture`.
     tol : float, default=3e-4
         Convergence threshold. The fit converges at a number of components when the message length
@@ -156,7 +157,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     array([0., 3., 6.])
     """
 
-    covariance_type: CovarianceType
+    covariance_type: CovarianceType | CovarianceStructure
     n_components_: int
     precisions_: FloatingArray
     precisions_cholesky_: FloatingArray
@@ -190,7 +191,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         max_components: int = 25,
         *,
         min_components: int = 1,
-        covariance_type: CovarianceType = "full",
+        covariance_type: CovarianceType | CovarianceStructure = "full",
         tol: float = 3e-4,
         reg_covar: float = 1e-6,
         max_iter: int = 500,
@@ -278,7 +279,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         check_is_fitted(self, "means_")
         mixture = GaussianMixture(
             self.n_components_,
-            covariance_type=self.covariance_type,
+            covariance_type=name_or_instance(self._structure()),
             reg_covar=self.reg_covar,
             random_state=copy.deepcopy(self.random_state),
             n_jobs=self.n_jobs,
@@ -304,7 +305,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         check_replayable(self, source)
         check_weight_scale(source)
         check_enough_rows(source, self.min_components)
-        kind = self._structure()
+        kind = self._structure_asked()
         kind.check_features(source.n_features)
         random_state = check_random_state(self.random_state)
         scanned = scan_data(
@@ -359,7 +360,7 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         """Set the fitted attributes."""
         best = fit.best
         fitted = {
-            **attributes_from_parameters(best.parameters, self._structure()),
+            **attributes_from_parameters(best.parameters, self._structure_asked()),
             "n_components_": best.parameters.n_components,
             "message_length_": best.message_length,
             "trace_": np.array(

@@ -48,6 +48,7 @@ from fastgmm.io.states import Size, State, require, typed_members
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure
 
 _OF_BATCH_FITS = ("max_iter", "labels_init", "warm_start")
 
@@ -186,7 +187,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         self,
         n_components: int = 1,
         *,
-        covariance_type: CovarianceType = "full",
+        covariance_type: CovarianceType | CovarianceStructure = "full",
         batch_size: int | Literal["auto"] = "auto",
         max_epochs: int = 10,
         tol: float = 1e-3,
@@ -252,7 +253,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         given = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         source = scaled_weights(observed_rows(given))
         check_enough_rows(source, self.n_components)
-        kind = self._structure()
+        kind = self._structure_asked()
         kind.check_features(source.n_features)
         attributes = partial(attributes_from_parameters, structure=kind)
         progress = FitProgress(self, 1, given, y, sample_weight, attributes)
@@ -347,7 +348,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
             patience=self.n_iter_no_change,
             averaging=self.averaging,
             sample_rows=rows_of_start(
-                self.n_components, source.n_features, self._structure(), source.dtype.itemsize
+                self.n_components, source.n_features, self._structure_asked(), source.dtype.itemsize
             ),
             schedule=self._schedule(),
         )
@@ -358,7 +359,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         """Return the size of batches and the state of a resumed fit."""
         if checkpoint is None or checkpoint.found is None:
             return None, None
-        kind = self._structure()
+        kind = self._structure_asked()
         size = Size(self.n_components, source.n_features, kind.is_diagonal)
 
         def restore(state: State) -> tuple[int, MinibatchState]:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ from fastgmm.estimators.shared.validation import (
 from fastgmm.extras import import_from_extra
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError
-from fastgmm.mixture.structures import STRUCTURE_NAMES, CovarianceStructure, structure
+from fastgmm.mixture.structures import CovarianceStructure, name_or_instance, structures_of
 
 Criterion = Literal["bic", "aic", "icl", "log_likelihood"]
 
@@ -182,7 +182,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         self,
         n_components: int | Iterable[int] = tuple(range(1, 10)),
         *,
-        structures: Literal["all"] | Iterable[str] = "all",
+        structures: Literal["all"] | Iterable[str | CovarianceStructure] = "all",
         criterion: Criterion = "bic",
         cv: Any = 5,
         init_params: PartitionMethod = "hierarchical",
@@ -329,7 +329,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         best = candidates[index]
         mixture = GaussianMixture(
             best.n_components,
-            covariance_type=cast(Any, best.structure.name),
+            covariance_type=name_or_instance(best.structure),
             tol=self.tol,
             reg_covar=self.reg_covar,
             max_iter=self.max_iter,
@@ -347,7 +347,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         self.best_estimator_ = mixture
         self.best_params_ = {
             "n_components": best.n_components,
-            "covariance_type": best.structure.name,
+            "covariance_type": name_or_instance(best.structure),
         }
         self.best_index_ = index
         self.best_score_ = _value(best, self.criterion)
@@ -414,21 +414,10 @@ def component_numbers(given: Any, what: str) -> list[int]:
     return sorted({int(each) for each in numbers})
 
 
-def structures_to_try(
-    given: str | Iterable[str], parameter: str, n_features: int
-) -> list[CovarianceStructure]:
+def structures_to_try(given: Any, parameter: str, n_features: int) -> list[CovarianceStructure]:
     """Return the structures that a parameter names, or the parsimonious ones for "all"."""
-    if given == "all":
-        names: list[str] = list(PARSIMONIOUS if n_features > 1 else _OF_ONE_FEATURE)
-    else:
-        names = [given] if isinstance(given, str) else list(given)
-    unknown = [name for name in names if name not in STRUCTURE_NAMES]
-    if unknown or not names:
-        raise ValueError(
-            f"{parameter} must be 'all' or some of {', '.join(STRUCTURE_NAMES)}; got "
-            f"{unknown[0] if unknown else names!r}"
-        )
-    kinds = [structure(name) for name in dict.fromkeys(names)]
+    every = PARSIMONIOUS if n_features > 1 else _OF_ONE_FEATURE
+    kinds = structures_of(given, every, parameter)
     for kind in kinds:
         kind.check_features(n_features)
     return kinds

@@ -46,6 +46,7 @@ from fastgmm.estimators.shared.validation import (
 from fastgmm.io.states import Size, State, from_state, require, to_state, typed
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure
 
 AUTOMATIC_SHARE = 0.05
 """The share of its own rows that a mixture calls outliers with ``contamination="auto"``."""
@@ -75,7 +76,7 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
     ----------
     n_components : int, default=1
         Number of components of the mixture.
-    covariance_type : str, default="full"
+    covariance_type : str or CovarianceStructure, default="full"
         Type of the covariance parameters; see `GaussianMixture`.
     contamination : "auto" or float, default="auto"
         Proportion of outliers among the training rows, above 0 and at most 0.5: this proportion of
@@ -140,7 +141,7 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
         self,
         n_components: int = 1,
         *,
-        covariance_type: CovarianceType = "full",
+        covariance_type: CovarianceType | CovarianceStructure = "full",
         contamination: Literal["auto"] | float = "auto",
         tol: float = 1e-3,
         reg_covar: float = 1e-6,

@@ -40,6 +40,7 @@ from fastgmm.estimators.shared.validation import (
 from fastgmm.io.states import State, require, typed_members
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure
 
 OF_THE_MIXTURE = (
     "n_components",
@@ -90,7 +91,7 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
     ----------
     n_components : int, default=1
         Number of components.
-    covariance_type : str, default="full"
+    covariance_type : str or CovarianceStructure, default="full"
         Type of the covariance parameters over inputs and targets together; see `GaussianMixture`.
         Under diagonal ones each component predicts a constant.
     tol
@@ -165,7 +166,7 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         self,
         n_components: int = 1,
         *,
-        covariance_type: CovarianceType = "full",
+        covariance_type: CovarianceType | CovarianceStructure = "full",
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,

@@ -24,6 +24,7 @@ from fastgmm.estimators.shared.validation import (
 )
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.structures import CovarianceStructure
 
 _PASSES = {"responsibilities": responsibilities, "log_densities": component_log_densities}
 
@@ -110,7 +111,7 @@ class GaussianMixtureTransformer(
         n_components: int = 2,
         *,
         output: Literal["responsibilities", "log_densities"] = "responsibilities",
-        covariance_type: CovarianceType = "full",
+        covariance_type: CovarianceType | CovarianceStructure = "full",
         tol: float = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,

@@ -296,7 +296,8 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(
-        f"cannot save {value!r}: a model file holds numbers, text, lists and dicts only"
+        f"cannot save {value!r}: a model file holds numbers, text, lists and dicts only; keep what "
+        "has code of your own with pickle or joblib"
     )
 
 

@@ -32,17 +32,11 @@ from fastgmm.kernels.mixture_pass import (
 )
 from fastgmm.kernels.moments import block_place, diagonal_place
 from fastgmm.kernels.packing import ROWS
-from fastgmm.kernels.small_m_steps import (
-    IDENTITY,
-    diagonal_m_step,
-    eigen,
-    full_m_step,
-    invert_cholesky,
-)
+from fastgmm.kernels.structure_m_steps import IDENTITY, m_step, memory_of
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 # How a candidate's fit ended.
-CONVERGED, MAX_ITER, EMPTY, SINGULAR = 0, 1, 2, 3
+CONVERGED, MAX_ITER, EMPTY, SINGULAR, FALLEN = 0, 1, 2, 3, 4
 
 _LANES = DIAGONAL_VECTORS * BLOCK.n_bytes // 8
 """Lanes of a tile are a multiple of this: those of the widest block of registers."""
@@ -57,6 +51,8 @@ _SHARE_TO_COME = 0.3
 """The gain that may be to come, as a share of the tolerance."""
 _NEGLIGIBLE_GAIN = 1e-3
 """A gain of this share of the tolerance is the last, whatever seems to come."""
+_LEAST_GAIN = 0.03
+"""What an M-step may leave to be gained by the next one, as a share of the tolerance."""
 _ROUNDING = 1e-12
 
 
@@ -77,19 +73,25 @@ class SmallFits(NamedTuple):
     n_components : ndarray of shape (C,)
         K of each candidate.
     letters : ndarray of shape (C, 3)
-        Volume, shape and orientation of each, as ``small_m_steps`` numbers them.
+        Volume, shape and orientation of each, as ``structure_m_steps`` numbers them.
     tol : float
         A fit ends when the log-likelihood l is to rise by less than this times 1 + abs(l).
     max_iter : int
         Most iterations.
     smallest : float
         Pivots of a covariance scaled to unit diagonal that count as 0.
+    smallest_share : float
+        A component with no more of the weight has no points.
+    rounding : float
+        A fall of the mean log-likelihood by this times 1 + its size is none.
+    covariances : ndarray of shape (C, K_max, D, D)
+        Those of the mixtures that fits begin from.
     mixture_weights : ndarray of shape (C, K_max)
         What is found: the weights,
     means : ndarray of shape (C, K_max, D)
         means,
-    covariances : ndarray of shape (C, K_max, D, D)
-        covariances,
+    whiteners : ndarray of shape (C, K_max, D, D)
+        inverse Cholesky factors of the covariances,
     log_likelihood, entropy : ndarray of shape (C,)
         log-likelihood and entropy of the responsibilities, in nats,
     n_iter, status : ndarray of shape (C,)
@@ -105,42 +107,16 @@ class SmallFits(NamedTuple):
     tol: float
     max_iter: int
     smallest: float
+    smallest_share: float
+    rounding: float
+    covariances: np.ndarray
     mixture_weights: np.ndarray
     means: np.ndarray
-    covariances: np.ndarray
+    whiteners: np.ndarray
     log_likelihood: np.ndarray
     entropy: np.ndarray
     n_iter: np.ndarray
     status: np.ndarray
-
-
-class Memory(NamedTuple):
-    """What an M-step works in, and what it goes on from in the next iteration.
-
-    Parameters
-    ----------
-    shape : ndarray of shape (D,)
-        Shape that all components share.
-    volumes : ndarray of shape (K,)
-        Volumes of the components.
-    axes : ndarray of shape (D, D)
-        Orientation that all components share, in columns.
-    diagonals : ndarray of shape (K, D)
-        Variances along the axes.
-    vectors, turned : ndarray of shape (K, D, D)
-        Axes of the components, and scatter matrices along common axes.
-    pooled, whitener : ndarray of shape (D, D)
-        A covariance and the inverse of its factor.
-    """
-
-    shape: np.ndarray
-    volumes: np.ndarray
-    axes: np.ndarray
-    diagonals: np.ndarray
-    vectors: np.ndarray
-    turned: np.ndarray
-    pooled: np.ndarray
-    whitener: np.ndarray
 
 
 class Sums(NamedTuple):
@@ -277,21 +253,6 @@ def _take_moments(sums, diagonal, counts, means, scatter, offset, K, D):
 
 
 @kernel()
-def _whiten(covariance, whitener, diagonal, D, smallest):
-    """Fill the inverse of the Cholesky factor; return log|covariance|, or nan if singular."""
-    if not diagonal:
-        return invert_cholesky(covariance, whitener, D, smallest)
-    log_determinant = 0.0
-    for j in range(D):
-        variance = covariance[j, j]
-        if not variance > 0.0:
-            return np.nan
-        log_determinant += math.log(variance)
-        whitener[j, j] = 1.0 / math.sqrt(variance)
-    return log_determinant
-
-
-@kernel()
 def _entropy(responsibilities, weights):
     """Return the entropy of the responsibilities, in nats."""
     N, K = responsibilities.shape
@@ -389,19 +350,9 @@ def _extrapolate(vectors, longest, out):
 @kernel()
 def _copy_memory(origin, target):
     """Copy what an M-step goes on from."""
-    target.shape[:] = origin.shape
-    target.volumes[:] = origin.volumes
+    target.exponents[:] = origin.exponents
     target.axes[:] = origin.axes
     target.vectors[:] = origin.vectors
-
-
-@kernel()
-def _memory(K, D):
-    """Return the arrays that M-steps work in."""
-    return Memory(
-        np.ones(D), np.ones(K), np.eye(D), np.empty((K, D)), np.zeros((K, D, D)),
-        np.empty((K, D, D)), np.empty((D, D)), np.empty((D, D)),
-    )  # fmt: skip
 
 
 @kernel()
@@ -416,52 +367,35 @@ def _begin_given(weights, covariances, sum_of_weights, counts, scatter, K, D):
 
 
 @kernel()
-def _m_step(
-    letters, scatter, counts, memory, covariances, whiteners, log_determinants, K, D, smallest,
-    first,
-):  # fmt: skip
-    """Fill covariances, whiteners and log-determinants; say whether no covariance is singular."""
-    volume, shape, orientation = letters
-    diagonal = orientation == IDENTITY
-    if diagonal:
-        sound = diagonal_m_step(volume, shape, scatter, counts, memory, covariances, K, D)
-    else:
-        sound = full_m_step(
-            volume, shape, orientation, scatter, counts, memory, covariances, K, D, smallest, first
-        )
-    for k in range(K):
-        if sound:
-            log_determinants[k] = _whiten(covariances[k], whiteners[k], diagonal, D, smallest)
-            sound = not math.isnan(log_determinants[k])
-    return sound
-
-
-@kernel()
 def small_fit_slot(task, slot):
     """Fit the candidate of a slot."""
     X, weights, letters = task.X, task.weights, task.letters[slot]
     N, D = X.shape
     K = task.n_components[slot]
     diagonal = letters[2] == IDENTITY
-    means, covariances = task.means[slot], task.covariances[slot]
+    means, whiteners = task.means[slot, :K], task.whiteners[slot, :K]
     T = _lanes_of_tiles(N)
     sums = _sums(K, D, T, diagonal)
     nothing, no_labels, none_wanted = np.zeros(K * D), np.empty(0, np.int64), np.empty((0, 0))
     offset, scales = np.empty(D), np.empty(D)
     counts, log_weights, log_determinants = np.empty(K), np.empty(K), np.empty(K)
-    scatter, whiteners = np.empty((K, D, D)), np.zeros((K, D, D))
-    memory, kept_memory = _memory(K, D), _memory(K, D)
+    shares = np.empty(K)
+    scatter, covariances = np.empty((K, D, D)), np.empty((K, D, D))
+    memory, kept_memory = memory_of(K, D), memory_of(K, D)
+    # The mixture of the last pass, to go back to if the log-likelihood falls.
+    kept_log_weights, kept_means, kept_whiteners = np.empty(K), np.empty((K, D)), scatter.copy()
     # Moments of the last pass, which become those of the next M-step.
     new_counts, new_means, new_scatter = np.empty(K), np.empty((K, D)), np.empty((K, D, D))
     size = K * (1 + 2 * D) if diagonal else K * (1 + D + D * (D + 1) // 2)
     vectors, target = np.empty((3, size)), np.empty(size)
     _feature_scales(X, weights, scales)
     sum_of_weights = weights.sum()
-    smallest_count = 1e-10 * sum_of_weights
+    smallest_count = task.smallest_share * sum_of_weights
     task.status[slot] = MAX_ITER
     task.log_likelihood[slot] = np.nan
     if task.given[slot]:
-        _begin_given(task.mixture_weights[slot], covariances, sum_of_weights, counts, scatter, K, D)
+        start, given = task.mixture_weights[slot], task.covariances[slot]
+        _begin_given(start, given, sum_of_weights, counts, scatter, K, D)
     else:
         _run_pass(
             GIVEN_LABELS, X, weights, sums, T, diagonal, nothing, task.labels[K - 1], none_wanted
@@ -471,16 +405,20 @@ def small_fit_slot(task, slot):
     n_vectors = 0  # statistics of successive iterations
     trial = False  # whether the statistics are extrapolated
     for iteration in range(task.max_iter + 1):
+        sum_of_counts = counts.sum()
         for k in range(K):
             if not counts[k] > smallest_count:
                 task.status[slot] = EMPTY
                 return
             log_weights[k] = math.log(counts[k] / sum_of_weights)
-        if iteration == 0 and not diagonal:
-            _first_guess(scatter, counts, memory, K, D)
-        sound = _m_step(
-            letters, scatter, counts, memory, covariances, whiteners, log_determinants, K, D,
-            task.smallest, iteration == 0,
+            shares[k] = counts[k] / sum_of_counts
+            for i in range(D):
+                for j in range(D):
+                    covariances[k, i, j] = scatter[k, i, j] / counts[k]
+        level = abs(before) / sum_of_weights if iteration > 0 else 0.0
+        sound = m_step(
+            letters, covariances, shares, memory, whiteners, log_determinants, task.smallest,
+            iteration == 0, max(_LEAST_GAIN * task.tol * (1.0 / sum_of_weights + level), _ROUNDING),
         )  # fmt: skip
         found = np.nan
         if sound:
@@ -500,6 +438,16 @@ def small_fit_slot(task, slot):
         if not math.isfinite(found):
             task.status[slot] = SINGULAR
             return
+        if found < before - task.rounding * (sum_of_weights + abs(before)):
+            task.status[slot] = FALLEN
+            log_weights[:], means[:], whiteners[:] = kept_log_weights, kept_means, kept_whiteners
+            for k in range(K):
+                log_determinants[k] = 0.0
+                for j in range(D):
+                    log_determinants[k] -= 2.0 * math.log(whiteners[k, j, j])
+            _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sums, K, D)
+            break
+        kept_log_weights[:], kept_means[:], kept_whiteners[:] = log_weights, means, whiteners
         task.n_iter[slot] = iteration
         task.log_likelihood[slot] = found
         gain_before, gain, before = gain, found - before, found
@@ -537,30 +485,10 @@ def small_fit_slot(task, slot):
                     longest = max(_LONGEST_STEP, longest / 4.0)
         if not extrapolated and iteration < task.max_iter:
             counts[:] = new_counts
-            means[:K] = new_means
+            means[:] = new_means
             scatter[:] = new_scatter
     for k in range(K):
         task.mixture_weights[slot, k] = math.exp(log_weights[k])
     responsibilities = np.empty((N, K))
     _run_pass(RESPONSIBILITIES, X, weights, sums, T, diagonal, nothing, no_labels, responsibilities)
     task.entropy[slot] = _entropy(responsibilities, weights)
-
-
-@kernel()
-def _first_guess(scatter, counts, memory, K, D):
-    """Set what inner iterations begin from: the axes and the shape of all points together."""
-    pooled = memory.pooled
-    for i in range(D):
-        for j in range(i + 1):
-            total = 0.0
-            for k in range(K):
-                total += scatter[k, i, j]
-            pooled[i, j] = total
-            pooled[j, i] = total
-    for k in range(K):
-        trace = 0.0
-        for j in range(D):
-            trace += scatter[k, j, j]
-            memory.vectors[k, j, j] = 1.0
-        memory.volumes[k] = max(trace / (D * counts[k]), 1e-300)
-    eigen(pooled, memory.axes, D)

@@ -1,5 +1,10 @@
 """Whole fits in one call: against EM in plain NumPy, step by step."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -9,7 +14,7 @@ from fastgmm.kernels.microkernels.densities import DIAGONAL_VECTORS
 from fastgmm.kernels.microkernels.simd import BLOCK
 from fastgmm.kernels.threads import run_slots
 from tests import oracle
-from tests.kernels.test_small_m_steps import LETTERS
+from tests.kernels.test_structure_m_steps import LETTERS
 
 
 def fits(X, partitions, candidates, *, weights=None, tol=0.0, max_iter=4):
@@ -29,9 +34,12 @@ def fits(X, partitions, candidates, *, weights=None, tol=0.0, max_iter=4):
         tol=tol,
         max_iter=max_iter,
         smallest=1e-14,
+        smallest_share=1e-15,
+        rounding=1e-10,
+        covariances=np.zeros((n_fits, most, n_features, n_features)),
         mixture_weights=np.zeros((n_fits, most)),
         means=np.zeros((n_fits, most, n_features)),
-        covariances=np.zeros((n_fits, most, n_features, n_features)),
+        whiteners=np.zeros((n_fits, most, n_features, n_features)),
         log_likelihood=np.zeros(n_fits),
         entropy=np.zeros(n_fits),
         n_iter=np.zeros(n_fits, dtype=np.int64),
@@ -39,6 +47,11 @@ def fits(X, partitions, candidates, *, weights=None, tol=0.0, max_iter=4):
     )
     run_slots(small_em.small_fit_slot, task, n_fits, 1, 0)
     return task
+
+
+def covariances_of(task):
+    whiteners = task.whiteners[0]
+    return np.linalg.inv(whiteners.transpose(0, 2, 1) @ whiteners)
 
 
 def problem(n_features):
@@ -61,7 +74,7 @@ def test_steps_are_those_of_em(letters, n_features):
     assert task.n_iter[0] == n_iter
     assert_allclose(task.mixture_weights[0], parameters[0], rtol=1e-8)
     assert_allclose(task.means[0], parameters[1], rtol=1e-7, atol=1e-8)
-    assert_allclose(task.covariances[0], parameters[2], rtol=1e-6, atol=1e-8)
+    assert_allclose(covariances_of(task), parameters[2], rtol=1e-6, atol=1e-8)
     expected = weights @ oracle.log_density(X, *parameters)
     assert task.log_likelihood[0] == pytest.approx(expected, rel=1e-9)
     shares = oracle.responsibilities(X, *parameters)
@@ -97,7 +110,7 @@ def test_rows_without_a_label_do_not_count_in_the_first_step():
     known = some >= 0
     expected = oracle.m_step(X[known], oracle.one_hot(some[known], 2), "VVV")
     assert_allclose(task.means[0], expected[1], rtol=1e-9, atol=1e-12)
-    assert_allclose(task.covariances[0], expected[2], rtol=1e-9, atol=1e-12)
+    assert_allclose(covariances_of(task), expected[2], rtol=1e-9, atol=1e-12)
 
 
 def test_every_candidate_has_an_end_of_its_own():
@@ -117,3 +130,50 @@ def test_rows_beyond_all_numbers_are_no_fit():
     with np.errstate(over="ignore", invalid="ignore"):  # heard of only where nothing is compiled
         task = fits(1e200 * X, {2: start}, [("VVV", 2)])
     assert task.status[0] == small_em.SINGULAR
+
+
+_BROKEN_STEP = """
+import numpy as np
+from fastgmm.kernels import small_em
+from tests.kernels.test_small_em import fits, problem
+
+X, start, _ = problem(2)
+whole = fits(X, {2: start}, [("VVV", 2)], max_iter=2)
+sound, n_steps = small_em.m_step, 0
+
+def broken(letters, covariances, shares, memory, whiteners, log_determinants, *others):
+    global n_steps
+    n_steps += 1
+    found = sound(letters, covariances, shares, memory, whiteners, log_determinants, *others)
+    if n_steps == 4:
+        whiteners *= 3.0
+        log_determinants -= 4.0 * np.log(3.0)
+    return found
+
+small_em.m_step = broken
+task = fits(X, {2: start}, [("VVV", 2)], max_iter=9)
+assert task.status[0] == small_em.FALLEN, task.status
+assert task.n_iter[0] == 2
+for name in ("mixture_weights", "means", "whiteners", "log_likelihood"):
+    assert np.array_equal(getattr(task, name)[0], getattr(whole, name)[0]), name
+assert np.isclose(task.entropy[0], whole.entropy[0], rtol=1e-12)
+"""
+
+
+def test_a_fall_of_the_log_likelihood_ends_a_fit_at_the_mixture_before():
+    """No M-step of ours makes it fall, so that one is broken, which only plain Python allows."""
+    subprocess.run(
+        [sys.executable, "-c", _BROKEN_STEP],
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+    )
+
+
+def test_a_component_is_empty_where_it_is_for_every_other_fit():
+    """Beside rows of weight 1, one of weight 1e-13 is few, and one of 1e-16 none."""
+    X, start, weights = problem(2)
+    for share, status in ((1e-13, small_em.MAX_ITER), (1e-17, small_em.EMPTY)):
+        few = np.where(start == 0, share, 1.0) * weights
+        task = fits(X, {2: start}, [("EII", 2)], weights=few, max_iter=0)
+        assert task.status[0] == status

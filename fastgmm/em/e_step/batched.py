@@ -20,7 +20,7 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
-from fastgmm.mixture.structures.closed_forms import (
+from fastgmm.mixture.structures.parsimonious import (
     Diagonal,
     Full,
     OneVariance,

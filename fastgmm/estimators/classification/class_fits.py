@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ from fastgmm.estimators.shared.validation import Missing
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
-from fastgmm.mixture.structures import CovarianceStructure, structure
+from fastgmm.mixture.structures import CovarianceStructure, name_or_instance, structure
 
 
 class ClassModel(NamedTuple):
@@ -109,7 +109,7 @@ class ClassMixtureSettings(NamedTuple):
     def mixture(self, n_components: int, kind: CovarianceStructure, **more: Any) -> GaussianMixture:
         """Return a mixture with these parameters."""
         return GaussianMixture(
-            n_components, covariance_type=cast(Any, kind.name), **self._asdict(), **more
+            n_components, covariance_type=name_or_instance(kind), **self._asdict(), **more
         )
 
 
@@ -187,17 +187,18 @@ class ClassFitting:
             shares = np.array([float(fit is best) for fit in fits])
         shares = shares / shares.sum()
         counted = {
-            fit.structure.name: float(share)
+            fit.structure: float(share)
             for fit, share in zip(fits, shares, strict=True)
             if share > 0.0
         }
         averaged = averaged_classes(fits, shares)
-        kind = structure(next(iter(counted)))
+        kind = next(iter(counted))
         if len(counted) > 1:
             kind = structure("diag" if averaged[0].is_diagonal else "full")
         found = statistics.weights() if self.priors is None else self.priors
         mixtures = [self._fitted(each, kind) for each in averaged]
-        return FittedClasses(mixtures, found, counted, statistics=statistics)
+        named = {each.name: share for each, share in counted.items()}
+        return FittedClasses(mixtures, found, named, statistics=statistics)
 
     def _regularization(self, statistics: SufficientStatistics) -> Regularization:
         """Return the amounts that suit the rows of all classes together."""
@@ -337,7 +338,7 @@ class ClassFitting:
         def search(reg_covar: float) -> GaussianMixture:
             found = MixtureSearch(
                 numbers,
-                structures=[kind.name for kind in kinds],
+                structures=kinds,
                 reg_covar=reg_covar,
                 random_state=seed,
                 n_jobs=settings.n_jobs,

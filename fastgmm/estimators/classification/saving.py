@@ -12,6 +12,7 @@ from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.saving import SavedModel, restored, set_features
 from fastgmm.io.states import Size, State, from_state, require, to_state, typed_members
 from fastgmm.mixture.statistics import SufficientStatistics
+from fastgmm.mixture.structures import CovarianceStructure, name_or_instance
 
 _ARRAYS = ("class_prior_", "reject_below_", "_weights")
 _KINDS: dict[str, Any] = {
@@ -138,4 +139,6 @@ def _plain(value: Any) -> Any:
         return _plain(value.tolist())
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, CovarianceStructure):
+        return name_or_instance(value)
     return [_plain(each) for each in value]

@@ -14,6 +14,9 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure
 
+FITTED_STRUCTURE = "_fitted_structure"
+"""The structure that the arrays are of, whatever `covariance_type` is set to later."""
+
 NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_volume_")
 """The attributes that only mixtures with noise have."""
 
@@ -45,6 +48,7 @@ def attributes_from_parameters(
     attributes: dict[str, Any] = {
         name: np.array(value, dtype=np.float64) for name, value in arrays.items()
     }
+    attributes[FITTED_STRUCTURE] = structure
     if noise is not None:
         share = float(parameters.weights[-1])
         attributes.update(noise_weight_=share, noise_log_volume_=noise.log_volume)
@@ -94,6 +98,17 @@ def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -
     whiteners = structure.expand(factors, *means.shape)
     gaussians = MixtureParameters.from_whiteners(weights, means, whiteners)
     return _with_noise(gaussians, estimator) if hasattr(estimator, "noise_weight_") else gaussians
+
+
+def check_same_form(estimator: Any) -> None:
+    """Raise if a fit cannot continue from arrays of the fitted structure with that asked for."""
+    fitted, asked = estimator._structure(), estimator._structure_asked()
+    flags = ("is_diagonal", "is_spherical", "is_tied")
+    if any(getattr(fitted, flag) != getattr(asked, flag) for flag in flags):
+        raise ValueError(
+            f"the mixture was fitted with covariance_type={fitted.name!r}, and {asked.name!r} "
+            f"cannot continue from it{_CHANGED}"
+        )
 
 
 def gaussians_from_attributes(estimator: Any, purpose: str) -> MixtureParameters:

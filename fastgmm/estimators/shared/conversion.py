@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 import sklearn.mixture
 
+from fastgmm.estimators.shared.attributes import FITTED_STRUCTURE
 from fastgmm.mixture.structures import CovarianceStructure, structure
 
 _SHAPED = ("covariances_", "precisions_", "precisions_cholesky_", "degrees_of_freedom_")
@@ -57,7 +58,7 @@ class ScikitLearnConversion:
         known = self._theirs().get_params()
         parameters = {name: value for name, value in mixture.get_params().items() if name in known}
         attributes = _fitted(mixture)
-        kind = structure(mixture.covariance_type)
+        kind = mixture._structure()
         parameters["covariance_type"] = _nearest(kind)
         if kind.is_tied and kind.is_diagonal:  # scikit-learn has none that are both
             n_components = mixture.n_components
@@ -105,6 +106,8 @@ class ScikitLearnConversion:
         if "lower_bounds_" in attributes:
             attributes["lower_bounds_"] = np.ravel(attributes["lower_bounds_"]).tolist()
         converted.__dict__.update(attributes)
+        if "means_" in attributes:
+            converted.__dict__[FITTED_STRUCTURE] = structure(mixture.covariance_type)
         return cast(Self, converted)
 
 

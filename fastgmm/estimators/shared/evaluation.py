@@ -20,7 +20,11 @@ from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.em.e_step import passes
 from fastgmm.em.missing import imputation
 from fastgmm.em.missing.incomplete import pieces
-from fastgmm.estimators.shared.attributes import check_attribute_shape, parameters_from_attributes
+from fastgmm.estimators.shared.attributes import (
+    FITTED_STRUCTURE,
+    check_attribute_shape,
+    parameters_from_attributes,
+)
 from fastgmm.estimators.shared.marginals import conditional_mixture, marginal_mixture
 from fastgmm.estimators.shared.saving import SavedMixture
 from fastgmm.estimators.shared.validation import (
@@ -227,7 +231,7 @@ class RowEvaluation(BlockwiseProbabilities):
 class MixtureEvaluation(RowEvaluation, SavedMixture):
     """The methods of a mixture that need nothing but its fitted attributes."""
 
-    covariance_type: str
+    covariance_type: str | CovarianceStructure
     n_jobs: int | None
     random_state: int | np.random.RandomState | None
     weights_: FloatingArray
@@ -480,6 +484,11 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         return parameters_from_attributes(self, self._structure())
 
     def _structure(self) -> CovarianceStructure:
+        """Return the structure of the attributes, which `covariance_type` may no longer be."""
+        fitted: CovarianceStructure | None = vars(self).get(FITTED_STRUCTURE)
+        return self._structure_asked() if fitted is None else fitted
+
+    def _structure_asked(self) -> CovarianceStructure:
         return structure(self.covariance_type)
 
     def _n_parameters(self) -> int:

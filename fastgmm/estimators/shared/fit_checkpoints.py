@@ -32,7 +32,7 @@ from fastgmm.mixture.priors.conjugate import ConjugatePriors
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
-from fastgmm.mixture.structures import CovarianceStructure
+from fastgmm.mixture.values import Value
 
 _Fitted = TypeVar("_Fitted", bound=MixtureParameters | VariationalPosterior)
 _Statistics = TypeVar("_Statistics", bound=SufficientStatistics | VariationalStatistics)
@@ -90,7 +90,7 @@ def _identity(value: Any) -> Any:
         return {"RandomState": _digest(pickle.dumps(value.get_state(legacy=False)))}
     if isinstance(value, ConjugatePriors):
         return value.plain()
-    if isinstance(value, StoppingRule | CovarianceStructure):
+    if isinstance(value, StoppingRule | Value):
         names = [each.name for each in fields(value)] if is_dataclass(value) else vars(value)
         held = {name: _identity(getattr(value, name)) for name in names}
         return {"class": type(value).__qualname__, **held}
@@ -122,7 +122,7 @@ class FitCheckpoint(Generic[_Fitted, _Statistics]):
         self._size = Size(
             estimator.n_components + noise,
             source.n_features,
-            estimator._structure().is_diagonal,
+            estimator._structure_asked().is_diagonal,
             has_noise=noise,
         )
         self._checkpoint = checkpoint_of(estimator, source, known)

@@ -20,7 +20,7 @@ from fastgmm.estimators.shared.attributes import (
 from fastgmm.mixture.marginals import conditioned, marginal
 from fastgmm.mixture.noise import UniformNoise
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.structures import CovarianceStructure, structure
+from fastgmm.mixture.structures import CovarianceStructure, name_or_instance, structure
 
 if TYPE_CHECKING:
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -149,7 +149,7 @@ def mixture_like(
     n_components = parameters.n_components - (noise is not None)
     taken = {name: getattr(origin, name) for name in _TAKEN_OVER if hasattr(origin, name)}
     mixture: GaussianMixture = origin._gaussian_mixture()(
-        n_components, covariance_type=kind.name, **taken
+        n_components, covariance_type=name_or_instance(kind), **taken
     )
     mixture.__dict__.update(attributes_from_parameters(parameters, kind, noise))
     mixture.n_features_in_ = parameters.n_features

@@ -32,7 +32,7 @@ from fastgmm.em.online.start import (
     rows_to_begin,
 )
 from fastgmm.em.online.steps import OnlineState, StepSchedule, online_step
-from fastgmm.estimators.shared.attributes import attributes_from_parameters, check_attribute_shape
+from fastgmm.estimators.shared.attributes import attributes_from_parameters, check_same_form
 from fastgmm.estimators.shared.evaluation import MixtureEvaluation, Rows, Weights
 from fastgmm.estimators.shared.fit_states import online_from_state, online_to_state
 from fastgmm.estimators.shared.validation import (
@@ -173,7 +173,7 @@ class OnlineLearning(MixtureEvaluation):
         with UnchangedOnFailure(self) as unchanged, one_blas_thread():
             source = check_source(self, X, sample_weight, reset=reset)
             check_weight_scale(source)
-            self._structure().check_features(source.n_features)
+            self._structure_asked().check_features(source.n_features)
             try:
                 for batch in self._batches(observed_rows(source)):
                     if batch.total_weight == 0.0:
@@ -204,7 +204,7 @@ class OnlineLearning(MixtureEvaluation):
             state,
             batch,
             self._schedule(),
-            self._structure(),
+            self._structure_asked(),
             averaging=self.averaging,
             n_jobs=self.n_jobs,
         )
@@ -212,7 +212,7 @@ class OnlineLearning(MixtureEvaluation):
 
     def _degeneracies(self, state: OnlineState) -> tuple[Degeneracy, ...]:
         """Return what is degenerate in a state."""
-        return find_degeneracies(state.parameters, self._structure(), state.regularization)
+        return find_degeneracies(state.parameters, self._structure_asked(), state.regularization)
 
     def _schedule(self) -> StepSchedule:
         return StepSchedule(self.step_exponent, self.step_offset, self.forgetting)
@@ -231,7 +231,6 @@ class OnlineLearning(MixtureEvaluation):
         if not hasattr(self, "means_"):
             return None
         self._waiting = None
-        kind = self._structure()
         shape = (self.n_components, batch.n_features)
         if np.shape(self.means_) != shape:
             raise ValueError(
@@ -239,12 +238,9 @@ class OnlineLearning(MixtureEvaluation):
                 f"n_components={shape[0]} and X with {shape[1]} features need {shape}: use fit, "
                 "or a new estimator, for a mixture of another size"
             )
+        check_same_form(self)
         state = self._current_state()
-        if state is not None:
-            factors = np.asarray(vars(self)["precisions_cholesky_"])
-            check_attribute_shape("precisions_cholesky_", factors, kind.covariance_shape(*shape))
-            return state
-        return self._state_from_mixture(batch)
+        return self._state_from_mixture(batch) if state is None else state
 
     def _state_from_mixture(self, batch: ArraySource) -> OnlineState:
         """Return a state that continues from the attributes, wherever they came from."""
@@ -295,7 +291,7 @@ class OnlineLearning(MixtureEvaluation):
 
     def _start_from(self, rows: ArraySource, unit: float | None) -> tuple[OnlineState, FitInfo]:
         """Return the state after first rows."""
-        kind = self._structure()
+        kind = self._structure_asked()
         given = check_start(
             self.weights_init,
             self.means_init,
@@ -329,7 +325,7 @@ class OnlineLearning(MixtureEvaluation):
 
     def _online_attributes(self, state: OnlineState) -> dict[str, Any]:
         """Return the attributes that describe what was learned."""
-        kind = self._structure()
+        kind = self._structure_asked()
         return {
             **attributes_from_parameters(state.estimate(kind), kind),
             "lower_bound_": state.statistics.mean_log_likelihood,

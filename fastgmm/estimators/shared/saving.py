@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.em.loop import FitInfo
 from fastgmm.estimators.shared.attributes import (
+    FITTED_STRUCTURE,
     attributes_from_parameters,
     check_attribute_shape,
     components_from_attributes,
@@ -22,7 +23,7 @@ from fastgmm.io import model_file
 from fastgmm.io.states import State, check_spread, check_squares, require, typed_members
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.conjugate import ConjugatePriors
-from fastgmm.mixture.structures import CovarianceStructure
+from fastgmm.mixture.structures import CovarianceStructure, name_or_instance
 
 _ARRAY_PARAMETERS = (
     "weights_init",
@@ -119,6 +120,8 @@ class SavedModel(ABC):
         parameters = {name: vars(self)[name] for name in self._saved_class()._get_param_names()}
         if isinstance(parameters["random_state"], np.random.RandomState):
             parameters["random_state"] = None
+        if isinstance(kind := parameters.get("covariance_type"), CovarianceStructure):
+            parameters["covariance_type"] = name_or_instance(kind)
         return parameters
 
 
@@ -156,6 +159,7 @@ class SavedMixture(SavedModel):
             value = parameters.pop(name, None)
             if value is not None:
                 arrays[name] = np.asarray(value)
+        parameters["covariance_type"] = name_or_instance(mixture._structure())
         if isinstance(parameters.get("priors"), ConjugatePriors):
             parameters["priors"] = parameters["priors"].plain()
         parameters.update({name: _OF_ONE_RUN[name] for name in _OF_ONE_RUN if name in parameters})
@@ -196,6 +200,7 @@ class SavedMixture(SavedModel):
             attributes["lower_bounds_"] = list(attributes["lower_bounds_"])
         names = attributes.pop("feature_names_in_", None)
         mixture.__dict__.update(arrays | attributes)
+        mixture.__dict__[FITTED_STRUCTURE] = mixture._structure_asked()
         if np.ndim(arrays.get(_CONCENTRATION, ())) == 2:
             mixture.__dict__[_CONCENTRATION] = tuple(each.copy() for each in arrays[_CONCENTRATION])
         mixture._check_saved(arrays)

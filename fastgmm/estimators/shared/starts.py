@@ -19,6 +19,7 @@ from fastgmm.em.initialization.methods import (
 )
 from fastgmm.em.loop import Starts
 from fastgmm.em.problem import EMProblem
+from fastgmm.estimators.shared.attributes import check_same_form
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.validation import check_labels
 from fastgmm.mixture.parameters import MixtureParameters
@@ -76,6 +77,7 @@ def warm_start(
             f"noise_volume is {estimator.noise_volume!r} now: leave it as it was, or use "
             "warm_start=False"
         )
+    check_same_form(estimator)
     fitted: MixtureParameters = estimator._parameters()
     parameters = problem.structure.nearest(problem.gaussians(fitted))
     check_warm_shape(parameters.means, estimator.n_components, source.n_features)

@@ -67,7 +67,7 @@ N_JOBS_CONSTRAINTS = [
 
 MIXTURE_CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
-    "covariance_type": [StrOptions(set(STRUCTURE_NAMES))],
+    "covariance_type": [StrOptions(set(STRUCTURE_NAMES)), CovarianceStructure],
     "tol": [Interval(Real, 0.0, None, closed="left"), StoppingRule],
     "reg_covar": [Interval(Real, 0.0, None, closed="left")],
     "max_iter": [Interval(Integral, 0, None, closed="left")],

@@ -16,6 +16,7 @@ from fastgmm.em.models.variational import VariationalProblem, initial_posterior
 from fastgmm.estimators.shared.attributes import (
     attributes_from_parameters,
     check_attribute_shape,
+    check_same_form,
     parameters_from_attributes,
 )
 from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
@@ -237,6 +238,7 @@ def warm_posterior(
     checkpoint: VariationalCheckpoint,
 ) -> tuple[VariationalProblem, Starts[VariationalPosterior]]:
     """Return the problem, and the posterior of the fit before under this one's prior."""
+    check_same_form(estimator)
     given = check_prior(estimator, structure, source.n_features)
     posterior: VariationalPosterior = estimator._posterior()
     check_warm_shape(posterior.means, estimator.n_components, source.n_features)

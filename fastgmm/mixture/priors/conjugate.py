@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy.linalg import lapack
 
 from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.priors.prior import Prior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure, Spread, smallest_raised
@@ -100,7 +101,7 @@ class ConjugatePriors:
         n_components: int,
         data_mean: FloatArray,
         data_covariance: FloatArray,
-    ) -> Prior:
+    ) -> ConjugatePrior:
         """Return the prior of a mixture of some data.
 
         Parameters
@@ -116,7 +117,7 @@ class ConjugatePriors:
 
         Returns
         -------
-        Prior
+        ConjugatePrior
             The prior, with all of its hyperparameters.
 
         Raises
@@ -142,7 +143,7 @@ class ConjugatePriors:
             scale = scale / n_components ** (2.0 / n_features)
         else:
             scale = _given_scale(self.scale, n_features, structure.is_diagonal)
-        return Prior(mean, self.mean_precision, freedom, scale, self.weight_concentration)
+        return ConjugatePrior(mean, self.mean_precision, freedom, scale, self.weight_concentration)
 
 
 PriorsName = Literal["mclust"]
@@ -150,8 +151,8 @@ PriorsName = Literal["mclust"]
 PRIORS_NAMES: tuple[PriorsName, ...] = ("mclust",)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prior:
+@dataclass(frozen=True, eq=False)
+class ConjugatePrior(Prior):
     """The prior of a mixture, with all of its hyperparameters.
 
     Attributes
@@ -180,22 +181,7 @@ class Prior:
         structure: CovarianceStructure,
         before: MixtureParameters | None = None,
     ) -> MixtureParameters:
-        """Return the most probable parameters (the M-step).
-
-        Parameters
-        ----------
-        statistics : SufficientStatistics
-            Moments; diagonal ones suffice for diagonal structures.
-        structure : CovarianceStructure
-            The structure of the covariances.
-        before : MixtureParameters or None
-            Parameters of this structure that an iterative M-step begins from.
-
-        Returns
-        -------
-        MixtureParameters
-            The parameters.
-        """
+        """Return the most probable parameters (the M-step)."""
         structure.check_features(statistics.n_features)
         weights, means, spread = self.posterior(statistics, structure)
         whiteners = structure.whiten(replace(spread, before=before))
@@ -204,24 +190,7 @@ class Prior:
     def posterior(
         self, statistics: SufficientStatistics, structure: CovarianceStructure
     ) -> tuple[FloatArray, FloatArray, Spread]:
-        """Return the most probable weights and means, and what the covariances follow from.
-
-        Parameters
-        ----------
-        statistics : SufficientStatistics
-            Moments; diagonal ones for diagonal structures.
-        structure : CovarianceStructure
-            The structure of the covariances.
-
-        Returns
-        -------
-        weights : ndarray of shape (n_components,)
-            Weights.
-        means : ndarray of shape (n_components, n_features)
-            Means.
-        spread : Spread
-            Counts and covariances of the points, to which those of the prior are added.
-        """
+        """Return the most probable weights and means, and what the covariances follow from."""
         counts = np.where(statistics.empty(), 0.0, statistics.counts)
         kappa = self.mean_precision
         total = counts + kappa
@@ -242,20 +211,7 @@ class Prior:
         return self._weights(statistics), means, spread
 
     def log_density(self, parameters: MixtureParameters, structure: CovarianceStructure) -> float:
-        """Return the logarithm of the prior's density, up to a constant.
-
-        Parameters
-        ----------
-        parameters : MixtureParameters
-            The mixture; a component of weight 0 counts as any other.
-        structure : CovarianceStructure
-            The structure of its covariances.
-
-        Returns
-        -------
-        float
-            In nats; the constant depends on the prior and the structure only.
-        """
+        """Return the logarithm of the prior's density, up to a constant."""
         n_components, n_features = parameters.means.shape
         whiteners = parameters.whiteners
         scale = self._scale_for(structure)

@@ -7,14 +7,23 @@ an orientation D_k, orthogonal. Each of the three may be equal or vary.
 """
 
 from fastgmm.mixture.structures.covariance_structure import CovarianceStructure, Spread
-from fastgmm.mixture.structures.registry import STRUCTURE_NAMES, structure
+from fastgmm.mixture.structures.parsimonious import (
+    STRUCTURE_NAMES,
+    is_built_in,
+    name_or_instance,
+    structure,
+    structures_of,
+)
 from fastgmm.mixture.structures.whitening import smallest_raised, whiten_matrices
 
 __all__ = [
     "STRUCTURE_NAMES",
     "CovarianceStructure",
     "Spread",
+    "is_built_in",
+    "name_or_instance",
     "smallest_raised",
     "structure",
+    "structures_of",
     "whiten_matrices",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
+from fastgmm.mixture.values import Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,22 +51,26 @@ class Spread:
         return pool(self.covariances, self.shares)
 
 
-class CovarianceStructure(ABC):
+class CovarianceStructure(Value, ABC):
     """What the covariances of a mixture have in common.
 
     Users see the covariances in the shape ``([K,] D, D)``, ``([K,] D)`` or ``([K])``: the axis
     of the components is missing where they are tied, and those of the features where the
     covariances are diagonal or spherical.
 
+    A structure of your own is a class derived from this one, with `whiten`, its M-step, and,
+    unless its letters say it, `n_covariance_parameters`. An instance is a value of
+    `covariance_type`. Two instances are equal if their class and attributes are.
+
     Parameters
     ----------
-    name : str or None
-        The name users give; None for the letters.
+    name : str, default=None
+        What tables and messages call it; None for the name of the class.
 
     Attributes
     ----------
     name : str
-        The name users give.
+        What tables and messages call it.
     letters : str
         How volume, shape and orientation are, in this order: "E" equal, "V" varying from
         component to component, "I" those of the identity (Banfield and Raftery, 1993).
@@ -73,11 +78,18 @@ class CovarianceStructure(ABC):
         Whether the structure is for data of one feature only.
     """
 
+    name: str
     letters: ClassVar[str] = "VVV"
     needs_single_feature: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
     def __init__(self, name: str | None = None) -> None:
-        self.name = self.letters if name is None else name
+        if name is not None:
+            self.name = name
 
     @property
     def is_diagonal(self) -> bool:
@@ -98,9 +110,9 @@ class CovarianceStructure(ABC):
     def is_coupled(self) -> bool:
         """Whether covariances of different components depend on each other.
 
-        They can only be replaced all together then.
+        They can only be replaced all together then, which is always right.
         """
-        return "E" in self.letters
+        return True
 
     def solve(
         self,
@@ -253,7 +265,7 @@ class CovarianceStructure(ABC):
         MixtureParameters
             The same mixture if all its covariances are possible, but for rounding.
         """
-        if self.is_tied or not self.is_coupled:
+        if self.is_tied:
             return parameters  # the shape in which covariances are given allows no others
         weights = parameters.weights
         # Not 0: covariances at the edge of float64's digits are raised a little, and no error.

@@ -1,13 +1,18 @@
-"""Whiteners of covariances, and what becomes of covariances that are singular."""
+"""Whiteners, volumes and axes of covariances, and what becomes of those that are singular."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import lapack
 
+from fastgmm.kernels.structure_m_steps import volume_factors
 from fastgmm.mixture.parameters import invert_triangles
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray
+
+_ANY_COLUMN_SCALES = 0  # dgejsv's JOBA = "C"
+_NO_LEFT_VECTORS = 3  # JOBU = "N"
 
 
 def whiten_variances(variances: FloatArray) -> FloatArray:
@@ -59,6 +64,47 @@ def square_roots(covariances: FloatArray) -> FloatArray:
         factors[singular] = vectors * np.sqrt(eigenvalues)[:, None, :]
     factors *= deviations[:, :, None]
     return factors
+
+
+def principal_axes(covariances: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return eigenvalues and eigenvectors of covariances.
+
+    Found by one-sided Jacobi rotations (Drmač and Veselić, 2008, "New fast and accurate Jacobi
+    SVD algorithm", SIAM J. Matrix Anal. Appl. 29): each eigenvalue has all its digits, however
+    much the features differ in scale.
+    """
+    axes = np.empty(covariances.shape)
+    variances = np.empty(covariances.shape[:2])
+    for k, root in enumerate(square_roots(covariances)):
+        values, _, axes[k], scaling, _, failed = lapack.dgejsv(
+            root.T, joba=_ANY_COLUMN_SCALES, jobu=_NO_LEFT_VECTORS
+        )
+        if failed:
+            raise np.linalg.LinAlgError(f"no principal axes found (dgejsv returned {failed})")
+        rank = np.count_nonzero(root.any(axis=0))
+        variances[k] = np.square(values * (scaling[0] / scaling[1]))
+        variances[k, rank:] = 0.0
+    return variances, axes
+
+
+def compose(variances: FloatArray, axes: FloatArray) -> FloatArray:
+    """Return the covariances of given variances along given axes."""
+    covariances: FloatArray = (axes * variances[..., None, :]) @ axes.swapaxes(-1, -2)
+    return covariances
+
+
+def log_volumes(whiteners: FloatArray) -> FloatArray:
+    """Return the logarithms of the volumes of covariances, the D-th roots of determinants."""
+    diagonals = whiteners if whiteners.ndim == 2 else np.einsum("kii->ki", whiteners)
+    logarithms: FloatArray = -2.0 * np.log(diagonals).mean(axis=1)
+    return logarithms
+
+
+def equalize_volumes(whiteners: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return the whiteners of the same shapes and orientations, with the mean volume."""
+    factors = volume_factors(log_volumes(whiteners), shares)
+    equal: FloatArray = whiteners * factors.reshape(-1, *[1] * (whiteners.ndim - 1))
+    return equal
 
 
 def smallest_raised(n_features: int) -> float:

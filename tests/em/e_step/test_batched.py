@@ -8,7 +8,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.batched import RowSets, components_of, fit_stack, stacked
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
-from fastgmm.mixture.structures.closed_forms import Tied
+from fastgmm.mixture.structures.parsimonious import Tied
 from tests.em.batch_fits import fit_em, initialize
 
 K = 3

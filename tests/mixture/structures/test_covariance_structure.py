@@ -410,7 +410,7 @@ def test_a_structure_of_ones_own_needs_little():
     parameters = own.solve(statistics_of("full", X, shares), NONE)
     assert_array_equal(own.covariances(parameters), np.repeat(np.eye(4)[None], 3, axis=0))
     assert own.name == "unit"
-    assert Unit().name == "VVV"
+    assert Unit().name == "Unit"
 
 
 def test_shares_of_a_spread_without_points_are_equal():
