@@ -55,6 +55,15 @@ def test_the_reference_lists_every_public_name(module):
     assert set(module.__all__) - modules - {"__version__"} <= listed
 
 
+def test_the_reference_publishes_no_path_of_a_private_module():
+    text = (ROOT / "docs" / "api.rst").read_text("utf-8")
+    public = {"fastgmm", "fastgmm.distances", "fastgmm.extend", "fastgmm.plotting"}
+    assert set(re.findall(r"currentmodule:: (\S+)", text)) <= public
+    assert {name.split(".")[0] for name in re.findall(r"^   (\S+\.\S+)$", text, re.M)} <= {
+        "distances"
+    }
+
+
 def test_the_benchmarks_page_names_every_comparison():
     page = (ROOT / "docs" / "benchmarks.rst").read_text("utf-8")
     programs = {path.name for path in (ROOT / "asv_benchmarks" / "comparisons").glob("*.py")}
