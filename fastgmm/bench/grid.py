@@ -17,33 +17,20 @@ QUICK_MIN_SAMPLES = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One line of the benchmark.
-
-    Attributes
-    ----------
-    task : {"pass", "scoring", "k-means", "fit"}
-        An EM pass (E-step and M-step), the log-density of every row, a pass of Lloyd's algorithm,
-        or a whole fit by the estimator.
-    structure : {"full", "diag"}
-        Covariance structure; k-means has none and says ``"diag"``.
-    n_samples, n_features, n_components : int
-        The size: rows, columns and components.
-    dtype : {"float64", "float32"}
-        Type of the data.
-    overlap : {"overlapping", "separated"}
-        How far the components of the generated data lie apart, see `SEPARATIONS`.
-    n_passes : int
-        Passes from the common start, the same for all.
-    """
+    """One line of the benchmark."""
 
     task: Task
-    structure: Structure
-    n_samples: int
-    n_features: int
-    n_components: int
-    dtype: str = "float64"
+    """An EM pass (E-step and M-step), the log-density of every row, a pass of Lloyd's algorithm, or
+    a whole fit by the estimator.
+    """
+    structure: Structure  # covariance structure; k-means has none and says ``"diag"``
+    n_samples: int  # the size: rows, columns and components
+    n_features: int  # the size: rows, columns and components
+    n_components: int  # the size: rows, columns and components
+    dtype: str = "float64"  # type of the data
     overlap: str = "overlapping"
-    n_passes: int = 3
+    """How far the components of the generated data lie apart, see `SEPARATIONS`."""
+    n_passes: int = 3  # passes from the common start, the same for all
 
     @property
     def identifier(self) -> str:

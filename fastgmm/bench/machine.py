@@ -26,34 +26,18 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What was found out about the machine.
+    """What was found out about the machine."""
 
-    Attributes
-    ----------
-    processor, system : str
-        Names of the processor and the operating system.
-    n_threads : int
-        Threads in use.
-    load : float or None
-        Processes that wanted to run during the minute before, where the system says.
-    peaks : mapping of str to Peak
-        By the name of the data type, ``"float64"`` and ``"float32"``.
-    blas : tuple of str
-        The BLAS libraries loaded and the kernels that each has chosen.
-    versions : mapping of str to str
-        Versions of Python and of packages.
-    threading_layer : str
-        numba's threading layer; a pool of Python threads runs passes unless it is ``"omp"``.
-    """
-
-    processor: str
-    system: str
-    n_threads: int
+    processor: str  # names of the processor and the operating system
+    system: str  # names of the processor and the operating system
+    n_threads: int  # threads in use
     load: float | None
-    peaks: Mapping[str, Peak]
-    blas: tuple[str, ...]
-    versions: Mapping[str, str]
+    """Processes that wanted to run during the minute before, where the system says."""
+    peaks: Mapping[str, Peak]  # by the name of the data type, ``"float64"`` and ``"float32"``
+    blas: tuple[str, ...]  # the BLAS libraries loaded and the kernels that each has chosen
+    versions: Mapping[str, str]  # versions of Python and of packages
     threading_layer: str
+    """numba's threading layer; a pool of Python threads runs passes unless it is ``"omp"``."""
 
     @property
     def is_busy(self) -> bool:

@@ -19,24 +19,13 @@ _BLOCK = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class MixtureProblem:
-    """Data and start parameters.
+    """Data and start parameters."""
 
-    Attributes
-    ----------
-    X : ndarray of shape (N, D)
-        C-contiguous rows in the type of the case.
-    weights : ndarray of shape (K,)
-        Equal weights.
-    means : ndarray of shape (K, D)
-        The true means, displaced by a third of a standard deviation.
-    covariances : ndarray of shape (K, D, D), or (K, D) for the diagonal structure
-        The covariance common to all components.
-    """
-
-    X: NDArray[Any]
-    weights: NDArray[np.float64]
+    X: NDArray[Any]  # (N, D): C-contiguous rows in the type of the case
+    weights: NDArray[np.float64]  # (K,): equal weights
     means: NDArray[np.float64]
-    covariances: NDArray[np.float64]
+    """(K, D): the true means, displaced by a third of a standard deviation."""
+    covariances: NDArray[np.float64]  # (K, D, D): the covariance common to all components
 
 
 def make_problem(case: Case, *, n_samples: int | None = None) -> MixtureProblem:

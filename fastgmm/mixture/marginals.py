@@ -18,29 +18,21 @@ from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partition:
-    """A mixture parted into features O and M: the marginal of O, and M given O.
+    """A mixture parted into features O and M: the marginal of O, and M given O."""
 
-    Attributes
-    ----------
-    observed, others : ndarray of int of shape (n_observed,) and (n_others,)
-        The features in O and in M, in their order.
-    marginal : MixtureParameters
-        The mixture of the features in O alone.
-    means : ndarray of shape (n_components, n_others)
-        Means of the features in M.
-    coefficients : ndarray of shape (n_components, n_others, n_observed) or None
-        B of each component; None for diagonal covariances, where it is 0.
-    factors : ndarray of shape (n_components, n_others, n_others) or (n_components, n_others)
-        Lower triangular Cholesky factors of the conditional covariances of M, or its standard
-        deviations where covariances are diagonal.
-    """
-
-    observed: npt.NDArray[np.intp]
-    others: npt.NDArray[np.intp]
-    marginal: MixtureParameters
-    means: FloatArray
+    observed: npt.NDArray[np.intp]  # (n_observed,): the features in O and in M, in their order
+    others: npt.NDArray[np.intp]  # (n_observed,): the features in O and in M, in their order
+    marginal: MixtureParameters  # the mixture of the features in O alone
+    means: FloatArray  # (n_components, n_others): means of the features in M
     coefficients: FloatArray | None
+    """(n_components, n_others, n_observed): B of each component; None for diagonal covariances,
+    where it is 0.
+    """
     factors: FloatArray
+    """(n_components, n_others, n_others) or (n_components, n_others): lower triangular Cholesky
+    factors of the conditional covariances of M, or its standard deviations where covariances are
+    diagonal.
+    """
 
     @property
     def covariances(self) -> FloatArray:

@@ -34,34 +34,18 @@ Image = npt.NDArray[Any]
 
 
 class Strip(NamedTuple):
-    """Some lines of an image.
+    """Some lines of an image."""
 
-    Attributes
-    ----------
-    lines : slice
-        Which lines.
-    levels : ndarray of shape (n_pixels, 1) or (n_pixels, 3)
-        Gray levels, or colors.
-    alpha : ndarray of shape (n_pixels,) or None
-        How opaque the pixels are, if the image says.
-    """
-
-    lines: slice
-    levels: Image
-    alpha: Image | None
+    lines: slice  # which lines
+    levels: Image  # (n_pixels, 1) or (n_pixels, 3): gray levels, or colors
+    alpha: Image | None  # (n_pixels,): how opaque the pixels are, if the image says
 
 
 class Levels(NamedTuple):
-    """The range of an image's levels: that of its type, or its own where the type sets none.
+    """The range of an image's levels: that of its type, or its own where the type sets none."""
 
-    Attributes
-    ----------
-    low, high : float
-        Black and white; transparent and opaque.
-    """
-
-    low: float
-    high: float
+    low: float  # black and white; transparent and opaque
+    high: float  # black and white; transparent and opaque
 
     @classmethod
     def of(cls, image: Image) -> Levels:
@@ -196,20 +180,15 @@ class DistinctColors:
     A row of weight w counts as w copies of it, so that a mixture of the distinct colors with their
     counts as weights is that of all pixels. A photograph of twelve megapixels has a tenth as many
     colors.
-
-    Attributes
-    ----------
-    pixels : Pixels
-        The image.
-    codes : ndarray of intp of shape (n_colors,)
-        Each color as a single number, its channels' bits one after the other. They ascend.
-    weights : ndarray of shape (n_colors,)
-        Number of pixels of each color, each as far as it is opaque.
     """
 
-    pixels: Pixels
+    pixels: Pixels  # the image
     codes: npt.NDArray[np.intp]
+    """(n_colors,): each color as a single number, its channels' bits one after the other. They
+    ascend.
+    """
     weights: npt.NDArray[np.float64]
+    """(n_colors,): number of pixels of each color, each as far as it is opaque."""
 
     @classmethod
     def of(cls, pixels: Pixels) -> DistinctColors | None:

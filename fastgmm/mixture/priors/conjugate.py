@@ -153,27 +153,14 @@ PRIORS_NAMES: tuple[PriorsName, ...] = ("mclust",)
 
 @dataclass(frozen=True, eq=False)
 class ConjugatePrior(Prior):
-    """The prior of a mixture, with all of its hyperparameters.
+    """The prior of a mixture, with all of its hyperparameters."""
 
-    Attributes
-    ----------
-    mean : ndarray of shape (n_features,)
-        Prior mean of the means.
-    mean_precision : float
-        How many points it counts for, κ.
-    degrees_of_freedom : float
-        ν of the prior of a covariance.
-    scale : ndarray of shape (n_features, n_features) or (n_features,)
-        Λ; its diagonal for diagonal structures.
-    weight_concentration : float
-        Of the Dirichlet prior, α.
-    """
-
-    mean: FloatArray
-    mean_precision: float
-    degrees_of_freedom: float
+    mean: FloatArray  # (n_features,): prior mean of the means
+    mean_precision: float  # how many points it counts for, κ
+    degrees_of_freedom: float  # ν of the prior of a covariance
     scale: FloatArray
-    weight_concentration: float
+    """(n_features, n_features) or (n_features,): Λ; its diagonal for diagonal structures."""
+    weight_concentration: float  # of the Dirichlet prior, α
 
     def solve(
         self,

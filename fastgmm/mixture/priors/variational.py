@@ -33,28 +33,17 @@ _LOG_TWO_PI = math.log(2.0 * math.pi)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VariationalPrior:
-    """What is assumed of a mixture before any row was seen.
+    """What is assumed of a mixture before any row was seen."""
 
-    Attributes
-    ----------
-    weights : WeightPrior
-        The prior of the weights.
-    mean : ndarray of shape (n_features,)
-        Expected mean m₀ of each component.
-    mean_precision : float
-        κ₀: how many rows this counts as.
-    scatter : ndarray of shape (n_features, n_features) or (n_features,)
-        Φ₀, the inverse of the Wishart distribution's scale matrix: the scatter of as many rows as
-        there are degrees of freedom. Under diagonal structures its diagonal.
-    degrees_of_freedom : float
-        ν₀, above ``n_features - 1``.
-    """
-
-    weights: WeightPrior
-    mean: FloatArray
-    mean_precision: float
+    weights: WeightPrior  # the prior of the weights
+    mean: FloatArray  # (n_features,): expected mean m₀ of each component
+    mean_precision: float  # κ₀: how many rows this counts as
     scatter: FloatArray
-    degrees_of_freedom: float
+    """(n_features, n_features) or (n_features,): Φ₀, the inverse of the Wishart distribution's
+    scale matrix: the scatter of as many rows as there are degrees of freedom. Under diagonal
+    structures its diagonal.
+    """
+    degrees_of_freedom: float  # ν₀, above ``n_features - 1``
 
     @classmethod
     def from_moments(
@@ -85,31 +74,19 @@ class VariationalPrior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VariationalPosterior:
-    """What is known of a mixture after rows were seen, as if each component were independent.
+    """What is known of a mixture after rows were seen, as if each component were independent."""
 
-    Attributes
-    ----------
-    prior : VariationalPrior
-        What was assumed before.
-    concentrations : ndarray of shape (..., n_components)
-        Posterior of the weights; see `WeightPrior`.
-    means : ndarray of shape (n_components, n_features)
-        Expected means m_k.
-    mean_precisions : ndarray of shape (n_components,)
-        κ_k; the precision of a mean is this times that of the component.
-    whiteners : ndarray of shape (n_components, n_features, n_features) or \
-            (n_components, n_features)
-        W_k, with W_k^T W_k the expected precision; in the form of `MixtureParameters`.
-    degrees_of_freedom : ndarray of shape (n_components,)
-        ν_k of the Wishart distribution of the precision.
-    """
-
-    prior: VariationalPrior
-    concentrations: FloatArray
-    means: FloatArray
+    prior: VariationalPrior  # what was assumed before
+    concentrations: FloatArray  # (..., n_components): posterior of the weights; see `WeightPrior`
+    means: FloatArray  # (n_components, n_features): expected means m_k
     mean_precisions: FloatArray
+    """(n_components,): κ_k; the precision of a mean is this times that of the component."""
     whiteners: FloatArray
+    """(n_components, n_features, n_features): W_k, with W_k^T W_k the expected precision; in the
+    form of `MixtureParameters`.
+    """
     degrees_of_freedom: FloatArray
+    """(n_components,): ν_k of the Wishart distribution of the precision."""
 
     @classmethod
     def solve(

@@ -18,16 +18,11 @@ from fastgmm.mixture.statistics import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class WeightPrior(ABC):
-    """A prior of the weights under which counts lead to a posterior of the same kind.
-
-    Attributes
-    ----------
-    concentration : float
-        Above 0. The smaller, the fewer components have weight beforehand.
-    """
+    """A prior of the weights under which counts lead to a posterior of the same kind."""
 
     name: ClassVar[str]
     concentration: float
+    """Above 0. The smaller, the fewer components have weight beforehand."""
 
     @abstractmethod
     def posterior(self, counts: FloatArray) -> FloatArray:
