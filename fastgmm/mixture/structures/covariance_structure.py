@@ -126,7 +126,7 @@ class CovarianceStructure(Value, ABC):
         of the regularization. A component without points gets weight 0, stays at its reference
         and has a covariance that follows from the others'. A covariance that is singular in
         spite of a positive regularization has the smallest eigenvalues of its correlations
-        raised to where float64 can tell them from 0.
+        raised to where float64 distinguishes them from 0.
 
         Parameters
         ----------
