@@ -385,11 +385,7 @@ class BayesianGaussianMixture(
                 ),
                 checkpoint.resumed,
             )
-        fitted = {
-            **attributes(posterior),
-            **attributes_from_info(info),
-            "lower_bound_": info.trace[-1],
-        }
+        fitted = {**attributes(posterior), **attributes_from_info(info)}
         self._forget_online()
         self.__dict__.update(fitted)
         progress.finish(fitted)

@@ -394,11 +394,7 @@ class GaussianMixture(LikelihoodMixture):
                 ),
                 checkpoint.resumed,
             )
-        fitted = {
-            **attributes(parameters),
-            **attributes_from_info(info),
-            "lower_bound_": info.trace[-1],
-        }
+        fitted = {**attributes(parameters), **attributes_from_info(info)}
         self._forget_online()
         for name in NOISE_ATTRIBUTES:
             self.__dict__.pop(name, None)

@@ -304,7 +304,6 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         held_out = plan.held_out_every is not None
         fitted: dict[str, Any] = {
             **attributes_from_info(info),
-            "lower_bound_": state.scores[-1],
             "n_epochs_": state.epoch,
             "validation_scores_": np.array(state.scores[1:] if held_out else ()),
         }

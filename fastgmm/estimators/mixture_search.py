@@ -337,9 +337,8 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             n_jobs=self.n_jobs,
             missing=self.missing,
         )
-        fitted = attributes_from_parameters(parameters, best.structure)
         mixture.__dict__.update(
-            {**fitted, **attributes_from_info(info), "lower_bound_": info.trace[-1]}
+            attributes_from_parameters(parameters, best.structure), **attributes_from_info(info)
         )
         mixture.n_features_in_ = self.n_features_in_
         if hasattr(self, "feature_names_in_"):

@@ -60,6 +60,7 @@ def attributes_from_info(info: FitInfo) -> dict[str, Any]:
     return {
         "converged_": info.converged,
         "n_iter_": info.n_iter,
+        "lower_bound_": info.trace[-1],
         "lower_bounds_": list(info.trace[1:]),
         "trace_": np.array(info.trace),
         "fit_info_": info,

@@ -255,7 +255,8 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         Returns
         -------
         ndarray of int64 of shape (n_samples,)
-            The same as ``fit(X, y).predict(X)``; -1 for rows left out by ``missing="drop"``.
+            The same as ``fit(X, y).predict(X)``; -1 for rows left out by ``missing="drop"``, of
+            which those of files have no label.
         """
         source = self._fit(X, y, sample_weight)
         return labels_of_all(self._evaluate(self._label, source, self._parameters()), source)

@@ -10,7 +10,7 @@ import numpy as np
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import regularization_for
-from fastgmm.em.initialization.data_scan import scan_data
+from fastgmm.em.initialization.data_scan import DataScan, scan_data
 from fastgmm.em.initialization.methods import (
     GivenStart,
     InitializationInfo,
@@ -20,7 +20,7 @@ from fastgmm.em.initialization.methods import (
 from fastgmm.em.loop import Starts
 from fastgmm.em.problem import EMProblem
 from fastgmm.estimators.shared.attributes import check_same_form
-from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
+from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint, FitCheckpoint
 from fastgmm.estimators.shared.validation import check_labels
 from fastgmm.mixture.parameters import MixtureParameters
 
@@ -30,22 +30,35 @@ def drawn_starts(
 ) -> tuple[EMProblem, Starts[MixtureParameters]]:
     """Return the problem and its `n_init` starts, after a first look at the data."""
     resumed, regularization = checkpoint.resumed, checkpoint.regularization
-    n_components, n_init, n_jobs = estimator.n_components, estimator.n_init, estimator.n_jobs
+    n_components, n_init = estimator.n_components, estimator.n_init
     complete = given.is_complete
     if resumed is not None and regularization is not None and resumed.start >= n_init - 1:
         problem = replace(problem, regularization=regularization)
         return problem, Starts(draw_none, n_init, given=complete)
-    source = problem.source
+    scanned, rows, settings = scanned_rows(estimator, problem.source, checkpoint)
+    problem = replace(problem, regularization=scanned.regularization)
+
+    def draw(_number: int) -> tuple[MixtureParameters, InitializationInfo]:
+        return initialize(problem, rows, n_components, settings, given)
+
+    return problem, Starts(draw, n_init, given=complete)
+
+
+def scanned_rows(
+    estimator: Any, source: Source, checkpoint: FitCheckpoint[Any, Any], *, diagonal: bool = True
+) -> tuple[DataScan, Source, InitSettings]:
+    """Return a first look at the data, the rows that starts are found from, and how."""
+    n_components, n_jobs = estimator.n_components, estimator.n_jobs
     scanned = scan_data(
         source,
         n_components,
         estimator.reg_covar,
         estimator.reg_covar_scale,
         seed=checkpoint.seed,
+        diagonal=diagonal,
         n_jobs=n_jobs,
     )
     check_enough_rows(source, n_components)
-    problem = replace(problem, regularization=scanned.regularization)
     labels = check_labels(estimator.labels_init, source, n_components)
     settings = InitSettings(
         checkpoint.random_state,
@@ -54,12 +67,7 @@ def drawn_starts(
         subsampled=scanned.subsampled and labels is None,
         n_jobs=n_jobs,
     )
-    rows = scanned.sample if labels is None else source
-
-    def draw(_number: int) -> tuple[MixtureParameters, InitializationInfo]:
-        return initialize(problem, rows, n_components, settings, given)
-
-    return problem, Starts(draw, n_init, given=complete)
+    return scanned, scanned.sample if labels is None else source, settings
 
 
 def warm_start(

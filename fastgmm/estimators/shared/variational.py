@@ -9,8 +9,7 @@ import numpy as np
 
 from fastgmm.data.source import Source
 from fastgmm.em.e_step.passes import source_moments
-from fastgmm.em.initialization.data_scan import scan_data
-from fastgmm.em.initialization.methods import InitializationInfo, InitSettings
+from fastgmm.em.initialization.methods import InitializationInfo
 from fastgmm.em.loop import Starts
 from fastgmm.em.models.variational import VariationalProblem, initial_posterior
 from fastgmm.estimators.shared.attributes import (
@@ -20,9 +19,8 @@ from fastgmm.estimators.shared.attributes import (
     parameters_from_attributes,
 )
 from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
-from fastgmm.estimators.shared.starts import check_enough_rows, check_warm_shape, draw_none
+from fastgmm.estimators.shared.starts import check_warm_shape, draw_none, scanned_rows
 from fastgmm.estimators.shared.validation import (
-    check_labels,
     check_symmetric,
     check_values,
     require_squares,
@@ -203,27 +201,11 @@ def drawn_posteriors(
     if resumed is not None and regularization is not None and resumed.start >= n_init - 1:
         problem = VariationalProblem(source, structure, regularization, n_jobs)
         return problem, Starts(draw_none, n_init)
-    scanned = scan_data(
-        source,
-        n_components,
-        estimator.reg_covar,
-        estimator.reg_covar_scale,
-        seed=checkpoint.seed,
-        diagonal=structure.is_diagonal,
-        n_jobs=n_jobs,
+    scanned, rows, settings = scanned_rows(
+        estimator, source, checkpoint, diagonal=structure.is_diagonal
     )
-    check_enough_rows(source, n_components)
     problem = VariationalProblem(source, structure, scanned.regularization, n_jobs)
     prior = given.completed(scanned.moments, structure, scanned.regularization)
-    labels = check_labels(estimator.labels_init, source, n_components)
-    settings = InitSettings(
-        checkpoint.random_state,
-        estimator.init_params,
-        labels,
-        subsampled=scanned.subsampled and labels is None,
-        n_jobs=n_jobs,
-    )
-    rows = scanned.sample if labels is None else source
 
     def draw(_number: int) -> tuple[VariationalPosterior, InitializationInfo]:
         return initial_posterior(rows, n_components, prior, problem, settings)
