@@ -220,7 +220,9 @@ def test_rows_of_another_width_or_a_mixture_of_another_size(kind):
     with pytest.raises(ValueError, match=r"fit continues from means_ of shape \(2, 2\).*use"):
         mixture.partial_fit(X)
     mixture.set_params(n_components=2, covariance_type="diag")
-    with pytest.raises(ValueError, match="precisions_cholesky_ should have the shape"):
+    with pytest.raises(
+        ValueError, match="was fitted with covariance_type='full', and 'diag' cannot continue"
+    ):
         mixture.partial_fit(X)
     assert mixture.means_ is before
 

@@ -173,7 +173,7 @@ def test_names_of_columns_are_learned_and_compared():
 
 def test_rows_that_come_only_once_cannot_be_fitted():
     with pytest.raises(
-        ValueError, match=r"GaussianMixtureOutlierDetector\.fit goes .* partial_fit"
+        ValueError, match=r"GaussianMixtureOutlierDetector\.fit reads .* partial_fit"
     ):
         detector().fit(iter([rows()]))
 

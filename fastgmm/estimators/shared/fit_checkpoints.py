@@ -192,6 +192,8 @@ class FitCheckpoint(Generic[_Fitted, _Statistics]):
         require(0 <= kept["seed"] < 2**32, f"seed={kept['seed']} is a seed")
         key = arrays["random_state_key"]
         require(key.shape == (624,) and key.dtype == np.uint32, "random_state_key is a key")
+        # From a state of zeros the generator draws zeros for ever, and never a normal number.
+        require(bool(key[1:].any() or key[0] >> 31), "random_state_key is a key, not zeros")
         position, has_gauss, gauss = kept["random_state"]
         require(0 <= position <= 624 and has_gauss in (0, 1), "random_state is a state")
         n_samples, weight = kept["size"]
