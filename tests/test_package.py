@@ -10,6 +10,7 @@ import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastgmm
@@ -133,3 +134,41 @@ def test_imports_go_in_no_circle():
     }
     assert graph["fastgmm.estimators.gaussian_mixture"]
     TopologicalSorter(graph).prepare()  # which raises where there is a circle, and shows it
+
+
+def test_folders_hold_few_files():
+    sizes = {
+        folder: len(list(folder.glob("*.py")))
+        for folder in Path(fastgmm.__file__).parent.rglob("*")
+        if folder.is_dir()
+    }
+    assert max(sizes.values()) <= 20, max(sizes, key=sizes.__getitem__)
+
+
+def test_a_fit_reaches_the_kernels_in_ten_frames():
+    """Those of ours and of scikit-learn from `fit` to what runs a kernel, on rows in memory."""
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    mixture = fastgmm.GaussianMixture(2, random_state=0).fit(X)
+    depths = []
+
+    def watch(frame, event, _arg):
+        if event != "call" or frame.f_code.co_name != "run_slots":
+            return
+        names = []
+        while frame is not None and frame.f_code.co_name != watched.__name__:
+            names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        if "mixture_statistics" in names and "e_step" in names:
+            depths.append(len(names))
+
+    def watched():
+        mixture.fit(X)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        watched()
+    finally:
+        sys.setprofile(before)
+    assert depths
+    assert max(depths) <= 10
