@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,40 +25,15 @@ from fastgmm.estimators.shared.validation import (
     check_values,
     require_squares,
 )
-from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
-from fastgmm.mixture.priors.weights import WeightPrior, weight_prior
+from fastgmm.mixture.priors.variational import (
+    GivenPrior,
+    VariationalPosterior,
+    VariationalPrior,
+)
+from fastgmm.mixture.priors.weights import weight_prior
 from fastgmm.mixture.regularization import Regularization
-from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure
-
-
-@dataclass(frozen=True, slots=True)
-class GivenPrior:
-    """The parts of a prior that the user gave; None for those that follow from the rows."""
-
-    weights: WeightPrior
-    mean: FloatArray | None  # (n_features,), of each component
-    mean_precision: float | None  # how many rows it counts as
-    scatter: FloatArray | None  # the covariance prior, of all features
-    degrees_of_freedom: float | None
-
-    def completed(
-        self,
-        moments: SufficientStatistics,
-        structure: CovarianceStructure,
-        regularization: Regularization,
-    ) -> VariationalPrior:
-        """Return the prior, with what was not given from the moments of all rows."""
-        return VariationalPrior.from_moments(
-            moments,
-            self.weights,
-            structure,
-            regularization,
-            mean=self.mean,
-            mean_precision=self.mean_precision,
-            scatter=self.scatter,
-            degrees_of_freedom=self.degrees_of_freedom,
-        )
 
 
 def check_prior(estimator: Any, structure: CovarianceStructure, n_features: int) -> GivenPrior:

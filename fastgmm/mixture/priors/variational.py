@@ -45,30 +45,33 @@ class VariationalPrior:
     """
     degrees_of_freedom: float  # ν₀, above ``n_features - 1``
 
-    @classmethod
-    def from_moments(
-        cls,
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenPrior:
+    """The parts of a prior that the user gave; None for those that follow from the rows."""
+
+    weights: WeightPrior
+    mean: FloatArray | None = None  # (n_features,), of each component
+    mean_precision: float | None = None  # how many rows it counts as
+    scatter: FloatArray | None = None  # the covariance prior, of all features
+    degrees_of_freedom: float | None = None
+
+    def completed(
+        self,
         moments: SufficientStatistics,
-        weights: WeightPrior,
         structure: CovarianceStructure,
         regularization: Regularization,
-        *,
-        mean: FloatArray | None = None,
-        mean_precision: float | None = None,
-        scatter: FloatArray | None = None,
-        degrees_of_freedom: float | None = None,
     ) -> VariationalPrior:
         """Return the prior that scikit-learn takes for rows, but for what is given."""
+        scatter, degrees = self.scatter, self.degrees_of_freedom
         if scatter is None:
             scatter = _default_scatter(moments, structure, regularization)
-        return cls(
-            weights=weights,
-            mean=moments.means()[0] if mean is None else mean,
-            mean_precision=1.0 if mean_precision is None else mean_precision,
+        return VariationalPrior(
+            weights=self.weights,
+            mean=moments.means()[0] if self.mean is None else self.mean,
+            mean_precision=1.0 if self.mean_precision is None else self.mean_precision,
             scatter=scatter,
-            degrees_of_freedom=(
-                float(moments.n_features) if degrees_of_freedom is None else degrees_of_freedom
-            ),
+            degrees_of_freedom=float(moments.n_features) if degrees is None else degrees,
         )
 
 

@@ -23,8 +23,8 @@ from fastgmm.em.models.variational import (
 )
 from fastgmm.em.stopping import SmallChange
 from fastgmm.mixture.priors.variational import (
+    GivenPrior,
     VariationalPosterior,
-    VariationalPrior,
     responsibility_entropy,
 )
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES, weight_prior
@@ -64,13 +64,9 @@ def amounts_of(X, reg_covar=1e-6):
 
 def start_from(source, shares, name, weights, regularization, **given):
     kind = structure(name)
-    prior = VariationalPrior.from_moments(
-        source_moments(source, diagonal=kind.is_diagonal),
-        weight_prior(weights, 1.0 / shares.shape[1]),
-        kind,
-        regularization,
-        **given,
-    )
+    moments = source_moments(source, diagonal=kind.is_diagonal)
+    given_prior = GivenPrior(weight_prior(weights, 1.0 / shares.shape[1]), **given)
+    prior = given_prior.completed(moments, kind, regularization)
     statistics = responsibility_statistics(source, shares, diagonal=kind.is_diagonal)
     return VariationalPosterior.solve(prior, statistics, kind, regularization)
 
@@ -202,8 +198,8 @@ def test_the_lower_bound_never_falls(name, weights, hard):
     regularization = Regularization.from_variances(
         1e-6, "auto", moments.means()[0], moments.variances()[0]
     )
-    prior = VariationalPrior.from_moments(
-        moments, weight_prior(weights, 1.0 / hard.n_components), kind, regularization
+    prior = GivenPrior(weight_prior(weights, 1.0 / hard.n_components)).completed(
+        moments, kind, regularization
     )
     start, _ = initial_posterior(
         source,

@@ -19,7 +19,7 @@ from fastgmm.em.online.variational import (
 )
 from fastgmm.estimators.shared.fit_states import online_from_state, online_to_state
 from fastgmm.io.states import Size, State
-from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
+from fastgmm.mixture.priors.variational import GivenPrior, VariationalPosterior
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES, weight_prior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
@@ -40,8 +40,8 @@ def rows(n_samples=3000, seed=0):
 
 def prior_of(name, weights, concentration=0.1):
     def prior_for(moments, regularization):
-        return VariationalPrior.from_moments(
-            moments, weight_prior(weights, concentration), structure(name), regularization
+        return GivenPrior(weight_prior(weights, concentration)).completed(
+            moments, structure(name), regularization
         )
 
     return prior_for

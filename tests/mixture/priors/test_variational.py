@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm.mixture.priors.variational import (
+    GivenPrior,
     VariationalPosterior,
-    VariationalPrior,
     expected_log_joint,
     responsibility_entropy,
 )
@@ -50,9 +50,7 @@ def regularization(amounts=AMOUNTS, constant=False):
 def prior_for(name, weights, X, amounts=AMOUNTS, **given):
     moments = statistics_of(name, X, np.ones((len(X), 1)))
     prior = weight_prior(weights, 0.25)
-    return VariationalPrior.from_moments(
-        moments, prior, structure(name), regularization(amounts), **given
-    )
+    return GivenPrior(prior, **given).completed(moments, structure(name), regularization(amounts))
 
 
 def solve(name, weights, X, shares, amounts=AMOUNTS, before=None):
@@ -230,8 +228,8 @@ def test_weights_count_as_copies(name, weights):
     shares = shares_of(X)
     repeated = solve(name, weights, np.repeat(X, copies, axis=0), np.repeat(shares, copies, axis=0))
     moments = statistics_of(name, X, copies[:, None].astype(np.float64))
-    prior = VariationalPrior.from_moments(
-        moments, weight_prior(weights, 0.25), structure(name), regularization()
+    prior = GivenPrior(weight_prior(weights, 0.25)).completed(
+        moments, structure(name), regularization()
     )
     statistics = statistics_of(name, X, shares * copies[:, None])
     weighted = VariationalPosterior.solve(prior, statistics, structure(name), regularization())
@@ -286,11 +284,8 @@ def test_constant_features_have_the_regularization_for_their_prior_variance(name
     X = rows()
     X[:, 1] = 2.0
     moments = statistics_of(name, X, np.ones((len(X), 1)))
-    prior = VariationalPrior.from_moments(
-        moments,
-        weight_prior("dirichlet_process", 1.0),
-        structure(name),
-        regularization([1e-6, 1e-6, 1e-6], [False, True, False]),
+    prior = GivenPrior(weight_prior("dirichlet_process", 1.0)).completed(
+        moments, structure(name), regularization([1e-6, 1e-6, 1e-6], [False, True, False])
     )
     variances = prior.scatter if prior.scatter.ndim == 1 else np.diag(prior.scatter)
     assert_allclose(variances, np.add(np.var(X, axis=0, ddof=1), [0.0, 1e-6, 0.0]))
@@ -315,6 +310,6 @@ def test_no_more_than_one_row_by_weight_needs_a_prior():
     X = rows()
     moments = statistics_of("full", X, np.full((len(X), 1), 1.0 / len(X)))
     with pytest.raises(ValueError, match=r"sum to 1.* multiply the weights, or give covariance_pr"):
-        VariationalPrior.from_moments(
-            moments, weight_prior("dirichlet_process", 1.0), structure("full"), regularization()
+        GivenPrior(weight_prior("dirichlet_process", 1.0)).completed(
+            moments, structure("full"), regularization()
         )
