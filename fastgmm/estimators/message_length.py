@@ -23,6 +23,7 @@ from fastgmm.em.models.message_length import (
     fit_message_length,
     wide_start,
 )
+from fastgmm.em.problem import EMProblem
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_parameters
 from fastgmm.estimators.shared.evaluation import FloatingArray, InformationCriteria, Rows, Weights
@@ -318,13 +319,9 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         )
         check_enough_rows(source, self.min_components)
         fits = []
-        problem = MessageProblem(
-            source if scanned.subsampled else scanned.sample,
-            kind,
-            scanned.regularization,
-            self.min_components,
-            self.n_jobs,
-        )
+        rows = source if scanned.subsampled else scanned.sample
+        em = EMProblem(rows, kind, scanned.regularization, n_jobs=self.n_jobs)
+        problem = MessageProblem(em, self.min_components)
         for _ in range(self.n_init):
             start = wide_start(
                 scanned.sample,

@@ -21,13 +21,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.degeneracy import Degeneracy, hold_covariances
-from fastgmm.em.e_step.passes import mixture_statistics, source_moments
+from fastgmm.em.degeneracy import Degeneracy
+from fastgmm.em.e_step.passes import source_moments
 from fastgmm.em.loop import FitInfo, Listeners, Progress, Starts, fit_best
 from fastgmm.em.models.componentwise import ComponentwiseEM
-from fastgmm.em.problem import ROUNDING
+from fastgmm.em.problem import ROUNDING, EMProblem
 from fastgmm.em.stopping import SmallChange, StoppingRule
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
@@ -138,7 +137,7 @@ def fit_message_length(
 
     The search runs on `rows`, which are those of the problem or a sample of them.
     """
-    source = problem.source
+    source = problem.em.source
     weight = source.total_weight
     code = problem.code
     scale = weight / rows.total_weight
@@ -149,8 +148,8 @@ def fit_message_length(
     begun = ComponentwiseEM(
         rows,
         start,
-        problem.structure,
-        problem.regularization,
+        problem.em.structure,
+        problem.em.regularization,
         code.penalty,
         problem.min_components,
     )
@@ -181,43 +180,43 @@ class ComponentGone(Exception):  # noqa: N818 - an event of a fit
 class MessageProblem:
     """A message to be shortened by passes over all rows, after each of which a component may go."""
 
-    source: Source  # the rows
-    structure: CovarianceStructure  # the structure of the covariances
-    regularization: Regularization  # amounts added to the variances
+    em: EMProblem  # what would be fitted if parameters cost nothing
     min_components: int = 1  # no component goes if as few are left
-    n_jobs: int | None = None  # number of threads of a pass
-    careful: bool = False
-    """Whether covariances that would lower the likelihood are left as they were."""
 
     looks_ahead: ClassVar[bool] = False
     resolution: ClassVar[float] = 0.0
 
     @property
+    def n_jobs(self) -> int | None:
+        """Number of threads of a pass."""
+        return self.em.n_jobs
+
+    @property
+    def careful(self) -> bool:
+        """Whether covariances that would lower the likelihood are left as they were."""
+        return self.em.careful
+
+    @property
     def code(self) -> MessageCode:
         """What the parameters cost."""
-        weight = self.source.total_weight
-        return MessageCode.of(self.structure, self.source.n_features, weight)
+        source = self.em.source
+        return MessageCode.of(self.em.structure, source.n_features, source.total_weight)
 
     def with_care(self) -> MessageProblem:
         """Return the problem whose M-step is one of generalized EM."""
-        return replace(self, careful=True)
+        return replace(self, em=self.em.with_care())
 
     def e_step(
-        self,
-        parameters: MixtureParameters,
-        *,
-        moments: bool = True,  # noqa: ARG002
+        self, parameters: MixtureParameters, *, moments: bool = True
     ) -> SufficientStatistics:
         """Make a pass at the parameters."""
-        return mixture_statistics(self.source, parameters, n_jobs=self.n_jobs)
+        return self.em.e_step(parameters, moments=moments)
 
     def m_step(
         self, statistics: SufficientStatistics, before: MixtureParameters
     ) -> MixtureParameters:
         """Return the parameters of the shortest message; raise if that has a component less."""
-        solved = self.structure.solve(statistics, self.regularization, before)
-        if self.careful:
-            solved = hold_covariances(self.structure, statistics, before, solved)
+        solved = self.em.m_step(statistics, before)
         spare = statistics.counts - self.code.penalty
         # Those that have too few points but may stay keep what they have for this time.
         kept = np.where(spare > 0.0, spare, statistics.counts)
@@ -233,7 +232,8 @@ class MessageProblem:
 
     def rounding(self, value: float) -> float:
         """Return how much less than a value of the objective counts as equal."""
-        return ROUNDING[self.source.dtype.itemsize] * (self.source.total_weight + abs(value))
+        source = self.em.source
+        return ROUNDING[source.dtype.itemsize] * (source.total_weight + abs(value))
 
     def degeneracies(
         self,

@@ -12,6 +12,7 @@ from fastgmm.em.models.message_length import (
     fit_message_length,
     wide_start,
 )
+from fastgmm.em.problem import EMProblem
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
@@ -44,7 +45,7 @@ def fit(rows, *, kind=FULL, n_components=15, seed=0, tol=3e-4, max_iter=500, **o
 def fit_from(
     rows, start, kind=FULL, held=HELD, *, source=None, min_components=1, tol=1e-5, max_iter=500
 ):
-    problem = MessageProblem(source or rows, kind, held, min_components)
+    problem = MessageProblem(EMProblem(source or rows, kind, held), min_components)
     return fit_message_length(rows, start, problem, tol, max_iter)
 
 
@@ -208,15 +209,13 @@ def test_passes_let_go_of_one_component_at_a_time(monkeypatch):
     """Half of the components that a sample favors are needless; all rows are to say so."""
     X = groups(30_000, 4)
     seen = []
-    from fastgmm.em.models import message_length
+    e_step = EMProblem.e_step
 
-    statistics = message_length.mixture_statistics
-
-    def counted(source, parameters, **options):
+    def counted(problem, parameters, **options):
         seen.append(parameters.n_components)
-        return statistics(source, parameters, **options)
+        return e_step(problem, parameters, **options)
 
-    monkeypatch.setattr(message_length, "mixture_statistics", counted)
+    monkeypatch.setattr(EMProblem, "e_step", counted)
     found = fit(ArraySource(X[:150]), source=ArraySource(X))
     assert found.best.parameters.n_components == 4
     assert len(seen) == found.n_passes
