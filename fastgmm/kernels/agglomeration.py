@@ -286,7 +286,7 @@ def common_metric(scatter, count, metric):
 def merge_in_common_ellipsoid(groups, pairs):
     """Merge the groups until one is left, by the criterion of one covariance for all of them.
 
-    Each merge changes what every other one would cost, so all pairs are gone through each time;
+    Each merge changes what every other one would cost, so all pairs are compared each time;
     costs go by the distances of the means in a metric that changes with each merge.
 
     Parameters

@@ -349,7 +349,7 @@ def _extrapolate(vectors, longest, out):
 
 @kernel()
 def _copy_memory(origin, target):
-    """Copy what an M-step goes on from."""
+    """Copy what an M-step begins from."""
     target.exponents[:] = origin.exponents
     target.axes[:] = origin.axes
     target.vectors[:] = origin.vectors

@@ -79,7 +79,7 @@ _UNSETTLED = 10.0
 # Orientations.
 _MOST_STEPS_OF_AXES, _ROUGH_STEPS = 50, 8
 _MOST_STEPS_AGAIN, _ROUGH_STEPS_AGAIN = 10, 1
-"""Where there is an orientation to go on from, the next M-step goes on from the result."""
+"""Where there is an orientation to begin from, the next M-step begins from the result."""
 
 _CONVERGED = 1e-14
 """A step of Newton's that gains less, in nats a row, is the last; it squares what is missing."""
