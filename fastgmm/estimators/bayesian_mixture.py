@@ -32,8 +32,9 @@ from fastgmm.em.stopping import StoppingRule, stopping_rule
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
-from fastgmm.estimators.shared.evaluation import FloatingArray, Imputation, Rows, Weights
+from fastgmm.estimators.shared.evaluation import Imputation
 from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
+from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
 from fastgmm.estimators.shared.starts import check_enough_rows

@@ -17,7 +17,7 @@ from fastgmm.analysis.batched_fits import EMSettings
 from fastgmm.analysis.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, Replicates, bootstrap
 from fastgmm.em.degeneracy import DegenerateComponentWarning, regularization_for
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
     check_plain,

@@ -51,7 +51,8 @@ from fastgmm.estimators.classification.class_labels import (
 )
 from fastgmm.estimators.classification.saving import SavedClasses
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.shared.evaluation import BlockwiseProbabilities, Rows, Weights
+from fastgmm.estimators.shared.evaluation import BlockwiseProbabilities
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.score_thresholds import scored
 from fastgmm.estimators.shared.validation import (
     Missing,

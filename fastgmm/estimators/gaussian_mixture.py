@@ -33,8 +33,8 @@ from fastgmm.estimators.shared.attributes import (
     attributes_from_info,
     attributes_from_parameters,
 )
-from fastgmm.estimators.shared.evaluation import Labels, Rows, Weights
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
+from fastgmm.estimators.shared.interfaces import Labels, Rows, Weights
 from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
 from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
 from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, warm_start

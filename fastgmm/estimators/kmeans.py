@@ -26,7 +26,8 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import not_numbers, unmasked
 from fastgmm.em.initialization.kmeans import KMeansSettings, KMeansStart, fit_kmeans, weighted_sum
 from fastgmm.em.initialization.kmeans_passes import nearest_centers
-from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights, labels_of_all
+from fastgmm.estimators.shared.evaluation import labels_of_all
+from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
     check_in_memory,

@@ -24,7 +24,7 @@ from fastgmm.analysis.likelihood_ratio import (
 from fastgmm.em.degeneracy import regularization_for
 from fastgmm.estimators.bootstrap import RESAMPLING_CONSTRAINTS
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.validation import check_plain, check_source, validated_arguments
 from fastgmm.mixture.statistics import FloatArray
 

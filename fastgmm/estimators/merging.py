@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.analysis.merging import change_point, merge_by_entropy, merged_responsibilities
-from fastgmm.estimators.shared.evaluation import MixtureEvaluation, Rows, Weights
+from fastgmm.estimators.shared.evaluation import MixtureEvaluation
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.mixture.statistics import FloatArray
 
 

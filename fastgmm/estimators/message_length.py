@@ -26,7 +26,8 @@ from fastgmm.em.models.message_length import (
 from fastgmm.em.problem import EMProblem
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_parameters
-from fastgmm.estimators.shared.evaluation import FloatingArray, InformationCriteria, Rows, Weights
+from fastgmm.estimators.shared.evaluation import InformationCriteria
+from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
     MIXTURE_CONSTRAINTS,

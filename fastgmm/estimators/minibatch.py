@@ -36,9 +36,9 @@ from fastgmm.em.online.start import rows_of_start
 from fastgmm.em.online.steps import OnlineState
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
-from fastgmm.estimators.shared.evaluation import Rows, Weights
 from fastgmm.estimators.shared.fit_checkpoints import checkpoint_of
 from fastgmm.estimators.shared.fit_states import minibatch_from_state, minibatch_to_state
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
 from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows

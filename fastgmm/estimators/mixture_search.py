@@ -38,7 +38,8 @@ from fastgmm.em.loop import FitInfo
 from fastgmm.em.missing.completed_rows import CompletedSource
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
-from fastgmm.estimators.shared.evaluation import RowEvaluation, Rows, Weights
+from fastgmm.estimators.shared.evaluation import RowEvaluation
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
     MISSING_CONSTRAINTS,

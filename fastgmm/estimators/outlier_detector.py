@@ -28,7 +28,8 @@ from fastgmm.estimators.operating_point import (
     outlier_labels,
     point_at,
 )
-from fastgmm.estimators.shared.evaluation import BlockwiseResults, FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.evaluation import BlockwiseResults
+from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.score_thresholds import (
     ROWS_AT_ONCE,

@@ -27,7 +27,7 @@ from fastgmm.data.sources.frames import is_frame
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.validation import (
     Missing,

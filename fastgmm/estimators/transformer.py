@@ -15,7 +15,7 @@ from fastgmm.data.source import Source
 from fastgmm.em.e_step.passes import component_log_densities, responsibilities
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.shared.evaluation import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.validation import (
     Missing,

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastgmm.estimators.merging import MergedComponents
-    from fastgmm.estimators.shared.evaluation import MixtureEvaluation, Rows, Weights
+    from fastgmm.estimators.shared.evaluation import MixtureEvaluation
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 
 _LABELS = {
     "n_clusters": "Number of clusters",

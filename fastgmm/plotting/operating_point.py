@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fastgmm.estimators.operating_point import OperatingPoint
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
-    from fastgmm.estimators.shared.evaluation import Rows, Weights
+    from fastgmm.estimators.shared.interfaces import Rows, Weights
 
 _MARGIN = 0.02
 

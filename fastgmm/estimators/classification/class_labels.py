@@ -22,7 +22,7 @@ from fastgmm.data.sources.frames import is_frame, known_to_narwhals
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.tables import is_list_of_paths, is_path
 from fastgmm.em.models.class_mixtures import Codes, labeled_pieces
-from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.validation import Missing, check_source
 from fastgmm.mixture.statistics import FloatArray
 

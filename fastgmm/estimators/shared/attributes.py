@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.em.loop import FitInfo
+from fastgmm.estimators.shared.interfaces import FittedMixture
 from fastgmm.mixture.noise import UniformNoise, without_noise
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
@@ -67,7 +68,9 @@ def attributes_from_info(info: FitInfo) -> dict[str, Any]:
     }
 
 
-def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -> MixtureParameters:
+def parameters_from_attributes(
+    estimator: FittedMixture, structure: CovarianceStructure
+) -> MixtureParameters:
     """Return the mixture that `weights_`, `means_` and `precisions_cholesky_` describe.
 
     They may have been assigned by hand. The factor of a full or tied precision P may be any
@@ -101,7 +104,7 @@ def parameters_from_attributes(estimator: Any, structure: CovarianceStructure) -
     return _with_noise(gaussians, estimator) if hasattr(estimator, "noise_weight_") else gaussians
 
 
-def check_same_form(estimator: Any) -> None:
+def check_same_form(estimator: FittedMixture) -> None:
     """Raise if a fit cannot continue from arrays of the fitted structure with that asked for."""
     fitted, asked = estimator._structure(), estimator._structure_asked()
     flags = ("is_diagonal", "is_spherical", "is_tied")
@@ -112,7 +115,7 @@ def check_same_form(estimator: Any) -> None:
         )
 
 
-def gaussians_from_attributes(estimator: Any, purpose: str) -> MixtureParameters:
+def gaussians_from_attributes(estimator: FittedMixture, purpose: str) -> MixtureParameters:
     """Return the components that the attributes of a fitted mixture describe.
 
     Those of a posterior of variational Bayes are the components at the expected parameters.
@@ -126,16 +129,17 @@ def gaussians_from_attributes(estimator: Any, purpose: str) -> MixtureParameters
     return parameters_from_attributes(estimator, estimator._structure())
 
 
-def components_from_attributes(estimator: Any) -> MixtureParameters:
+def components_from_attributes(estimator: FittedMixture) -> MixtureParameters:
     """Return the components that the attributes of a fitted mixture describe, without noise."""
     check_is_fitted(estimator, "means_")
     found = parameters_from_attributes(estimator, estimator._structure())
     return found.of(slice(len(estimator.means_)))
 
 
-def _with_noise(gaussians: MixtureParameters, estimator: Any) -> MixtureParameters:
+def _with_noise(gaussians: MixtureParameters, estimator: FittedMixture) -> MixtureParameters:
     """Return a mixture with the noise that the attributes describe, the weights as they are."""
-    share, log_volume = estimator.noise_weight_, estimator.noise_log_volume_
+    fitted = vars(estimator)
+    share, log_volume = fitted["noise_weight_"], fitted["noise_log_volume_"]
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"noise_weight_ should be from 0 to 1, but got {share:.6g}")
     if not np.isfinite(log_volume):

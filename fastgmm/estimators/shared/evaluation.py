@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import ArrayLike
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,6 +24,7 @@ from fastgmm.estimators.shared.attributes import (
     check_attribute_shape,
     parameters_from_attributes,
 )
+from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights
 from fastgmm.estimators.shared.marginals import conditional_mixture, marginal_mixture
 from fastgmm.estimators.shared.saving import SavedMixture
 from fastgmm.estimators.shared.validation import (
@@ -39,17 +39,6 @@ from fastgmm.mixture.structures import CovarianceStructure, structure
 
 if TYPE_CHECKING:
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
-
-FloatingArray = npt.NDArray[np.floating]
-
-Rows = Any
-"""An array-like of shape (n_samples, n_features), or anything that `open_data` takes."""
-
-Weights = ArrayLike | str | None
-"""Weights of the rows, or the name of the column that holds them."""
-
-Labels = ArrayLike | str | None
-"""Components of the rows, or the name of the column that holds them."""
 
 _LARGEST_OUTPUT = 2**25
 """Bytes of responsibilities in a block of results."""
@@ -237,6 +226,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
     weights_: FloatingArray
     means_: FloatingArray
     covariances_: FloatingArray
+    precisions_cholesky_: FloatingArray
 
     _objective: ClassVar[str] = "mean log-likelihood"
     """What fits raise, and `lower_bound_` and `trace_` hold."""

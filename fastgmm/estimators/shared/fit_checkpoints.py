@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import partial
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from fastgmm.estimators.shared.fit_states import (
     start_from_state,
     start_to_state,
 )
+from fastgmm.estimators.shared.interfaces import BatchEstimator, VariationalEstimator
 from fastgmm.io.checkpoint import Checkpoint
 from fastgmm.io.states import Size, State, from_state, require, to_state, typed_members
 from fastgmm.mixture.parameters import MixtureParameters
@@ -55,7 +56,7 @@ _KINDS = {
 
 
 def checkpoint_of(
-    estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
+    estimator: BatchEstimator, source: Source, known: npt.NDArray[np.int64] | None = None
 ) -> Checkpoint | None:
     """Return the checkpoint of a fit, if the estimator has one."""
     if estimator.checkpoint is None:
@@ -67,7 +68,7 @@ def checkpoint_of(
 
 
 def fit_fingerprint(
-    estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
+    estimator: BatchEstimator, source: Source, known: npt.NDArray[np.int64] | None = None
 ) -> dict[str, Any]:
     """Return what the result of a fit depends on, in values that JSON knows."""
     parameters = estimator.get_params(deep=False).items()
@@ -111,7 +112,7 @@ class FitCheckpoint(Generic[_Fitted, _Statistics]):
     _is_variational: ClassVar[bool]
 
     def __init__(
-        self, estimator: Any, source: Source, known: npt.NDArray[np.int64] | None = None
+        self, estimator: BatchEstimator, source: Source, known: npt.NDArray[np.int64] | None = None
     ) -> None:
         self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
         self.resumed: FitState[_Fitted, _Statistics] | None = None
@@ -251,7 +252,8 @@ class VariationalCheckpoint(FitCheckpoint[VariationalPosterior, VariationalStati
         posteriors = [] if best is None else [best[0]]
         if current is not None:
             posteriors.insert(0, current.parameters)
-        asked = self._estimator.weight_concentration_prior_type
+        estimator = cast("VariationalEstimator", self._estimator)
+        asked = estimator.weight_concentration_prior_type
         for posterior in posteriors:
             found = posterior.prior.weights.name
             require(found == asked, f"the prior of the weights is {asked}, not {found}")

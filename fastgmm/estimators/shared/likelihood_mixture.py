@@ -11,14 +11,8 @@ from sklearn.utils._param_validation import Interval
 
 from fastgmm.em.loop import FitInfo
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
-from fastgmm.estimators.shared.evaluation import (
-    FloatingArray,
-    Imputation,
-    InformationCriteria,
-    Labels,
-    Rows,
-    Weights,
-)
+from fastgmm.estimators.shared.evaluation import Imputation, InformationCriteria
+from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights
 from fastgmm.estimators.shared.online import STEP_CONSTRAINTS, OnlineLearning
 from fastgmm.estimators.shared.validation import MIXTURE_CONSTRAINTS, validated_fit
 from fastgmm.mixture.statistics import FloatArray

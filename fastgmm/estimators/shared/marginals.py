@@ -17,6 +17,7 @@ from fastgmm.estimators.shared.attributes import (
     attributes_from_parameters,
     gaussians_from_attributes,
 )
+from fastgmm.estimators.shared.interfaces import FittedMixture
 from fastgmm.mixture.marginals import conditioned, marginal
 from fastgmm.mixture.noise import UniformNoise
 from fastgmm.mixture.parameters import MixtureParameters
@@ -81,7 +82,9 @@ def conditional_mixture(
     return _mixture_of(found, mixture, names, np.flatnonzero(~is_given))
 
 
-def _gaussians(mixture: Any, purpose: str) -> tuple[MixtureParameters, tuple[str, ...] | None]:
+def _gaussians(
+    mixture: FittedMixture, purpose: str
+) -> tuple[MixtureParameters, tuple[str, ...] | None]:
     """Return the components of a fitted mixture, and the names of its columns if they have any."""
     parameters = gaussians_from_attributes(mixture, purpose)
     names = getattr(mixture, "feature_names_in_", None)

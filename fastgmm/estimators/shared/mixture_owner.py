@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastgmm.data.source import Source
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.shared.evaluation import Rows, Weights
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.saving import SavedModel, restored, set_features
 from fastgmm.estimators.shared.validation import (
     Missing,

@@ -33,8 +33,9 @@ from fastgmm.em.online.start import (
 )
 from fastgmm.em.online.steps import OnlineState, StepSchedule, online_step
 from fastgmm.estimators.shared.attributes import attributes_from_parameters, check_same_form
-from fastgmm.estimators.shared.evaluation import MixtureEvaluation, Rows, Weights
+from fastgmm.estimators.shared.evaluation import MixtureEvaluation
 from fastgmm.estimators.shared.fit_states import online_from_state, online_to_state
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.validation import (
     Missing,
     UnchangedOnFailure,

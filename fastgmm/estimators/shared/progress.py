@@ -16,7 +16,7 @@ from fastgmm.em.degeneracy import warn_of_degeneracies
 from fastgmm.em.initialization.methods import InitializationInfo
 from fastgmm.em.loop import FitInfo, Progress
 from fastgmm.em.stopping import StoppingRule
-from fastgmm.estimators.shared.evaluation import Weights
+from fastgmm.estimators.shared.interfaces import BatchEstimator, Weights
 
 
 class FitProgress:
@@ -31,7 +31,7 @@ class FitProgress:
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: BatchEstimator,
         n_starts: int,
         source: Source,
         y: Any,
@@ -124,7 +124,7 @@ class _Tasks:
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: BatchEstimator,
         n_starts: int,
         data: dict[str, Any],
         attributes: Callable[[Any], Mapping[str, Any]],

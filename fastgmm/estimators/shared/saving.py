@@ -148,8 +148,8 @@ class SavedMixture(SavedModel):
 
     def _to_state(self) -> State:
         check_is_fitted(self, ["weights_", "means_", "precisions_cholesky_"])
-        components = components_from_attributes(self)  # raises what predict would
         mixture: Any = self
+        components = components_from_attributes(mixture)  # raises what predict would
         fitted, parameters = vars(self), self._saved_parameters()
         arrays = {name: np.asarray(fitted[name]) for name in _ARRAYS if name in fitted}
         if not arrays.keys() >= set(_COVARIANCE_ARRAYS):  # it was put together by hand
@@ -218,7 +218,7 @@ class SavedMixture(SavedModel):
         mixture, fitted = cast("Any", self), vars(self)
         mixture._parameters()  # which checks those that predict needs
         check_squares("means_", np.asarray(mixture.means_))
-        components, kind = components_from_attributes(self), mixture._structure()
+        components, kind = components_from_attributes(mixture), mixture._structure()
         total = float(components.weights.sum()) + fitted.get("noise_weight_", 0.0)
         if total != 0.0:
             require(abs(total - 1.0) < 1e-3, f"the weights, {total:.6g} in all, sum to 1")

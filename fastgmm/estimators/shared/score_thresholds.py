@@ -13,7 +13,7 @@ from fastgmm.data.sources.batch import all_finite
 from fastgmm.data.sources.rechunking import joined
 from fastgmm.em.online.recent_scores import RecentScores
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.shared.evaluation import FloatingArray
+from fastgmm.estimators.shared.interfaces import FloatingArray
 from fastgmm.mixture.statistics import FloatArray
 
 ROWS_AT_ONCE = 2**18

@@ -21,12 +21,13 @@ from fastgmm.em.loop import Starts
 from fastgmm.em.problem import EMProblem
 from fastgmm.estimators.shared.attributes import check_same_form
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint, FitCheckpoint
+from fastgmm.estimators.shared.interfaces import BatchEstimator
 from fastgmm.estimators.shared.validation import check_labels
 from fastgmm.mixture.parameters import MixtureParameters
 
 
 def drawn_starts(
-    estimator: Any, problem: EMProblem, checkpoint: EMCheckpoint, given: GivenStart
+    estimator: BatchEstimator, problem: EMProblem, checkpoint: EMCheckpoint, given: GivenStart
 ) -> tuple[EMProblem, Starts[MixtureParameters]]:
     """Return the problem and its `n_init` starts, after a first look at the data."""
     resumed, regularization = checkpoint.resumed, checkpoint.regularization
@@ -45,7 +46,11 @@ def drawn_starts(
 
 
 def scanned_rows(
-    estimator: Any, source: Source, checkpoint: FitCheckpoint[Any, Any], *, diagonal: bool = True
+    estimator: BatchEstimator,
+    source: Source,
+    checkpoint: FitCheckpoint[Any, Any],
+    *,
+    diagonal: bool = True,
 ) -> tuple[DataScan, Source, InitSettings]:
     """Return a first look at the data, the rows that starts are found from, and how."""
     n_components, n_jobs = estimator.n_components, estimator.n_jobs
@@ -71,7 +76,7 @@ def scanned_rows(
 
 
 def warm_start(
-    estimator: Any, problem: EMProblem, checkpoint: EMCheckpoint
+    estimator: BatchEstimator, problem: EMProblem, checkpoint: EMCheckpoint
 ) -> tuple[EMProblem, Starts[MixtureParameters]]:
     """Return the problem and the result of the fit before as its only start."""
     source, noise = problem.source, problem.noise
@@ -82,7 +87,7 @@ def warm_start(
     if had_noise != (noise is not None):
         raise ValueError(
             f"warm_start=True continues from a fit {'with' if had_noise else 'without'} noise, but "
-            f"noise_volume is {estimator.noise_volume!r} now: leave it as it was, or use "
+            f"noise_volume is {vars(estimator)['noise_volume']!r} now: leave it as it was, or use "
             "warm_start=False"
         )
     check_same_form(estimator)

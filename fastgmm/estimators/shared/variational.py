@@ -19,6 +19,7 @@ from fastgmm.estimators.shared.attributes import (
     parameters_from_attributes,
 )
 from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
+from fastgmm.estimators.shared.interfaces import VariationalEstimator
 from fastgmm.estimators.shared.starts import check_warm_shape, draw_none, scanned_rows
 from fastgmm.estimators.shared.validation import (
     check_symmetric,
@@ -36,7 +37,9 @@ from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure
 
 
-def check_prior(estimator: Any, structure: CovarianceStructure, n_features: int) -> GivenPrior:
+def check_prior(
+    estimator: VariationalEstimator, structure: CovarianceStructure, n_features: int
+) -> GivenPrior:
     """Return the prior that an estimator's parameters give, checked."""
     mean, scatter = estimator.mean_prior, estimator.covariance_prior
     degrees = estimator.degrees_of_freedom_prior
@@ -91,7 +94,7 @@ def attributes_from_posterior(
 
 
 def posterior_from_attributes(
-    estimator: Any, structure: CovarianceStructure
+    estimator: VariationalEstimator, structure: CovarianceStructure
 ) -> VariationalPosterior:
     """Return the posterior that the attributes of an estimator describe."""
     mixture = parameters_from_attributes(estimator, structure)
@@ -125,7 +128,7 @@ def posterior_from_attributes(
     )
 
 
-def _positive(estimator: Any, name: str, shape: tuple[int, ...]) -> FloatArray:
+def _positive(estimator: VariationalEstimator, name: str, shape: tuple[int, ...]) -> FloatArray:
     """Return an attribute that holds positive numbers."""
     values = np.asarray(getattr(estimator, name), dtype=np.float64)
     check_attribute_shape(name, values, shape)
@@ -164,7 +167,7 @@ def _float_or_none(value: float | None) -> float | None:
 
 
 def drawn_posteriors(
-    estimator: Any,
+    estimator: VariationalEstimator,
     source: Source,
     structure: CovarianceStructure,
     checkpoint: VariationalCheckpoint,
@@ -189,7 +192,7 @@ def drawn_posteriors(
 
 
 def warm_posterior(
-    estimator: Any,
+    estimator: VariationalEstimator,
     source: Source,
     structure: CovarianceStructure,
     checkpoint: VariationalCheckpoint,
