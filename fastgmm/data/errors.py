@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 
 class DataError(ValueError):
@@ -21,6 +22,10 @@ class MissingValueError(DataError):
     def __init__(self, place: str, advice: str | None = None) -> None:
         super().__init__(f"{place} is missing: {advice or _ADVICE}")
         self.place = place
+        self._advice = advice
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.place, self._advice)
 
 
 class DamagedDataError(DataError):
@@ -32,6 +37,9 @@ class DamagedDataError(DataError):
             "on_error='skip')"
         )
         self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.place,)
 
 
 class DataWarning(UserWarning):

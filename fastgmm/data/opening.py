@@ -22,6 +22,7 @@ from fastgmm.data.selection import Selection
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array_like import as_matrix
 from fastgmm.data.sources.batch_iterators import BatchSource
+from fastgmm.data.sources.dask_collection import DaskSource, is_collection
 from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import checked_array, is_frame, open_frame
 from fastgmm.data.tables import is_arrow_stream, is_list_of_paths, is_path, is_stored, open_tables
@@ -45,6 +46,7 @@ def open_data(
     delimiter: str | None = None,
     comment: str | None = None,
     encoding: str | None = None,
+    client: Any = None,
 ) -> Source:
     """Open rows in files, arrays, data frames or streams.
 
@@ -66,6 +68,7 @@ def open_data(
           CSV or an Arrow stream.
         - an array, a memory map, an `h5py.Dataset`, a `zarr.Array`.
         - a data frame of pandas, polars or Arrow; anything with ``__arrow_c_stream__``.
+        - a Dask array or data frame, whose rows are worked on where they lie.
         - an iterator of batches, each a matrix, a pair of a matrix and weights, or a data frame:
           it can be iterated over once. Or a function that returns a new iterator each time.
         - a binary file object, read once as standard input is.
@@ -110,6 +113,9 @@ def open_data(
         The character that begins a comment in CSV, which ends with the line.
     encoding : str, default=None
         How characters are encoded in CSV; UTF-8 if not given and no byte order mark says otherwise.
+    client : distributed.Client, default=None
+        The client that works on a Dask collection; the current one if not given, and Dask's local
+        scheduler where there is none.
 
     Returns
     -------
@@ -153,12 +159,19 @@ def open_data(
     csv = csv_options(header, na_values, decimal, delimiter, comment, encoding)
     budget = bytes_of_memory(memory_budget)
     options = ReadingOptions(budget, block_rows, missing, on_error, csv)
+    if client is not None and not is_collection(data):
+        raise ValueError(
+            f"client is for a Dask array or data frame, and data are of type {type(data).__name__}"
+        )
     if isinstance(data, Source):
         if selection != Selection() or options != ReadingOptions():
             raise ValueError("data are a source already: give the options to what opened it")
         return data
     if not (is_path(data) or is_list_of_paths(data) or hasattr(data, "read")):
         refuse_csv_options(f"data of type {type(data).__name__}", options)
+    if is_collection(data):
+        _refuse_filter(selection, "a Dask collection")
+        return DaskSource(data, selection, missing, client)
     if is_frame(data):
         _refuse_filter(selection, "a data frame")
         return open_frame(data, selection, missing)
@@ -184,6 +197,7 @@ def is_data_reference(data: Any) -> bool:
         or (callable(data) and not hasattr(data, "__array__"))
         or is_arrow_stream(data)
         or is_frame(data)
+        or is_collection(data)
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 FloatArray = npt.NDArray[np.float64]
+
+_Found = TypeVar("_Found")
 
 
 class Rows(NamedTuple):
@@ -57,6 +59,11 @@ class Source(ABC):
     left_out : ndarray of bool or None
         Which of the rows that were given are not among these, because they have no value; None
         where all are.
+    partition : int or None
+        Number of the partition that these rows are, of rows that lie in several places.
+    partition_sizes : ndarray of int or None
+        How many rows that have weight each partition has, of rows that lie in several places; None
+        of all others.
     """
 
     n_features: int
@@ -66,6 +73,8 @@ class Source(ABC):
     incomplete: bool = False
     unused_columns: Mapping[str, str] = MappingProxyType({})
     left_out: npt.NDArray[np.bool_] | None = None
+    partition: int | None = None
+    partition_sizes: npt.NDArray[np.int64] | None = None
 
     @property
     @abstractmethod
@@ -96,6 +105,36 @@ class Source(ABC):
 
         A block may be overwritten once the next one is asked for.
         """
+
+    def fold(
+        self,
+        work: Callable[..., _Found],
+        merge: Callable[[_Found, _Found], _Found],  # noqa: ARG002 - rows in one place
+        *,
+        n_jobs: int | None = None,
+        **by_row: Any,
+    ) -> _Found:
+        """Return what work on the rows finds: here, or where they lie.
+
+        Parameters
+        ----------
+        work : callable
+            Takes a source, the number of threads, and what there is for each row, and returns what
+            it finds. Rows that lie in several places come as one source each; `work` is pickled
+            then, and must not change what it holds.
+        merge : callable
+            Returns what two runs of rows that follow each other come to together.
+        n_jobs : int, default=None
+            Number of threads; None and -1 mean all.
+        **by_row
+            What `work` is given for each row: arrays, or what this source holds by row.
+
+        Returns
+        -------
+        object
+            What `work` returned, merged in the order of the rows.
+        """
+        return work(self, n_jobs=n_jobs, **by_row)
 
     def labels(self) -> FloatArray | None:
         """Return the labels of the rows, NaN where there is none; None if they have none.

@@ -24,7 +24,6 @@ from fastgmm.data.formats.arrow_columns import ROW_INDEX, index_columns, wrong_l
 from fastgmm.data.formats.table_file import Column, common_dtype
 from fastgmm.data.options import MissingPolicy
 from fastgmm.data.selection import SelectedColumns, Selection, check_label_column
-from fastgmm.data.source import sum_of_weights
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import is_missing
 from fastgmm.data.sources.batch import Batch, all_finite, check_total_weight, checked
@@ -102,28 +101,41 @@ def open_frame(frame: Any, selection: Selection, missing: MissingPolicy) -> Arra
     """Return a data frame's rows as a source."""
     found = frame_columns(frame, _ORIGIN, selection)
     warn_of_doubt(found.doubt)
+    return checked_array(_ORIGIN, matrix_of(found), found, missing)
+
+
+def matrix_of(found: SelectedColumns) -> npt.NDArray[Any]:
+    """Return the columns of a data frame that are features as one array."""
     columns, dtype = found.values, found.dtype
     X = _one_matrix(columns, dtype)
     if X is None:
         X = np.empty((len(columns[0]), len(columns)), dtype, order="F")
         for j, column in enumerate(columns):
             X[:, j] = column
-    return checked_array(_ORIGIN, X, found, missing)
+    return X
 
 
 def checked_array(
     origin: str, X: npt.NDArray[Any], columns: SelectedColumns, missing: MissingPolicy
 ) -> ArraySource:
-    """Return rows in memory as a source."""
+    """Return rows in memory as a source: one row at least, and some weight."""
+    source = checked_rows(origin, X, columns, missing)
+    if not source.n_samples:
+        raise DataError(f"{origin} has no rows")
+    if source.has_weights:
+        check_total_weight(origin, source.total_weight)
+    return source
+
+
+def checked_rows(
+    origin: str, X: npt.NDArray[Any], columns: SelectedColumns, missing: MissingPolicy
+) -> ArraySource:
+    """Return rows in memory, perhaps none, as a source."""
     shown = columns.names or default_names(X.shape[1])
     rounded = [shown[j] for j in sorted(columns.integers) if reaches_rounding(X[:, j])]
     warn_of_rounding(origin, rounded)
     batch = checked(Batch(X, columns.weights, origin, 0, labels=columns.labels), shown, missing)
     assert isinstance(batch.values, np.ndarray)
-    if not batch.n_rows:
-        raise DataError(f"{origin} has no rows")
-    if batch.weights is not None:
-        check_total_weight(origin, sum_of_weights(batch.weights.astype(np.float64)))
     source = ArraySource(
         batch.values,
         batch.weights,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from fastgmm.data.errors import DataError
 from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
 from fastgmm.data.sources.array import ArraySource, is_mapped
 from fastgmm.data.sources.batch import all_finite
+from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -20,10 +21,16 @@ from fastgmm.kernels.tiles import BLOCK_ROWS
 _ROWS_AT_ONCE = 64 * BLOCK_ROWS
 
 
+@overload
+def observed_rows(source: ArraySource) -> ArraySource: ...
+@overload
+def observed_rows(source: Source) -> Source: ...
 def observed_rows(source: Source) -> Source:
     """Return the rows of a source that have a value."""
     if not source.incomplete:
         return source
+    if isinstance(source, DaskSource):
+        return source.changed(observed_rows)
     if not isinstance(source, ArraySource) or is_mapped(source.stored):
         return ObservedRows(source)
     empty = _are_empty(source.X)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from fastgmm.data.source import FloatArray, Rows, Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
@@ -30,18 +32,30 @@ def scaled_weights(source: Source) -> Source:
     """
     if not source.has_weights:
         return source
+    if isinstance(source, DaskSource):
+        exponent = exponent_of(source.largest_weight)
+        return source.changed(partial(_scaled, exponent=exponent)) if exponent else source
     if not isinstance(source, ArraySource):
         return ScaledWeights(source)
     assert source.weights is not None  # it has some
     exponent = weight_exponent(source.weights)
-    if exponent == 0:
-        return source
+    return _scaled(source, exponent=exponent) if exponent else source
+
+
+def _scaled(source: ArraySource, *, exponent: int) -> ArraySource:
+    """Return rows with weights multiplied by a power of two."""
+    assert source.weights is not None  # it has some
     return source.reweighted(np.ldexp(source.weights, exponent))
 
 
 def weight_exponent(weights: FloatArray) -> int:
     """Return which power of two brings weights near one; 0 where their scale is a common one."""
-    exponent = -math.frexp(float(weights.max(initial=0.0)))[1]
+    return exponent_of(float(weights.max(initial=0.0)))
+
+
+def exponent_of(largest: float) -> int:
+    """Return which power of two brings weights near one, of which one is the largest."""
+    exponent = -math.frexp(largest)[1]
     return exponent if abs(exponent) > _COMMON else 0
 
 

@@ -217,7 +217,7 @@ class RunningPass:
             weights=np.empty(0) if weights is None else weights,
             first_block=self.n_blocks,
             log_density=np.empty(0, X.dtype) if log_density is None else log_density,
-            labels=np.empty(0, np.int64) if labels is None else labels,
+            labels=np.ascontiguousarray(() if labels is None else labels, dtype=np.int64),
             responsibilities=(
                 np.empty((0, 0), X.dtype) if responsibilities is None else responsibilities
             ),

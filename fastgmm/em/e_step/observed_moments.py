@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
+from copy import copy
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,11 @@ import numpy.typing as npt
 from fastgmm.data.column_names import default_names
 from fastgmm.data.source import Source
 from fastgmm.data.sources.rechunking import recut
-from fastgmm.em.e_step.accumulator import RunningPass, pass_parameters, statistics_of
-from fastgmm.em.missing.incomplete import run_incomplete
+from fastgmm.em.e_step.accumulator import PassSums, RunningPass, pass_parameters, statistics_of
+from fastgmm.em.e_step.reservoir import Sample, Sampling, both_samples
+from fastgmm.em.missing.incomplete import incomplete_statistics
 from fastgmm.kernels import mixture_pass
+from fastgmm.kernels.mixture_pass import PassParameters
 from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
@@ -58,18 +61,61 @@ def require_no_overflow(moments: SufficientStatistics) -> None:
         )
 
 
+class _Observed(NamedTuple):
+    """What is found in rows that may lack values."""
+
+    whole: PassSums | None  # the sums of a pass over them, where nothing is missing after all
+    by_feature: _FeatureMoments
+    sample: Sample | None
+
+    def plus(self, other: _Observed) -> _Observed:
+        """Return what is found in both sets of rows."""
+        whole = None
+        if self.whole is not None and other.whole is not None:
+            whole = self.whole.plus(other.whole)
+        sample = both_samples(self.sample, other.sample)
+        return _Observed(whole, self.by_feature.plus(other.by_feature), sample)
+
+
 def observed_moments(
-    source: Source,
-    *,
-    diagonal: bool,
-    observe: Callable[[npt.NDArray[Any], FloatArray | None], None] | None = None,
-    n_jobs: int | None = None,
-) -> SufficientStatistics:
+    source: Source, sampling: Sampling | None, *, diagonal: bool, n_jobs: int | None = None
+) -> tuple[SufficientStatistics, Sample | None]:
     """Return the moments of rows that may lack values, as estimated from what is observed.
 
-    Where nothing is missing after all, they are those that a pass over whole rows finds.
+    Where nothing is missing after all, they are those that a pass over whole rows finds. A sample
+    of the rows is taken on the way.
     """
     flat = pass_parameters(source.dtype, flat_mixture(source, diagonal))
+    work = partial(_observe, flat=flat, diagonal=diagonal, sampling=sampling)
+    whole, by_feature, sample = source.fold(work, _Observed.plus, n_jobs=n_jobs)
+    if whole is not None:
+        weight = source.total_weight
+        return statistics_of(whole, flat, diagonal=diagonal, weight=weight), sample
+    moments = by_feature.moments(source)
+    if diagonal:
+        return moments, sample
+    require_no_overflow(moments)
+    square = replace(moments, second=moments.second[:, :, None] * np.eye(source.n_features))
+    parameters = gaussian_of(square)
+    before = -np.inf
+    for _ in range(_MOST_PASSES):
+        statistics = incomplete_statistics(source, parameters, n_jobs=n_jobs)
+        parameters = gaussian_of(statistics)
+        if statistics.mean_log_likelihood - before < _TOLERANCE:
+            break
+        before = statistics.mean_log_likelihood
+    return statistics, sample
+
+
+def _observe(
+    source: Source,
+    *,
+    flat: PassParameters,
+    diagonal: bool,
+    sampling: Sampling | None,
+    n_jobs: int | None,
+) -> _Observed:
+    """Go through rows that may lack values."""
     whole: RunningPass | None = RunningPass(
         flat,
         mixture_pass.MOMENTS,
@@ -79,33 +125,18 @@ def observed_moments(
         beside_readers=source.reads_ahead,
     )
     by_feature = _FeatureMoments(source.n_features)
+    reservoir = None if sampling is None else sampling.begin(source)
     n_rows = BLOCK_ROWS * max(1, _PIECE_BYTES // (8 * source.n_features * BLOCK_ROWS))
     with closing(source.blocks()) as blocks:  # type: ignore[type-var]
         for X, weights in recut(blocks, n_rows):
-            if observe is not None:
-                observe(X, weights)
+            if reservoir is not None:
+                reservoir.add(X, weights)
             if not by_feature.add(X, weights):
                 whole = None
             elif whole is not None:
                 whole.add(X, weights)
-    if whole is not None:
-        sums = whole.sums()
-        return statistics_of(sums, flat, diagonal=diagonal, weight=source.total_weight)
-    moments = by_feature.moments(source)
-    if diagonal:
-        return moments
-    require_no_overflow(moments)
-    square = replace(moments, second=moments.second[:, :, None] * np.eye(source.n_features))
-    parameters = gaussian_of(square)
-    before = -np.inf
-    for _ in range(_MOST_PASSES):
-        done = run_incomplete(source, parameters, mixture_pass.MOMENTS, n_jobs=n_jobs)
-        statistics = done.statistics(source.total_weight)
-        parameters = gaussian_of(statistics)
-        if statistics.mean_log_likelihood - before < _TOLERANCE:
-            break
-        before = statistics.mean_log_likelihood
-    return statistics
+    sums = None if whole is None else whole.sums()
+    return _Observed(sums, by_feature, None if reservoir is None else reservoir.sample())
 
 
 def gaussian_of(moments: SufficientStatistics) -> MixtureParameters:
@@ -137,13 +168,23 @@ class _FeatureMoments:
         added = shares.sum(axis=0)
         means = (shares * values).sum(axis=0) / np.where(added > 0.0, added, 1.0)
         offsets = values - means
-        both = self._weights + added
-        apart = means - self._means
-        shifts = apart * (added / np.where(both > 0.0, both, 1.0))
-        self._squares += (shares * offsets * offsets).sum(axis=0) + apart * shifts * self._weights
-        self._means += shifts
-        self._weights = both
+        self._join(added, means, (shares * offsets * offsets).sum(axis=0))
         return bool(present.all())
+
+    def plus(self, other: _FeatureMoments) -> _FeatureMoments:
+        """Return the moments of both sets of rows."""
+        both = copy(self)
+        both._join(other._weights, other._means, other._squares)
+        return both
+
+    def _join(self, weights: FloatArray, means: FloatArray, squares: FloatArray) -> None:
+        """Add the moments of other rows."""
+        both = self._weights + weights
+        apart = means - self._means
+        shifts = apart * (weights / np.where(both > 0.0, both, 1.0))
+        self._squares = self._squares + (squares + apart * shifts * self._weights)
+        self._means = self._means + shifts
+        self._weights = both
 
     def moments(self, source: Source) -> SufficientStatistics:
         """Return the moments, scaled to the weight of all rows."""

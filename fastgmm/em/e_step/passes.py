@@ -5,9 +5,10 @@ Of rows that lack values, what is missing is integrated out (`incomplete`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from fastgmm.em.e_step.observed_moments import (
     observed_moments,
     require_no_overflow,
 )
-from fastgmm.em.missing.incomplete import run_incomplete
+from fastgmm.em.e_step.reservoir import Observer, Sample, Sampling, both_samples
+from fastgmm.em.missing.incomplete import incomplete_log_likelihood, incomplete_statistics
 from fastgmm.kernels import mixture_pass
 from fastgmm.kernels.mixture_pass import PassParameters
 from fastgmm.kernels.packing import packed_length
@@ -39,9 +41,6 @@ from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
 _SUMS_BYTES = 2**28
 """What the sums of mixtures that share a pass may take."""
-
-Observer = Callable[[npt.NDArray[Any], FloatArray | None], None]
-"""Called with the rows and the weights of each block that a pass reads."""
 
 
 def _given_parameters(
@@ -63,17 +62,17 @@ def _given_parameters(
     )
 
 
-def _run(
+def _sums(
     source: Source,
+    *,
     parameters: PassParameters,
     mode: int,
-    *,
     diagonal: bool,
     n_jobs: int | None,
     observe: Observer | None = None,
-    **rows: npt.NDArray[Any] | None,
+    **by_row: npt.NDArray[Any],
 ) -> PassSums:
-    """Run a pass over all rows; `rows` are what it writes, or is given, for each of them."""
+    """Run a pass over all rows; `by_row` are what it writes, or is given, for each of them."""
     running = RunningPass(
         parameters,
         mode,
@@ -88,30 +87,43 @@ def _run(
             if observe is not None:
                 observe(X, weights)
             here = slice(n_rows, n_rows + len(X))
-            given = {name: each[here] for name, each in rows.items() if each is not None}
-            running.add(X, weights, **given)
+            running.add(X, weights, **{name: each[here] for name, each in by_row.items()})
             n_rows += len(X)
     return running.sums()
+
+
+def _run(
+    source: Source,
+    parameters: PassParameters,
+    mode: int,
+    *,
+    diagonal: bool,
+    n_jobs: int | None,
+    **by_row: Any,
+) -> PassSums:
+    """Run a pass over all rows, wherever they lie."""
+    work = partial(_sums, parameters=parameters, mode=mode, diagonal=diagonal)
+    return source.fold(work, PassSums.plus, n_jobs=n_jobs, **_present(by_row))
+
+
+def _present(by_row: dict[str, Any]) -> dict[str, Any]:
+    """Return what there is for each row."""
+    return {name: each for name, each in by_row.items() if each is not None}
 
 
 def mixture_statistics(
     source: Source,
     parameters: MixtureParameters,
     *,
-    known: npt.NDArray[np.int64] | None = None,
-    observe: Observer | None = None,
+    known: Any = None,
     n_jobs: int | None = None,
 ) -> SufficientStatistics:
     """Return the sufficient statistics of the responsibilities under a mixture: one E-step."""
-    mode = mixture_pass.MOMENTS
     if source.incomplete:
-        done = run_incomplete(
-            source, parameters, mode, n_jobs=n_jobs, labels=known, observe=observe
-        )
-        return done.statistics(source.total_weight)
+        return incomplete_statistics(source, parameters, known=known, n_jobs=n_jobs)
     p = pass_parameters(source.dtype, parameters)
     diagonal = parameters.is_diagonal
-    sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, labels=known, observe=observe)
+    sums = _run(source, p, mixture_pass.MOMENTS, diagonal=diagonal, n_jobs=n_jobs, labels=known)
     return statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)
 
 
@@ -127,40 +139,61 @@ def statistics_of_several(
     if source.incomplete:
         return [mixture_statistics(source, each, n_jobs=n_jobs) for each in mixtures]
     found: list[SufficientStatistics] = []
-    for together in _sharing(source, mixtures, n_jobs):
-        with closing(source.blocks()) as blocks:  # type: ignore[type-var]
-            for X, weights in blocks:
-                for running, *_ in together:
-                    running.add(X, weights)
+    for together in _sharing(source, mixtures):
+        sums = source.fold(partial(_sums_of_several, passes=together), _each_plus, n_jobs=n_jobs)
         weight = source.total_weight
         found += [
-            statistics_of(running.sums(), p, diagonal=diagonal, weight=weight)
-            for running, p, diagonal in together
+            statistics_of(own, p, diagonal=diagonal, weight=weight)
+            for own, (p, diagonal) in zip(sums, together, strict=True)
         ]
     return found
 
 
+def _sums_of_several(
+    source: Source, *, passes: list[tuple[PassParameters, bool]], n_jobs: int | None
+) -> list[PassSums]:
+    """Run several passes in one reading of the rows."""
+    running = [_running(source, p, diagonal, n_jobs) for p, diagonal in passes]
+    with closing(source.blocks()) as blocks:  # type: ignore[type-var]
+        for X, weights in blocks:
+            for each in running:
+                each.add(X, weights)
+    return [each.sums() for each in running]
+
+
+def _each_plus(one: list[PassSums], other: list[PassSums]) -> list[PassSums]:
+    """Return the sums of both sets of rows of several passes."""
+    return [a.plus(b) for a, b in zip(one, other, strict=True)]
+
+
+def _running(
+    source: Source, parameters: PassParameters, diagonal: bool, n_jobs: int | None
+) -> RunningPass:
+    """Return a pass in the making that takes moments."""
+    return RunningPass(
+        parameters,
+        mixture_pass.MOMENTS,
+        diagonal=diagonal,
+        n_rows=source.n_samples,
+        n_jobs=n_jobs,
+        beside_readers=source.reads_ahead,
+    )
+
+
 def _sharing(
-    source: Source, mixtures: Sequence[MixtureParameters], n_jobs: int | None
-) -> Iterator[list[tuple[RunningPass, PassParameters, bool]]]:
-    """Yield passes in the making, as many at once as may share a reading of the rows."""
-    together: list[tuple[RunningPass, PassParameters, bool]] = []
+    source: Source, mixtures: Sequence[MixtureParameters]
+) -> Iterator[list[tuple[PassParameters, bool]]]:
+    """Yield what passes read, of as many at once as may share a reading of the rows."""
+    together: list[tuple[PassParameters, bool]] = []
     taken = 0
     for mixture in mixtures:
         p = pass_parameters(source.dtype, mixture)
-        running = RunningPass(
-            p,
-            mixture_pass.MOMENTS,
-            diagonal=mixture.is_diagonal,
-            n_rows=source.n_samples,
-            n_jobs=n_jobs,
-            beside_readers=source.reads_ahead,
-        )
-        if together and taken + running.n_bytes > _SUMS_BYTES:
+        n_bytes = _running(source, p, mixture.is_diagonal, None).n_bytes
+        if together and taken + n_bytes > _SUMS_BYTES:
             yield together
             together, taken = [], 0
-        together.append((running, p, mixture.is_diagonal))
-        taken += running.n_bytes
+        together.append((p, mixture.is_diagonal))
+        taken += n_bytes
     if together:
         yield together
 
@@ -170,34 +203,69 @@ def _evaluate(
     parameters: MixtureParameters,
     mode: int,
     n_jobs: int | None,
-    **rows: npt.NDArray[Any] | None,
+    **by_row: Any,
 ) -> float:
     """Run a pass that takes no moments, and return the log-likelihood that it finds."""
     if source.incomplete:
-        done = run_incomplete(source, parameters, mode, n_jobs=n_jobs, observe=None, **rows)
-        return done.log_likelihood()
+        return incomplete_log_likelihood(
+            source, parameters, mode, n_jobs=n_jobs, **_present(by_row)
+        )
     p = pass_parameters(source.dtype, parameters)
     diagonal = parameters.is_diagonal
-    sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, observe=None, **rows)
+    sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, **by_row)
     return sums.log_likelihood
 
 
 def source_moments(
-    source: Source,
-    *,
-    diagonal: bool,
-    observe: Observer | None = None,
-    n_jobs: int | None = None,
+    source: Source, *, diagonal: bool, n_jobs: int | None = None
 ) -> SufficientStatistics:
     """Return the moments of all rows, as if they were of one component."""
+    return moments_and_sample(source, None, diagonal=diagonal, n_jobs=n_jobs)[0]
+
+
+def moments_and_sample(
+    source: Source, sampling: Sampling | None, *, diagonal: bool, n_jobs: int | None = None
+) -> tuple[SufficientStatistics, Sample | None]:
+    """Return the moments of all rows and, from the same reading, a sample of them."""
     with np.errstate(over="ignore", invalid="ignore"):
         if source.incomplete:
-            moments = observed_moments(source, diagonal=diagonal, observe=observe, n_jobs=n_jobs)
+            moments, sample = observed_moments(source, sampling, diagonal=diagonal, n_jobs=n_jobs)
         else:
             flat = flat_mixture(source, diagonal)
-            moments = mixture_statistics(source, flat, observe=observe, n_jobs=n_jobs)
+            p = pass_parameters(source.dtype, flat)
+            work = partial(_sums_and_sample, parameters=p, diagonal=diagonal, sampling=sampling)
+            sums, sample = source.fold(work, _both_plus, n_jobs=n_jobs)
+            moments = statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)
     require_no_overflow(moments)
-    return moments
+    return moments, sample
+
+
+def _sums_and_sample(
+    source: Source,
+    *,
+    parameters: PassParameters,
+    diagonal: bool,
+    sampling: Sampling | None,
+    n_jobs: int | None,
+) -> tuple[PassSums, Sample | None]:
+    """Return the sums of a pass that takes moments, and a sample of the rows."""
+    reservoir = None if sampling is None else sampling.begin(source)
+    sums = _sums(
+        source,
+        parameters=parameters,
+        mode=mixture_pass.MOMENTS,
+        diagonal=diagonal,
+        n_jobs=n_jobs,
+        observe=None if reservoir is None else reservoir.add,
+    )
+    return sums, None if reservoir is None else reservoir.sample()
+
+
+def _both_plus(
+    one: tuple[PassSums, Sample | None], other: tuple[PassSums, Sample | None]
+) -> tuple[PassSums, Sample | None]:
+    """Return the sums and the sample of both sets of rows."""
+    return one[0].plus(other[0]), both_samples(one[1], other[1])
 
 
 def _given_statistics(
@@ -235,7 +303,7 @@ def _given_statistics(
 
 def labeled_statistics(
     source: Source,
-    labels: npt.NDArray[np.int64],
+    labels: Any,
     n_components: int,
     *,
     diagonal: bool,
@@ -248,7 +316,7 @@ def labeled_statistics(
         mixture_pass.GIVEN_LABELS,
         diagonal,
         n_jobs,
-        labels=np.ascontiguousarray(labels, dtype=np.int64),
+        labels=labels,
     )
 
 
@@ -275,7 +343,7 @@ def log_likelihood(
     source: Source,
     parameters: MixtureParameters,
     *,
-    known: npt.NDArray[np.int64] | None = None,
+    known: Any = None,
     n_jobs: int | None = None,
 ) -> float:
     """Return the weighted sum of the rows' log-densities, in nats."""

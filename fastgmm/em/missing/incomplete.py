@@ -13,9 +13,11 @@ observed counts with the mixture itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,25 +69,61 @@ def _rows_of_large_group(n_components: int) -> int:
     return min(_MOST_ROWS, max(_FEWEST_ROWS, _MANY_RESPONSIBILITIES // n_components))
 
 
-def run_incomplete(
+def incomplete_statistics(
+    source: Source, parameters: MixtureParameters, *, known: Any = None, n_jobs: int | None = None
+) -> SufficientStatistics:
+    """Return the expected statistics of all rows: one E-step."""
+    by_row = {} if known is None else {"labels": known}
+    work = partial(_statistics, parameters=parameters)
+    found = source.fold(work, SufficientStatistics.__add__, n_jobs=n_jobs, **by_row)
+    return replace(found, weight=source.total_weight)
+
+
+def incomplete_log_likelihood(
     source: Source,
     parameters: MixtureParameters,
     mode: int,
     *,
     n_jobs: int | None = None,
-    observe: Callable[[npt.NDArray[Any], FloatArray | None], None] | None = None,
-    **by_row: npt.NDArray[Any] | None,
+    **by_row: Any,
+) -> float:
+    """Return the log-likelihood of all rows from a pass of some mode."""
+    work = partial(_log_likelihood, parameters=parameters, mode=mode)
+    total: float = source.fold(work, add, n_jobs=n_jobs, **by_row)
+    return total
+
+
+def _statistics(
+    source: Source, *, parameters: MixtureParameters, n_jobs: int | None, **by_row: Any
+) -> SufficientStatistics:
+    return _run(source, parameters, mixture_pass.MOMENTS, n_jobs, **by_row).statistics()
+
+
+def _log_likelihood(
+    source: Source,
+    *,
+    parameters: MixtureParameters,
+    mode: int,
+    n_jobs: int | None,
+    **by_row: Any,
+) -> float:
+    return _run(source, parameters, mode, n_jobs, **by_row).log_likelihood()
+
+
+def _run(
+    source: Source,
+    parameters: MixtureParameters,
+    mode: int,
+    n_jobs: int | None,
+    **by_row: npt.NDArray[Any],
 ) -> IncompletePass:
     """Run a pass over all rows of a source."""
     done = IncompletePass(source, parameters, mode, n_jobs)
     n_rows = 0
     with closing(source.blocks()) as blocks:  # type: ignore[type-var]
         for X, weights in recut(blocks, chunk_rows(source.n_features)):
-            if observe is not None:
-                observe(X, weights)
             here = slice(n_rows, n_rows + len(X))
-            given = {name: each[here] for name, each in by_row.items() if each is not None}
-            done.add(X, weights, **given)
+            done.add(X, weights, **{name: each[here] for name, each in by_row.items()})
             n_rows += len(X)
     return done
 
@@ -189,8 +227,8 @@ class IncompletePass:
                 total += running.sums().log_likelihood
         return total
 
-    def statistics(self, weight: float) -> SufficientStatistics:
-        """Return the expected statistics of the rows added."""
+    def statistics(self) -> SufficientStatistics:
+        """Return the expected statistics of the rows added, but for their weight."""
         log_likelihood = self.log_likelihood()
         found: list[SufficientStatistics] = []
         for running in (self._complete, self._scattered):
@@ -203,7 +241,7 @@ class IncompletePass:
         total = found[0]
         for each in found[1:]:
             total = total + each
-        return replace(total, weight=weight, log_likelihood=log_likelihood)
+        return replace(total, log_likelihood=log_likelihood)
 
     def _running(
         self, parameters: PassParameters | CompletionParameters, n_rows: int | None

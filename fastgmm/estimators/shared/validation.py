@@ -28,6 +28,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource, is_mapped
 from fastgmm.data.sources.array_like import not_numbers, unmasked
 from fastgmm.data.sources.batch import all_finite
+from fastgmm.data.sources.dask_collection import DaskSource, is_collection
 from fastgmm.data.sources.exactness import (
     FIRST_ROUNDED,
     check_no_times,
@@ -191,7 +192,7 @@ def check_source(
     if each_row and policy == "drop":
         policy = "error"
     if not isinstance(X, np.ndarray):
-        if is_frame(X):
+        if is_frame(X) and not is_collection(X):
             return _check_frame(
                 estimator, X, sample_weight, reset, ensure_min_samples, policy, label_column
             )
@@ -414,7 +415,9 @@ def _check_frame(
         )
     if sample_weight is None or weight_column is not None:
         return source
-    return _with_weights(source, sample_weight)
+    weighted = _with_weights(source, sample_weight)
+    assert isinstance(weighted, ArraySource)  # as the rows are
+    return weighted
 
 
 def _check_reference(
@@ -468,8 +471,10 @@ def _check_reference(
     return source
 
 
-def _with_weights(source: Source, sample_weight: ArrayLike) -> ArraySource:
-    """Return rows in memory with weights of their own."""
+def _with_weights(source: Source, sample_weight: ArrayLike) -> Source:
+    """Return rows in memory, or of Dask's, with weights of their own."""
+    if isinstance(source, DaskSource):
+        return source.weighted(sample_weight)
     if not isinstance(source, ArraySource):
         raise ValueError(
             "rows that are not in memory take their weights from a column: name it, as in "

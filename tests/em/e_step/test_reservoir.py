@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import stats
 
-from fastgmm.em.initialization.data_scan import Reservoir
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.reservoir import Reservoir, Sampling
 
 
 def sample(n_rows, size, *, cuts=(), seed=0, weights=None):
@@ -18,7 +19,7 @@ def sample(n_rows, size, *, cuts=(), seed=0, weights=None):
     edges = [0, *sorted(cuts), n_rows]
     for first, last in itertools.pairwise(edges):
         reservoir.add(X[first:last], None if weights is None else weights[first:last])
-    return reservoir.source()
+    return reservoir.sample()
 
 
 @given(
@@ -58,3 +59,23 @@ def test_far_more_rows_than_are_drawn_at_once():
     rows = sample(2_000_000, 3000).X[:, 0]
     assert len(np.unique(rows)) == 3000
     assert stats.kstest(rows / 2e6, "uniform").pvalue > 1e-4
+
+
+def test_a_sample_of_partitions_is_one_of_all_rows():
+    sizes = np.array([5, 0, 40, 155])
+    edges = np.concatenate([[0], np.cumsum(sizes)])
+    counts = np.zeros(200)
+    for seed in range(2000):
+        kept = None
+        for number in np.flatnonzero(sizes):
+            rows = ArraySource(np.arange(float(edges[number]), edges[number + 1])[:, None])
+            rows.partition = int(number)
+            reservoir = Sampling(20, seed, sizes).begin(rows)
+            reservoir.add(rows.X, None)
+            kept = reservoir.sample() if kept is None else kept.plus(reservoir.sample())
+        assert kept.n_seen == 200
+        assert len(np.unique(kept.X)) == 20
+        counts[kept.X[:, 0].astype(int)] += 1
+    cells = counts.reshape(40, 5).sum(axis=1)
+    statistic = ((cells - cells.mean()) ** 2).sum() / cells.mean() / 0.9
+    assert 1e-4 < stats.chi2(39).sf(statistic * 39 / 40) < 0.9999

@@ -1,0 +1,475 @@
+"""Rows in the partitions of a Dask array or data frame: work goes to where they lie."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial, reduce
+from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.errors import DataError
+from fastgmm.data.formats.table_file import check_matrix
+from fastgmm.data.options import MissingPolicy
+from fastgmm.data.selection import SelectedColumns, Selection
+from fastgmm.data.source import FloatArray, Rows, Source
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.array_like import as_matrix
+from fastgmm.data.sources.batch import check_total_weight
+from fastgmm.data.sources.frames import checked_rows, frame_columns, is_frame, matrix_of
+from fastgmm.data.sources.rechunking import recut
+from fastgmm.kernels.threads import effective_threads
+from fastgmm.kernels.tiles import BLOCK_ROWS
+
+_Found = TypeVar("_Found")
+
+Change = Callable[[ArraySource], ArraySource]
+"""Makes other rows of those of a partition; it is pickled."""
+
+_ORIGIN = "the collection"
+
+_MERGED_AT_ONCE = 8
+"""What so many partitions that follow each other found is merged in one task."""
+
+_ROWS_AT_ONCE = 64 * BLOCK_ROWS
+
+
+def is_collection(data: Any) -> bool:
+    """Say whether something is an array or a data frame of Dask's."""
+    return _is_array(data) or _is_frame(data)
+
+
+def _is_array(data: Any) -> bool:
+    array = sys.modules.get("dask.array")
+    return array is not None and isinstance(data, array.Array)
+
+
+def _is_frame(data: Any, kind: str = "DataFrame") -> bool:
+    frames = sys.modules.get("dask.dataframe")
+    return frames is not None and isinstance(data, getattr(frames, kind))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opening:
+    """How the rows of a partition are read."""
+
+    selection: Selection
+    missing: MissingPolicy
+    n_features: int
+    dtype: np.dtype[Any]
+    changes: tuple[Change, ...] = ()
+
+    def source(self, number: int, block: Any, weights: Any) -> ArraySource:
+        """Return the rows of a partition, perhaps none."""
+        origin = f"partition {number} of {_ORIGIN}"
+        found, X = _selected(origin, block, self.selection)
+        if X.shape[1] != self.n_features:
+            raise DataError(
+                f"{origin} has {X.shape[1]} features, and {_ORIGIN} says that there are "
+                f"{self.n_features}: make all partitions equally wide"
+            )
+        if X.dtype.itemsize > self.dtype.itemsize:
+            raise DataError(
+                f"{origin} holds {X.dtype}, and {_ORIGIN} says {self.dtype}: convert it, as "
+                f"X.astype({self.dtype.name!r}) does if its meta is right"
+            )
+        if weights is not None:
+            found = found._replace(weights=_by_row("sample_weight", weights, len(X), origin))
+        source = checked_rows(origin, X.astype(self.dtype, copy=False), found, self.missing)
+        for change in self.changes:
+            source = change(source)
+        source.partition = number
+        return source
+
+
+def _selected(
+    origin: str, block: Any, selection: Selection
+) -> tuple[SelectedColumns, npt.NDArray[Any]]:
+    """Return what is wanted of a block, and its features."""
+    if is_frame(block):
+        found = frame_columns(block, origin, selection)
+        return found, matrix_of(found)
+    found = selection.of_matrix(origin, as_matrix(origin, block))
+    return found, np.asarray(found.values, found.dtype)
+
+
+def _by_row(name: str, values: Any, n_rows: int, origin: str) -> npt.NDArray[Any]:
+    """Return what there is for each row of a partition."""
+    found = np.asarray(values)
+    if len(found) != n_rows:
+        raise DataError(
+            f"{origin} has {n_rows} rows, but {name} has {len(found)} there: both must be "
+            "partitioned alike"
+        )
+    if found.dtype.kind not in "biuf":
+        try:
+            return found.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{origin}: {name} are no numbers: {error}") from error
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """What is done with each partition, and with what was found."""
+
+    opening: _Opening
+    work: Callable[..., Any]
+    merge: Callable[[Any, Any], Any]
+    n_jobs: int  # threads of a task that has all cores of its machine
+    version: str  # the version of the package that asks
+
+    def threads(self) -> int:
+        """Return the number of threads of a task: Dask's times these are no more than cores."""
+        try:
+            from distributed import get_worker
+
+            n_tasks = get_worker().state.nthreads
+        except (ImportError, ValueError):  # Dask's local scheduler
+            return self.n_jobs
+        cores = effective_threads(-1)
+        wanted = self.n_jobs if self.n_jobs > 0 else cores + 1 + self.n_jobs
+        return max(1, min(wanted, cores // n_tasks))
+
+
+def _run(
+    job: _Job, number: int, block: Any, weights: Any, names: Sequence[str], values: Sequence[Any]
+) -> Any:
+    """Do the work on one partition; None where it has no rows."""
+    _check_version(job.version)
+    source = job.opening.source(number, block, weights)
+    kept = None if source.left_out is None else ~source.left_out
+    n_rows = source.n_samples if kept is None else len(kept)
+    origin = f"partition {number} of {_ORIGIN}"
+    by_row = {}
+    for name, each in zip(names, values, strict=True):
+        found = _by_row(name, each, n_rows, origin)
+        by_row[name] = found if kept is None else found[kept]
+    if not source.n_samples:
+        return None
+    return job.work(source, n_jobs=job.threads(), **by_row)
+
+
+def _check_version(asking: str) -> None:
+    """Raise if this is another version of the package than the one that asks for work."""
+    from fastgmm import __version__
+
+    if __version__ != asking:
+        from distributed import get_worker
+
+        worker = get_worker()
+        raise RuntimeError(
+            f"worker {worker.name} at {worker.address} has fastgmm {__version__}, and the client "
+            f"has {asking}, whose results may differ: install the same version everywhere"
+        )
+
+
+def _merged(job: _Job, found: list[Any]) -> Any:
+    """Return what several partitions came to, in their order."""
+    present = [each for each in found if each is not None]
+    return reduce(job.merge, present) if present else None
+
+
+class _Survey(NamedTuple):
+    """What is found when all rows are looked at for the first time."""
+
+    numbers: tuple[int, ...]  # of the partitions that have rows
+    sizes: tuple[int, ...]  # how many rows these have
+    present: tuple[int, ...]  # how many of them have weight
+    weight: float
+    largest_weight: float
+    first: FloatArray  # the first rows that have weight
+    incomplete: bool
+
+    def plus(self, other: _Survey) -> _Survey:
+        """Return what is found in both sets of rows."""
+        weight = self.weight + other.weight
+        first = np.concatenate([self.first, other.first])[:BLOCK_ROWS]
+        return _Survey(
+            self.numbers + other.numbers,
+            self.sizes + other.sizes,
+            self.present + other.present,
+            weight,
+            max(self.largest_weight, other.largest_weight),
+            first,
+            self.incomplete or other.incomplete,
+        )
+
+
+def _survey(source: Source, *, n_jobs: int | None) -> _Survey:  # noqa: ARG001 - no kernel runs
+    """Look at the rows of a partition."""
+    assert isinstance(source, ArraySource)
+    assert source.partition is not None
+    weights = source.weights
+    present = source.n_samples if weights is None else int(np.count_nonzero(weights))
+    return _Survey(
+        (source.partition,),
+        (source.n_samples,),
+        (present,),
+        source.total_weight,
+        1.0 if weights is None else float(weights.max()),
+        source.some_rows(BLOCK_ROWS)[:present],
+        source.incomplete,
+    )
+
+
+def _rows(source: Source, *, n_jobs: int | None) -> Rows:  # noqa: ARG001 - no kernel runs
+    """Return the rows of a partition themselves."""
+    assert isinstance(source, ArraySource)
+    return Rows(source.X, source.weights)
+
+
+class DaskSource(Source):
+    """Rows in the partitions of a Dask array or data frame.
+
+    Every pass runs one task for each partition, which may run anywhere, and merges what the tasks
+    found in a tree over the partitions' order: the result depends on how the rows are partitioned,
+    to the bit, and not on who works on them. What lies in the workers' memory, as
+    ``collection.persist()`` has it, is worked on there; all else is read again in every pass.
+    """
+
+    replayable = True
+
+    def __init__(
+        self,
+        collection: Any,
+        selection: Selection,
+        missing: MissingPolicy,
+        client: Any = None,
+    ) -> None:
+        if _is_array(collection):
+            check_matrix(_ORIGIN, collection.shape, collection.dtype)
+            if math.isnan(collection.shape[1]):
+                raise DataError(
+                    f"{_ORIGIN} has an unknown number of columns: let X.compute_chunk_sizes() "
+                    "find it"
+                )
+            collection = collection.rechunk({1: -1})
+            empty: Any = np.empty((0, collection.shape[1]), collection.dtype)
+        else:
+            empty = collection._meta
+        found, X = _selected(_ORIGIN, empty, selection)
+        self.collection = collection
+        self.n_features = X.shape[1]
+        self.feature_names = found.names
+        self.unused_columns = found.unused
+        self.dtype = np.dtype(np.float32 if X.dtype.char == "f" else np.float64)
+        self._client = client
+        self._weights: Any = None
+        self._opening = _Opening(selection, missing, self.n_features, self.dtype)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return sum(self._surveyed.sizes)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights, or the number of rows where there are none."""
+        return self._surveyed.weight
+
+    @property
+    def largest_weight(self) -> float:
+        """The largest of the weights."""
+        return self._surveyed.largest_weight
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the rows have weights."""
+        return self._weights is not None or self._opening.selection.weight_column is not None
+
+    @property
+    def incomplete(self) -> bool:  # type: ignore[override]  # found when asked for
+        """Whether rows lack values."""
+        return self._opening.missing == "model" and self._surveyed.incomplete
+
+    @property
+    def partition_sizes(self) -> npt.NDArray[np.int64]:  # type: ignore[override]  # found, too
+        """How many rows that have weight each partition has."""
+        sizes = np.zeros(self.n_partitions, np.int64)
+        sizes[list(self._surveyed.numbers)] = self._surveyed.present
+        return sizes
+
+    @property
+    def n_partitions(self) -> int:
+        """Number of partitions, some of which may be empty."""
+        return int(self.collection.npartitions)
+
+    def weighted(self, weights: Any) -> DaskSource:
+        """Return the same rows with weights, a Dask array or series."""
+        if self.has_weights:
+            raise ValueError("X brings weights of its own: give no sample_weight beside them")
+        other = self._copy()
+        other._weights = self.aligned("sample_weight", weights)
+        return other
+
+    def changed(self, change: Change) -> DaskSource:
+        """Return what becomes of the rows of each partition."""
+        other = self._copy()
+        other._opening = replace(self._opening, changes=(*self._opening.changes, change))
+        return other
+
+    def aligned(self, name: str, values: Any) -> Any:
+        """Return what there is for each row, partitioned as the rows are."""
+        if _is_array(values) and values.ndim == 1:
+            if _is_array(self.collection):
+                rows = self.collection.chunks[0]
+                if values.chunks[0] != rows and not any(
+                    map(math.isnan, (*values.chunks[0], *rows))
+                ):
+                    if sum(values.chunks[0]) != sum(rows):
+                        raise ValueError(
+                            f"{name} should have one value for each of the {sum(rows)} rows, but "
+                            f"got {sum(values.chunks[0])}"
+                        )
+                    values = values.rechunk((rows,))
+        elif not _is_frame(values, "Series"):
+            raise TypeError(
+                f"{name} of a Dask collection must be a Dask array or series, partitioned alike, "
+                f"or the name of a column, so that it lies beside the rows; got "
+                f"{type(values).__name__}"
+            )
+        if values.npartitions != self.n_partitions:
+            raise ValueError(
+                f"{name} has {values.npartitions} partitions, and X has {self.n_partitions}: both "
+                "must be partitioned alike"
+            )
+        return values
+
+    def fold(
+        self,
+        work: Callable[..., _Found],
+        merge: Callable[[_Found, _Found], _Found],
+        *,
+        n_jobs: int | None = None,
+        **by_row: Any,
+    ) -> _Found:
+        """Return what work on the partitions finds, merged in a tree over their order."""
+        graph, blocks, weights = self._parts
+        graph = dict(graph)
+        columns = []
+        for each, values in by_row.items():
+            beside, keys = _graph_of(self.aligned(each, values))
+            graph.update(beside)
+            columns.append(keys)
+        get, n_threads = self._scheduler(n_jobs)
+        of: Any = getattr(work, "func", work)
+        name = f"fastgmm-{of.__name__.strip('_')}-{uuid4().hex}"
+        job = f"{name}-job"
+        graph[job] = self._job(work, merge, n_threads)
+        level: list[Any] = [(name, i) for i in range(self.n_partitions)]
+        names = list(by_row)
+        for i, key in enumerate(level):
+            here = [each[i] for each in columns]
+            graph[key] = (_run, job, i, blocks[i], weights[i], names, here)
+        depth = 0
+        while len(level) > 1 or not depth:
+            depth += 1
+            runs = [level[j : j + _MERGED_AT_ONCE] for j in range(0, len(level), _MERGED_AT_ONCE)]
+            level = [(f"{name}-merged", depth, i) for i in range(len(runs))]
+            graph.update((key, (_merged, job, run)) for key, run in zip(level, runs, strict=True))
+        found: _Found | None = get(graph, level[0])
+        if found is None:
+            raise DataError(f"{_ORIGIN} has no rows")
+        return found
+
+    def blocks(self) -> Iterator[Rows]:
+        """Yield the rows, of one partition after the other."""
+        yield from recut(self._partitions(), _ROWS_AT_ONCE)
+
+    def some_rows(self, count: int) -> FloatArray:
+        """Return the first rows that have weight, to learn where the data are and how wide."""
+        assert count <= BLOCK_ROWS
+        return self._surveyed.first[:count]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what distinguishes these rows from others, in values that JSON knows.
+
+        Equal graphs have equal ones. What the tasks read may differ all the same.
+        """
+        from dask.base import tokenize
+
+        return {
+            "kind": "Dask collection",
+            "token": tokenize(self.collection, self._weights),
+            "partitions": self.n_partitions,
+            "features": self.n_features,
+            "dtype": self.dtype.name,
+            "weights": self.has_weights,
+            "missing": self._opening.missing,
+        }
+
+    @cached_property
+    def _surveyed(self) -> _Survey:
+        found = self.fold(_survey, _Survey.plus)
+        if self.has_weights:
+            check_total_weight(_ORIGIN, found.weight)
+        return found
+
+    def _copy(self) -> DaskSource:
+        other = object.__new__(DaskSource)
+        other.__dict__.update(self.__dict__)
+        other.__dict__.pop("_surveyed", None)
+        return other
+
+    @cached_property
+    def _parts(self) -> tuple[dict[Any, Any], list[Any], list[Any]]:
+        """The graph of the rows and their weights, and the keys of both."""
+        graph, blocks = _graph_of(self.collection)
+        if self._weights is None:
+            return graph, blocks, [None] * self.n_partitions
+        beside, weights = _graph_of(self._weights)
+        return {**graph, **beside}, blocks, weights
+
+    def _partitions(self) -> Iterator[Rows]:
+        """Yield the rows of one partition after the other."""
+        from dask.optimization import cull
+
+        graph, blocks, weights = self._parts
+        get, _ = self._scheduler(1)
+        name = f"fastgmm-rows-{uuid4().hex}"
+        job = self._job(_rows, Rows.__add__, 1)
+        for i in range(self.n_partitions):
+            task: Any = (_run, f"{name}-job", i, blocks[i], weights[i], [], [])
+            own = {**graph, f"{name}-job": job, (name, i): task}
+            rows: Rows | None = get(cull(own, (name, i))[0], (name, i))
+            if rows is not None:
+                yield rows
+
+    def _job(self, work: Callable[..., Any], merge: Callable[[Any, Any], Any], n_jobs: int) -> _Job:
+        from fastgmm import __version__
+
+        return _Job(self._opening, work, merge, n_jobs, __version__)
+
+    def _scheduler(self, n_jobs: int | None) -> tuple[Callable[[Any, Any], Any], int]:
+        """Return what computes a key of a graph, and how many threads a task may have."""
+        from dask import threaded
+        from dask.base import get_scheduler
+        from dask.local import get_sync
+
+        get = get_scheduler() if self._client is None else self._client.get
+        if get is None or get is threaded.get:
+            return partial(threaded.get, num_workers=effective_threads(n_jobs)), 1
+        if get is get_sync:
+            return get, effective_threads(n_jobs)
+        return get, n_jobs or 1
+
+
+def _graph_of(collection: Any) -> tuple[dict[Any, Any], list[Any]]:
+    """Return the graph of a collection and the keys of its partitions, in their order."""
+    from dask.base import optimize
+
+    found = optimize(collection)[0] if _is_array(collection) else collection.optimize()
+    return dict(found.__dask_graph__()), _flat(found.__dask_keys__())
+
+
+def _flat(keys: Any) -> list[Any]:
+    """Return the keys of partitions in their order."""
+    if isinstance(keys, list):
+        return [key for each in keys for key in _flat(each)]
+    return [keys]
