@@ -53,6 +53,7 @@ from fastgmm.estimators.classification.saving import SavedClasses
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import BlockwiseProbabilities
 from fastgmm.estimators.shared.interfaces import Rows, Weights
+from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.score_thresholds import scored
 from fastgmm.estimators.shared.validation import (
     Missing,
@@ -416,6 +417,7 @@ class GaussianMixtureClassifier(
             )
         return self
 
+    @lazy_on_collections
     def predict(self, X: Rows) -> npt.NDArray[Any]:
         """Return the most probable class of each row.
 
@@ -431,6 +433,7 @@ class GaussianMixtureClassifier(
         """
         return self._results("predict", X)
 
+    @lazy_on_collections
     def predict_proba(self, X: Rows) -> FloatArray:
         """Return the posterior probability of each class for each row.
 
@@ -446,6 +449,7 @@ class GaussianMixtureClassifier(
         """
         return self._results("predict_proba", X)
 
+    @lazy_on_collections
     def predict_log_proba(self, X: Rows) -> FloatArray:
         """Return the logarithm of the posterior probability of each class for each row.
 
@@ -464,6 +468,7 @@ class GaussianMixtureClassifier(
         """
         return self._results("predict_log_proba", X)
 
+    @lazy_on_collections
     def decision_function(self, X: Rows) -> FloatArray:
         """Return what the posterior probabilities are the softmax of.
 
@@ -480,6 +485,7 @@ class GaussianMixtureClassifier(
         """
         return self._results("decision_function", X)
 
+    @lazy_on_collections
     def score_samples(self, X: Rows) -> FloatArray:
         """Return the log-density of each row, of whatever class.
 
@@ -495,6 +501,7 @@ class GaussianMixtureClassifier(
         """
         return self._results("score_samples", X)
 
+    @lazy_on_collections
     def rejected(self, X: Rows) -> npt.NDArray[np.bool_]:
         """Predict which rows are explained by no class.
 

@@ -28,6 +28,7 @@ from fastgmm.em.initialization.kmeans import KMeansSettings, KMeansStart, fit_km
 from fastgmm.em.initialization.kmeans_passes import nearest_centers
 from fastgmm.estimators.shared.evaluation import labels_of_all
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
     check_in_memory,
@@ -253,6 +254,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         return self.fit(X, y, sample_weight=sample_weight)._distances(X)
 
+    @lazy_on_collections
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Return the cluster whose center is nearest to each row.
 
@@ -269,6 +271,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         labels, _ = nearest_centers(*self._evaluated(X), n_jobs=self.n_jobs)
         return labels
 
+    @lazy_on_collections
     def transform(self, X: Rows) -> FloatingArray:
         """Return the distance of each row from each center.
 

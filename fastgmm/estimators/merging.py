@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fastgmm.analysis.merging import change_point, merge_by_entropy, merged_responsibilities
 from fastgmm.estimators.shared.evaluation import MixtureEvaluation
 from fastgmm.estimators.shared.interfaces import Rows, Weights
+from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.mixture.statistics import FloatArray
 
 
@@ -52,6 +53,7 @@ class MergedComponents:
     merges: npt.NDArray[np.int64]
     elbow: int
 
+    @lazy_on_collections
     def predict(self, X: Rows, n_clusters: int | None = None) -> npt.NDArray[np.int64]:
         """Return the most probable cluster of each row.
 
@@ -70,6 +72,7 @@ class MergedComponents:
         members = self._members(n_clusters)
         return np.concatenate([shares.argmax(axis=1) for shares in self._blocks(X, members)])
 
+    @lazy_on_collections
     def predict_proba(self, X: Rows, n_clusters: int | None = None) -> FloatArray:
         """Return the responsibility of each cluster for each row.
 

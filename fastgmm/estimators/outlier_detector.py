@@ -30,6 +30,7 @@ from fastgmm.estimators.operating_point import (
 )
 from fastgmm.estimators.shared.evaluation import BlockwiseResults
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.score_thresholds import (
     ROWS_AT_ONCE,
@@ -250,6 +251,7 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
                     unchanged.renew()
         return self
 
+    @lazy_on_collections
     def score_samples(self, X: Rows) -> FloatingArray:
         """Return the log-density of each row: the lower, the more of an outlier.
 
@@ -268,6 +270,7 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
             return np.concatenate(list(self._score_blocks(source)))
         return self.mixture_.score_samples(source)
 
+    @lazy_on_collections
     def decision_function(self, X: Rows) -> FloatArray:
         """Return the log-density of each row minus the threshold.
 
@@ -283,6 +286,7 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
         """
         return self._decisions(self.score_samples(X))
 
+    @lazy_on_collections
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Predict which rows are outliers.
 

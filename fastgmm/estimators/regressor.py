@@ -28,6 +28,7 @@ from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.validation import (
     Missing,
@@ -277,6 +278,7 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
             self.mixture_, self._targets = mixture, joint.targets
         return self
 
+    @lazy_on_collections
     def predict(
         self, X: Rows, *, return_std: bool = False, return_cov: bool = False
     ) -> FloatingArray | tuple[FloatingArray, FloatingArray]:
@@ -343,6 +345,7 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         """
         return map(self._shaped, self._evaluated(X, lambda found, _: found.mean()))
 
+    @lazy_on_collections
     def predict_quantiles(self, X: Rows, q: ArrayLike) -> FloatingArray:
         """Return quantiles of each target's distribution, given the inputs.
 

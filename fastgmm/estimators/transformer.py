@@ -16,6 +16,7 @@ from fastgmm.em.e_step.passes import component_log_densities, responsibilities
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.validation import (
     Missing,
@@ -177,6 +178,7 @@ class GaussianMixtureTransformer(
         self.mixture_ = mixture.partial_fit(source)
         return self
 
+    @lazy_on_collections
     def transform(self, X: Rows) -> FloatingArray:
         """Return the features of rows.
 

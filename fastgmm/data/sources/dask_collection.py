@@ -41,10 +41,11 @@ _ROWS_AT_ONCE = 64 * BLOCK_ROWS
 
 def is_collection(data: Any) -> bool:
     """Say whether something is an array or a data frame of Dask's."""
-    return _is_array(data) or _is_frame(data)
+    return is_array_collection(data) or _is_frame(data)
 
 
-def _is_array(data: Any) -> bool:
+def is_array_collection(data: Any) -> bool:
+    """Say whether something is an array of Dask's."""
     array = sys.modules.get("dask.array")
     return array is not None and isinstance(data, array.Array)
 
@@ -242,13 +243,8 @@ class DaskSource(Source):
         missing: MissingPolicy,
         client: Any = None,
     ) -> None:
-        if _is_array(collection):
-            check_matrix(_ORIGIN, collection.shape, collection.dtype)
-            if math.isnan(collection.shape[1]):
-                raise DataError(
-                    f"{_ORIGIN} has an unknown number of columns: let X.compute_chunk_sizes() "
-                    "find it"
-                )
+        self.check(collection)
+        if is_array_collection(collection):
             collection = collection.rechunk({1: -1})
             empty: Any = np.empty((0, collection.shape[1]), collection.dtype)
         else:
@@ -262,6 +258,17 @@ class DaskSource(Source):
         self._client = client
         self._weights: Any = None
         self._opening = _Opening(selection, missing, self.n_features, self.dtype)
+
+    @staticmethod
+    def check(collection: Any) -> None:
+        """Raise unless a collection is a table."""
+        if is_array_collection(collection):
+            check_matrix(_ORIGIN, collection.shape, collection.dtype)
+            if math.isnan(collection.shape[1]):
+                raise DataError(
+                    f"{_ORIGIN} has an unknown number of columns: let X.compute_chunk_sizes() "
+                    "find it"
+                )
 
     @property
     def n_samples(self) -> int:
@@ -300,6 +307,17 @@ class DaskSource(Source):
         """Number of partitions, some of which may be empty."""
         return int(self.collection.npartitions)
 
+    def features(self) -> Any:
+        """Return the collection of the features alone."""
+        names = self.feature_names
+        selection = self._opening.selection
+        if is_array_collection(self.collection):
+            if not (selection.columns or selection.apart):
+                return self.collection
+            chosen = selection.of_matrix(_ORIGIN, np.arange(self.collection.shape[1])[None]).values
+            return self.collection[:, np.asarray(chosen)[0].tolist()]
+        return self.collection if names is None else self.collection[list(names)]
+
     def weighted(self, weights: Any) -> DaskSource:
         """Return the same rows with weights, a Dask array or series."""
         if self.has_weights:
@@ -316,8 +334,8 @@ class DaskSource(Source):
 
     def aligned(self, name: str, values: Any) -> Any:
         """Return what there is for each row, partitioned as the rows are."""
-        if _is_array(values) and values.ndim == 1:
-            if _is_array(self.collection):
+        if is_array_collection(values) and values.ndim == 1:
+            if is_array_collection(self.collection):
                 rows = self.collection.chunks[0]
                 if values.chunks[0] != rows and not any(
                     map(math.isnan, (*values.chunks[0], *rows))
@@ -464,7 +482,7 @@ def _graph_of(collection: Any) -> tuple[dict[Any, Any], list[Any]]:
     """Return the graph of a collection and the keys of its partitions, in their order."""
     from dask.base import optimize
 
-    found = optimize(collection)[0] if _is_array(collection) else collection.optimize()
+    found = optimize(collection)[0] if is_array_collection(collection) else collection.optimize()
     return dict(found.__dask_graph__()), _flat(found.__dask_keys__())
 
 

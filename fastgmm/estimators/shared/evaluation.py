@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastgmm.analysis import criteria
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.dask_collection import DaskSource, is_collection
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.em.e_step import passes
 from fastgmm.em.missing import imputation
@@ -25,6 +26,7 @@ from fastgmm.estimators.shared.attributes import (
     parameters_from_attributes,
 )
 from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights
+from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.marginals import conditional_mixture, marginal_mixture
 from fastgmm.estimators.shared.saving import SavedMixture
 from fastgmm.estimators.shared.validation import (
@@ -132,6 +134,7 @@ class BlockwiseProbabilities(BlockwiseResults):
 class RowEvaluation(BlockwiseProbabilities):
     """Evaluation of rows under the mixture that an estimator is or holds."""
 
+    @lazy_on_collections
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Return the most probable component of each row.
 
@@ -147,6 +150,7 @@ class RowEvaluation(BlockwiseProbabilities):
         """
         return self._results("predict", X)
 
+    @lazy_on_collections
     def predict_proba(self, X: Rows) -> FloatingArray:
         """Return the responsibility of each component for each row.
 
@@ -163,6 +167,7 @@ class RowEvaluation(BlockwiseProbabilities):
         """
         return self._results("predict_proba", X)
 
+    @lazy_on_collections
     def score_samples(self, X: Rows) -> FloatingArray:
         """Return the log-density of each row.
 
@@ -249,6 +254,8 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
             which those of files have no label.
         """
         source = self._fit(X, y, sample_weight)
+        if isinstance(source, DaskSource):
+            return self.predict(source)
         return labels_of_all(self._evaluate(self._label, source, self._parameters()), source)
 
     @abstractmethod
@@ -582,8 +589,19 @@ class Imputation(MixtureEvaluation):
         ValueError
             If the rows are not possible, or `n_draws` is less than 1.
         """
+        if n_draws is None:
+            return self._imputed(X)
+        if is_collection(X) or isinstance(X, DaskSource):
+            raise ValueError(
+                "the rows of a Dask collection are imputed by means: leave n_draws out, or iterate "
+                "over impute_blocks(X, n_draws)"
+            )
         blocks = list(self.impute_blocks(X, n_draws))
         return cast(FloatingArray, np.concatenate(blocks, axis=-2))
+
+    @lazy_on_collections
+    def _imputed(self, X: Rows) -> FloatingArray:
+        return np.concatenate(list(self.impute_blocks(X)))
 
     def impute_blocks(self, X: Rows, n_draws: int | None = None) -> Iterator[FloatingArray]:
         """Yield what `impute` returns, block by block, for rows that do not fit in memory.
