@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -110,31 +111,25 @@ class Source(ABC):
         self,
         work: Callable[..., _Found],
         merge: Callable[[_Found, _Found], _Found],  # noqa: ARG002 - rows in one place
-        *,
-        n_jobs: int | None = None,
-        **by_row: Any,
-    ) -> _Found:
-        """Return what work on the rows finds: here, or where they lie.
+    ) -> Callable[..., _Found]:
+        """Return what does some work on the rows: here, or where they lie.
 
         Parameters
         ----------
         work : callable
-            Takes a source, the number of threads, and what there is for each row, and returns what
-            it finds. Rows that lie in several places come as one source each; `work` is pickled
-            then, and must not change what it holds.
+            Takes a source, the number of threads `n_jobs`, and arrays of what there is for each
+            row by their names, and returns what it finds. Rows that lie in several places come as
+            one source each; `work` is pickled then, and must not change what it holds.
         merge : callable
             Returns what two runs of rows that follow each other come to together.
-        n_jobs : int, default=None
-            Number of threads; None and -1 mean all.
-        **by_row
-            What `work` is given for each row: arrays, or what this source holds by row.
 
         Returns
         -------
-        object
-            What `work` returned, merged in the order of the rows.
+        callable
+            Takes `n_jobs` and what there is for each row, as arrays or as this source holds it,
+            and returns what `work` found, merged in the order of the rows.
         """
-        return work(self, n_jobs=n_jobs, **by_row)
+        return partial(work, self)
 
     def labels(self) -> FloatArray | None:
         """Return the labels of the rows, NaN where there is none; None if they have none.

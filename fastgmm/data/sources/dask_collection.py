@@ -363,6 +363,14 @@ class DaskSource(Source):
         self,
         work: Callable[..., _Found],
         merge: Callable[[_Found, _Found], _Found],
+    ) -> Callable[..., _Found]:
+        """Return what does some work on the partitions: a task for each, and a tree of merges."""
+        return partial(self._fold, work, merge)
+
+    def _fold(
+        self,
+        work: Callable[..., _Found],
+        merge: Callable[[_Found, _Found], _Found],
         *,
         n_jobs: int | None = None,
         **by_row: Any,
@@ -424,7 +432,7 @@ class DaskSource(Source):
 
     @cached_property
     def _surveyed(self) -> _Survey:
-        found = self.fold(_survey, _Survey.plus)
+        found = self._fold(_survey, _Survey.plus)
         if self.has_weights:
             check_total_weight(_ORIGIN, found.weight)
         return found

@@ -87,7 +87,7 @@ def observed_moments(
     """
     flat = pass_parameters(source.dtype, flat_mixture(source, diagonal))
     work = partial(_observe, flat=flat, diagonal=diagonal, sampling=sampling)
-    whole, by_feature, sample = source.fold(work, _Observed.plus, n_jobs=n_jobs)
+    whole, by_feature, sample = source.fold(work, _Observed.plus)(n_jobs=n_jobs)
     if whole is not None:
         weight = source.total_weight
         return statistics_of(whole, flat, diagonal=diagonal, weight=weight), sample

@@ -92,20 +92,6 @@ def _sums(
     return running.sums()
 
 
-def _run(
-    source: Source,
-    parameters: PassParameters,
-    mode: int,
-    *,
-    diagonal: bool,
-    n_jobs: int | None,
-    **by_row: Any,
-) -> PassSums:
-    """Run a pass over all rows, wherever they lie."""
-    work = partial(_sums, parameters=parameters, mode=mode, diagonal=diagonal)
-    return source.fold(work, PassSums.plus, n_jobs=n_jobs, **_present(by_row))
-
-
 def _present(by_row: dict[str, Any]) -> dict[str, Any]:
     """Return what there is for each row."""
     return {name: each for name, each in by_row.items() if each is not None}
@@ -121,9 +107,9 @@ def mixture_statistics(
     """Return the sufficient statistics of the responsibilities under a mixture: one E-step."""
     if source.incomplete:
         return incomplete_statistics(source, parameters, known=known, n_jobs=n_jobs)
-    p = pass_parameters(source.dtype, parameters)
-    diagonal = parameters.is_diagonal
-    sums = _run(source, p, mixture_pass.MOMENTS, diagonal=diagonal, n_jobs=n_jobs, labels=known)
+    p, diagonal = pass_parameters(source.dtype, parameters), parameters.is_diagonal
+    work = partial(_sums, parameters=p, mode=mixture_pass.MOMENTS, diagonal=diagonal)
+    sums = source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present({"labels": known}))
     return statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)
 
 
@@ -140,7 +126,7 @@ def statistics_of_several(
         return [mixture_statistics(source, each, n_jobs=n_jobs) for each in mixtures]
     found: list[SufficientStatistics] = []
     for together in _sharing(source, mixtures):
-        sums = source.fold(partial(_sums_of_several, passes=together), _each_plus, n_jobs=n_jobs)
+        sums = source.fold(partial(_sums_of_several, passes=together), _each_plus)(n_jobs=n_jobs)
         weight = source.total_weight
         found += [
             statistics_of(own, p, diagonal=diagonal, weight=weight)
@@ -211,9 +197,8 @@ def _evaluate(
             source, parameters, mode, n_jobs=n_jobs, **_present(by_row)
         )
     p = pass_parameters(source.dtype, parameters)
-    diagonal = parameters.is_diagonal
-    sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, **by_row)
-    return sums.log_likelihood
+    work = partial(_sums, parameters=p, mode=mode, diagonal=parameters.is_diagonal)
+    return source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present(by_row)).log_likelihood
 
 
 def source_moments(
@@ -234,7 +219,7 @@ def moments_and_sample(
             flat = flat_mixture(source, diagonal)
             p = pass_parameters(source.dtype, flat)
             work = partial(_sums_and_sample, parameters=p, diagonal=diagonal, sampling=sampling)
-            sums, sample = source.fold(work, _both_plus, n_jobs=n_jobs)
+            sums, sample = source.fold(work, _both_plus)(n_jobs=n_jobs)
             moments = statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)
     require_no_overflow(moments)
     return moments, sample
@@ -283,7 +268,8 @@ def _given_statistics(
     while True:
         with np.errstate(over="ignore"):
             p = _given_parameters(source, n_components, reference, diagonal, shared)
-        sums = _run(source, p, mode, diagonal=diagonal, n_jobs=n_jobs, **rows)
+        work = partial(_sums, parameters=p, mode=mode, diagonal=diagonal)
+        sums = source.fold(work, PassSums.plus)(n_jobs=n_jobs, **rows)
         weight, unknown = source.total_weight, float("nan")
         statistics = statistics_of(
             sums, p, diagonal=diagonal, weight=weight, log_likelihood=unknown

@@ -75,7 +75,7 @@ def incomplete_statistics(
     """Return the expected statistics of all rows: one E-step."""
     by_row = {} if known is None else {"labels": known}
     work = partial(_statistics, parameters=parameters)
-    found = source.fold(work, SufficientStatistics.__add__, n_jobs=n_jobs, **by_row)
+    found = source.fold(work, SufficientStatistics.__add__)(n_jobs=n_jobs, **by_row)
     return replace(found, weight=source.total_weight)
 
 
@@ -89,7 +89,7 @@ def incomplete_log_likelihood(
 ) -> float:
     """Return the log-likelihood of all rows from a pass of some mode."""
     work = partial(_log_likelihood, parameters=parameters, mode=mode)
-    total: float = source.fold(work, add, n_jobs=n_jobs, **by_row)
+    total: float = source.fold(work, add)(n_jobs=n_jobs, **by_row)
     return total
 
 
