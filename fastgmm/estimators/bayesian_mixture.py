@@ -12,7 +12,6 @@ import numpy.typing as npt
 import sklearn.mixture
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
@@ -31,6 +30,7 @@ from fastgmm.em.online.variational import (
 from fastgmm.em.stopping import StoppingRule, stopping_rule
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info
+from fastgmm.estimators.shared.callbacks import CallbackSupportMixin
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
 from fastgmm.estimators.shared.evaluation import Imputation
 from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint

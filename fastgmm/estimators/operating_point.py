@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
-from sklearn.metrics import auc, average_precision_score, confusion_matrix_at_thresholds
+from sklearn.metrics import auc, average_precision_score
 from sklearn.utils.validation import column_or_1d
 
 from fastgmm.analysis.quantiles import halfway
@@ -209,15 +209,18 @@ def _curve(
             raise ValueError(f"the {kind} in y have no weight: give some of them a weight above 0")
     # Rows beyond all bounds score minus infinity, which scikit-learn's metrics do not take.
     outlyingness = -np.maximum(np.asarray(scores, dtype=np.float64), _LOWEST)
-    _, false, _, true, thresholds = confusion_matrix_at_thresholds(
-        is_outlier, outlyingness, sample_weight=weights
+    counts = np.ones(len(outlyingness)) if weights is None else weights
+    thresholds, at = np.unique(outlyingness[counts > 0.0], return_inverse=True)
+    kinds = is_outlier[counts > 0.0]
+    false, true = (
+        np.concatenate([[0.0], np.bincount(at, counts[counts > 0.0] * kind)[::-1].cumsum()])
+        for kind in (~kinds, kinds)
     )
-    false, true = (np.concatenate([[0.0], each]) for each in (false, true))
     n_outliers, n_inliers = true[-1], false[-1]
     called = true + false
     precisions = np.divide(true, called, out=np.ones_like(true), where=called > 0.0)
     recalls, rates = true / n_outliers, false / n_inliers
-    found = -thresholds
+    found = -thresholds[::-1]
     least, most = found[:1], np.nextafter(found[-1:], np.inf)
     gains = np.diff(true, prepend=-1.0, append=np.inf) > 0.0
     return _Curve(

@@ -77,7 +77,8 @@ def test_names_of_features(estimator):
         fitted.predict(table.rename(columns={"a": "z"}))
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         fitted.predict(table.to_numpy())
-    assert_array_equal(fitted.predict(pl.from_pandas(table)), fitted.predict(table))
+    if sklearn.__version__ >= "1.9":  # before, it does not see the names of the newest polars
+        assert_array_equal(fitted.predict(pl.from_pandas(table)), fitted.predict(table))
 
 
 @both

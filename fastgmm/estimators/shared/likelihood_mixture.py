@@ -6,10 +6,10 @@ from numbers import Real
 from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval
 
 from fastgmm.em.loop import FitInfo
+from fastgmm.estimators.shared.callbacks import CallbackSupportMixin
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
 from fastgmm.estimators.shared.evaluation import Imputation, InformationCriteria
 from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights

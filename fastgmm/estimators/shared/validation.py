@@ -14,7 +14,6 @@ import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.callback._callback_support import callback_management_context
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.metaestimators import available_if
@@ -39,6 +38,7 @@ from fastgmm.data.sources.exactness import (
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
 from fastgmm.em.initialization.methods import INIT_METHODS, GivenStart
 from fastgmm.em.stopping import StoppingRule
+from fastgmm.estimators.shared.callbacks import callback_management_context
 from fastgmm.mixture.regularization import REGULARIZATION_SCALES
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import STRUCTURE_NAMES, CovarianceStructure

@@ -96,7 +96,8 @@ def test_a_mixture_fitted_by_scikit_learn(covariance_type):
     ).fit(X)
     ours = GaussianMixture.from_sklearn(theirs)
     for name in FITTED:
-        assert_array_equal(getattr(ours, name), getattr(theirs, name))
+        if hasattr(theirs, name):  # lower_bounds_ came with 1.7
+            assert_array_equal(getattr(ours, name), getattr(theirs, name))
     assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-10)
     assert not hasattr(ours, "trace_")
     assert not hasattr(ours, "fit_info_")

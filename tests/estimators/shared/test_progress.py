@@ -7,7 +7,6 @@ import pytest
 import sklearn.mixture
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -169,15 +168,21 @@ def test_something_else_is_no_callback():
         GaussianMixture().set_callbacks(print)
 
 
-def test_the_progress_bar_of_scikit_learn(capsys):
-    fit_with(ProgressBar(max_propagation_depth=None), n_init=2)
+@pytest.fixture
+def theirs():
+    """The callbacks that scikit-learn has, from 1.9 on."""
+    return pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 brought callbacks")
+
+
+def test_the_progress_bar_of_scikit_learn(theirs, capsys):
+    fit_with(theirs.ProgressBar(max_propagation_depth=None), n_init=2)
     shown = capsys.readouterr().out
     assert "GaussianMixture" in shown
     assert "100%" in shown
 
 
-def test_the_scoring_monitor_of_scikit_learn():
-    monitor = ScoringMonitor(scoring={"score": lambda mixture, X, _: mixture.score(X)})
+def test_the_scoring_monitor_of_scikit_learn(theirs):
+    monitor = theirs.ScoringMonitor(scoring={"score": lambda mixture, X, _: mixture.score(X)})
     mixture = GaussianMixture(3, random_state=0, tol=1e-6).set_callbacks(monitor)
     X = rows()
     mixture.fit(X, np.zeros(len(X)))
@@ -187,6 +192,7 @@ def test_the_scoring_monitor_of_scikit_learn():
     assert_allclose(scores, mixture.lower_bounds_)
 
 
+@pytest.mark.usefixtures("theirs")
 def test_callbacks_come_down_from_meta_estimators():
     class Recording(Recorder):
         max_propagation_depth = None
@@ -197,15 +203,16 @@ def test_callbacks_come_down_from_meta_estimators():
     assert ("begin", "iteration", 0) in recorder.events
 
 
+@pytest.mark.usefixtures("theirs")
 def test_clones_keep_the_callbacks():
     recorder = Recorder()
     clone(GaussianMixture().set_callbacks(recorder)).fit(rows())
     assert ("end", "fit", 0) in recorder.events
 
 
-def test_grid_search_with_callbacks_on_it(capsys):
+def test_grid_search_with_callbacks_on_it(theirs, capsys):
     search = GridSearchCV(GaussianMixture(random_state=0), {"n_components": [1, 2]}, cv=2)
-    search.set_callbacks(ProgressBar()).fit(rows())
+    search.set_callbacks(theirs.ProgressBar()).fit(rows())
     assert search.best_params_["n_components"] in (1, 2)
     assert "GridSearchCV" in capsys.readouterr().out
 

@@ -258,7 +258,7 @@ def test_wrong_starts_are_named(parameters, words):
         (np.ones(59), ValueError, r"sample_weight.shape == \(59,\)"),
         (np.ones((60, 1)), ValueError, "1D"),
         (-np.ones(60), ValueError, "[Nn]egative"),
-        (np.zeros(60), ValueError, "non-zero"),
+        (np.zeros(60), ValueError, "non-zero|positive"),
         (np.full(60, np.nan), ValueError, "NaN"),
         (np.nan, ValueError, "sample_weight should have a finite sum, but got nan"),
         (np.full(60, 1e308), ValueError, "sample_weight should have a finite sum, but got inf"),
@@ -454,6 +454,8 @@ def test_arrays_of_other_libraries_become_arrays_of_numpy():
 
 
 def test_array_api_dispatch_does_not_change_what_is_computed(monkeypatch):
+    if sklearn.__version__ < "1.7":
+        pytest.importorskip("array_api_compat", reason="which scikit-learn did not hold then")
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
     X = rows()
     expected = GaussianMixture(2, random_state=0).fit(X).predict_proba(X)
