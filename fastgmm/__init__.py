@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastgmm import distances as distances
     from fastgmm import extend as extend
+    from fastgmm import onnx as onnx
     from fastgmm import plotting as plotting
     from fastgmm.data.errors import DataError, DataWarning, RoundedDataWarning, SkippedDataWarning
     from fastgmm.data.opening import open_data
@@ -124,7 +125,7 @@ _HOMES = {
     "show_versions": "fastgmm.versions",
 }
 
-_MODULES = ("distances", "extend", "plotting")
+_MODULES = ("distances", "extend", "onnx", "plotting")
 
 
 def __getattr__(name: str) -> Any:

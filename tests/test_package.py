@@ -16,6 +16,7 @@ import pytest
 import fastgmm
 from fastgmm.versions import blas_kernels, package_versions, processor_name
 
+ROOT = Path(__file__).parents[1]
 HEAVY = {
     *("fastgmm.bench", "fastgmm.cli", "matplotlib", "numba", "pandas", "PIL", "polars", "pyarrow"),
     *("rich", "scipy", "sklearn", "typer", "dask"),
@@ -43,7 +44,7 @@ def test_everything_public_is_there():
         assert getattr(fastgmm, name) is not None
 
 
-@pytest.mark.parametrize("name", ["distances", "plotting"])
+@pytest.mark.parametrize("name", ["distances", "onnx", "plotting"])
 def test_public_modules_are_there_after_the_import(name):
     assert f"fastgmm.{name}" in loaded(f"import fastgmm; fastgmm.{name}.__name__")
 
@@ -80,7 +81,7 @@ def test_help_loads_no_library(arguments):
 
 def test_every_extra_that_a_message_names_can_be_installed():
     root = Path(fastgmm.__file__).parent
-    project = tomllib.loads((root.parent / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {
         extra
         for path in root.rglob("*.py")
