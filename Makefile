@@ -142,6 +142,27 @@ asv-history: venv ## measure the present commit, and make a page of all that wer
 asv-quick: venv
 	@export FASTGMM_ASV_SIZES=small; $(ASV) --quick --dry-run --show-stderr
 
+.PHONY: fuzz
+fuzz: venv ## alter model files, checkpoints and data files for MINUTES (10), and see what reading them does
+	@NUMBA_CACHE_DIR=$(abspath .numba-cache) $(IN) -m tests.trust.fuzz --minutes $(or $(MINUTES),10)
+
+.PHONY: golden
+golden: venv ## write the results of now into the file that guards against silent changes
+	@NUMBA_CACHE_DIR=$(abspath .numba-cache) $(IN) -m tests.trust.golden
+
+.PHONY: distributions
+distributions: venv ## the wheel and the sdist, in dist/
+	@rm -rf dist && $(IN) -m build --outdir dist .
+
+# In what the sdist holds besides the package: the wheel is what is imported, and both are tested.
+.PHONY: test-installed
+test-installed: ## the tests on what is in dist/, in an environment of their own outside the checkout
+	@outside=$$(mktemp -d) && trap 'rm -rf "$$outside"' EXIT && \
+	tar -xzf dist/*.tar.gz --strip-components 1 -C "$$outside" && rm -r "$$outside/fastgmm" && \
+	$(PYTHON) -m venv "$$outside/.venv" && python=$$(echo "$$outside"/.venv/*/python) && \
+	"$$python" -m pip install -qq "$$(echo dist/*.whl)[all]" && cd "$$outside" && \
+	"$$python" -m pytest -n auto --dist worksteal $(TESTS)
+
 .PHONY: clean
 clean: ## remove what was built, and keep the environment
 	@rm -rf build dist demo_output docs/_build docs/gallery docs/api/generated .asv \
