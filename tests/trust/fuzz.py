@@ -67,8 +67,8 @@ def write_whole(folder: Path) -> None:
         checkpointed(folder / f"checkpoint-{name}.fgm", name, 2)
     for name, write in WRITERS.items():
         write(folder / f"data-{name}", rows(120))
-    (folder / "data-words.csv").write_text("name,x,y\n" + '"a ""b""",1,2.5\nc,,-1e3\n' * 40)
-    lines = b"\xef\xbb\xbf# a comment\r\n" + b"1;2,5;3\r\n" * 60
+    (folder / "data-quoted.csv").write_text('"x ""1""",y\n' + '"1.5",2\n,-1e3\n' * 40)
+    lines = b"\xef\xbb\xbfa;b;c\r\n" + b"1;2.5;-3e2\r\n" * 60
     (folder / "data-lines.csv").write_bytes(lines)
 
 
