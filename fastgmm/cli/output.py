@@ -79,7 +79,10 @@ def check_not_read(output: Path | None, data: Sequence[str]) -> None:
     if output is None or not output.is_file():
         return
     try:
-        read = any(found.path.samefile(output) for found in find_files(data))
+        read = any(
+            isinstance(found.path, Path) and found.path.samefile(output)
+            for found in find_files(data)
+        )
     except (OSError, DataError):
         return  # a stream is no file; and what is wrong with files is reported when they are opened
     if read:

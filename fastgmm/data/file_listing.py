@@ -7,9 +7,9 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote
 
 from fastgmm.data.column_names import name_list
@@ -17,6 +17,7 @@ from fastgmm.data.errors import DataError
 from fastgmm.data.formats.arrow_columns import import_pyarrow
 from fastgmm.data.formats.registry import file_kind, kind_of_named
 from fastgmm.data.formats.table_file import FoundFile
+from fastgmm.data.remote import Location, RemotePath, is_url, located
 
 PART = "::"
 """What parts a file's path from that of an array inside it."""
@@ -51,7 +52,7 @@ def find_files(
     return _with_types(found)
 
 
-def natural_key(path: str | Path) -> tuple[list[str | tuple[int, str]], str]:
+def natural_key(path: str | Location) -> tuple[list[str | tuple[int, str]], str]:
     """Return what to sort paths by so that ``part10`` comes after ``part9``."""
     parts = _DIGITS.split(str(path))
     return [(int(p), p) if i % 2 else p for i, p in enumerate(parts)], str(path)
@@ -61,6 +62,8 @@ def _files_of(name: str, left_out: list[str]) -> list[FoundFile]:
     """Return the files that one name stands for."""
     if not name:
         raise FileNotFoundError("there is no file of the name ''")
+    if is_url(name):
+        return _files_at_url(name, left_out)
     path, part = Path(name), ""
     if name.startswith("~") and not path.exists():
         with suppress(RuntimeError):  # there is no such user
@@ -77,27 +80,35 @@ def _files_of(name: str, left_out: list[str]) -> list[FoundFile]:
         if _is_folder_of_files(path):
             return _files_in_folder(path, left_out, matched=False)
         return [_named_file(path, part)]
-    if "://" in name:
-        raise DataError(
-            f"{name!r} is an address, not a file: open it with another library and give its "
-            "batches, for instance a pyarrow.RecordBatchReader"
-        )
     if _WILDCARDS.search(str(path)):
         # pathlib's own glob wants to know which part of the pattern is a folder.
         found = glob.glob(str(path), recursive=True)  # noqa: PTH207
-        matches = [Path(match) for match in sorted(found, key=natural_key)]
-        files = _files_matched(matches, part, left_out)
-        if not files:
-            raise DataError(f"no file matches the pattern {str(path)!r}{_but(left_out)}")
-        return files
+        return _files_matched(path, map(Path, found), part, left_out)
     _refuse_broken_link(path)
     raise FileNotFoundError(f"there is no file {str(path)!r}")
 
 
-def _files_matched(matches: list[Path], part: str, left_out: list[str]) -> list[FoundFile]:
+def _files_at_url(url: str, left_out: list[str]) -> list[FoundFile]:
+    """Return the files that a URL stands for."""
+    before, _, part = url.rpartition(PART)
+    if not before or "://" in part:  # fsspec's own mark between URLs
+        before, part = url, ""
+    path = located(before)
+    if isinstance(path, Path):
+        return _files_of(f"{path}{PART}{part}" if part else str(path), left_out)
+    if path.has_wildcards:
+        return _files_matched(path, path.glob(), part, left_out)
+    if _is_folder_of_files(path):
+        return _files_in_folder(path, left_out, matched=False)
+    return [_named_file(path, part)]
+
+
+def _files_matched(
+    pattern: Location, matches: Iterable[Location], part: str, left_out: list[str]
+) -> list[FoundFile]:
     """Return the files that a pattern stands for."""
-    found = []
-    for path in matches:
+    found: list[FoundFile] = []
+    for path in sorted(matches, key=natural_key):
         _refuse_broken_link(path)
         if _is_folder_of_files(path):
             found += _files_in_folder(path, left_out, matched=True)
@@ -105,16 +116,18 @@ def _files_matched(matches: list[Path], part: str, left_out: list[str]) -> list[
             left_out.append(f"{str(path)!r} (empty)")
         else:
             found.append(_named_file(path, part))
+    if not found:
+        raise DataError(f"no file matches the pattern {str(pattern)!r}{_but(left_out)}")
     return found
 
 
-def _is_folder_of_files(path: Path) -> bool:
+def _is_folder_of_files(path: Location) -> bool:
     return path.is_dir() and file_kind(path) is None
 
 
-def _named_file(path: Path, part: str) -> FoundFile:
+def _named_file(path: Location, part: str) -> FoundFile:
     """Return a file that is named by itself."""
-    if not path.is_dir() and not path.is_file():
+    if isinstance(path, Path) and not path.is_dir() and not path.is_file():
         raise DataError(
             f"{str(path)!r} is {_special_kind(path)}, which can only be read alone: give one of "
             "them, or files"
@@ -122,7 +135,7 @@ def _named_file(path: Path, part: str) -> FoundFile:
     return FoundFile(path, kind_of_named(path, part), part, _partitions(path.parent))
 
 
-def _files_in_folder(folder: Path, left_out: list[str], *, matched: bool) -> list[FoundFile]:
+def _files_in_folder(folder: Location, left_out: list[str], *, matched: bool) -> list[FoundFile]:
     """Return the files in a folder.
 
     Folders above one that is named make no columns, but those above one that a pattern matches do.
@@ -130,15 +143,15 @@ def _files_in_folder(folder: Path, left_out: list[str], *, matched: bool) -> lis
     found, others = [], []
     for path in sorted(_visible_files(folder), key=natural_key):
         _refuse_broken_link(path)
-        if not path.is_dir() and not path.is_file():
+        if isinstance(path, Path) and not path.is_dir() and not path.is_file():
             others.append(f"{str(path)!r} ({_special_kind(path)})")
         elif path.is_file() and not path.stat().st_size:
             others.append(f"{str(path)!r} (empty)")
         elif (kind := file_kind(path)) is None:
             others.append(f"{str(path)!r} (neither its name nor its content says that it is data)")
         else:
-            where = path.parent if matched else path.parent.relative_to(folder)
-            found.append(FoundFile(path, kind, "", _partitions(where)))
+            where = path if matched else path.relative_to(folder)  # type: ignore[arg-type]
+            found.append(FoundFile(path, kind, "", _partitions(where.parent)))
     if not found:
         raise DataError(f"the folder {str(folder)!r} holds no files of data{_but(others)}")
     left_out += others
@@ -150,8 +163,10 @@ def _but(others: Sequence[str]) -> str:
     return f", but {name_list(others, quoted=False)}" if others else ""
 
 
-def _visible_files(folder: Path) -> list[Path]:
+def _visible_files(folder: Location) -> Sequence[Location]:
     """Return all below a folder that is no folder, without what programs keep for themselves."""
+    if isinstance(folder, RemotePath):
+        return folder.visible_files()
     found: list[Path] = []
     entered = {folder.resolve()}
     for where, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
@@ -181,9 +196,9 @@ def _special_kind(path: Path) -> str:
     return "a pipe or a device"
 
 
-def _refuse_broken_link(path: Path) -> None:
+def _refuse_broken_link(path: Location) -> None:
     """Raise if a path is a link that leads nowhere: it stands for data that are missing."""
-    if path.is_symlink() and not path.exists():
+    if isinstance(path, Path) and path.is_symlink() and not path.exists():
         raise DataError(
             f"{str(path)!r} is a link to {str(path.readlink())!r}, which is not there: mend the "
             "link or remove it"
@@ -192,7 +207,7 @@ def _refuse_broken_link(path: Path) -> None:
 
 def _once(files: list[FoundFile]) -> list[FoundFile]:
     """Return files that one name stands for, those found in several ways where they come first."""
-    found: dict[tuple[Path, str], FoundFile] = {}
+    found: dict[tuple[Location, str], FoundFile] = {}
     for file in files:
         found.setdefault((file.path.resolve(), file.part), file)
     return list(found.values())
@@ -209,7 +224,7 @@ def _refuse_repeated(files: list[FoundFile]) -> None:
         )
 
 
-def _partitions(folders: Path) -> dict[str, str | None]:
+def _partitions(folders: PurePath) -> dict[str, str | None]:
     """Return the columns that folders named ``column=value`` stand for, values as text."""
     pairs = [match.groups() for name in folders.parts if (match := _HIVE.fullmatch(name))]
     try:

@@ -33,6 +33,7 @@ from fastgmm.data.formats.table_file import (
     numeric_dtype,
     unnamed_columns,
 )
+from fastgmm.data.remote import Location, path_or_file
 from fastgmm.extras import import_from_extra
 
 _LARGEST_CHUNK = 8
@@ -326,18 +327,29 @@ class ArrayStore(TableFile):
     def _folder_of(self, array: Any) -> Path:
         """Return where the chunks of an array of Zarr are."""
         assert self.stamp is not None
+        assert isinstance(self.stamp.path, Path)
         return self.stamp.path / str(array.path)
 
 
-def open_hdf5(path: Path, part: str) -> ArrayStore:
+def open_hdf5(path: Location, part: str) -> ArrayStore:
     """Open an array or group in an HDF5 file; `ArrayStore` says which, and what it raises."""
     h5py = import_from_extra("h5py", package="h5py", extra="hdf5", purpose="reading HDF5")
-    stamp = FileStamp.of(path)
-    return ArrayStore(lambda: h5py.File(path, "r"), "HDF5", repr(str(path)), part, stamp)
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        with path_or_file(path) as found, h5py.File(found, "r") as file:
+            yield file
+
+    return ArrayStore(opened, "HDF5", repr(str(path)), part, FileStamp.of(path))
 
 
-def open_zarr(path: Path, part: str) -> ArrayStore:
+def open_zarr(path: Location, part: str) -> ArrayStore:
     """Open an array or group in a folder of Zarr, version 2 or 3, as `open_hdf5` does."""
+    if not isinstance(path, Path):
+        raise DataError(
+            f"{str(path)!r} is Zarr, which is not read from URLs: open it with zarr.open and give "
+            "the array"
+        )
     zarr = import_from_extra("zarr", package="zarr", extra="zarr", purpose="reading Zarr")
 
     @contextmanager

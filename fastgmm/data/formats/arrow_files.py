@@ -20,6 +20,7 @@ from fastgmm.data.formats.table_file import (
     Wanted,
 )
 from fastgmm.data.options import ReadingOptions
+from fastgmm.data.remote import Location
 
 ARROW_STREAM = b"\xff\xff\xff\xff"
 """What an Arrow stream begins with."""
@@ -59,7 +60,7 @@ class _ArrowBatches(ArrowTable):
 class ArrowFile(_ArrowBatches):
     """An Arrow or Feather file, whose batches can be found one by one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         pyarrow = import_pyarrow("reading Arrow files")
         from pyarrow import dataset
 
@@ -72,7 +73,8 @@ class ArrowFile(_ArrowBatches):
             with self._opened(None) as reader:
                 has_rows = reader.num_record_batches > 0
                 self._note_schema(reader.schema, lambda: reader.get_batch(0) if has_rows else None)
-            self.n_rows = dataset.dataset(str(path), format="ipc").count_rows()
+            with self._file() as file:
+                self.n_rows = dataset.IpcFileFormat().make_fragment(file).count_rows()
         except (pyarrow.ArrowException, OSError) as error:
             self._cut_short = reason_of(error)
             try:
@@ -123,7 +125,10 @@ class ArrowFile(_ArrowBatches):
                 yield reader
 
     def _file(self) -> Any:
-        return import_pyarrow("reading Arrow files").OSFile(str(self._path))
+        pyarrow = import_pyarrow("reading Arrow files")
+        if isinstance(self._path, Path):
+            return pyarrow.OSFile(str(self._path))
+        return pyarrow.PythonFile(self._path.open(buffering=0))
 
 
 class ArrowStream(_ArrowBatches):

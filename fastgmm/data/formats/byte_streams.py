@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.table_file import FileStamp, FoundFile
+from fastgmm.data.remote import Location, RemotePath, path_or_file
 from fastgmm.extras import import_from_extra
 
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
@@ -49,7 +49,7 @@ class ByteStream:
 
     def __init__(
         self,
-        source: Path | IO[bytes],
+        source: Location | IO[bytes],
         origin: str = "",
         *,
         closes: bool = False,
@@ -59,13 +59,13 @@ class ByteStream:
         self._closes = closes
         self._member = member
         self.origin = origin or repr(f"{source}::{member}" if member else str(source))
-        self.replayable = isinstance(source, Path)
-        self.stamp = FileStamp.of(source) if isinstance(source, Path) else None
-        self._raw_head = b"" if isinstance(source, Path) else source.read(HEAD_BYTES)
+        self.replayable = isinstance(source, Location)
+        self.stamp = FileStamp.of(source) if isinstance(source, Location) else None
+        self._raw_head = b"" if isinstance(source, Location) else source.read(HEAD_BYTES)
 
     def head(self, n_bytes: int = HEAD_BYTES) -> bytes:
         """Return the first bytes decompressed, so many if there are as many undamaged."""
-        if isinstance(self._source, Path):
+        if isinstance(self._source, Location):
             with self.opened() as file:
                 return _first_bytes(file, n_bytes)
         if len(self._raw_head) >= HEAD_BYTES:
@@ -76,7 +76,7 @@ class ByteStream:
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
         """Open the bytes at their beginning, decompressed."""
-        if isinstance(self._source, Path):
+        if isinstance(self._source, Location):
             with _opened_path(self._source, self._member) as file, _decompressed(file) as plain:
                 yield plain
         else:
@@ -89,8 +89,10 @@ class ByteStream:
                     self._source.close()
 
 
-def raw_head(path: Path) -> bytes:
+def raw_head(path: Location) -> bytes:
     """Return as many of a file's first bytes as show its kind, as they are."""
+    if isinstance(path, RemotePath):
+        return path.head
     try:
         with path.open("rb") as file:
             return file.read(_SIGNATURE_BYTES)
@@ -98,12 +100,12 @@ def raw_head(path: Path) -> bytes:
         raise OSError(error.errno, error.strerror, str(path)) from error  # some name no file
 
 
-def is_zip(path: Path) -> bool:
+def is_zip(path: Location) -> bool:
     """Say whether a file is a zip archive."""
     return path.is_file() and raw_head(path).startswith(ZIP)
 
 
-def is_compressed(path: Path) -> bool:
+def is_compressed(path: Location) -> bool:
     """Say whether a file is compressed as a whole, by itself or in a zip archive."""
     return path.is_file() and (is_zip(path) or compression_of(raw_head(path)) is not None)
 
@@ -148,10 +150,10 @@ def compression_of(head: bytes) -> str | None:
     return next((name for name, start in _COMPRESSIONS.items() if start.match(head)), None)
 
 
-def zip_members(path: Path) -> list[str]:
+def zip_members(path: Location) -> list[str]:
     """Return the names of the files in a zip archive, without those of the system's own."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path_or_file(path) as file, zipfile.ZipFile(file) as archive:
             names = [each.filename for each in archive.infolist() if not each.is_dir()]
     except DAMAGED as error:
         raise _damaged_zip(path, error) from error
@@ -162,13 +164,13 @@ def zip_members(path: Path) -> list[str]:
     ]
 
 
-def _damaged_zip(path: Path, error: Exception) -> DataError:
+def _damaged_zip(path: Location, error: Exception) -> DataError:
     return DataError(
         f"cannot read {str(path)!r} as a zip archive: {error}: it is damaged or cut short"
     )
 
 
-def zip_member(path: Path, member: str) -> str:
+def zip_member(path: Location, member: str) -> str:
     """Return the name of a file in a zip archive."""
     names = zip_members(path)
     if member in names:
@@ -185,14 +187,14 @@ def zip_member(path: Path, member: str) -> str:
 
 
 @contextmanager
-def _opened_path(path: Path, member: str) -> Iterator[Any]:
+def _opened_path(path: Location, member: str) -> Iterator[Any]:
     """Open a file, or the one that is meant in a zip archive."""
-    with path.open("rb") as file:
+    with cast(io.BufferedReader, path.open("rb")) as file:
         if not file.peek(len(ZIP)).startswith(ZIP):
             yield file
             return
     name = zip_member(path, member)
-    with zipfile.ZipFile(path) as archive:
+    with path_or_file(path) as file, zipfile.ZipFile(file) as archive:
         try:
             opened = archive.open(name)
         except (NotImplementedError, RuntimeError) as error:  # a password, a rare compression

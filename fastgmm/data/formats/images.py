@@ -24,6 +24,7 @@ from fastgmm.data.formats.table_file import (
     chosen_columns,
     column_numbers,
 )
+from fastgmm.data.remote import Location, RemotePath, path_or_file
 from fastgmm.extras import import_from_extra
 from fastgmm.io.atomic_file import atomic_file, check_destination, expanded
 
@@ -70,10 +71,10 @@ class ImageHeader(NamedTuple):
     dtype: np.dtype[Any]  # type of its levels, as `read_image` returns them
 
 
-def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[Any]:
+def read_image(path: str | Location, *, with_alpha: bool = False) -> NDArray[Any]:
     """Read an image, the way up that its camera notes."""
     orientation = _import_pillow("ImageOps")
-    path = expanded(path)
+    path = path if isinstance(path, RemotePath) else expanded(path)
     if (levels := _unknown_to_pillow(path)) is not None:
         return levels
     with _opened(path) as opened:
@@ -90,9 +91,9 @@ def read_image(path: str | Path, *, with_alpha: bool = False) -> NDArray[Any]:
         return np.asarray(upright.convert(mode))
 
 
-def image_header(path: str | Path) -> ImageHeader:
+def image_header(path: str | Location) -> ImageHeader:
     """Return what an image says of itself, without reading its pixels."""
-    path = expanded(path)
+    path = path if isinstance(path, RemotePath) else expanded(path)
     if (levels := _unknown_to_pillow(path)) is not None:
         return ImageHeader(levels.shape[0] * levels.shape[1], levels.dtype)
     with _opened(path) as opened:
@@ -195,13 +196,13 @@ def _written_levels(format_name: str, image: NDArray[Any]) -> NDArray[Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Location) -> Iterator[Any]:
     """Open an image, and say of all that goes wrong with it which it was."""
     pillow = _import_pillow("Image")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
-        with pillow.open(path) as opened:
+        with path_or_file(path) as file, pillow.open(file) as opened:
             _check_header(opened, path.stat().st_size)
             yield opened
     except ImportError:
@@ -217,11 +218,11 @@ def _opened(path: Path) -> Iterator[Any]:
         raise DataError(f"cannot read {str(path)!r} as an image: {reason}") from error
 
 
-def _unknown_to_pillow(path: Path) -> NDArray[Any] | None:
+def _unknown_to_pillow(path: Location) -> NDArray[Any] | None:
     """Return the levels of a TIFF such as one of colors of 32 bits; None of what Pillow knows."""
     pillow = _import_pillow("Image")
     try:
-        with pillow.open(path):
+        with path_or_file(path) as file, pillow.open(file):
             return None
     except pillow.UnidentifiedImageError:
         content = path.read_bytes()
@@ -289,7 +290,7 @@ def _largest_level(opened: Any) -> int:
     return 255 if isinstance(arguments, str) else int(arguments[-1])
 
 
-def _deep_color(path: Path, opened: Any, *, with_alpha: bool) -> NDArray[Any]:
+def _deep_color(path: Location, opened: Any, *, with_alpha: bool) -> NDArray[Any]:
     """Return colors of more than eight bits a channel."""
     opencv = _import_opencv()
     has_alpha = with_alpha and opened.has_transparency_data
@@ -334,7 +335,7 @@ class ImageFile(TableFile):
 
     kind = "image"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self._path = path
         self.origin = repr(str(path))
         self.stamp = FileStamp.of(path)

@@ -13,8 +13,7 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 
@@ -34,6 +33,7 @@ from fastgmm.data.formats.table_file import (
     unnamed_columns,
 )
 from fastgmm.data.options import ReadingOptions
+from fastgmm.data.remote import Location, path_or_file
 
 _DAMAGED = (
     EOFError,
@@ -72,7 +72,7 @@ class _NumpyFile(TableFile):
     _usable_in_part = True
     """Whether rows in front of damage can be read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self._path = path
         self.origin = repr(str(path))
         self.stamp = FileStamp.of(path)
@@ -151,7 +151,7 @@ class NpyFile(_NumpyFile):
 
     def _opened(self) -> AbstractContextManager[IO[bytes]]:
         # Unbuffered: whole blocks are read to where they are used.
-        return cast(IO[bytes], self._path.open("rb", buffering=0))
+        return self._path.open("rb", buffering=0)
 
     def _size(self) -> int:
         return self.stamp.size
@@ -173,7 +173,7 @@ class NpzFile(_NumpyFile):
 
     _usable_in_part = False
 
-    def __init__(self, path: Path, member: str, memory_budget: int) -> None:
+    def __init__(self, path: Location, member: str, memory_budget: int) -> None:
         self._member = member
         self._is_sound = False
         super().__init__(path)
@@ -215,11 +215,15 @@ class NpzFile(_NumpyFile):
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
-        with zipfile.ZipFile(self._path) as archive, archive.open(self._entry(archive)) as file:
+        with (
+            path_or_file(self._path) as found,
+            zipfile.ZipFile(found) as archive,
+            archive.open(self._entry(archive)) as file,
+        ):
             yield file
 
     def _size(self) -> int:
-        with zipfile.ZipFile(self._path) as archive:
+        with path_or_file(self._path) as found, zipfile.ZipFile(found) as archive:
             entry = self._entry(archive)
         packed = min(entry.compress_size, self.stamp.size)
         ratio = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: _LARGEST_RATIO}.get(

@@ -12,6 +12,7 @@ import numpy as np
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.arrow_columns import ArrowTable, import_pyarrow, reason_of
 from fastgmm.data.formats.table_file import Column, FileFormat, FileStamp, Piece, Wanted
+from fastgmm.data.remote import Location, path_or_file
 
 _BATCH_BYTES = 2**21
 """Bytes that are decoded at once: they are still in the cache when they are copied."""
@@ -23,7 +24,7 @@ _BUFFER_BYTES = 2**20
 """Read at a time of each column: without it a row group's columns are read whole."""
 
 _BUFFERS_BYTES = 2**25
-"""Read at a time of all columns together, if they are many."""
+"""Read at a time of all columns together, if they are many, or each read is a request."""
 
 
 class ParquetFile(ArrowTable):
@@ -31,7 +32,7 @@ class ParquetFile(ArrowTable):
 
     kind = "Parquet"
 
-    def __init__(self, path: Path, partitions: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: Location, partitions: Mapping[str, Any] | None = None) -> None:
         self._path = path
         self.origin = repr(str(path))
         self.stamp = FileStamp.of(path)
@@ -85,12 +86,16 @@ class ParquetFile(ArrowTable):
         import_pyarrow("reading Parquet")
         from pyarrow import parquet
 
-        with parquet.ParquetFile(
-            self._path,
-            pre_buffer=False,
-            buffer_size=min(_BUFFER_BYTES, _BUFFERS_BYTES // max(n_columns, 1) + 1),
-            page_checksum_verification=True,
-        ) as file:
+        most = _BUFFER_BYTES if isinstance(self._path, Path) else _BUFFERS_BYTES
+        with (
+            path_or_file(self._path, buffering=0) as found,
+            parquet.ParquetFile(
+                found,
+                pre_buffer=False,
+                buffer_size=min(most, _BUFFERS_BYTES // max(n_columns, 1) + 1),
+                page_checksum_verification=True,
+            ) as file,
+        ):
             yield file
 
     def _groups(self, condition: Any, count: int) -> list[int]:
@@ -98,14 +103,13 @@ class ParquetFile(ArrowTable):
         if condition is None:
             return list(range(count))
         from pyarrow import dataset
-        from pyarrow.fs import LocalFileSystem
 
-        partition = self._partition_expression()
-        fragment = dataset.ParquetFileFormat().make_fragment(
-            str(self._path), LocalFileSystem(), partition
-        )
-        chosen = fragment.subset(condition, schema=self._whole_schema())
-        return [group.id for group in chosen.row_groups]
+        with self._path.open("rb", buffering=0) as file:
+            fragment = dataset.ParquetFileFormat().make_fragment(
+                file, partition_expression=self._partition_expression()
+            )
+            chosen = fragment.subset(condition, schema=self._whole_schema())
+            return [group.id for group in chosen.row_groups]
 
     def _partition_expression(self) -> Any:
         from pyarrow import compute

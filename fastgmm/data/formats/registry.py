@@ -23,6 +23,7 @@ from fastgmm.data.formats.csv_text import UTF8, encoding_of
 from fastgmm.data.formats.foreign_files import foreign_kind, office_kind
 from fastgmm.data.formats.table_file import FileFormat, FoundFile, TableFile
 from fastgmm.data.options import ReadingOptions
+from fastgmm.data.remote import Location, path_or_file
 
 _MODULES = (
     "parquet_files",
@@ -65,7 +66,7 @@ def refuse_csv_options(origin: str, options: ReadingOptions) -> None:
         raise ValueError(f"{origin} is not CSV, which {name_list(given)} is for: leave it out")
 
 
-def file_kind(path: Path, part: str = "") -> str | None:
+def file_kind(path: Location, part: str = "") -> str | None:
     """Return what a file or folder is."""
     if path.is_dir():
         kinds = (
@@ -78,8 +79,11 @@ def file_kind(path: Path, part: str = "") -> str | None:
     name = path.name.lower()
     name = name.removesuffix(next(filter(name.endswith, _COMPRESSED_SUFFIXES), ""))
     if raw.startswith(ZIP):
-        readable = not name.endswith(".npz") and zipfile.is_zipfile(path)
-        members = zip_members(path) if readable else []
+        members = []
+        if not name.endswith(".npz"):
+            with path_or_file(path) as file:
+                readable = zipfile.is_zipfile(file)
+            members = zip_members(path) if readable else []
         if name.endswith(".npz") or (members and all(each.endswith(".npy") for each in members)):
             return "NumPy archive"
         if part not in members and len(members) != 1:
@@ -91,7 +95,7 @@ def file_kind(path: Path, part: str = "") -> str | None:
     return kind_of_head(head) or _kind_of_name(name)
 
 
-def kind_of_named(path: Path, part: str) -> str:
+def kind_of_named(path: Location, part: str) -> str:
     """Return what a file is that the user names, and so is one of data."""
     if (kind := file_kind(path, part)) is not None:
         return kind
@@ -119,7 +123,7 @@ def _kind_of_name(name: str) -> str | None:
     return next((each.kind for each in formats().values() if suffix in each.suffixes), None)
 
 
-def _refuse_foreign(path: Path) -> None:
+def _refuse_foreign(path: Location) -> None:
     """Raise if a file is none of ours, whatever its name says."""
     raw = raw_head(path) if path.is_file() else ZIP
     if raw.startswith(ZIP) or kind_of_head(raw) is not None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.errors import DamagedDataError, DataError
 from fastgmm.data.options import ReadingOptions
+from fastgmm.data.remote import Location, RemotePath
 
 _MOST_EMPTY_COLUMNS = 2**16
 """Columns that a matrix without rows may claim, to which no size of its file sets a limit."""
@@ -27,7 +28,7 @@ Columns = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 class FoundFile(NamedTuple):
     """A file of data, or a folder that is one."""
 
-    path: Path
+    path: Location
     kind: str  # its format
     part: str  # which array in it was asked for; empty if none was
     partitions: Mapping[str, int | str | None]
@@ -54,14 +55,18 @@ class FileFormat(NamedTuple):
 class FileStamp:
     """Size and time of change of a file, or of all files in a folder."""
 
-    path: Path
+    path: Location
     n_files: int
     size: int
-    changed_ns: int  # when the last of them changed, in nanoseconds since 1970
+    version: int | str
+    """When the last of them changed, in nanoseconds since 1970; of a remote file what its store
+    states, such as an ETag."""
 
     @classmethod
-    def of(cls, path: Path) -> FileStamp:
+    def of(cls, path: Location) -> FileStamp:
         """Return the present stamp of a file or folder."""
+        if isinstance(path, RemotePath):
+            return cls(path, 1, *path.latest().stat())
         found = [path.stat()]
         if path.is_dir():
             for folder, _, names in os.walk(path):
@@ -78,7 +83,7 @@ class FileStamp:
             now = FileStamp.of(self.path)
         except OSError as error:
             raise DataError(
-                f"{str(self.path)!r} has vanished since it was opened: {error.strerror}"
+                f"{str(self.path)!r} has vanished since it was opened: {error.strerror or error}"
             ) from error
         if now != self:
             raise DataError(
@@ -88,7 +93,8 @@ class FileStamp:
 
     def identity(self) -> dict[str, Any]:
         """Return the stamp in values that JSON knows."""
-        return {"name": self.path.name, "size": self.size, "changed_ns": self.changed_ns}
+        name = "version" if isinstance(self.version, str) else "changed_ns"
+        return {"name": self.path.name, "size": self.size, name: self.version}
 
 
 class Damage:
