@@ -107,6 +107,14 @@ docs: venv ## the documentation, in docs/_build/html
 	@$(IN) -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "documentation: docs/_build/html/index.html"
 
+.PHONY: docs-accessibility
+docs-accessibility: ## axe-core on five pages, with screenshots in docs/_build/screenshots; after make docs
+	@$(IN) docs/accessibility.py
+
+.PHONY: linkcheck
+linkcheck: venv ## the links of the documentation to other sites
+	@$(IN) -m sphinx --quiet -b linkcheck -D plot_gallery=False docs docs/_build/linkcheck
+
 .PHONY: bench
 bench: venv ## this machine's peaks, and passes beside them
 	@$(IN) -m fastgmm bench

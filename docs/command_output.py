@@ -57,6 +57,7 @@ def _make_tables(folder):
     iris.columns = ["sepal_length", "sepal_width", "petal_length", "petal_width", "species"]
     iris["species"] = load_iris().target_names[iris["species"]]
     iris.to_csv(folder / "iris.csv", index=False)
+    iris.drop(columns="species").to_csv(folder / "flowers.csv", index=False)
     is_lost = np.random.default_rng(0).random((150, 4)) < 0.2
     lacking = iris.copy()
     lacking[lacking.columns[:4]] = iris[iris.columns[:4]].mask(is_lost)

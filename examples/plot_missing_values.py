@@ -45,7 +45,7 @@ print(f"adjusted Rand index of the components with the species: {agreement:.2f}"
 # Flowers whose petal width is missing but whose petal length is observed. The conditional mean of
 # the width follows the groups of the flowers; draws show its uncertainty.
 
-figure, (plane, curve) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+figure, plane = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 length, width = 2, 3
 known = ~is_missing[:, [length, width]].any(axis=1)
 lost = is_missing[:, width] & ~is_missing[:, length]
@@ -93,6 +93,7 @@ for share in shares:
             found[name].append(error(guess, is_missing))
     for name, each in found.items():
         errors[name].append(np.mean(each))
+figure, curve = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 for name, each in errors.items():
     curve.plot(shares, each, marker="o", markersize=4, label=name)
     print(f"{name}: error of {each[2]:.2f} standard deviations with a fifth missing")

@@ -60,9 +60,9 @@ def draw(axes, mixture, title):
     axes.set(title=title, aspect="equal", xticks=[], yticks=[])
 
 
-figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained")
 draw(left, likelihood, f"Maximum likelihood, {settings['n_components']} components")
-draw(middle, bayes, f"Variational Bayes, {settings['n_components']} components")
+draw(right, bayes, f"Variational Bayes, {settings['n_components']} components")
 
 # %%
 # The weights for different concentrations. Above 1 the prior favors weight on all components; the
@@ -83,11 +83,12 @@ weights = np.array(
         for concentration in concentrations
     ]
 )
+figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 bottom = np.zeros(len(concentrations))
 for each in weights.T:
-    right.bar(np.arange(len(concentrations)), each, bottom=bottom, edgecolor="white", linewidth=0.7)
+    ax.bar(np.arange(len(concentrations)), each, bottom=bottom, edgecolor="white", linewidth=0.7)
     bottom += each
-right.set(
+ax.set(
     title="Weights by concentration, largest first",
     xlabel="weight_concentration_prior",
     ylabel="Weight",

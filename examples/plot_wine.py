@@ -39,14 +39,14 @@ best = min(criterion, key=criterion.get)
 print(f"lowest BIC {criterion[best]:.1f}: {best[1]} components, {best[0]}")
 
 # %%
-# BIC against the number of components.
+# BIC against the number of components. The lowest value is circled.
 
-figure, (curves, plane) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+figure, curves = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 for structure in structures:
     values = [criterion[structure, number] for number in numbers]
     curves.plot(numbers, values, marker="o", markersize=4, label=structure)
 curves.plot(best[1], criterion[best], "o", markersize=13, fillstyle="none", color="black")
-curves.set(xlabel="Components", ylabel="BIC", title="BIC (lowest value circled)")
+curves.set(xlabel="Components", ylabel="BIC", title="BIC of thirty mixtures of the wines")
 curves.legend(frameon=False)
 
 # %%
@@ -58,6 +58,7 @@ clusters = mixture.predict(measurements)
 agreement = adjusted_rand_score(wine.target, clusters)
 print(f"adjusted Rand index with the cultivars: {agreement:.3f}")
 
+figure, plane = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 projected = PCA(2).fit_transform(measurements)
 for cultivar, marker in enumerate("os^"):
     chosen = wine.target == cultivar

@@ -8,14 +8,22 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
+import gallery_checks
+import internal_links
 import pytest
+from matplotlib import pyplot
+from sphinx.errors import ExtensionError
 
 import fastgmm
+import fastgmm.distances
 import fastgmm.extend
+import fastgmm.onnx
 import fastgmm.plotting
 
 ROOT = Path(__file__).parents[1]
@@ -27,15 +35,43 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(fastgmm.__path__, "fastgmm.")
     if not module.name.endswith("__main__")
 )
+PUBLIC = (fastgmm, fastgmm.distances, fastgmm.extend, fastgmm.onnx, fastgmm.plotting)
+REFERENCE = sorted((ROOT / "docs" / "api").glob("*.rst"))
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:mlflow")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page(page):
+def test_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     results = doctest.testfile(str(page), module_relative=False, optionflags=OPTIONS)
     assert results.attempted
     assert not results.failed
+
+
+def test_the_commands_of_getting_started_follow_from_its_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "getting_started.rst"
+    assert not doctest.testfile(str(page), module_relative=False, optionflags=OPTIONS).failed
+    commands = re.findall(r"^\.\. command-output:: fastgmm (.*)$", page.read_text("utf-8"), re.M)
+    assert len(commands) > 3
+    for command in commands:
+        process = subprocess.run(
+            [sys.executable, "-m", "fastgmm", *shlex.split(command)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == 0, process.stderr
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {
+        "flowers.csv",
+        "flowers.fgm",
+        "iris.fgm",
+        "iris.png",
+        "labels.csv",
+        "petals.png",
+    }
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -43,26 +79,27 @@ def test_docstrings(name):
     assert not doctest.testmod(importlib.import_module(name), optionflags=OPTIONS).failed
 
 
-@pytest.mark.parametrize(
-    "module", [fastgmm, fastgmm.extend, fastgmm.plotting], ids=lambda module: module.__name__
-)
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
 def test_the_reference_lists_every_public_name(module):
-    listed, home = set(), ""
-    for line in (ROOT / "docs" / "api.rst").read_text("utf-8").splitlines():
-        home = line.removeprefix(".. currentmodule:: ") if "currentmodule" in line else home
-        if line.startswith("   ") and home == module.__name__:
-            listed.add(line.strip())
     modules = {name for name in module.__all__ if inspect.ismodule(getattr(module, name))}
-    assert set(module.__all__) - modules - {"__version__"} <= listed
+    assert _names_in_the_reference(module.__name__) == {*module.__all__} - modules - {"__version__"}
 
 
 def test_the_reference_publishes_no_path_of_a_private_module():
-    text = (ROOT / "docs" / "api.rst").read_text("utf-8")
-    public = {f"fastgmm{each}" for each in ("", ".distances", ".extend", ".onnx", ".plotting")}
-    assert set(re.findall(r"currentmodule:: (\S+)", text)) <= public
-    assert {name.split(".")[0] for name in re.findall(r"^   (\S+\.\S+)$", text, re.M)} <= {
-        "distances"
-    }
+    text = "".join(page.read_text("utf-8") for page in REFERENCE)
+    assert set(re.findall(r"currentmodule:: (\S+)", text)) == {each.__name__ for each in PUBLIC}
+
+
+def _names_in_the_reference(module):
+    listed = []
+    for page in REFERENCE:
+        home = ""
+        for line in page.read_text("utf-8").splitlines():
+            home = line.removeprefix(".. currentmodule:: ") if "currentmodule" in line else home
+            if re.fullmatch(r"   \w+", line) and home == module:
+                listed.append(line.strip())
+    assert len(listed) == len(set(listed))
+    return set(listed)
 
 
 def test_the_benchmarks_page_names_every_comparison():
@@ -85,6 +122,44 @@ def test_the_gallery_runs_every_example():
     examples = list((ROOT / "examples").glob("*.py"))
     assert len(examples) > 10
     assert all(path.name.startswith("plot_") for path in examples)
+
+
+def test_empty_axes_end_the_build_of_the_gallery():
+    block = ("code", "", 7), {"src_file": "plot_it.py"}, {}
+    _, (drawn, _) = pyplot.subplots(1, 2)
+    drawn.plot([0, 1])
+    try:
+        with pytest.raises(ExtensionError, match=r"plot_it\.py, line 7: a figure has empty axes"):
+            gallery_checks.save_figures(*block)
+    finally:
+        pyplot.close("all")
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_refused"),
+    [
+        ("<matplotlib.legend.Legend object at 0x7f1c>", True),
+        ("<function fit at 0x7f1c>", True),
+        (":ref:`sphx_glr_download <sphx_glr_download_gallery_plot_it.py>`", False),
+    ],
+)
+def test_objects_end_the_build_of_the_gallery(shown, is_refused):
+    gallery_checks.refuse_objects(None, "cli", [shown])
+    with pytest.raises(ExtensionError) if is_refused else nullcontext():
+        gallery_checks.refuse_objects(None, "gallery/plot_it", [f"text\n {shown} text"])
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path):
+    (tmp_path / "a.html").write_text(
+        '<h1 id="here"></h1><a href="#here"></a><a href="b.html#there"></a>'
+        '<a href="b.html#gone"></a><a href="c.html"></a><a href="https://example.org/c"></a>'
+    )
+    (tmp_path / "b.html").write_text('<h1 id="there"></h1><img src="gone.png">')
+    assert sorted(internal_links.broken_links(tmp_path)) == [
+        "a.html: b.html#gone",
+        "a.html: c.html",
+        "b.html: gone.png",
+    ]
 
 
 def test_the_photograph_leaves_images_and_a_model(tmp_path):
