@@ -4,7 +4,7 @@ Degenerate components and priors
 
 With more components than the data support, the likelihood is highest where a component shrinks onto
 a few rows: there it has no maximum. ``reg_covar`` keeps such a covariance positive definite, and a
-warning names the component, but the density is still a needle. A prior mends it: covariances are
+warning names the component, but the density is still a needle. A prior avoids this: covariances are
 estimated from the rows of the component and, in effect, a few rows of typical spread.
 
 The data are two measurements of the 178 wines included in scikit-learn.

@@ -25,8 +25,8 @@ faithful = pd.read_csv("../tests/reference/faithful.csv")
 X = ((faithful - faithful.mean()) / faithful.std()).to_numpy()
 
 # %%
-# The initialization is given: two circles in the wrong places. With ``tol=0`` a fit goes on for
-# ``max_iter`` iterations, and says that it has not converged, which is meant here.
+# The initialization is given: two circles in the wrong places. With ``tol=0`` a fit runs for
+# ``max_iter`` iterations and warns that it has not converged, which is intended here.
 
 
 def fit(max_iter):
