@@ -278,11 +278,6 @@ def test_what_cannot_be_found(tmp_path, data, error, message):
         open_data(str(tmp_path / data))
 
 
-def test_addresses_are_no_files():
-    with pytest.raises(DataError, match="'s3://bucket/x' is an address, not a file: open it with"):
-        open_data("s3://bucket/x")
-
-
 def test_empty_names():
     with pytest.raises(FileNotFoundError, match="no file of the name ''"):
         open_data("")
