@@ -39,6 +39,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "fastgmm"
 html_static_path = ["_static"]
 html_css_files = ["fastgmm.css"]
+html_js_files = ["fastgmm.js"]
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
