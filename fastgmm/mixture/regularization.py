@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +83,7 @@ class Regularization:
         digits = 8.0 * np.finfo(np.float64).eps
         constant = variances <= (digits * means) ** 2
         # Whether values this small vary is lost with their squares.
-        lost = (variances == 0.0) & (means != 0.0) & (means**2 < SMALLEST_VARIANCE)
+        lost = (variances == 0.0) & (means != 0.0) & (np.abs(means) < math.sqrt(SMALLEST_VARIANCE))
         tiny = ~constant & (variances < SMALLEST_VARIANCE) | lost
         if tiny.any():
             j = int(tiny.argmax())

@@ -240,8 +240,8 @@ class SufficientStatistics:
                 variances = np.einsum("kii->ki", covariances)
                 raw_variances = variances.copy()
                 covariances -= offsets[:, :, None] * offsets[:, None, :]
-        resolution = 4.0 * _EPSILON * (self.reference + offsets)
-        noise = np.maximum(8.0 * _EPSILON * raw_variances, resolution * resolution)
+            resolution = 4.0 * _EPSILON * (self.reference + offsets)
+            noise = np.maximum(8.0 * _EPSILON * raw_variances, resolution * resolution)
         vanished = variances <= noise
         if vanished.any():
             if self.is_diagonal:

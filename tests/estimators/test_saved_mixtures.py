@@ -205,6 +205,21 @@ def test_what_cannot_be_loaded_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        ({"n_init": 0}, "'n_init' parameter of GaussianMixture must be an int"),
+        ({"tol": np.nan}, "'tol' parameter of GaussianMixture must be a float"),
+        ({"reg_covar": np.inf}, "'reg_covar' parameter of GaussianMixture must be a float"),
+    ],
+)
+def test_parameters_that_load_would_refuse_are_not_saved(tmp_path, parameter, words):
+    mixture = GaussianMixture(2, random_state=0).fit(rows()).set_params(**parameter)
+    with pytest.raises(ValueError, match=words):
+        mixture.save(tmp_path / "model.fgm")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_model_of_another_class_is_refused(tmp_path):
     persistence.save(tmp_path / "model.fgm", "Forest", {}, {})
     with pytest.raises(ModelFileError, match="holds a Forest"):

@@ -157,3 +157,12 @@ def test_statistics_of_different_structures_do_not_add():
 
 def test_nothing_pools_to_zero():
     assert_array_equal(pool(np.ones((2, 3)), np.zeros(2)), np.zeros(3))
+
+
+def test_what_overflows_far_from_the_reference_says_nothing():
+    huge = np.array([[1e300, -1e300]])
+    statistics = SufficientStatistics(
+        counts=np.ones(1), first=huge, second=np.full((1, 2), np.inf), reference=np.zeros((1, 2)),
+        log_likelihood=0.0, weight=1.0,
+    )  # fmt: skip
+    assert statistics.covariances().shape == (1, 2)

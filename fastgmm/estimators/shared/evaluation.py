@@ -299,11 +299,13 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         Raises
         ------
         ValueError
-            If `n_samples` is less than 1, or the components have no weight.
+            If `n_samples` is no integer of at least 1, or the components have no weight.
         """
         check_is_fitted(self, "means_")
-        if n_samples < 1:
-            raise ValueError(f"Invalid value for 'n_samples': {n_samples}. It must be at least 1.")
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(
+                f"Invalid value for 'n_samples': {n_samples!r}. It must be at least 1 and whole."
+            )
         random_state = check_random_state(self.random_state)
         kind = self._structure()
         means = np.asarray(self.means_, dtype=np.float64)

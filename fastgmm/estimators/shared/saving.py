@@ -95,11 +95,14 @@ class SavedModel(ABC):
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If attributes were changed so that they do not belong together.
+            If attributes were changed so that they do not belong together, or parameters to what
+            they may not be.
         OSError
             If the file cannot be written.
         """
-        model_file.save(fspath(path), self._saved_class().__name__, *self._to_state())
+        state = self._to_state()
+        cast("Any", self)._validate_params()  # set_params may have set what load refuses
+        model_file.save(fspath(path), self._saved_class().__name__, *state)
 
     @abstractmethod
     def _to_state(self) -> State:

@@ -254,8 +254,8 @@ def test_samples_are_drawn_afresh_from_a_generator():
     assert_array_equal(mixture.sample(5)[0], mixture.sample(5)[0])
 
 
-@pytest.mark.parametrize("n_samples", [0, -3])
+@pytest.mark.parametrize("n_samples", [0, -3, 1.5, "x"])
 def test_no_samples_are_refused(n_samples):
     mixture = GaussianMixture().fit(rows())
-    with pytest.raises(ValueError, match=f"'n_samples': {n_samples}. It must be at least 1"):
+    with pytest.raises(ValueError, match=f"'n_samples': {n_samples!r}. It must be at least 1"):
         mixture.sample(n_samples)
