@@ -59,13 +59,13 @@ def open_data(
     data : path, list of paths, array, data frame, iterator, callable, or Source
         Where the rows are:
 
-        - a path: a file, a folder of files, or a pattern such as ``"data/*.parquet"``; or a list
-          of these. Parquet, Arrow (files, streams and Feather), CSV, NumPy's ``.npy`` and
-          ``.npz``, HDF5, Zarr, and images, whose pixels are rows. CSV, ``.npy`` and Arrow streams
-          may be compressed by gzip, bz2, xz or zstd, or be in a zip archive. An array inside a
-          file is chosen as in ``"file.h5::group/array"``, a file inside an archive as in
-          ``"archive.zip::rows.csv"``. ``"-"`` is standard input:
-          CSV or an Arrow stream.
+        - a path: a file, a folder of files, or a pattern such as ``"data/*.parquet"``; or a URL, as
+          ``"s3://bucket/*.parquet"``; or a list of these. Parquet, Arrow (files, streams and
+          Feather), CSV, NumPy's ``.npy`` and ``.npz``, HDF5, Zarr, and images, whose pixels are
+          rows. CSV, ``.npy`` and Arrow streams may be compressed by gzip, bz2, xz or zstd, or be in
+          a zip archive. An array inside a file is chosen as in ``"file.h5::group/array"``, a file
+          inside an archive as in ``"archive.zip::rows.csv"``. ``"-"`` is standard input: CSV or an
+          Arrow stream.
         - an array, a memory map, an `h5py.Dataset`, a `zarr.Array`.
         - a data frame of pandas, polars or Arrow; anything with ``__arrow_c_stream__``.
         - a Dask array or data frame, whose rows are worked on where they lie.
