@@ -1,5 +1,7 @@
 """What others build on: a prior, a source and passes block by block."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -61,6 +63,72 @@ def test_blocks_are_arrays_too():
     twice = extend.merge(other, other)
     assert_array_equal(twice.counts, 2.0 * other.counts)
     assert extend.merge(one) is one
+
+
+def two_components(X):
+    return extend.MixtureParameters.from_covariances(
+        np.array([0.5, 0.5]), X[[0, -1]], np.repeat(np.eye(2)[None], 2, axis=0)
+    )
+
+
+def assert_same_statistics(one, other, **tolerance):
+    for name in ("counts", "first", "second", "log_likelihood", "weight"):
+        assert_allclose(getattr(one, name), getattr(other, name), **tolerance)
+
+
+def test_what_is_missing_in_a_block_is_integrated_out():
+    X = rows()
+    X[::7, 0] = np.nan
+    X[3::7, 1] = np.nan
+    parameters = two_components(rows())
+    parts = [
+        extend.block_statistics(parameters, X[each]) for each in (slice(0, 90), slice(90, 400))
+    ]
+    found = extend.merge(*parts)
+    assert_same_statistics(found, extend.block_statistics(parameters, X), rtol=1e-10)
+    here = np.isfinite(X[:, 0]) & np.isnan(X[:, 1])
+    joint = 0.5 * np.exp(-0.5 * (X[here][:, :1] - parameters.means[:, 0]) ** 2) / np.sqrt(2 * np.pi)
+    alone = extend.block_statistics(parameters, X[here])
+    assert_allclose(alone.log_likelihood, np.log(joint.sum(axis=1)).sum())
+    assert_allclose(alone.counts, (joint / joint.sum(axis=1, keepdims=True)).sum(axis=0))
+
+
+def test_a_block_without_rows_adds_nothing():
+    X = rows()
+    for parameters in (
+        two_components(X),
+        extend.structure("diag").from_covariances(
+            np.array([0.5, 0.5]), X[[0, -1]], np.ones((2, 2))
+        ),
+    ):
+        whole = extend.block_statistics(parameters, X)
+        none = extend.block_statistics(parameters, X[:0])
+        assert_same_statistics(extend.merge(none, whole, none), whole, rtol=0)
+
+
+def test_values_of_the_seam_can_be_sent():
+    X = rows()
+    parameters = two_components(X)
+    sent = pickle.loads(pickle.dumps(parameters))
+    here = extend.block_statistics(parameters, X, n_jobs=2)
+    there = pickle.loads(pickle.dumps(extend.block_statistics(sent, X, n_jobs=1)))
+    assert_same_statistics(here, there, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (np.ones((3, 1)), "the block has 1 features, and the mixture 2"),
+        (np.ones(3), r"the block holds an array of shape \(3,\), which is not a table"),
+        ([["a", "b"]], "the block holds 'a' of type str in row 0, column 0"),
+        (np.array([[1.0, np.inf]]), "the block: the value in column 'x1' in row 0"),
+        (extend.Rows(np.ones((2, 2)), np.array([1.0, -1.0])), "the block: the weight .*row 1"),
+        (extend.Rows(np.ones((2, 2)), np.array([np.nan, 1.0])), "the block: the weight .*row 0"),
+    ],
+)
+def test_what_is_wrong_with_a_block(block, message):
+    with pytest.raises(ValueError, match=message):
+        extend.block_statistics(two_components(rows()), block)
 
 
 class Anchored(extend.Prior):

@@ -51,7 +51,7 @@ def run(name, *arguments, before=()):
             "SPARK_LOCAL_IP": "127.0.0.1",
             "RAY_raylet_start_wait_time_s": "240",
         },
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
@@ -64,17 +64,16 @@ def test_em_with_spark(tmp_path):
     X = rows()
     for i, part in enumerate(np.split(X, [3000, 3001])):
         write_parquet(tmp_path / f"{i}.parquet", part)
-    # Spark reads the largest files first.
-    assert_allclose(run("em_with_spark.py", tmp_path), means_after(X), rtol=1e-12)
+    # Spark reads the largest file first, which the start is fitted to.
+    assert_allclose(run("em_with_spark.py", tmp_path), means_after(X), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.slow
 @needs_ray
 def test_em_with_ray(tmp_path):
     X = rows()
-    paths = [write_npy(tmp_path / f"{i}.npy", each) for i, each in enumerate(np.split(X, 10))]
-    start = np.concatenate([X[:500], X[500:]])
-    assert_allclose(run("em_with_ray.py", *paths), means_after(start), rtol=1e-12)
+    paths = [write_npy(tmp_path / f"{i}.npy", each) for i, each in enumerate(np.split(X, 5))]
+    assert_allclose(run("em_with_ray.py", *paths), means_after(X), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.slow
@@ -84,7 +83,7 @@ def test_em_with_mpi(tmp_path, n_ranks):
     X = rows()
     paths = [write_npy(tmp_path / f"{i}.npy", each) for i, each in enumerate(np.split(X, [2000]))]
     found = run("em_with_mpi.py", *paths, before=[MPIEXEC, "-n", str(n_ranks)])
-    assert_allclose(found, means_after(X), rtol=1e-12)
+    assert_allclose(found, means_after(X), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.stem)
