@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,11 @@ _FINER = 1e-2
 """The tolerance of fits that decide, as a share of that of the search; of few rows, of all fits.
 
 Near a saddle point, gains are small for long before they grow.
+"""
+
+_FINE = 0.3
+"""That of fits to all rows after those to some: after a long step of an accelerated fit, gains
+shrink fast for a while, and more is to come than they suggest.
 """
 
 _ROUGH_ITERATIONS = 8
@@ -111,13 +117,16 @@ class Candidate:
     ) -> Candidate:
         """Return the candidate with a fit, whose iterations are added, and the criteria."""
         bic = -2.0 * log_likelihood + self.n_parameters * math.log(weight)
-        return replace(
-            self,
+        return Candidate(
+            self.structure,
+            self.n_components,
+            self.n_parameters,
             mixture=mixture,
             log_likelihood=log_likelihood,
             bic=bic,
             aic=-2.0 * log_likelihood + 2.0 * self.n_parameters,
             icl=bic + 2.0 * entropy,
+            held_out=self.held_out,
             n_iter=self.n_iter + fit.n_iter,
             converged=fit.converged,
         )
@@ -133,6 +142,7 @@ class SearchPlan:
     tol: float
     max_iter: int  # most iterations of a fit
     n_jobs: int | None = None  # number of threads
+    accelerated: bool = False  # whether fits that share readings of the rows are accelerated
 
 
 Observe = Callable[[Candidate], None]
@@ -171,19 +181,24 @@ class CandidateFits:
         self.plan = plan
         self.observe = observe
         self.found = list(candidates)
-        letters = [["IEV".index(each) for each in one.structure.letters] for one in candidates]
-        ranks, sizes = np.array(letters), np.array([one.n_components for one in candidates])
-        # Letters say nothing of what a structure of the user's own is among.
-        built_in = np.array([is_built_in(one.structure) for one in candidates])
-        kinds = {one.structure: i for i, one in enumerate(candidates)}
-        kind = np.array([kinds[one.structure] for one in candidates])
-        special = (ranks <= ranks[:, None]).all(axis=2) & built_in & built_in[:, None]
-        special |= kind == kind[:, None]
-        same = special & special.T
-        # [i, j]: whether the mixtures of candidate j are among those of candidate i.
-        self._simpler = special & ~same & (sizes[:, None] == sizes)
-        self._simpler |= same & (sizes[:, None] == sizes + 1)
         self._tried: Counter[tuple[int, int, float]] = Counter()
+
+    @cached_property
+    def _simpler(self) -> npt.NDArray[np.bool_]:
+        """[i, j]: whether the mixtures of candidate j are among those of candidate i."""
+        places: dict[CovarianceStructure, int] = {}
+        kind = np.array([places.setdefault(one.structure, len(places)) for one in self.found])
+        sizes = np.array([one.n_components for one in self.found])
+        ranks = np.array([["IEV".index(each) for each in one.letters] for one in places])
+        # Letters say nothing of what a structure of the user's own is among.
+        built_in = np.array([is_built_in(one) for one in places])
+        special = (ranks <= ranks[:, None]).all(axis=2) & built_in & built_in[:, None]
+        special |= np.eye(len(places), dtype=bool)
+        same = (special & special.T)[kind[:, None], kind]
+        simpler: npt.NDArray[np.bool_] = special[kind[:, None], kind] & ~same
+        simpler &= sizes[:, None] == sizes
+        simpler |= same & (sizes[:, None] == sizes + 1)
+        return simpler
 
     def fit_from_clusters(self, sample: ArraySource, partitions: Partitions, tol: float) -> None:
         """Fit candidates from clusters of some rows, but those that have failed already."""
@@ -238,8 +253,7 @@ class CandidateFits:
                 self.found[i] = fit if old.mixture is None else self.found[i]
             elif old.mixture is None or fit.log_likelihood >= old.log_likelihood:
                 improved[i] = replace(fit, n_iter=self.found[i].n_iter + fit.n_iter)
-        kept = _with_entropies(self.source, improved.values(), self.plan)
-        for i, each in zip(improved, kept, strict=True):
+        for i, each in improved.items():
             self.found[i] = each
 
     def fit(
@@ -388,6 +402,7 @@ def fit_candidates(
     blank = [each if each.n_components in partitions else each.failed(few) for each in blank]
     first = rows.source if rows.preview is None else rows.preview
     tol = _FINER * plan.tol if is_small_search(first, plan) else plan.tol
+    plan = replace(plan, accelerated=rows.preview is not None)
     if observe is not None:
         for each in blank:
             if each.failure is not None:
@@ -404,9 +419,9 @@ def fit_candidates(
         again = [replace(each, n_iter=n) for each, n in zip(blank, n_iter, strict=True)]
         fits = CandidateFits(rows.source, plan, again, observe)
         begun += fits.cluster_starts(sorted(lost), rows.clustered, partitions)
-        fits.improve(begun, plan.tol)
-        fits.lift(plan.tol)
-    return fits.found
+        fits.improve(begun, _FINE * plan.tol)
+        fits.lift(_FINE * plan.tol)
+    return _with_entropies(rows.source, fits.found, plan)
 
 
 def settle_contenders(
@@ -449,6 +464,7 @@ def settle_contenders(
             return fits.found
         fits.improve(starts, tol)
         fits.lift(tol)
+        fits.found = _with_entropies(rows.source, fits.found, plan)
 
 
 class _Helpers:
@@ -550,6 +566,7 @@ def _fit_jointly(
         ],
         plan.regularization,
         max_iter=plan.max_iter,
+        accelerated=plan.accelerated,
         n_jobs=plan.n_jobs,
         observe=end,
     )
@@ -574,7 +591,7 @@ def _with_entropies(
 ) -> list[Candidate]:
     """Return candidates with the entropies of their responsibilities, in one reading."""
     found = list(candidates)
-    lacking = [i for i, each in enumerate(found) if math.isnan(each.icl)]
+    lacking = [i for i, each in enumerate(found) if each.mixture and math.isnan(each.icl)]
     if lacking:
         mixtures = [found[i].parameters() for i in lacking]
         entropies = assignment_entropies(source, mixtures, n_jobs=plan.n_jobs)

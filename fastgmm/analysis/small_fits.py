@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.problem import ROUNDING
 from fastgmm.kernels import small_em
+from fastgmm.kernels.mixture_pass import pass_address
 from fastgmm.kernels.small_em import SmallFits, small_fit_slot
 from fastgmm.kernels.threads import run_slots
 from fastgmm.mixture.parameters import MixtureParameters
@@ -35,19 +37,13 @@ _FAILURES = {
 class SmallFit:
     """What one fit came to."""
 
-    weights: FloatArray  # (n_components,): weights of the mixture
-    means: FloatArray  # (n_components, n_features): its means
-    whiteners: FloatArray  # (n_components, n_features[, n_features]): those of its covariances
+    parameters: Callable[[], MixtureParameters]  # returns the mixture, of a fit that did not fail
     log_likelihood: float  # that of all rows, in nats
     entropy: float  # entropy of the responsibilities, summed over the rows, in nats
     n_iter: int  # number of iterations
     # whether the log-likelihood is to rise by no more than the tolerance, as its last gains suggest
     converged: bool
     failure: str | None  # why the fit failed
-
-    def parameters(self) -> MixtureParameters:
-        """Return the mixture, of a fit that did not fail."""
-        return MixtureParameters.from_whiteners(self.weights, self.means, self.whiteners)
 
 
 def is_small(n_samples: int, n_features: int) -> bool:
@@ -90,6 +86,7 @@ def fit_small(
             own = start.covariances()
             covariances[i, :K] = own[:, :, None] * np.eye(n_features) if own.ndim == 2 else own
     task = SmallFits(
+        run_pass=pass_address(),
         X=X,
         weights=weights,
         labels=labels,
@@ -112,19 +109,30 @@ def fit_small(
     )
     operations = n_fits * most * n_samples * n_features * n_features * _ITERATION_COST
     run_slots(small_fit_slot, task, n_fits, n_jobs, operations, uneven=True)
-    return [_fit_of(task, i, kind, center) for i, (kind, _) in enumerate(candidates)]
+    values = (task.log_likelihood, task.entropy, task.n_iter, task.status)
+    return [
+        SmallFit(
+            partial(_mixture, task, i, kind, center),
+            log_likelihood,
+            entropy,
+            n_iter,
+            status == small_em.CONVERGED,
+            _FAILURES.get(status),
+        )
+        for i, ((kind, _), log_likelihood, entropy, n_iter, status) in enumerate(
+            zip(candidates, *(each.tolist() for each in values), strict=True)
+        )
+    ]
 
 
-def _fit_of(task: SmallFits, i: int, kind: CovarianceStructure, center: FloatArray) -> SmallFit:
-    n_components, status = int(task.n_components[i]), int(task.status[i])
+def _mixture(
+    task: SmallFits, i: int, kind: CovarianceStructure, center: FloatArray
+) -> MixtureParameters:
+    """Return the mixture that a fit found."""
+    n_components = int(task.n_components[i])
     whiteners = task.whiteners[i, :n_components]
-    return SmallFit(
-        weights=task.mixture_weights[i, :n_components],
-        means=center + task.means[i, :n_components],
-        whiteners=np.einsum("kii->ki", whiteners) if kind.is_diagonal else whiteners,
-        log_likelihood=float(task.log_likelihood[i]),
-        entropy=float(task.entropy[i]),
-        n_iter=int(task.n_iter[i]),
-        converged=status == small_em.CONVERGED,
-        failure=_FAILURES.get(status),
+    return MixtureParameters.from_whiteners(
+        task.mixture_weights[i, :n_components],
+        center + task.means[i, :n_components],
+        np.einsum("kii->ki", whiteners) if kind.is_diagonal else whiteners,
     )

@@ -71,6 +71,16 @@ class Problem(Protocol[_P, _S]):
         """Return the components that are degenerate."""
 
 
+class Acceleration(Protocol[_S]):
+    """Steps beyond those of the M-step, which are taken where they raise the objective."""
+
+    def propose(self, statistics: _S) -> _S | None:
+        """Take note of what a pass found, and return what to solve instead, if there is any."""
+
+    def fell(self, statistics: _S) -> None:
+        """Take note that this lowered the objective: the M-step follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress(Generic[_P]):
     """What a callback sees after each iteration.
@@ -251,7 +261,9 @@ class Fit(Generic[_P, _S]):
         start: StartState[_P, _S],
         rule: StoppingRule,
         max_iter: int,
+        acceleration: Acceleration[_S] | None = None,
     ) -> None:
+        self._acceleration = acceleration
         self._problem = problem.with_care() if start.careful else problem
         self._rule = rule
         self._max_iter = max_iter
@@ -273,11 +285,12 @@ class Fit(Generic[_P, _S]):
         """Take steps until one of them is the last."""
         began = time.perf_counter()
         impossible: tuple[Degeneracy, ...] = ()
-        ahead = self._problem.looks_ahead
+        # Judging an iteration by what its M-step led to spares an accelerated fit the last pass.
+        ahead = self._problem.looks_ahead or self._acceleration is not None
         if not self._trace:
             self._statistics = yield from self._pass(self._parameters, self._max_iter > 0)
             self._trace.append(self._problem.objective(self._statistics, self._parameters))
-            if observe is not None and not ahead:
+            if observe is not None and not self._problem.looks_ahead:
                 observe(self.state())
         # What each iteration is judged by: what its own pass found, or what its M-step led to.
         seen = [previous, *(self._trace[1:] if ahead else self._trace[:-1])]
@@ -345,6 +358,8 @@ class Fit(Generic[_P, _S]):
     def _step(self, moments: bool) -> Steps[_P, _S, bool]:
         """Take a step that does not lower the objective, with care if need be; False if none is."""
         last = self._trace[-1]
+        if moments and (yield from self._accelerated_step(last)):
+            return True
         lowest = last - self._problem.rounding(last)
         parameters, statistics, value = yield from self._move(self._statistics, moments)
         if value < lowest and not self._problem.careful:
@@ -357,6 +372,25 @@ class Fit(Generic[_P, _S]):
         self._parameters, self._statistics = parameters, statistics
         self._trace.append(value)
         return True
+
+    def _accelerated_step(self, last: float) -> Steps[_P, _S, bool]:
+        """Take a step beyond that of the M-step, if it raises the objective."""
+        found = self._statistics
+        if self._acceleration is None or found is None or self._problem.careful:
+            return False
+        beyond = self._acceleration.propose(found)
+        if beyond is None:
+            return False
+        try:
+            parameters, statistics, value = yield from self._move(beyond, True)
+        except (IllDefinedCovarianceError, ValueError):
+            value = float("-inf")
+        if value >= last:
+            self._parameters, self._statistics = parameters, statistics
+            self._trace.append(value)
+            return True
+        self._acceleration.fell(found)
+        return False
 
     def _move(
         self, statistics: _S | None, moments: bool

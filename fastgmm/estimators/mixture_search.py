@@ -427,13 +427,9 @@ def _value(candidate: Candidate, criterion: Criterion) -> float:
     """Return the value of a criterion; nan for a mixture that could not be fitted."""
     if candidate.failure is not None:
         return np.nan
-    values = {
-        "bic": candidate.bic,
-        "aic": candidate.aic,
-        "icl": candidate.icl,
-        "log_likelihood": candidate.held_out,
-    }
-    return values[criterion]
+    return float(
+        candidate.held_out if criterion == "log_likelihood" else getattr(candidate, criterion)
+    )
 
 
 def _table(candidates: list[Candidate], *, held_out: bool) -> dict[str, npt.NDArray[Any]]:

@@ -252,14 +252,12 @@ def compiled_slot(slot_kernel: Any, task: Any) -> CompiledSlot:
     return found
 
 
-@intrinsic
-def call_slot(typingctx, address, task, slot):  # noqa: ARG001 - numba gives the context by name
-    """Run the slot kernel at an address for a task and a slot number.
+def slot_address(slot_kernel: Any, task: Any) -> Any:
+    """Return what `call_slot` runs a slot kernel by, for tasks of the type of this one."""
+    return slot_kernel if numba.config.DISABLE_JIT else compiled_slot(slot_kernel, task).address
 
-    numba's own function values are unpacked by Python code at every call, and an interrupt that
-    lands there comes out as a ``TypeError``; an address is only a number.
-    """
 
+def _call_slot(typingctx, address, task, slot):  # noqa: ARG001 - numba gives the context by name
     def call(context, builder, signature, arguments):
         kinds = signature.args[1:]
         function = context.call_conv.get_function_type(types.void, kinds)
@@ -272,3 +270,13 @@ def call_slot(typingctx, address, task, slot):  # noqa: ARG001 - numba gives the
         return context.get_dummy_value()
 
     return types.void(types.intp, task, types.int64), call
+
+
+@microkernel(_call_slot)
+def call_slot(address: Any, task: Any, slot: int) -> None:
+    """Run the slot kernel at an address for a task and a slot number.
+
+    numba's own function values are unpacked by Python code at every call, and an interrupt that
+    lands there comes out as a ``TypeError``; an address is only a number.
+    """
+    address(task, slot)

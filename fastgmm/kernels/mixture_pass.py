@@ -20,11 +20,11 @@ last digits (``PassParameters.shared``), else about each component's own mean.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import kernel, slot_address
 from fastgmm.kernels.densities import diagonal_densities, full_densities
 from fastgmm.kernels.far_rows import count_far, lowest_density, mend_exponentials, mend_labels
 from fastgmm.kernels.microkernels.densities import find_labels
@@ -333,3 +333,14 @@ def mixture_slot(task, slot):
                     tile, T, D, K, shared, references, references_low, about_mean, joint, active,
                     panel, counts, first, second,
                 )  # fmt: skip
+
+
+def pass_address() -> Any:
+    """Return what ``call_slot`` runs passes in double precision by: the code of every such pass."""
+    vector, matrix = np.empty(0), np.empty((0, 0))
+    members = dict.fromkeys(PassTask._fields, vector)
+    members |= dict.fromkeys(("first_block", "lanes", "mode", "n_slots"), 0)
+    members |= dict.fromkeys(("diagonal", "shared"), False) | {"offset": 0.0}
+    members |= dict.fromkeys(("X", "counts", "first", "second", "likelihood"), matrix)
+    members |= {"labels": np.empty(0, np.int64), "responsibilities": matrix}
+    return slot_address(mixture_slot, PassTask(**members))

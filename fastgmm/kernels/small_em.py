@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import call_slot, kernel
 from fastgmm.kernels.microkernels.densities import DIAGONAL_VECTORS
 from fastgmm.kernels.microkernels.simd import BLOCK
 from fastgmm.kernels.mixture_pass import (
@@ -28,7 +28,6 @@ from fastgmm.kernels.mixture_pass import (
     MOMENTS,
     RESPONSIBILITIES,
     PassTask,
-    mixture_slot,
 )
 from fastgmm.kernels.moments import block_place, diagonal_place
 from fastgmm.kernels.packing import ROWS
@@ -61,8 +60,10 @@ class SmallFits(NamedTuple):
 
     Parameters
     ----------
+    run_pass : int
+        What ``call_slot`` runs a pass by (``mixture_pass.pass_address``).
     X : ndarray of shape (N, D)
-        Rows about their mean, contiguous.
+        Rows about their mean.
     weights : ndarray of shape (N,)
         Weights of the rows.
     labels : ndarray of shape (K_max, N)
@@ -98,6 +99,7 @@ class SmallFits(NamedTuple):
         the number of iterations, and how the fit ended.
     """
 
+    run_pass: int
     X: np.ndarray
     weights: np.ndarray
     labels: np.ndarray
@@ -120,14 +122,22 @@ class SmallFits(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """The mixture that a pass reads, and what it adds up: the members of ``PassTask`` so named.
+    """What a pass reads, and what it adds up: the members of ``PassTask`` so named.
 
     Parameters
     ----------
+    run_pass, X, weights
+        As in ``SmallFits``.
+    nothing : ndarray of shape (K * D,)
+        Zeros.
     constants, whiteners, references, counts, first, second, likelihood
         As in ``PassTask``, of a single slot.
     """
 
+    run_pass: int
+    X: np.ndarray
+    weights: np.ndarray
+    nothing: np.ndarray
     constants: np.ndarray
     whiteners: np.ndarray
     references: np.ndarray
@@ -147,8 +157,10 @@ def _lanes_of_tiles(N):
 
 
 @kernel()
-def _sums(K, D, T, diagonal):
+def _sums(fits, K, diagonal):
     """Return the arrays of a pass."""
+    N, D = fits.X.shape
+    T = _lanes_of_tiles(N)
     n_panels = (D + ROWS - 1) // ROWS
     if diagonal:
         packed = D
@@ -162,24 +174,25 @@ def _sums(K, D, T, diagonal):
         first = K * D
         second = K * ROWS * ROWS * (n_panels * (n_panels + 1) // 2)
     return Sums(
+        fits.run_pass, fits.X, fits.weights, np.zeros(K * D),
         np.zeros(K), np.zeros(K * packed), np.zeros(K * D), np.zeros((1, K)),
         np.zeros((1, first)), np.zeros((1, second)), np.zeros((1, T)),
     )  # fmt: skip
 
 
 @kernel()
-def _run_pass(mode, X, weights, sums, T, diagonal, nothing, labels, responsibilities):
+def _run_pass(mode, sums, diagonal, labels, responsibilities):
     """Run one pass over all rows, about the mean of each component."""
     sums.counts[:] = 0.0
     sums.first[:] = 0.0
     sums.second[:] = 0.0
     sums.likelihood[:] = 0.0
-    D = X.shape[1]
+    X, nothing, D = sums.X, sums.nothing, sums.X.shape[1]
     task = PassTask(
         X,
-        weights,
+        sums.weights,
         np.int64(0),
-        np.int64(T),
+        np.int64(sums.likelihood.shape[1]),
         diagonal,
         np.int64(mode),
         np.int64(1),
@@ -200,7 +213,7 @@ def _run_pass(mode, X, weights, sums, T, diagonal, nothing, labels, responsibili
         labels,
         responsibilities,
     )
-    mixture_slot(task, np.int64(0))
+    call_slot(sums.run_pass, task, np.int64(0))
 
 
 @kernel()
@@ -374,9 +387,8 @@ def small_fit_slot(task, slot):
     K = task.n_components[slot]
     diagonal = letters[2] == IDENTITY
     means, whiteners = task.means[slot, :K], task.whiteners[slot, :K]
-    T = _lanes_of_tiles(N)
-    sums = _sums(K, D, T, diagonal)
-    nothing, no_labels, none_wanted = np.zeros(K * D), np.empty(0, np.int64), np.empty((0, 0))
+    sums = _sums(task, K, diagonal)
+    no_labels, none_wanted = np.empty(0, np.int64), np.empty((0, 0))
     offset, scales = np.empty(D), np.empty(D)
     counts, log_weights, log_determinants = np.empty(K), np.empty(K), np.empty(K)
     shares = np.empty(K)
@@ -397,9 +409,7 @@ def small_fit_slot(task, slot):
         start, given = task.mixture_weights[slot], task.covariances[slot]
         _begin_given(start, given, sum_of_weights, counts, scatter, K, D)
     else:
-        _run_pass(
-            GIVEN_LABELS, X, weights, sums, T, diagonal, nothing, task.labels[K - 1], none_wanted
-        )
+        _run_pass(GIVEN_LABELS, sums, diagonal, task.labels[K - 1], none_wanted)
         _take_moments(sums, diagonal, counts, means, scatter, offset, K, D)
     before, gain, longest = -np.inf, np.inf, _LONGEST_STEP
     n_vectors = 0  # statistics of successive iterations
@@ -423,7 +433,7 @@ def small_fit_slot(task, slot):
         found = np.nan
         if sound:
             _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sums, K, D)
-            _run_pass(MOMENTS, X, weights, sums, T, diagonal, nothing, no_labels, none_wanted)
+            _run_pass(MOMENTS, sums, diagonal, no_labels, none_wanted)
             found = sums.likelihood.sum()
         if trial:
             trial = False
@@ -490,5 +500,5 @@ def small_fit_slot(task, slot):
     for k in range(K):
         task.mixture_weights[slot, k] = math.exp(log_weights[k])
     responsibilities = np.empty((N, K))
-    _run_pass(RESPONSIBILITIES, X, weights, sums, T, diagonal, nothing, no_labels, responsibilities)
+    _run_pass(RESPONSIBILITIES, sums, diagonal, no_labels, responsibilities)
     task.entropy[slot] = _entropy(responsibilities, weights)

@@ -31,7 +31,7 @@ import numpy as np
 from numba import prange, types
 from numba.np.ufunc import parallel as numba_threads
 
-from fastgmm.kernels.compilation import call_slot, compiled_slot, kernel
+from fastgmm.kernels.compilation import CompiledSlot, call_slot, compiled_slot, kernel
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 _OPERATIONS_PER_THREAD = 5_000_000
@@ -156,7 +156,7 @@ def _spreading_stride(n_slots: int) -> int:
     return stride
 
 
-def _stretches(task: Any, operations: int) -> Iterator[Any]:
+def _chunks(task: Any, operations: int) -> Iterator[Any]:
     """Cut a long pass into tasks of whole blocks: Python sees signals only between them.
 
     Blocks keep their slots and their order, so the sums are the same to the bit.
@@ -212,23 +212,23 @@ def run_slots(
     n_parts = max(threads, min(most, operations // _OPERATIONS_PER_PART))
     if uneven and threads > 1:
         n_parts = n_slots
-    for stretch in _stretches(task, operations):
-        _run_stretch(slot_kernel, stretch, n_slots, threads, n_parts, beside_readers, uneven)
+    for chunk in _chunks(task, operations):
+        _run_chunk(slot_kernel, chunk, n_slots, threads, n_parts, beside_readers, uneven)
 
 
-_entries: dict[Any, Any] = {}
+_entries: dict[tuple[Any, int], Any] = {}
 
 
-def _entry(driver: Any, task_type: Any, n_integers: int) -> Any:
-    """Return the version of a driver for a type of tasks, compiling it if new."""
-    signature = (types.intp, task_type, *[types.int64] * n_integers)
-    found = _entries.get((driver, signature))
+def _entry(driver: Any, compiled: CompiledSlot, n_integers: int) -> Any:
+    """Return the version of a driver for the tasks of a slot kernel, compiling it if new."""
+    found = _entries.get((driver, compiled.address))
     if found is None:
-        found = _entries[driver, signature] = driver.compile(signature)
+        signature = (types.intp, compiled.task_type, *[types.int64] * n_integers)
+        found = _entries[driver, compiled.address] = driver.compile(signature)
     return found
 
 
-def _run_stretch(
+def _run_chunk(
     slot_kernel: Any,
     task: Any,
     n_slots: int,
@@ -245,11 +245,11 @@ def _run_stretch(
     compiled = compiled_slot(slot_kernel, task)
     stride = _spreading_stride(n_slots)
     if not (beside_readers or needs_pool()):
-        run = _entry(run_in_parallel, compiled.task_type, 2)
+        run = _entry(run_in_parallel, compiled, 2)
         with _numba_threads(threads), numba.parallel_chunksize(int(uneven)):
             run(compiled.address, task, n_slots, stride)
         return
-    run = _entry(run_in_series, compiled.task_type, 4)
+    run = _entry(run_in_series, compiled, 4)
     if threads == 1:
         run(compiled.address, task, 0, n_slots, n_slots, stride)
         return

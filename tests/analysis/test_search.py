@@ -61,7 +61,8 @@ def test_what_fails_on_a_sample_begins_on_all_rows():
         assert found[kind].failure is None
         assert found[kind].n_components == k
     assert found[3].n_iter == straight[3].n_iter
-    assert found[3].log_likelihood == straight[3].log_likelihood
+    # By accelerated passes, where there is a preview.
+    assert found[3].log_likelihood == pytest.approx(straight[3].log_likelihood, rel=1e-6)
 
 
 def test_a_search_by_passes_ends_near_the_maxima():

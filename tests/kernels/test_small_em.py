@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 from fastgmm.kernels import small_em
 from fastgmm.kernels.microkernels.densities import DIAGONAL_VECTORS
 from fastgmm.kernels.microkernels.simd import BLOCK
+from fastgmm.kernels.mixture_pass import pass_address
 from fastgmm.kernels.threads import run_slots
 from tests import oracle
 from tests.kernels.test_structure_m_steps import LETTERS
@@ -25,6 +26,7 @@ def fits(X, partitions, candidates, *, weights=None, tol=0.0, max_iter=4):
     for n_components, partition in partitions.items():
         labels[n_components - 1] = partition
     task = small_em.SmallFits(
+        run_pass=pass_address(),
         X=X,
         weights=np.ones(n_samples) if weights is None else weights,
         labels=labels,

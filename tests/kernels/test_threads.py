@@ -52,7 +52,7 @@ def test_the_pool_gives_the_same_bits(monkeypatch):
         assert found.log_likelihood == expected.log_likelihood
 
 
-def test_a_long_pass_is_run_in_stretches_to_the_same_bits(monkeypatch):
+def test_a_long_pass_is_run_in_chunks_to_the_same_bits(monkeypatch):
     source, parameters = problem(3 * threads.BLOCK_ROWS + 5)
     weighted = ArraySource(source.X, np.linspace(0, 1, source.n_samples))
     expected = (
@@ -64,8 +64,8 @@ def test_a_long_pass_is_run_in_stretches_to_the_same_bits(monkeypatch):
     monkeypatch.setattr(threads, "_OPERATIONS_AT_ONCE", 1)
     monkeypatch.setattr(threads, "_FEWEST_BLOCKS", 1)
     ran = []
-    real = threads._run_stretch
-    monkeypatch.setattr(threads, "_run_stretch", lambda *a: (ran.append(len(a[1].X)), real(*a)))
+    real = threads._run_chunk
+    monkeypatch.setattr(threads, "_run_chunk", lambda *a: (ran.append(len(a[1].X)), real(*a)))
     found = passes.mixture_statistics(weighted, parameters)
     assert ran == [threads.BLOCK_ROWS] * 3 + [5]
     np.testing.assert_array_equal(found.second, expected[0].second)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fastgmm.data.source import Source
+from fastgmm.em.acceleration import Squarem
 from fastgmm.em.e_step.passes import statistics_of_several
 from fastgmm.em.loop import Fit, Request, StartState, Steps, run
 from fastgmm.em.problem import EMProblem
@@ -48,17 +49,19 @@ def fit_jointly(
     regularization: Regularization,
     *,
     max_iter: int,
+    accelerated: bool = False,
     n_jobs: int | None = None,
     observe: Callable[[int, JointFit], None] | None = None,
 ) -> list[JointFit]:
-    """Fit mixtures by EM, each from one start."""
+    """Fit mixtures by EM, accelerated if that is wanted, each from one start."""
 
     def fit(
         number: int, start: JointStart
     ) -> Steps[MixtureParameters, SufficientStatistics, JointFit]:
         problem = EMProblem(source, start.structure, regularization, n_jobs=n_jobs)
         state: StartState[MixtureParameters, SufficientStatistics] = StartState(start.parameters)
-        steps = Fit(problem, state, stopping_rule(start.tol), max_iter)
+        acceleration = Squarem() if accelerated else None
+        steps = Fit(problem, state, stopping_rule(start.tol), max_iter, acceleration)
         try:
             parameters, info = yield from steps.steps()
         except (IllDefinedCovarianceError, ValueError) as error:

@@ -329,6 +329,9 @@ _STRUCTURES: dict[str, CovarianceStructure] = {
 STRUCTURE_NAMES = tuple(_STRUCTURES)
 
 
+_BUILT_IN = {type(each) for each in _STRUCTURES.values()}
+
+
 def structure(kind: str | CovarianceStructure) -> CovarianceStructure:
     """Return the covariance structure of a name, or the one that is given."""
     if isinstance(kind, CovarianceStructure):
@@ -344,7 +347,7 @@ def structure(kind: str | CovarianceStructure) -> CovarianceStructure:
 
 def is_built_in(kind: CovarianceStructure) -> bool:
     """Say whether a structure is one of the fourteen, and no class derived from theirs."""
-    return any(type(kind) is type(each) for each in _STRUCTURES.values())
+    return type(kind) in _BUILT_IN
 
 
 def name_or_instance(kind: CovarianceStructure) -> Any:

@@ -6,13 +6,17 @@ from numpy.testing import assert_array_equal
 
 from fastgmm.analysis.criteria import assignment_entropies, assignment_entropy
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.acceleration import Squarem
 from fastgmm.em.e_step import passes
 from fastgmm.em.e_step.joint import JointStart, fit_jointly
 from fastgmm.em.e_step.passes import mixture_statistics, statistics_of_several
+from fastgmm.em.loop import Fit, StartState, run
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import stopping_rule
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
-from tests.em.batch_fits import fit_em, initialize
+from tests.em.batch_fits import initialize
 from tests.em.block_source import BlockSource
 
 HELD = Regularization(np.full(2, 1e-6), np.zeros(2, dtype=bool))
@@ -49,26 +53,30 @@ def starts_at(X, tol=1e-5):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_each_fit_is_that_of_the_mixture_alone(dtype, weighted):
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_each_fit_is_that_of_the_mixture_alone(dtype, weighted, accelerated):
     X = rows().astype(dtype)
     weights = np.random.default_rng(1).uniform(0.5, 2.0, len(X)) if weighted else None
     source = CountedSource(X, weights)
     ended = []
     fits = fit_jointly(
-        source, starts_at(X), HELD, max_iter=200, observe=lambda i, fit: ended.append((i, fit))
+        source,
+        starts_at(X),
+        HELD,
+        max_iter=200,
+        accelerated=accelerated,
+        observe=lambda i, fit: ended.append((i, fit)),
     )
     assert sorted(i for i, _ in ended) == list(range(len(GRID)))
     assert all(fits[i] is fit for i, fit in ended)
     n_passes = []
     for start, fit in zip(starts_at(X), fits, strict=True):
-        parameters, info = fit_em(
-            ArraySource(X, weights),
-            start.parameters,
-            start.structure,
-            HELD,
-            tol=start.tol,
-            max_iter=200,
+        problem = EMProblem(ArraySource(X, weights), start.structure, HELD)
+        rule = stopping_rule(start.tol)
+        fit_alone = Fit(
+            problem, StartState(start.parameters), rule, 200, Squarem() if accelerated else None
         )
+        ((parameters, info),) = run([fit_alone.steps()])
         for name in ("log_weights", "means", "whiteners"):
             assert_array_equal(getattr(fit.parameters, name), getattr(parameters, name))
         assert fit.n_iter == info.n_iter
