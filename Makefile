@@ -167,7 +167,7 @@ distributions: venv ## the wheel and the sdist, in dist/
 test-installed: ## the tests on what is in dist/, in an environment of their own outside the checkout
 	@outside=$$(mktemp -d) && trap 'rm -rf "$$outside"' EXIT && \
 	tar -xzf dist/*.tar.gz --strip-components 1 -C "$$outside" && rm -r "$$outside/fastgmm" && \
-	$(PYTHON) -m venv "$$outside/.venv" && python=$$(echo "$$outside"/.venv/*/python) && \
+	$(PYTHON) -m venv "$$outside/.venv" && python="$$outside/$(subst $(VENV),.venv,$(IN))" && \
 	"$$python" -m pip install -qq "$$(echo dist/*.whl)[all]" && cd "$$outside" && \
 	"$$python" -m pytest -n auto --dist worksteal $(TESTS)
 
