@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,7 +60,15 @@ def assignment_entropies(
     source: Source, mixtures: Sequence[MixtureParameters], *, n_jobs: int | None = None
 ) -> list[float]:
     """Return the entropy of the responsibilities of each of several mixtures, from one pass."""
-    totals = [0.0] * len(mixtures)
+    work = partial(_entropies, mixtures=mixtures)
+    found: FloatArray = source.fold(work, add)(n_jobs=n_jobs)
+    return [float(each) for each in found]
+
+
+def _entropies(
+    source: Source, *, mixtures: Sequence[MixtureParameters], n_jobs: int | None
+) -> FloatArray:
+    totals = np.zeros(len(mixtures))
     n_rows = _rows_at_once(max(each.n_components for each in mixtures))
     for some in pieces(source, n_rows):
         for m, each in enumerate(mixtures):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,26 @@ def log_hypervolume(source: Source, mean: FloatArray, covariance: FloatArray) ->
     Raftery, 1993, "Model-based Gaussian and non-Gaussian clustering", Biometrics 49, section 5).
     """
     axes = np.linalg.eigh(covariance)[1]
+    work = partial(_ranges, mean=mean, axes=axes)
+    along_features, along_axes = source.fold(work, _both)(n_jobs=None)
+    widths = along_features.widths()
+    if not widths.all():
+        j = int((widths == 0.0).argmax())
+        raise ValueError(
+            f"noise needs a volume to be spread over, but feature {j} has a single value in all "
+            "rows: leave the feature out, or give the volume as a number"
+        )
+    return min(_log_volume(widths), _log_volume(along_axes.widths()))
+
+
+def _ranges(
+    source: Source,
+    *,
+    mean: FloatArray,
+    axes: FloatArray,
+    n_jobs: int | None,  # noqa: ARG001 - no kernel runs
+) -> tuple[_Ranges, _Ranges]:
+    """Return the ranges of rows along the features and along other axes."""
     along_features = _Ranges(source.n_features)
     along_axes = _Ranges(source.n_features)
     with closing(source.blocks()) as blocks:  # type: ignore[type-var]
@@ -31,14 +52,12 @@ def log_hypervolume(source: Source, mean: FloatArray, covariance: FloatArray) ->
                     rows = rows[weights[part] > 0.0]
                 along_features.add(rows)
                 along_axes.add(rows[~np.isnan(rows).any(axis=1)] @ axes)
-    widths = along_features.widths()
-    if not widths.all():
-        j = int((widths == 0.0).argmax())
-        raise ValueError(
-            f"noise needs a volume to be spread over, but feature {j} has a single value in all "
-            "rows: leave the feature out, or give the volume as a number"
-        )
-    return min(_log_volume(widths), _log_volume(along_axes.widths()))
+    return along_features, along_axes
+
+
+def _both(one: tuple[_Ranges, _Ranges], other: tuple[_Ranges, _Ranges]) -> tuple[_Ranges, _Ranges]:
+    """Return the ranges of both sets of rows."""
+    return one[0].plus(other[0]), one[1].plus(other[1])
 
 
 class _Ranges:
@@ -52,6 +71,13 @@ class _Ranges:
         if len(values):
             self._low = np.fmin(self._low, np.fmin.reduce(values, axis=0))
             self._high = np.fmax(self._high, np.fmax.reduce(values, axis=0))
+
+    def plus(self, other: _Ranges) -> _Ranges:
+        """Return the ranges of what both have seen."""
+        both = _Ranges(len(self._low))
+        both._low = np.fmin(self._low, other._low)
+        both._high = np.fmax(self._high, other._high)
+        return both
 
     def widths(self) -> FloatArray:
         """Return the differences; infinite where nothing was seen."""

@@ -44,6 +44,14 @@ Columns = Annotated[
         metavar="A,B,…",
     ),
 ]
+Dask = Annotated[
+    str | None,
+    option(
+        "Let a Dask cluster read and fit Parquet or CSV: the address of its scheduler, or local:N "
+        "for N processes here.",
+        metavar="tcp://…|local:N",
+    ),
+]
 Data = Annotated[
     list[str],
     typer.Argument(

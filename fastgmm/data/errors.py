@@ -42,6 +42,10 @@ class DamagedDataError(DataError):
         return type(self), (self.place,)
 
 
+class ClusterError(RuntimeError):
+    """The scheduler of a cluster has gone, or a worker of it cannot be used."""
+
+
 class DataWarning(UserWarning):
     """Data may be meant otherwise than they are read; the message says how to say so."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from fastgmm.data.source import Source
 from fastgmm.em.degeneracy import Degeneracy, find_degeneracies, hold_covariances
@@ -34,8 +33,8 @@ class EMProblem:
     regularization: Regularization  # amounts added to the variances; a prior takes their place
     prior: Prior | None = None  # the prior under which the most probable parameters are found
     noise: UniformNoise | None = None  # the noise that is the last component, if there is any
-    known: npt.NDArray[np.int64] | None = None
-    """(n_samples,): the component of each row; -1 where it is not known."""
+    known: Any = None
+    """(n_samples,): the component of each row, as the source holds it; -1 where it is not known."""
     n_jobs: int | None = None  # number of threads of a pass
     careful: bool = False
     """Whether covariances that would lower the likelihood are left as they were."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from copy import copy
 from functools import partial
 from numbers import Integral, Real
+from operator import add
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -15,7 +17,6 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
@@ -26,6 +27,7 @@ from fastgmm.analysis.quantiles import quantile_cut
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.chosen_rows import choose_rows
+from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.em.missing.completed_rows import lacks_values
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.em.models.class_mixtures import (
@@ -547,18 +549,9 @@ class GaussianMixtureClassifier(
         """
         check_is_fitted(self)
         rows = check_labeled(self, X, y, sample_weight, reset=False)
-        found = [
-            (self._classes(self._densities(some)), some.weights)
-            for some in pieces(rows.source, ROWS_AT_ONCE)
-        ]
-        weights = [each for _, each in found if each is not None]
-        return float(
-            accuracy_score(
-                rows.classes[rows.codes],
-                np.concatenate([each for each, _ in found]),
-                sample_weight=np.concatenate(weights) if weights else None,
-            )
-        )
+        work = partial(_right_and_all, classifier=self, classes=rows.classes)
+        right, total = rows.source.fold(work, add)(n_jobs=self.n_jobs, codes=rows.codes)
+        return float(right / total)
 
     def calibrate(self, X: Rows, y: ClassLabels, sample_weight: Weights = None) -> Self:
         """Set the temperature to that under which rows are the most probable to have their classes.
@@ -589,6 +582,11 @@ class GaussianMixtureClassifier(
         """
         check_is_fitted(self)
         rows = check_labeled(self, X, y, sample_weight, reset=False, classes=self.classes_)
+        if isinstance(rows.source, DaskSource):
+            raise ValueError(
+                "calibrate holds what it needs of each row in memory, and X is a Dask collection: "
+                "give some thousands of the rows as an array"
+            )
         joints, weights = [], []
         for some, codes in labeled_pieces(rows.source, rows.codes):
             joint = self._log_joint(self._densities(some))
@@ -656,12 +654,10 @@ class GaussianMixtureClassifier(
     def _training_levels(self, rows: LabeledRows, share: float) -> FloatArray:
         """Return for each class what has a share of the log-densities of its own rows below it."""
         levels = np.full(len(self.classes_), -np.inf)
+        totals = class_totals(rows)
         for c, mixture in enumerate(self.mixtures_):
-            chosen = rows.codes == c
-            if not chosen.any():
-                continue
-            own = choose_rows(rows.source, chosen)
-            if own.total_weight > 0.0 and self.class_prior_[c] > 0.0:
+            if totals[c] > 0.0 and self.class_prior_[c] > 0.0:
+                own = choose_rows(rows.source, rows.codes == c)
                 levels[c] = quantile_cut(partial(scored, mixture, own), share)
         return levels
 
@@ -708,6 +704,7 @@ class GaussianMixtureClassifier(
         seeds = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=len(self.classes_)
         )
+        sizes = rows.sizes()
         with ExitStack() as stack:
             for c, (learner, numbers) in enumerate(zip(self._learners, model.numbers, strict=True)):
                 stack.enter_context(UnchangedOnFailure(learner))
@@ -720,9 +717,8 @@ class GaussianMixtureClassifier(
                     n_jobs=self.n_jobs,
                     random_state=int(seeds[c]),
                 )
-                chosen = rows.codes == c
-                if chosen.any():
-                    learner.partial_fit(choose_rows(rows.source, chosen))
+                if sizes[c]:
+                    learner.partial_fit(choose_rows(rows.source, rows.codes == c))
         before = np.zeros(len(self.classes_)) if self._weights is None else self._weights
         self._weights = before + class_totals(rows) * factors
         if all(hasattr(learner, "means_") for learner in self._learners):
@@ -801,6 +797,25 @@ class GaussianMixtureClassifier(
         classes: npt.NDArray[Any] = best.astype(dtype)
         classes[self._unexplained(found)] = self.reject_label_
         return classes
+
+
+def _right_and_all(
+    source: Source,
+    *,
+    classifier: GaussianMixtureClassifier,
+    classes: npt.NDArray[Any],
+    n_jobs: int | None,
+    codes: npt.NDArray[np.int64],
+) -> FloatArray:
+    """Return the weight of the rows whose class is predicted right, and that of all."""
+    judge = copy(classifier)
+    judge.n_jobs = n_jobs
+    found = np.zeros(2)
+    for some, own in labeled_pieces(source, codes):
+        right = judge._classes(judge._densities(some)) == classes[own]
+        weights = np.ones(len(own)) if some.weights is None else some.weights
+        found += weights[right].sum(), weights.sum()
+    return found
 
 
 def _model_level(mixture: GaussianMixture, share: float) -> float:

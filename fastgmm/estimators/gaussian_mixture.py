@@ -20,6 +20,7 @@ from fastgmm.analysis.hypervolume import log_hypervolume
 from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array_like import unmasked
+from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.sources.scaled_weights import scaled_weights
 from fastgmm.em.blas_threads import one_blas_thread
@@ -424,10 +425,8 @@ def _label_column(estimator: GaussianMixture, y: Any) -> str | None:
     return y
 
 
-def _known_components(
-    estimator: GaussianMixture, source: Source, y: Any
-) -> npt.NDArray[np.int64] | None:
-    """Return the components that rows are known to come from."""
+def _known_components(estimator: GaussianMixture, source: Source, y: Any) -> Any:
+    """Return the components that rows are known to come from, or None if none is."""
     if not estimator.semi_supervised:
         if _holds_unknown(y):
             warnings.warn(
@@ -438,12 +437,21 @@ def _known_components(
                 stacklevel=5,
             )
         return None
-    labels = source.labels() if y is None or isinstance(y, str) else _numbers(y)
+    labels = y
+    if y is None or isinstance(y, str):
+        labels = source.labels()
+    elif not isinstance(source, DaskSource):
+        labels = _numbers(y)
     if labels is None:
         raise ValueError(
             f"{type(estimator).__name__} with semi_supervised=True requires y to be passed, but "
             "the target y is None: give the component of each row, or -1 where it is not known"
         )
+    if isinstance(source, DaskSource):
+        work = partial(_wrong_component, n_components=estimator.n_components)
+        if wrong := source.fold(work, _first)(y=labels):
+            raise ValueError(wrong)
+        return source.mapped("y", labels, _component_numbers, np.int64)
     if source.n_samples is None:
         _ = source.total_weight  # which reads the rows
     left_out = None if y is None or isinstance(y, str) else source.left_out
@@ -453,16 +461,46 @@ def _known_components(
             f"y should have one component for each of the {n_rows} rows, -1 where it is not "
             f"known, but got an array of shape {labels.shape}"
         )
+    if message := _wrong_label(labels, estimator.n_components):
+        raise ValueError(message)
+    numbers = _component_numbers(labels)
+    return numbers if left_out is None else numbers[~left_out]
+
+
+def _wrong_label(labels: npt.NDArray[np.float64], n_components: int) -> str:
+    """Return what to say of labels that are no numbers of components; nothing if all are."""
     labels = np.where(np.isnan(labels), -1.0, labels)
-    wrong = (labels != np.floor(labels)) | (labels < -1) | (labels >= estimator.n_components)
-    if wrong.any():
-        i = int(wrong.argmax())
-        raise ValueError(
-            "y should hold integers from 0 to n_components - 1 = "
-            f"{estimator.n_components - 1}, or -1 for rows of unknown component, but got "
-            f"{labels[i]:g} in row {i}, counted from 0"
-        )
-    return labels.astype(np.int64) if left_out is None else labels[~left_out].astype(np.int64)
+    wrong = (labels != np.floor(labels)) | (labels < -1) | (labels >= n_components)
+    if not wrong.any():
+        return ""
+    i = int(wrong.argmax())
+    return (
+        f"y should hold integers from 0 to n_components - 1 = {n_components - 1}, or -1 for rows "
+        f"of unknown component, but got {labels[i]:g} in row {i}, counted from 0"
+    )
+
+
+def _wrong_component(
+    source: Source,
+    *,
+    n_components: int,
+    n_jobs: int | None,  # noqa: ARG001 - no kernel runs
+    y: npt.NDArray[Any],
+) -> str:
+    """Return what is wrong with the labels of a partition."""
+    wrong = _wrong_label(_numbers(y), n_components)
+    return f"partition {source.partition} of the collection: {wrong}" if wrong else ""
+
+
+def _first(one: str, other: str) -> str:
+    """Return the first of two messages."""
+    return one or other
+
+
+def _component_numbers(labels: Any) -> npt.NDArray[np.int64]:
+    """Return labels as integers, -1 where there is none."""
+    labels = np.asarray(labels, dtype=np.float64)
+    return np.where(np.isnan(labels), -1.0, labels).astype(np.int64)
 
 
 def _numbers(y: Any) -> npt.NDArray[np.float64]:

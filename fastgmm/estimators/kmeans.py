@@ -22,10 +22,11 @@ from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import not_numbers, unmasked
-from fastgmm.em.initialization.kmeans import KMeansSettings, KMeansStart, fit_kmeans, weighted_sum
-from fastgmm.em.initialization.kmeans_passes import nearest_centers
+from fastgmm.data.sources.dask_collection import is_collection
+from fastgmm.em.initialization.kmeans import KMeansSettings, KMeansStart, assign, fit_kmeans
 from fastgmm.estimators.shared.evaluation import labels_of_all
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.lazy_results import lazy_on_collections
@@ -207,7 +208,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             n_jobs=self.n_jobs,
             listener=_print_iteration if self.verbose else None,
         )
-        n_distinct = np.count_nonzero(np.bincount(result.labels, minlength=self.n_clusters))
+        n_distinct = np.count_nonzero(result.sizes)
         if n_distinct < self.n_clusters:
             warnings.warn(
                 f"Only {n_distinct} of n_clusters={self.n_clusters} clusters have rows: there "
@@ -217,7 +218,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 stacklevel=3,
             )
         self.cluster_centers_ = result.centers
-        self.labels_ = labels_of_all(result.labels, source)
+        if isinstance(source, ArraySource):
+            assert result.labels is not None  # of rows in memory
+            self.labels_ = labels_of_all(result.labels, source)
+        else:
+            self.labels_ = self.predict(source)
         self.inertia_ = result.inertia
         self.n_iter_ = result.n_iter
         return self
@@ -252,7 +257,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ndarray of shape (n_samples, n_clusters)
             The same as ``fit(X).transform(X)``.
         """
-        return self.fit(X, y, sample_weight=sample_weight)._distances(X)
+        fitted = self.fit(X, y, sample_weight=sample_weight)
+        return fitted.transform(X) if is_collection(X) else fitted._distances(X)
 
     @lazy_on_collections
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
@@ -268,8 +274,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         ndarray of int64 of shape (n_samples,)
             Indices of the clusters.
         """
-        labels, _ = nearest_centers(*self._evaluated(X), n_jobs=self.n_jobs)
-        return labels
+        found = assign(*self._evaluated(X), n_jobs=self.n_jobs)
+        assert found.labels is not None  # of rows in memory
+        return found.labels
 
     @lazy_on_collections
     def transform(self, X: Rows) -> FloatingArray:
@@ -310,8 +317,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             Minus the sum of weights times squared distances to the nearest center.
         """
         source, centers = self._evaluated(X, sample_weight, each_row=False)
-        _, distances = nearest_centers(source, centers, n_jobs=self.n_jobs)
-        return -weighted_sum(distances, source.weights)
+        return -assign(source, centers, n_jobs=self.n_jobs).inertia
 
     @property
     def _n_features_out(self) -> int:
@@ -323,13 +329,18 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _start(self, source: ArraySource) -> KMeansStart:
+    def _start(self, source: Source) -> KMeansStart:
         """Return `init` with given or computed centers checked."""
         if isinstance(self.init, str):
             return "random" if self.init == "random" else "k-means++"
         if not callable(self.init):
             return self._checked_centers(self.init, source)
         draw = self.init
+        if not isinstance(source, ArraySource):
+            raise ValueError(
+                "init is a function, which takes all rows, and X is a Dask collection: give "
+                "'k-means++', 'random' or the centers"
+            )
 
         def draw_centers(random_state: np.random.RandomState) -> FloatArray:
             centers = draw(source.X, self.n_clusters, random_state=random_state)
@@ -337,7 +348,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         return draw_centers
 
-    def _checked_centers(self, centers: ArrayLike, source: ArraySource) -> FloatArray:
+    def _checked_centers(self, centers: ArrayLike, source: Source) -> FloatArray:
         given = unmasked(centers)
         try:
             checked: FloatArray = check_array(given, dtype=np.float64, input_name="init")
@@ -368,7 +379,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def _evaluated(
         self, X: Rows, sample_weight: Weights = None, *, each_row: bool = True
-    ) -> tuple[ArraySource, FloatArray]:
+    ) -> tuple[Source, FloatArray]:
         """Return checked rows and the centers to compare them with."""
         check_is_fitted(self, "cluster_centers_")
         source = check_in_memory(self, X, sample_weight, each_row=each_row)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -18,8 +19,10 @@ from fastgmm.kernels.tiles import BLOCK_ROWS
 _ROWS_AT_ONCE = 64 * BLOCK_ROWS
 
 
-def choose_rows(source: Source, chosen: npt.NDArray[np.bool_]) -> Source:
-    """Return some of the rows of a source."""
+def choose_rows(source: Source, chosen: Any) -> Source:
+    """Return some of the rows of a source, which are marked as it holds what there is by row."""
+    if isinstance(source, DaskSource):
+        return source.where(chosen)
     if chosen.all():
         return source
     return source.chosen(chosen) if isinstance(source, ArraySource) else ChosenRows(source, chosen)

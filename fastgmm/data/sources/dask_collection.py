@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.errors import DataError
+from fastgmm.data.errors import ClusterError, DataError
 from fastgmm.data.formats.table_file import check_matrix
 from fastgmm.data.options import MissingPolicy
 from fastgmm.data.selection import SelectedColumns, Selection
@@ -55,6 +56,19 @@ def _is_frame(data: Any, kind: str = "DataFrame") -> bool:
     return frames is not None and isinstance(data, getattr(frames, kind))
 
 
+def is_dask_values(data: Any) -> bool:
+    """Say whether something is an array or a series of Dask's, which holds what there is by row."""
+    return is_array_collection(data) or _is_frame(data, "Series")
+
+
+def token_of(*collections: Any) -> str:
+    """Return what distinguishes the graphs of collections from others."""
+    from dask.base import tokenize
+
+    token: str = tokenize(*collections)
+    return token
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Opening:
     """How the rows of a partition are read."""
@@ -65,7 +79,7 @@ class _Opening:
     dtype: np.dtype[Any]
     changes: tuple[Change, ...] = ()
 
-    def source(self, number: int, block: Any, weights: Any) -> ArraySource:
+    def source(self, number: int, block: Any, beside: Mapping[str, Any]) -> ArraySource:
         """Return the rows of a partition, perhaps none."""
         origin = f"partition {number} of {_ORIGIN}"
         found, X = _selected(origin, block, self.selection)
@@ -79,20 +93,37 @@ class _Opening:
                 f"{origin} holds {X.dtype}, and {_ORIGIN} says {self.dtype}: convert it, as "
                 f"X.astype({self.dtype.name!r}) does if its meta is right"
             )
-        if weights is not None:
-            found = found._replace(weights=_by_row("sample_weight", weights, len(X), origin))
+        if "sample_weight" in beside:
+            weights = _by_row("sample_weight", beside["sample_weight"], len(X), origin)
+            try:
+                found = found._replace(weights=weights.astype(np.float64))
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{origin}: the weights are no numbers: {error}") from error
         source = checked_rows(origin, X.astype(self.dtype, copy=False), found, self.missing)
+        if "chosen" in beside:
+            chosen = _by_row("chosen", beside["chosen"], len(X), origin)
+            source = _where(source, chosen if source.left_out is None else chosen[~source.left_out])
+        source.partition = number
         for change in self.changes:
             source = change(source)
-        source.partition = number
+            source.partition = number
         return source
+
+
+def _where(source: ArraySource, kept: npt.NDArray[np.bool_]) -> ArraySource:
+    """Return the marked rows, which know which of all that were given are not among them."""
+    found = source.where(kept)
+    if source.left_out is not None:
+        found.left_out = source.left_out.copy()
+        found.left_out[~source.left_out] = ~kept
+    return found
 
 
 def _selected(
     origin: str, block: Any, selection: Selection
 ) -> tuple[SelectedColumns, npt.NDArray[Any]]:
     """Return what is wanted of a block, and its features."""
-    if is_frame(block):
+    if not isinstance(block, np.ndarray) and is_frame(block):
         found = frame_columns(block, origin, selection)
         return found, matrix_of(found)
     found = selection.of_matrix(origin, as_matrix(origin, block))
@@ -107,11 +138,6 @@ def _by_row(name: str, values: Any, n_rows: int, origin: str) -> npt.NDArray[Any
             f"{origin} has {n_rows} rows, but {name} has {len(found)} there: both must be "
             "partitioned alike"
         )
-    if found.dtype.kind not in "biuf":
-        try:
-            return found.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{origin}: {name} are no numbers: {error}") from error
     return found
 
 
@@ -120,6 +146,7 @@ class _Job:
     """What is done with each partition, and with what was found."""
 
     opening: _Opening
+    beside: tuple[str, ...]  # the names of what lies beside the rows
     work: Callable[..., Any]
     merge: Callable[[Any, Any], Any]
     n_jobs: int  # threads of a task that has all cores of its machine
@@ -139,11 +166,16 @@ class _Job:
 
 
 def _run(
-    job: _Job, number: int, block: Any, weights: Any, names: Sequence[str], values: Sequence[Any]
+    job: _Job,
+    number: int,
+    block: Any,
+    beside: Sequence[Any],
+    names: Sequence[str],
+    values: Sequence[Any],
 ) -> Any:
     """Do the work on one partition; None where it has no rows."""
     _check_version(job.version)
-    source = job.opening.source(number, block, weights)
+    source = job.opening.source(number, block, dict(zip(job.beside, beside, strict=True)))
     kept = None if source.left_out is None else ~source.left_out
     n_rows = source.n_samples if kept is None else len(kept)
     origin = f"partition {number} of {_ORIGIN}"
@@ -164,7 +196,7 @@ def _check_version(asking: str) -> None:
         from distributed import get_worker
 
         worker = get_worker()
-        raise RuntimeError(
+        raise ClusterError(
             f"worker {worker.name} at {worker.address} has fastgmm {__version__}, and the client "
             f"has {asking}, whose results may differ: install the same version everywhere"
         )
@@ -256,7 +288,7 @@ class DaskSource(Source):
         self.unused_columns = found.unused
         self.dtype = np.dtype(np.float32 if X.dtype.char == "f" else np.float64)
         self._client = client
-        self._weights: Any = None
+        self._beside: dict[str, Any] = {}
         self._opening = _Opening(selection, missing, self.n_features, self.dtype)
 
     @staticmethod
@@ -288,7 +320,7 @@ class DaskSource(Source):
     @property
     def has_weights(self) -> bool:
         """Whether the rows have weights."""
-        return self._weights is not None or self._opening.selection.weight_column is not None
+        return "sample_weight" in self._beside or self._opening.selection.weight_column is not None
 
     @property
     def incomplete(self) -> bool:  # type: ignore[override]  # found when asked for
@@ -318,12 +350,35 @@ class DaskSource(Source):
             return self.collection[:, np.asarray(chosen)[0].tolist()]
         return self.collection if names is None else self.collection[list(names)]
 
+    def labels(self) -> Any:
+        """Return the labels of the rows, an array or series of Dask's; None if there are none."""
+        name = self._opening.selection.label_column
+        if name is None or not is_array_collection(self.collection):
+            return None if name is None else self.collection[name]
+        of_labels = Selection((name,))
+        found = of_labels.of_matrix(_ORIGIN, np.arange(self.collection.shape[1])[None]).values
+        return self.collection[:, int(np.asarray(found)[0, 0])]
+
+    def mapped(self, name: str, values: Any, change: Callable[[Any], Any], dtype: Any) -> Any:
+        """Return what becomes of what there is for each row, partition by partition."""
+        values = self.aligned(name, values)
+        if is_array_collection(values):
+            return values.map_blocks(change, dtype=dtype, meta=np.empty(0, dtype))
+        return values.map_partitions(_in_series, change, meta=(None, dtype))
+
     def weighted(self, weights: Any) -> DaskSource:
         """Return the same rows with weights, a Dask array or series."""
         if self.has_weights:
             raise ValueError("X brings weights of its own: give no sample_weight beside them")
         other = self._copy()
-        other._weights = self.aligned("sample_weight", weights)
+        other._beside = {**self._beside, "sample_weight": self.aligned("sample_weight", weights)}
+        return other
+
+    def where(self, chosen: Any) -> DaskSource:
+        """Return some of the rows, of which an array or series of Dask's says which."""
+        assert "chosen" not in self._beside  # rows of a class are not parted again
+        other = self._copy()
+        other._beside = {**self._beside, "chosen": self.aligned("chosen", chosen)}
         return other
 
     def changed(self, change: Change) -> DaskSource:
@@ -376,12 +431,12 @@ class DaskSource(Source):
         **by_row: Any,
     ) -> _Found:
         """Return what work on the partitions finds, merged in a tree over their order."""
-        graph, blocks, weights = self._parts
+        graph, blocks, beside = self._parts
         graph = dict(graph)
         columns = []
         for each, values in by_row.items():
-            beside, keys = _graph_of(self.aligned(each, values))
-            graph.update(beside)
+            own, keys = _graph_of(self.aligned(each, values))
+            graph.update(own)
             columns.append(keys)
         get, n_threads = self._scheduler(n_jobs)
         of: Any = getattr(work, "func", work)
@@ -392,14 +447,20 @@ class DaskSource(Source):
         names = list(by_row)
         for i, key in enumerate(level):
             here = [each[i] for each in columns]
-            graph[key] = (_run, job, i, blocks[i], weights[i], names, here)
+            graph[key] = (_run, job, i, blocks[i], [each[i] for each in beside], names, here)
         depth = 0
         while len(level) > 1 or not depth:
             depth += 1
             runs = [level[j : j + _MERGED_AT_ONCE] for j in range(0, len(level), _MERGED_AT_ONCE)]
             level = [(f"{name}-merged", depth, i) for i in range(len(runs))]
             graph.update((key, (_merged, job, run)) for key, run in zip(level, runs, strict=True))
-        found: _Found | None = get(graph, level[0])
+        try:
+            found: _Found | None = get(graph, level[0])
+        except CancelledError as error:
+            raise ClusterError(
+                f"the Dask scheduler has closed, or was told to stop ({error}): connect to one, "
+                "and fit again; a fit with a checkpoint continues from it with resume=True"
+            ) from error
         if found is None:
             raise DataError(f"{_ORIGIN} has no rows")
         return found
@@ -418,11 +479,9 @@ class DaskSource(Source):
 
         Equal graphs have equal ones. What the tasks read may differ all the same.
         """
-        from dask.base import tokenize
-
         return {
             "kind": "Dask collection",
-            "token": tokenize(self.collection, self._weights),
+            "token": token_of(self.collection, self._beside),
             "partitions": self.n_partitions,
             "features": self.n_features,
             "dtype": self.dtype.name,
@@ -440,28 +499,32 @@ class DaskSource(Source):
     def _copy(self) -> DaskSource:
         other = object.__new__(DaskSource)
         other.__dict__.update(self.__dict__)
-        other.__dict__.pop("_surveyed", None)
+        for name in ("_surveyed", "_parts"):
+            other.__dict__.pop(name, None)
         return other
 
     @cached_property
-    def _parts(self) -> tuple[dict[Any, Any], list[Any], list[Any]]:
-        """The graph of the rows and their weights, and the keys of both."""
+    def _parts(self) -> tuple[dict[Any, Any], list[Any], list[list[Any]]]:
+        """The graph of the rows and what lies beside them, and the keys of both."""
         graph, blocks = _graph_of(self.collection)
-        if self._weights is None:
-            return graph, blocks, [None] * self.n_partitions
-        beside, weights = _graph_of(self._weights)
-        return {**graph, **beside}, blocks, weights
+        beside = []
+        for each in self._beside.values():
+            own, keys = _graph_of(each)
+            graph.update(own)
+            beside.append(keys)
+        return graph, blocks, beside
 
     def _partitions(self) -> Iterator[Rows]:
         """Yield the rows of one partition after the other."""
         from dask.optimization import cull
 
-        graph, blocks, weights = self._parts
+        graph, blocks, beside = self._parts
         get, _ = self._scheduler(1)
         name = f"fastgmm-rows-{uuid4().hex}"
         job = self._job(_rows, Rows.__add__, 1)
         for i in range(self.n_partitions):
-            task: Any = (_run, f"{name}-job", i, blocks[i], weights[i], [], [])
+            here = [each[i] for each in beside]
+            task: Any = (_run, f"{name}-job", i, blocks[i], here, [], [])
             own = {**graph, f"{name}-job": job, (name, i): task}
             rows: Rows | None = get(cull(own, (name, i))[0], (name, i))
             if rows is not None:
@@ -470,7 +533,7 @@ class DaskSource(Source):
     def _job(self, work: Callable[..., Any], merge: Callable[[Any, Any], Any], n_jobs: int) -> _Job:
         from fastgmm import __version__
 
-        return _Job(self._opening, work, merge, n_jobs, __version__)
+        return _Job(self._opening, tuple(self._beside), work, merge, n_jobs, __version__)
 
     def _scheduler(self, n_jobs: int | None) -> tuple[Callable[[Any, Any], Any], int]:
         """Return what computes a key of a graph, and how many threads a task may have."""
@@ -488,10 +551,22 @@ class DaskSource(Source):
 
 def _graph_of(collection: Any) -> tuple[dict[Any, Any], list[Any]]:
     """Return the graph of a collection and the keys of its partitions, in their order."""
-    from dask.base import optimize
+    if not is_array_collection(collection):
+        collection = collection.optimize()
+        return dict(collection.__dask_graph__()), _flat(collection.__dask_keys__())
+    keys = collection.__dask_keys__()
+    graph = dict(collection.__dask_optimize__(collection.__dask_graph__(), keys))
+    if "distributed" in sys.modules:
+        from distributed.client import futures_of
 
-    found = optimize(collection)[0] if is_array_collection(collection) else collection.optimize()
-    return dict(found.__dask_graph__()), _flat(found.__dask_keys__())
+        # What is persisted already, which the optimization leaves out.
+        graph = {**{each.key: each for each in futures_of(collection)}, **graph}
+    return graph, _flat(keys)
+
+
+def _in_series(values: Any, change: Callable[[Any], Any]) -> Any:
+    """Return what becomes of a series of pandas."""
+    return type(values)(change(values), values.index)
 
 
 def _flat(keys: Any) -> list[Any]:

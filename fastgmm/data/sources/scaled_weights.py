@@ -32,14 +32,22 @@ def scaled_weights(source: Source) -> Source:
     """
     if not source.has_weights:
         return source
-    if isinstance(source, DaskSource):
-        exponent = exponent_of(source.largest_weight)
-        return source.changed(partial(_scaled, exponent=exponent)) if exponent else source
-    if not isinstance(source, ArraySource):
+    if not isinstance(source, ArraySource | DaskSource):
         return ScaledWeights(source)
-    assert source.weights is not None  # it has some
-    exponent = weight_exponent(source.weights)
-    return _scaled(source, exponent=exponent) if exponent else source
+    exponent = exponent_of_weights(source)
+    if exponent == 0:
+        return source
+    if isinstance(source, DaskSource):
+        return source.changed(partial(_scaled, exponent=exponent))
+    return _scaled(source, exponent=exponent)
+
+
+def exponent_of_weights(source: Source) -> int:
+    """Return which power of two brings the weights of rows near one, where all are known."""
+    if isinstance(source, DaskSource):
+        return _exponent_of(source.largest_weight)
+    assert isinstance(source, ArraySource)
+    return 0 if source.weights is None else weight_exponent(source.weights)
 
 
 def _scaled(source: ArraySource, *, exponent: int) -> ArraySource:
@@ -50,10 +58,10 @@ def _scaled(source: ArraySource, *, exponent: int) -> ArraySource:
 
 def weight_exponent(weights: FloatArray) -> int:
     """Return which power of two brings weights near one; 0 where their scale is a common one."""
-    return exponent_of(float(weights.max(initial=0.0)))
+    return _exponent_of(float(weights.max(initial=0.0)))
 
 
-def exponent_of(largest: float) -> int:
+def _exponent_of(largest: float) -> int:
     """Return which power of two brings weights near one, of which one is the largest."""
     exponent = -math.frexp(largest)[1]
     return exponent if abs(exponent) > _COMMON else 0

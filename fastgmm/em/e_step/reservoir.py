@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class Sampling:
     partition_sizes: npt.NDArray[np.int64] | None = None
     """(n_partitions,): how many rows that have weight each partition has, if there are some."""
 
-    def begin(self, source: Source) -> Reservoir:
+    def begin(self, source: Source, n_more: int = 0) -> Reservoir:
         """Return what rows are to go by: those of a source, or of one of its partitions.
 
         How many each partition contributes is drawn first, the same wherever it is drawn, so that
@@ -41,7 +42,8 @@ class Sampling:
                 shares = generator.multivariate_hypergeometric(sizes, size, method="marginals")
             size = int(shares[source.partition])
         seed = np.random.SeedSequence(self.seed, spawn_key=key)
-        return Reservoir(size, source.n_features, source.dtype, source.has_weights, seed)
+        dtype = np.dtype(np.float64) if n_more else source.dtype
+        return Reservoir(size, source.n_features + n_more, dtype, source.has_weights, seed)
 
 
 class Sample(NamedTuple):
@@ -61,6 +63,31 @@ class Sample(NamedTuple):
     def source(self, *, incomplete: bool) -> ArraySource:
         """Return the rows as a source."""
         return ArraySource(self.X, self.weights, incomplete=incomplete)
+
+
+def labeled_sample(
+    source: Source, codes: Any, sampling: Sampling
+) -> tuple[ArraySource, npt.NDArray[np.int64]]:
+    """Return a sample of rows with their labels."""
+    found = source.fold(partial(_labeled, sampling=sampling), Sample.plus)(codes=codes)
+    X = found.X[:, :-1].astype(source.dtype)
+    return ArraySource(X, found.weights), found.X[:, -1].astype(np.int64)
+
+
+def _labeled(
+    source: Source,
+    *,
+    sampling: Sampling,
+    codes: npt.NDArray[np.int64],
+    n_jobs: int | None = None,  # noqa: ARG001 - no kernel runs
+) -> Sample:
+    reservoir = sampling.begin(source, n_more=1)
+    first = 0
+    for X, weights in source.blocks():
+        own = codes[first : first + len(X)]
+        reservoir.add(np.column_stack([X, own]), weights)
+        first += len(X)
+    return reservoir.sample()
 
 
 def both_samples(one: Sample | None, other: Sample | None) -> Sample | None:

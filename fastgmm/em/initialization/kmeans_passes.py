@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.kernels import kmeans_pass
 from fastgmm.kernels.kmeans_pass import kmeans_slot
@@ -19,7 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def _run(
-    source: ArraySource,
+    source: Source,
     centers: FloatArray,
     mode: int,
     n_jobs: int | None,
@@ -31,10 +33,9 @@ def _run(
     """Run a pass about the centers' median and return its task."""
     n_centers, n_features = centers.shape
     dtype = source.dtype
-    # the median: one center far out must not cost all others their digits
-    middle = np.median(centers, axis=0)
-    high = middle.astype(dtype)
+    high, low = _middle(centers, dtype)
     n_slots = slot_count(8 * n_centers * (n_features + 1))
+    assert source.n_samples is not None  # rows in memory
     used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
     lanes = lane_count(n_features, n_centers, dtype.itemsize)
     nothing = np.empty(0, dtype)
@@ -50,9 +51,9 @@ def _run(
         constants=np.zeros(n_centers, dtype),
         offset=0.0,
         whiteners=np.full(n_centers * n_features, scale, dtype),
-        shifts=(scale * (middle - centers)).astype(dtype).ravel(),
+        shifts=(scale * (np.median(centers, axis=0) - centers)).astype(dtype).ravel(),
         center=high,
-        center_low=(middle - high).astype(dtype),
+        center_low=low,
         references=nothing,
         references_low=nothing,
         shared=True,
@@ -79,7 +80,7 @@ def _run(
     return task
 
 
-def _scale(source: ArraySource, points: FloatArray) -> float:
+def _scale(source: Source, points: FloatArray) -> float:
     """Return a power of two that brings the spread of the points, or of rows about one, near one.
 
     Squares then stay in range; those of rows far from all points are seen to by the kernel.
@@ -111,18 +112,45 @@ def nearest_centers(
     return labels, distances
 
 
+class LloydSums(NamedTuple):
+    """What one iteration of Lloyd's algorithm needs, about the centers' median."""
+
+    counts: FloatArray  # (n_centers,): weights of the clusters
+    sums: FloatArray  # (n_centers, n_features)
+    inertia: float  # in scaled units
+
+    def plus(self, other: LloydSums) -> LloydSums:
+        """Return the sums of both sets of rows."""
+        return LloydSums(
+            self.counts + other.counts, self.sums + other.sums, self.inertia + other.inertia
+        )
+
+
 def lloyd_statistics(
-    source: ArraySource, centers: npt.NDArray[Any], *, n_jobs: int | None = None
+    source: Source, centers: npt.NDArray[Any], *, n_jobs: int | None = None
 ) -> tuple[FloatArray, FloatArray, float]:
     """Return what one iteration of Lloyd's algorithm needs."""
     centers = np.asarray(centers, dtype=np.float64)
     scale = _scale(source, centers)
+    work = partial(_lloyd, centers=centers, scale=scale)
+    counts, sums, inertia = source.fold(work, LloydSums.plus)(n_jobs=n_jobs)
+    high, low = _middle(centers, source.dtype)
+    middle = high.astype(np.float64) + low
+    return counts, sums + counts[:, None] * (middle - centers), inertia / scale / scale
+
+
+def _lloyd(source: Source, *, centers: FloatArray, scale: float, n_jobs: int | None) -> LloydSums:
+    """Return the sums of one pass."""
     task = _run(source, centers, kmeans_pass.LLOYD, n_jobs, scale=scale)
-    counts = task.counts.sum(axis=0)
     sums = task.first.sum(axis=0).reshape(centers.shape)
-    middle = task.center.astype(np.float64) + task.center_low
-    inertia = float(task.likelihood.sum(axis=0).sum()) / scale / scale
-    return counts, sums + counts[:, None] * (middle - centers), inertia
+    return LloydSums(task.counts.sum(axis=0), sums, float(task.likelihood.sum(axis=0).sum()))
+
+
+def _middle(centers: FloatArray, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the median of the centers, one far out of which costs no others their digits."""
+    middle = np.median(centers, axis=0)
+    high = middle.astype(dtype)
+    return high, (middle - high).astype(dtype)
 
 
 def kmeans_plus_plus(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from operator import add
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from fastgmm.data.source import Source
 from fastgmm.em.e_step.passes import labeled_statistics
-from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
+from fastgmm.em.missing.completed_rows import completed_rows, lacks_values
 from fastgmm.mixture.statistics import SufficientStatistics, pool
 
 
@@ -23,11 +25,30 @@ def fewest_rows(n_features: int, diagonal: bool) -> int:
     return 2 if diagonal else n_features + 1
 
 
+def label_counts(
+    source: Source, labels: Any, n_components: int, *, n_jobs: int | None = None
+) -> npt.NDArray[np.int64]:
+    """Return how many rows have each label."""
+    work = partial(_sizes, n_components=n_components)
+    counts: npt.NDArray[np.int64] = source.fold(work, add)(n_jobs=n_jobs, labels=labels)
+    return counts
+
+
+def _sizes(
+    source: Source,  # noqa: ARG001 - the labels suffice
+    *,
+    n_components: int,
+    n_jobs: int | None,  # noqa: ARG001 - no kernel runs
+    labels: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    return np.bincount(labels[labels >= 0], minlength=n_components)
+
+
 class KnownRows(NamedTuple):
     """Rows of which some are known to come from a component."""
 
     source: Source  # the rows
-    labels: npt.NDArray[np.int64]  # (n_samples,): component of each row; −1 where it is not known
+    labels: Any  # (n_samples,): component of each row; −1 where it is not known
 
 
 class LabeledComponents(NamedTuple):
@@ -50,13 +71,13 @@ class LabeledComponents(NamedTuple):
         """Go through the rows and return what those of known component say."""
         source, labels = known
         if lacks_values(source):
-            source = CompletedSource(
+            source = completed_rows(
                 source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
             )
         statistics = labeled_statistics(
             source, labels, n_components, diagonal=diagonal, n_jobs=n_jobs
         )
-        sizes = np.bincount(labels[labels >= 0], minlength=n_components)
+        sizes = label_counts(source, labels, n_components, n_jobs=n_jobs)
         return cls(statistics, sizes, fewest_rows(source.n_features, diagonal))
 
     @property

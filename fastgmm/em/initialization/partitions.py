@@ -29,11 +29,12 @@ def partitions(
     if method == "hierarchical":
         merges = agglomerate(rows.X.astype(np.float64), weights=rows.weights)
         return {number: labels(merges, number) for number in numbers if number <= merges.n_groups}
-    found = {}
+    found: dict[int, npt.NDArray[np.int64]] = {}
     present = rows.X if rows.weights is None else rows.X[rows.weights > 0.0]
     n_distinct = len(np.unique(present, axis=0))
     for number in numbers:
         if number <= n_distinct:
             clusters = fit_kmeans(rows, number, random_state, n_jobs=n_jobs)
+            assert clusters.labels is not None  # of rows in memory
             found[number] = clusters.labels
     return found

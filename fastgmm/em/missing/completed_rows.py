@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from fastgmm.data.source import Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.batch import all_finite
+from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.rechunking import joined
 from fastgmm.em.e_step.observed_moments import gaussian_of
 from fastgmm.em.e_step.passes import source_moments
@@ -25,6 +27,18 @@ def lacks_values(source: Source) -> bool:
     if not source.incomplete or not isinstance(source, ArraySource):
         return source.incomplete
     return not all(all_finite(X) for X, _ in source.blocks())
+
+
+def completed_rows(
+    source: Source,
+    *,
+    diagonal: bool,
+    random_state: np.random.RandomState,
+    n_jobs: int | None = None,
+) -> Source:
+    """Return the rows of a source with draws in place of what is missing, wherever they lie."""
+    completed = CompletedSource(source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs)
+    return source.changed(completed.of_partition) if isinstance(source, DaskSource) else completed
 
 
 class CompletedSource(Source):
@@ -84,6 +98,16 @@ class CompletedSource(Source):
     def fingerprint(self) -> dict[str, Any]:
         """Return what distinguishes these rows from others, in values that JSON knows."""
         return {"kind": "completed", "seed": self._seed, "rows": self._source.fingerprint()}
+
+    def of_partition(self, rows: ArraySource) -> ArraySource:
+        """Return the rows of one of the partitions of the source, filled in."""
+        if not rows.n_samples:
+            return rows
+        part = copy(self)
+        part._source, part._seed = rows, self._seed + (rows.partition or 0)
+        filled = part.in_memory()
+        filled.left_out = rows.left_out
+        return filled
 
     def in_memory(self) -> ArraySource:
         """Return all rows as an array."""

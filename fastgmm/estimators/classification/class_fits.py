@@ -18,12 +18,15 @@ from fastgmm.analysis.structure_choice import (
 )
 from fastgmm.data.source import Source
 from fastgmm.data.sources.chosen_rows import choose_rows
+from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import labeled_statistics, source_moments
+from fastgmm.em.e_step.reservoir import Sampling, labeled_sample
+from fastgmm.em.initialization.data_scan import sample_size
 from fastgmm.em.initialization.labels import fewest_rows
-from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
+from fastgmm.em.missing.completed_rows import completed_rows, lacks_values
 from fastgmm.em.models.class_em import ClassFit, ClassProblem, fit_class_em
 from fastgmm.em.models.class_mixtures import single_components, weighted_classes
 from fastgmm.em.stopping import stopping_rule
@@ -143,7 +146,7 @@ class ClassFitting:
 
     def fit(self, rows: LabeledRows, random_state: np.random.RandomState) -> FittedClasses:
         """Fit the mixtures of all classes."""
-        unlabeled = bool((rows.codes < 0).any())
+        unlabeled = int(rows.sizes().sum()) < (rows.source.n_samples or 0)
         alone = self.model.common and self.model.is_single and not unlabeled
         if alone and not lacks_values(rows.source):
             return self._single_components(rows)
@@ -162,9 +165,14 @@ class ClassFitting:
             )
             statistics, shares = weighted_classes(found, self.factors), None
             if len(kinds) > 1 and self.averages:
+                judged, codes = source, rows.codes
+                if isinstance(source, DaskSource):  # whose rows cannot be put in an order
+                    size = sample_size(len(rows.classes), source.n_features, 8)
+                    sampling = Sampling(size, 0, source.partition_sizes)
+                    judged, codes = labeled_sample(source, codes, sampling)
                 shares = shares_of_structures(
-                    source,
-                    rows.codes,
+                    judged,
+                    codes,
                     kinds,
                     self.factors,
                     self._regularization(statistics),
@@ -226,19 +234,20 @@ class ClassFitting:
         shares = totals * self.factors
         found = shares / shares.sum() if self.priors is None else self.priors
         unknown = rows.codes < 0
+        unlabeled = int(rows.sizes().sum()) < (rows.source.n_samples or 0)
         kinds, sizes = model.kinds, tuple(numbers[0] for numbers in model.numbers)
         if not model.common:
             mixtures = [
                 self._class_mixture(source, numbers, random_state)
                 for source, numbers in zip(labeled, model.numbers, strict=True)
             ]
-            if not unknown.any():
+            if not unlabeled:
                 return FittedClasses(mixtures, found, {}, max(each.n_iter_ for each in mixtures))
             kinds = [each._structure() for each in mixtures]
             sizes = tuple(each.n_components for each in mixtures)
         problem = ClassProblem(
             labeled,
-            choose_rows(rows.source, unknown) if unknown.any() else None,
+            choose_rows(rows.source, unknown) if unlabeled else None,
             sizes,
             tuple(kinds),
             self.factors,
@@ -291,7 +300,7 @@ class ClassFitting:
         (kind,), labeled = problem.structures, problem.labeled
         if self.model.is_single:
             if lacks_values(rows.source):
-                whole = CompletedSource(
+                whole = completed_rows(
                     rows.source,
                     diagonal=kind.is_diagonal,
                     random_state=np.random.RandomState(seeds[0]),
@@ -384,7 +393,7 @@ def _start_statistics(
         diagonal=kind.is_diagonal,
         n_jobs=n_jobs,
     )
-    sizes = np.bincount(rows.codes[rows.codes >= 0], minlength=len(rows.classes))
+    sizes = rows.sizes()
     fewest = fewest_rows(rows.source.n_features, kind.is_diagonal)
     few = sizes < fewest
     if not few.any():

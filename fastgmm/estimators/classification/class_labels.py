@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
+from operator import add
 from typing import Any, NamedTuple
 
 import narwhals
@@ -17,10 +19,12 @@ from sklearn.utils.validation import column_or_1d
 from fastgmm.data.label_columns import class_labels, columns_without, given_labels
 from fastgmm.data.opening import open_data
 from fastgmm.data.source import Source
+from fastgmm.data.sources.dask_collection import DaskSource, is_array_collection, is_collection
 from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.tables import is_list_of_paths, is_path
+from fastgmm.em.initialization.labels import label_counts
 from fastgmm.em.models.class_mixtures import Codes, labeled_pieces
 from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.validation import Missing, check_source
@@ -39,17 +43,23 @@ class LabeledRows(NamedTuple):
         The rows and their weights.
     classes : ndarray of shape (n_classes,)
         The classes there are, in ascending order.
-    codes : ndarray of int64 of shape (n_samples,)
+    codes : ndarray of int64 of shape (n_samples,), or an array or series of Dask's
         Number of each row's class; −1 where it is not known.
     """
 
     source: Source
     classes: npt.NDArray[Any]
-    codes: Codes
+    codes: Any
+
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Return how many rows each class has."""
+        return label_counts(self.source, self.codes, len(self.classes))
 
     def observed(self) -> LabeledRows:
         """Return the rows that have a value, which fits are of."""
         source = observed_rows(self.source)
+        if isinstance(source, DaskSource):
+            return self._replace(source=source)
         if source is self.source or source.left_out is None:
             return self
         return self._replace(source=source, codes=self.codes[~source.left_out])
@@ -67,6 +77,10 @@ def check_labeled(
 ) -> LabeledRows:
     """Return rows with their classes."""
     left_out = None
+    if is_collection(X) or isinstance(X, DaskSource):
+        return _of_collection(
+            estimator, X, y, sample_weight, reset, semi_supervised=semi_supervised, classes=classes
+        )
     if isinstance(y, str) and is_frame(X):
         frame = narwhals.from_native(known_to_narwhals(X))
         if y not in frame.columns:
@@ -159,6 +173,75 @@ def _of_files(
     return check_source(estimator, source, reset=reset), labels
 
 
+def _of_collection(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    reset: bool,
+    *,
+    semi_supervised: bool,
+    classes: npt.NDArray[Any] | None,
+) -> LabeledRows:
+    """Return rows of Dask's with their classes, which lie beside them."""
+    column = y if isinstance(y, str) else None
+    if column is not None and not isinstance(X, DaskSource) and not is_array_collection(X):
+        if column not in X.columns:
+            raise ValueError(
+                f"y={column!r} names no column of X, which has {', '.join(map(str, X.columns))}"
+            )
+        y, X, column = X[column], X.drop(columns=[column]), None
+    source = check_source(estimator, X, sample_weight, reset=reset, label_column=column)
+    assert isinstance(source, DaskSource)  # as collections are opened
+    if y is None or column is not None:
+        y = source.labels()
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None: "
+            "give the class of each row, or the name of the column that holds it"
+        )
+    values, lacking = source.fold(_found_classes, _both_classes)(y=y)
+    if lacking >= 0 and not semi_supervised:
+        raise ValueError(
+            f"Input y contains NaN or nothing in partition {lacking} of the collection: give the "
+            "class of each row, or leave out rows whose class is not known"
+        )
+    unknown = np.zeros(len(values), dtype=bool)
+    classes, _ = _codes(values, unknown, classes, semi_supervised, whole=True)
+    change = partial(_class_codes, classes=classes, semi_supervised=semi_supervised)
+    return LabeledRows(source, classes, source.mapped("y", y, change, np.int64))
+
+
+def _found_classes(
+    source: Source,
+    *,
+    n_jobs: int | None,  # noqa: ARG001 - no kernel runs
+    y: Any,
+) -> tuple[npt.NDArray[Any], int]:
+    """Return the classes of a partition, and its number if some rows have none, else -1."""
+    values, missing = _column(y)
+    assert source.partition is not None  # rows that lie in partitions
+    return np.unique(values[~missing]), source.partition if missing.any() else -1
+
+
+def _both_classes(
+    one: tuple[npt.NDArray[Any], int], other: tuple[npt.NDArray[Any], int]
+) -> tuple[npt.NDArray[Any], int]:
+    """Return the classes of both sets of rows."""
+    return np.union1d(one[0], other[0]), one[1] if one[1] >= 0 else other[1]
+
+
+def _class_codes(y: Any, *, classes: npt.NDArray[Any], semi_supervised: bool) -> Codes:
+    """Return the number of each row's class; -1 where it is not known."""
+    values, missing = _column(y)
+    known = ~missing
+    if semi_supervised:
+        known &= values != ("-1" if values.dtype.kind == "U" else -1)
+    codes = np.full(len(values), -1, dtype=np.int64)
+    codes[known] = np.searchsorted(classes, values[known].astype(classes.dtype))
+    return codes
+
+
 def _column(y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Return labels in one dimension, and where there is none."""
     values, missing = given_labels(y)
@@ -220,8 +303,20 @@ def class_factors(class_weight: Any, rows: LabeledRows) -> FloatArray:
 
 def class_totals(rows: LabeledRows) -> FloatArray:
     """Return the weight of the rows of each class."""
-    totals = np.zeros(len(rows.classes))
-    for some, codes in labeled_pieces(rows.source, rows.codes):
-        weights = None if some.weights is None else some.weights[codes >= 0]
-        totals += np.bincount(codes[codes >= 0], weights, minlength=len(totals))
+    work = partial(_totals, n_classes=len(rows.classes))
+    totals: FloatArray = rows.source.fold(work, add)(codes=rows.codes)
+    return totals
+
+
+def _totals(
+    source: Source,
+    *,
+    n_classes: int,
+    codes: Codes,
+    n_jobs: int | None = None,  # noqa: ARG001 - no kernel runs
+) -> FloatArray:
+    totals = np.zeros(n_classes)
+    for some, own in labeled_pieces(source, codes):
+        weights = None if some.weights is None else some.weights[own >= 0]
+        totals += np.bincount(own[own >= 0], weights, minlength=n_classes)
     return totals

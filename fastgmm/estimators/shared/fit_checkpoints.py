@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sklearn.utils import check_random_state
 
 from fastgmm.data.source import Source
+from fastgmm.data.sources.dask_collection import is_dask_values, token_of
 from fastgmm.em.initialization.methods import InitializationInfo
 from fastgmm.em.loop import FitState
 from fastgmm.em.models.variational import VariationalStatistics
@@ -56,7 +57,7 @@ _KINDS = {
 
 
 def checkpoint_of(
-    estimator: BatchEstimator, source: Source, known: npt.NDArray[np.int64] | None = None
+    estimator: BatchEstimator, source: Source, known: Any = None
 ) -> Checkpoint | None:
     """Return the checkpoint of a fit, if the estimator has one."""
     if estimator.checkpoint is None:
@@ -67,9 +68,7 @@ def checkpoint_of(
     )
 
 
-def fit_fingerprint(
-    estimator: BatchEstimator, source: Source, known: npt.NDArray[np.int64] | None = None
-) -> dict[str, Any]:
+def fit_fingerprint(estimator: BatchEstimator, source: Source, known: Any = None) -> dict[str, Any]:
     """Return what the result of a fit depends on, in values that JSON knows."""
     parameters = estimator.get_params(deep=False).items()
     return {
@@ -95,6 +94,8 @@ def _identity(value: Any) -> Any:
         names = [each.name for each in fields(value)] if is_dataclass(value) else vars(value)
         held = {name: _identity(getattr(value, name)) for name in names}
         return {"class": type(value).__qualname__, **held}
+    if is_dask_values(value):
+        return {"token": token_of(value)}
     array = np.asarray(value, dtype=np.float64)
     return {"shape": list(array.shape), "digest": _digest(array.tobytes())}
 
@@ -111,9 +112,7 @@ class FitCheckpoint(Generic[_Fitted, _Statistics]):
 
     _is_variational: ClassVar[bool]
 
-    def __init__(
-        self, estimator: BatchEstimator, source: Source, known: npt.NDArray[np.int64] | None = None
-    ) -> None:
+    def __init__(self, estimator: BatchEstimator, source: Source, known: Any = None) -> None:
         self.random_state: np.random.RandomState = check_random_state(estimator.random_state)
         self.resumed: FitState[_Fitted, _Statistics] | None = None
         self.regularization: Regularization | None = None

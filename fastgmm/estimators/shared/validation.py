@@ -218,10 +218,10 @@ def check_in_memory(
     *,
     reset: bool = False,
     each_row: bool = False,
-) -> ArraySource:
+) -> ArraySource | DaskSource:
     """Return rows and weights as `check_source` does, those of files read into memory."""
     source = check_source(estimator, X, sample_weight, reset=reset, each_row=each_row)
-    if isinstance(source, ArraySource):
+    if isinstance(source, ArraySource | DaskSource):
         return source
     blocks = [
         (rows.copy(), None if weights is None else weights.copy())
@@ -559,6 +559,11 @@ def check_labels(
     """Return the labels a user gave to start from, checked."""
     if labels is None:
         return None
+    if isinstance(source, DaskSource):
+        raise ValueError(
+            "labels_init has a label for each row in memory, and X is a Dask collection: start "
+            "from means_init, or give y with semi_supervised=True"
+        )
     left_out = source.left_out
     n_rows = source.n_samples if left_out is None else len(left_out)
     assert n_rows is not None  # the rows have been read

@@ -1,0 +1,236 @@
+"""Fits on a cluster of processes, of which workers die, come late, or are of another version."""
+
+import os
+import signal
+import threading
+import time
+import warnings
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client, LocalCluster
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
+
+import fastgmm
+from fastgmm import GaussianMixture, KMeans, open_data
+from fastgmm.data.errors import ClusterError
+from tests.cli_process import in_here
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+N_ITER = 5
+
+
+@pytest.fixture(scope="module")
+def rows():
+    random = np.random.default_rng(0)
+    return random.normal(size=(20_000, 3)) + random.integers(0, 3, (20_000, 1)) * 4.0
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    # A worker that is slow to start again stays wanted.
+    settings = {"distributed.deploy.lost-worker-timeout": "10 minutes"}
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        ) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    with Client(cluster) as client:
+        client.wait_for_workers(2, timeout=120)
+        yield client
+
+
+def chunked(rows):
+    return da.from_array(rows, chunks=(2500, 3))
+
+
+def fit(rows, X, n_iter=N_ITER, **more):
+    mixture = GaussianMixture(
+        3,
+        weights_init=np.full(3, 1 / 3),
+        means_init=rows[:3],
+        precisions_init=np.array([np.eye(3)] * 3),
+        max_iter=n_iter,
+        tol=0,
+        **more,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(X)
+
+
+@pytest.fixture(scope="module")
+def expected(rows):
+    with dask.config.set(scheduler="synchronous"):
+        return fit(rows, chunked(rows))
+
+
+def later(seconds, call):
+    timer = threading.Timer(seconds, call)
+    timer.start()
+    return timer
+
+
+def test_bits_depend_on_the_partitions_and_not_on_who_works_on_them(rows, expected, client):
+    X = chunked(rows).persist()
+    assert_array_equal(fit(rows, X).means_, expected.means_)
+    assert_array_equal(fit(rows, open_data(chunked(rows), client=client)).means_, expected.means_)
+    first = client.scheduler_info()["workers"]
+    with dask.annotate(workers=[next(iter(first))], allow_other_workers=False):
+        one = fit(rows, chunked(rows))
+    assert_array_equal(one.means_, expected.means_)
+    mixture = GaussianMixture(3, random_state=0).fit(X)
+    with dask.config.set(scheduler="threads"):
+        assert_array_equal(
+            GaussianMixture(3, random_state=0).fit(chunked(rows)).means_, mixture.means_
+        )
+        clusters = KMeans(3, random_state=0, max_iter=3).fit(chunked(rows))
+    assert_array_equal(
+        KMeans(3, random_state=0, max_iter=3).fit(X).cluster_centers_, clusters.cluster_centers_
+    )
+    labels = mixture.predict(X)
+    assert_array_equal(labels.compute(), mixture.predict(rows))
+
+
+def test_a_pass_leaves_nothing_behind(rows, client):
+    X = chunked(rows).persist()
+    counts = []
+    for n_iter in (1, 6):
+        fit(rows, X, n_iter)
+        for _ in range(50):
+            n_tasks = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+            if n_tasks == 8:
+                break
+            time.sleep(0.1)
+        counts.append(n_tasks)
+    assert counts == [8, 8]
+
+
+def test_a_worker_that_is_killed_costs_its_partitions_only(rows, expected, cluster, client):
+    X = chunked(rows).persist()
+    began = time.perf_counter()
+    fit(rows, X)
+    usual = time.perf_counter() - began
+    random = np.random.default_rng(0)
+    for number in range(20):
+        client.wait_for_workers(2, timeout=120)
+
+        def kill(number=number):
+            nanny = list(cluster.workers.values())[number % 2]
+            if nanny.pid:
+                os.kill(nanny.pid, signal.SIGKILL)
+
+        timer = later(usual * random.random(), kill)
+        assert_array_equal(fit(rows, X).means_, expected.means_)
+        timer.join()
+
+
+def test_a_worker_that_comes_in_mid_fit(rows, expected, cluster, client):
+    timer = later(0.1, lambda: cluster.scale(3))
+    assert_array_equal(fit(rows, chunked(rows).persist()).means_, expected.means_)
+    timer.join()
+    client.wait_for_workers(3, timeout=120)
+    cluster.scale(2)
+
+
+def test_a_worker_of_another_version_is_refused_by_name(rows, client):
+    def pretend(version):
+        import fastgmm
+
+        fastgmm.__version__ = version
+
+    import fastgmm
+
+    address = next(iter(client.scheduler_info()["workers"]))
+    client.run(pretend, "0.0.1", workers=[address])
+    try:
+        message = rf"worker .* at {address} has fastgmm 0.0.1, and the client has"
+        with pytest.raises(ClusterError, match=message):
+            fit(rows, chunked(rows))
+    finally:
+        client.run(pretend, fastgmm.__version__, workers=[address])
+
+
+def test_an_interrupted_fit_leaves_no_tasks(rows, client):
+    X = chunked(rows).persist()
+    timer = later(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        fit(rows, X, n_iter=1_000_000)
+    timer.join()
+    for _ in range(100):
+        n_tasks = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+        if n_tasks == 8:
+            break
+        time.sleep(0.1)
+    assert n_tasks == 8
+
+
+def test_a_scheduler_that_closes_leaves_a_checkpoint(rows, tmp_path):
+    checkpoint = {"checkpoint": tmp_path / "fit", "checkpoint_interval": 0.0, "random_state": 0}
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster),
+    ):
+
+        def close():
+            while not checkpoint["checkpoint"].exists():
+                time.sleep(0.05)
+            cluster.close()
+
+        timer = later(0.0, close)
+        with pytest.raises(ClusterError, match=r"scheduler has closed.*resume=True"):
+            fit(rows, chunked(rows), n_iter=10_000, **checkpoint)
+        timer.join()
+    with dask.config.set(scheduler="synchronous"):
+        found = fit(rows, chunked(rows), n_iter=10_000, **checkpoint, resume=True)
+        assert_array_equal(
+            found.means_, fit(rows, chunked(rows), n_iter=10_000, random_state=0).means_
+        )
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv"])
+def test_the_command_fits_on_a_cluster(rows, tmp_path, name):
+    table = pd.DataFrame(rows[:3000], columns=["a", "b", "c"])
+    getattr(table, f"to_{name.split('.')[1]}")(tmp_path / name, index=False)
+    done = in_here(
+        *("fit", name, "-k", 3, "--dask", "local:1", "--random-state", 0, "-o", "m.fgm", "--quiet"),
+        cwd=tmp_path,
+    )
+    assert not done.returncode, done.stderr
+    assert fastgmm.load(tmp_path / "m.fgm").n_features_in_ == 3
+
+
+def test_what_the_command_refuses(tmp_path):
+    for arguments, message in (
+        (("rows.npy", "--dask", "local:1"), "reads files that all end in .parquet"),
+        (("rows.csv", "--dask", "here"), "address of a scheduler"),
+        (("rows.csv", "--dask", "local:1", "--decimal", ","), "--decimal is not for --dask"),
+    ):
+        done = in_here("fit", *arguments, "-k", 2, cwd=tmp_path)
+        assert done.returncode
+        assert message in " ".join(done.stderr.split())

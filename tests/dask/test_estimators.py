@@ -1,0 +1,286 @@
+"""Each estimator on a collection against the same rows in memory."""
+
+import warnings
+
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
+
+import fastgmm.em.initialization.kmeans as kmeans
+from fastgmm import (
+    BayesianGaussianMixture,
+    GaussianMixture,
+    GaussianMixtureClassifier,
+    GaussianMixtureOutlierDetector,
+    GaussianMixtureRegressor,
+    GaussianMixtureTransformer,
+    KMeans,
+    MessageLengthGaussianMixture,
+    MiniBatchGaussianMixture,
+    MixtureSearch,
+)
+from fastgmm.data.sources.array import ArraySource
+
+CENTERS = np.array([[0.0, 0.0], [6.0, 2.0], [0.0, 7.0]])
+
+
+@pytest.fixture(scope="module")
+def rows():
+    random = np.random.default_rng(0)
+    X = np.concatenate([center + random.normal(size=(700, 2)) for center in CENTERS])
+    return X[random.permutation(len(X))]
+
+
+@pytest.fixture(scope="module")
+def weights(rows):
+    return np.random.default_rng(1).integers(0, 3, len(rows)).astype(float)
+
+
+def chunked(values):
+    return da.from_array(values, chunks=(400, *values.shape[1:]))
+
+
+def quiet(call, *args, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return call(*args, **kwargs)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_kmeans_from_given_centers(rows, weights, weighted):
+    start = rows[:3]
+    given = {"sample_weight": weights} if weighted else {}
+    beside = {"sample_weight": chunked(weights)} if weighted else {}
+    expected = KMeans(3, init=start, n_init=1).fit(rows, **given)
+    found = KMeans(3, init=start, n_init=1).fit(chunked(rows), **beside)
+    assert_allclose(found.cluster_centers_, expected.cluster_centers_, rtol=1e-12)
+    assert_allclose(found.inertia_, expected.inertia_, rtol=1e-12)
+    assert found.n_iter_ == expected.n_iter_
+    assert isinstance(found.labels_, da.Array)
+    assert_array_equal(found.labels_.compute(), expected.labels_)
+    score = found.score(chunked(rows), **beside)
+    assert_allclose(score, expected.score(rows, **given), rtol=1e-12)
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+@pytest.mark.parametrize("many", [1000, 3])
+def test_kmeans_from_a_start_of_its_own(rows, init, many, monkeypatch):
+    monkeypatch.setattr(kmeans, "_MANY_CLUSTERS", many)
+    found = [KMeans(3, init=init, n_init=3, random_state=0).fit(chunked(rows)) for _ in range(2)]
+    assert_array_equal(found[0].cluster_centers_, found[1].cluster_centers_)
+    order = np.lexsort(np.rint(found[0].cluster_centers_).T)
+    assert_allclose(found[0].cluster_centers_[order], CENTERS, atol=0.2)
+
+
+def test_an_empty_cluster_moves_to_the_farthest_row(rows):
+    start = np.array([[0.0, 0.0], [6.0, 2.0], [500.0, 500.0]])
+    expected = KMeans(3, init=start, n_init=1, max_iter=3).fit(rows)
+    found = KMeans(3, init=start, n_init=1, max_iter=3).fit(chunked(rows))
+    assert_allclose(found.cluster_centers_, expected.cluster_centers_, rtol=1e-12)
+
+
+def test_more_clusters_than_the_farthest_rows_of_a_partition():
+    X = np.repeat(np.arange(6.0), 3)[:, None]
+    start = np.array([[0.0], *[[100.0 + i] for i in range(4)]])
+    found = KMeans(5, init=start, n_init=1).fit(da.from_array(X, chunks=(3, 1)))
+    expected = KMeans(5, init=start, n_init=1).fit(X)
+    assert_allclose(found.inertia_, expected.inertia_)
+
+
+def test_kmeans_takes_no_function_for_rows_that_lie_elsewhere(rows):
+    with pytest.raises(ValueError, match="init is a function, which takes all rows"):
+        KMeans(3, init=lambda X, k, **_: X[:k]).fit(chunked(rows))
+
+
+def test_variational_bayes(rows):
+    kwargs = {"n_components": 3, "random_state": 0, "max_iter": 500, "tol": 1e-10}
+    found = quiet(BayesianGaussianMixture(**kwargs).fit, chunked(rows))
+    expected = quiet(BayesianGaussianMixture(**kwargs).fit, rows)
+    one, other = (
+        np.argsort(found.means_[:, 0] + 3 * found.means_[:, 1]),
+        np.argsort(expected.means_[:, 0] + 3 * expected.means_[:, 1]),
+    )
+    assert_allclose(found.means_[one], expected.means_[other], rtol=1e-4, atol=1e-4)
+    assert_allclose(found.lower_bound_, expected.lower_bound_, rtol=1e-6)
+
+
+def test_minibatches_are_those_of_the_rows_in_their_order(rows):
+    kwargs = {"n_components": 3, "batch_size": 300, "random_state": 0, "max_epochs": 2}
+    found = quiet(MiniBatchGaussianMixture(**kwargs).fit, chunked(rows))
+    assert_allclose(np.sort(found.means_[:, 1]), np.sort(CENTERS[:, 1]), atol=0.3)
+    again = quiet(MiniBatchGaussianMixture(**kwargs).fit, chunked(rows))
+    assert_array_equal(found.means_, again.means_)
+
+
+def test_a_search_and_the_message_length(rows):
+    for criterion in ("bic", "icl"):
+        search = MixtureSearch([2, 3], structures=["full", "diag"], criterion=criterion)
+        found = search.set_params(random_state=0).fit(chunked(rows))
+        assert found.best_params_["n_components"] == 3
+        expected = found.best_estimator_.bic(rows)
+        assert_allclose(found.best_estimator_.bic(chunked(rows)), expected, rtol=1e-12)
+    mixture = quiet(MessageLengthGaussianMixture(8, random_state=0).fit, chunked(rows))
+    assert len(mixture.means_) == 3
+
+
+def test_owners_of_a_mixture(rows):
+    X = chunked(rows)
+    transformer = GaussianMixtureTransformer(3, random_state=0).fit(X)
+    assert_allclose(transformer.transform(rows).sum(axis=1), 1.0)
+    for contamination in ("auto", 0.05):
+        detector = GaussianMixtureOutlierDetector(
+            3, contamination=contamination, random_state=0
+        ).fit(X)
+        share = (detector.predict(X) == -1).mean().compute()
+        assert 0.0 <= share < 0.1
+    assert_allclose(share, 0.05, atol=1e-3)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_known_components(rows, missing):
+    X = rows.copy()
+    if missing:
+        X[np.random.default_rng(3).random(X.shape) < 0.1] = np.nan
+        X[5] = np.nan
+    nearest = ((rows[:, None] - CENTERS) ** 2).sum(axis=2).argmin(axis=1)
+    y = np.where(np.arange(len(rows)) % 3 == 0, nearest, -1)
+    kwargs = {"semi_supervised": True, "tol": 0, "max_iter": 200, "random_state": 0}
+    if missing:
+        kwargs = {**kwargs, "missing": "model", "tol": 1e-9}
+    mixture = GaussianMixture(3, **kwargs)
+    expected = quiet(mixture.fit, X, y).means_
+    rtol = 1e-3 if missing else 1e-9  # other draws in place of what is missing
+    assert_allclose(
+        quiet(mixture.fit, chunked(X), chunked(y)).means_, expected, rtol=rtol, atol=rtol
+    )
+    table = pd.DataFrame(X, columns=["a", "b"]).assign(k=y)
+    frame = dd.from_pandas(table, npartitions=4)
+    assert_allclose(quiet(mixture.fit, frame, "k").means_, expected, rtol=rtol, atol=rtol)
+    beside = quiet(mixture.fit, frame[["a", "b"]], frame["k"]).means_
+    assert_allclose(beside, expected, rtol=rtol, atol=rtol)
+    with pytest.raises(ValueError, match=r"partition 2 .* from 0 to n_components - 1 = 2,.*7 in"):
+        mixture.fit(chunked(X), chunked(np.where(np.arange(len(X)) == 1000, 7, y)))
+    with pytest.raises(ValueError, match=r"labels_init .* Dask collection: start from means_init"):
+        GaussianMixture(3, labels_init=y).fit(chunked(rows))
+
+
+def test_noise_and_priors(rows):
+    for kwargs in ({"noise_volume": "auto"}, {"priors": "mclust"}):
+        mixture = GaussianMixture(
+            3, means_init=CENTERS, weights_init=np.full(3, 1 / 3), max_iter=500, tol=0, **kwargs
+        )
+        mixture.set_params(precisions_init=np.array([np.eye(2)] * 3))
+        expected = quiet(mixture.fit, rows)
+        means, covariances = expected.means_, expected.covariances_
+        found = quiet(mixture.fit, chunked(rows))
+        assert_allclose(found.means_, means, rtol=1e-10, atol=1e-10)
+        assert_allclose(found.covariances_, covariances, rtol=1e-10)
+
+
+def test_a_fit_resumes_from_a_checkpoint(rows, tmp_path):
+    start = {"means_init": CENTERS, "tol": 0, "random_state": 0, "checkpoint": tmp_path / "c"}
+    whole = quiet(
+        GaussianMixture(3, max_iter=9, **{**start, "checkpoint": None}).fit, chunked(rows)
+    )
+    mixture = GaussianMixture(3, max_iter=9, checkpoint_interval=0, **start)
+    states = []
+
+    class Stop:
+        def __init__(self):
+            self.left = 4
+
+        def __call__(self, *_):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    original = ArraySource.blocks
+    stop = Stop()
+
+    def blocks(self):
+        if len(states) == 40:
+            stop.left = 1
+            stop()
+        states.append(None)
+        return original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        import dask
+
+        patch.setattr(ArraySource, "blocks", blocks)
+        with dask.config.set(scheduler="synchronous"), pytest.raises(KeyboardInterrupt):
+            quiet(mixture.fit, chunked(rows))
+    resumed = quiet(mixture.set_params(resume=True).fit, chunked(rows))
+    assert_array_equal(resumed.means_, whole.means_)
+    with pytest.raises(ValueError, match="checkpoint"):
+        mixture.fit(chunked(rows + 1.0))
+
+
+def test_targets_are_columns_of_a_table(rows):
+    y = np.sin(rows[:, 0]) + rows[:, 1]
+    table = pd.DataFrame({"a": rows[:, 0], "b": rows[:, 1], "y": y})
+    frame = dd.from_pandas(table, npartitions=4)
+    kwargs = {"n_components": 3, "random_state": 0, "tol": 1e-9, "max_iter": 1000}
+    found = quiet(GaussianMixtureRegressor(**kwargs).fit, frame, "y")
+    inputs = frame[["a", "b"]]
+    predicted = found.predict(inputs)
+    assert isinstance(predicted, dd.Series)
+    assert_allclose(predicted.compute(), found.predict(table[["a", "b"]]), rtol=1e-12)
+    assert_allclose(found.score(frame, "y"), found.score(table, "y"), rtol=1e-10)
+    with pytest.raises(TypeError, match="targets in a column: name it"):
+        GaussianMixtureRegressor().fit(chunked(rows), y)
+
+
+@pytest.mark.parametrize("as_table", [False, True])
+@pytest.mark.parametrize("model", ["single", "mixtures", "common"])
+def test_classifier(rows, weights, model, as_table):
+    distances = ((rows[:, None] - CENTERS) ** 2).sum(axis=2)
+    y = np.array(["left", "right", "top"])[distances.argmin(axis=1)]
+    kwargs = {
+        "single": {"reject_below": 0.01, "class_weight": "balanced"},
+        "mixtures": {"n_components": 2, "common_structure": False, "random_state": 0},
+        "common": {"semi_supervised": True, "random_state": 0, "max_iter": 500, "tol": 1e-9},
+    }[model]
+    if model == "common":
+        y = np.where(np.arange(len(y)) % 3 == 0, "-1", y)
+    classifier = GaussianMixtureClassifier(**kwargs)
+    expected = quiet(classifier.fit, rows, y, weights)
+    means = [each.means_ for each in expected.mixtures_]
+    levels = getattr(expected, "reject_below_", None)
+    if as_table:
+        known = np.where(y == "-1", None, y)
+        table = pd.DataFrame(rows, columns=["a", "b"]).assign(w=weights, y=known)
+        frame = dd.from_pandas(table, npartitions=4)
+        found = quiet(classifier.fit, frame, "y", "w")
+        inputs, judged = frame[["a", "b"]], (frame[["a", "b", "y"]], "y")
+        local = table[["a", "b"]], (table[["a", "b", "y"]], "y")
+    else:
+        found = quiet(classifier.fit, chunked(rows), chunked(y), chunked(weights))
+        inputs, judged = chunked(rows), (chunked(rows), chunked(y))
+        local = rows, (rows, y)
+    assert_array_equal(found.classes_, ["left", "right", "top"])
+    if model != "mixtures":  # which start from samples of their own
+        for one, other in zip(found.mixtures_, means, strict=True):
+            assert_allclose(one.means_, other, rtol=1e-9, atol=1e-9)
+    if model == "single":
+        assert_allclose(found.reject_below_, levels, rtol=1e-9)
+    predicted = found.predict(inputs)
+    assert_array_equal(predicted.compute(), found.predict(local[0]))
+    if model != "common":
+        assert_allclose(found.score(*judged), found.score(*local[1]), rtol=1e-12)
+
+
+def test_classes_that_cannot_be_used(rows):
+    X, y = chunked(rows), np.where(rows[:, 0] > 3, 1.0, 0.0)
+    broken = np.where(np.arange(len(y)) == 1000, np.nan, y)
+    with pytest.raises(ValueError, match="y contains NaN or nothing in partition 2 of"):
+        GaussianMixtureClassifier().fit(X, chunked(broken))
+    fitted = GaussianMixtureClassifier().fit(X, chunked(y))
+    with pytest.raises(ValueError, match=r"calibrate .* as an array"):
+        fitted.calibrate(X, chunked(y))
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        GaussianMixtureClassifier().fit(X, None)
