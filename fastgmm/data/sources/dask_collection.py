@@ -456,7 +456,10 @@ class DaskSource(Source):
             graph.update((key, (_merged, job, run)) for key, run in zip(level, runs, strict=True))
         try:
             found: _Found | None = get(graph, level[0])
-        except CancelledError as error:
+        except Exception as error:
+            status = getattr(getattr(get, "__self__", None), "status", "running")
+            if not isinstance(error, CancelledError) and status == "running":
+                raise
             raise ClusterError(
                 f"the Dask scheduler has closed, or was told to stop ({error}): connect to one, "
                 "and fit again; a fit with a checkpoint continues from it with resume=True"
