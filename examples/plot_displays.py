@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.datasets import load_iris
 
 from fastgmm import GaussianMixture
-from fastgmm.plotting import DensityDisplay, EllipsesDisplay, PairDisplay, UncertaintyDisplay
+from fastgmm.plotting import DensityDisplay, EllipsesDisplay, PairsDisplay, UncertaintyDisplay
 
 iris = load_iris(as_frame=True)
 mixture = GaussianMixture(3, n_init=5, random_state=0).fit(iris.data)
@@ -24,7 +24,7 @@ clusters = mixture.predict(iris.data)
 # of the marginal of the mixture in two columns, the curves on the diagonal those of the marginal in
 # one.
 
-PairDisplay.from_estimator(mixture, iris.data)
+PairsDisplay.from_estimator(mixture, iris.data)
 
 # %%
 # A single pair of columns. Flowers that are not of the most frequent species in their component are

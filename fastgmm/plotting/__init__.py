@@ -10,7 +10,7 @@ from fastgmm.plotting.density import DensityDisplay
 from fastgmm.plotting.ellipses import EllipsesDisplay
 from fastgmm.plotting.entropy import EntropyDisplay
 from fastgmm.plotting.operating_point import OperatingPointDisplay
-from fastgmm.plotting.pairs import PairDisplay
+from fastgmm.plotting.pairs import PairsDisplay
 from fastgmm.plotting.projection import Projection
 from fastgmm.plotting.uncertainty import UncertaintyDisplay
 
@@ -21,7 +21,7 @@ __all__ = [
     "EllipsesDisplay",
     "EntropyDisplay",
     "OperatingPointDisplay",
-    "PairDisplay",
+    "PairsDisplay",
     "Projection",
     "UncertaintyDisplay",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,7 +20,15 @@ _NAMES = {
     "icl": "ICL",
     "held_out_log_likelihood": "Held-out log-likelihood [nats]",
 }
-_MARKERS = "osD^v<>Pp*XhdH"
+_COLORS = {"II": "#888888", "I": "#E69F00", "E": "#0072B2", "V": "#009E73"}
+"""By family: spherical, diagonal, of one orientation, of an orientation each."""
+
+_MARKERS = {"E": "o", "V": "^", "I": "s"}
+"""By shape."""
+
+
+_LABEL_HEIGHT = 10.0
+"""Points between the names of lines."""
 
 
 class CriterionDisplay(panels.Display):
@@ -113,7 +121,7 @@ class CriterionDisplay(panels.Display):
         ValueError
             If the table has no such column.
         """
-        pyplot = panels.pyplot()
+        panels.pyplot()
         if self.criterion not in _NAMES or self.criterion not in self.results:
             there = [name for name in _NAMES if name in self.results]
             raise ValueError(f"criterion must be one of {there}; got {self.criterion!r}")
@@ -124,7 +132,6 @@ class CriterionDisplay(panels.Display):
         kinds = np.asarray(self.results["covariance_type"])
         numbers = np.asarray(self.results["n_components"])
         names = list(dict.fromkeys(kinds.tolist()))
-        colors = pyplot.get_cmap("turbo")(np.linspace(0.05, 0.95, len(names)))
         self.lines_ = []
         for i, name in enumerate(names):
             own = kinds == name
@@ -132,10 +139,9 @@ class CriterionDisplay(panels.Display):
                 numbers[own],
                 values[own],
                 label=name,
-                color=colors[i],
-                marker=_MARKERS[i % len(_MARKERS)],
                 markersize=4.5,
-                linewidth=1.2,
+                linewidth=1.4,
+                **_style(name, i),
             )
             self.lines_.append(line)
         if np.isfinite(values).any():
@@ -146,7 +152,7 @@ class CriterionDisplay(panels.Display):
                 "o",
                 markersize=13,
                 markerfacecolor="none",
-                markeredgecolor=pyplot.rcParams["text.color"],
+                markeredgecolor=panels.text_color(),
             )
             ax.annotate(
                 f"{kinds[best]}, {numbers[best]}",
@@ -160,5 +166,54 @@ class CriterionDisplay(panels.Display):
         ax.locator_params(axis="x", integer=True)
         sign = "" if higher_is_better else "−"
         ax.set(xlabel="Number of components", ylabel=f"{sign}{_NAMES[self.criterion]}")
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small")
+        _label_at_ends(ax, self.lines_)
         return self._end(ax, with_grid=True)
+
+
+def _style(name: str, number: int) -> dict[str, Any]:
+    """Return color by family, line style by volume and marker by shape of a structure."""
+    if len(name) == 3 and set(name) <= set("EVI"):
+        family = "II" if name.endswith("II") else name[2]
+        line = "-" if name[0] == "E" else "--"
+        return {"color": _COLORS[family], "linestyle": line, "marker": _MARKERS[name[1]]}
+    color, line = panels.component_styles(number + 1)[number]
+    return {"color": color, "linestyle": line, "marker": "o"}
+
+
+def _label_at_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
+    """Write the name of each line beside its last point, where no other name stands."""
+    ends = []
+    for line in lines:
+        points = line.get_xydata()
+        assert isinstance(points, np.ndarray)
+        points = points[np.isfinite(points[:, 1])]
+        if len(points):
+            ends.append((line, points[-1].tolist()))
+    low, high = ax.get_ylim()
+    wanted = [(y - low) / (high - low) for _, (_, y) in ends]
+    height = ax.get_window_extent().height * 72.0 / float(ax.figure.dpi)
+    for (line, point), place in zip(ends, _spread(wanted, _LABEL_HEIGHT / height), strict=True):
+        ax.annotate(
+            str(line.get_label()),
+            point,
+            xytext=(1.03, place),
+            textcoords="axes fraction",
+            color=line.get_color(),
+            fontsize="small",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": line.get_color(), "alpha": 0.4, "lw": 0.8},
+        )
+
+
+def _spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Return heights that are at least a gap apart, near those that are wanted."""
+    places = np.array(wanted, dtype=np.float64)
+    order = np.argsort(places, kind="stable")
+    for _ in range(100):  # pairs that are too near move apart until none are
+        near = gap - np.diff(places[order])
+        if not (near > 1e-6).any():
+            break
+        push = 0.5 * np.maximum(near, 0.0)
+        places[order[:-1]] -= push
+        places[order[1:]] += push
+    return [float(place) for place in places]

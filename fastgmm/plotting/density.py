@@ -168,7 +168,7 @@ class DensityDisplay(panels.ProjectedDisplay):
         self.contours_ = ax.contour(
             x, y, grid, levels=levels, colors=_CONTOUR_COLOR, linewidths=1.0, zorder=2.0
         )
-        ax.set(xlabel=shown.names[0], ylabel=shown.names[1])
+        ax.set(xlim=x[[0, -1]], ylim=y[[0, -1]], xlabel=shown.names[0], ylabel=shown.names[1])
         handles = [
             Patch(facecolor=shade, edgecolor=_CONTOUR_COLOR, label=panels.percentages([mass]))
             for mass, shade in zip(masses, shades, strict=True)

@@ -133,6 +133,7 @@ class EllipsesDisplay(panels.ProjectedDisplay):
                 ax.figure.colorbar(drawn, ax=ax, label="rows", location="top", shrink=0.5)
         self.ellipses_ = panels.draw_ellipses(ax, shown.parameters, masses)
         self.means_ = panels.draw_means(ax, shown.parameters)
+        panels.limit(ax, *panels.ellipse_limits(shown, masses[0]))
         ax.set(xlabel=shown.names[0], ylabel=shown.names[1])
         handles = panels.component_handles(shown, noise=not self.hexbin_)
         title = f"Components\n(ellipses: {panels.percentages(masses)})"

@@ -214,7 +214,8 @@ class EntropyDisplay(panels.Display):
                 *ax.plot(x[place:], right, "--", **style),
             )
         point = (x[place], entropies[place])
-        ax.plot(*point, "o", markersize=12, fillstyle="none", color="black", zorder=3)
+        ring: dict[str, Any] = {"fillstyle": "none", "color": panels.text_color()}
+        ax.plot(*point, "o", markersize=12, zorder=3, **ring)
         # Below the line, which rises to the right, or above one that falls to it.
         offset, below = ((12, -3), "center") if with_lines else ((8, 8), "bottom")
         _write(ax, f"{self.elbow} clusters", point, offset, va=below)

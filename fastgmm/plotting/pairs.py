@@ -19,7 +19,7 @@ MOST_COLUMNS = 6
 """More panels would be too small to read."""
 
 
-class PairDisplay(panels.ProjectedDisplay):
+class PairsDisplay(panels.ProjectedDisplay):
     """A mixture in every pair of columns: ellipses over the rows, and densities on the diagonal.
 
     Parameters
@@ -42,10 +42,10 @@ class PairDisplay(panels.ProjectedDisplay):
     --------
     >>> from sklearn.datasets import load_iris
     >>> from fastgmm import GaussianMixture
-    >>> from fastgmm.plotting import PairDisplay
+    >>> from fastgmm.plotting import PairsDisplay
     >>> X = load_iris().data
     >>> mixture = GaussianMixture(3, random_state=0).fit(X)
-    >>> PairDisplay.from_estimator(mixture, X).axes_.shape
+    >>> PairsDisplay.from_estimator(mixture, X).axes_.shape
     (4, 4)
     """
 
@@ -79,7 +79,7 @@ class PairDisplay(panels.ProjectedDisplay):
 
         Returns
         -------
-        PairDisplay
+        PairsDisplay
             The display, with the plot drawn.
 
         Raises
@@ -102,7 +102,7 @@ class PairDisplay(panels.ProjectedDisplay):
 
         Returns
         -------
-        PairDisplay
+        PairsDisplay
             The display, with the plot drawn.
 
         Raises
@@ -165,6 +165,7 @@ class PairDisplay(panels.ProjectedDisplay):
             if pair.rows is not None:
                 panels.draw_points(ax, pair)
             self.ellipses_[i, j] = panels.draw_ellipses(ax, pair.parameters, masses)
+            panels.limit(ax, *panels.ellipse_limits(pair, masses[0]))
         if j == 0:
             ax.set_ylabel(shown.names[i])
 

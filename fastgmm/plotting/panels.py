@@ -29,6 +29,13 @@ NOISE_COLOR = "#888888"
 
 MOST_IN_LEGEND = 16
 
+_CONTRAST = 0.25
+"""How different the lightness of colors is, from 0 to 1, that are told apart at a glance."""
+
+_CENTRAL = (0.05, 0.95)
+_MARGIN = 3.0
+"""How far from the central rows others are drawn, in units of the width of these."""
+
 TOTAL_STYLE: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.4}
 """Of the line of a whole mixture, beside those of its components."""
 
@@ -128,8 +135,11 @@ def draw_points(ax: Axes, shown: Projection) -> list[PathCollection] | PolyColle
         complete = rows[np.isfinite(rows).all(axis=1)]
         x, y = complete.T
         # Few rows have the color that is nearer to the background's.
-        grays = "Grays_r" if _is_dark(ax) else "Grays"
-        return ax.hexbin(x, y, gridsize=80, cmap=grays, bins="log", mincnt=1, linewidths=0.1)
+        grays = visible_colors(ax, "Grays_r" if _is_dark(ax) else "Grays")
+        extent = (*span(shown, 0), *span(shown, 1))
+        return ax.hexbin(
+            x, y, gridsize=80, cmap=grays, bins="log", mincnt=1, linewidths=0.1, extent=extent
+        )
     labels = np.zeros(len(rows), dtype=np.int64) if shown.labels is None else shown.labels
     styles = component_styles(shown.parameters.n_components)
     points = []
@@ -150,6 +160,16 @@ def _is_dark(ax: Axes) -> bool:
     from matplotlib.colors import to_rgb
 
     return sum(to_rgb(ax.get_facecolor())) < 1.5
+
+
+def visible_colors(ax: Axes, name: str) -> Any:
+    """Return a colormap without the colors that are too near to the background's to be seen."""
+    from matplotlib.colors import ListedColormap, to_rgb
+
+    colors = pyplot().get_cmap(name)(np.linspace(0.0, 1.0, 512))
+    lightness = colors[:, :3].mean(axis=1)
+    background = sum(to_rgb(ax.get_facecolor())) / 3.0
+    return ListedColormap(colors[abs(lightness - background) > _CONTRAST], name)
 
 
 def point_area(n_rows: int) -> float:
@@ -236,17 +256,41 @@ def densities(parameters: MixtureParameters, points: FloatArray) -> FloatArray:
     return found
 
 
-def span(shown: Projection, column: int) -> tuple[float, float]:
-    """Return the interval in which components and rows of a column lie."""
+def span(
+    shown: Projection, column: int, radius: float = _STANDARD_DEVIATIONS
+) -> tuple[float, float]:
+    """Return the interval in which components and all but the outermost rows of a column lie."""
     deviations = np.sqrt(covariances_of(shown.parameters)[:, column, column])
     means = shown.parameters.means[:, column]
     some = shown.parameters.weights > 0.0
-    low = (means - _STANDARD_DEVIATIONS * deviations)[some].min()
-    high = (means + _STANDARD_DEVIATIONS * deviations)[some].max()
+    low = (means - radius * deviations)[some].min()
+    high = (means + radius * deviations)[some].max()
     if shown.rows is not None:
-        low = min(low, np.nanmin(shown.rows[:, column]))
-        high = max(high, np.nanmax(shown.rows[:, column]))
+        inner_low, inner_high = robust_limits(shown.rows[:, column])
+        low, high = min(low, inner_low), max(high, inner_high)
     return float(low), float(high)
+
+
+def robust_limits(values: FloatArray) -> tuple[float, float]:
+    """Return the interval of values, without those far from the central nine tenths of them."""
+    present = values[np.isfinite(values)]
+    low, high = np.quantile(present, _CENTRAL)
+    margin = _MARGIN * (high - low)
+    near = present[(present >= low - margin) & (present <= high + margin)]
+    return float(near.min()), float(near.max())
+
+
+def limit(ax: Axes, *intervals: tuple[float, float]) -> None:
+    """Let axes show intervals of x and y, with a margin."""
+    margins = [0.04 * (high - low) or 1.0 for low, high in intervals]
+    wide = [(low - m, high + m) for (low, high), m in zip(intervals, margins, strict=True)]
+    ax.set(xlim=wide[0], ylim=wide[1])
+
+
+def ellipse_limits(shown: Projection, mass: float) -> list[tuple[float, float]]:
+    """Return the intervals in which ellipses and rows of two columns lie."""
+    radius = math.sqrt(-2.0 * math.log1p(-mass))
+    return [span(shown, column, radius) for column in (0, 1)]
 
 
 def draw_density_lines(
@@ -265,8 +309,16 @@ def draw_density_lines(
         values = shown.rows[:, 0]
         values = values[np.isfinite(values)]
         n_bins = int(np.clip(2.0 * len(values) ** (1 / 3) + 4, 10, 120))
+        limits = robust_limits(values)
+        share = n_bins / (len(values) * max(limits[1] - limits[0], np.finfo(float).tiny))
         _, _, histogram = ax.hist(
-            values, bins=n_bins, density=True, color=NOISE_COLOR, alpha=0.35, zorder=0.5
+            values,
+            bins=n_bins,
+            range=limits,
+            weights=np.full(len(values), share),
+            color=NOISE_COLOR,
+            alpha=0.35,
+            zorder=0.5,
         )
     component_lines = []
     for own, (color, line) in zip(found, component_styles(parameters.n_components), strict=True):

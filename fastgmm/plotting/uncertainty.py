@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.collections import PathCollection, PolyCollection
 
 _LARGEST_AREA = 160.0
+_SMALLEST_AREA = 4.0
+"""Of a row that is sure, in square points: less is hard to see."""
+
 _IN_LEGEND = (0.01, 0.1, 0.3, 0.5)
 
 
@@ -116,6 +119,8 @@ class UncertaintyDisplay(panels.ProjectedDisplay):
         else:
             self._draw_points(ax, places, uncertainties)
         alone = rows.shape[1] == 1
+        if not alone:
+            panels.limit(ax, *(panels.robust_limits(column) for column in rows.T))
         ax.set(xlabel=shown.names[0], ylabel="Uncertainty" if alone else shown.names[1])
         return self._end(ax)
 
@@ -127,8 +132,9 @@ class UncertaintyDisplay(panels.ProjectedDisplay):
             y,
             C=uncertainties[complete],
             gridsize=80,
-            cmap="cividis",
+            cmap=panels.visible_colors(ax, "cividis"),
             linewidths=0.1,
+            extent=(*panels.robust_limits(x), *panels.robust_limits(y)),
         )
         ax.figure.colorbar(self.hexbin_, ax=ax, label="Mean uncertainty")
 
@@ -137,7 +143,7 @@ class UncertaintyDisplay(panels.ProjectedDisplay):
         labels = shown.labels
         assert labels is not None
         alone = shown.parameters.n_features == 1
-        smallest = 0.35 * panels.point_area(len(places))
+        smallest = max(0.35 * panels.point_area(len(places)), _SMALLEST_AREA)
         styles = panels.component_styles(shown.parameters.n_components)
         for k in np.unique(labels):
             own = labels == k

@@ -1,5 +1,7 @@
 """The figure of a search."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -42,3 +44,47 @@ def test_what_is_not_there_is_refused():
     search = MixtureSearch([1], structures=["VVV"]).fit(mclust.rows("iris"))
     with pytest.raises(ValueError, match=r"criterion must be one of \['bic', 'aic', 'icl'\]"):
         CriterionDisplay.from_estimator(search, criterion="held_out_log_likelihood")
+
+
+def fourteen():
+    names = [
+        "EII",
+        "VII",
+        "EEI",
+        "VEI",
+        "EVI",
+        "VVI",
+        "EEE",
+        "VEE",
+        "EVE",
+        "VVE",
+        "EEV",
+        "VEV",
+        "EVV",
+        "VVV",
+    ]
+    rows = [(name, k, 100.0 + i - k) for i, name in enumerate(names) for k in (1, 2, 3)]
+    kinds, numbers, values = (np.array(column) for column in zip(*rows, strict=True))
+    return {"covariance_type": kinds, "n_components": numbers, "bic": values}
+
+
+def test_fourteen_lines_differ_and_each_has_its_name_beside_it():
+    display = CriterionDisplay(fourteen()).plot()
+    looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in display.lines_]
+    assert len(set(looks)) == 14
+    assert display.ax_.get_legend() is None
+    names = [line.get_label() for line in display.lines_]
+    labels = [text for text in display.ax_.texts if text.get_text() in names]
+    assert [text.get_text() for text in labels] == names
+    assert [text.get_color() for text in labels] == [look[0] for look in looks]
+    display.figure_.canvas.draw()
+    boxes = sorted(text.get_window_extent().intervaly.tolist() for text in labels)
+    for (_, top), (bottom, _) in itertools.pairwise(boxes):
+        assert bottom > top - 4.0  # names do not cover each other
+
+
+def test_volume_is_the_style_of_a_line_and_the_family_its_color():
+    lines = {line.get_label(): line for line in CriterionDisplay(fourteen()).plot().lines_}
+    assert {name[0]: line.get_linestyle() for name, line in lines.items()} == {"E": "-", "V": "--"}
+    for family in (["EII", "VII"], ["EEI", "VVI", "VEI"], ["EEE", "VVE"], ["EEV", "VVV"]):
+        assert len({lines[name].get_color() for name in family}) == 1

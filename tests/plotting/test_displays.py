@@ -13,7 +13,7 @@ from tests.plotting.drawn_mixtures import fitted
     [
         plotting.DensityDisplay.from_estimator,
         plotting.EllipsesDisplay.from_estimator,
-        plotting.PairDisplay.from_estimator,
+        plotting.PairsDisplay.from_estimator,
         plotting.UncertaintyDisplay.from_estimator,
         lambda *_: plotting.ConvergenceDisplay([-2.0, -1.0]).plot(),
         lambda *_: plotting.CriterionDisplay({}).plot(),

@@ -74,3 +74,11 @@ def test_arguments_are_checked():
         display.plot(against="x")
     with pytest.raises(ValueError, match="needs the numbers: give n_merged"):
         display.plot(against="n_merged")
+
+
+@pytest.mark.parametrize(("style", "color"), [("default", "black"), ("dark_background", "white")])
+def test_the_ring_is_seen_on_any_background(style, color):
+    with plt.style.context(style):
+        display = EntropyDisplay([3, 2, 1], [9.0, 3.0, 0.0], elbow=2).plot()
+    (ring,) = [line for line in display.ax_.lines if line.get_markersize() == 12]
+    assert ring.get_color() == color

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import chi2
 
-from fastgmm.plotting import PairDisplay
+from fastgmm.plotting import PairsDisplay
 from tests import oracle
 from tests.plotting.drawn_mixtures import fitted
 
@@ -14,7 +14,7 @@ from tests.plotting.drawn_mixtures import fitted
 @pytest.mark.parametrize("covariance_type", ["full", "diag"])
 def test_each_panel_shows_its_columns(covariance_type):
     mixture, X = fitted(covariance_type)
-    display = PairDisplay.from_estimator(mixture, X, columns=[0, 2, 3])
+    display = PairsDisplay.from_estimator(mixture, X, columns=[0, 2, 3])
     columns = [0, 2, 3]
     assert display.axes_.shape == (3, 3)
     assert sorted(display.ellipses_) == [(1, 0), (2, 0), (2, 1)]
@@ -35,7 +35,7 @@ def test_each_panel_shows_its_columns(covariance_type):
 
 def test_panels_share_limits_and_labels_are_outside():
     mixture, X = fitted()
-    axes = PairDisplay.from_estimator(mixture, X).axes_
+    axes = PairsDisplay.from_estimator(mixture, X).axes_
     for j in range(4):
         limits = {ax.get_xlim() for ax in axes[j:, j]} | {ax.get_ylim() for ax in axes[j, :j]}
         assert len(limits) == 1
@@ -49,7 +49,7 @@ def test_panels_share_limits_and_labels_are_outside():
 @pytest.mark.parametrize("n_columns", [2, 4])
 def test_the_legend_hides_nothing(n_columns):
     mixture, X = fitted(n_features=n_columns)
-    display = PairDisplay.from_estimator(mixture, X)
+    display = PairsDisplay.from_estimator(mixture, X)
     display.figure_.canvas.draw()
     legend = display.axes_[0, -1].get_legend().get_window_extent()
     assert legend.x1 <= display.figure_.bbox.x1 + 1
@@ -60,13 +60,13 @@ def test_the_legend_hides_nothing(n_columns):
 def test_draws_in_the_axes_given():
     mixture, _ = fitted()
     _, axes = plt.subplots(2, 2)
-    display = PairDisplay.from_estimator(mixture, columns=[3, 1], axes=axes)
+    display = PairsDisplay.from_estimator(mixture, columns=[3, 1], axes=axes)
     assert display.axes_[1, 0] is axes[1, 0]
     assert axes[1, 0].get_xlabel() == "x3"
     with pytest.raises(ValueError, match=r"2 columns have 2 × 2 panels: .*; got \(2,\)"):
-        PairDisplay.from_estimator(mixture, columns=[3, 1], axes=axes[0])
+        PairsDisplay.from_estimator(mixture, columns=[3, 1], axes=axes[0])
 
 
 def test_a_single_column_has_no_pair():
     with pytest.raises(ValueError, match="pairs need two columns: DensityDisplay"):
-        PairDisplay.from_estimator(fitted(n_features=1)[0])
+        PairsDisplay.from_estimator(fitted(n_features=1)[0])
