@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -201,8 +202,10 @@ class CandidateFits:
         return simpler
 
     def fit_from_clusters(self, sample: ArraySource, partitions: Partitions, tol: float) -> None:
-        """Fit candidates from clusters of some rows, but those that have failed already."""
-        numbers = [i for i, each in enumerate(self.found) if each.failure is None]
+        """Fit candidates from clusters of some rows, but those that were fitted or have failed."""
+        numbers = [
+            i for i, each in enumerate(self.found) if each.failure is None and each.mixture is None
+        ]
         if sample is self.source and is_small_search(sample, self.plan):
             plan = replace(self.plan, tol=tol)
             compiled = [i for i in numbers if is_built_in(self.found[i].structure)]
@@ -388,8 +391,9 @@ def fit_candidates(
     partitions: Partitions,
     plan: SearchPlan,
     observe: Observe | None = None,
+    known: Mapping[tuple[str, int], Candidate] = MappingProxyType({}),
 ) -> list[Candidate]:
-    """Fit every mixture of a plan.
+    """Fit every mixture of a plan but those that are known, by structure and number of components.
 
     Few rows without regularization are fitted in compiled code, many mixtures at a time. Of others,
     one reading of the rows serves all mixtures that have not converged.
@@ -400,6 +404,7 @@ def fit_candidates(
         for kind, size in plan.grid
     ]
     blank = [each if each.n_components in partitions else each.failed(few) for each in blank]
+    done = [known.get((each.structure.name, each.n_components), each) for each in blank]
     first = rows.source if rows.preview is None else rows.preview
     tol = _FINER * plan.tol if is_small_search(first, plan) else plan.tol
     plan = replace(plan, accelerated=rows.preview is not None)
@@ -407,21 +412,27 @@ def fit_candidates(
         for each in blank:
             if each.failure is not None:
                 observe(each)
-    fits = CandidateFits(first, plan, blank, observe if rows.preview is None else None)
+    if rows.preview is None:
+        fits = CandidateFits(first, plan, done, observe)
+    else:
+        fits = CandidateFits(first, plan, blank)
     fits.fit_from_clusters(rows.clustered, partitions, tol)
     fits.lift(tol)
     if rows.preview is not None:
-        begun = fits.own_starts(range(len(blank)))
+        begun = fits.own_starts(i for i, each in enumerate(done) if each is blank[i])
         # What fails on a sample may do well on all rows: there, it begins from the clusters.
-        lost = {i for i, each in enumerate(blank) if each.failure is None}
+        lost = {i for i, each in enumerate(done) if each is blank[i] and each.failure is None}
         lost -= {start.number for start in begun}
         n_iter = [0 if i in lost else each.n_iter for i, each in enumerate(fits.found)]
-        again = [replace(each, n_iter=n) for each, n in zip(blank, n_iter, strict=True)]
+        again = [
+            replace(each, n_iter=n) if each is blank[i] else each
+            for i, (each, n) in enumerate(zip(done, n_iter, strict=True))
+        ]
         fits = CandidateFits(rows.source, plan, again, observe)
         begun += fits.cluster_starts(sorted(lost), rows.clustered, partitions)
         fits.improve(begun, _FINE * plan.tol)
         fits.lift(_FINE * plan.tol)
-    return _with_entropies(rows.source, fits.found, plan)
+    return with_entropies(rows.source, fits.found, plan)
 
 
 def settle_contenders(
@@ -464,7 +475,7 @@ def settle_contenders(
             return fits.found
         fits.improve(starts, tol)
         fits.lift(tol)
-        fits.found = _with_entropies(rows.source, fits.found, plan)
+        fits.found = with_entropies(rows.source, fits.found, plan)
 
 
 class _Helpers:
@@ -586,7 +597,7 @@ def _in_structure(
         return mixture
 
 
-def _with_entropies(
+def with_entropies(
     source: Source, candidates: Iterable[Candidate], plan: SearchPlan
 ) -> list[Candidate]:
     """Return candidates with the entropies of their responsibilities, in one reading."""

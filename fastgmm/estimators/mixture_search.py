@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -40,6 +41,7 @@ from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.shared.evaluation import RowEvaluation
 from fastgmm.estimators.shared.interfaces import Rows, Weights
+from fastgmm.estimators.shared.known_candidates import KnownCandidates
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
     MISSING_CONSTRAINTS,
@@ -116,6 +118,13 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         1 prints the result of each mixture as soon as it is fitted.
     missing : {"error", "drop", "model"}, default="error"
         How to handle missing values; see :class:`GaussianMixture`.
+    checkpoint : str or path, default=None
+        File that `fit` saves the mixtures to that are fitted so far.
+    checkpoint_interval : float, default=60.0
+        Seconds between checkpoints.
+    resume : bool, default=False
+        Whether `fit` takes over the mixtures in the checkpoint, if the file exists. The numbers of
+        components, structures and the criterion may differ from those of the earlier search.
 
     Attributes
     ----------
@@ -177,7 +186,13 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         "n_jobs": N_JOBS_CONSTRAINTS,
         "verbose": ["verbose"],
         "missing": MISSING_CONSTRAINTS,
+        "checkpoint": [str, PathLike, None],
+        "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
+        "resume": ["boolean"],
     }
+
+    on_candidate: Callable[[KnownCandidates], None] | None = None
+    """Called with what is known whenever a mixture is fitted."""
 
     def __init__(
         self,
@@ -194,6 +209,9 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         n_jobs: int | None = None,
         verbose: int = 0,
         missing: Missing = "error",
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
     ) -> None:
         self.n_components = n_components
         self.structures = structures
@@ -207,6 +225,9 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
         self.missing = missing
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.resume = resume
 
     @validated_fit
     def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:  # noqa: ARG002
@@ -267,6 +288,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             self.max_iter,
             self.n_jobs,
         )
+        known = KnownCandidates(self, source, plan)
         sample = rows
         if self.init_params == "hierarchical" and sample.n_samples > MOST_AGGLOMERATED:
             seed = random_state.randint(np.iinfo(np.int32).max)
@@ -286,7 +308,13 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             splits = self._splits(folds_of, random_state)
         clusters = partition(sample)
         searched = SearchedRows(source, sample, rows if scanned.subsampled else None)
-        candidates = fit_candidates(searched, clusters, plan, self._tell)
+
+        def observe(candidate: Candidate) -> None:
+            known.add(candidate)
+            self._tell(candidate)
+
+        with known:
+            candidates = fit_candidates(searched, clusters, plan, observe, known.found)
         if self.criterion != "log_likelihood":
             candidates = settle_contenders(
                 searched, candidates, clusters, plan, lambda each: _value(each, self.criterion)
@@ -323,6 +351,15 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             return
         value = candidate.failure or f"BIC {candidate.bic:.2f}, {candidate.n_iter} iterations"
         print(f"{candidate.structure.name}, {candidate.n_components} components: {value}")
+
+    def _keep_known(self, known: KnownCandidates) -> int:
+        """Keep the best of the mixtures that are fitted so far, and return their number."""
+        candidates = known.all_candidates()
+        n_fitted = sum(each.failure is None for each in candidates)
+        if n_fitted:
+            self.__dict__.update(known.features)  # which a fit that ends by an error takes back
+            self._keep_best(candidates, lambda best: (best, best.parameters(), known.info_of(best)))
+        return n_fitted
 
     def _keep_best(self, candidates: list[Candidate], fit_on: FitOn) -> None:
         """Choose the best mixture, fit it to the end, and set the attributes."""

@@ -161,6 +161,8 @@ def _compare(path: Path, found: StoredModel, fingerprint: dict[str, Any]) -> Non
         )
     for part in _FINGERPRINT:
         old, new = found.values["made_of"][part], fingerprint[part]
+        if part == "parameters":  # more iterations continue the same fit
+            old, new = ({**each, "max_iter": None} for each in (old, new))
         if old == new:
             continue
         if isinstance(old, dict):

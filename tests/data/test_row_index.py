@@ -195,9 +195,9 @@ def test_commands_say_which_columns_they_use(tmp_path):
     for arguments in (
         ("fit", *asked, "-k", 2, "--quiet"),
         ("select", *asked, "-k", 2, "--quiet"),
-        ("detect", *asked, "-k", 2, "--quiet", "-m", "outliers.fgm"),
+        ("detect", *asked, "-k", 2, "--quiet", "-o", "outliers.fgm"),
         ("detect", "rows.parquet", "-m", "outliers.fgm"),
-        ("classify", *asked, "-k", 1, "--label-column", "group", "-m", "classes.fgm", "--quiet"),
+        ("classify", *asked, "-k", 1, "--label-column", "group", "-o", "classes.fgm", "--quiet"),
         ("classify", "rows.parquet", "-m", "classes.fgm"),
     ):
         printed = succeed(*arguments, cwd=tmp_path).splitlines()

@@ -472,3 +472,17 @@ def test_large_arrays_are_distinguished_by_rows_spread_over_them(monkeypatch):
     assert ArraySource(X).fingerprint()["digest"] == before["digest"]
     X[0, 0] = 1.0
     assert ArraySource(X).fingerprint()["digest"] != before["digest"]
+
+
+def test_more_iterations_continue_a_fit_that_had_too_few(tmp_path):
+    X = problem("overlapping").X
+    how = {"n_init": 1, "tol": 1e-9}
+    whole = mixture(max_iter=9, **how).fit(X)
+    path = tmp_path / "run.fgm"
+    first = mixture(path, max_iter=4, **how).fit(X)
+    assert not first.converged_
+    continued = mixture(path, max_iter=9, **how).fit(X)
+    again = mixture(path, max_iter=9, **how).fit(X)  # as long as it was asked to be already
+    for name in ATTRIBUTES:
+        assert_array_equal(getattr(continued, name), getattr(whole, name))
+        assert_array_equal(getattr(again, name), getattr(whole, name))

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from fastgmm.data.source import Source
 from fastgmm.data.sources.dask_collection import is_dask_values, token_of
 from fastgmm.em.initialization.methods import InitializationInfo
-from fastgmm.em.loop import FitState
+from fastgmm.em.loop import FitState, StartState
 from fastgmm.em.models.variational import VariationalStatistics
 from fastgmm.em.stopping import StoppingRule
 from fastgmm.estimators.shared.fit_states import (
@@ -228,6 +228,12 @@ class FitCheckpoint(Generic[_Fitted, _Statistics]):
         require((best is None) == (start == 0), f"{where} a best one before")
         require((current is None) == (start == n_starts), f"{where} a state")
         require(kept["n_passes"] >= 0, f"n_passes={kept['n_passes']} is at least 0")
+        if current is None and best is not None and best[1].reason == "max_iter":
+            parameters, info = best
+            if info.n_iter < self._estimator.max_iter:  # it was fewer: the best start continues
+                current = StartState(parameters, trace=info.trace)
+                last = n_starts - 1
+                return FitState(last, info.initialization, current, None, kept["n_passes"])
         return FitState(start, kept["initialization"], current, best, kept["n_passes"])
 
 
