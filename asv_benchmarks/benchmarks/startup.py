@@ -2,7 +2,7 @@
 
 import os
 
-from comparisons.startup import first_fit_seconds, import_seconds
+from comparisons.startup import command_seconds, first_fit_seconds, import_seconds
 from harness.throughput import environment_at_best
 
 from .sizes import SMALL
@@ -38,3 +38,15 @@ class Import:
         return import_seconds([f"import {module}"], os.environ, n_repeats=N_REPEATS)[0]
 
     track_import.unit = "seconds"
+
+
+class CommandLine:
+    """What is answered before anything is fitted: help, and what is wrong."""
+
+    params = (["--help", "fit nope.csv -k 2", "fit --wrong", "predict - -m bad.fgm"],)
+    param_names = ("arguments",)
+
+    def track_command(self, arguments):
+        return command_seconds(arguments, os.environ, n_repeats=N_REPEATS)
+
+    track_command.unit = "seconds"

@@ -10,8 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastgmm.bench.report import duration
 from harness.targets import Target, report_targets
@@ -54,6 +56,8 @@ class Startup:
     first_fit_cold, first_fit_warm : float
         The first fit of 20,000 rows of 8 features with 4 components, defaults otherwise, with an
         empty numba cache and with one filled by an earlier process. Imports are not included.
+    missing_file : float
+        ``fastgmm fit`` of a file that is not there, the whole process.
     """
 
     import_sklearn_mixture: float
@@ -61,6 +65,7 @@ class Startup:
     import_estimator: float
     first_fit_cold: float
     first_fit_warm: float
+    missing_file: float
 
     def targets(self) -> tuple[Target, ...]:
         """Return the targets beside what was measured."""
@@ -69,6 +74,7 @@ class Startup:
         return (
             Target("first fit in a process, empty numba cache", 12.0, "s", False, cold),
             Target("first fit in a process, filled numba cache", 0.6, "s", False, warm),
+            Target("fastgmm fit of a missing file", 0.35, "s", False, self.missing_file),
             Target(
                 "import of the estimator, beyond that of sklearn.mixture", 0.3, "s", False, beyond
             ),
@@ -82,6 +88,21 @@ def import_seconds(
     scripts = [_IMPORT.format(statement=statement) for statement in statements]
     rounds = [[_run(script, environment) for script in scripts] for _ in range(n_repeats)]
     return [min(times) for times in zip(*rounds, strict=True)]
+
+
+def command_seconds(arguments: str, environment: Mapping[str, str], *, n_repeats: int) -> float:
+    """Return the shortest time that a command takes which ends before anything is fitted."""
+    command = [sys.executable, "-m", "fastgmm", *arguments.split()]
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "bad.fgm").write_bytes(b"no model")
+        for _ in range(n_repeats):
+            began = time.perf_counter()
+            subprocess.run(
+                command, cwd=folder, env=dict(environment), capture_output=True, check=False
+            )
+            times.append(time.perf_counter() - began)
+    return min(times)
 
 
 def first_fit_seconds(environment: Mapping[str, str], *, n_repeats: int) -> tuple[float, float]:
@@ -100,7 +121,8 @@ def measure_startup(environment: Mapping[str, str], *, n_repeats: int = 5) -> St
         environment,
         n_repeats=n_repeats,
     )
-    return Startup(sklearn_mixture, fastgmm, estimator, cold, warm)
+    missing = command_seconds("fit nope.csv -k 2", environment, n_repeats=n_repeats)
+    return Startup(sklearn_mixture, fastgmm, estimator, cold, warm, missing)
 
 
 def _run(script: str, environment: Mapping[str, str]) -> float:
@@ -139,6 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("from fastgmm import GaussianMixture", found.import_estimator),
         ("first fit, empty numba cache", found.first_fit_cold),
         ("first fit, filled numba cache", found.first_fit_warm),
+        ("fastgmm fit of a missing file", found.missing_file),
     ):
         print(f"{subject:<36}{duration(seconds):>10}")
     return report_targets(found.targets())

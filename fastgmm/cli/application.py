@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
 from fastgmm.cli.interruption import Interrupted, Interruption
-from fastgmm.cli.options import with_csv_options
+from fastgmm.cli.options import with_shared_options
 from fastgmm.cli.output import write
 from fastgmm.data.errors import DamagedDataError, MissingValueError
 
@@ -22,17 +24,27 @@ COMMANDS = {
     "select": "model_choice",
     "predict": "evaluation",
     "score": "evaluation",
-    "impute": "evaluation",
+    "impute": "imputation",
+    "sample": "evaluation",
+    "plot": "plotting",
+    "info": "information",
+    "export": "information",
     "detect": "detection",
     "classify": "classification",
-    "sample": "evaluation",
-    "info": "information",
-    "plot": "plotting",
+    "regress": "regression",
     "segment": "segmentation",
     "warmup": "machine",
     "bench": "machine",
 }
 """The module of each command, which is the function of that name."""
+
+_PANELS = {
+    "fit": "Fitting a mixture",
+    "predict": "Using a mixture",
+    "detect": "Outliers, classes, targets and images",
+    "warmup": "This machine",
+}
+"""The first command of each panel of the help."""
 
 
 def _print_version(asked: bool) -> None:
@@ -48,6 +60,7 @@ def _take_options(
         bool,
         typer.Option(
             "--version",
+            "-V",
             callback=_print_version,
             is_eager=True,
             help="Print the version and exit.",
@@ -64,24 +77,27 @@ def application() -> typer.Typer:
         name="fastgmm",
         help="Fit Gaussian mixtures to tables and images, and use them.",
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     built.callback()(_take_options)
+    panel = ""
     for name in COMMANDS:
-        built.command(name)(_command(name))
+        panel = _PANELS.get(name, panel)
+        built.command(name, rich_help_panel=panel)(_command(name))
     return built
 
 
 def _command(name: str) -> Callable[..., Any]:
     module = importlib.import_module(f"fastgmm.cli.{COMMANDS[name]}")
-    return with_csv_options(getattr(module, name))
+    return with_shared_options(getattr(module, name))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command."""
     if sys.stderr is None:  # closed
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
-    warnings.showwarning = _show_warning
+    warnings.showwarning = partial(_show_warning, arguments[0] if arguments else "")
     command = typer.main.get_command(application())
     with Interruption() as interruption:
         try:
@@ -95,7 +111,7 @@ def run(arguments: Sequence[str]) -> int:
         except Interrupted as signaled:
             return _end("interrupted: nothing was saved", 128 + signaled.signal_number)
         except typer.TyperException as error:
-            return _end(f"error: {error.format_message()}", 2)
+            return _end(f"error: {_own_words(error.format_message())}", 2)
         except MissingValueError as error:
             return _end(f"error: {error.place} is missing: {_remedies(arguments[0])}", 2)
         except DamagedDataError as error:
@@ -103,7 +119,7 @@ def run(arguments: Sequence[str]) -> int:
             can_skip = "'skip'" in _choices(arguments[0], "on_error")
             return _end(f"error: {error.place}: repair the file{skip if can_skip else ''}", 2)
         except (ImportError, MemoryError, OSError, ValueError) as error:
-            return _end(f"error: {_sentence(error)}", 2)
+            return _end(f"error: {_in_options(arguments[0], _sentence(error))}", 2)
 
 
 def _choices(name: str, option: str) -> str:
@@ -120,6 +136,12 @@ def _remedies(name: str) -> str:
     if "'model'" in choices:
         found.append("use the observed values with --missing model")
     return f"{', '.join(found[:-1])}, or {found[-1]}"
+
+
+def _own_words(message: str) -> str:
+    """Return what is wrong with an argument, without the words of the library that checks them."""
+    message = re.sub(r", unable to parse .*", "", message)
+    return message.replace("Value error, ", "").replace("Input should be", "it must be")
 
 
 def _end(message: str, status: int) -> int:
@@ -141,7 +163,20 @@ def _sentence(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def _in_options(name: str, text: str) -> str:
+    """Return a text that names options of a command, not parameters of Python."""
+    if name not in COMMANDS:
+        return text
+    for option in ("reg_covar", "max_iter", "n_init", "init_params", "random_state"):
+        if _choices(name, option) != "None":
+            spelled = "seed" if option == "random_state" else option.replace("_", "-")
+            text = re.sub(rf"\b{option}=", f"--{spelled} ", text)
+            text = re.sub(rf"\b{option}\b", f"--{spelled}", text)
+    return text
+
+
 def _show_warning(
+    command: str,
     message: Warning | str,
     category: type[Warning],  # noqa: ARG001
     filename: str,  # noqa: ARG001
@@ -150,4 +185,5 @@ def _show_warning(
     line: str | None = None,  # noqa: ARG001
 ) -> None:
     """Print a warning without its location in the source code."""
-    print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)
+    text = _in_options(command, " ".join(str(message).split()))
+    print(f"warning: {text}", file=file or sys.stderr)

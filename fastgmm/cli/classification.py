@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
 from fastgmm.cli import options
 from fastgmm.cli.model_choice import numbers_of, structures_of
 from fastgmm.cli.models import (
     as_modeled,
+    check_fit_or_model,
     check_labels_can_be_read,
-    check_model_path,
     check_no_rows_dropped,
     check_only_for_a_fit,
     data_document,
@@ -25,10 +23,12 @@ from fastgmm.cli.models import (
     open_for_fit,
     open_rows,
 )
-from fastgmm.cli.output import STANDARD_OUTPUT, check_output, print_result, write_if_asked
+from fastgmm.cli.output import STANDARD_OUTPUT, outputs_of, print_result, write_if_asked
 from fastgmm.data.column_names import name_list
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from fastgmm.data.options import MissingPolicy
     from fastgmm.data.source import Source
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
@@ -44,6 +44,7 @@ _FOR_A_FIT = (
     "reg_covar",
     "random_state",
     "columns",
+    "exclude",
     "weight_column",
 )
 """Parameters that only apply to a fit."""
@@ -59,50 +60,53 @@ def classify(
             "classifier; without it, the classifier in --model is used.",
             "--n-components",
             "-k",
+            panel=options.MODEL,
             metavar="K|A:B",
         ),
     ] = None,
     label_column: Annotated[
         str | None,
         options.option(
-            "Column with the classes: the target of the fit, or of the accuracy.", metavar="NAME"
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        options.table(
-            "File to write the class of each row to, .csv, .npy or .parquet; - writes CSV to "
-            "standard output."
+            "Column with the classes: the target of the fit, or of the accuracy.",
+            panel=options.DATA,
+            metavar="NAME",
         ),
     ] = None,
     model: Annotated[
-        Path | None,
-        options.model(
-            "With -k, file to save the classifier to, ending in .fgm; without, the classifier "
-            "to use."
-        ),
+        Path | None, options.model("Classifier to use, as an earlier classify wrote it.")
+    ] = None,
+    output: Annotated[
+        list[Path] | None, options.outputs("the classifier", "the class of each row")
     ] = None,
     proba: Annotated[
-        bool, typer.Option("--proba", help="Write the class probabilities instead.")
+        bool, options.option("Write the class probabilities instead.", "--proba")
     ] = False,
     structures: Annotated[
         str,
-        typer.Option(metavar="all|A,B,…", help="Covariance structures to choose from."),
+        options.shown(
+            "Covariance structures to choose from.", panel=options.MODEL, metavar="all|A,B,…"
+        ),
     ] = "all",
     selection: Annotated[
         Literal["average", "bic"],
-        typer.Option(
-            help="With one component per class: average over the structures, or the best."
+        options.shown(
+            "With one component per class: average over the structures, or the best.",
+            panel=options.MODEL,
         ),
     ] = "average",
     semi_supervised: Annotated[
         bool,
-        typer.Option("--semi-supervised", help="Also learn from rows without a class, or with -1."),
+        options.option(
+            "Also learn from rows without a class, or with -1.",
+            "--semi-supervised",
+            panel=options.FIT,
+        ),
     ] = False,
     reject_below: Annotated[
         float | None,
         options.option(
             "Reject rows that no class explains, at most this share of each class's own.",
+            panel=options.MODEL,
             metavar="SHARE",
         ),
     ] = None,
@@ -112,25 +116,39 @@ def classify(
     reg_covar: options.RegCovar = 1e-6,
     random_state: options.RandomState = None,
     columns: options.Columns = None,
+    exclude: options.Exclude = None,
     weight_column: options.WeightColumn = None,
     memory: options.Memory = "1GB",
     missing: options.MissingOrAsInFit = None,
     n_jobs: options.NJobs = None,
+    force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Fit a mixture to each class, and predict the class of each row."""
-    if proba and output is None:
+    """Fit a mixture to each class, and predict the class of each row.
+
+    With -k a classifier is fitted; -m names one to use.
+
+    Example: fastgmm classify data.csv -k 1 --label-column species -o kinds.fgm
+    """
+    check_fit_or_model(n_components, model, "classifier")
+    outputs = outputs_of(
+        output,
+        data,
+        kind=None if n_components is None else "a classifier",
+        force=force,
+        as_json=as_json,
+    )
+    table = outputs.table
+    if proba and table is None:
         raise ValueError("--proba is for the table that --output names")
-    if output is not None:
+    if table is not None:
         check_no_rows_dropped(missing, "--output")
-    check_output(output, data, as_json)
     y: npt.NDArray[Any] | None = None
     if n_components is None:
-        if model is None:
-            raise ValueError("give -k to fit a classifier, or --model for an existing one")
+        assert model is not None  # as was checked
         check_only_for_a_fit(context, _FOR_A_FIT)
         used = load_for("classify", model, n_jobs=n_jobs, **as_modeled(missing))
         classifier = used.model
@@ -138,7 +156,7 @@ def classify(
         if label_column is not None:
             labeled = open_rows(data, used, memory=memory, missing=_of_labels(missing), csv=csv)
             y = _labels(labeled, label_column, missing)
-            if not np.isin(y, classifier.classes_).any():
+            if not set(y.tolist()) & set(classifier.classes_.tolist()):
                 raise ValueError(
                     f"no row has one of the classifier's classes in column {label_column!r}: these "
                     f"are {name_list(list(map(str, classifier.classes_)))}"
@@ -149,18 +167,14 @@ def classify(
             raise ValueError("a fit needs the classes of rows: name their column, --label-column")
         missing = missing or "error"
         numbers, kinds = numbers_of(n_components), structures_of(structures)
-        check_model_path(model, data)
-        from fastgmm.data.label_columns import columns_without
-        from fastgmm.data.options import csv_options
-
-        features: str | Sequence[str] | None = columns
-        if features is None:
-            apart = [label_column] + ([] if weight_column is None else [weight_column])
-            features = columns_without(data, apart, csv_options(**csv))
+        others = options.split_columns(exclude)
+        if columns is None:
+            others = [label_column, *(others or ())]
         opened = partial(
-            open_for_fit, data, features, weight_column=weight_column, memory=memory, csv=csv
+            open_for_fit, data, columns, others, weight_column=weight_column, memory=memory, csv=csv
         )
         rows = opened(missing=missing)
+        check_labels_can_be_read(rows)
         y = _labels(opened(missing=_of_labels(missing)), label_column, missing)
         # Loaded only now, so that errors are raised at once.
         from fastgmm import GaussianMixtureClassifier
@@ -184,14 +198,14 @@ def classify(
         fit_with_progress(classifier, rows, known, quiet=quiet)
     if label_column is not None:
         rows.unused_columns = {**rows.unused_columns, label_column: "classes"}
-    if output is not None and output.suffix.lower() == ".npy" and not proba:
-        _check_numbers(output, classifier.classes_)
+    if table is not None and table.suffix.lower() == ".npy" and not proba:
+        _check_numbers(table, classifier.classes_)
     found = _Found(classifier, y)
     blocks = found.probabilities(rows) if proba else found.classes(rows)
-    write_if_asked(output, blocks)
-    if model is not None and n_components is not None:
-        classifier.save(model)
-    if output == STANDARD_OUTPUT:
+    write_if_asked(table, blocks)
+    if outputs.model is not None:
+        classifier.save(outputs.model)
+    if table == STANDARD_OUTPUT:
         return  # which the table has for itself
     # An average of structures has the components of each, one after the other.
     n_averaged = max(1, len(classifier.structure_shares_))
@@ -207,8 +221,8 @@ def classify(
         "structures": structures_found,
         "predicted": found.predicted,
         "accuracy": found.accuracy,
-        "output": output,
-        "model": model,
+        "output": table,
+        "model": outputs.model,
     }
     pairs = {
         **data_pairs(found.n_samples, rows),
@@ -220,9 +234,11 @@ def classify(
             else structures_found
         ),
         "predicted": ", ".join(f"{name} {count}" for name, count in found.predicted.items()),
-        "accuracy": None if found.accuracy is None else f"{found.accuracy:.4f}",
-        "output": output,
-        "model": model,
+        "accuracy" if n_components is None else "training accuracy": (
+            None if found.accuracy is None else f"{found.accuracy:.4f}"
+        ),
+        "output": table,
+        "model": outputs.model,
     }
     print_result(as_json, document, pairs)
 
@@ -243,6 +259,8 @@ def _labels(rows: Source, name: str, missing: MissingPolicy) -> npt.NDArray[Any]
 
 def _unknown_as_minus_one(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return labels in which -1 stands where there is none, so that the others keep their type."""
+    import numpy as np
+
     if labels.dtype.kind == "O":
         return np.array(["-1" if value is None else value for value in labels])
     known = np.where(np.isnan(labels), -1.0, labels) if labels.dtype.kind == "f" else labels
@@ -283,6 +301,8 @@ class _Found:
 
     def probabilities(self, rows: Source) -> Iterator[dict[str, npt.NDArray[Any]]]:
         """Yield the probabilities of the classes as a table, block by block."""
+        import numpy as np
+
         classes = self._classifier.classes_
         for block in self._classifier.predict_proba_blocks(rows):
             self._count(classes[block.argmax(axis=1)])
@@ -291,6 +311,8 @@ class _Found:
             }
 
     def _count(self, predicted: npt.NDArray[Any]) -> None:
+        import numpy as np
+
         names, counts = np.unique(predicted, return_counts=True)
         for name, count in zip(names.tolist(), counts.tolist(), strict=True):
             self.predicted[str(name)] = self.predicted.get(str(name), 0) + count

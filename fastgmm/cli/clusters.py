@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastgmm.cli.options import CsvReading, split_columns
-from fastgmm.data.source import Source
 from fastgmm.extras import import_from_extra
+
+if TYPE_CHECKING:
+    from fastgmm.data.source import Source
 
 _READERS = {".parquet": "read_parquet", ".pq": "read_parquet", ".csv": "read_csv"}
 

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from fastgmm.cli import options
 from fastgmm.cli.models import (
     as_modeled,
-    check_model_path,
+    check_fit_or_model,
     check_no_rows_dropped,
     check_only_for_a_fit,
     data_document,
@@ -24,9 +22,11 @@ from fastgmm.cli.models import (
     open_rows,
     replayable,
 )
-from fastgmm.cli.output import STANDARD_OUTPUT, check_output, print_result, write_if_asked
+from fastgmm.cli.output import STANDARD_OUTPUT, outputs_of, print_result, write_if_asked
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastgmm.data.source import Source
     from fastgmm.estimators.operating_point import OperatingPoint, Target
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
@@ -40,9 +40,12 @@ _FOR_A_FIT = (
     "reg_covar",
     "random_state",
     "columns",
+    "exclude",
     "weight_column",
 )
 """Parameters that only apply to a fit."""
+
+THRESHOLD = "Threshold"
 
 _CHOICES = ("--f1", "--target-precision", "--target-fpr")
 
@@ -66,28 +69,24 @@ def detect(
             "Number of components, to fit a detector; without it, the detector in --model is used.",
             "--n-components",
             "-k",
+            panel=options.MODEL,
             min=1,
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        options.table(
-            "File to write log_density and is_outlier of each row to, .csv, .npy or .parquet; "
-            "- writes CSV to standard output."
-        ),
-    ] = None,
     model: Annotated[
-        Path | None,
-        options.model(
-            "With -k, file to save the detector to, ending in .fgm; without, the detector to use."
-        ),
+        Path | None, options.model("Detector to use, as an earlier detect wrote it.")
+    ] = None,
+    output: Annotated[
+        list[Path] | None,
+        options.outputs("the detector", "log_density and is_outlier of each row"),
     ] = None,
     contamination: Annotated[
         str,
-        typer.Option(
-            metavar="auto|SHARE",
-            help="Proportion of outliers in the data, up to 0.5; auto takes a density level of the "
+        options.shown(
+            "Proportion of outliers in the data, up to 0.5; auto takes a density level of the "
             "mixture.",
+            panel=THRESHOLD,
+            metavar="auto|SHARE",
         ),
     ] = "auto",
     label_column: Annotated[
@@ -95,16 +94,19 @@ def detect(
         options.option(
             "Column with true labels, -1 for outliers and 1 for inliers, or 1 for outliers "
             "and 0 for inliers; prints how well the threshold separates them.",
+            panel=THRESHOLD,
             metavar="NAME",
         ),
     ] = None,
     f1: Annotated[
-        bool, typer.Option("--f1", help="Choose the threshold with the highest F1 score.")
+        bool,
+        options.option("Choose the threshold with the highest F1 score.", "--f1", panel=THRESHOLD),
     ] = False,
     target_precision: Annotated[
         float | None,
         options.option(
             "Choose the threshold that finds most outliers at a precision of at least this.",
+            panel=THRESHOLD,
             min=0.0,
             max=1.0,
         ),
@@ -114,14 +116,11 @@ def detect(
         options.option(
             "Choose the threshold that finds most outliers at a false positive rate of at "
             "most this.",
+            panel=THRESHOLD,
             min=0.0,
             max=1.0,
         ),
     ] = None,
-    update: Annotated[
-        bool,
-        typer.Option("--update", help="Without -k: save the chosen threshold to the model."),
-    ] = False,
     covariance_type: options.CovarianceType = "full",
     tol: options.Tolerance = 1e-3,
     max_iter: options.MaxIter = 100,
@@ -129,33 +128,39 @@ def detect(
     reg_covar: options.RegCovar = 1e-6,
     random_state: options.RandomState = None,
     columns: options.Columns = None,
+    exclude: options.Exclude = None,
     weight_column: options.WeightColumn = None,
     memory: options.Memory = "1GB",
     missing: options.MissingOrAsInFit = None,
     n_jobs: options.NJobs = None,
+    force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Detect outliers: rows where the density of a mixture is low."""
+    """Detect outliers: rows where the density of a mixture is low.
+
+    With -k a detector is fitted; -m names one to use, and -o a file for it with a new threshold.
+
+    Example: fastgmm detect data.csv -k 3 -o usual.fgm -o found.csv
+    """
     choice = _choice(f1, target_precision, target_fpr)
     if choice is not None and label_column is None:
         raise ValueError(
             f"{choice.option} chooses a threshold by labels: name the column that holds them with "
             "--label-column"
         )
-    if output is not None:
+    check_fit_or_model(n_components, model, "detector")
+    has_new = n_components is not None or choice is not None
+    outputs = outputs_of(
+        output, data, kind="an outlier detector" if has_new else None, force=force, as_json=as_json
+    )
+    if outputs.table is not None:
         check_no_rows_dropped(missing, "--output")
-    check_output(output, data, as_json)
     if n_components is None:
-        if model is None:
-            raise ValueError("give -k to fit a detector, or --model for an existing one")
+        assert model is not None  # as was checked
         check_only_for_a_fit(context, _FOR_A_FIT)
-        if update and choice is None:
-            raise ValueError(
-                f"--update saves a new threshold: choose one with {', '.join(_CHOICES)}"
-            )
         given = {} if n_jobs is None else {"n_jobs": n_jobs}
         stored = load_for("detect", model, **given, **as_modeled(missing))
         detector, names = stored
@@ -163,13 +168,11 @@ def detect(
             data, stored, memory=memory, label_column=label_column, missing=missing, csv=csv
         )
     else:
-        if update:
-            raise ValueError("--update is for an existing detector: leave out --update or -k")
         share = options.number_or_auto("--contamination", contamination, 0.5, ", at most 0.5")
-        check_model_path(model, data)
         source = open_for_fit(
             data,
             columns,
+            options.split_columns(exclude),
             weight_column=weight_column,
             label_column=label_column,
             memory=memory,
@@ -195,15 +198,17 @@ def detect(
         )
         fit_with_progress(detector, rows, quiet=quiet)
         names = names_of(detector)
+    import numpy as np
+
     point = _operating_point(detector, rows, choice)
     found = _Counted()
     blocks = found.columns(detector.score_samples_blocks(rows), detector.offset_)
-    write_if_asked(output, blocks)
-    if model is not None and (n_components is not None or update):
+    write_if_asked(outputs.table, blocks)
+    if outputs.model is not None:
         if names is not None:
             detector.feature_names_in_ = np.array(names, dtype=object)
-        detector.save(model)
-    if output == STANDARD_OUTPUT:
+        detector.save(outputs.model)
+    if outputs.table == STANDARD_OUTPUT:
         return  # which the table has for itself
     mixture = detector.mixture_
     figures = {} if point is None else {name: getattr(point, name) for name in _FIGURES}
@@ -215,8 +220,8 @@ def detect(
         "threshold": detector.offset_,
         "n_outliers": found.n_outliers,
         "operating_point": figures or None,
-        "output": output,
-        "model": model,
+        "output": outputs.table,
+        "model": outputs.model,
     }
     pairs = {
         **data_pairs(found.n_samples, rows),
@@ -224,8 +229,8 @@ def detect(
         "threshold": f"log-density {detector.offset_:.6f}",
         "outliers": f"{found.n_outliers} rows, {found.n_outliers / max(found.n_samples, 1):.2%}",
         **{_FIGURES[name]: f"{value:.4f}" for name, value in figures.items()},
-        "output": output,
-        "model": model,
+        "output": outputs.table,
+        "model": outputs.model,
     }
     print_result(as_json, document, pairs)
 
@@ -276,6 +281,8 @@ class _Counted:
         self, scores: Iterable[NDArray[Any]], offset: float
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the columns of a table from blocks of log-densities."""
+        import numpy as np
+
         for block in scores:
             is_outlier = (np.asarray(block, dtype=np.float64) < offset).astype(np.int64)
             self.n_samples += len(block)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from sklearn.callback import CallbackContext
 
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
+    from fastgmm.estimators.shared.known_candidates import KnownCandidates
 
 _SECONDS_BETWEEN_LINES = 2.0
 
@@ -28,7 +31,7 @@ _SECONDS_BETWEEN_LINES = 2.0
 def fit_with_progress(
     model: Any,
     rows: Source,
-    y: NDArray[Any] | None = None,
+    y: Any = None,
     *,
     interruption: Interruption | None = None,
     quiet: bool = False,
@@ -45,12 +48,7 @@ def fit_with_progress(
         n_starts=1 if interruption is None else model.n_init,
         quiet=quiet,
     )
-    if isinstance(rows, StreamSource):
-        rows.on_rows = partial(
-            progress.add_rows,
-            expected=rows.expected_samples,
-            bytes_per_row=rows.n_features * rows.dtype.itemsize,
-        )
+    watch(rows, progress)
     with progress:
         if interruption is None:
             model.fit(rows, y)
@@ -63,8 +61,30 @@ def fit_with_progress(
             model.set_callbacks()
 
 
+@contextmanager
+def reading_progress(rows: Source, quiet: bool, output: Path | None) -> Iterator[None]:
+    """Show how far a pass over rows is, unless its results go to the same terminal."""
+    on_terminal = output is None and sys.stdout is not None and sys.stdout.isatty()
+    progress = PassProgress("reading", quiet=quiet or on_terminal)
+    watch(rows, progress)
+    with progress:
+        yield
+
+
+def watch(rows: Source, progress: PassProgress) -> None:
+    """Let rows that are read report how far they are."""
+    if isinstance(rows, StreamSource):
+        rows.on_rows = partial(
+            progress.add_rows,
+            expected=rows.expected_samples,
+            bytes_per_row=rows.n_features * rows.dtype.itemsize,
+        )
+
+
 def end_of_fit(model: GaussianMixture, interruption: Interruption) -> str:
     """Return how a fit ended and what it took."""
+    if not hasattr(model, "fit_info_"):
+        return f"converged after {model.n_iter_} iterations"
     info = model.fit_info_
     n_epochs = getattr(model, "n_epochs_", None)
     if n_epochs is None:
@@ -122,18 +142,15 @@ class _Watcher:
         return self._interruption.signal_number is not None
 
 
-class FitProgress:
-    """Shows passes, log-likelihood and time left on standard error."""
+class PassProgress:
+    """Shows rows, rate and time left of a pass over rows on standard error."""
 
-    def __init__(self, *, tolerance: float, max_passes: int, n_starts: int, quiet: bool) -> None:
-        self.tolerance = tolerance
-        self.max_passes = max_passes
-        self.n_starts = n_starts
+    def __init__(self, description: str, *, quiet: bool) -> None:
         self._lines = not quiet and not sys.stderr.isatty()
-        self._trace: list[float] = []
         self._began = self._last_line = self._pass_began = time.monotonic()
         self._rows_done = self._pass_first = 1 << 62
         self._rate = self._status = ""
+        self._is_first_pass = True
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -144,9 +161,9 @@ class FitProgress:
             transient=True,
             disable=quiet or self._lines,
         )
-        self._task = self._bar.add_task("starting", total=None, status="")
+        self._task = self._bar.add_task(description, total=None, status="")
 
-    def __enter__(self) -> FitProgress:
+    def __enter__(self) -> Self:
         # Older versions of rich end a bar that is not shown with an empty line.
         if not self._bar.disable:
             self._bar.start()
@@ -160,11 +177,6 @@ class FitProgress:
     ) -> None:
         if not self._bar.disable:
             self._bar.stop()
-
-    def begin_start(self) -> None:
-        """Note that EM begins from new parameters."""
-        self._trace = []
-        self._began = time.monotonic()
 
     def add_rows(self, done: int, *, expected: int | None, bytes_per_row: int) -> None:
         """Show how far the present pass is, and how fast."""
@@ -181,17 +193,39 @@ class FitProgress:
             rate = (done - self._pass_first) / max(now - self._pass_began, 1e-9)
             self._rate = f"{_count(rate)} rows/s, {rate * bytes_per_row / 1e6:.0f} MB/s"
             shown.append(self._rate)
-            if expected and not self._trace:
+            if expected and self._is_first_pass:
                 shown.append(f"about {_duration((expected - done) / rate)} left of this pass")
         status = ", ".join(filter(None, shown))
         self._bar.update(self._task, status=status)
-        if self._lines and now - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._last_line = now
-            print(f"reading: {status}", file=sys.stderr, flush=True)
+        self._line(f"reading: {status}")
+
+    def _line(self, text: str, *, now: bool = False) -> None:
+        """Print a line where there is no terminal, but not too often."""
+        if self._lines and (now or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES):
+            self._last_line = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+
+class FitProgress(PassProgress):
+    """Shows passes, log-likelihood and time left, too."""
+
+    def __init__(self, *, tolerance: float, max_passes: int, n_starts: int, quiet: bool) -> None:
+        super().__init__("starting", quiet=quiet)
+        self.tolerance = tolerance
+        self.max_passes = max_passes
+        self.n_starts = n_starts
+        self._trace: list[float] = []
+
+    def begin_start(self) -> None:
+        """Note that EM begins from new parameters."""
+        self._trace = []
+        self._is_first_pass = True
+        self._began = time.monotonic()
 
     def add_pass(self, start: int, log_likelihood: float) -> None:
         """Show one more pass."""
         self._trace.append(log_likelihood)
+        self._is_first_pass = False
         done = len(self._trace)
         name = "pass" if self.n_starts == 1 else f"start {start + 1} of {self.n_starts}, pass"
         status = f"log-likelihood {log_likelihood:.6f}"
@@ -212,9 +246,26 @@ class FitProgress:
             total=None if left is None else done + left,
             status=status,
         )
-        if self._lines and (done == 1 or now - self._last_line >= _SECONDS_BETWEEN_LINES):
-            self._last_line = now
-            print(f"{name} {done}: {status}", file=sys.stderr, flush=True)
+        self._line(f"{name} {done}: {status}", now=done == 1)
+
+
+class SearchProgress(PassProgress):
+    """Shows how many candidates are fitted, and the time left, too."""
+
+    known: KnownCandidates | None = None
+    """What the search has found so far."""
+
+    def add_candidate(self, known: KnownCandidates) -> None:
+        """Show one more candidate."""
+        self.known = known
+        done, total = known.counts
+        left = (time.monotonic() - self._began) / done * (total - done)
+        self._status = f"about {_duration(left)} left" if done < total else "comparing the best"
+        text = f"{done} of {total} candidates"
+        self._bar.update(
+            self._task, description=text, completed=done, total=total, status=self._status
+        )
+        self._line(f"{text}, {self._status}")
 
 
 def passes_left(trace: list[float], tolerance: float, max_passes: int) -> int | None:

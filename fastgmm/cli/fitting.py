@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,41 +12,89 @@ from fastgmm.cli import options
 from fastgmm.cli.clusters import rows_on_cluster
 from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.models import (
-    check_model_path,
+    as_modeled,
     data_document,
     data_pairs,
+    given_options,
+    load_mixture,
     noise_of,
     objective_name,
+    objective_value,
     open_for_fit,
     replayable,
 )
-from fastgmm.cli.output import print_result
+from fastgmm.cli.output import check_model_path, print_result
 
-if TYPE_CHECKING:
-    from fastgmm.estimators.gaussian_mixture import GaussianMixture
+ONLINE = "Online learning"
+
+
+_NOT_FOR = {
+    "online": ("bayesian", "message_length", "priors", "noise_volume", "label_column"),
+    "bayesian": ("message_length", "priors", "noise_volume", "label_column", "init_from"),
+    "message_length": (
+        *("priors", "noise_volume", "label_column", "init_from", "init_params"),
+        *("checkpoint", "checkpoint_interval", "resume"),
+    ),
+}
+"""Parameters that other kinds of fits than EM with a given number of components do without."""
 
 
 def fit(
     context: typer.Context,
     data: options.Data,
-    n_components: options.NComponents,
+    n_components: Annotated[
+        int | None,
+        options.option(
+            "Number of components, the largest with --message-length; with --init-from, that of "
+            "the model.",
+            "--n-components",
+            "-k",
+            panel=options.MODEL,
+            min=1,
+        ),
+    ] = None,
+    covariance_type: options.CovarianceType = "full",
+    bayesian: Annotated[
+        bool,
+        options.option(
+            "Fit by variational Bayes, which shrinks the weights of superfluous components.",
+            "--bayesian",
+            panel=options.MODEL,
+        ),
+    ] = False,
+    message_length: Annotated[
+        bool,
+        options.option(
+            "Find the number of components, up to -k, by the minimum message length.",
+            "--message-length",
+            panel=options.MODEL,
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         options.option(
             "File to save the model to, ending in .fgm.", "--output", "-o", metavar="MODEL"
         ),
     ] = None,
-    covariance_type: options.CovarianceType = "full",
     tol: options.Tolerance = 1e-3,
     max_iter: options.MaxIter = 100,
     n_init: options.NInit = 1,
     init_params: options.InitParams = "kmeans",
+    init_from: Annotated[
+        Path | None,
+        options.option(
+            "Begin with the mixture in this file, of the same covariance type and columns.",
+            panel=options.FIT,
+            metavar="MODEL",
+        ),
+    ] = None,
     reg_covar: options.RegCovar = 1e-6,
     reg_covar_scale: options.RegCovarScale = "auto",
     priors: options.Priors = None,
     noise_volume: options.NoiseVolume = None,
     random_state: options.RandomState = None,
     columns: options.Columns = None,
+    exclude: options.Exclude = None,
     weight_column: options.WeightColumn = None,
     label_column: options.LabelColumn = None,
     memory: options.Memory = "1GB",
@@ -55,27 +102,24 @@ def fit(
     on_error: options.ErrorPolicy = "raise",
     online: Annotated[
         bool,
-        typer.Option(
-            "--online", help="Learn online, one batch at a time, in one pass over the data."
+        options.option(
+            "Learn online, one batch at a time, in one pass over the data.",
+            "--online",
+            panel=ONLINE,
         ),
     ] = False,
     epochs: Annotated[
-        int, typer.Option(min=1, help="With --online: maximum number of passes over the data.")
+        int, options.shown("Maximum number of passes over the data.", panel=ONLINE, min=1)
     ] = 1,
     batch_size: Annotated[
-        int | None, options.option("With --online: number of rows per batch.", min=1)
+        int | None, options.option("Number of rows per batch.", panel=ONLINE, min=1)
     ] = None,
-    checkpoint: Annotated[
-        Path | None, options.option("Save the state of the fit to this file.", metavar="FILE")
-    ] = None,
-    checkpoint_interval: Annotated[
-        float, typer.Option(min=0.0, help="Seconds between checkpoints.")
-    ] = 60.0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume from the checkpoint, if there is one.")
-    ] = False,
+    checkpoint: options.Checkpoint = None,
+    checkpoint_interval: options.CheckpointInterval = 60.0,
+    resume: options.Resume = False,
     dask: options.Dask = None,
     n_jobs: options.NJobs = None,
+    force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     *,
@@ -84,8 +128,10 @@ def fit(
     """Fit a mixture to tables, which may be larger than memory.
 
     Ctrl-C stops the fit early and saves the parameters reached, or the checkpoint if there is one.
+
+    Example: fastgmm fit "data/*.parquet" -k 8 --exclude id -o model.fgm
     """
-    check_model_path(output, data)
+    check_model_path(output, data, force=force)
     if checkpoint is not None and output is not None and checkpoint.resolve() == output.resolve():
         raise ValueError(
             f"--checkpoint and --output are both {str(output)!r}: give the model another name"
@@ -94,114 +140,148 @@ def fit(
         raise ValueError("--resume continues from a checkpoint: name its file with --checkpoint")
     if not online and (epochs != 1 or batch_size is not None):
         raise ValueError("--epochs and --batch-size are for --online")
+    given = given_options(context)
+    for kind, names in _NOT_FOR.items():
+        for name in names if kind in given else ():
+            if name in given:
+                option, kind = name.replace("_", "-"), kind.replace("_", "-")
+                raise ValueError(f"--{option} is not for --{kind}, which learns without")
     volume = (
         None if noise_volume is None else options.number_or_auto("--noise-volume", noise_volume)
     )
-    for option, value in (
-        ("--priors", priors),
-        ("--noise-volume", volume),
-        ("--label-column", label_column),
-    ):
-        if online and value is not None:
-            raise ValueError(f"{option} is not for --online, which learns without")
-    with ExitStack() as stack:
-        if dask is not None:
-            source = stack.enter_context(
-                rows_on_cluster(
-                    dask,
-                    data,
-                    columns=columns,
-                    weight_column=weight_column,
-                    label_column=label_column,
-                    missing=missing,
-                    csv=csv,
-                )
+    initial = None if init_from is None else load_mixture(init_from)
+    if initial is not None:
+        if (n_components or len(initial.model.weights_)) != len(initial.model.weights_):
+            raise ValueError(
+                f"{str(init_from)!r} has {len(initial.model.weights_)} components, and -k is "
+                f"{n_components}: leave -k out"
             )
-        else:
-            source = open_for_fit(
+        if "covariance_type" in given and covariance_type != initial.model.covariance_type:
+            raise ValueError(
+                f"{str(init_from)!r} is of covariance type {initial.model.covariance_type!r}: "
+                "leave --covariance-type out"
+            )
+        n_components = len(initial.model.weights_)
+        covariance_type = initial.model.covariance_type
+    if n_components is None:
+        raise ValueError("give the number of components, -k, or a mixture to begin with")
+    if dask is not None:
+        if exclude is not None or initial is not None:
+            raise ValueError("--exclude and --init-from are not for --dask: give --columns")
+        source = context.with_resource(
+            rows_on_cluster(
+                dask,
                 data,
-                columns,
+                columns=columns,
                 weight_column=weight_column,
                 label_column=label_column,
-                memory=memory,
                 missing=missing,
-                on_error=on_error,
                 csv=csv,
             )
-        parameters: dict[str, Any] = {
-            "covariance_type": covariance_type,
-            "tol": tol,
-            "init_params": init_params,
-            "reg_covar": reg_covar,
-            "reg_covar_scale": reg_covar_scale,
-            "missing": "model" if missing == "model" else "error",
-            "random_state": random_state,
-            "n_jobs": n_jobs,
-            "checkpoint": None if checkpoint is None else str(checkpoint),
-            "checkpoint_interval": checkpoint_interval,
-            "resume": resume,
-        }
-        # Loaded only now, so that errors are raised at once.
-        from fastgmm.cli.fit_with_progress import end_of_fit, fit_with_progress, status_of_fit
+        )
+    else:
+        source = open_for_fit(
+            data,
+            columns,
+            options.split_columns(exclude),
+            columns_if_named=None if initial is None else initial.feature_names,
+            weight_column=weight_column,
+            label_column=label_column,
+            memory=memory,
+            missing=missing,
+            on_error=on_error,
+            csv=csv,
+        )
+    parameters: dict[str, Any] = {
+        "covariance_type": covariance_type,
+        "reg_covar": reg_covar,
+        "reg_covar_scale": reg_covar_scale,
+        "random_state": random_state,
+        "n_jobs": n_jobs,
+        "n_init": n_init,
+        **as_modeled(missing),
+    }
+    # The number of iterations and the tolerance of a message length are other ones.
+    steps: dict[str, Any] = {"tol": tol, "max_iter": max_iter}
+    initialized: dict[str, Any] = {
+        "init_params": init_params,
+        "checkpoint": None if checkpoint is None else str(checkpoint),
+        "checkpoint_interval": checkpoint_interval,
+        "resume": resume,
+    }
+    # Loaded only now, so that errors are raised at once.
+    import fastgmm
+    from fastgmm.cli.fit_with_progress import end_of_fit, fit_with_progress, status_of_fit
 
-        model: GaussianMixture
-        if online:
-            from fastgmm import MiniBatchGaussianMixture
-
-            if batch_size is not None:
-                parameters["batch_size"] = batch_size
-            model = MiniBatchGaussianMixture(n_components, max_epochs=epochs, **parameters)
-        else:
-            from fastgmm import GaussianMixture
-
-            model = GaussianMixture(
-                n_components,
-                max_iter=max_iter,
-                n_init=n_init,
-                priors=priors,
-                noise_volume=volume,
-                semi_supervised=label_column is not None,
-                **parameters,
-            )
-            source = replayable(source, memory)
-        interruption: Interruption = context.obj
-        try:
-            fit_with_progress(model, source, interruption=interruption, quiet=quiet)
-        except Interrupted as signaled:
-            if checkpoint is None or not checkpoint.exists():
-                raise
-            print(
-                f"interrupted: the state of the fit is in {str(checkpoint)!r}, and --resume "
-                "continues from it",
-                file=sys.stderr,
-            )
-            return 128 + signaled.signal_number
-        if output is not None:
-            model.save(output)
-        objective, noise = objective_name(model), noise_of(model)
-        document = {
-            **data_document(data, source.n_samples, source),
-            "n_components": model.n_components,
-            "covariance_type": model.covariance_type,
-            objective.replace("-", "_"): model.lower_bound_,
-            "converged": model.converged_,
-            "interrupted": interruption.signal_number is not None,
-            "n_iter": model.n_iter_,
-            "n_passes": model.fit_info_.n_passes,
-            "seconds": model.fit_info_.seconds,
-            "trace": model.trace_,
-            "weights": model.weights_,
-            **noise,
-            "output": output,
+    if initial is not None:
+        initialized |= {
+            "weights_init": initial.model.weights_,
+            "means_init": initial.model.means_,
+            "precisions_init": initial.model.precisions_,
         }
-        pairs = {
-            **data_pairs(source.n_samples, source),
-            "mixture": f"{model.n_components} components, {model.covariance_type}",
-            "end": end_of_fit(model, interruption),
-            objective: f"{model.lower_bound_:.6f} nats a row",
-            "noise": f"weight {noise['noise_weight']:.4f}" if noise else None,
-            "model": output,
-        }
-        print_result(as_json, document, pairs)
-        kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
-        return status_of_fit(interruption, kept)
+    model: Any
+    if online:
+        size: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
+        del parameters["n_init"]
+        model = fastgmm.MiniBatchGaussianMixture(
+            n_components, max_epochs=epochs, tol=tol, **parameters, **initialized, **size
+        )
+    elif message_length:
+        changed = {name: value for name, value in steps.items() if name in given}
+        model = fastgmm.MessageLengthGaussianMixture(n_components, **parameters, **changed)
+    elif bayesian:
+        model = fastgmm.BayesianGaussianMixture(n_components, **parameters, **initialized, **steps)
+    else:
+        model = fastgmm.GaussianMixture(
+            n_components,
+            priors=priors,
+            noise_volume=volume,
+            semi_supervised=label_column is not None,
+            **parameters,
+            **initialized,
+            **steps,
+        )
+    if not online:
+        source = replayable(source, memory)
+    interruption: Interruption = context.obj
+    try:
+        watched = None if message_length else interruption
+        fit_with_progress(model, source, interruption=watched, quiet=quiet)
+    except Interrupted as signaled:
+        if checkpoint is None or not checkpoint.exists():
+            raise
+        print(
+            f"interrupted: the state of the fit is in {str(checkpoint)!r}, and --resume "
+            "continues from it",
+            file=sys.stderr,
+        )
+        return 128 + signaled.signal_number
+    if output is not None:
+        model.save(output)
+    objective, noise = objective_name(model), noise_of(model)
+    document = {
+        **data_document(data, source.n_samples, source),
+        "n_components": len(model.weights_),
+        "covariance_type": model.covariance_type,
+        objective.replace("-", "_").replace(" ", "_"): model.lower_bound_,
+        "converged": model.converged_,
+        "interrupted": interruption.signal_number is not None,
+        "n_iter": model.n_iter_,
+        "n_passes": None if message_length else model.fit_info_.n_passes,
+        "seconds": None if message_length else model.fit_info_.seconds,
+        "trace": model.trace_,
+        "weights": model.weights_,
+        **noise,
+        "output": output,
+    }
+    pairs = {
+        **data_pairs(source.n_samples, source),
+        "mixture": f"{len(model.weights_)} components, {model.covariance_type}",
+        "end": end_of_fit(model, interruption),
+        objective: objective_value(model),
+        "noise": f"weight {noise['noise_weight']:.4f}" if noise else None,
+        "model": output,
+    }
+    print_result(as_json, document, pairs)
+    kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
+    return status_of_fit(interruption, kept)

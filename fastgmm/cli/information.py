@@ -1,4 +1,4 @@
-"""The command ``info``: what is in a file."""
+"""The commands ``info`` and ``export``: what is in a file, and a model for other runtimes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.models import MODEL_SUFFIX, load_any, names_of, noise_of, objective_name
-from fastgmm.cli.output import print_columns, print_json, print_pairs, write
-from fastgmm.data.column_names import default_names, shown_name
+from fastgmm.cli.models import (
+    load_any,
+    look_at,
+    names_of,
+    noise_of,
+    objective_name,
+    objective_value,
+)
+from fastgmm.cli.output import (
+    MODEL_SUFFIX,
+    kind_in,
+    print_columns,
+    print_json,
+    print_pairs,
+    print_result,
+    write,
+)
+from fastgmm.data.column_names import default_names, name_list, shown_name
 
 if TYPE_CHECKING:
     from fastgmm.data.summary import ColumnSummary
@@ -35,32 +50,72 @@ def info(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", help="A model file, or files or folders of data.", show_default=False
+            metavar="FILE", help="A model file, or files or folders of data.", show_default=False
         ),
     ],
     as_json: options.Json = False,
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Describe a model, or the columns of a table in one pass over it."""
+    """Describe a model, or the columns of a table in one pass over it.
+
+    Example: fastgmm info model.fgm
+    """
     if len(files) == 1 and files[0].endswith(MODEL_SUFFIX):
         options.refuse_csv_options(csv, f"{files[0]!r} is a model")
         path = Path(files[0])
+        if kind_in(path) == "a checkpoint":
+            _describe_checkpoint(path, as_json)
+            return
         model = load_any(path)
         describe = _describe_mixture if hasattr(model, "weights_") else _describe_owner
         describe(path, model, as_json)
     else:
+        look_at(files)
         from fastgmm.data.options import csv_options
         from fastgmm.data.summary import summarize_columns  # which takes a while
 
         _describe_table(files, *summarize_columns(files, csv_options(**csv)), as_json)
 
 
+def _describe_checkpoint(path: Path, as_json: bool) -> None:
+    """Describe the fit that a checkpoint is of, and how far it is."""
+    from fastgmm.io.model_file import load
+
+    stored = load(path)
+    fit, state = stored.values["made_of"], stored.values["state"]
+    current = state.get("current") or {}
+    known = state.get("candidates")
+    document = {
+        "file": path,
+        "type": "Checkpoint",
+        "of": fit["class"],
+        "fastgmm": stored.library_version,
+        "parameters": fit["parameters"],
+        "data": fit["data"],
+        "start": state.get("start"),
+        "n_passes": state.get("n_passes", 0) + current.get("n_passes", 0),
+        "trace": current.get("trace", []),
+        "n_candidates": None if known is None else len(known),
+    }
+    names = [each["name"] for each in fit["data"].get("files", [])]
+    trace = document["trace"]
+    pairs = {
+        "file": path,
+        "checkpoint of": f"{fit['class']}, by fastgmm {stored.library_version}",
+        "data": name_list(names, quoted=False) if names else fit["data"].get("kind"),
+        "initialization": None if known is not None else document["start"],
+        "passes": None if known is not None else document["n_passes"],
+        "objective": f"{trace[-1]:.6f}" if trace else None,
+        "candidates": document["n_candidates"],
+    }
+    print_result(as_json, document, pairs)
+
+
 def _mixture_document(mixture: Any) -> dict[str, Any]:
     """Return the JSON document of a mixture."""
-    of_likelihood = objective_name(mixture).replace("-", "_")
     fit = {
-        of_likelihood if hasattr(mixture, "bic") else "lower_bound": "lower_bound_",
+        objective_name(mixture).replace("-", "_").replace(" ", "_"): "lower_bound_",
         "n_iter": "n_iter_",
         "converged": "converged_",
     }
@@ -85,11 +140,7 @@ def _describe_mixture(path: Path, mixture: Any, as_json: bool) -> None:
     ended = {}
     if hasattr(mixture, "lower_bound_"):  # mixtures that were made from others have none
         end = "converged" if mixture.converged_ else "not converged"
-        ended = (
-            {objective_name(mixture): f"{mixture.lower_bound_:.6f} nats a row"}
-            if hasattr(mixture, "bic")
-            else {"lower bound": f"{mixture.lower_bound_:.6f} nats"}
-        )
+        ended = {objective_name(mixture): objective_value(mixture)}
         ended["end"] = f"{end} after {mixture.n_iter_} iterations"
     print_pairs(
         {
@@ -194,3 +245,39 @@ def _describe_table(
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
+
+
+def export(
+    model: options.ModelFile,
+    onnx: Annotated[
+        Path, options.option("File to write the ONNX graph to.", "--onnx", metavar="FILE.onnx")
+    ],
+    as_json: options.Json = False,
+) -> None:
+    """Export a mixture, a classifier or a detector to ONNX.
+
+    Example: fastgmm export -m model.fgm --onnx model.onnx
+    """
+    from fastgmm.io.atomic_file import atomic_file, check_destination
+
+    if onnx.suffix != ".onnx":
+        raise ValueError(f"cannot write {str(onnx)!r}: its name must end in .onnx")
+    check_destination(onnx)
+    loaded = load_any(model)
+    # Loaded only now, so that errors are raised at once.
+    import numpy as np
+
+    from fastgmm.extras import import_from_extra
+    from fastgmm.onnx import register_converters
+
+    register_converters()
+    skl2onnx = import_from_extra(
+        "skl2onnx", package="skl2onnx", extra="onnx", purpose="the export to ONNX"
+    )
+    graph = skl2onnx.to_onnx(loaded, np.zeros((1, loaded.n_features_in_)))
+    with atomic_file(onnx) as file:
+        file.write(graph.SerializeToString())
+    names = [each.name for each in graph.graph.output]
+    document = {"model": model, "onnx": onnx, "outputs": names}
+    pairs = {"onnx": onnx, "input": f"{loaded.n_features_in_} columns", "outputs": ", ".join(names)}
+    print_result(as_json, document, pairs)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-import typer
-
 from fastgmm.cli import options
 from fastgmm.cli.output import print_json, print_result
 
 
-def warmup(as_json: options.Json = False) -> None:
-    """Compile all kernels ahead of time, so that no later run has to."""
+def warmup(as_json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Compile all kernels ahead of time, so that no later run has to.
+
+    Example: fastgmm warmup
+    """
     began = time.perf_counter()
+    from fastgmm.cli.fit_with_progress import PassProgress
     from fastgmm.warmup import compile_kernels
 
-    n_passes = compile_kernels()
+    with PassProgress("compiling, once", quiet=quiet):
+        n_passes = compile_kernels()
     seconds = time.perf_counter() - began
     print_result(
         as_json,
@@ -27,7 +30,7 @@ def warmup(as_json: options.Json = False) -> None:
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Use small data: seconds instead of a minute.")
+        bool, options.option("Use small data: seconds instead of a minute.", "--quick")
     ] = False,
     rows: Annotated[
         str,
@@ -39,7 +42,10 @@ def bench(
     ] = "",
     as_json: options.Json = False,
 ) -> None:
-    """Measure this machine, and passes of fastgmm beside its peak."""
+    """Measure this machine, and passes of fastgmm beside its peak.
+
+    Example: fastgmm bench --quick
+    """
     try:
         from fastgmm.bench.report import make_console
         from fastgmm.bench.run import run_benchmark

@@ -8,14 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
-import typer
-
 from fastgmm.cli import options
+from fastgmm.cli.interruption import Interrupted
 from fastgmm.cli.models import (
     as_modeled,
-    check_model_path,
     data_document,
     data_pairs,
     open_for_fit,
@@ -23,7 +19,7 @@ from fastgmm.cli.models import (
 )
 from fastgmm.cli.output import (
     STANDARD_OUTPUT,
-    check_output,
+    outputs_of,
     print_result,
     write,
     write_columns,
@@ -31,6 +27,9 @@ from fastgmm.cli.output import (
 from fastgmm.mixture import covariance_types
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from fastgmm.estimators.mixture_search import MixtureSearch
 
 _SHOWN = 10
@@ -46,70 +45,79 @@ def select(
     data: options.Data,
     n_components: Annotated[
         str,
-        typer.Option(
+        options.shown(
+            "Numbers of components to try, as a range (1:9) or a list (2,4,8).",
             "--n-components",
             "-k",
+            panel=options.MODEL,
             metavar="A:B",
-            help="Numbers of components to try, as a range (1:9) or a list (2,4,8).",
         ),
     ] = "1:9",
     structures: Annotated[
         str,
-        typer.Option(
-            metavar="all|A,B,…",
-            help="Covariance structures to try: all fourteen, or a subset of "
+        options.shown(
+            "Covariance structures to try: all fourteen, or a subset of "
             f"{', '.join(get_args(covariance_types.CovarianceType))}.",
+            panel=options.MODEL,
+            metavar="all|A,B,…",
         ),
     ] = "all",
     criterion: Annotated[
-        Literal["bic", "aic", "icl"], typer.Option(help="Criterion to minimize.")
+        Literal["bic", "aic", "icl"],
+        options.shown("Criterion to minimize.", panel=options.MODEL),
     ] = "bic",
     output: Annotated[
-        Path | None,
-        options.table(
-            "File to write the table of all candidates to, .csv or .parquet; - writes CSV to "
-            "standard output."
-        ),
+        list[Path] | None,
+        options.outputs("the best mixture", "the table of all candidates"),
     ] = None,
-    model: Annotated[
-        Path | None, options.model("File to save the best mixture to, ending in .fgm.")
-    ] = None,
+    every: Annotated[
+        bool, options.option(f"Print all candidates, not the best {_SHOWN} only.", "--all")
+    ] = False,
+    checkpoint: options.Checkpoint = None,
+    checkpoint_interval: options.CheckpointInterval = 60.0,
+    resume: options.Resume = False,
     init_params: Annotated[
-        Literal["hierarchical", "kmeans"], typer.Option(help="Method of initialization.")
+        Literal["hierarchical", "kmeans"], options.shown("Method of initialization.")
     ] = "hierarchical",
     tol: Annotated[
         float,
-        typer.Option(
-            min=0.0, help="Convergence threshold on the relative gain of the log-likelihood."
-        ),
+        options.shown("Convergence threshold on the relative gain of the log-likelihood.", min=0.0),
     ] = 1e-5,
     max_iter: options.MaxIter = 1000,
     reg_covar: options.RegCovar = 0.0,
     random_state: options.RandomState = None,
     columns: options.Columns = None,
+    exclude: options.Exclude = None,
     weight_column: options.WeightColumn = None,
     memory: options.Memory = "1GB",
     missing: options.MissingPolicy = "error",
     on_error: options.ErrorPolicy = "raise",
     n_jobs: options.NJobs = None,
+    force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     *,
     csv: options.CsvReading,
-) -> None:
-    """Select the covariance structure and number of components by an information criterion."""
+) -> int:
+    """Select the covariance structure and number of components by an information criterion.
+
+    Ctrl-C ends the search early, and the best of what is fitted so far is saved.
+
+    Example: fastgmm select data.csv -k 1:9 -o best.fgm -o candidates.csv
+    """
     numbers = numbers_of(n_components)
     names = structures_of(structures)
-    check_output(output, data, as_json)
-    if output is not None and output.suffix.lower() == ".npy":
+    outputs = outputs_of(output, data, kind="a mixture", force=force, as_json=as_json)
+    table = outputs.table
+    if table is not None and table.suffix.lower() == ".npy":
         raise ValueError(
-            f"cannot write {str(output)!r}: the table names structures, which .npy files cannot "
+            f"cannot write {str(table)!r}: the table names structures, which .npy files cannot "
             "hold: take .csv or .parquet"
         )
-    check_model_path(model, data)
     source = open_for_fit(
         data,
         columns,
+        options.split_columns(exclude),
         weight_column=weight_column,
         memory=memory,
         missing=missing,
@@ -119,7 +127,7 @@ def select(
     rows = replayable(source, memory)
     # Loaded only now, so that errors are raised at once.
     from fastgmm import MixtureSearch
-    from fastgmm.cli.fit_with_progress import fit_with_progress
+    from fastgmm.cli.fit_with_progress import SearchProgress, watch
 
     search = MixtureSearch(
         numbers,
@@ -131,18 +139,34 @@ def select(
         max_iter=max_iter,
         random_state=random_state,
         n_jobs=n_jobs,
+        checkpoint=checkpoint,
+        checkpoint_interval=checkpoint_interval,
+        resume=resume,
         **as_modeled(missing),
     )
-    fit_with_progress(search, rows, quiet=quiet)
+    status = 0
+    try:
+        with SearchProgress("starting", quiet=quiet) as progress:
+            watch(rows, progress)
+            search.on_candidate = progress.add_candidate
+            search.fit(rows)
+    except Interrupted as signaled:
+        n_fitted = 0 if progress.known is None else search._keep_known(progress.known)
+        if not n_fitted:
+            raise
+        status = 128 + signaled.signal_number
+        print(f"interrupted: {n_fitted} candidates are fitted so far", file=sys.stderr)
+    import numpy as np
+
     results = search.results_
     # NaN is the largest of all. Of equals the first is the best, as for the search.
     order = np.argsort(results[criterion], kind="stable")
-    if output is not None:
-        write_columns(output, [{name: each[order] for name, each in results.items()}])
-    if model is not None:
-        search.best_estimator_.save(model)
-    if output == STANDARD_OUTPUT:
-        return  # which the table has for itself
+    if table is not None:
+        write_columns(table, [{name: each[order] for name, each in results.items()}])
+    if outputs.model is not None:
+        search.best_estimator_.save(outputs.model)
+    if table == STANDARD_OUTPUT:
+        return status  # which the table has for itself
     best = search.best_params_
     fitted = order[results["failure"][order] == ""]
     document = {
@@ -150,20 +174,25 @@ def select(
         "criterion": criterion,
         "best": {**best, criterion: search.best_score_},
         "candidates": [{name: column[i] for name, column in results.items()} for i in order],
-        "output": output,
-        "model": model,
+        "output": table,
+        "model": outputs.model,
     }
     pairs = {
         **data_pairs(rows.n_samples, rows),
-        "candidates": f"{len(fitted)} of {len(order)} could be fitted",
+        "candidates": f"{len(fitted)} of {len(order)} could be fitted"
+        + (f", {_SHOWN} of {len(fitted)} shown" if len(fitted) > _SHOWN and not every else ""),
         "best": f"{best['n_components']} components, {best['covariance_type']}, "
         f"{criterion.upper()} {search.best_score_:.2f}",
-        "table": output,
-        "model": model,
+        "note": "the best number of components is the largest tried: try more, with -k"
+        if best["n_components"] == numbers[-1] and len(numbers) > 1
+        else None,
+        "table": table,
+        "model": outputs.model,
     }
     if not as_json:
-        _print_candidates(search, fitted[:_SHOWN])
+        _print_candidates(search, fitted[: len(fitted) if every else _SHOWN])
     print_result(as_json, document, pairs)
+    return status
 
 
 def numbers_of(given: str) -> list[int]:

@@ -6,22 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fastgmm.cli.options import CsvReading, split_columns
-from fastgmm.cli.output import check_not_read
 from fastgmm.data.column_names import default_names, name_list, shown_name
-from fastgmm.io.atomic_file import check_destination
 
 if TYPE_CHECKING:
     import typer
+    from numpy.typing import NDArray
 
     from fastgmm.data.options import MissingPolicy
     from fastgmm.data.source import Source
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
-
-MODEL_SUFFIX = ".fgm"
 
 Names = tuple[str, ...] | None
 """Names of columns, if they have any."""
@@ -29,6 +23,7 @@ Names = tuple[str, ...] | None
 _KINDS = {
     "classify": ("GaussianMixtureClassifier", "classifiers"),
     "detect": ("GaussianMixtureOutlierDetector", "outlier detectors"),
+    "regress": ("GaussianMixtureRegressor", "regressors"),
 }
 """The commands for models that are no mixtures: a model's class, and what it is called."""
 
@@ -42,10 +37,18 @@ class LoadedModel(NamedTuple):
 
 def load_any(path: Path) -> Any:
     """Load a fitted model of any kind."""
-    from fastgmm import load
+    from fastgmm.io import model_file
 
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
+    if model_file.load(path).model_class == "Checkpoint":
+        raise ValueError(
+            f"{str(path)!r} holds a checkpoint, and no model: continue its fit with  fastgmm fit "
+            "--checkpoint … --resume -o"
+        )
+    # Loaded only now, so that errors are raised at once.
+    from fastgmm import load
+
     return load(path)
 
 
@@ -101,22 +104,29 @@ def as_modeled(missing: MissingPolicy | None) -> dict[str, Any]:
     return {} if missing is None else {"missing": "model" if missing == "model" else "error"}
 
 
+def check_fit_or_model(fitted: object, model: Path | None, kind: str) -> None:
+    """Make sure that a model is either to be fitted or there already."""
+    if fitted is None and model is None:
+        raise ValueError(f"give -k to fit a {kind}, or --model for an existing one")
+    if fitted is not None and model is not None:
+        raise ValueError(
+            f"--model is a {kind} to use, and -k fits a new one: give one of them; to save what is "
+            "fitted, give --output NAME.fgm"
+        )
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """Return the names of the parameters that do not have their defaults."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, found in sources.items() if found and found.name != "DEFAULT"}
+
+
 def check_only_for_a_fit(context: typer.Context, names: Sequence[str]) -> None:
     """Make sure that no option of a fit is given where nothing is fitted."""
+    given = given_options(context)
     for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
+        if name in given:
             raise ValueError(f"--{name.replace('_', '-')} is for a fit: give -k, too")
-
-
-def check_model_path(path: Path | None, data: Sequence[str] = ()) -> None:
-    """Make sure before the work that a model can be written, and not over its data."""
-    if path is None:
-        return
-    check_not_read(path, data)
-    if path.suffix != MODEL_SUFFIX:
-        raise ValueError(f"cannot write {str(path)!r}: a model's name must end in {MODEL_SUFFIX}")
-    check_destination(path)
 
 
 def open_rows(
@@ -129,6 +139,7 @@ def open_rows(
     csv: CsvReading,
 ) -> Source:
     """Open the rows that a model is to be used on."""
+    look_at(paths)
     from fastgmm.data.opening import open_data  # which takes a while
 
     if missing is None:
@@ -154,7 +165,8 @@ def open_rows(
 
 def open_for_fit(
     data: list[str],
-    columns: str | Sequence[str] | None,
+    columns: str | None,
+    exclude: Sequence[str] | None,
     *,
     memory: str,
     label_column: str | None = None,
@@ -162,11 +174,15 @@ def open_for_fit(
     **reading: Any,
 ) -> Source:
     """Open the rows that a model is to be fitted to."""
+    if columns is not None and exclude is not None:
+        raise ValueError("--columns names the columns to use, and --exclude others: give one")
+    look_at(data)
     from fastgmm.data.opening import open_data
 
     source = open_data(
         data,
-        columns=split_columns(columns) if isinstance(columns, str) else columns,
+        columns=split_columns(columns),
+        exclude=exclude,
         label_column=label_column,
         memory_budget=memory,
         **reading,
@@ -175,6 +191,15 @@ def open_for_fit(
     if label_column is not None:
         check_labels_can_be_read(source)
     return source
+
+
+def look_at(data: Sequence[str]) -> None:
+    """Raise if a file that is named is not there, or is none of data, before anything is loaded."""
+    from fastgmm.data.file_listing import find_files
+
+    named = [name for name in data if name != "-" and "://" not in name]
+    if named and not any(Path(name).exists() and not Path(name).is_file() for name in named):
+        find_files(named)
 
 
 def features_of(rows: Source) -> tuple[str, ...]:
@@ -240,6 +265,8 @@ def replayable(source: Source, memory: str) -> Source:
 
 def component_columns(values: NDArray[Any], has_noise: bool) -> dict[str, NDArray[Any]]:
     """Return the columns of an array with one column for each component, under their names."""
+    import numpy as np
+
     n_components = values.shape[1] - has_noise
     names = [f"component_{k}" for k in range(n_components)] + ["noise"] * has_noise
     return {name: np.ascontiguousarray(values[:, k]) for k, name in enumerate(names)}
@@ -255,4 +282,12 @@ def noise_of(mixture: GaussianMixture) -> dict[str, float]:
 
 def objective_name(mixture: GaussianMixture) -> str:
     """Return what `lower_bound_` is called: with priors, their logarithm is part of it."""
+    if type(mixture).__name__ == "BayesianGaussianMixture":
+        return "lower bound"
     return "log-likelihood" if getattr(mixture, "priors", None) is None else "log-posterior"
+
+
+def objective_value(mixture: GaussianMixture) -> str:
+    """Return `lower_bound_` with its unit: a variational bound is one of all rows."""
+    a_row = "" if objective_name(mixture) == "lower bound" else " a row"
+    return f"{mixture.lower_bound_:.6f} nats{a_row}"

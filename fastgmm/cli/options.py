@@ -13,34 +13,68 @@ import typer
 
 from fastgmm.mixture import covariance_types
 
+# Panels of the help, by topic.
+MODEL = "Model"
+FIT = "Fitting"
+DATA = "Data"
+CSV = "CSV files"
+RESULT = "Results"
+CHECKPOINTS = "Checkpoints"
 
-def option(help: str, *names: str, **settings: Any) -> Any:
-    """Return an option whose default is not shown."""
-    return typer.Option(*names, help=help, show_default=False, **settings)
+
+def option(help: str, *names: str, panel: str = RESULT, **settings: Any) -> Any:
+    """Return an option, in a panel of the help; its default is not shown unless that is asked."""
+    settings.setdefault("show_default", False)
+    if "min" in settings:
+        settings.setdefault("metavar", "N" if isinstance(settings["min"], int) else "NUMBER")
+    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
 
 
-def table(help: str) -> Any:
-    """Return the option ``--output`` for a table."""
-    return option(help, "--output", "-o", metavar="TABLE")
+def shown(help: str, *names: str, panel: str = FIT, **settings: Any) -> Any:
+    """Return an option whose default is shown."""
+    return option(help, *names, panel=panel, show_default=True, **settings)
+
+
+def outputs(model: str, table: str) -> Any:
+    """Return the option ``--output`` of a command that writes a model, a table, or both."""
+    return option(
+        f"File to write: {model} if it ends in .fgm, {table} if in .csv, .npy or .parquet; - "
+        "writes CSV to standard output. Give it twice for both.",
+        "--output",
+        "-o",
+        metavar="FILE",
+    )
 
 
 def model(help: str) -> Any:
-    """Return the option ``--model``."""
-    return option(help, "--model", "-m", metavar="MODEL")
+    """Return the option ``--model``, which names a file to read."""
+    return option(help, "--model", "-m", panel=MODEL, metavar="MODEL")
 
 
+Checkpoint = Annotated[
+    Path | None,
+    option("Save the state of the fit to this file.", panel=CHECKPOINTS, metavar="FILE"),
+]
+CheckpointInterval = Annotated[
+    float, shown("Seconds between checkpoints.", panel=CHECKPOINTS, min=0.0)
+]
+Resume = Annotated[
+    bool, option("Resume from the checkpoint, if there is one.", "--resume", panel=CHECKPOINTS)
+]
 CovarianceType = Annotated[
     covariance_types.CovarianceType,
-    typer.Option(
-        metavar="NAME",
-        help="Type of the covariance parameters: "
+    shown(
+        "Type of the covariance parameters: "
         f"{', '.join(get_args(covariance_types.CovarianceType))}.",
+        panel=MODEL,
+        metavar="NAME",
     ),
 ]
 Columns = Annotated[
     str | None,
     option(
         "Columns to use; all by default. Columns without a name are called x0, x1, …",
+        panel=DATA,
         metavar="A,B,…",
     ),
 ]
@@ -55,88 +89,113 @@ Dask = Annotated[
 Data = Annotated[
     list[str],
     typer.Argument(
-        metavar="DATA...",
+        metavar="DATA",
         help="Files, folders or glob patterns: Parquet, CSV, Arrow, .npy, .npz, HDF5, Zarr or "
         "images; - reads standard input.",
         show_default=False,
     ),
 ]
+Exclude = Annotated[
+    str | None,
+    option("Columns not to use, of all that there are.", panel=DATA, metavar="A,B,…"),
+]
 InitParams = Annotated[
     Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"],
-    typer.Option(help="Method of initialization."),
+    shown(
+        "Method of initialization: kmeans, k-means++, random, random_from_data or hierarchical.",
+        metavar="NAME",
+    ),
 ]
 ErrorPolicy = Annotated[
     Literal["raise", "skip"],
-    typer.Option("--on-error", help="Damaged files: raise an error, or skip the damaged parts."),
+    shown("Damaged files: raise an error, or skip the damaged parts.", "--on-error", panel=DATA),
+]
+Force = Annotated[
+    bool, option("Also replace a file that holds a model of another kind, or none.", "--force")
 ]
 Json = Annotated[bool, option("Print one JSON object instead of text.", "--json")]
 LabelColumn = Annotated[
     str | None,
     option(
         "Column with the known components of rows, counted from 0; -1 or empty where unknown.",
+        panel=DATA,
         metavar="NAME",
     ),
 ]
-MaxIter = Annotated[int, typer.Option(min=1, help="Maximum number of iterations.")]
+MaxIter = Annotated[int, shown("Maximum number of iterations.", min=1)]
 Memory = Annotated[
     str,
-    typer.Option(metavar="SIZE", help="Memory limit for reading the data, such as 500MB or 2GB."),
+    shown("Memory limit for reading the data, such as 500MB or 2GB.", panel=DATA, metavar="SIZE"),
 ]
 MissingPolicy = Annotated[
     Literal["error", "drop", "model"],
-    typer.Option(
+    shown(
+        "Rows with missing values: raise an error, drop, or fit using their observed values.",
         "--missing",
-        help="Rows with missing values: raise an error, drop, or fit using their observed values.",
+        panel=DATA,
     ),
 ]
 MissingOrAsInFit = Annotated[
     Literal["error", "drop", "model"] | None,
-    typer.Option(
-        "--missing",
-        help="Rows with missing values: raise an error, drop, or use their observed values; by "
+    option(
+        "Rows with missing values: raise an error, drop, or use their observed values; by "
         "default as in the fit of the model, or raise an error.",
-        show_default=False,
+        "--missing",
+        panel=DATA,
     ),
 ]
-ModelFile = Annotated[Path, model("Model file written by fit.")]
-NComponents = Annotated[int, option("Number of components.", "--n-components", "-k", min=1)]
-NInit = Annotated[
-    int, typer.Option(min=1, help="Number of initializations; the best result is kept.")
+ModelFile = Annotated[Path, model("Model file to use, as fit writes it.")]
+NComponents = Annotated[
+    int, option("Number of components.", "--n-components", "-k", panel=MODEL, min=1)
 ]
-NJobs = Annotated[int | None, option("Number of threads; all by default.")]
+NInit = Annotated[int, shown("Number of initializations; the best result is kept.", min=1)]
+NJobs = Annotated[int | None, option("Number of threads; all by default.", panel=FIT)]
 NoiseVolume = Annotated[
     str | None,
     option(
         "Add a uniform noise component over a region of this volume; auto takes the volume "
         "of a box around the rows.",
+        panel=MODEL,
         metavar="auto|NUMBER",
     ),
 ]
 Priors = Annotated[
-    Literal["mclust"] | None, option("Maximum a posteriori estimation with mclust's priors.")
+    Literal["mclust"] | None,
+    option("Maximum a posteriori estimation with mclust's priors.", panel=MODEL),
 ]
 Quiet = Annotated[bool, option("Do not show progress.", "--quiet", "-q")]
 RandomState = Annotated[
     int | None,
-    option("Seed of the random number generator, for reproducible results.", min=0),
+    option(
+        "Seed of the random number generator, for reproducible results.",
+        "--seed",
+        "--random-state",
+        panel=FIT,
+        min=0,
+    ),
 ]
 RegCovar = Annotated[
-    float, typer.Option(min=0.0, help="Non-negative regularization added to the variances.")
+    float, shown("Non-negative regularization added to the variances.", panel=MODEL, min=0.0)
 ]
 RegCovarScale = Annotated[
     Literal["auto", "absolute", "relative"],
-    typer.Option(help="Scale of reg-covar: absolute, or relative to the features' variances."),
+    shown("Scale of reg-covar: absolute, or relative to the features' variances.", panel=MODEL),
 ]
 TableOutput = Annotated[
     Path | None,
-    table("Output file: .csv, .npy or .parquet; CSV on standard output by default, or with -."),
+    option(
+        "Output file: .csv, .npy or .parquet; CSV on standard output by default, or with -.",
+        "--output",
+        "-o",
+        metavar="TABLE",
+    ),
 ]
-WeightColumn = Annotated[str | None, option("Column with the sample weights.", metavar="NAME")]
+WeightColumn = Annotated[
+    str | None, option("Column with the sample weights.", panel=DATA, metavar="NAME")
+]
 Tolerance = Annotated[
     float,
-    typer.Option(
-        min=0.0, help="Convergence threshold: the smallest gain per iteration, in nats per row."
-    ),
+    shown("Convergence threshold: the smallest gain per iteration, in nats per row.", min=0.0),
 ]
 
 CsvReading = Mapping[str, Any]
@@ -146,48 +205,63 @@ _CSV_OPTIONS = {
     "header": Annotated[
         bool | None,
         option(
-            "CSV: whether the first row is a header; detected by default.", "--header/--no-header"
+            "Whether the first row is a header; detected by default.",
+            "--header/--no-header",
+            panel=CSV,
         ),
     ],
     "na_values": Annotated[
         str | None,
         option(
-            "CSV: additional markers of missing values, besides NA, None, empty fields etc.",
+            "Additional markers of missing values, besides NA, None, empty fields etc.",
+            panel=CSV,
             metavar="A,B,…",
         ),
     ],
-    "decimal": Annotated[str | None, option("CSV: decimal mark, . or ,", metavar="MARK")],
+    "decimal": Annotated[str | None, option("Decimal mark, . or ,", panel=CSV, metavar="MARK")],
     "delimiter": Annotated[
         str | None,
         option(
-            "CSV: field separator, a blank for any number of blanks; detected by default.",
+            "Field separator, a blank for any number of blanks; detected by default.",
+            panel=CSV,
             metavar="MARK",
         ),
     ],
-    "comment": Annotated[str | None, option("CSV: comment marker.", metavar="MARK")],
+    "comment": Annotated[str | None, option("Comment marker.", panel=CSV, metavar="MARK")],
     "encoding": Annotated[
         str | None,
         option(
-            "CSV: character encoding; UTF-8 by default, unless a byte order mark is found.",
+            "Character encoding; UTF-8 by default, unless a byte order mark is found.",
+            panel=CSV,
             metavar="NAME",
         ),
     ],
 }
 
 
-def with_csv_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command with the options for CSV in place of `csv`, if it has such a parameter."""
+def with_shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command with the options for CSV in place of `csv`, if it has such a parameter.
+
+    All commands take ``--quiet``, those that show no progress, too.
+    """
     own = inspect.signature(command, eval_str=True)
-    if "csv" not in own.parameters:
-        return command
+    kinds = _CSV_OPTIONS if "csv" in own.parameters else {}
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in _CSV_OPTIONS.items()
+        for name, kind in kinds.items()
     ]
+    is_quiet = "quiet" not in own.parameters
+    if is_quiet:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        added.append(inspect.Parameter("quiet", keyword, default=False, annotation=Quiet))
 
     @functools.wraps(command)
     def run(**values: Any) -> Any:
-        given = {name: values.pop(name) for name in _CSV_OPTIONS}
+        if is_quiet:
+            del values["quiet"]
+        if not kinds:
+            return command(**values)
+        given = {name: values.pop(name) for name in kinds}
         if given["na_values"] is not None:
             given["na_values"] = given["na_values"].split(",")
         csv = {name: value for name, value in given.items() if value is not None}

@@ -9,15 +9,30 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.file_listing import find_files
-from fastgmm.data.table_output import csv_blocks, table_writer, writable_suffix
 
 STANDARD_OUTPUT = Path("-")
+MODEL_SUFFIX = ".fgm"
+
+_KINDS = {
+    "Checkpoint": "a checkpoint",
+    "GaussianMixtureClassifier": "a classifier",
+    "GaussianMixtureOutlierDetector": "an outlier detector",
+    "GaussianMixtureRegressor": "a regressor",
+    "GaussianMixtureTransformer": "a transformer",
+}
+"""What classes in files are called; all others are mixtures."""
+
+
+class Outputs(NamedTuple):
+    """The files that a command writes, of those that it can write."""
+
+    model: Path | None
+    table: Path | None
 
 
 def write(texts: Iterable[str]) -> None:
@@ -67,6 +82,8 @@ def print_columns(rows: Iterable[tuple[str, ...]]) -> None:
 
 def check_output(path: Path | None, data: Sequence[str] = (), as_json: bool = False) -> None:
     """Make sure before the work that a table can be written, and not over its data."""
+    from fastgmm.data.table_output import writable_suffix
+
     if as_json and path == STANDARD_OUTPUT:
         raise ValueError("--output - and --json both write to standard output: choose one of them")
     if path is not None and path != STANDARD_OUTPUT:
@@ -74,8 +91,69 @@ def check_output(path: Path | None, data: Sequence[str] = (), as_json: bool = Fa
     check_not_read(path, data)
 
 
+def outputs_of(
+    given: Sequence[Path] | None,
+    data: Sequence[str],
+    *,
+    kind: str | None,
+    force: bool,
+    as_json: bool,
+) -> Outputs:
+    """Return the model and the table among the files to write, once both can be written.
+
+    `kind` is what the model is; None where there is no model to write.
+    """
+    models = [path for path in given or () if path.suffix == MODEL_SUFFIX]
+    tables = [path for path in given or () if path.suffix != MODEL_SUFFIX]
+    for paths, what in ((models, "model"), (tables, "table")):
+        if len(paths) > 1:
+            names = " and ".join(repr(str(path)) for path in paths)
+            raise ValueError(f"--output names {names}: give one {what} at most")
+    outputs = Outputs(*(paths[0] if paths else None for paths in (models, tables)))
+    if kind is not None:
+        check_model_path(outputs.model, data, kind=kind, force=force)
+    elif outputs.model is not None:
+        raise ValueError(
+            f"there is no new model for {str(outputs.model)!r}: give -k to fit one, or a table"
+        )
+    check_output(outputs.table, data, as_json)
+    return outputs
+
+
+def check_model_path(
+    path: Path | None, data: Sequence[str] = (), *, kind: str = "a mixture", force: bool = False
+) -> None:
+    """Make sure before the work that a model can be written, over nothing but one of its kind."""
+    from fastgmm.io.atomic_file import check_destination
+
+    if path is None:
+        return
+    check_not_read(path, data)
+    if path.suffix != MODEL_SUFFIX:
+        raise ValueError(f"cannot write {str(path)!r}: a model's name must end in {MODEL_SUFFIX}")
+    check_destination(path)
+    if not force and path.exists() and (found := kind_in(path)) != kind:
+        raise ValueError(
+            f"{str(path)!r} holds {found}, and would be replaced by {kind}: give another name, or "
+            "--force"
+        )
+
+
+def kind_in(path: Path) -> str:
+    """Return what kind of model is in a file."""
+    from fastgmm.io.model_file import ModelFileError, load
+
+    try:
+        name = load(path).model_class
+    except (ModelFileError, OSError):
+        return "no model"
+    return _KINDS.get(name, "a mixture")
+
+
 def check_not_read(output: Path | None, data: Sequence[str]) -> None:
     """Make sure that a result does not take the place of the data that it is computed from."""
+    from fastgmm.data.file_listing import find_files
+
     if output is None or not output.is_file():
         return
     try:
@@ -96,6 +174,8 @@ def write_columns(
     path: Path | None, blocks: Iterable[Mapping[str, Any]], index: Sequence[str] = ()
 ) -> None:
     """Write a table to a file, or to standard output as CSV."""
+    from fastgmm.data.table_output import csv_blocks, table_writer
+
     if path is None or path == STANDARD_OUTPUT:
         write(
             text
@@ -106,6 +186,12 @@ def write_columns(
     with table_writer(path, index) as write_block:
         for columns in blocks:
             write_block(columns)
+
+
+def print_written(path: Path | None, what: str) -> None:
+    """Say in a line what a table has that was written to a file."""
+    if path is not None and path != STANDARD_OUTPUT:
+        write([f"{path}: {what}\n"])
 
 
 def write_if_asked(path: Path | None, blocks: Iterable[Mapping[str, Any]]) -> None:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.models import as_modeled, load_any, names_of
+from fastgmm.cli.models import as_modeled, load_any, look_at, names_of
 from fastgmm.cli.output import check_not_read, print_result
 from fastgmm.extras import import_from_extra
-from fastgmm.io.atomic_file import atomic_file, check_destination
 
 if TYPE_CHECKING:
     from fastgmm.data.source import Source
@@ -21,12 +20,7 @@ Kind = Literal["ellipses", "density", "pairs", "uncertainty", "convergence"]
 
 
 def plot(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL", help="Model file written by fit or detect.", show_default=False
-        ),
-    ],
+    model: Annotated[Path, options.model("Model to draw, as fit, detect and others write it.")],
     output: Annotated[
         Path,
         options.option(
@@ -39,7 +33,7 @@ def plot(
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[DATA]...",
+            metavar="DATA",
             help="Data to draw as well: files, folders or glob patterns.",
             show_default=False,
         ),
@@ -53,32 +47,42 @@ def plot(
         options.option(
             "Columns to draw; the first ones by default. Columns without a name are called "
             "x0, x1, …",
+            panel=options.DATA,
             metavar="A,B,…",
         ),
     ] = None,
     style: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Matplotlib style, such as dark_background."),
+        options.shown(
+            "Matplotlib style, such as dark_background.", panel=options.RESULT, metavar="NAME"
+        ),
     ] = "default",
-    dpi: Annotated[int, typer.Option(min=20, max=2000, help="Resolution in dots per inch.")] = 150,
+    dpi: Annotated[
+        int, options.shown("Resolution in dots per inch.", panel=options.RESULT, min=20, max=2000)
+    ] = 150,
     memory: options.Memory = "1GB",
     missing: options.MissingOrAsInFit = None,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
     *,
     csv: options.CsvReading,
 ) -> None:
-    """Plot a fitted mixture, with the data if given."""
+    """Plot a fitted mixture, with the data if given.
+
+    Example: fastgmm plot data.csv -m model.fgm -o ellipses.png
+    """
     data = data or []
     if not data:
         options.refuse_csv_options(csv, "no data are given")
     image_format = _image_format(output)
     check_not_read(output, [str(model), *data])
     if kind == "uncertainty" and not data:
-        raise ValueError("--kind uncertainty draws rows: name their files after the model")
+        raise ValueError("--kind uncertainty draws rows: name their files")
     if kind == "convergence" and (data or columns is not None):
         raise ValueError("--kind convergence draws the fit: give neither data nor --columns")
     if style != "default" and style not in _matplotlib("style").available:
         raise ValueError(f"--style must be one of matplotlib's styles; got {style!r}")
+    look_at(data)
     estimator = load_any(model)
     from fastgmm.plotting.projection import fitted_mixture  # which takes a while
 
@@ -102,7 +106,15 @@ def plot(
             missing=missing or mixture.missing,
             **csv,
         )
-    with _matplotlib("style").context(style):
+    from fastgmm.cli.fit_with_progress import PassProgress, reading_progress
+    from fastgmm.io.atomic_file import atomic_file
+
+    showing = (
+        PassProgress("drawing", quiet=quiet)
+        if rows is None
+        else reading_progress(rows, quiet, output)
+    )
+    with _matplotlib("style").context(style), showing:
         display = _draw(kind, estimator, mixture, rows, options.split_columns(columns))
         with atomic_file(output) as file:
             display.figure_.savefig(file, format=image_format, dpi=dpi)
@@ -128,7 +140,7 @@ def _draw(
     displays: dict[str, Any] = {
         "ellipses": plotting.EllipsesDisplay,
         "density": plotting.DensityDisplay,
-        "pairs": plotting.PairDisplay,
+        "pairs": plotting.PairsDisplay,
         "uncertainty": plotting.UncertaintyDisplay,
     }
     return displays[kind].from_estimator(estimator, rows, columns=columns)
@@ -136,6 +148,8 @@ def _draw(
 
 def _image_format(path: Path) -> str:
     """Return the format that a suffix stands for, or raise if there is none."""
+    from fastgmm.io.atomic_file import check_destination
+
     canvas = _matplotlib("backends.backend_agg").FigureCanvasAgg
     suffix = path.suffix.lower().removeprefix(".")
     known: dict[str, str] = canvas.get_supported_filetypes()

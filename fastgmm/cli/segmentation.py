@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 import typer
 
 from fastgmm.cli import options
 from fastgmm.cli.interruption import Interruption
-from fastgmm.cli.models import check_model_path
-from fastgmm.cli.output import check_not_read, print_result
+from fastgmm.cli.output import MODEL_SUFFIX, check_model_path, check_not_read, print_result
 
 if TYPE_CHECKING:
     from fastgmm.data.source import Source
@@ -24,8 +22,14 @@ def segment(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.", show_default=False)],
     n_components: options.NComponents,
     output: Annotated[
-        Path,
-        options.option("File to write the segmented image to.", "--output", "-o", metavar="IMAGE"),
+        list[Path],
+        options.option(
+            "File to write: the segmented image, or the mixture of colors if it ends in .fgm. "
+            "Give it twice for both.",
+            "--output",
+            "-o",
+            metavar="FILE",
+        ),
     ],
     side_by_side: Annotated[
         Path | None,
@@ -40,19 +44,17 @@ def segment(
             metavar="FILE.png",
         ),
     ] = None,
-    model: Annotated[
-        Path | None, options.model("File to save the mixture of colors to, ending in .fgm.")
-    ] = None,
     color_space: Annotated[
         Literal["rgb", "lab", "luv"],
-        typer.Option(help="Color space: RGB levels, CIE L*a*b* or CIE L*u*v*."),
+        options.shown("Color space: RGB levels, CIE L*a*b* or CIE L*u*v*.", panel=options.MODEL),
     ] = "rgb",
     spatial_weight: Annotated[
         float,
-        typer.Option(
-            min=0.0,
-            help="Weight of the pixel coordinates; with 1, the image is as long as the distance "
+        options.shown(
+            "Weight of the pixel coordinates; with 1, the image is as long as the distance "
             "from black to white.",
+            panel=options.MODEL,
+            min=0.0,
         ),
     ] = 0.0,
     covariance_type: options.CovarianceType = "full",
@@ -64,10 +66,14 @@ def segment(
     random_state: options.RandomState = None,
     memory: options.Memory = "1GB",
     n_jobs: options.NJobs = None,
+    force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Segment an image: paint each pixel in the mean color of its component."""
+    """Segment an image: paint each pixel in the mean color of its component.
+
+    Example: fastgmm segment photo.jpg -k 8 -o painted.png
+    """
     from fastgmm.data.formats.images import (
         check_indexed_image,
         holds_levels,
@@ -76,11 +82,16 @@ def segment(
         write_image,
     )
 
-    images = [path for path in (output, side_by_side) if path is not None]
+    models = [path for path in output if path.suffix == MODEL_SUFFIX]
+    painted = [path for path in output if path.suffix != MODEL_SUFFIX]
+    if len(models) > 1 or len(painted) > 1:
+        raise ValueError("--output names several images, or several models: give one of each")
+    model = models[0] if models else None
+    images = [*painted, *(path for path in (side_by_side,) if path is not None)]
     formats = {image_format(path): path for path in images}
     if palette is not None:
         check_indexed_image(palette, n_components)
-    check_model_path(model)
+    check_model_path(model, [str(image)], force=force)
     _check_different([*images, *(path for path in (palette, model) if path is not None)])
     for path in (*images, palette):
         check_not_read(path, [str(image)])
@@ -100,6 +111,8 @@ def segment(
             "choose a smaller -k"
         )
     # Loaded only now, so that errors are raised at once.
+    import numpy as np
+
     from fastgmm import segment_image
     from fastgmm.cli.fit_with_progress import end_of_fit, fit_with_progress, status_of_fit
     from fastgmm.segmentation.pixels import Levels
@@ -130,7 +143,7 @@ def segment(
         n_jobs=n_jobs,
     )
     for path in images:
-        written = segmentation.image if path == output else segmentation.side_by_side()
+        written = segmentation.image if path in painted else segmentation.side_by_side()
         if not holds_levels(path, pixels):
             written = Levels.of(pixels).to_unit(written)
         write_image(path, written)
@@ -154,7 +167,7 @@ def segment(
         "weights": mixture.weights_,
         "colors": segmentation.palette,
         "psnr": psnr,
-        "output": output,
+        "output": painted[0] if painted else None,
         "side_by_side": side_by_side,
         "palette": palette,
         "palette_bytes": n_bytes,
@@ -164,12 +177,13 @@ def segment(
         "image": f"{width} × {height} pixels",
         "end": end_of_fit(mixture, interruption),
         "psnr": f"{psnr:.2f} dB",
-        "output": output,
+        "output": painted[0] if painted else None,
         "side by side": side_by_side,
         "palette": None if n_bytes is None else f"{palette}, {n_bytes:,} bytes",
+        "model": model,
     }
     print_result(as_json, document, pairs)
-    return status_of_fit(interruption, f"the image so far is in {str(output)!r}")
+    return status_of_fit(interruption, f"the result so far is in {str(output[0])!r}")
 
 
 def _check_different(paths: Sequence[Path]) -> None:

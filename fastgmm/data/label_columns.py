@@ -38,6 +38,8 @@ def class_labels(
     rows: FileSource, name: str, *, of_complete_rows: bool = False
 ) -> npt.NDArray[Any]:
     """Return the values of a column that holds classes, of all rows or those without gaps."""
+    if name in (rows.feature_names or ()):
+        raise ValueError(f"{rows.files[0].origin} has a column {name!r} among the features")
     carried = rows.carry([name])
     values: list[Any] = []
     with closing(rows.blocks()) as blocks:  # type: ignore[type-var]

@@ -32,6 +32,7 @@ def open_data(
     data: Any,
     *,
     columns: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
     weight_column: str | None = None,
     filter: Any = None,
     columns_if_named: Sequence[str] | None = None,
@@ -76,6 +77,8 @@ def open_data(
     columns : sequence of str, default=None
         The columns to use, in this order; all but `weight_column` and `label_column` if not given.
         Columns without names of their own are called ``x0``, ``x1``, and so on.
+    exclude : sequence of str, default=None
+        Columns not to use, where `columns` does not name those to use.
     weight_column : str, default=None
         The column that holds the rows' weights.
     filter : pyarrow.compute.Expression or list of tuples, default=None
@@ -150,7 +153,10 @@ def open_data(
         weight_column,
         None if filter is None else as_expression(filter),
         label_column,
+        _names("exclude", exclude) or (),
     )
+    if columns is not None and exclude is not None:
+        raise ValueError("columns names the columns to use, and exclude those not to: give one")
     if label_column is not None and label_column in (weight_column, *(columns or ())):
         raise ValueError(
             f"label_column is {label_column!r}, which is weight_column or among columns, too: a "

@@ -50,6 +50,7 @@ class Selection:
     weight_column: str | None = None  # the column that holds weights
     filter: Any = None  # which rows are wanted
     label_column: str | None = None  # the column that holds labels, numbers of components
+    exclude: tuple[str, ...] = ()  # columns that are no features, where it would be all of them
 
     @property
     def apart(self) -> tuple[str, ...]:
@@ -66,13 +67,14 @@ class Selection:
             self,
             columns=with_parts(self.columns, parts),
             columns_if_named=with_parts(self.columns_if_named, parts),
+            exclude=with_parts(self.exclude, parts) or (),
         )
 
     def features(self, origin: str, columns: Sequence[Column], named: bool) -> tuple[str, ...]:
         """Return the columns to use as features."""
         names = [column.name for column in columns]
         wanted = self.named_columns(named)
-        chosen = choose_columns(origin, names, wanted, self.apart)
+        chosen = choose_columns(origin, names, wanted, (*self.apart, *self.exclude))
         if wanted is None:
             aside = {column.name for column in columns if column.aside}
             chosen = [name for name in chosen if name not in aside]
@@ -85,7 +87,9 @@ class Selection:
         used = {self.weight_column: "weights", self.label_column: "labels"}
         names = frozenset(features)
         return {
-            column.name: used.get(column.name) or column.aside or "not asked for"
+            column.name: used.get(column.name)
+            or column.aside
+            or ("excluded" if column.name in self.exclude else "not asked for")
             for column in columns
             if column.name not in names
         }

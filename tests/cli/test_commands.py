@@ -178,13 +178,13 @@ def test_warnings_are_one_line_without_source_code(folder):
     process = in_here("fit", "iris.npy", "-k", 3, "--max-iter", 1, "-q", cwd=folder)
     assert process.returncode == 0
     assert process.stderr.startswith("warning: ")
-    assert "max_iter=1" in process.stderr
+    assert "--max-iter 1" in process.stderr
     assert process.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("output", ["labels.csv", "labels.npy", "labels.parquet"])
 def test_predict_to_a_file(folder, output):
-    assert succeed("predict", "iris.parquet", "-m", "model.fgm", "-o", output, cwd=folder) == ""
+    text = succeed("predict", "iris.parquet", "-m", "model.fgm", "-o", output, cwd=folder)
     model, rows = model_and_rows(folder)
     labels = model.predict(rows)
     path = folder / output
@@ -194,6 +194,8 @@ def test_predict_to_a_file(folder, output):
         ".parquet": lambda: parquet.read_table(path)["component"].to_numpy(),
     }[path.suffix]()
     np.testing.assert_array_equal(written, labels)
+    counts = ", ".join(f"{k} {count}" for k, count in enumerate(np.bincount(labels)))
+    assert text == f"{output}: 150 rows; components: {counts}\n"
 
 
 def test_predict_to_standard_output(folder):
@@ -328,7 +330,7 @@ def test_segment(folder):
     dark, light = random.normal(50, 5, (20, 30, 3)), random.normal(200, 5, (20, 30, 3))
     pixels = np.clip(np.concatenate([dark, light]), 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save(folder / "in.png")
-    options = ("-k", 2, "--random-state", 0, "-o", "out.png", "-m", "colors.fgm", "--json")
+    options = ("-k", 2, "--random-state", 0, "-o", "out.png", "-o", "colors.fgm", "--json")
     document = json.loads(succeed("segment", "in.png", *options, cwd=folder, run=in_process))
     assert (document["width"], document["height"]) == (30, 40)
     painted = np.asarray(Image.open(folder / "out.png"))
@@ -443,7 +445,7 @@ def test_version_and_help(tmp_path):
         "warmup",
         "bench",
     ):
-        assert f"\n  {command} " in text
+        assert f"\n│ {command} " in text
 
 
 def test_bench_measures_what_is_asked_for(folder):
@@ -483,7 +485,7 @@ def test_a_command_is_one_file_and_one_line(tmp_path, monkeypatch):
     del sys.modules["fastgmm.cli.counting"]
     (tmp_path / "rows.csv").write_text("a;b\n1;2\n3;4\n", encoding="utf-8")
     (tmp_path / "holes.csv").write_text("a,b\n1,2\n,4\n5,6\n", encoding="utf-8")
-    assert "\n  count  " in succeed(cwd=tmp_path)
+    assert "\n│ count " in succeed(cwd=tmp_path)
     assert "--delimiter MARK" in succeed("count", "--help", cwd=tmp_path)
     assert succeed("count", "rows.csv", "--delimiter", ";", cwd=tmp_path) == "rows  2\n"
     options = ("holes.csv", "--missing", "drop", "--json")

@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
         "classify rows.txt -k 1 --label-column größe --structures EII --missing drop",
         "classify two.txt -m kinds.fgm --missing drop",
         "info rows.txt",
-        "plot model.fgm two.txt -o plot.png --missing drop",
+        "plot two.txt -m model.fgm -o plot.png --missing drop",
     ],
 )
 def test_every_command_takes_the_options(folder, arguments):
@@ -94,7 +94,7 @@ def test_a_row_index_is_left_out_and_said_to_be(folder):
 def test_options_that_cannot_be(folder):
     message = "--decimal is for CSV, and 'model.fgm' is a model: leave it out"
     assert message in refuse("info", "model.fgm", "--decimal", ",", cwd=folder)
-    arguments = ("plot", "model.fgm", "-o", "x.png", "--no-header")
+    arguments = ("plot", "-m", "model.fgm", "-o", "x.png", "--no-header")
     assert "--header is for CSV, and no data are given" in refuse(*arguments, cwd=folder)
     np.save(folder / "x.npy", np.zeros((3, 2)))
     found = refuse("fit", "x.npy", "-k", "1", "--na-values", "?", cwd=folder)

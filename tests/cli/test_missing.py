@@ -47,7 +47,7 @@ MODEL = "use the observed values with --missing model"
         ("detect holes.npy -k 2", f"fill them in, {DROP}, or {MODEL}"),
         ("detect holes.npy -m detector.fgm", f"fill them in, {DROP}, or {MODEL}"),
         ("classify holes.parquet -m classifier.fgm", f"fill them in, {DROP}, or {MODEL}"),
-        ("plot model.fgm holes.npy -o x.png", f"fill them in, {DROP}, or {MODEL}"),
+        ("plot holes.npy -m model.fgm -o x.png", f"fill them in, {DROP}, or {MODEL}"),
     ],
 )
 def test_advice_is_what_there_is(folder, arguments, advice):
@@ -65,7 +65,9 @@ def test_rows_are_left_out(folder):
     ):
         shown = json.loads(succeed(*arguments.split(), "--missing", "drop", "--json", cwd=folder))
         assert shown["n_samples"] == 199
-    succeed(*["plot", "model.fgm", "holes.npy", "-o", "x.png", "--missing", "drop"], cwd=folder)
+    succeed(
+        *["plot", "holes.npy", "-m", "model.fgm", "-o", "x.png", "--missing", "drop"], cwd=folder
+    )
     for arguments, option in (
         ("score holes.npy -m model.fgm --samples", "--samples"),
         ("detect holes.npy -m detector.fgm -o -", "--output"),
@@ -99,7 +101,7 @@ def test_models_of_what_is_there(folder):
         ("classify holes.parquet -k 1 --label-column kind", "c.fgm"),
         ("select holes.npy -k 1:2 --structures VVV", "s.fgm"),
     ):
-        options = ("--missing", "model", "--json", "--model", name)
+        options = ("--missing", "model", "--json", "-o", name)
         assert json.loads(succeed(*arguments.split(), *options, cwd=folder))["n_samples"] == 200
         assert fastgmm.load(folder / name).missing == "model"
     # What was fitted to rows that lack values takes them again.
@@ -112,4 +114,4 @@ def test_models_of_what_is_there(folder):
     assert len(succeed("predict", "holes.npy", "-m", "s.fgm", cwd=folder).split()) == 201
     for kind in ("ellipses", "pairs", "uncertainty"):
         options = ("-o", "x.png", "--kind", kind, "--missing", "model")
-        succeed("plot", "model.fgm", "holes.npy", *options, cwd=folder)
+        succeed("plot", "holes.npy", "-m", "model.fgm", *options, cwd=folder)

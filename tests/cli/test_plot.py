@@ -56,16 +56,16 @@ def drawn(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "kind", "columns"),
     [
-        ("model.fgm rows.npy", "ellipses", ["x0", "x1"]),
-        ("model.fgm", "ellipses", ["x0", "x1"]),
-        ("model.fgm --columns x2", "density", ["x2"]),
-        ("single.fgm", "density", ["x0"]),
-        ("named.fgm rows.parquet --columns c,a", "ellipses", ["c", "a"]),
-        ("named.fgm rows.parquet --kind density", "density", ["a", "b"]),
-        ("named.fgm rows.parquet --kind pairs", "pairs", ["a", "b", "c"]),
-        ("named.fgm rows.parquet --kind uncertainty", "uncertainty", ["a", "b"]),
-        ("detector.fgm rows.npy", "ellipses", ["x0", "x1"]),
-        ("model.fgm --kind convergence", "convergence", None),
+        ("-m model.fgm rows.npy", "ellipses", ["x0", "x1"]),
+        ("-m model.fgm", "ellipses", ["x0", "x1"]),
+        ("-m model.fgm --columns x2", "density", ["x2"]),
+        ("-m single.fgm", "density", ["x0"]),
+        ("-m named.fgm rows.parquet --columns c,a", "ellipses", ["c", "a"]),
+        ("-m named.fgm rows.parquet --kind density", "density", ["a", "b"]),
+        ("-m named.fgm rows.parquet --kind pairs", "pairs", ["a", "b", "c"]),
+        ("-m named.fgm rows.parquet --kind uncertainty", "uncertainty", ["a", "b"]),
+        ("-m detector.fgm rows.npy", "ellipses", ["x0", "x1"]),
+        ("-m model.fgm --kind convergence", "convergence", None),
     ],
 )
 def test_each_kind_is_drawn(folder, drawn, arguments, kind, columns):
@@ -90,7 +90,7 @@ def test_each_kind_is_drawn(folder, drawn, arguments, kind, columns):
 
 def test_style_size_and_format(folder, drawn):
     options = "--style dark_background --dpi 40 -o a.pdf"
-    text = succeed("plot", "model.fgm", *options.split(), cwd=folder)
+    text = succeed("plot", "-m", "model.fgm", *options.split(), cwd=folder)
     assert text.splitlines() == ["kind    ellipses", "output  a.pdf"]
     assert (folder / "a.pdf").read_bytes().startswith(b"%PDF")
     assert drawn[0][0].get_facecolor()[:3] == (0.0, 0.0, 0.0)
@@ -98,30 +98,33 @@ def test_style_size_and_format(folder, drawn):
 
 
 def test_in_a_process_of_its_own(folder):
-    succeed("plot", "model.fgm", "rows.npy", "-o", "b.svg", cwd=folder, run=in_process)
+    succeed("plot", "rows.npy", "-m", "model.fgm", "-o", "b.svg", cwd=folder, run=in_process)
     assert "<svg" in (folder / "b.svg").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("missing.fgm -o a.png", "there is no file 'missing.fgm'"),
-        ("none.fgm -o a.png", "none.fgm"),
-        ("classifier.fgm -o a.png", "there is no mixture to draw in a GaussianMixtureClass"),
-        ("model.fgm -o a.txt", "cannot write 'a.txt': its name must end in one of"),
-        ("model.fgm -o no/a.png", "there is no folder 'no'"),
-        ("model.fgm", "Missing option '--output' / '-o'"),
-        ("model.fgm missing.npy -o a.png", "there is no file 'missing.npy'"),
-        ("single.fgm rows.npy -o a.png", "X has 3 features, but GaussianMixture is expecting 1"),
-        ("model.fgm -o a.png --columns x9", "columns names 'x9', and the mixture has 3 columns"),
-        ("model.fgm -o a.png --columns x0,x1,x2", "columns must name 1 to 2 different columns"),
-        ("model.fgm -o a.png --kind pie", "'pie' is not one of 'ellipses', 'density', 'pairs'"),
-        ("model.fgm -o a.png --kind uncertainty", "draws rows: name their files after the model"),
-        ("model.fgm rows.npy -o a.png --kind convergence", "draws the fit: give neither data"),
-        ("online.fgm -o a.png --kind convergence", "'online.fgm' has no trace to draw"),
-        ("single.fgm -o a.png --kind ellipses", "DensityDisplay draws a single column"),
-        ("model.fgm -o a.png --style loud", "one of matplotlib's styles; got 'loud'"),
-        ("model.fgm -o a.png --dpi 1", "Invalid value for '--dpi'"),
+        ("-m missing.fgm -o a.png", "there is no file 'missing.fgm'"),
+        ("-m none.fgm -o a.png", "none.fgm"),
+        ("-m classifier.fgm -o a.png", "there is no mixture to draw in a GaussianMixtureClass"),
+        ("-m model.fgm -o a.txt", "cannot write 'a.txt': its name must end in one of"),
+        ("-m model.fgm -o no/a.png", "there is no folder 'no'"),
+        ("-m model.fgm", "Missing option '--output' / '-o'"),
+        ("-m model.fgm missing.npy -o a.png", "there is no file 'missing.npy'"),
+        ("-m single.fgm rows.npy -o a.png", "X has 3 features, but GaussianMixture is expecting 1"),
+        ("-m model.fgm -o a.png --columns x9", "columns names 'x9', and the mixture has 3 columns"),
+        ("-m model.fgm -o a.png --columns x0,x1,x2", "columns must name 1 to 2 different columns"),
+        ("-m model.fgm -o a.png --kind pie", "'pie' is not one of 'ellipses', 'density', 'pairs'"),
+        (
+            "-m model.fgm -o a.png --kind uncertainty",
+            "draws rows: name their files",
+        ),
+        ("-m model.fgm rows.npy -o a.png --kind convergence", "draws the fit: give neither data"),
+        ("-m online.fgm -o a.png --kind convergence", "'online.fgm' has no trace to draw"),
+        ("-m single.fgm -o a.png --kind ellipses", "DensityDisplay draws a single column"),
+        ("-m model.fgm -o a.png --style loud", "one of matplotlib's styles; got 'loud'"),
+        ("-m model.fgm -o a.png --dpi 1", "Invalid value for '--dpi'"),
     ],
 )
 def test_refused(folder, arguments, words):
@@ -130,5 +133,5 @@ def test_refused(folder, arguments, words):
 
 def test_missing_matplotlib_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    message = refuse("plot", "model.fgm", "-o", "a.png", cwd=folder)
+    message = refuse("plot", "-m", "model.fgm", "-o", "a.png", cwd=folder)
     assert "drawing needs matplotlib" in message

@@ -74,7 +74,7 @@ def folder(tmp_path_factory):
         ("fit cut.parquet -k 2", "cannot read 'cut.parquet' as Parquet"),
         ("fit data.npy -k 51", "n_components = 51, n_samples = 50"),
         ("fit data.npy -k 0", "Invalid value for '--n-components' / '-k'"),
-        ("fit data.npy", "Missing option '--n-components' / '-k'"),
+        ("fit data.npy", "give the number of components, -k"),
         ("fit data.npy -k 2 --tol=-1", "Invalid value for '--tol'"),
         ("fit data.npy -k 2 --n-jobs 0", "n_jobs"),
         ("fit data.npy -k 2 --covariance-type round", "'round' is not one of 'full', 'tied'"),

@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 from sklearn.datasets import load_iris
 
 import fastgmm
+from fastgmm.cli.interruption import Interrupted
 from tests.cli_process import in_here, refuse, succeed
 
 COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -34,7 +36,7 @@ def search(X=None, **parameters):
 
 
 def test_the_best_are_printed_and_the_best_is_saved(folder):
-    text = succeed("select", "i.parquet", *FEW, "-m", "best.fgm", cwd=folder)
+    text = succeed("select", "i.parquet", *FEW, "-o", "best.fgm", cwd=folder)
     expected = search()
     lines = [line.split() for line in text.splitlines() if line.strip()]
     assert lines[0][:3] == ["structure", "components", "parameters"]
@@ -125,7 +127,7 @@ def test_rows_that_lack_values_may_be_left_out(folder):
         ("iris.npy -o table.npy", "take .csv or .parquet"),
         ("iris.npy -o table.txt", "must end in one of"),
         ("iris.npy -o nowhere/table.csv", "there is no folder 'nowhere'"),
-        ("iris.npy -m best.npz", "a model's name must end in .fgm"),
+        ("iris.npy -o best.npz", "must end in one of .npy, .csv, .parquet"),
         ("iris.npy -o - --json", "--output - and --json both write to standard output"),
         ("iris.npy --columns x0,x9", "has no column 'x9'"),
         ("same.npy -k 2 --structures VVV", "none of the mixtures could be fitted"),
@@ -136,7 +138,7 @@ def test_refused(folder, arguments, words):
 
 
 def test_a_failed_run_leaves_the_old_results(folder):
-    options = ("-o", "kept.csv", "-m", "kept.fgm")
+    options = ("-o", "kept.csv", "-o", "kept.fgm")
     succeed("select", "iris.npy", *FEW, *options, cwd=folder)
     before = [(folder / name).read_bytes() for name in options[1::2]]
     refuse("select", "holes.npy", *FEW, *options, cwd=folder)
@@ -149,3 +151,38 @@ def test_reading_is_shown_where_it_takes_long(folder, monkeypatch):
     outcome = in_here("select", "i.parquet", *FEW[:-1], cwd=folder)
     assert outcome.returncode == 0
     assert outcome.stderr.startswith("reading: 150 rows of 150")
+
+
+def test_a_search_that_is_interrupted_leaves_the_best_of_what_is_known(folder, monkeypatch):
+    def add_candidate(progress, known):
+        progress.known = known
+        if known.counts == (4, 6):
+            raise Interrupted(2)
+
+    monkeypatch.setattr("fastgmm.cli.fit_with_progress.SearchProgress.add_candidate", add_candidate)
+    options = ("--structures", "EII,VVV", "--reg-covar", 1e-6, "--checkpoint", "search.fgm")
+    arguments = ("select", "iris.npy", "-k", "1:3", *options, "-o", "part.fgm", "-o", "part.csv")
+    outcome = in_here(*arguments, cwd=folder)
+    assert outcome.returncode == 130
+    assert "interrupted: 4 candidates are fitted so far" in outcome.stderr
+    assert "4 of 6 could be fitted" in outcome.stdout
+    table = pd.read_csv(folder / "part.csv")
+    assert table["failure"].notna().sum() == 2
+    kept = fastgmm.load(folder / "part.fgm")
+    assert (kept.covariance_type, kept.n_components) == tuple(
+        table.loc[0, ["covariance_type", "n_components"]]
+    )
+    monkeypatch.undo()
+    assert "candidates     4" in succeed("info", "search.fgm", cwd=folder)
+    text = succeed(*arguments, "--resume", "-q", cwd=folder)
+    assert "6 of 6 could be fitted" in text
+
+
+def test_says_how_many_are_shown_and_when_the_best_is_the_largest(folder):
+    options = ("-k", "1:2", "--structures", "EII,VII,EEI,VEI,EVI,VVI", "-q")
+    text = succeed("select", "iris.npy", *options, cwd=folder)
+    assert "12 of 12 could be fitted, 10 of 12 shown" in text
+    assert "the best number of components is the largest tried" in text
+    text = succeed("select", "iris.npy", *options, "--all", cwd=folder)
+    assert "shown" not in text
+    assert text.count("VVI") == 3  # two candidates, and the best of all

@@ -79,7 +79,7 @@ def test_signal_without_an_output_says_that_nothing_is_kept(folder):
 def test_signal_ends_commands_that_keep_nothing(folder, tmp_path):
     path = tmp_path / "kept.fgm"
     path.write_bytes(b"as it was")
-    with start(folder, "detect", *ENDLESS[1:], "-m", path) as process:
+    with start(folder, "detect", *ENDLESS[1:], "-o", path) as process:
         assert process.stderr.readline().startswith("reading: ")
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)

@@ -52,13 +52,18 @@ def test_all_figures_together(monkeypatch):
         lambda statements, _, n_repeats: [imports[each] / n_repeats for each in statements],
     )
     monkeypatch.setattr(startup, "first_fit_seconds", lambda _, n_repeats: (10.0, n_repeats))
+    monkeypatch.setattr(startup, "command_seconds", lambda *_, n_repeats: 0.5 / n_repeats)
     measured = measure_startup({}, n_repeats=1)
-    assert measured == Startup(1.0, 0.1, 1.2, 10.0, 1)
+    assert measured == Startup(1.0, 0.1, 1.2, 10.0, 1, 0.5)
     targets = {target.subject: target for target in measured.targets()}
     assert targets["first fit in a process, empty numba cache"].met
     assert not targets["first fit in a process, filled numba cache"].met
     beyond = targets["import of the estimator, beyond that of sklearn.mixture"]
     assert beyond.measured == pytest.approx(0.2)
+
+
+def test_a_command_is_timed_as_a_whole_process():
+    assert 0 < startup.command_seconds("predict - -m bad.fgm", os.environ, n_repeats=1) < 60
 
 
 def test_first_fit_script_runs(monkeypatch):
@@ -69,7 +74,7 @@ def test_first_fit_script_runs(monkeypatch):
 
 @pytest.mark.parametrize(("cold", "status"), [(11.0, 0), (13.0, 1)])
 def test_program_prints_figures_and_targets(monkeypatch, capsys, cold, status):
-    found = Startup(1.0, 0.0123, 1.2, cold, 0.3)
+    found = Startup(1.0, 0.0123, 1.2, cold, 0.3, 0.2)
     monkeypatch.setattr(startup, "measure_startup", lambda *_, **__: found)
     assert startup.main([]) == status
     out = capsys.readouterr().out

@@ -80,8 +80,6 @@ def test_files_must_have_the_same(tmp_path):
         open_data(b, columns=["x"]).carry(form="numbers")
     with pytest.raises(ValueError, match=r"has no column 'm': its columns are 'x', 'n'"):
         open_data(a, columns=["x"]).carry(["m"])
-    with pytest.raises(ValueError, match="has a column 'x' among the features"):
-        open_data(a, columns=["x"]).carry(["x"])
     assert open_data(a, columns=["x"]).carry(["n"]).names == ("n",)
     with pytest.raises(ValueError, match="only where no rows are left out"):
         open_data(a, columns=["x"], missing="drop").carry()

@@ -230,7 +230,8 @@ def common_dtype(origin: str, columns: Sequence[Column]) -> np.dtype[Any]:
         remedies = dict.fromkeys(f"; {each.remedy}" for each in others if each.remedy)
         raise DataError(
             f"{origin} holds other things than real numbers in the columns "
-            f"{name_list(shown, quoted=False)}: leave them out by naming the columns to use"
+            f"{name_list(shown, quoted=False)}: leave them out with exclude (--exclude), or by "
+            "naming the columns to use"
             f"{next(iter(remedies), '')}"
         )
     single = all(column.dtype is not None and column.dtype.char == "f" for column in columns)

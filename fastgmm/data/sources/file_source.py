@@ -111,7 +111,7 @@ class FileSource(StreamSource):
     def carry(
         self, names: Sequence[str] | None = None, form: CarriedForm = "stored"
     ) -> CarriedColumns:
-        """Let passes from now on hand over columns that are no features, too."""
+        """Let passes from now on hand over columns, too: those that are no features, if None."""
         if self.options.missing == "drop" or self.options.on_error == "skip":
             raise ValueError("columns are carried along only where no rows are left out")
         first = self.files[0]
@@ -120,13 +120,12 @@ class FileSource(StreamSource):
         everything = names is None
         carried = [name for name in own if name not in features] if names is None else list(names)
         for name in carried:
-            if name not in own or name in features:
+            if name not in own:
                 raise ValueError(
-                    f"{first.origin} has a column {name!r} among the features"
-                    if name in features
-                    else f"{first.origin} has no column {name!r}: its columns are "
-                    f"{name_list(list(own))}"
+                    f"{first.origin} has no column {name!r}: its columns are {name_list(list(own))}"
                 )
+        # Features are read as numbers.
+        texts = [name for name in carried if name not in features]
         is_text = first.is_text and form in ("text", "typed")
         for file in self.files:
             check_columns(file, first, carried, everything)
@@ -140,11 +139,11 @@ class FileSource(StreamSource):
             if form == "numbers":
                 common_dtype(file.origin, [found[name] for name in carried])
             if is_text:
-                file.keep_text(carried)
+                file.keep_text(texts)
         # Each pass reads the files, for blocks that are kept are without these columns.
         self._kept, self._stays_the_same = None, False
         self._carried_as_numbers = form == "numbers"
-        self._types = self._text_types(carried) if is_text and form == "typed" else {}
+        self._types = self._text_types(texts) if is_text and form == "typed" else {}
         index = tuple(name for name in carried if own[name].aside == ROW_INDEX)
         self._carried = CarriedColumns(carried, list(own), index)
         return self._carried
@@ -160,15 +159,16 @@ class FileSource(StreamSource):
         return types
 
     def whole_features(self, features: Collection[int]) -> set[int]:
-        """Return which of some features lack no value, and have whole numbers only."""
+        """Return which of some features of integer types hold whole numbers only, or nothing."""
         names = [self._names[j] for j in features]
-        whole = set(features if self.replayable else ())
-        for file in self.files if whole else ():
+        is_text = self.files[0].is_text
+        whole = set(features if self.replayable or not is_text else ())
+        for file in self.files if whole and is_text else ():
             for values, *_ in self._pieces(file, names, Damage(file, None)):
                 columns = values.T if isinstance(values, np.ndarray) else values
                 for j, column in zip(features, columns, strict=True):
-                    if column.dtype.kind == "f" and (column != np.round(column)).any():
-                        whole.discard(j)  # NaN is not equal to itself, either
+                    if column.dtype.kind == "f" and (abs(column - np.round(column)) > 0.0).any():
+                        whole.discard(j)
         return whole
 
     def _text_types(self, names: Sequence[str]) -> dict[str, Any]:
@@ -213,7 +213,8 @@ class FileSource(StreamSource):
         names = self._names if label is None else (*self._names, label)
         if carried is not None:
             carried.clear()
-            names = (*names, *carried.names)
+            names = tuple(dict.fromkeys((*names, *carried.names)))
+        n_more = len(names) - len(self._names) - (label is not None)
         self.skipped += self._unreadable
         for file in self.files:
             file.check_unchanged()
@@ -222,8 +223,11 @@ class FileSource(StreamSource):
                 values, batch = piece.values, piece.batch
                 weights = labels = None
                 if carried is not None and carried.names:
-                    values, last = _split(values, len(carried.names))
-                    carried.put(self._as_wanted(file, carried.names, last, batch))
+                    columns = values.T if isinstance(values, np.ndarray) else values
+                    own = [columns[names.index(name)] for name in carried.names]
+                    carried.put(self._as_wanted(file, carried.names, own, batch))
+                    if n_more:
+                        values, _ = _split(values, n_more)
                 if label is not None:
                     values, (labels,) = _split(values, 1)
                 if self._has_weights:

@@ -12,6 +12,7 @@ from fastgmm.data.source import Source
 from fastgmm.em.loop import FitInfo
 from fastgmm.io.checkpoint import Checkpoint
 from fastgmm.io.states import Size, State, parameters_from_state, require, to_state, typed_members
+from fastgmm.mixture.parameters import MixtureParameters
 
 Key = tuple[str, int]
 """The name of a structure, and a number of components."""
@@ -36,7 +37,7 @@ class KnownCandidates:
         self.features = {name: vars(search)[name] for name in names if name in vars(search)}
         self._source = source
         self._plan = plan
-        self._report: Callable[[Self], None] | None = search.on_candidate
+        self._report: Callable[[KnownCandidates], None] | None = search.on_candidate
         self._checkpoint: Checkpoint | None = None
         if search.checkpoint is None:
             return
@@ -127,9 +128,14 @@ class KnownCandidates:
             size = Size(key[1], n_features, kind.is_diagonal)
             mixture = parameters_from_state(f"{number}", state, size)
             require(kept["log_likelihood"] is not None, f"candidate {number} has a likelihood")
-            figures = {
+            figures: dict[str, Any] = {
                 name: math.nan if kept[name] is None else kept[name] for name in _FIGURES[:4]
             }
-            others = {name: kept[name] for name in ("n_iter", "converged")}
-            found[key] = replace(blank, mixture=lambda own=mixture: own, **figures, **others)
+            others: dict[str, Any] = {name: kept[name] for name in ("n_iter", "converged")}
+            found[key] = replace(blank, mixture=_returning(mixture), **figures, **others)
         return found
+
+
+def _returning(mixture: MixtureParameters) -> Callable[[], MixtureParameters]:
+    """Return what a candidate has of a mixture that is there already."""
+    return lambda: mixture
