@@ -154,6 +154,11 @@ asv-quick: venv
 fuzz: venv ## alter model files, checkpoints and data files for MINUTES (10), and see what reading them does
 	@NUMBA_CACHE_DIR=$(abspath .numba-cache) $(IN) -m tests.trust.fuzz --minutes $(or $(MINUTES),10)
 
+# The engines are large: a Spark, a Ray and an MPI library, in an environment of their own.
+.PHONY: test-recipes
+test-recipes: ## the programs of docs/recipes, in Spark, Ray and MPI
+	@$(MAKE) VENV=.venv-recipes EXTRAS=test,recipes venv unit TESTS=tests/test_recipes.py
+
 .PHONY: golden
 golden: venv ## write the results of now into the file that guards against silent changes
 	@NUMBA_CACHE_DIR=$(abspath .numba-cache) $(IN) -m tests.trust.golden

@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 import fastgmm
-from fastgmm import GaussianMixture
+from fastgmm import GaussianMixture, KMeans, open_data
 from fastgmm.data.errors import ClusterError
 from tests.cli_process import in_here
 
@@ -78,10 +78,78 @@ def fit(rows, X, n_iter=N_ITER, **more):
         return mixture.fit(X)
 
 
+@pytest.fixture(scope="module")
+def expected(rows):
+    with dask.config.set(scheduler="synchronous"):
+        return fit(rows, chunked(rows))
+
+
 def later(seconds, call):
     timer = threading.Timer(seconds, call)
     timer.start()
     return timer
+
+
+def test_bits_depend_on_the_partitions_and_not_on_who_works_on_them(rows, expected, client):
+    X = chunked(rows).persist()
+    assert_array_equal(fit(rows, X).means_, expected.means_)
+    assert_array_equal(fit(rows, open_data(chunked(rows), client=client)).means_, expected.means_)
+    first = client.scheduler_info()["workers"]
+    with dask.annotate(workers=[next(iter(first))], allow_other_workers=False):
+        one = fit(rows, chunked(rows))
+    assert_array_equal(one.means_, expected.means_)
+    mixture = GaussianMixture(3, random_state=0).fit(X)
+    with dask.config.set(scheduler="threads"):
+        assert_array_equal(
+            GaussianMixture(3, random_state=0).fit(chunked(rows)).means_, mixture.means_
+        )
+        clusters = KMeans(3, random_state=0, max_iter=3).fit(chunked(rows))
+    assert_array_equal(
+        KMeans(3, random_state=0, max_iter=3).fit(X).cluster_centers_, clusters.cluster_centers_
+    )
+    labels = mixture.predict(X)
+    assert_array_equal(labels.compute(), mixture.predict(rows))
+
+
+def test_a_pass_leaves_nothing_behind(rows, client):
+    X = chunked(rows).persist()
+    counts = []
+    for n_iter in (1, 6):
+        fit(rows, X, n_iter)
+        for _ in range(50):
+            n_tasks = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+            if n_tasks == 8:
+                break
+            time.sleep(0.1)
+        counts.append(n_tasks)
+    assert counts == [8, 8]
+
+
+def test_a_worker_that_is_killed_costs_its_partitions_only(rows, expected, cluster, client):
+    X = chunked(rows).persist()
+    began = time.perf_counter()
+    fit(rows, X)
+    usual = time.perf_counter() - began
+    random = np.random.default_rng(0)
+    for number in range(20):
+        client.wait_for_workers(2, timeout=120)
+
+        def kill(number=number):
+            nanny = list(cluster.workers.values())[number % 2]
+            if nanny.pid:
+                os.kill(nanny.pid, signal.SIGKILL)
+
+        timer = later(usual * random.random(), kill)
+        assert_array_equal(fit(rows, X).means_, expected.means_)
+        timer.join()
+
+
+def test_a_worker_that_comes_in_mid_fit(rows, expected, cluster, client):
+    timer = later(0.1, lambda: cluster.scale(3))
+    assert_array_equal(fit(rows, chunked(rows).persist()).means_, expected.means_)
+    timer.join()
+    client.wait_for_workers(3, timeout=120)
+    cluster.scale(2)
 
 
 def test_a_worker_of_another_version_is_refused_by_name(rows, client):
