@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
 
 import fastgmm.em.initialization.kmeans as kmeans
 from fastgmm import (
@@ -284,3 +286,11 @@ def test_classes_that_cannot_be_used(rows):
         fitted.calibrate(X, chunked(y))
     with pytest.raises(ValueError, match="requires y to be passed"):
         GaussianMixtureClassifier().fit(X, None)
+
+
+def test_model_selection_of_scikit_learn_is_refused(rows):
+    search = GridSearchCV(GaussianMixture(), {"n_components": [1, 2]}, error_score="raise")
+    with pytest.raises(TypeError, match="use MixtureSearch"):
+        search.fit(chunked(rows))
+    with pytest.raises(TypeError, match="use MixtureSearch"):
+        cross_val_score(make_pipeline(GaussianMixture()), chunked(rows), error_score="raise")

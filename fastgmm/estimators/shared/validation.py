@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from numbers import Integral, Real
@@ -128,6 +129,8 @@ def validated_fit(method: _Method) -> _Method:
     def wrapper(estimator: Any, *args: Any, **kwargs: Any) -> Any:
         if not get_config()["skip_parameter_validation"]:
             estimator._validate_params()
+        if is_collection(kwargs.get("X", args[0] if args else None)):
+            _refuse_model_selection()
         try:
             with (
                 UnchangedOnFailure(estimator),
@@ -150,6 +153,19 @@ def validated_fit(method: _Method) -> _Method:
             ) from error
 
     return cast(_Method, wrapper)
+
+
+def _refuse_model_selection() -> None:
+    """Raise if scikit-learn's model selection fits to a part of a Dask collection."""
+    frame = sys._getframe().f_back
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith("sklearn.model_selection."):
+            raise TypeError(
+                "scikit-learn's model selection picks rows by their numbers, and would read all "
+                "partitions of a Dask collection for each split: use MixtureSearch, which compares "
+                "numbers of components and covariance structures by passes over the partitions"
+            )
+        frame = frame.f_back
 
 
 def validated_arguments(constraints: dict[str, list[Any]]) -> Callable[[_Method], _Method]:
