@@ -166,7 +166,7 @@ def open_rows(
 def open_for_fit(
     data: list[str],
     columns: str | None,
-    exclude: Sequence[str] | None,
+    exclude: Sequence[str] | None = None,
     *,
     memory: str,
     label_column: str | None = None,

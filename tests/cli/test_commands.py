@@ -486,7 +486,7 @@ def test_a_command_is_one_file_and_one_line(tmp_path, monkeypatch):
     (tmp_path / "rows.csv").write_text("a;b\n1;2\n3;4\n", encoding="utf-8")
     (tmp_path / "holes.csv").write_text("a,b\n1,2\n,4\n5,6\n", encoding="utf-8")
     assert "\n│ count " in succeed(cwd=tmp_path)
-    assert "--delimiter MARK" in succeed("count", "--help", cwd=tmp_path)
+    assert re.search("--delimiter +MARK", succeed("count", "--help", cwd=tmp_path))
     assert succeed("count", "rows.csv", "--delimiter", ";", cwd=tmp_path) == "rows  2\n"
     options = ("holes.csv", "--missing", "drop", "--json")
     assert json.loads(succeed("count", *options, cwd=tmp_path)) == {"n_samples": 2}

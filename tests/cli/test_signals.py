@@ -79,7 +79,7 @@ def test_signal_without_an_output_says_that_nothing_is_kept(folder):
 def test_signal_ends_commands_that_keep_nothing(folder, tmp_path):
     path = tmp_path / "kept.fgm"
     path.write_bytes(b"as it was")
-    with start(folder, "detect", *ENDLESS[1:], "-o", path) as process:
+    with start(folder, "detect", *ENDLESS[1:], "-o", path, "--force") as process:
         assert process.stderr.readline().startswith("reading: ")
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
@@ -101,7 +101,7 @@ def test_signal_leaves_the_image_reached(folder, tmp_path):
         stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "interrupted after" in stdout
-    assert f"the image so far is in {str(path)!r}" in stderr
+    assert f"the result so far is in {str(path)!r}" in stderr
     with Image.open(path) as opened:
         assert opened.size == (800, 600)
 

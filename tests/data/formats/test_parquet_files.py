@@ -64,7 +64,7 @@ def test_other_things_than_numbers_are_all_named(tmp_path):
     with pytest.raises(
         DataError,
         match=r"holds other things than real numbers in the columns 'kind' \(string\), 'day' "
-        r"\(date32\[day\]\), 'class' \(dictionary<.*>\), 'list' \(list<.*>\): leave them out by",
+        r"\(date32\[day\]\), 'class' \(dictionary<.*>\), 'list' \(list<.*>\): leave them out with",
     ):
         open_data(path)
     np.testing.assert_array_equal(all_rows(open_data(path, columns=["x"])), [[1.0]])
