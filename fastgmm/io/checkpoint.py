@@ -144,6 +144,21 @@ class Checkpoint:
             _end_by_sigterm()
 
 
+class Checkpointed:
+    """What keeps its state in a checkpoint if it has one: a context manager as that one is."""
+
+    _checkpoint: Checkpoint | None
+
+    def __enter__(self) -> Self:
+        if self._checkpoint is not None:
+            self._checkpoint.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._checkpoint is not None:
+            self._checkpoint.__exit__(*details)
+
+
 def _end_by_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.raise_signal(signal.SIGTERM)

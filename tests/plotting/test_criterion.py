@@ -8,6 +8,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from fastgmm import MixtureSearch
+from fastgmm.estimators.mixture_search import PARSIMONIOUS
 from fastgmm.plotting import CriterionDisplay
 from tests import mclust
 
@@ -47,23 +48,7 @@ def test_what_is_not_there_is_refused():
 
 
 def fourteen():
-    names = [
-        "EII",
-        "VII",
-        "EEI",
-        "VEI",
-        "EVI",
-        "VVI",
-        "EEE",
-        "VEE",
-        "EVE",
-        "VVE",
-        "EEV",
-        "VEV",
-        "EVV",
-        "VVV",
-    ]
-    rows = [(name, k, 100.0 + i - k) for i, name in enumerate(names) for k in (1, 2, 3)]
+    rows = [(name, k, 100.0 + i - k) for i, name in enumerate(PARSIMONIOUS) for k in (1, 2, 3)]
     kinds, numbers, values = (np.array(column) for column in zip(*rows, strict=True))
     return {"covariance_type": kinds, "n_components": numbers, "bic": values}
 

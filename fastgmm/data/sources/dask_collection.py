@@ -143,12 +143,11 @@ def _by_row(name: str, values: Any, n_rows: int, origin: str) -> npt.NDArray[Any
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """What is done with each partition, and with what was found."""
+    """What is done with each partition."""
 
     opening: _Opening
     beside: tuple[str, ...]  # the names of what lies beside the rows
     work: Callable[..., Any]
-    merge: Callable[[Any, Any], Any]
     n_jobs: int  # threads of a task that has all cores of its machine
     version: str  # the version of the package that asks
 
@@ -202,13 +201,13 @@ def _check_version(asking: str) -> None:
         )
 
 
-def _merged(job: _Job, found: list[Any]) -> Any:
+def _merged(merge: Callable[[Any, Any], Any], found: list[Any]) -> Any:
     """Return what several partitions came to, in their order."""
     present = [each for each in found if each is not None]
-    return reduce(job.merge, present) if present else None
+    return reduce(merge, present) if present else None
 
 
-class _Survey(NamedTuple):
+class _Scan(NamedTuple):
     """What is found when all rows are looked at for the first time."""
 
     numbers: tuple[int, ...]  # of the partitions that have rows
@@ -219,11 +218,11 @@ class _Survey(NamedTuple):
     first: FloatArray  # the first rows that have weight
     incomplete: bool
 
-    def plus(self, other: _Survey) -> _Survey:
+    def plus(self, other: _Scan) -> _Scan:
         """Return what is found in both sets of rows."""
         weight = self.weight + other.weight
         first = np.concatenate([self.first, other.first])[:BLOCK_ROWS]
-        return _Survey(
+        return _Scan(
             self.numbers + other.numbers,
             self.sizes + other.sizes,
             self.present + other.present,
@@ -234,13 +233,13 @@ class _Survey(NamedTuple):
         )
 
 
-def _survey(source: Source, *, n_jobs: int | None) -> _Survey:  # noqa: ARG001 - no kernel runs
+def _scan_partition(source: Source, *, n_jobs: int | None) -> _Scan:  # noqa: ARG001 - no kernel runs
     """Look at the rows of a partition."""
     assert isinstance(source, ArraySource)
     assert source.partition is not None
     weights = source.weights
     present = source.n_samples if weights is None else int(np.count_nonzero(weights))
-    return _Survey(
+    return _Scan(
         (source.partition,),
         (source.n_samples,),
         (present,),
@@ -305,17 +304,17 @@ class DaskSource(Source):
     @property
     def n_samples(self) -> int:
         """Number of rows."""
-        return sum(self._surveyed.sizes)
+        return sum(self._scanned.sizes)
 
     @property
     def total_weight(self) -> float:
         """Sum of the weights, or the number of rows where there are none."""
-        return self._surveyed.weight
+        return self._scanned.weight
 
     @property
     def largest_weight(self) -> float:
         """The largest of the weights."""
-        return self._surveyed.largest_weight
+        return self._scanned.largest_weight
 
     @property
     def has_weights(self) -> bool:
@@ -325,13 +324,13 @@ class DaskSource(Source):
     @property
     def incomplete(self) -> bool:  # type: ignore[override]  # found when asked for
         """Whether rows lack values."""
-        return self._opening.missing == "model" and self._surveyed.incomplete
+        return self._opening.missing == "model" and self._scanned.incomplete
 
     @property
     def partition_sizes(self) -> npt.NDArray[np.int64]:  # type: ignore[override]  # found, too
         """How many rows that have weight each partition has."""
         sizes = np.zeros(self.n_partitions, np.int64)
-        sizes[list(self._surveyed.numbers)] = self._surveyed.present
+        sizes[list(self._scanned.numbers)] = self._scanned.present
         return sizes
 
     @property
@@ -442,7 +441,7 @@ class DaskSource(Source):
         of: Any = getattr(work, "func", work)
         name = f"fastgmm-{of.__name__.strip('_')}-{uuid4().hex}"
         job = f"{name}-job"
-        graph[job] = self._job(work, merge, n_threads)
+        graph[job] = self._job(work, n_threads)
         level: list[Any] = [(name, i) for i in range(self.n_partitions)]
         names = list(by_row)
         for i, key in enumerate(level):
@@ -453,7 +452,7 @@ class DaskSource(Source):
             depth += 1
             runs = [level[j : j + _MERGED_AT_ONCE] for j in range(0, len(level), _MERGED_AT_ONCE)]
             level = [(f"{name}-merged", depth, i) for i in range(len(runs))]
-            graph.update((key, (_merged, job, run)) for key, run in zip(level, runs, strict=True))
+            graph.update((key, (_merged, merge, run)) for key, run in zip(level, runs, strict=True))
         try:
             found: _Found | None = get(graph, level[0])
         except Exception as error:
@@ -475,7 +474,7 @@ class DaskSource(Source):
     def some_rows(self, count: int) -> FloatArray:
         """Return the first rows that have weight, to learn where the data are and how wide."""
         assert count <= BLOCK_ROWS
-        return self._surveyed.first[:count]
+        return self._scanned.first[:count]
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what distinguishes these rows from others, in values that JSON knows.
@@ -493,8 +492,8 @@ class DaskSource(Source):
         }
 
     @cached_property
-    def _surveyed(self) -> _Survey:
-        found = self._fold(_survey, _Survey.plus)
+    def _scanned(self) -> _Scan:
+        found = self._fold(_scan_partition, _Scan.plus)
         if self.has_weights:
             check_total_weight(_ORIGIN, found.weight)
         return found
@@ -502,7 +501,7 @@ class DaskSource(Source):
     def _copy(self) -> DaskSource:
         other = object.__new__(DaskSource)
         other.__dict__.update(self.__dict__)
-        for name in ("_surveyed", "_parts"):
+        for name in ("_scanned", "_parts"):
             other.__dict__.pop(name, None)
         return other
 
@@ -524,7 +523,7 @@ class DaskSource(Source):
         graph, blocks, beside = self._parts
         get, _ = self._scheduler(1)
         name = f"fastgmm-rows-{uuid4().hex}"
-        job = self._job(_rows, Rows.__add__, 1)
+        job = self._job(_rows, 1)
         for i in range(self.n_partitions):
             here = [each[i] for each in beside]
             task: Any = (_run, f"{name}-job", i, blocks[i], here, [], [])
@@ -533,10 +532,10 @@ class DaskSource(Source):
             if rows is not None:
                 yield rows
 
-    def _job(self, work: Callable[..., Any], merge: Callable[[Any, Any], Any], n_jobs: int) -> _Job:
+    def _job(self, work: Callable[..., Any], n_jobs: int) -> _Job:
         from fastgmm import __version__
 
-        return _Job(self._opening, tuple(self._beside), work, merge, n_jobs, __version__)
+        return _Job(self._opening, tuple(self._beside), work, n_jobs, __version__)
 
     def _scheduler(self, n_jobs: int | None) -> tuple[Callable[[Any, Any], Any], int]:
         """Return what computes a key of a graph, and how many threads a task may have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from functools import partial
 from operator import add
 from typing import Any, NamedTuple
@@ -83,10 +84,7 @@ def check_labeled(
         )
     if isinstance(y, str) and is_frame(X):
         frame = narwhals.from_native(known_to_narwhals(X))
-        if y not in frame.columns:
-            raise ValueError(
-                f"y={y!r} names no column of X, which has {', '.join(map(str, frame.columns))}"
-            )
+        _check_column(y, frame.columns)
         values, missing = given_labels(frame[y].to_native())
         X = narwhals.to_native(frame.drop(y))
         source = check_source(estimator, X, sample_weight, reset=reset)
@@ -99,10 +97,7 @@ def check_labeled(
         source = check_source(estimator, X, sample_weight, reset=reset, label_column=column)
         found = source.labels() if y is None or column is not None else y
         if found is None:
-            raise ValueError(
-                f"{type(estimator).__name__} requires y to be passed, but the target y is None: "
-                "give the class of each row, or the name of the column that holds it"
-            )
+            raise _no_classes(estimator)
         values, missing = _column(found)
         if found is y:
             left_out = source.left_out
@@ -173,6 +168,22 @@ def _of_files(
     return check_source(estimator, source, reset=reset), labels
 
 
+def _check_column(name: str, columns: Iterable[Any]) -> None:
+    """Raise unless a table has the column that is to hold the classes."""
+    if name not in columns:
+        raise ValueError(
+            f"y={name!r} names no column of X, which has {', '.join(map(str, columns))}"
+        )
+
+
+def _no_classes(estimator: Any) -> ValueError:
+    """Return the error of a fit without y."""
+    return ValueError(
+        f"{type(estimator).__name__} requires y to be passed, but the target y is None: give the "
+        "class of each row, or the name of the column that holds it"
+    )
+
+
 def _of_collection(
     estimator: Any,
     X: Any,
@@ -186,20 +197,14 @@ def _of_collection(
     """Return rows of Dask's with their classes, which lie beside them."""
     column = y if isinstance(y, str) else None
     if column is not None and not isinstance(X, DaskSource) and not is_array_collection(X):
-        if column not in X.columns:
-            raise ValueError(
-                f"y={column!r} names no column of X, which has {', '.join(map(str, X.columns))}"
-            )
+        _check_column(column, X.columns)
         y, X, column = X[column], X.drop(columns=[column]), None
     source = check_source(estimator, X, sample_weight, reset=reset, label_column=column)
     assert isinstance(source, DaskSource)  # as collections are opened
     if y is None or column is not None:
         y = source.labels()
     if y is None:
-        raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None: "
-            "give the class of each row, or the name of the column that holds it"
-        )
+        raise _no_classes(estimator)
     values, lacking = source.fold(_found_classes, _both_classes)(y=y)
     if lacking >= 0 and not semi_supervised:
         raise ValueError(
@@ -234,9 +239,7 @@ def _both_classes(
 def _class_codes(y: Any, *, classes: npt.NDArray[Any], semi_supervised: bool) -> Codes:
     """Return the number of each row's class; -1 where it is not known."""
     values, missing = _column(y)
-    known = ~missing
-    if semi_supervised:
-        known &= values != ("-1" if values.dtype.kind == "U" else -1)
+    known = ~_unknown(values, missing, semi_supervised)
     codes = np.full(len(values), -1, dtype=np.int64)
     codes[known] = np.searchsorted(classes, values[known].astype(classes.dtype))
     return codes
@@ -257,12 +260,9 @@ def _codes(
     whole: bool,
 ) -> tuple[npt.NDArray[Any], Codes]:
     """Return the classes, and the number of each row's."""
-    unknown = missing
-    if semi_supervised:
-        # NumPy makes text of a -1 beside text.
-        unknown = missing | (values == ("-1" if values.dtype.kind == "U" else -1))
-        if unknown.all():
-            raise ValueError("y holds no class: all of its rows are -1 or missing")
+    unknown = _unknown(values, missing, semi_supervised)
+    if semi_supervised and unknown.all():
+        raise ValueError("y holds no class: all of its rows are -1 or missing")
     known = values[~unknown]
     if known.dtype.kind == "O" and not any(isinstance(each, str) for each in known):
         known = np.array(known.tolist())
@@ -285,6 +285,17 @@ def _codes(
     codes = np.full(len(values), -1, dtype=np.int64)
     codes[~unknown] = places
     return classes, codes
+
+
+def _unknown(
+    values: npt.NDArray[Any], missing: npt.NDArray[np.bool_], semi_supervised: bool
+) -> npt.NDArray[np.bool_]:
+    """Return which rows have no known class."""
+    if not semi_supervised:
+        return missing
+    # NumPy makes text of a -1 beside text.
+    found: npt.NDArray[np.bool_] = missing | (values == ("-1" if values.dtype.kind == "U" else -1))
+    return found
 
 
 def class_factors(class_weight: Any, rows: LabeledRows) -> FloatArray:

@@ -45,9 +45,10 @@ except ImportError:
                 if "fitted_estimator" in names and "fitted_estimator" not in seen:
                     attributes = reconstruction_attributes
                     attributes = attributes() if callable(attributes) else attributes
-                    fitted = None if attributes is None else copy.copy(estimator)
-                    vars(fitted).update(attributes) if fitted is not None else None
-                    seen["fitted_estimator"] = fitted
+                    seen["fitted_estimator"] = None
+                    if attributes is not None:
+                        seen["fitted_estimator"] = copy.copy(estimator)
+                        vars(seen["fitted_estimator"]).update(attributes)
                 stop |= bool(method(estimator, self, **{name: seen.get(name) for name in names}))
             return stop
 

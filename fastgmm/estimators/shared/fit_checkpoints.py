@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import partial
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from fastgmm.estimators.shared.fit_states import (
     start_to_state,
 )
 from fastgmm.estimators.shared.interfaces import BatchEstimator, VariationalEstimator
-from fastgmm.io.checkpoint import Checkpoint
+from fastgmm.io.checkpoint import Checkpoint, Checkpointed
 from fastgmm.io.states import Size, State, from_state, require, to_state, typed_members
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.conjugate import ConjugatePriors
@@ -104,7 +104,7 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-class FitCheckpoint(Generic[_Fitted, _Statistics]):
+class FitCheckpoint(Checkpointed, Generic[_Fitted, _Statistics]):
     """Keeps the checkpoint of a batch fit, if the estimator has one.
 
     As a context manager it writes the newest state at the end, whatever the fit ended with.
@@ -153,15 +153,6 @@ class FitCheckpoint(Generic[_Fitted, _Statistics]):
             checkpoint.observe(partial(self._to_state, fit, regularization, random))
 
         return observe
-
-    def __enter__(self) -> Self:
-        if self._checkpoint is not None:
-            self._checkpoint.__enter__()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        if self._checkpoint is not None:
-            self._checkpoint.__exit__(*details)
 
     def _to_state(
         self, fit: FitState[_Fitted, _Statistics], regularization: Regularization, random: Any

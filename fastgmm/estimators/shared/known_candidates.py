@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 from fastgmm.analysis.search import Candidate, SearchPlan, with_entropies
 from fastgmm.data.source import Source
 from fastgmm.em.loop import FitInfo
-from fastgmm.io.checkpoint import Checkpoint
+from fastgmm.io.checkpoint import Checkpoint, Checkpointed
 from fastgmm.io.states import Size, State, parameters_from_state, require, to_state, typed_members
 from fastgmm.mixture.parameters import MixtureParameters
 
@@ -28,7 +28,7 @@ _SHAPING = ("init_params", "tol", "reg_covar", "max_iter", "missing")
 """Parameters on which each mixture depends; others of the search may differ when it resumes."""
 
 
-class KnownCandidates:
+class KnownCandidates(Checkpointed):
     """What a search has found; a context manager that writes the checkpoint at the end, too."""
 
     def __init__(self, search: Any, source: Source, plan: SearchPlan) -> None:
@@ -38,7 +38,7 @@ class KnownCandidates:
         self._source = source
         self._plan = plan
         self._report: Callable[[KnownCandidates], None] | None = search.on_candidate
-        self._checkpoint: Checkpoint | None = None
+        self._checkpoint = None
         if search.checkpoint is None:
             return
         fingerprint = {
@@ -51,15 +51,6 @@ class KnownCandidates:
         )
         if self._checkpoint.found is not None:
             self.found = self._checkpoint.read(self._restore)
-
-    def __enter__(self) -> Self:
-        if self._checkpoint is not None:
-            self._checkpoint.__enter__()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        if self._checkpoint is not None:
-            self._checkpoint.__exit__(*details)
 
     @property
     def counts(self) -> tuple[int, int]:
