@@ -196,8 +196,9 @@ def open_for_fit(
 def look_at(data: Sequence[str]) -> None:
     """Raise if a file that is named is not there, or is none of data, before anything is loaded."""
     from fastgmm.data.file_listing import find_files
+    from fastgmm.data.remote import is_url
 
-    named = [name for name in data if name != "-" and "://" not in name]
+    named = [name for name in data if name != "-" and not is_url(name)]
     if named and not any(Path(name).exists() and not Path(name).is_file() for name in named):
         find_files(named)
 
