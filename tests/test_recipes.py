@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
 from fastgmm import GaussianMixture
 from fastgmm.extend import Regularization, block_statistics, structure
-from tests.written_data import rows, write_npy, write_parquet
 
 RECIPES = Path(__file__).parent.parent / "docs" / "recipes"
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
@@ -26,6 +26,19 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs ray")
 needs_mpi = pytest.mark.skipif(
     find_spec("mpi4py") is None or MPIEXEC is None, reason="needs mpi4py and mpiexec"
 )
+
+
+def rows():
+    """Return rows of two clusters."""
+    X = np.random.default_rng(0).normal(size=(5000, 3))
+    X[::2] += 4.0
+    return X
+
+
+def write_npy(path, X):
+    """Write rows to a file and return its path."""
+    np.save(path, X)
+    return path
 
 
 def means_after(X, n_iter=20):
@@ -63,7 +76,7 @@ def run(name, *arguments, before=()):
 def test_em_with_spark(tmp_path):
     X = rows()
     for i, part in enumerate(np.split(X, [3000, 3001])):
-        write_parquet(tmp_path / f"{i}.parquet", part)
+        pd.DataFrame(part, columns=["a", "b", "c"]).to_parquet(tmp_path / f"{i}.parquet")
     # Spark reads the largest file first, which the start is fitted to.
     assert_allclose(run("em_with_spark.py", tmp_path), means_after(X), rtol=1e-12, atol=1e-12)
 

@@ -42,11 +42,21 @@ def quantile_cut(
     It lies halfway between the last value that is below and the first that is not. Where values
     are equal, or weights do not add up to the share, less than the share is below, never more.
     """
+
+    def find(first: int, last: int) -> Interval:
+        nonlocal observe
+        seen, observe = observe, None
+        return go_through(values(), first, last, most_kept=most_kept, observe=seen)
+
+    return cut_by_passes(find, share)
+
+
+def cut_by_passes(find: Callable[[int, int], Interval], share: float) -> float:
+    """Return what has a share of the values below it, by passes that find what is in intervals."""
     first, last = 0, 2**_KEY_BITS - 1
     target: float | None = None
     while True:
-        found = _go_through(values(), first, last, most_kept, observe)
-        observe = None
+        found = find(first, last)
         if target is None:
             if not found.weight > 0.0:
                 raise ValueError("there are no values of positive weight to take a quantile of")
@@ -77,7 +87,7 @@ def halfway(low: npt.ArrayLike, high: npt.ArrayLike) -> FloatArray:
     return np.where((low < middle) & (middle <= high), middle, high)
 
 
-class _Found(NamedTuple):
+class Interval(NamedTuple):
     """What a pass found of an interval of keys."""
 
     weight_below: float  # weight of the values below the interval, and the largest of them
@@ -88,13 +98,30 @@ class _Found(NamedTuple):
     masses: FloatArray  # weight in each part of the interval, if they are
 
 
-def _go_through(
+def both_intervals(
+    one: Interval, other: Interval, *, first: int, last: int, most_kept: int = MOST_KEPT
+) -> Interval:
+    """Return what two passes over other values found of the same interval together."""
+    kept = [each.kept for each in (one, other) if each.kept is not None]
+    below = one.weight_below + other.weight_below, max(one.largest_below, other.largest_below)
+    weight = one.weight + other.weight
+    few = all(each.kept is not None or not each.weight for each in (one, other))
+    if few and sum(len(values) for values, _ in kept) <= most_kept:
+        return Interval(*below, weight, _in_order(kept), one.masses)
+    masses = one.masses + other.masses
+    for values, weights in kept:
+        masses += _masses(_keys_of(values), weights, first, _shift(first, last), len(masses))
+    return Interval(*below, weight, None, masses)
+
+
+def go_through(
     pieces: Iterable[WeightedValues],
     first: int,
     last: int,
-    most_kept: int,
-    observe: Callable[[FloatArray, FloatArray], None] | None,
-) -> _Found:
+    *,
+    most_kept: int = MOST_KEPT,
+    observe: Callable[[FloatArray, FloatArray], None] | None = None,
+) -> Interval:
     """Make a pass."""
     shift = _shift(first, last)
     masses = np.zeros(((last - first) >> shift) + 1)
@@ -124,7 +151,7 @@ def _go_through(
             for each, its_weights in kept:
                 masses += _masses(_keys_of(each), its_weights, first, shift, len(masses))
             kept = None
-    return _Found(weight_below, float(largest_below), weight, _in_order(kept), masses)
+    return Interval(weight_below, float(largest_below), weight, _in_order(kept), masses)
 
 
 def _masses(

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -29,7 +29,9 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.joint import JointFit, JointStart, fit_jointly
 from fastgmm.em.e_step.passes import log_likelihood
+from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.initialization.methods import InitSettings, initialize
+from fastgmm.em.initialization.random_rows import random_rows
 from fastgmm.em.loop import FitInfo, Starts, fit_best
 from fastgmm.em.models.class_mixtures import with_matrices
 from fastgmm.em.problem import ROUNDING, EMProblem
@@ -41,9 +43,6 @@ from fastgmm.mixture.structures import CovarianceStructure, is_built_in, structu
 
 Partitions = dict[int, npt.NDArray[np.int64]]
 """For each number of components, clusters of the rows that fits begin from."""
-
-Split = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-"""Numbers of the rows to learn, and of those held out."""
 
 _MARGIN = 2.0
 """What may have the lowest criterion in the end is above it by no more than this."""
@@ -157,6 +156,10 @@ class SearchedRows:
     clustered: ArraySource  # those that the clusters are of which fits begin from
     # some of them, if they are very many: fits converge on these first
     preview: ArraySource | None = None
+
+
+Split = tuple[SearchedRows, Source]
+"""Rows to learn, and rows held out."""
 
 
 class Start(NamedTuple):
@@ -648,18 +651,16 @@ def refine(
 
 def cross_validated(
     candidates: Sequence[Candidate],
-    source: ArraySource,
+    splits: Iterable[Split],
     partition: Callable[[ArraySource], Partitions],
     plan: SearchPlan,
-    splits: Sequence[Split],
 ) -> list[Candidate]:
     """Return candidates with how likely rows are under mixtures fitted without them."""
     totals = np.zeros(len(candidates))
     failures = [each.failure for each in candidates]
     weight = 0.0
-    for number, (learned, held_out) in enumerate(splits, start=1):
-        training, test = _chosen(source, learned), _chosen(source, held_out)
-        fits = fit_candidates(SearchedRows(training, training), partition(training), plan)
+    for number, (training, test) in enumerate(splits, start=1):
+        fits = fit_candidates(training, partition(training.clustered), plan)
         for i, fit in enumerate(fits):
             if failures[i] is None and fit.mixture is None:
                 failures[i] = f"without the rows of fold {number}, {fit.failure}"
@@ -670,6 +671,38 @@ def cross_validated(
         replace(each, failure=failure, held_out=math.nan if failure else float(total) / weight)
         for each, failure, total in zip(candidates, failures, totals, strict=True)
     ]
+
+
+def split_by_numbers(
+    source: ArraySource, learned: npt.NDArray[np.int64], held_out: npt.NDArray[np.int64]
+) -> Split:
+    """Return rows to learn and rows held out, of which the numbers are given."""
+    training, test = _chosen(source, learned), _chosen(source, held_out)
+    return SearchedRows(training, training), test
+
+
+def split_partitions(
+    source: Source, number: int, n_folds: int, seed: int, most_clustered: int | None
+) -> Split:
+    """Return rows to learn and rows held out, drawn in each partition."""
+    draw = partial(_drawn_fold, number=number, n_folds=n_folds, seed=seed)
+    training = source.changed(partial(draw, held_out=False))
+    test = source.changed(partial(draw, held_out=True))
+    assert training is not None  # as the rows lie in partitions
+    assert test is not None
+    scanned = scan_data(training, 1, 0.0, "auto", seed=seed)
+    clustered = scanned.sample
+    if most_clustered is not None and clustered.n_samples > most_clustered:
+        clustered = random_rows(clustered, most_clustered, seed)
+    return SearchedRows(training, clustered, scanned.sample if scanned.subsampled else None), test
+
+
+def _drawn_fold(
+    source: ArraySource, *, number: int, n_folds: int, seed: int, held_out: bool
+) -> ArraySource:
+    """Return the rows of a partition that are in a fold, or those that are not."""
+    random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(source.partition or 0,)))
+    return source.chosen((random.integers(n_folds, size=source.n_samples) == number) == held_out)
 
 
 def _chosen(source: ArraySource, numbers: npt.NDArray[np.int64]) -> ArraySource:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.clusters import rows_on_cluster
+from fastgmm.cli.clusters import client_of
 from fastgmm.cli.interruption import Interrupted, Interruption
 from fastgmm.cli.models import (
     as_modeled,
@@ -165,33 +165,19 @@ def fit(
         covariance_type = initial.model.covariance_type
     if n_components is None:
         raise ValueError("give the number of components, -k, or a mixture to begin with")
-    if dask is not None:
-        if exclude is not None or initial is not None:
-            raise ValueError("--exclude and --init-from are not for --dask: give --columns")
-        source = context.with_resource(
-            rows_on_cluster(
-                dask,
-                data,
-                columns=columns,
-                weight_column=weight_column,
-                label_column=label_column,
-                missing=missing,
-                csv=csv,
-            )
-        )
-    else:
-        source = open_for_fit(
-            data,
-            columns,
-            options.split_columns(exclude),
-            columns_if_named=None if initial is None else initial.feature_names,
-            weight_column=weight_column,
-            label_column=label_column,
-            memory=memory,
-            missing=missing,
-            on_error=on_error,
-            csv=csv,
-        )
+    source = open_for_fit(
+        data,
+        columns,
+        options.split_columns(exclude),
+        columns_if_named=None if initial is None else initial.feature_names,
+        weight_column=weight_column,
+        label_column=label_column,
+        memory=memory,
+        missing=missing,
+        on_error=on_error,
+        csv=csv,
+        client=None if dask is None else context.with_resource(client_of(dask)),
+    )
     parameters: dict[str, Any] = {
         "covariance_type": covariance_type,
         "reg_covar": reg_covar,

@@ -81,8 +81,8 @@ Columns = Annotated[
 Dask = Annotated[
     str | None,
     option(
-        "Let a Dask cluster read and fit Parquet or CSV: the address of its scheduler, or local:N "
-        "for N processes here.",
+        "Let the workers of a Dask cluster read the data and work on them: the address of its "
+        "scheduler, or local:N for N processes here.",
         metavar="tcp://…|local:N",
     ),
 ]

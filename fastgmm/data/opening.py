@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,13 @@ from fastgmm.data.options import (
     bytes_of_memory,
     csv_options,
 )
+from fastgmm.data.remote import is_url
 from fastgmm.data.selection import Selection
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array_like import as_matrix
 from fastgmm.data.sources.batch_iterators import BatchSource
 from fastgmm.data.sources.dask_collection import DaskSource, is_collection
+from fastgmm.data.sources.file_parts import open_on_workers
 from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import checked_array, is_frame, open_frame
 from fastgmm.data.tables import is_arrow_stream, is_list_of_paths, is_path, is_stored, open_tables
@@ -118,7 +122,9 @@ def open_data(
         How characters are encoded in CSV; UTF-8 if not given and no byte order mark says otherwise.
     client : distributed.Client, default=None
         The client that works on a Dask collection; the current one if not given, and Dask's local
-        scheduler where there is none.
+        scheduler where there is none. With a client, files are read by its workers, which must find
+        them under the same names: a partition is a row group of Parquet, a run of rows of ``.npy``,
+        HDF5 and Zarr, or else a file.
 
     Returns
     -------
@@ -165,9 +171,10 @@ def open_data(
     csv = csv_options(header, na_values, decimal, delimiter, comment, encoding)
     budget = bytes_of_memory(memory_budget)
     options = ReadingOptions(budget, block_rows, missing, on_error, csv)
-    if client is not None and not is_collection(data):
+    if client is not None and not (is_collection(data) or is_path(data) or is_list_of_paths(data)):
         raise ValueError(
-            f"client is for a Dask array or data frame, and data are of type {type(data).__name__}"
+            "client is for files and for a Dask array or data frame, and data are of type "
+            f"{type(data).__name__}"
         )
     if isinstance(data, Source):
         if selection != Selection() or options != ReadingOptions():
@@ -181,9 +188,15 @@ def open_data(
     if is_frame(data):
         _refuse_filter(selection, "a data frame")
         return open_frame(data, selection, missing)
+    if client is not None and not is_collection(data):  # its workers are in other folders
+        names = map(os.fspath, [data] if is_path(data) else data)
+        data = [
+            each if is_url(each) or each == "-" else str(Path(each).absolute()) for each in names
+        ]
     tables = open_tables(data, options)
     if tables is not None:
-        return FileSource(tables.files, selection, options, tables.unreadable)
+        files = FileSource(tables.files, selection, options, tables.unreadable)
+        return files if client is None else open_on_workers(files, client)
     if isinstance(data, Iterator) or callable(data):
         _refuse_filter(selection, "batches")
         if callable(data):

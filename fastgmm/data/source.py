@@ -96,6 +96,11 @@ class Source(ABC):
         """Whether the rows have weights."""
 
     @property
+    def largest_weight(self) -> float:
+        """The largest of the weights, where all are known; 1 where there are none."""
+        return 1.0
+
+    @property
     def reads_ahead(self) -> bool:
         """Whether threads read the next block while one is worked on."""
         return False
@@ -130,6 +135,36 @@ class Source(ABC):
             and returns what `work` found, merged in the order of the rows.
         """
         return partial(work, self)
+
+    def changed(self, change: Callable[[Any], Source]) -> Source | None:  # noqa: ARG002 - one place
+        """Return what becomes of the rows of each partition.
+
+        Parameters
+        ----------
+        change : callable
+            Makes other rows of those of a partition; it is pickled.
+
+        Returns
+        -------
+        Source or None
+            The rows; None where those of this source lie in one place.
+        """
+        return None
+
+    def chosen(self, kept: Any) -> Source | None:  # noqa: ARG002 - most have no random access
+        """Return some of the rows.
+
+        Parameters
+        ----------
+        kept : ndarray of bool of shape (n_samples,), or as this source holds what there is by row
+            Which rows.
+
+        Returns
+        -------
+        Source or None
+            The rows; None where they can only be chosen while all are read.
+        """
+        return None
 
     def labels(self) -> FloatArray | None:
         """Return the labels of the rows, NaN where there is none; None if they have none.

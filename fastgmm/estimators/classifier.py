@@ -23,7 +23,6 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.analysis.density_levels import density_level, whole_row_scores
-from fastgmm.analysis.quantiles import quantile_cut
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.chosen_rows import choose_rows
@@ -56,7 +55,7 @@ from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.evaluation import BlockwiseProbabilities
 from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.lazy_results import lazy_on_collections
-from fastgmm.estimators.shared.score_thresholds import scored
+from fastgmm.estimators.shared.score_thresholds import score_cut
 from fastgmm.estimators.shared.validation import (
     Missing,
     UnchangedOnFailure,
@@ -658,7 +657,7 @@ class GaussianMixtureClassifier(
         for c, mixture in enumerate(self.mixtures_):
             if totals[c] > 0.0 and self.class_prior_[c] > 0.0:
                 own = choose_rows(rows.source, rows.codes == c)
-                levels[c] = quantile_cut(partial(scored, mixture, own), share)
+                levels[c] = score_cut(mixture, own, share)
         return levels
 
     def _learn_statistics(

@@ -33,6 +33,7 @@ from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.validation import (
     N_JOBS_CONSTRAINTS,
     check_in_memory,
+    refuse_to_split_collections,
     validated_fit,
 )
 from fastgmm.mixture.statistics import FloatArray
@@ -325,6 +326,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return int(self.cluster_centers_.shape[0])
 
     def __sklearn_tags__(self) -> Tags:
+        refuse_to_split_collections()
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -27,6 +27,8 @@ from fastgmm.analysis.search import (
     fit_candidates,
     refine,
     settle_contenders,
+    split_by_numbers,
+    split_partitions,
 )
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
@@ -95,8 +97,9 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         Criterion to minimize; or, for the mean log-likelihood of held-out rows in cross-validation,
         to maximize.
     cv : int, cross-validation generator or iterable, default=5
-        Cross-validation strategy for "log_likelihood", which takes rows in memory, or small files.
-        Interpreted as in scikit-learn; an int is the number of folds of shuffled rows.
+        Cross-validation strategy for "log_likelihood", which takes rows in memory, small files, or
+        a Dask collection. Interpreted as in scikit-learn; an int is the number of folds of shuffled
+        rows. Each row of a large Dask collection is in a random one of so many folds.
     init_params : {"hierarchical", "kmeans"}, default="hierarchical"
         Method of initialization: clusters of model-based hierarchical agglomeration or of k-means.
         On more than 2000 rows, a random subsample is clustered.
@@ -303,7 +306,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
                 rows, numbers, self.init_params, random_state=random_state, n_jobs=self.n_jobs
             )
 
-        splits: list[Split] = []
+        splits: Iterable[Split] = ()
         if self.criterion == "log_likelihood":
             splits = self._splits(folds_of, random_state)
         clusters = partition(sample)
@@ -319,9 +322,8 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             candidates = settle_contenders(
                 searched, candidates, clusters, plan, lambda each: _value(each, self.criterion)
             )
-        if splits:
-            assert isinstance(folds_of, ArraySource)
-            candidates = cross_validated(candidates, folds_of, partition, plan, splits)
+        if self.criterion == "log_likelihood":
+            candidates = cross_validated(candidates, splits, partition, plan)
         final = replace(plan, tol=_FINAL_SHARE * plan.tol)
         self._keep_best(candidates, lambda best: refine(source, final, best))
         if not self.best_estimator_.converged_:
@@ -333,17 +335,23 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             )
         return self
 
-    def _splits(self, source: Source, random_state: np.random.RandomState) -> list[Split]:
-        """Return the folds of a cross-validation of rows, which must be in memory."""
-        if not isinstance(source, ArraySource):
-            raise ValueError(
-                "criterion='log_likelihood' holds rows out, which takes rows in memory: read them "
-                "into an array, or choose 'bic', 'aic' or 'icl'"
-            )
+    def _splits(self, source: Source, random_state: np.random.RandomState) -> Iterable[Split]:
+        """Return the folds of a cross-validation of rows in memory or in partitions."""
         cv = self.cv
-        if isinstance(cv, Integral):
-            cv = KFold(int(cv), shuffle=True, random_state=random_state)
-        return list(check_cv(cv).split(source.stored))
+        if isinstance(source, ArraySource):
+            if isinstance(cv, Integral):
+                cv = KFold(int(cv), shuffle=True, random_state=random_state)
+            folds = list(check_cv(cv).split(source.stored))
+            return (split_by_numbers(source, *each) for each in folds)
+        if source.partition_sizes is None or not isinstance(cv, Integral):
+            raise ValueError(
+                "criterion='log_likelihood' holds rows out, which takes rows in memory, or a Dask "
+                "collection and a number of folds, cv: read them into an array, or choose 'bic', "
+                "'aic' or 'icl'"
+            )
+        seed = random_state.randint(np.iinfo(np.int32).max)
+        most = MOST_AGGLOMERATED if self.init_params == "hierarchical" else None
+        return (split_partitions(source, i, int(cv), seed, most) for i in range(int(cv)))
 
     def _tell(self, candidate: Candidate) -> None:
         """Print what a mixture came to, if that is wanted."""

@@ -37,6 +37,7 @@ from fastgmm.estimators.shared.score_thresholds import (
     learn_scored,
     row_scores,
     scored,
+    scores_by_label,
     training_cut,
 )
 from fastgmm.estimators.shared.validation import (
@@ -336,6 +337,8 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
             The rows.
         y : array-like of shape (n_samples,)
             -1 for outliers and 1 for inliers, or True (1) for outliers and False (0) for inliers.
+            Of a Dask collection, an array or series of Dask's: its scores are summed up where the
+            rows lie, rounded until 100,000 different ones at most are left for each label.
         target : {"f1", "precision", "false_positive_rate"}, default="f1"
             What is wanted: the highest F1 score for outliers; the highest recall with at least a
             precision of `value`; or the highest recall with at most a false positive rate of
@@ -477,18 +480,23 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
     ) -> tuple[npt.NDArray[np.bool_], FloatArray, FloatArray | None]:
         """Return which rows are outliers, their scores and their weights."""
         source = self._checked(X, sample_weight, each_row=False)
+        if source.partition_sizes is not None:
+            found = scores_by_label(self.mixture_, source, y)
+            labels = np.repeat(list(found), [len(scores) for scores, _ in found.values()])
+            scores, weights = map(np.concatenate, zip(*found.values(), strict=True))
+            return outlier_labels(labels, len(scores)), scores, weights
         # The weights of a block may be overwritten once the next one is asked for.
         pieces = [
             (scores, None if weights is None else weights.copy())
             for scores, weights in scored(self.mixture_, source)
         ]
         scores = np.concatenate([each for each, _ in pieces]).astype(np.float64)
-        found = [weights for _, weights in pieces if weights is not None]
+        masses = [weights for _, weights in pieces if weights is not None]
         left_out = source.left_out
         labels = outlier_labels(y, len(scores) if left_out is None else len(left_out))
         if left_out is not None:
             labels = labels[~left_out]
-        return labels, scores, np.concatenate(found) if found else None
+        return labels, scores, np.concatenate(masses) if masses else None
 
 
 def _labels(decisions: FloatArray) -> npt.NDArray[np.int64]:

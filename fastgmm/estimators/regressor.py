@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from functools import partial
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.metrics import r2_score
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +25,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import not_numbers, unmasked
 from fastgmm.data.sources.batch import all_finite
+from fastgmm.data.sources.dask_collection import is_collection
 from fastgmm.data.sources.exactness import check_no_times
 from fastgmm.data.sources.frames import is_frame
 from fastgmm.em.initialization.methods import InitMethod
@@ -58,6 +62,10 @@ OF_THE_MIXTURE = (
     "forgetting",
 )
 """The parameters that the mixture of inputs and targets has, too."""
+
+_NAME_TARGETS = (
+    "rows that are not in memory have their targets in a column: name it, as in y='price'"
+)
 
 Targets = Any
 """An array-like of shape (n_samples,) or (n_samples, n_targets), or names of columns of `X`."""
@@ -407,10 +415,14 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         """
         if n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples}. It must be at least 1.")
-        source, conditional = self._checked(X)
         random = check_random_state(self.random_state if random_state is None else random_state)
-        seed = int(random.randint(np.iinfo(np.int32).max))
-        draws = Draws(n_samples, len(conditional.targets), seed)
+        return self._drawn(X, n_samples, int(random.randint(np.iinfo(np.int32).max)), partition=0)
+
+    @lazy_on_collections
+    def _drawn(self, X: Rows, n_samples: int, seed: int, *, partition: int) -> FloatingArray:
+        """Return draws for rows, other ones in each partition of a collection."""
+        source, conditional = self._checked(X)
+        draws = Draws(n_samples, len(conditional.targets), (seed + partition) % 2**31)
         found = conditional.evaluate(
             source, draws, begin=draws.begin, row_bytes=draws.row_bytes, n_jobs=self.n_jobs
         )
@@ -431,6 +443,12 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         ndarray of shape (n_samples,)
             log p(y | x) in nats.
         """
+        if is_collection(X) and _names(y) is None:
+            raise TypeError(_NAME_TARGETS)
+        return self._log_density(X, y)
+
+    @lazy_on_collections
+    def _log_density(self, X: Rows, y: Targets) -> FloatingArray:
         joint, conditional = self._joint(X, y, each_row=True)
         densities = [
             conditional.log_density(rows, n_jobs=self.n_jobs)
@@ -457,27 +475,12 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
             Rows that lack a target are left out.
         """
         joint, conditional = self._joint(X, y, sample_weight)
-        known: list[FloatingArray] = []
-        predicted: list[FloatingArray] = []
-        weights: list[FloatArray] = []
-        for rows in pieces(joint.source, conditional.rows_at_once()):
-            targets = rows.X[:, conditional.targets]
-            present = ~np.isnan(targets).any(axis=1)  # what is not known cannot be explained
-            if not present.any():
-                continue
-            known.append(targets[present])
-            inputs = type(rows)(rows.X[present][:, conditional.inputs], incomplete=rows.incomplete)
-            predicted += conditional.evaluate(inputs, lambda found, _: found.mean())
-            weights += [] if rows.weights is None else [rows.weights[present]]
-        if not known:
-            raise ValueError("y holds no row of targets that are all known: there is no score")
-        return float(
-            r2_score(
-                np.concatenate(known),
-                np.concatenate(predicted),
-                sample_weight=np.concatenate(weights) if weights else None,
-            )
+        found = joint.source.fold(partial(_explained, conditional=conditional), _both_explained)(
+            n_jobs=self.n_jobs
         )
+        if not found.n_rows:
+            raise ValueError("y holds no row of targets that are all known: there is no score")
+        return found.r2()
 
     @property
     def target_columns_(self) -> npt.NDArray[np.intp]:
@@ -536,6 +539,62 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
     def _shaped(self, values: FloatingArray) -> FloatingArray:
         """Return values of targets without their axis, the second one, if there is to be none."""
         return values[:, 0] if self._targets.single else values
+
+
+class _Explained(NamedTuple):
+    """How much the targets of rows vary, and the predictions' errors."""
+
+    n_rows: int
+    weight: float
+    means: FloatArray  # (n_targets,): of the targets
+    total: FloatArray  # (n_targets,): squares about the means, summed up
+    left: FloatArray  # (n_targets,): the same of what predictions leave
+
+    def r2(self) -> float:
+        """Return the share that is explained, the mean over the targets."""
+        if self.n_rows < 2:
+            warnings.warn("R² is not defined for less than two rows", UndefinedMetricWarning, 3)
+            return math.nan
+        constant = np.where(self.left > 0.0, 0.0, 1.0)
+        varied = self.total > 0.0
+        ratio = np.divide(self.left, self.total, out=np.zeros_like(self.left), where=varied)
+        return float(np.where(varied, 1.0 - ratio, constant).mean())
+
+
+def _explained(
+    source: Source, *, conditional: ConditionalMixture, n_jobs: int | None
+) -> _Explained:
+    """Return what predictions explain of the targets of rows that are all known."""
+    nothing = np.zeros(len(conditional.targets))
+    found = _Explained(0, 0.0, nothing, nothing, nothing)
+    for rows in pieces(source, conditional.rows_at_once()):
+        targets = rows.X[:, conditional.targets].astype(np.float64)
+        present = ~np.isnan(targets).any(axis=1)  # what is not known cannot be explained
+        if not present.any():
+            continue
+        inputs = type(rows)(rows.X[present][:, conditional.inputs], incomplete=rows.incomplete)
+        evaluated = conditional.evaluate(inputs, lambda each, _: each.mean(), n_jobs=n_jobs)
+        known, predicted = targets[present], np.concatenate(list(evaluated))
+        weights = np.ones(len(known)) if rows.weights is None else rows.weights[present]
+        weight = float(weights.sum())
+        means = weights @ known / weight if weight else nothing
+        total, left = weights @ (known - means) ** 2, weights @ (known - predicted) ** 2
+        found = _both_explained(found, _Explained(len(known), weight, means, total, left))
+    return found
+
+
+def _both_explained(one: _Explained, other: _Explained) -> _Explained:
+    """Return what is explained of both sets of rows (Chan, Golub and LeVeque, 1983)."""
+    weight = one.weight + other.weight
+    share = other.weight / weight if weight else 0.0
+    apart = other.means - one.means
+    return _Explained(
+        one.n_rows + other.n_rows,
+        weight,
+        one.means + share * apart,
+        one.total + other.total + one.weight * share * apart**2,
+        one.left + other.left,
+    )
 
 
 def _joint_rows(
@@ -641,9 +700,7 @@ def _arrays(
         missing="error" if missing == "error" else "model",  # left out once y is there
     )
     if not isinstance(source, ArraySource):
-        raise TypeError(
-            "rows that are not in memory have their targets in a column: name it, as in y='price'"
-        )
+        raise TypeError(_NAME_TARGETS)
     given = unmasked(y)
     check_no_times("y", given)
     try:

@@ -8,11 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+import fastgmm.analysis.quantiles as quantiles
+import fastgmm.em.initialization.data_scan as data_scan
 import fastgmm.em.initialization.kmeans as kmeans
+import fastgmm.em.initialization.methods as methods
+import fastgmm.estimators.mixture_search as mixture_search
+import fastgmm.estimators.shared.score_thresholds as score_thresholds
 from fastgmm import (
     BayesianGaussianMixture,
     GaussianMixture,
@@ -98,48 +105,80 @@ def test_kmeans_takes_no_function_for_rows_that_lie_elsewhere(rows):
         KMeans(3, init=lambda X, k, **_: X[:k]).fit(chunked(rows))
 
 
-def test_variational_bayes(rows):
-    kwargs = {"n_components": 3, "random_state": 0, "max_iter": 500, "tol": 1e-10}
-    found = quiet(BayesianGaussianMixture(**kwargs).fit, chunked(rows))
-    expected = quiet(BayesianGaussianMixture(**kwargs).fit, rows)
+FITS = {
+    "mixture": GaussianMixture(3, random_state=0, tol=1e-9, max_iter=500),
+    "variational": BayesianGaussianMixture(3, random_state=0, tol=1e-9, max_iter=500),
+    "message length": MessageLengthGaussianMixture(8, random_state=0),
+    "transformer": GaussianMixtureTransformer(3, random_state=0),
+    "detector": GaussianMixtureOutlierDetector(3, contamination=0.05, random_state=0),
+    "search": MixtureSearch([2, 3], structures=["full", "diag"], random_state=0),
+}
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_a_fit_from_a_start_of_its_own_is_that_of_the_rows_in_memory(rows, kind):
+    found, expected = (quiet(clone(FITS[kind]).fit, X) for X in (chunked(rows), rows))
     one, other = (
-        np.argsort(found.means_[:, 0] + 3 * found.means_[:, 1]),
-        np.argsort(expected.means_[:, 0] + 3 * expected.means_[:, 1]),
+        getattr(each, "best_estimator_", getattr(each, "mixture_", each))
+        for each in (found, expected)
     )
-    assert_allclose(found.means_[one], expected.means_[other], rtol=1e-4, atol=1e-4)
-    assert_allclose(found.lower_bound_, expected.lower_bound_, rtol=1e-6)
+    for name in ("weights_", "means_", "covariances_", "lower_bound_"):
+        assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-11, atol=1e-11)
+    assert one.n_iter_ == other.n_iter_
+    if kind == "detector":
+        assert_allclose(found.offset_, expected.offset_, rtol=1e-12)
+    if kind == "transformer":
+        assert_allclose(found.transform(rows).sum(axis=1), 1.0)
 
 
-def test_minibatches_are_those_of_the_rows_in_their_order(rows):
+def test_minibatches_are_those_of_a_file(rows, tmp_path):
+    np.save(tmp_path / "rows.npy", rows)
     kwargs = {"n_components": 3, "batch_size": 300, "random_state": 0, "max_epochs": 2}
     found = quiet(MiniBatchGaussianMixture(**kwargs).fit, chunked(rows))
-    assert_allclose(np.sort(found.means_[:, 1]), np.sort(CENTERS[:, 1]), atol=0.3)
-    again = quiet(MiniBatchGaussianMixture(**kwargs).fit, chunked(rows))
-    assert_array_equal(found.means_, again.means_)
+    expected = quiet(MiniBatchGaussianMixture(**kwargs).fit, tmp_path / "rows.npy")
+    assert_array_equal(found.means_, expected.means_)
 
 
-def test_a_search_and_the_message_length(rows):
+def test_criteria_of_a_search(rows):
     for criterion in ("bic", "icl"):
         search = MixtureSearch([2, 3], structures=["full", "diag"], criterion=criterion)
         found = search.set_params(random_state=0).fit(chunked(rows))
         assert found.best_params_["n_components"] == 3
         expected = found.best_estimator_.bic(rows)
         assert_allclose(found.best_estimator_.bic(chunked(rows)), expected, rtol=1e-12)
-    mixture = quiet(MessageLengthGaussianMixture(8, random_state=0).fit, chunked(rows))
-    assert len(mixture.means_) == 3
 
 
-def test_owners_of_a_mixture(rows):
-    X = chunked(rows)
-    transformer = GaussianMixtureTransformer(3, random_state=0).fit(X)
-    assert_allclose(transformer.transform(rows).sum(axis=1), 1.0)
-    for contamination in ("auto", 0.05):
-        detector = GaussianMixtureOutlierDetector(
-            3, contamination=contamination, random_state=0
-        ).fit(X)
-        share = (detector.predict(X) == -1).mean().compute()
-        assert 0.0 <= share < 0.1
-    assert_allclose(share, 0.05, atol=1e-3)
+@pytest.mark.parametrize("init_params", ["kmeans", "hierarchical"])
+def test_a_search_by_rows_that_are_held_out(rows, init_params, monkeypatch):
+    monkeypatch.setattr(data_scan, "SMALLEST_SAMPLE", 500)
+    monkeypatch.setattr(data_scan, "ROWS_PER_PARAMETER", 10)
+    monkeypatch.setattr(mixture_search, "MOST_AGGLOMERATED", 200)
+    how = {"structures": ["diag"], "criterion": "log_likelihood", "init_params": init_params}
+    search = MixtureSearch([2, 3], cv=3, random_state=0, **how)
+    expected = search.fit(rows).best_score_
+    found = search.fit(chunked(rows))
+    assert found.best_params_["n_components"] == 3
+    assert_allclose(found.best_score_, expected, atol=0.02)
+    with pytest.raises(ValueError, match="or a Dask collection and a number of folds, cv"):
+        search.set_params(cv=KFold(3)).fit(chunked(rows))
+
+
+@pytest.mark.parametrize("kind", [GaussianMixture, BayesianGaussianMixture])
+def test_centers_of_many_components_are_drawn_from_all_rows(rows, kind, monkeypatch):
+    monkeypatch.setattr(kmeans, "_MANY_CLUSTERS", 3)
+    drawn = []
+
+    def watched(*args, **more):
+        drawn.append(kmeans.scalable_centers(*args, **more))
+        return drawn[-1]
+
+    monkeypatch.setattr(methods, "scalable_centers", watched)
+    quiet(kind(3, random_state=0).fit, chunked(rows))
+    assert_allclose(drawn[0][np.lexsort(np.rint(drawn[0]).T)], CENTERS, atol=0.3)
+    quiet(kind(2, random_state=0).fit, chunked(rows))
+    quiet(kind(3, random_state=0).fit, rows)
+    quiet(kind(3, random_state=0, init_params="random").fit, chunked(rows))
+    assert len(drawn) == 1
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -222,6 +261,42 @@ def test_a_fit_resumes_from_a_checkpoint(rows, tmp_path):
         mixture.fit(chunked(rows + 1.0))
 
 
+@pytest.mark.parametrize("most_kept", [2**20, 100])
+def test_thresholds_are_those_of_the_rows_in_memory(rows, weights, most_kept, monkeypatch):
+    for function in (quantiles.go_through, quantiles.both_intervals):
+        more = {**function.__kwdefaults__, "most_kept": most_kept}
+        monkeypatch.setattr(function, "__kwdefaults__", more)
+    start = {"random_state": 0, "tol": 1e-12, "max_iter": 2000}
+    detector = GaussianMixtureOutlierDetector(1, contamination=0.03, **start)
+    expected = detector.fit(rows, None, weights)
+    offset, recent = expected.offset_, expected._recent.cut(0.2)
+    found = detector.fit(chunked(rows), None, chunked(weights))
+    assert_allclose(found.offset_, offset, rtol=1e-12)
+    assert_allclose(found._recent.cut(0.2), recent, rtol=1e-12)
+
+
+def test_operating_points_are_those_of_the_rows_in_memory(rows, weights, monkeypatch):
+    random = np.random.default_rng(4)
+    y = np.where(random.random(len(rows)) < 0.1, -1, 1)
+    X = rows + (y == -1)[:, None] * random.normal(scale=4.0, size=rows.shape)
+    detector = GaussianMixtureOutlierDetector(3, random_state=0).fit(rows)
+    for target in ({}, {"target": "precision", "value": 0.8}):
+        expected = detector.choose_threshold(X, y, sample_weight=weights, **target)
+        found = detector.choose_threshold(
+            chunked(X), chunked(y), sample_weight=chunked(weights), **target
+        )
+        for name in ("offset", "precision", "recall", "f1", "roc_auc", "average_precision"):
+            assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
+    monkeypatch.setattr(score_thresholds, "_MOST_SCORES", 100)
+    found = detector.operating_point(chunked(X), chunked(y))
+    assert len(found.offsets) <= 202
+    assert_allclose(found.roc_auc, detector.operating_point(X, y).roc_auc, atol=0.02)
+    with pytest.raises(ValueError, match=r"-1 for outliers and 1 for inliers.*got the labels"):
+        detector.operating_point(chunked(X), chunked(np.arange(len(X))))
+    with pytest.raises(ValueError, match="no label for a row of partition 2"):
+        detector.operating_point(chunked(X), chunked(np.where(np.arange(len(X)) == 999, np.nan, y)))
+
+
 def test_targets_are_columns_of_a_table(rows):
     y = np.sin(rows[:, 0]) + rows[:, 1]
     table = pd.DataFrame({"a": rows[:, 0], "b": rows[:, 1], "y": y})
@@ -232,7 +307,19 @@ def test_targets_are_columns_of_a_table(rows):
     predicted = found.predict(inputs)
     assert isinstance(predicted, dd.Series)
     assert_allclose(predicted.compute(), found.predict(table[["a", "b"]]), rtol=1e-12)
-    assert_allclose(found.score(frame, "y"), found.score(table, "y"), rtol=1e-10)
+    assert_allclose(found.score(frame, "y"), found.score(table, "y"), rtol=1e-12)
+    densities = found.log_density(frame, "y")
+    assert isinstance(densities, dd.Series)
+    assert_array_equal(densities.compute(), found.log_density(table, "y"))
+    draws = found.sample_y(inputs, 4, random_state=1).compute().to_numpy()
+    assert draws.shape == (len(rows), 4)
+    assert_allclose(draws.mean(), y.mean(), atol=0.1)
+    size = len(frame.partitions[0])
+    own = found.sample_y(table[["a", "b"]][:size], 4, random_state=1)
+    assert_array_equal(draws[:size], own)
+    assert len(np.unique(draws)) == draws.size  # each partition has draws of its own
+    with pytest.raises(TypeError, match="targets in a column: name it"):
+        found.log_density(inputs, y)
     with pytest.raises(TypeError, match="targets in a column: name it"):
         GaussianMixtureRegressor().fit(chunked(rows), y)
 
@@ -289,8 +376,12 @@ def test_classes_that_cannot_be_used(rows):
 
 
 def test_model_selection_of_scikit_learn_is_refused(rows):
-    search = GridSearchCV(GaussianMixture(), {"n_components": [1, 2]}, error_score="raise")
-    with pytest.raises(TypeError, match="use MixtureSearch"):
-        search.fit(chunked(rows))
-    with pytest.raises(TypeError, match="use MixtureSearch"):
-        cross_val_score(make_pipeline(GaussianMixture()), chunked(rows), error_score="raise")
+    search = GridSearchCV(GaussianMixture(), {"n_components": [1, 2]})
+    frame = dd.from_pandas(pd.DataFrame(rows, columns=["a", "b"]), npartitions=4)
+    scaled = make_pipeline(StandardScaler(), GaussianMixture())
+    for X in (chunked(rows), frame):
+        with pytest.raises(NotImplementedError, match="use MixtureSearch"):
+            search.fit(X)
+        for estimator in (scaled, KMeans(3), GaussianMixtureTransformer()):
+            with pytest.raises(NotImplementedError, match="use MixtureSearch"):
+                cross_val_score(estimator, X, scoring=lambda *_: 0.0)

@@ -133,6 +133,11 @@ class ArrayStore(TableFile):
         own = {"part": self._part, "n_rows": self.n_rows, "columns": len(self.columns)}
         return own if self.stamp is None else {**super().identity(), **own}
 
+    def split(self) -> Sequence[TableFile]:
+        """Return runs of chunks."""
+        sizes = [0 if each.dtype is None else each.dtype.itemsize for each in self.columns]
+        return self._runs(max(1, sum(sizes)), max(1, self._chunk_rows))
+
     def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows, slices that cannot be read left out."""
         assert self.n_rows is not None
@@ -142,8 +147,9 @@ class ArrayStore(TableFile):
             step = self._chunk_rows * max(1, n_rows // self._chunk_rows)
         with self._open_root() as root:
             table = self._table_in(root)
-            for first in range(0, self.n_rows, step):
-                rows = slice(first, min(first + step, self.n_rows))
+            span = range(self.n_rows) if self.rows is None else self.rows
+            for first in range(span.start, span.stop, step):
+                rows = slice(first, min(first + step, span.stop))
                 where = f"{self.origin}, rows {first} to {rows.stop - 1}, counted from 0"
                 used = [each for each in table.arrays(names) if self._lacks(each, rows)]
                 if used:

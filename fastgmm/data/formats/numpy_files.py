@@ -11,7 +11,7 @@ import tokenize
 import zipfile
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import IO
 
@@ -124,14 +124,20 @@ class _NumpyFile(TableFile):
     def _row_pieces(self, file: IO[bytes], wanted: Wanted, end: int) -> Iterator[Piece]:
         """Yield rows that lie one after the other."""
         indices = column_numbers(self.columns, wanted.names)
-        for first in range(0, end, wanted.n_rows):
-            rows = np.empty((min(wanted.n_rows, end - first), self._n_columns), self._dtype)
+        span = range(end) if self.rows is None else self.rows
+        for first in range(span.start, min(span.stop, end), wanted.n_rows):
+            count = min(wanted.n_rows, min(span.stop, end) - first)
+            rows = np.empty((count, self._n_columns), self._dtype)
             read_array(file, rows)
             yield Piece(chosen_columns(rows, indices), first)
 
 
 class NpyFile(_NumpyFile):
     """A matrix in a ``.npy`` file."""
+
+    def split(self) -> Sequence[TableFile]:
+        """Return runs of rows, or the whole file if columns lie one after the other."""
+        return (self,) if self._fortran else self._runs(self._row_bytes)
 
     def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows, as far as the file goes."""
@@ -146,7 +152,8 @@ class NpyFile(_NumpyFile):
             if self._fortran:
                 yield from self._column_pieces(file, wanted, present)
             else:
-                file.seek(self._offset)
+                skipped = 0 if self.rows is None else self.rows.start * self._row_bytes
+                file.seek(self._offset + skipped)
                 yield from self._row_pieces(file, wanted, present)
 
     def _opened(self) -> AbstractContextManager[IO[bytes]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,14 @@ import numpy as np
 
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.arrow_columns import ArrowTable, import_pyarrow, reason_of
-from fastgmm.data.formats.table_file import Column, FileFormat, FileStamp, Piece, Wanted
+from fastgmm.data.formats.table_file import (
+    Column,
+    FileFormat,
+    FileStamp,
+    Piece,
+    TableFile,
+    Wanted,
+)
 from fastgmm.data.remote import Location, path_or_file
 
 _BATCH_BYTES = 2**21
@@ -49,6 +56,13 @@ class ParquetFile(ArrowTable):
         self._partitions = {n: v for n, v in (partitions or {}).items() if n not in names}
         self.columns += tuple(_partition_column(*each) for each in self._partitions.items())
 
+    def split(self) -> Sequence[TableFile]:
+        """Return the row groups."""
+        with self._opened() as file:
+            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        ends = np.cumsum(sizes).tolist()
+        return [self._rows_part(range(*each)) for each in zip([0, *ends], ends, strict=False)]
+
     def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows, group by group, those that statistics rule out unread."""
         pyarrow = import_pyarrow("reading Parquet")
@@ -60,6 +74,8 @@ class ParquetFile(ArrowTable):
             starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist()
             for group in self._groups(wanted.condition, len(sizes)):
                 first, last = starts[group], starts[group + 1]
+                if self.rows is not None and range(first, last) != self.rows:
+                    continue
                 done = first
                 try:
                     # Arrow's own threads would take a third more of the cores' time.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,13 @@ from fastgmm.data.column_names import default_names, name_list
 from fastgmm.data.errors import DamagedDataError, DataError
 from fastgmm.data.options import ReadingOptions
 from fastgmm.data.remote import Location, RemotePath
+from fastgmm.kernels.tiles import BLOCK_ROWS
 
 _MOST_EMPTY_COLUMNS = 2**16
 """Columns that a matrix without rows may claim, to which no size of its file sets a limit."""
+
+_PART_BYTES = 2**27
+"""Of a part of a file that a worker of a cluster reads."""
 
 Columns = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
 """A matrix of shape (n_rows, n_columns), or each of its columns."""
@@ -180,6 +185,7 @@ class TableFile(ABC):
     """What the user should know of how it is understood, if all columns are used."""
     errors: tuple[type[Exception], ...] = ()
     """What the library that reads it raises, besides OSError, where the file is damaged."""
+    rows: range | None = None  # which of its rows a part of a file has; None for all of them
 
     @property
     def notices_changes(self) -> bool:
@@ -190,9 +196,29 @@ class TableFile(ABC):
     def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows from the first on."""
 
+    def split(self) -> Sequence[TableFile]:
+        """Return the file in parts, as small as they can be read without the others."""
+        return (self,)
+
+    def _runs(self, row_bytes: int, chunk_rows: int = 1) -> list[Self]:
+        """Return parts of rows that follow each other, of whole chunks."""
+        assert self.n_rows is not None
+        least = chunk_rows * -(-BLOCK_ROWS // chunk_rows)
+        step = least * max(1, _PART_BYTES // (least * row_bytes))
+        starts = range(0, max(1, self.n_rows), step)
+        return [self._rows_part(range(first, min(first + step, self.n_rows))) for first in starts]
+
+    def _rows_part(self, rows: range) -> Self:
+        part = copy(self)
+        part.rows = rows
+        return part
+
     def identity(self) -> dict[str, Any]:
         """Return what distinguishes the file from others, in values that JSON knows."""
         return {"name": self.origin} if self.stamp is None else self.stamp.identity()
+
+    def __dask_tokenize__(self) -> object:
+        return self.identity(), self.rows
 
     def keep_text(self, names: Sequence[str]) -> None:  # noqa: B027
         """Read columns from now on as they stand in a file of text."""

@@ -68,6 +68,11 @@ class ArraySource(Source):
         """Whether the rows have weights."""
         return self.weights is not None
 
+    @property
+    def largest_weight(self) -> float:
+        """The largest of the weights; 1 where there are none."""
+        return 1.0 if self.weights is None else float(self.weights.max(initial=0.0))
+
     def labels(self) -> FloatArray | None:
         """Return the labels of the rows, NaN where there is none; None if they have none."""
         return self._labels
@@ -112,6 +117,8 @@ class ArraySource(Source):
 
     def chosen(self, kept: npt.NDArray[np.bool_]) -> ArraySource:
         """Return a copy of some of the rows as a source."""
+        if kept.all():
+            return self
         return ArraySource(
             self.rows(np.flatnonzero(kept)),
             None if self.weights is None else self.weights[kept],

@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
-from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -21,11 +19,7 @@ _ROWS_AT_ONCE = 64 * BLOCK_ROWS
 
 def choose_rows(source: Source, chosen: Any) -> Source:
     """Return some of the rows of a source, which are marked as it holds what there is by row."""
-    if isinstance(source, DaskSource):
-        return source.where(chosen)
-    if chosen.all():
-        return source
-    return source.chosen(chosen) if isinstance(source, ArraySource) else ChosenRows(source, chosen)
+    return source.chosen(chosen) or ChosenRows(source, chosen)
 
 
 class ChosenRows(WrappedSource):

@@ -29,9 +29,6 @@ from fastgmm.kernels.tiles import BLOCK_ROWS
 
 _Found = TypeVar("_Found")
 
-Change = Callable[[ArraySource], ArraySource]
-"""Makes other rows of those of a partition; it is pickled."""
-
 _ORIGIN = "the collection"
 
 _MERGED_AT_ONCE = 8
@@ -77,7 +74,7 @@ class _Opening:
     missing: MissingPolicy
     n_features: int
     dtype: np.dtype[Any]
-    changes: tuple[Change, ...] = ()
+    changes: tuple[Callable[[Any], Any], ...] = ()  # what becomes of the rows, in this order
 
     def source(self, number: int, block: Any, beside: Mapping[str, Any]) -> ArraySource:
         """Return the rows of a partition, perhaps none."""
@@ -288,6 +285,7 @@ class DaskSource(Source):
         self.dtype = np.dtype(np.float32 if X.dtype.char == "f" else np.float64)
         self._client = client
         self._beside: dict[str, Any] = {}
+        self._graphs_by_row: dict[str, tuple[dict[Any, Any], list[Any]]] = {}
         self._opening = _Opening(selection, missing, self.n_features, self.dtype)
 
     @staticmethod
@@ -373,14 +371,14 @@ class DaskSource(Source):
         other._beside = {**self._beside, "sample_weight": self.aligned("sample_weight", weights)}
         return other
 
-    def where(self, chosen: Any) -> DaskSource:
+    def chosen(self, kept: Any) -> DaskSource:
         """Return some of the rows, of which an array or series of Dask's says which."""
         assert "chosen" not in self._beside  # rows of a class are not parted again
         other = self._copy()
-        other._beside = {**self._beside, "chosen": self.aligned("chosen", chosen)}
+        other._beside = {**self._beside, "chosen": self.aligned("chosen", kept)}
         return other
 
-    def changed(self, change: Change) -> DaskSource:
+    def changed(self, change: Callable[[Any], Source]) -> DaskSource:
         """Return what becomes of the rows of each partition."""
         other = self._copy()
         other._opening = replace(self._opening, changes=(*self._opening.changes, change))
@@ -434,7 +432,9 @@ class DaskSource(Source):
         graph = dict(graph)
         columns = []
         for each, values in by_row.items():
-            own, keys = _graph_of(self.aligned(each, values))
+            if values._name not in self._graphs_by_row:
+                self._graphs_by_row[values._name] = _graph_of(self.aligned(each, values))
+            own, keys = self._graphs_by_row[values._name]
             graph.update(own)
             columns.append(keys)
         get, n_threads = self._scheduler(n_jobs)

@@ -89,7 +89,7 @@ class FileSource(StreamSource):
             (column for file in files for column in file.columns), features
         )
         self.replayable = all(file.replayable for file in files)
-        self._names = (*features, *weights)
+        self.names = (*features, *weights)
         self._by_columns = first.by_columns
         self._unreadable = tuple(unreadable)
         self._carried: CarriedColumns | None = None
@@ -152,7 +152,7 @@ class FileSource(StreamSource):
         """Return the types of those features that are integers or booleans in all files."""
         found = [{column.name: column.dtype for column in file.columns} for file in self.files]
         types: dict[int, np.dtype[Any]] = {}
-        for j, name in enumerate(self._names[: self.n_features]):
+        for j, name in enumerate(self.names[: self.n_features]):
             dtypes = [columns[name] for columns in found]
             if all(dtype is not None and dtype.kind in "iub" for dtype in dtypes):
                 types[j] = np.result_type(*filter(None, dtypes))
@@ -160,7 +160,7 @@ class FileSource(StreamSource):
 
     def whole_features(self, features: Collection[int]) -> set[int]:
         """Return which of some features of integer types hold whole numbers only, or nothing."""
-        names = [self._names[j] for j in features]
+        names = [self.names[j] for j in features]
         is_text = self.files[0].is_text
         whole = set(features if self.replayable or not is_text else ())
         for file in self.files if whole and is_text else ():
@@ -210,11 +210,11 @@ class FileSource(StreamSource):
     def _decoded(self, label: str | None = None) -> Generator[Batch, None, None]:
         """Yield the rows of all files, each looked at before and after, with labels if named."""
         carried = self._carried if label is None else None
-        names = self._names if label is None else (*self._names, label)
+        names = self.names if label is None else (*self.names, label)
         if carried is not None:
             carried.clear()
             names = tuple(dict.fromkeys((*names, *carried.names)))
-        n_more = len(names) - len(self._names) - (label is not None)
+        n_more = len(names) - len(self.names) - (label is not None)
         self.skipped += self._unreadable
         for file in self.files:
             file.check_unchanged()
@@ -277,7 +277,7 @@ class FileSource(StreamSource):
         return {
             "kind": self.files[0].kind,
             "files": [file.identity() for file in self.files],
-            "columns": list(self._names),
+            "columns": list(self.names),
             "labels": self.selection.label_column,
             "filter": None if wanted is None else str(wanted),
         }

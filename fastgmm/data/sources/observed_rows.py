@@ -13,7 +13,6 @@ from fastgmm.data.errors import DataError
 from fastgmm.data.source import FloatArray, Rows, Source, sum_of_weights
 from fastgmm.data.sources.array import ArraySource, is_mapped
 from fastgmm.data.sources.batch import all_finite
-from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -29,8 +28,8 @@ def observed_rows(source: Source) -> Source:
     """Return the rows of a source that have a value."""
     if not source.incomplete:
         return source
-    if isinstance(source, DaskSource):
-        return source.changed(observed_rows)
+    if (found := source.changed(observed_rows)) is not None:
+        return found
     if not isinstance(source, ArraySource) or is_mapped(source.stored):
         return ObservedRows(source)
     empty = _are_empty(source.X)

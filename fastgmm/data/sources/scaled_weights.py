@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from fastgmm.data.source import FloatArray, Rows, Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.wrapped import WrappedSource
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
@@ -32,37 +31,29 @@ def scaled_weights(source: Source) -> Source:
     """
     if not source.has_weights:
         return source
-    if not isinstance(source, ArraySource | DaskSource):
+    if not isinstance(source, ArraySource) and source.partition_sizes is None:
         return ScaledWeights(source)
     exponent = exponent_of_weights(source)
     if exponent == 0:
         return source
-    if isinstance(source, DaskSource):
-        return source.changed(partial(_scaled, exponent=exponent))
-    return _scaled(source, exponent=exponent)
+    scale = partial(_scaled, exponent=exponent)
+    return source.changed(scale) or scale(source)
 
 
 def exponent_of_weights(source: Source) -> int:
     """Return which power of two brings the weights of rows near one, where all are known."""
-    if isinstance(source, DaskSource):
-        return _exponent_of(source.largest_weight)
-    assert isinstance(source, ArraySource)
-    return 0 if source.weights is None else weight_exponent(source.weights)
+    return weight_exponent(source.largest_weight)
 
 
-def _scaled(source: ArraySource, *, exponent: int) -> ArraySource:
+def _scaled(source: Source, *, exponent: int) -> ArraySource:
     """Return rows with weights multiplied by a power of two."""
+    assert isinstance(source, ArraySource)  # as partitions are, too
     assert source.weights is not None  # it has some
     return source.reweighted(np.ldexp(source.weights, exponent))
 
 
-def weight_exponent(weights: FloatArray) -> int:
+def weight_exponent(largest: float) -> int:
     """Return which power of two brings weights near one; 0 where their scale is a common one."""
-    return _exponent_of(float(weights.max(initial=0.0)))
-
-
-def _exponent_of(largest: float) -> int:
-    """Return which power of two brings weights near one, of which one is the largest."""
     exponent = -math.frexp(largest)[1]
     return exponent if abs(exponent) > _COMMON else 0
 
@@ -113,5 +104,5 @@ class ScaledWeights(WrappedSource):
         for X, weights in self._wrapped_blocks():
             assert weights is not None  # the source has some
             if self._exponent is None:
-                self._exponent = weight_exponent(weights[:BLOCK_ROWS])
+                self._exponent = weight_exponent(float(weights[:BLOCK_ROWS].max(initial=0.0)))
             yield Rows(X, np.ldexp(weights, self._exponent) if self._exponent else weights)

@@ -47,6 +47,8 @@ class StreamSource(Source):
     """Whether batches hold columns rather than rows: blocks then do, too."""
     _borrowed = False
     """Whether whoever makes a batch may overwrite it."""
+    may_be_empty = False
+    """Whether there may be no rows, as in a part of a file of which a filter leaves none."""
     _stays_the_same = False
     """Whether a change between two passes would be noticed.
 
@@ -230,6 +232,8 @@ class StreamSource(Source):
         self._integers -= self._rounded
         self._rounded = set()
         if not n_samples:
+            if self.may_be_empty:
+                return
             raise DataError(f"{self.description()} has no rows")
         if self._n_samples is not None and (
             n_samples != self._n_samples or total_weight != self._total_weight

@@ -136,7 +136,7 @@ def starting_centers(
     if callable(init):
         return np.array(init(random_state), dtype=np.float64)
     if not isinstance(source, ArraySource):
-        if init == "k-means++" and n_clusters >= _MANY_CLUSTERS:
+        if init == "k-means++" and draws_from_all(source, n_clusters):
             return scalable_centers(source, n_clusters, random_state, n_jobs=n_jobs)
         source = _sample(source, n_clusters, random_state, n_jobs)
     if init == "k-means++":
@@ -153,6 +153,11 @@ def starting_centers(
             p=source.weights / source.weights.sum(),
         )
     return source.rows(indices).astype(np.float64)
+
+
+def draws_from_all(source: Source, n_clusters: int) -> bool:
+    """Say whether centers are drawn from all rows, in partitions, and not from a sample of them."""
+    return source.partition_sizes is not None and n_clusters >= _MANY_CLUSTERS
 
 
 def scalable_centers(

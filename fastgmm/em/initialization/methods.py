@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,12 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import labeled_statistics, responsibility_statistics
 from fastgmm.em.initialization import hierarchical
-from fastgmm.em.initialization.kmeans import fit_kmeans
+from fastgmm.em.initialization.kmeans import (
+    KMeansSettings,
+    draws_from_all,
+    fit_kmeans,
+    scalable_centers,
+)
 from fastgmm.em.initialization.kmeans_passes import kmeans_plus_plus, nearest_centers
 from fastgmm.em.initialization.labels import KnownRows, LabeledComponents, fewest_rows
 from fastgmm.em.initialization.random_rows import random_rows
@@ -66,6 +72,15 @@ class InitSettings:
     """
     subsampled: bool = False  # whether the rows to start from are a sample
     n_jobs: int | None = None  # number of threads
+    centers: FloatArray | None = None  # (n_components, n_features): where k-means begins
+
+    def drawn_from(self, source: Source, n_components: int) -> InitSettings:
+        """Return the settings with centers from all rows, if they lie in partitions."""
+        by_kmeans = self.method == "kmeans" and self.labels is None and not source.incomplete
+        if not (by_kmeans and draws_from_all(source, n_components)):
+            return self
+        found = scalable_centers(source, n_components, self.random_state, n_jobs=self.n_jobs)
+        return replace(self, centers=found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +145,7 @@ def _found(
         statistics = labeled.statistics
         info = InitializationInfo("labels", int(labeled.sizes.sum()), subsampled=False)
     else:
+        settings = settings.drawn_from(problem.source, n_components)
         statistics, info = initial_statistics(rows, n_components, settings, diagonal=diagonal)
         if labeled is not None:
             statistics = labeled.leading(statistics)
@@ -168,6 +184,8 @@ def initial_statistics(
             seed = random_state.randint(np.iinfo(np.int32).max)
             source, subsampled = random_rows(source, most, seed), True
         find = _METHODS[settings.method]
+        if settings.centers is not None:
+            find = partial(_from_kmeans, centers=settings.centers)
         statistics = find(source, n_components, diagonal, random_state, n_jobs)
     assert source.n_samples is not None  # all of its rows have been read
     return statistics, InitializationInfo(described, source.n_samples, subsampled)
@@ -191,8 +209,10 @@ def _from_kmeans(
     diagonal: bool,
     random_state: np.random.RandomState,
     n_jobs: int | None,
+    centers: FloatArray | None = None,
 ) -> SufficientStatistics:
-    clusters = fit_kmeans(rows, n_components, random_state, n_jobs=n_jobs)
+    how = KMeansSettings() if centers is None else KMeansSettings(centers)
+    clusters = fit_kmeans(rows, n_components, random_state, how, n_jobs=n_jobs)
     statistics = labeled_statistics(
         rows, clusters.labels, n_components, diagonal=diagonal, n_jobs=n_jobs
     )

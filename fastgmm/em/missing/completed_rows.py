@@ -12,7 +12,6 @@ import numpy as np
 from fastgmm.data.source import Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.batch import all_finite
-from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.rechunking import joined
 from fastgmm.em.e_step.observed_moments import gaussian_of
 from fastgmm.em.e_step.passes import source_moments
@@ -38,7 +37,7 @@ def completed_rows(
 ) -> Source:
     """Return the rows of a source with draws in place of what is missing, wherever they lie."""
     completed = CompletedSource(source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs)
-    return source.changed(completed.of_partition) if isinstance(source, DaskSource) else completed
+    return source.changed(completed.of_partition) or completed
 
 
 class CompletedSource(Source):

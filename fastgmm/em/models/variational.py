@@ -118,6 +118,7 @@ def initial_posterior(
 ) -> tuple[VariationalPosterior, InitializationInfo]:
     """Return a posterior to start from, found from the rows of a source or a sample of them."""
     structure = problem.structure
+    settings = settings.drawn_from(problem.source, n_components)
     statistics, info = initial_statistics(
         source, n_components, settings, diagonal=structure.is_diagonal
     )

@@ -33,6 +33,7 @@ from fastgmm.estimators.shared.validation import (
     Missing,
     check_complete,
     check_source,
+    refuse_to_split_collections,
     validated_fit,
 )
 from fastgmm.mixture.parameters import MixtureParameters
@@ -107,6 +108,7 @@ class BlockwiseResults(ABC):
         """Yield what a method returns for rows, block by block."""
 
     def __sklearn_tags__(self) -> Tags:
+        refuse_to_split_collections()
         tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]  # of scikit-learn's base
         tags.input_tags.allow_nan = self.missing == "model"
         return tags

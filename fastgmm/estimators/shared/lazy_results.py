@@ -47,9 +47,11 @@ class _RowMethod:
         self._name = method.__name__
         self._arguments = args, kwargs
 
-    def __call__(self, rows: Any) -> np.ndarray:
+    def __call__(self, rows: Any, number: int = 0) -> np.ndarray:
         """Return what there is for each row, worked out by one thread: Dask's own work, too."""
         args, kwargs = self._arguments
+        if "partition" in kwargs:
+            kwargs = {**kwargs, "partition": number}
         before = numba.get_num_threads()
         numba.set_num_threads(1)
         try:
@@ -69,7 +71,7 @@ class _RowMethod:
         if not len(rows):
             return like[:0]
         try:
-            return self(rows).astype(like.dtype, copy=False)
+            return self(rows, number).astype(like.dtype, copy=False)
         except ValueError as error:
             raise DataError(f"partition {number} of the collection: {error}") from error
 

@@ -17,6 +17,7 @@ from fastgmm.estimators.shared.validation import (
     Missing,
     check_replayable,
     check_source,
+    refuse_to_split_collections,
     validated_fit,
 )
 from fastgmm.io.states import State, require, typed
@@ -84,6 +85,7 @@ class MixtureOwner(SavedModel, BaseEstimator):
         return hasattr(self, "mixture_") and hasattr(self.mixture_, "means_")
 
     def __sklearn_tags__(self) -> Tags:
+        refuse_to_split_collections()
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing == "model"
         return tags

@@ -129,8 +129,6 @@ def validated_fit(method: _Method) -> _Method:
     def wrapper(estimator: Any, *args: Any, **kwargs: Any) -> Any:
         if not get_config()["skip_parameter_validation"]:
             estimator._validate_params()
-        if is_collection(kwargs.get("X", args[0] if args else None)):
-            _refuse_model_selection()
         try:
             with (
                 UnchangedOnFailure(estimator),
@@ -155,12 +153,12 @@ def validated_fit(method: _Method) -> _Method:
     return cast(_Method, wrapper)
 
 
-def _refuse_model_selection() -> None:
-    """Raise if scikit-learn's model selection fits to a part of a Dask collection."""
+def refuse_to_split_collections() -> None:
+    """Raise if scikit-learn asks for tags before it takes rows of a Dask collection for a split."""
     frame = sys._getframe().f_back
     while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith("sklearn.model_selection."):
-            raise TypeError(
+        if frame.f_code.co_name == "_safe_split" and is_collection(frame.f_locals.get("X")):
+            raise NotImplementedError(  # which its pipelines let through
                 "scikit-learn's model selection picks rows by their numbers, and would read all "
                 "partitions of a Dask collection for each split: use MixtureSearch, which compares "
                 "numbers of components and covariance structures by passes over the partitions"
