@@ -122,7 +122,7 @@ def cluster(n_workers: int) -> Iterator[Any]:
             n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=50,
             memory_limit=0,
         ) as workers,
@@ -165,9 +165,9 @@ def measure_scheduling() -> list[Target]:
         with cluster(2) as client:
             rows = persisted(client, problem.X, n_partitions)
             fit = own_mixture(rows, problem)
-            fit(6)
+            fit(20 if n_partitions == 1000 else 2)  # Dask keeps a log of 100,000 transitions
             used, memory = [], []
-            for n_passes in (1, 6, 1, 6, 1, 6):
+            for n_passes in (1, 6, 1, 6):
                 began = time.process_time()  # of scheduler and client, which are in this process
                 fit(n_passes)
                 used.append(time.process_time() - began)
@@ -198,7 +198,7 @@ def measure_scheduling() -> list[Target]:
             measured=max(memory) / 1e6,
         ),
         Target(
-            "the same and all libraries, after 27 passes / after 7",
+            "the same and all libraries, after 34 passes / after 21",
             1.05,
             "x",
             at_least=False,

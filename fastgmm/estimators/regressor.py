@@ -565,22 +565,24 @@ def _explained(
     source: Source, *, conditional: ConditionalMixture, n_jobs: int | None
 ) -> _Explained:
     """Return what predictions explain of the targets of rows that are all known."""
-    nothing = np.zeros(len(conditional.targets))
-    found = _Explained(0, 0.0, nothing, nothing, nothing)
+    known, predicted, given = list[FloatArray](), list[FloatArray](), list[FloatArray]()
     for rows in pieces(source, conditional.rows_at_once()):
         targets = rows.X[:, conditional.targets].astype(np.float64)
         present = ~np.isnan(targets).any(axis=1)  # what is not known cannot be explained
-        if not present.any():
-            continue
-        inputs = type(rows)(rows.X[present][:, conditional.inputs], incomplete=rows.incomplete)
-        evaluated = conditional.evaluate(inputs, lambda each, _: each.mean(), n_jobs=n_jobs)
-        known, predicted = targets[present], np.concatenate(list(evaluated))
-        weights = np.ones(len(known)) if rows.weights is None else rows.weights[present]
-        weight = float(weights.sum())
-        means = weights @ known / weight if weight else nothing
-        total, left = weights @ (known - means) ** 2, weights @ (known - predicted) ** 2
-        found = _both_explained(found, _Explained(len(known), weight, means, total, left))
-    return found
+        if present.any():
+            known.append(targets[present])
+            inputs = type(rows)(rows.X[present][:, conditional.inputs], incomplete=rows.incomplete)
+            predicted += conditional.evaluate(inputs, lambda each, _: each.mean(), n_jobs=n_jobs)
+            weights = np.ones(len(targets)) if rows.weights is None else rows.weights
+            given.append(weights[present])
+    nothing = np.zeros(len(conditional.targets))
+    if not known:
+        return _Explained(0, 0.0, nothing, nothing, nothing)
+    y, w = np.concatenate(known), np.concatenate(given)
+    weight = float(w.sum())
+    means = w @ y / weight if weight else nothing
+    left = w @ (y - np.concatenate(predicted)) ** 2
+    return _Explained(len(y), weight, means, w @ (y - means) ** 2, left)
 
 
 def _both_explained(one: _Explained, other: _Explained) -> _Explained:

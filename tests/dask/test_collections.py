@@ -191,5 +191,7 @@ def test_a_collection_without_rows_or_of_another_shape(rows):
         GaussianMixture().fit(X[X[:, 0] > 1e9])
     with pytest.raises(DataError, match=r"shape \(4000,\)"):
         GaussianMixture().fit(X[:, 0])
-    with pytest.raises(ValueError, match=r"client is for a Dask array or data frame.*ndarray"):
+    with pytest.raises(
+        ValueError, match=r"client is for files and for a Dask array or data frame.*ndarray"
+    ):
         open_data(rows, client=object())

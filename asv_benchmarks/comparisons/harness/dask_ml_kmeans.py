@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
     centers = np.load(folder / "centers.npy")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
         ) as workers,
         distributed.Client(workers) as client,
     ):

@@ -158,7 +158,7 @@ def refuse_to_split_collections() -> None:
     frame = sys._getframe().f_back
     while frame is not None:
         if frame.f_code.co_name == "_safe_split" and is_collection(frame.f_locals.get("X")):
-            raise NotImplementedError(  # which its pipelines let through
+            raise NotImplementedError(  # pipelines catch others where they ask for tags
                 "scikit-learn's model selection picks rows by their numbers, and would read all "
                 "partitions of a Dask collection for each split: use MixtureSearch, which compares "
                 "numbers of components and covariance structures by passes over the partitions"
