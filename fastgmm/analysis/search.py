@@ -47,7 +47,7 @@ Partitions = dict[int, npt.NDArray[np.int64]]
 _MARGIN = 2.0
 """What may have the lowest criterion in the end is above it by no more than this."""
 
-_FINER = 1e-2
+_FINER = 2e-2
 """The tolerance of fits that decide, as a share of that of the search; of few rows, of all fits.
 
 Near a saddle point, gains are small for long before they grow.

@@ -106,7 +106,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
     tol : float, default=1e-5
         Convergence threshold. A fit stops when the increase of the log-likelihood l that its last
         gains suggest is still to come is less than ``tol * (1 + abs(l))``; the fits of few rows,
-        and those that may be selected, when it is less than a hundredth of that. The best mixture
+        and those that may be selected, when it is less than a fiftieth of that. The best mixture
         is then fitted further, to a thousandth of that tolerance.
     reg_covar : float, default=0.0
         As for :class:`GaussianMixture`. With 0, mixtures with a covariance that becomes singular

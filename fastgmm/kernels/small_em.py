@@ -6,11 +6,12 @@ E-step by the pass of ``mixture_pass``. Symbols are those of that module; C cand
 
 EM is accelerated in its sufficient statistics, which are the same for every structure: from the
 statistics of three successive iterations, those that they approach are extrapolated (SQUAREM, step
-S3 of Varadhan and Roland, 2008, Scandinavian Journal of Statistics 35), and kept if the
-log-likelihood is higher for it. Convergence is judged by the gain that is still to come: where
-steps shrink by a factor of λ, gains do by a = λ², and those to come are a/(1 - a) of the last one
-(Aitken's extrapolation, as in McNicholas et al., 2010, Computational Statistics and Data Analysis
-54). Gains may shrink before they grow: three tenths of the tolerance may be to come.
+S3 of Varadhan and Roland, 2008, Scandinavian Journal of Statistics 35). As they advise, a step may
+lower the log-likelihood a little, of which the highest is what counts. Convergence is judged by the
+gain that is still to come: where steps shrink by a factor of λ, gains do by a = λ², and those to
+come are a/(1 - a) of the last one (Aitken's extrapolation, as in McNicholas et al., 2010,
+Computational Statistics and Data Analysis 54); an extrapolation of length L was one of steps that
+shrink by 1 - 1/L. Gains may shrink before they grow: three tenths of the tolerance may be to come.
 """
 
 from __future__ import annotations
@@ -26,18 +27,17 @@ from fastgmm.kernels.microkernels.simd import BLOCK
 from fastgmm.kernels.mixture_pass import (
     GIVEN_LABELS,
     MOMENTS,
-    RESPONSIBILITIES,
     PassTask,
 )
 from fastgmm.kernels.moments import block_place, diagonal_place
 from fastgmm.kernels.packing import ROWS
-from fastgmm.kernels.structure_m_steps import IDENTITY, m_step, memory_of
+from fastgmm.kernels.structure_m_steps import IDENTITY, Effort, m_step, memory_of
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 # How a candidate's fit ended.
 CONVERGED, MAX_ITER, EMPTY, SINGULAR, FALLEN = 0, 1, 2, 3, 4
 
-_LANES = DIAGONAL_VECTORS * BLOCK.n_bytes // 8
+_DIAGONAL_LANES, _LANES = DIAGONAL_VECTORS * BLOCK.n_bytes // 8, ROWS * BLOCK.n_bytes // 8
 """Lanes of a tile are a multiple of this: those of the widest block of registers."""
 _MOST_LANES = 320
 _LOG_TWO_PI = math.log(2.0 * math.pi)
@@ -46,6 +46,8 @@ _PLAIN_ITERATIONS = 5
 """Iterations of EM before the first extrapolation: what the start was matters that long."""
 _LONGEST_STEP = 4.0
 """Length of the first extrapolation, in steps of EM; those that succeed make it longer."""
+_LARGEST_FALL = 3e-3
+"""By so much an extrapolation may lower the highest log-likelihood l, beside 1 + abs(l)."""
 _SHARE_TO_COME = 0.3
 """The gain that may be to come, as a share of the tolerance."""
 _NEGLIGIBLE_GAIN = 1e-3
@@ -80,7 +82,7 @@ class SmallFits(NamedTuple):
     max_iter : int
         Most iterations.
     smallest : float
-        Pivots of a covariance scaled to unit diagonal that count as 0.
+        As in ``Effort``.
     smallest_share : float
         A component with no more of the weight has no points.
     rounding : float
@@ -147,20 +149,65 @@ class Sums(NamedTuple):
     likelihood: np.ndarray
 
 
+class Moments(NamedTuple):
+    """What an M-step is taken from.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (K,)
+        Sums of the responsibilities.
+    means : ndarray of shape (K, D)
+        Means of the components.
+    scatter : ndarray of shape (K, D, D)
+        Scatter matrices about them; where the structure is diagonal, only their diagonals.
+    """
+
+    counts: np.ndarray
+    means: np.ndarray
+    scatter: np.ndarray
+
+
+class Mixture(NamedTuple):
+    """What an M-step leads to: the logarithms of the weights, and what ``m_step`` fills."""
+
+    log_weights: np.ndarray
+    means: np.ndarray
+    whiteners: np.ndarray
+    log_determinants: np.ndarray
+
+
 @kernel()
-def _lanes_of_tiles(N):
+def _empty_moments(K, D):
+    return Moments(np.empty(K), np.empty((K, D)), np.empty((K, D, D)))
+
+
+@kernel()
+def _copy_moments(origin, target):
+    target.counts[:], target.means[:], target.scatter[:] = origin
+
+
+@kernel()
+def _copy_mixture(origin, target):
+    log_weights, means, whiteners, log_determinants = origin
+    target.log_weights[:], target.means[:] = log_weights, means
+    target.whiteners[:], target.log_determinants[:] = whiteners, log_determinants
+
+
+@kernel()
+def _lanes_of_tiles(N, diagonal):
     """Return the lanes that cut few rows into tiles with the fewest lanes left over."""
     if N > BLOCK_ROWS:
         return BLOCK_ROWS // 4  # tiles must not reach beyond their block
     n_tiles = (N + _MOST_LANES - 1) // _MOST_LANES
-    return ((N + n_tiles - 1) // n_tiles + _LANES - 1) // _LANES * _LANES
+    lanes = _DIAGONAL_LANES if diagonal else _LANES
+    return ((N + n_tiles - 1) // n_tiles + lanes - 1) // lanes * lanes
 
 
 @kernel()
 def _sums(fits, K, diagonal):
     """Return the arrays of a pass."""
     N, D = fits.X.shape
-    T = _lanes_of_tiles(N)
+    T = _lanes_of_tiles(N, diagonal)
     n_panels = (D + ROWS - 1) // ROWS
     if diagonal:
         packed = D
@@ -181,8 +228,8 @@ def _sums(fits, K, diagonal):
 
 
 @kernel()
-def _run_pass(mode, sums, diagonal, labels, responsibilities):
-    """Run one pass over all rows, about the mean of each component."""
+def _run_pass(mode, sums, diagonal, labels):
+    """Run one pass over all rows, about the mean of each component; return the log-likelihood."""
     sums.counts[:] = 0.0
     sums.first[:] = 0.0
     sums.second[:] = 0.0
@@ -211,14 +258,17 @@ def _run_pass(mode, sums, diagonal, labels, responsibilities):
         sums.likelihood,
         nothing[:0],
         labels,
-        responsibilities,
+        np.empty((0, 0)),
     )
     call_slot(sums.run_pass, task, np.int64(0))
+    return sums.likelihood.sum()
 
 
 @kernel()
-def _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sums, K, D):
+def _load_mixture(mixture, diagonal, sums):
     """Lay a mixture out as the pass reads it."""
+    log_weights, means, whiteners, log_determinants = mixture
+    K, D = means.shape
     constants, packed, references = sums.constants, sums.whiteners, sums.references
     at = 0
     for k in range(K):
@@ -238,22 +288,22 @@ def _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sum
 
 
 @kernel()
-def _take_moments(sums, diagonal, counts, means, scatter, offset, K, D):
-    """Fill counts, means and scatter matrices from the sums of a pass.
-
-    Where the structure is diagonal, only the diagonals.
-    """
+def _take_moments(sums, diagonal, offset, moments):
+    """Fill moments from the sums of a pass."""
+    counts, means, scatter = moments
+    K, D = means.shape
     first, second = sums.first[0], sums.second[0]
+    references, counted = sums.references, sums.counts[0]
     n_columns = (2 * D + ROWS - 1) // ROWS * ROWS
     size = second.shape[0] // K
     for k in range(K):
-        count = sums.counts[0, k]
+        count = counted[k]
         counts[k] = count
         if not count > 0.0:
             continue
         for j in range(D):
             offset[j] = first[diagonal_place(k, j, n_columns) if diagonal else k * D + j]
-            means[k, j] = sums.references[k * D + j] + offset[j] / count
+            means[k, j] = references[k * D + j] + offset[j] / count
         for i in range(D):
             if diagonal:
                 square = first[diagonal_place(k, D + i, n_columns)]
@@ -266,15 +316,30 @@ def _take_moments(sums, diagonal, counts, means, scatter, offset, K, D):
 
 
 @kernel()
-def _entropy(responsibilities, weights):
-    """Return the entropy of the responsibilities, in nats."""
-    N, K = responsibilities.shape
+def _expected_log_density(mixture, moments, offset):
+    """Return the sum over rows of the expected log-density with the component, in nats."""
+    log_weights, means, whiteners, log_determinants = mixture
+    K, D = means.shape
     total = 0.0
-    for n in range(N):
-        for k in range(K):
-            share = responsibilities[n, k]
-            if share > 0.0:
-                total -= weights[n] * share * math.log(share)
+    for k in range(K):
+        count, scatter, white = moments.counts[k], moments.scatter[k], whiteners[k]
+        for j in range(D):
+            offset[j] = moments.means[k, j] - means[k, j]
+        squares = 0.0
+        for i in range(D):
+            shift = 0.0
+            for j in range(i + 1):
+                if white[i, j] == 0.0:  # where the structure is diagonal, scatter has nothing there
+                    continue
+                shift += white[i, j] * offset[j]
+                product = 0.5 * white[i, j] * scatter[j, j]
+                for m in range(j):
+                    if white[i, m] != 0.0:
+                        product += white[i, m] * scatter[j, m]
+                squares += 2.0 * white[i, j] * product
+            squares += count * shift * shift
+        constant = log_weights[k] - 0.5 * (log_determinants[k] + D * _LOG_TWO_PI)
+        total += count * constant - 0.5 * squares
     return total
 
 
@@ -291,8 +356,10 @@ def _feature_scales(X, weights, scales):
 
 
 @kernel()
-def _lay_out(counts, means, scatter, scales, diagonal, K, D, vector):
+def _lay_out(moments, scales, diagonal, vector):
     """Lay statistics about 0 side by side, features in their standard deviations."""
+    counts, means, scatter = moments
+    K, D = means.shape
     at = 0
     for k in range(K):
         count = counts[k]
@@ -308,8 +375,10 @@ def _lay_out(counts, means, scatter, scales, diagonal, K, D, vector):
 
 
 @kernel()
-def _read_back(vector, scales, diagonal, K, D, smallest_count, counts, means, scatter):
-    """Fill statistics from where they lie side by side; say whether they can be of any rows."""
+def _read_back(vector, scales, diagonal, smallest_count, moments):
+    """Fill moments from where they lie side by side; say whether they can be of any rows."""
+    counts, means, scatter = moments
+    K, D = means.shape
     at = 0
     for k in range(K):
         count = vector[at]
@@ -369,8 +438,10 @@ def _copy_memory(origin, target):
 
 
 @kernel()
-def _begin_given(weights, covariances, sum_of_weights, counts, scatter, K, D):
-    """Fill the counts and scatter matrices of a mixture whose weights may not sum to 1 exactly."""
+def _begin_given(weights, covariances, sum_of_weights, moments):
+    """Fill the moments of a mixture, but its means; its weights may not sum to 1 exactly."""
+    counts, scatter = moments.counts, moments.scatter
+    K, D = scatter.shape[:2]
     total = weights[:K].sum()
     for k in range(K):
         counts[k] = sum_of_weights * weights[k] / total
@@ -380,125 +451,139 @@ def _begin_given(weights, covariances, sum_of_weights, counts, scatter, K, D):
 
 
 @kernel()
+def _weigh(moments, sum_of_weights, smallest_count, mixture, shares, covariances):
+    """Fill what an M-step is told and, of the mixture, all but what it finds.
+
+    Return whether every component has points.
+    """
+    counts, means, scatter = moments
+    K, D = means.shape
+    log_weights = mixture.log_weights
+    mixture.means[:] = means
+    sum_of_counts = counts.sum()
+    for k in range(K):
+        if not counts[k] > smallest_count:
+            return False
+        log_weights[k] = math.log(counts[k] / sum_of_weights)
+        shares[k] = counts[k] / sum_of_counts
+        for i in range(D):
+            for j in range(D):
+                covariances[k, i, j] = scatter[k, i, j] / counts[k]
+    return True
+
+
+@kernel()
 def small_fit_slot(task, slot):
     """Fit the candidate of a slot."""
     X, weights, letters = task.X, task.weights, task.letters[slot]
-    N, D = X.shape
+    tol, max_iter = task.tol, task.max_iter
+    D = X.shape[1]
     K = task.n_components[slot]
     diagonal = letters[2] == IDENTITY
-    means, whiteners = task.means[slot, :K], task.whiteners[slot, :K]
-    sums = _sums(task, K, diagonal)
-    no_labels, none_wanted = np.empty(0, np.int64), np.empty((0, 0))
-    offset, scales = np.empty(D), np.empty(D)
-    counts, log_weights, log_determinants = np.empty(K), np.empty(K), np.empty(K)
-    shares = np.empty(K)
-    scatter, covariances = np.empty((K, D, D)), np.empty((K, D, D))
+    sums, no_labels = _sums(task, K, diagonal), np.empty(0, np.int64)
+    offset, scales, shares, covariances = np.empty(D), np.empty(D), np.empty(K), np.empty((K, D, D))
+    # Those of the next M-step, and those of the last pass.
+    moments, new = _empty_moments(K, D), _empty_moments(K, D)
+    means, whiteners = np.empty((K, D)), np.zeros((K, D, D))
+    mixture = Mixture(np.empty(K), means, whiteners, np.empty(K))
+    best = Mixture(np.empty(K), task.means[slot, :K], task.whiteners[slot, :K], np.empty(K))
     memory, kept_memory = memory_of(K, D), memory_of(K, D)
-    # The mixture of the last pass, to go back to if the log-likelihood falls.
-    kept_log_weights, kept_means, kept_whiteners = np.empty(K), np.empty((K, D)), scatter.copy()
-    # Moments of the last pass, which become those of the next M-step.
-    new_counts, new_means, new_scatter = np.empty(K), np.empty((K, D)), np.empty((K, D, D))
     size = K * (1 + 2 * D) if diagonal else K * (1 + D + D * (D + 1) // 2)
     vectors, target = np.empty((3, size)), np.empty(size)
     _feature_scales(X, weights, scales)
     sum_of_weights = weights.sum()
     smallest_count = task.smallest_share * sum_of_weights
-    task.status[slot] = MAX_ITER
     task.log_likelihood[slot] = np.nan
     if task.given[slot]:
+        moments.means[:] = best.means
         start, given = task.mixture_weights[slot], task.covariances[slot]
-        _begin_given(start, given, sum_of_weights, counts, scatter, K, D)
+        _begin_given(start, given, sum_of_weights, moments)
     else:
-        _run_pass(GIVEN_LABELS, sums, diagonal, task.labels[K - 1], none_wanted)
-        _take_moments(sums, diagonal, counts, means, scatter, offset, K, D)
-    before, gain, longest = -np.inf, np.inf, _LONGEST_STEP
+        _run_pass(GIVEN_LABELS, sums, diagonal, task.labels[K - 1])
+        _take_moments(sums, diagonal, offset, moments)
+    status = MAX_ITER
+    highest = before = -np.inf
+    gain, longest, length = np.inf, _LONGEST_STEP, 1.0
     n_vectors = 0  # statistics of successive iterations
     trial = False  # whether the statistics are extrapolated
-    for iteration in range(task.max_iter + 1):
-        sum_of_counts = counts.sum()
-        for k in range(K):
-            if not counts[k] > smallest_count:
-                task.status[slot] = EMPTY
-                return
-            log_weights[k] = math.log(counts[k] / sum_of_weights)
-            shares[k] = counts[k] / sum_of_counts
-            for i in range(D):
-                for j in range(D):
-                    covariances[k, i, j] = scatter[k, i, j] / counts[k]
+    for iteration in range(max_iter + 1):
+        if not _weigh(moments, sum_of_weights, smallest_count, mixture, shares, covariances):
+            status = EMPTY
+            break
         level = abs(before) / sum_of_weights if iteration > 0 else 0.0
-        sound = m_step(
-            letters, covariances, shares, memory, whiteners, log_determinants, task.smallest,
-            iteration == 0, max(_LEAST_GAIN * task.tol * (1.0 / sum_of_weights + level), _ROUNDING),
-        )  # fmt: skip
+        least_gain = max(_LEAST_GAIN * tol * (1.0 / sum_of_weights + level), _ROUNDING)
+        effort = Effort(iteration == 0, least_gain, task.smallest)
         found = np.nan
-        if sound:
-            _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sums, K, D)
-            _run_pass(MOMENTS, sums, diagonal, no_labels, none_wanted)
-            found = sums.likelihood.sum()
+        if m_step(
+            letters, covariances, shares, memory, whiteners, mixture.log_determinants, effort
+        ):
+            _load_mixture(mixture, diagonal, sums)
+            found = _run_pass(MOMENTS, sums, diagonal, no_labels)
         if trial:
             trial = False
-            if not found >= before:  # back to where the extrapolation began
+            if not found >= highest - _LARGEST_FALL * (1.0 + abs(highest)):
+                # Back to where the extrapolation began.
                 longest = max(_LONGEST_STEP, longest / 4.0)
                 _copy_memory(kept_memory, memory)
-                _read_back(vectors[2], scales, diagonal, K, D, 0.0, counts, means, scatter)
+                _read_back(vectors[2], scales, diagonal, 0.0, moments)
                 vectors[0] = vectors[2]
                 n_vectors = 1
                 continue
             n_vectors = 0
-        if not math.isfinite(found):
-            task.status[slot] = SINGULAR
-            return
-        if found < before - task.rounding * (sum_of_weights + abs(before)):
-            task.status[slot] = FALLEN
-            log_weights[:], means[:], whiteners[:] = kept_log_weights, kept_means, kept_whiteners
-            for k in range(K):
-                log_determinants[k] = 0.0
-                for j in range(D):
-                    log_determinants[k] -= 2.0 * math.log(whiteners[k, j, j])
-            _load_mixture(log_weights, means, whiteners, log_determinants, diagonal, sums, K, D)
+        elif found < before - task.rounding * (sum_of_weights + abs(before)):
+            status = FALLEN
             break
-        kept_log_weights[:], kept_means[:], kept_whiteners[:] = log_weights, means, whiteners
+        if not math.isfinite(found):
+            status = SINGULAR
+            break
         task.n_iter[slot] = iteration
-        task.log_likelihood[slot] = found
+        if found >= highest:
+            highest = found
+            _copy_mixture(mixture, best)
         gain_before, gain, before = gain, found - before, found
-        _take_moments(sums, diagonal, new_counts, new_means, new_scatter, offset, K, D)
+        _take_moments(sums, diagonal, offset, new)
         if n_vectors == 3:
             vectors[0] = vectors[1]
             vectors[1] = vectors[2]
             n_vectors = 2
-        _lay_out(new_counts, new_means, new_scatter, scales, diagonal, K, D, vectors[n_vectors])
+        _lay_out(new, scales, diagonal, vectors[n_vectors])
         n_vectors += 1
-        extrapolated = False
         scale = 1.0 + abs(found)
-        if n_vectors > 1 and abs(gain) <= max(_NEGLIGIBLE_GAIN * task.tol, _ROUNDING) * scale:
-            task.status[slot] = CONVERGED
-            break
-        if n_vectors == 3:
-            last = _distance(vectors[1], vectors[2])
-            ratio = last / max(_distance(vectors[0], vectors[1]), 1e-300)
+        converged = n_vectors > 1 and abs(gain) <= max(_NEGLIGIBLE_GAIN * tol, _ROUNDING) * scale
+        if n_vectors == 3 and not converged:
+            ratio = _distance(vectors[1], vectors[2])
+            ratio /= max(_distance(vectors[0], vectors[1]), 1e-300)
+            ratio = max(ratio, 1.0 - 1.0 / length)
             share = max(ratio * ratio, gain / gain_before if gain_before > 0.0 else 1.0)
-            allowed = _SHARE_TO_COME * task.tol * scale
-            if gain > 0.0 and share < 1.0 and gain * share <= allowed * (1.0 - share):
-                task.status[slot] = CONVERGED
-                break
-            if iteration >= _PLAIN_ITERATIONS and iteration + 2 <= task.max_iter:
-                length = _extrapolate(vectors, longest, target)
-                extrapolated = length > 1.0 and _read_back(
-                    target, scales, diagonal, K, D, smallest_count, counts, means, scatter
-                )
-                if extrapolated:
-                    trial = True
-                    if length == longest:
-                        longest *= 4.0
-                    _copy_memory(memory, kept_memory)
-                elif length > 1.0:
-                    longest = max(_LONGEST_STEP, longest / 4.0)
-        if not extrapolated and iteration < task.max_iter:
-            counts[:] = new_counts
-            means[:] = new_means
-            scatter[:] = new_scatter
+            allowed = _SHARE_TO_COME * tol * scale
+            converged = gain > 0.0 and share < 1.0 and gain * share <= allowed * (1.0 - share)
+        if converged:
+            if found >= highest - task.rounding * (sum_of_weights + abs(highest)):
+                status = CONVERGED
+            break
+        if n_vectors == 3 and _PLAIN_ITERATIONS <= iteration <= max_iter - 2:
+            new_length = _extrapolate(vectors, longest, target)
+            trial = new_length > 1.0 and _read_back(
+                target, scales, diagonal, smallest_count, moments
+            )
+            if trial:
+                length = new_length
+                _copy_memory(memory, kept_memory)
+            if trial and length == longest:
+                longest *= 4.0
+            elif new_length > 1.0 and not trial:
+                longest = max(_LONGEST_STEP, longest / 4.0)
+        if not trial:
+            _copy_moments(new, moments)
+    task.status[slot] = status
+    if status in (EMPTY, SINGULAR):
+        return
+    if before < highest or status == FALLEN:
+        _load_mixture(best, diagonal, sums)
+        _run_pass(MOMENTS, sums, diagonal, no_labels)
+        _take_moments(sums, diagonal, offset, new)
+    task.log_likelihood[slot] = highest
     for k in range(K):
-        task.mixture_weights[slot, k] = math.exp(log_weights[k])
-    responsibilities = np.empty((N, K))
-    _run_pass(RESPONSIBILITIES, sums, diagonal, no_labels, responsibilities)
-    task.entropy[slot] = _entropy(responsibilities, weights)
+        task.mixture_weights[slot, k] = math.exp(best.log_weights[k])
+    # The log-density of a row with its component is less than that of the row by the entropy.
+    task.entropy[slot] = max(highest - _expected_log_density(best, new, offset), 0.0)

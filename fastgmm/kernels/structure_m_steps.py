@@ -122,15 +122,53 @@ class Memory(NamedTuple):
     vectors: np.ndarray
 
 
+class View(NamedTuple):
+    """What there is to know about an orientation.
+
+    Parameters
+    ----------
+    turned : ndarray of shape (K, D, D)
+        T_k.
+    variances : ndarray of shape (K, D)
+        t_kj.
+    pulls : ndarray of shape (K,)
+        By how much a relative change of a component's volume changes the criterion, π_k: w_k, or
+        its share of the sum of the volumes.
+    """
+
+    turned: np.ndarray
+    variances: np.ndarray
+    pulls: np.ndarray
+
+
+class Effort(NamedTuple):
+    """How far an M-step goes.
+
+    Parameters
+    ----------
+    first : bool
+        Whether there was no M-step before.
+    least_gain : float
+        What a step of a search for volumes or axes has to gain, in nats a row.
+    smallest : float
+        Pivots of a covariance scaled to unit diagonal that count as 0.
+    """
+
+    first: bool
+    least_gain: float
+    smallest: float
+
+
 # -- small linear algebra --------------------------------------------------------------------------
 
 
 @kernel()
-def eigen(matrix, vectors):
+def eigen(matrix, vectors, tolerance):
     """Turn a symmetric matrix into its eigenvalues on the diagonal, descending.
 
     By cyclic Jacobi rotations, which find small eigenvalues of graded matrices to all digits, and
-    soon where the matrix is nearly diagonal. The vectors are rotated along with it.
+    soon where the matrix is nearly diagonal: until correlations are within the tolerance. The
+    vectors are rotated along with it.
     """
     D = matrix.shape[0]
     for _ in range(_SWEEPS):
@@ -138,7 +176,7 @@ def eigen(matrix, vectors):
         for p in range(D - 1):
             for q in range(p + 1, D):
                 off = matrix[p, q]
-                if abs(off) <= _ROUNDING * math.sqrt(abs(matrix[p, p] * matrix[q, q])) + _SMALLEST:
+                if abs(off) <= tolerance * math.sqrt(abs(matrix[p, p] * matrix[q, q])) + _SMALLEST:
                     continue
                 rotated = True
                 theta = 0.5 * (matrix[q, q] - matrix[p, p]) / off
@@ -534,12 +572,15 @@ def balance_variances(variances, shares, exponents, first, least_gain):
 
 
 @kernel()
-def _look(covariances, shares, equal_volumes, axes, turned, variances, pulls):
-    """Return the criterion at an orientation, and fill what there is to know about it.
+def _empty_view(K, D):
+    """Return a view to be filled."""
+    return View(np.empty((K, D, D)), np.empty((K, D)), np.empty(K))
 
-    T_k (K, D, D), t_kj (K, D), and by how much a relative change of a component's volume changes
-    the criterion, π_k (K,): w_k, or its share of the sum of the volumes.
-    """
+
+@kernel()
+def _look(covariances, shares, equal_volumes, axes, view):
+    """Return the criterion at an orientation, and fill the view."""
+    turned, variances, pulls = view
     K, D = variances.shape
     half = np.empty((D, D))
     log_volumes = np.empty(K)
@@ -562,12 +603,13 @@ def _look(covariances, shares, equal_volumes, axes, turned, variances, pulls):
 
 
 @kernel()
-def _gradient(turned, variances, pulls):
+def _gradient(view):
     """Return what products with the Hessian begin with, the gradient and the Hessian's diagonal.
 
     With c_kj = π_k / t_kj, C_k = diag(c_k), the gradient is the skew-symmetric G = sum_k (T_k C_k
     - C_k T_k).
     """
+    turned, variances, pulls = view
     K, D = variances.shape
     linear, gradient, diagonal = np.zeros((D, D)), np.empty((D, D)), np.zeros((D, D))
     for k in range(K):
@@ -590,12 +632,13 @@ def _gradient(turned, variances, pulls):
 
 
 @kernel()
-def _own_row_tensor(turned, variances, pulls):
+def _own_row_tensor(view):
     """Return what makes row i of a product with the Hessian from column i of X, for each i.
 
     Entry ijl is ``sum_k c_ki (T_kjl - 2 T_kij T_kil / t_ki)``. The components are summed up once,
     and no longer in each product. Empty where it would take too much memory.
     """
+    turned, variances, pulls = view
     K, D = variances.shape
     n_rows = D if D <= _MOST_FEATURES_OF_TENSOR else 0
     tensor = np.zeros((n_rows, D, D))
@@ -611,12 +654,13 @@ def _own_row_tensor(turned, variances, pulls):
 
 
 @kernel()
-def _hessian_times(X, turned, variances, pulls, equal_volumes, linear, tensor, half, out):
+def _hessian_times(X, view, equal_volumes, linear, tensor, half, out):
     """Fill the product of the Hessian and a skew-symmetric matrix.
 
     From the derivative of the gradient along X, T_k' = T_k X - X T_k, made symmetric as a bilinear
     form.
     """
+    turned, variances, pulls = view
     K, D = variances.shape
     _multiply(linear, X, half)
     if tensor.shape[0] > 0:
@@ -655,13 +699,13 @@ def _hessian_times(X, turned, variances, pulls, equal_volumes, linear, tensor, h
 
 
 @kernel()
-def _newton_direction(turned, variances, pulls, equal_volumes, at_rest, direction):
+def _newton_direction(view, equal_volumes, at_rest, direction):
     """Fill Newton's step, or as far on the way there as the criterion bends up.
 
     Return the slope along it; 0 where there is nowhere to go.
     """
     D = direction.shape[0]
-    linear, gradient, diagonal = _gradient(turned, variances, pulls)
+    linear, gradient, diagonal = _gradient(view)
     residual, conjugate = np.empty((D, D)), np.empty((D, D))
     half, image = np.empty((D, D)), np.empty((D, D))
     size = 0.0
@@ -674,12 +718,10 @@ def _newton_direction(turned, variances, pulls, equal_volumes, at_rest, directio
     first = size
     if not first > at_rest:
         return 0.0
-    tensor = _own_row_tensor(turned, variances, pulls)
+    tensor = _own_row_tensor(view)
     enough = min(_ROUGHEST**2, first) * first
     for step in range(_MOST_CONJUGATE_STEPS):
-        _hessian_times(
-            conjugate, turned, variances, pulls, equal_volumes, linear, tensor, half, image
-        )
+        _hessian_times(conjugate, view, equal_volumes, linear, tensor, half, image)
         bend = _product(conjugate, image)
         if bend <= 0.0:
             if step == 0:
@@ -706,14 +748,12 @@ def _descend(covariances, shares, equal_volumes, axes, found_variances, most_ste
     Fill the variances along them, and return the criterion.
     """
     K, D = covariances.shape[:2]
-    turned, new_turned = np.empty((K, D, D)), np.empty((K, D, D))
-    variances, new_variances = np.empty((K, D)), np.empty((K, D))
-    pulls, new_pulls = np.empty(K), np.empty(K)
+    view, new_view = _empty_view(K, D), _empty_view(K, D)
     direction, new_axes = np.empty((D, D)), np.empty((D, D))
     divisor, rotation = np.empty((D, D)), np.empty((D, D))
-    value = _look(covariances, shares, equal_volumes, axes, turned, variances, pulls)
+    value = _look(covariances, shares, equal_volumes, axes, view)
     for _ in range(most_steps):
-        gain = -_newton_direction(turned, variances, pulls, equal_volumes, at_rest, direction)
+        gain = -_newton_direction(view, equal_volumes, at_rest, direction)
         if gain == 0.0:
             break
         largest = 0.0
@@ -730,9 +770,7 @@ def _descend(covariances, shares, equal_volumes, axes, found_variances, most_ste
                     rotation[i, j] = (i == j) + half
             _solve(divisor, rotation)
             _multiply(axes, rotation, new_axes)
-            found = _look(
-                covariances, shares, equal_volumes, new_axes, new_turned, new_variances, new_pulls
-            )
+            found = _look(covariances, shares, equal_volumes, new_axes, new_view)
             rounding = _VALUE_ROUNDING * (1.0 + abs(value))
             if found <= value - _SUFFICIENT_FALL * length * gain + rounding:
                 lower = True
@@ -742,21 +780,17 @@ def _descend(covariances, shares, equal_volumes, axes, found_variances, most_ste
             break
         value = found
         axes[:] = new_axes
-        turned, new_turned = new_turned, turned
-        variances, new_variances = new_variances, variances
-        pulls, new_pulls = new_pulls, pulls
+        view, new_view = new_view, view
         if gain < _CONVERGED:
             break
     for k in range(K):
         for j in range(D):
-            found_variances[k, j] = max(turned[k, j, j], 0.0)
+            found_variances[k, j] = max(view.turned[k, j, j], 0.0)
     return value
 
 
 @kernel()
-def common_orientation(
-    covariances, shares, equal_volumes, starts, axes, variances, follow, least_gain
-):
+def common_orientation(covariances, shares, equal_volumes, starts, axes, follow, least_gain):
     """Turn axes into the best orientation found for all components (.VE).
 
     Parameters
@@ -770,16 +804,20 @@ def common_orientation(
     starts : ndarray of shape (n, D, D)
         Orientations to begin from; the best few are followed, if they are better than ``axes``.
     axes : ndarray of shape (D, D)
-        What is found, in columns,
-    variances : ndarray of shape (K, D)
-        and the variances of the components along it.
+        What is found, in columns.
     follow : bool
         Whether ``axes`` are to begin from as well.
     least_gain : float
         What a step has to gain, in nats a row; above 0 where the next M-step goes on from the
         result, and one step from there is enough.
+
+    Returns
+    -------
+    ndarray of shape (K, D)
+        Variances of the components along the axes.
     """
     K, D = covariances.shape[:2]
+    variances = np.empty((K, D))
     size = 0.0
     for k in range(K):
         for j in range(D):
@@ -792,17 +830,16 @@ def common_orientation(
     at_rest = max(_AT_REST, 2.0 * least_gain)
     if len(starts) == 0:
         _descend(scaled, shares, equal_volumes, axes, variances, again, at_rest)
-        variances *= size
-        return
-    turned, pulls = np.empty((K, D, D)), np.empty(K)
+        return variances * size
+    view = _empty_view(K, D)
     values = np.empty(len(starts))
     for i in range(len(starts)):
-        values[i] = _look(scaled, shares, equal_volumes, starts[i], turned, variances, pulls)
+        values[i] = _look(scaled, shares, equal_volumes, starts[i], view)
     best_axes, best_variances = axes.copy(), np.empty((K, D))
     candidate = np.empty((D, D))
     best = here = np.inf
     if follow:
-        here = _look(scaled, shares, equal_volumes, axes, turned, variances, pulls)
+        here = _look(scaled, shares, equal_volumes, axes, view)
         best = _descend(scaled, shares, equal_volumes, best_axes, best_variances, again, at_rest)
     for _ in range(min(followed, len(starts))):
         i = np.argmin(values)
@@ -815,8 +852,8 @@ def common_orientation(
             best = value
             best_axes[:] = candidate
             best_variances[:] = variances
-    variances[:] = best_variances * size
     axes[:] = best_axes
+    return best_variances * size
 
 
 # -- the M-step of a small mixture -----------------------------------------------------------------
@@ -844,7 +881,7 @@ def _pool(covariances, shares, out):
 
 
 @kernel()
-def _settle_variances(volume, shape, variances, shares, memory, first, least_gain):
+def _settle_variances(volume, shape, variances, shares, memory, effort):
     """Turn variances along settled axes into those of the structure; say whether there are any.
 
     But for equal volumes of varying shapes (EV.), which ``m_step`` leaves for the end.
@@ -859,7 +896,9 @@ def _settle_variances(volume, shape, variances, shares, memory, first, least_gai
         for j in range(D):
             if not variances[:, j].max() > 0.0:
                 return False
-        status, _ = balance_variances(variances, shares, memory.exponents, first, least_gain)
+        status, _ = balance_variances(
+            variances, shares, memory.exponents, effort.first, effort.least_gain
+        )
         return status == SETTLED
     if volume == EQUAL:
         for j in range(D):
@@ -887,22 +926,22 @@ def _starts_of_orientation(covariances, shares):
             matrix[:] = covariances[i]
         else:
             _pool(covariances, shares if i == K else shares / sizes, matrix)
-        eigen(matrix, starts[i])
+        eigen(matrix, starts[i], _ROUNDING)
     return starts
 
 
 @kernel()
-def _varying_volumes(
-    covariances, shares, memory, whiteners, log_determinants, smallest, first, least_gain
-):
+def _varying_volumes(covariances, shares, memory, whiteners, log_determinants, effort):
     """VEE: volumes of their own, all else in common."""
     K, D = covariances.shape[:2]
     moments, shape = covariances.reshape((K, D * D)), np.empty(D * D)
     white = np.empty((D, D))
-    status, _ = common_shape(moments, D, shares, memory.exponents, first, least_gain, shape)
+    status, _ = common_shape(
+        moments, D, shares, memory.exponents, effort.first, effort.least_gain, shape
+    )
     if status != SETTLED:
         return False
-    log_determinant = invert_cholesky(shape.reshape((D, D)), white, smallest)
+    log_determinant = invert_cholesky(shape.reshape((D, D)), white, effort.smallest)
     if math.isnan(log_determinant):
         return False
     for k in range(K):
@@ -915,9 +954,7 @@ def _varying_volumes(
 
 
 @kernel()
-def m_step(
-    letters, covariances, shares, memory, whiteners, log_determinants, smallest, first, least_gain
-):
+def m_step(letters, covariances, shares, memory, whiteners, log_determinants, effort):
     """Take the M-step of a small mixture; say whether its likelihood has a maximum.
 
     Parameters
@@ -934,19 +971,13 @@ def m_step(
         What is found: inverse Cholesky factors,
     log_determinants : ndarray of shape (K,)
         and logarithms of the covariances' determinants.
-    smallest : float
-        Pivots of a covariance scaled to unit diagonal that count as 0.
-    first : bool
-        Whether there was no M-step before.
-    least_gain : float
-        What a step of a search for volumes or axes has to gain, in nats a row.
+    effort : Effort
+        How far to go.
     """
     volume, shape, orientation = letters
     K, D = covariances.shape[:2]
     if orientation == EQUAL and shape == EQUAL and volume == VARYING:
-        return _varying_volumes(
-            covariances, shares, memory, whiteners, log_determinants, smallest, first, least_gain
-        )
+        return _varying_volumes(covariances, shares, memory, whiteners, log_determinants, effort)
     half, turned = np.empty((D, D)), np.empty((D, D))
     if orientation == EQUAL and shape == EQUAL:
         _pool(covariances, shares, turned)
@@ -955,11 +986,11 @@ def m_step(
         variances = np.empty((K, D))
         if orientation == EQUAL:
             starts = np.empty((0, D, D))
-            if first:
+            if effort.first:
                 starts = _starts_of_orientation(covariances, shares)
-            common_orientation(
-                covariances, shares, volume == EQUAL, starts, memory.axes, variances, not first,
-                least_gain,
+            variances[:] = common_orientation(
+                covariances, shares, volume == EQUAL, starts, memory.axes, not effort.first,
+                effort.least_gain,
             )  # fmt: skip
         for k in range(K):
             if orientation == IDENTITY:
@@ -967,10 +998,11 @@ def m_step(
                     variances[k, j] = covariances[k, j, j]
             elif orientation == VARYING:
                 turn(covariances[k], memory.vectors[k], half, turned)
-                eigen(turned, memory.vectors[k])
+                # A squared correlation is about what turning it away gains, in nats a row.
+                eigen(turned, memory.vectors[k], max(math.sqrt(effort.least_gain), _ROUNDING))
                 for j in range(D):
                     variances[k, j] = max(turned[j, j], 0.0)
-        if not _settle_variances(volume, shape, variances, shares, memory, first, least_gain):
+        if not _settle_variances(volume, shape, variances, shares, memory, effort):
             return False
         for k in range(K):
             if orientation == IDENTITY:
@@ -985,7 +1017,7 @@ def m_step(
                 _compose(variances[k], axes, covariances[k])
     for k in range(K):
         if orientation != IDENTITY:
-            log_determinants[k] = invert_cholesky(covariances[k], whiteners[k], smallest)
+            log_determinants[k] = invert_cholesky(covariances[k], whiteners[k], effort.smallest)
         if math.isnan(log_determinants[k]):
             return False
     if volume == EQUAL and shape == VARYING:

@@ -13,6 +13,7 @@ from fastgmm.kernels import small_em
 from fastgmm.kernels.microkernels.densities import DIAGONAL_VECTORS
 from fastgmm.kernels.microkernels.simd import BLOCK
 from fastgmm.kernels.mixture_pass import pass_address
+from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.threads import run_slots
 from tests import oracle
 from tests.kernels.test_structure_m_steps import LETTERS
@@ -97,10 +98,11 @@ def test_any_number_of_rows(n_samples):
     assert_allclose(task.means[0], parameters[1], atol=1e-13)
 
 
+@pytest.mark.parametrize("diagonal", [False, True])
 @pytest.mark.parametrize("n_samples", [1, 32, 50, 272, 320, 700, 1024, 4096])
-def test_no_pass_writes_beyond_its_tile(n_samples):
-    lanes = small_em._lanes_of_tiles(n_samples)
-    assert lanes % (DIAGONAL_VECTORS * BLOCK.n_bytes // 8) == 0
+def test_no_pass_writes_beyond_its_tile(n_samples, diagonal):
+    lanes = small_em._lanes_of_tiles(n_samples, diagonal)
+    assert lanes % ((DIAGONAL_VECTORS if diagonal else ROWS) * BLOCK.n_bytes // 8) == 0
     assert lanes >= min(n_samples, 256)
 
 

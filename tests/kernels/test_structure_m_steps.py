@@ -31,7 +31,8 @@ def m_step(letters, scatter, counts, state=None, *, first=True):
     whiteners, log_determinants = np.zeros((K, D, D)), np.full(K, np.nan)
     sound = structure_m_steps.m_step(
         np.array([LETTERS[each] for each in letters]), scatter / counts[:, None, None],
-        counts / counts.sum(), state, whiteners, log_determinants, SMALLEST, first, 1e-10,
+        counts / counts.sum(), state, whiteners, log_determinants,
+        structure_m_steps.Effort(first, 1e-10, SMALLEST),
     )  # fmt: skip
     if not sound:
         return False, None
@@ -85,7 +86,7 @@ def test_eigenvalues_and_vectors(D):
     axes = np.linalg.qr(rng.normal(size=(D, D)))[0]
     matrix = (axes * values) @ axes.T
     turned, vectors = matrix.copy(), np.eye(D)
-    structure_m_steps.eigen(turned, vectors)
+    structure_m_steps.eigen(turned, vectors, 1e-13)
     assert_allclose(np.diag(turned), values, rtol=1e-4, atol=1e-14)
     assert_allclose(np.diag(turned)[: D // 2 + 1], values[: D // 2 + 1], rtol=1e-9)
     assert_allclose(vectors.T @ vectors, np.eye(D), atol=1e-13)
@@ -123,26 +124,27 @@ class Search:
 
     def look(self, axes):
         K, D = self.covariances.shape[:2]
-        known = np.empty((K, D, D)), np.empty((K, D)), np.empty(K)
+        known = structure_m_steps.View(np.empty((K, D, D)), np.empty((K, D)), np.empty(K))
         axes = np.ascontiguousarray(axes)
-        return structure_m_steps._look(
-            self.covariances, self.shares, self.equal_volumes, axes, *known
-        ), known
+        value = structure_m_steps._look(
+            self.covariances, self.shares, self.equal_volumes, axes, known
+        )
+        return value, known
 
     def value(self, axes):
         return self.look(axes)[0]
 
     def gradient(self, axes):
-        return structure_m_steps._gradient(*self.look(axes)[1])[1]
+        return structure_m_steps._gradient(self.look(axes)[1])[1]
 
     def times(self, X, *, with_tensor=True):
         known = self.look(self.axes)[1]
-        linear, _, _ = structure_m_steps._gradient(*known)
-        tensor = structure_m_steps._own_row_tensor(*known)
+        linear, _, _ = structure_m_steps._gradient(known)
+        tensor = structure_m_steps._own_row_tensor(known)
         product = np.empty_like(X)
         structure_m_steps._hessian_times(
             X,
-            *known,
+            known,
             self.equal_volumes,
             linear,
             tensor if with_tensor else tensor[:0],
@@ -153,11 +155,9 @@ class Search:
 
     def best(self, starts, before=None):
         axes = np.eye(len(self.axes)) if before is None else before.copy()
-        variances = np.empty(self.covariances.shape[:2])
-        structure_m_steps.common_orientation(
+        variances = structure_m_steps.common_orientation(
             self.covariances, self.shares, self.equal_volumes,
-            np.array(starts).reshape(-1, *axes.shape), axes, variances,
-            before is not None, 0.0,
+            np.array(starts).reshape(-1, *axes.shape), axes, before is not None, 0.0,
         )  # fmt: skip
         turned = axes.T @ self.covariances @ axes
         assert_allclose(variances, np.einsum("kii->ki", turned), rtol=1e-10, atol=1e-12)
@@ -241,7 +241,7 @@ def test_the_steps_of_a_search_never_rise(equal_volumes):
         for _ in range(10):
             structure_m_steps.common_orientation(
                 search.covariances, search.shares, equal_volumes, np.empty((0, 5, 5)), axes,
-                np.empty((4, 5)), True, 1e-12,
+                True, 1e-12,
             )  # fmt: skip
             before, value = value, search.value(axes)
             assert value <= before + 1e-12

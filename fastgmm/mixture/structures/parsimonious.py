@@ -231,7 +231,6 @@ class CommonOrientation(Parsimonious):
             self.equal_volumes,
             np.ascontiguousarray(np.linalg.eigh(starts)[1]),
             axes,
-            np.empty(present.shape[:2]),
             spread.before is not None,
             0.0,
         )
