@@ -134,13 +134,19 @@ def far_log_densities(
 
 @kernel()
 def mend_labels(
-    X, row, n, means, means_low, whiteners, constants, diagonal, D, K, largest, lowest, best
+    X, row, n, means, means_low, whiteners, constants, diagonal, D, K, largest, lowest, best,
+    highest,
 ):  # fmt: skip
-    """Write the most probable components of the far rows of a tile."""
+    """Write the most probable components of the far rows of a tile, and their log-densities."""
+    far = 0
+    for lane in range(n):
+        far += not largest[lane] > lowest
+    if far == 0:
+        return
     relative = np.empty(K)
     for lane in range(n):
         if not largest[lane] > lowest:
-            far_log_densities(
+            highest[lane] = far_log_densities(
                 X, row + lane, means, means_low, whiteners, constants, diagonal, D, K, relative
             )
             best[lane] = relative.argmax()

@@ -27,6 +27,7 @@ import numpy as np
 from fastgmm.kernels.compilation import kernel, slot_address
 from fastgmm.kernels.densities import diagonal_densities, full_densities
 from fastgmm.kernels.far_rows import count_far, lowest_density, mend_exponentials, mend_labels
+from fastgmm.kernels.kmeans_pass import KMEANS, kmeans_tile
 from fastgmm.kernels.microkernels.densities import find_labels
 from fastgmm.kernels.microkernels.vector_math import exp, log
 from fastgmm.kernels.moments import diagonal_moments, full_moments
@@ -38,7 +39,7 @@ from fastgmm.kernels.tiles import (
     load_weights,
 )
 
-# What a pass is run for; exactly one of these.
+# What a pass is run for; exactly one of these, or of those in ``kmeans_pass``.
 LOG_LIKELIHOOD = 1
 MOMENTS = 2
 LOG_DENSITY = 4
@@ -265,7 +266,6 @@ def mixture_slot(task, slot):
     largest = aligned_scratch(T, constants)
     total = aligned_scratch(T, constants)
     factor = aligned_scratch(T, constants)
-    total[:] = 1.0  # as it stays where only labels are wanted
     tile_weights = np.empty(T)
     density = np.empty(T)
     active = np.empty(K, np.int64)
@@ -295,13 +295,19 @@ def mixture_slot(task, slot):
                         tile, T, D, K, shared, whiteners, shifts, constants, references,
                         references_low, about_mean, joint, largest,
                     )  # fmt: skip
+                if mode & KMEANS:
+                    kmeans_tile(
+                        X, row, n, T, D, K, mode, whiteners, constants, references,
+                        references_low, tile, joint, largest, lowest, best, density, tile_weights,
+                        counts, first, likelihood, labels, log_density,
+                    )  # fmt: skip
+                    continue
                 if mode == LABELS:
                     find_labels(joint, largest, T, K, best)
-                    if count_far(largest, total, n, lowest) > 0:
-                        mend_labels(
-                            X, row, n, references, references_low, whiteners, constants, diagonal,
-                            D, K, largest, lowest, best,
-                        )  # fmt: skip
+                    mend_labels(
+                        X, row, n, references, references_low, whiteners, constants, diagonal, D,
+                        K, largest, lowest, best, density,
+                    )  # fmt: skip
                     for lane in range(n):
                         labels[row + lane] = best[lane]
                     continue

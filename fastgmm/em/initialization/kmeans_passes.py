@@ -12,8 +12,7 @@ import numpy.typing as npt
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.kernels import kmeans_pass
-from fastgmm.kernels.kmeans_pass import kmeans_slot
-from fastgmm.kernels.mixture_pass import PassTask
+from fastgmm.kernels.mixture_pass import PassTask, mixture_slot
 from fastgmm.kernels.threads import run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 
@@ -38,7 +37,7 @@ def _run(
     assert source.n_samples is not None  # rows in memory
     used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
     lanes = lane_count(n_features, n_centers, dtype.itemsize)
-    nothing = np.empty(0, dtype)
+    rounded = centers.astype(dtype)
     no_weights = np.empty(0)
     task = PassTask(
         X=np.empty((0, n_features), dtype),
@@ -54,8 +53,8 @@ def _run(
         shifts=(scale * (np.median(centers, axis=0) - centers)).astype(dtype).ravel(),
         center=high,
         center_low=low,
-        references=nothing,
-        references_low=nothing,
+        references=rounded.ravel(),
+        references_low=(centers - rounded).astype(dtype).ravel(),
         shared=True,
         counts=np.zeros((used, n_centers)),
         first=np.zeros((used, n_centers * n_features)),
@@ -75,7 +74,7 @@ def _run(
             log_density=task.log_density[rows],
             labels=task.labels[rows],
         )
-        run_slots(kmeans_slot, part, used, n_jobs, 4 * len(X) * centers.size)
+        run_slots(mixture_slot, part, used, n_jobs, 4 * len(X) * centers.size)
         first = rows.stop
     return task
 
