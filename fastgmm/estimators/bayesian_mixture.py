@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import sklearn.mixture
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -244,7 +243,7 @@ class BayesianGaussianMixture(
         "degrees_of_freedom_prior_",
         "covariance_prior_",
     )
-    _theirs: ClassVar[Any] = sklearn.mixture.BayesianGaussianMixture
+    _theirs: ClassVar[str] = "BayesianGaussianMixture"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **MIXTURE_CONSTRAINTS,

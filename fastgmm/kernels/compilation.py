@@ -164,6 +164,22 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
+def inner_kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a kernel that kernels call, or Python by its address: it has no entry from Python.
+
+    Parameters
+    ----------
+    **options
+        Passed to ``numba.njit``.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+    return kernel(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+
+
 def microkernel(machine_code: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a function in plain NumPy, so that kernels call machine code in its place.
 
@@ -205,15 +221,12 @@ class CompiledSlot(NamedTuple):
 
     Parameters
     ----------
-    run : callable
-        Takes a task and a slot number; holds no lock of Python's.
     address : int
         Where its machine code is, for `call_slot`.
     task_type : numba type
         That of the task.
     """
 
-    run: Callable[[Any, int], None]
     address: int
     task_type: types.Type
 
@@ -245,10 +258,10 @@ def compiled_slot(slot_kernel: Any, task: Any) -> CompiledSlot:
             if found is None:
                 task_type = _task_type(task)
                 signature = types.void(task_type, types.int64)
-                run = slot_kernel.compile(signature)
+                slot_kernel.compile(signature)
                 result = slot_kernel.get_compile_result(signature)
                 address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
-                found = _compiled[key] = CompiledSlot(run, address, task_type)
+                found = _compiled[key] = CompiledSlot(address, task_type)
     return found
 
 

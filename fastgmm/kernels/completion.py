@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.microkernels.lanes import offsets_of_row, row_product, subtract_products
 from fastgmm.kernels.microkernels.vector_math import log
 
@@ -34,7 +34,7 @@ _SMALLEST_PIVOT = 2.0**-52
 """Rounding can leave nothing, or less, of a pivot where features nearly depend on each other."""
 
 
-@kernel()
+@inner_kernel()
 def load_matrices(matrices, first, P, chosen, counts, order, D, T, lower):
     """Write chosen rows and columns of a matrix for each lane, ones on the diagonal beyond.
 
@@ -65,7 +65,7 @@ def load_matrices(matrices, first, P, chosen, counts, order, D, T, lower):
                 lower[place + i * T] = 1.0
 
 
-@kernel()
+@inner_kernel()
 def factorize(lower, order, T, ones, pivots, whole, log_determinants):
     """Replace the lower triangles of all lanes by their Cholesky factors.
 
@@ -103,7 +103,7 @@ def factorize(lower, order, T, ones, pivots, whole, log_determinants):
             lower[diagonal + lane] = pivots[lane]
 
 
-@kernel()
+@inner_kernel()
 def solve_lower(factors, order, T, values, at, begin):
     """Replace b, from place ``at`` on, by the solution of L y = b in all lanes.
 
@@ -118,7 +118,7 @@ def solve_lower(factors, order, T, values, at, begin):
         )  # fmt: skip
 
 
-@kernel()
+@inner_kernel()
 def solve_upper(factors, order, T, values, at):
     """Replace b, from place ``at`` on, by the solution of Lᵀ y = b in all lanes."""
     row_step = order * T
@@ -130,13 +130,13 @@ def solve_upper(factors, order, T, values, at):
         )  # fmt: skip
 
 
-@kernel()
+@inner_kernel()
 def by_missing(most_missing, most_observed):
     """Say whether the matrix to factorize is that of the missing features."""
     return most_missing <= most_observed
 
 
-@kernel()
+@inner_kernel()
 def complete_lanes(
     precisions, covariances, log_normalizer, centers, k, D, T, rows, present, missing, observed,
     n_missing, n_observed, most_missing, most_observed, factors, values, offsets, ones, pivots,
@@ -211,7 +211,7 @@ def complete_lanes(
             values[i * T + lane] = row_product(covariances, row, offsets, P)
 
 
-@kernel()
+@inner_kernel()
 def covariance_lanes(
     precisions, covariances, k, D, P, T, missing, observed, n_missing, n_observed, most_missing,
     most_observed, factors, solved, conditional, ones, pivots, whole, unused,

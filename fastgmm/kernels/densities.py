@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.microkernels.densities import joint_log_density, joint_log_density_diagonal
 from fastgmm.kernels.microkernels.tiles import subtract_reference
 
 
-@kernel()
+@inner_kernel()
 def reset_largest(largest, T):
     """Start the running maximum: finite, or lanes without any density would become NaN."""
     lowest = np.finfo(largest.dtype).min
@@ -20,7 +20,7 @@ def reset_largest(largest, T):
         largest[lane] = lowest
 
 
-@kernel()
+@inner_kernel()
 def full_densities(
     tile, T, D, K, shared, whiteners, shifts, constants, references, references_low, about_mean,
     joint, largest,
@@ -42,7 +42,7 @@ def full_densities(
             )  # fmt: skip
 
 
-@kernel()
+@inner_kernel()
 def diagonal_densities(
     tile, T, D, K, shared, scales, shifts, constants, references, references_low, about_mean,
     joint, largest,

@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.packing import ROWS
 
 LOWEST_DOUBLE, LOWEST_SINGLE = -(2.0**49), -(2.0**22)
@@ -26,13 +26,13 @@ LOWEST_DOUBLE, LOWEST_SINGLE = -(2.0**49), -(2.0**22)
 _LARGEST = 1e300
 
 
-@kernel()
+@inner_kernel()
 def lowest_density(like):
     """Return the lowest log-density that is good enough, in the type of an array."""
     return LOWEST_SINGLE if like.itemsize == 4 else LOWEST_DOUBLE
 
 
-@kernel()
+@inner_kernel()
 def count_far(largest, total, n, lowest):
     """Return how many of n lanes are too far from all components, or have no density at all."""
     near = 0
@@ -42,7 +42,7 @@ def count_far(largest, total, n, lowest):
     return n - near
 
 
-@kernel()
+@inner_kernel()
 def _whiten(whiteners, at, diagonal, vector, D, out):
     """Write the whitener that starts at a place, packed or diagonal, times a vector."""
     if diagonal:
@@ -60,7 +60,7 @@ def _whiten(whiteners, at, diagonal, vector, D, out):
         at += rows * last
 
 
-@kernel()
+@inner_kernel()
 def far_log_densities(
     X, row, means, means_low, whiteners, constants, diagonal, D, K, relative
 ):  # fmt: skip
@@ -132,7 +132,7 @@ def far_log_densities(
     return np.float64(constants[nearest]) + best - 0.5 * unit * (unit * smallest)
 
 
-@kernel()
+@inner_kernel()
 def mend_labels(
     X, row, n, means, means_low, whiteners, constants, diagonal, D, K, largest, lowest, best,
     highest,
@@ -152,7 +152,7 @@ def mend_labels(
             best[lane] = relative.argmax()
 
 
-@kernel()
+@inner_kernel()
 def mend_exponentials(
     X, row, n, T, means, means_low, whiteners, constants, diagonal, D, K, known, joint, largest,
     total, lowest, active, negligible,

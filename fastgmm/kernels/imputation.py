@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.completion import complete_lanes, covariance_lanes, factorize
 from fastgmm.kernels.incomplete_pass import load_patterns
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -65,7 +65,7 @@ class ImputationTask(NamedTuple):
     filled: np.ndarray
 
 
-@kernel()
+@inner_kernel()
 def choose_components(responsibilities, uniforms, row, n, chosen):
     """Choose a component for each draw of some rows, by their responsibilities."""
     K, S = responsibilities.shape[1], uniforms.shape[1]
@@ -79,7 +79,7 @@ def choose_components(responsibilities, uniforms, row, n, chosen):
             chosen[lane, draw] = k
 
 
-@kernel()
+@inner_kernel()
 def add_expected(values, shares, k, centers, P, missing, n_missing, D, T, row, n, filled):
     """Add one component's conditional means of what is missing, by responsibility."""
     for lane in range(n):
@@ -89,7 +89,7 @@ def add_expected(values, shares, k, centers, P, missing, n_missing, D, T, row, n
             filled[row + lane, 0, j] += share * (centers[k * P + j] + values[i * T + lane])
 
 
-@kernel()
+@inner_kernel()
 def write_draws(
     values, factors, order, k, centers, P, missing, n_missing, D, T, row, n, chosen, normals, filled
 ):  # fmt: skip
@@ -111,7 +111,7 @@ def write_draws(
                 filled[row + lane, draw, j] = value
 
 
-@kernel()
+@inner_kernel()
 def write_independent_draws(
     variances, k, centers, P, missing, n_missing, D, row, n, chosen, normals, filled
 ):  # fmt: skip
@@ -125,7 +125,7 @@ def write_independent_draws(
                     filled[row + lane, draw, j] = centers[k * P + j] + spread
 
 
-@kernel()
+@inner_kernel()
 def imputation_slot(task, slot):
     """Fill in the rows of the blocks of one slot."""
     X, T, diagonal = task.X, task.lanes, task.diagonal

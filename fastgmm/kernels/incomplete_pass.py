@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.completion import complete_lanes, covariance_lanes
 from fastgmm.kernels.densities import reset_largest
 from fastgmm.kernels.microkernels.densities import (
@@ -115,7 +115,7 @@ class IncompleteTask(NamedTuple):
     responsibilities: np.ndarray
 
 
-@kernel()
+@inner_kernel()
 def load_patterns(
     X, row, n, T, P, references, tile, rows, present, missing, observed, n_missing, n_observed
 ):  # fmt: skip
@@ -159,7 +159,7 @@ def load_patterns(
             tile[j * T + lane] = references[j]
 
 
-@kernel()
+@inner_kernel()
 def fill_tile(values, missing, n_missing, D, T, kept, at, about_mean):
     """Write what is missing in a tile, and keep it from place ``at`` on."""
     for lane in range(T):
@@ -169,7 +169,7 @@ def fill_tile(values, missing, n_missing, D, T, kept, at, about_mean):
             kept[at + place] = values[i * T + lane]
 
 
-@kernel()
+@inner_kernel()
 def refill_tile(missing, n_missing, D, T, kept, at, about_mean):
     """Write what was kept where it is missing in a tile."""
     for lane in range(T):
@@ -178,7 +178,7 @@ def refill_tile(missing, n_missing, D, T, kept, at, about_mean):
             about_mean[place] = kept[at + place]
 
 
-@kernel()
+@inner_kernel()
 def clear_missing(missing, n_missing, D, T, about_mean):
     """Write the mean where a value is missing in a tile."""
     for lane in range(T):
@@ -186,7 +186,7 @@ def clear_missing(missing, n_missing, D, T, about_mean):
             about_mean[missing[lane * D + i] * T + lane] = 0.0
 
 
-@kernel()
+@inner_kernel()
 def diagonal_terms(log_scales, k, D, missing, n_missing, terms):
     """Write what is added to the log-densities of rows, where features are independent."""
     for lane in range(len(terms)):
@@ -196,7 +196,7 @@ def diagonal_terms(log_scales, k, D, missing, n_missing, terms):
         terms[lane] = term
 
 
-@kernel()
+@inner_kernel()
 def add_terms(joint, at, terms, largest):
     """Add what the completed rows' log-densities lack, and raise the running maximum."""
     for lane in range(len(terms)):
@@ -205,7 +205,7 @@ def add_terms(joint, at, terms, largest):
         largest[lane] = value if value > largest[lane] else largest[lane]
 
 
-@kernel()
+@inner_kernel()
 def find_places(missing, n_missing, D, T, row_places, column_places):
     """Write where the rows and columns of what is missing are in ``packing.unpack_blocks``.
 
@@ -218,7 +218,7 @@ def find_places(missing, n_missing, D, T, row_places, column_places):
             column_places[i] = panel * ROWS * ROWS + within
 
 
-@kernel()
+@inner_kernel()
 def add_conditional(
     conditional, row_places, column_places, n_missing, order, k, D, T, shares, blocks, n_second
 ):  # fmt: skip
@@ -237,7 +237,7 @@ def add_conditional(
                 blocks[place] += share * conditional[entry + j * T]
 
 
-@kernel()
+@inner_kernel()
 def add_variances(variances, missing, n_missing, k, D, T, shares, products, n_columns):
     """Add the variances of what is missing, weighted, where features are independent."""
     for lane in range(T):
@@ -247,7 +247,7 @@ def add_variances(variances, missing, n_missing, k, D, T, shares, products, n_co
             products[diagonal_place(k, D + j, n_columns)] += share * variances[k * D + j]
 
 
-@kernel()
+@inner_kernel()
 def incomplete_slot(task, slot):
     """Pass over the blocks of one slot."""
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode

@@ -2,8 +2,8 @@
 
 Squared distances come from the densities of a spherical mixture with one common variance; the
 responsibilities become one for the nearest center and zero for the others (Bishop, PRML, 9.3.2).
-The pass itself is that of ``mixture_pass``, which calls ``kmeans_tile`` once the densities of a tile
-are there.  Symbols are the same, and so is the task, where
+The pass itself is that of ``mixture_pass``, which calls ``kmeans_tile`` with the densities of each
+tile.  Symbols are the same, and so is the task, where
 
 * ``whiteners`` holds one number K·D times, a scale that keeps squares within range, and every
   squared distance here is in units of 1/scale²;
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.far_rows import mend_labels
 from fastgmm.kernels.microkernels.densities import find_labels
 
@@ -27,7 +27,7 @@ CHOOSE = 1024
 KMEANS = LLOYD | NEAREST | POTENTIALS | CHOOSE
 
 
-@kernel()
+@inner_kernel()
 def add_members(tile, T, D, n, best, tile_weights, counts, sums):
     """Add each row of a tile to the sums of its nearest center."""
     for lane in range(n):
@@ -40,7 +40,7 @@ def add_members(tile, T, D, n, best, tile_weights, counts, sums):
             sums[k * D + j] += weight * tile[j * T + lane]
 
 
-@kernel(fastmath={"reassoc", "contract"})
+@inner_kernel(fastmath={"reassoc", "contract"})
 def add_potentials(joint, T, K, nearest, tile_weights, counts):
     """Add, per candidate, what the squared distances would sum to if it were chosen.
 
@@ -56,7 +56,7 @@ def add_potentials(joint, T, K, nearest, tile_weights, counts):
         counts[k] += total
 
 
-@kernel()
+@inner_kernel()
 def kmeans_tile(
     X, row, n, T, D, K, mode, scales, constants, centers, centers_low, tile, joint, largest, lowest,
     best, nearest, tile_weights, counts, sums, inertia, labels, distances,

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel, slot_address
+from fastgmm.kernels.compilation import inner_kernel, kernel, slot_address
 from fastgmm.kernels.densities import diagonal_densities, full_densities
 from fastgmm.kernels.far_rows import count_far, lowest_density, mend_exponentials, mend_labels
 from fastgmm.kernels.kmeans_pass import KMEANS, kmeans_tile
@@ -172,7 +172,7 @@ def exponentiate(joint, largest, T, K, total, active):
         active[k] = mass > _NEGLIGIBLE
 
 
-@kernel(fastmath={"contract"})
+@inner_kernel(fastmath={"contract"})
 def add_log_likelihood(largest, total, logarithms, offset, tile_weights, T, density, sums):
     """Write the log-densities of the mixture in double precision and add them to the lanes.
 
@@ -187,7 +187,7 @@ def add_log_likelihood(largest, total, logarithms, offset, tile_weights, T, dens
         sums[lane] += weight * density[lane] if weight > 0.0 else 0.0
 
 
-@kernel()
+@inner_kernel()
 def weigh_responsibilities(joint, total, tile_weights, T, K, active, factor):
     """Turn exponentials into responsibilities times the weights of the rows."""
     for lane in range(T):
@@ -199,7 +199,7 @@ def weigh_responsibilities(joint, total, tile_weights, T, K, active, factor):
                 joint[k * T + lane] *= factor[lane]
 
 
-@kernel()
+@inner_kernel()
 def keep_known(labels, row, n, T, K, joint, largest):
     """Rule out all components but the one that a row is known to come from."""
     for lane in range(n):
@@ -211,7 +211,7 @@ def keep_known(labels, row, n, T, K, joint, largest):
                     joint[k * T + lane] = -np.inf
 
 
-@kernel()
+@inner_kernel()
 def load_given(
     labels, given, by_label, row, n, tile_weights, T, K, responsibilities, active
 ):  # fmt: skip
@@ -231,7 +231,7 @@ def load_given(
         active[k] = count
 
 
-@kernel()
+@inner_kernel()
 def write_responsibilities(joint, total, T, K, row, n, out):
     """Write exponentials over their total, row by row."""
     for lane in range(n):
@@ -240,7 +240,7 @@ def write_responsibilities(joint, total, T, K, row, n, out):
             out[row + lane, k] = joint[k * T + lane] * scale
 
 
-@kernel()
+@inner_kernel()
 def mixture_slot(task, slot):
     """Pass over the blocks of one slot."""
     # Members of tuples and rows of arrays are taken once: each time counts a reference.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.microkernels.moments import (
     add_diagonal_moments,
     add_moments,
@@ -20,14 +20,14 @@ from fastgmm.kernels.microkernels.tiles import subtract_reference
 from fastgmm.kernels.packing import ROWS
 
 
-@kernel()
+@inner_kernel()
 def diagonal_place(k, column, n_columns):
     """Return where the product of component k and a column is kept: 4 × 4 blocks, row by row."""
     block = (k // ROWS) * (n_columns // ROWS) + column // ROWS
     return block * ROWS * ROWS + (k % ROWS) * ROWS + column % ROWS
 
 
-@kernel()
+@inner_kernel()
 def block_place(i, j):
     """Return where the product of columns i ≥ j is kept: ``packing.unpack_blocks``."""
     panel = i // ROWS
@@ -35,7 +35,7 @@ def block_place(i, j):
     return block * ROWS * ROWS + (i % ROWS) * ROWS + j % ROWS
 
 
-@kernel()
+@inner_kernel()
 def full_moments(
     tile, T, D, K, shared, references, references_low, about_mean, joint, active, panel, counts,
     first, second,
@@ -53,7 +53,7 @@ def full_moments(
             add_moments(about_mean, T, D, joint, k * T, panel, first, k * D, second, k * blocks)
 
 
-@kernel()
+@inner_kernel()
 def diagonal_moments(
     tile, T, D, K, n_columns, shared, references, references_low, about_mean, joint, active,
     counts, products,

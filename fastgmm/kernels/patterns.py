@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel, kernel
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 WORD_BITS = 64
@@ -95,7 +95,7 @@ def gather_slot(task, slot):
                     at += 1
 
 
-@kernel()
+@inner_kernel()
 def _same(marks, i, j):
     """Say whether two rows have the same pattern."""
     same = True
@@ -104,7 +104,7 @@ def _same(marks, i, j):
     return same
 
 
-@kernel()
+@inner_kernel()
 def _hashed(marks, i):
     """Return a number that rows of other patterns hardly ever have, too (Fibonacci hashing).
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel, kernel
 from fastgmm.kernels.microkernels.tiles import ROW_GROUP, load_columns, load_rows
 
 TILE_BYTES = 1024
@@ -100,7 +100,7 @@ def load_tile(X, row, n, center, center_low, tile, T):
             tile[at + lane] = 0.0
 
 
-@kernel()
+@inner_kernel()
 def load_weights(weights, row, n, tile_weights, T):
     """Write the weights of rows ``row``… ``row + n``, ones if there are none, then zeros."""
     if weights.shape[0] == 0:

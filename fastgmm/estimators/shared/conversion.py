@@ -6,7 +6,6 @@ import copy
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
-import sklearn.mixture
 
 from fastgmm.estimators.shared.attributes import FITTED_STRUCTURE
 from fastgmm.mixture.structures import CovarianceStructure, structure
@@ -36,7 +35,14 @@ _ATTRIBUTES = (
 class ScikitLearnConversion:
     """Conversion of a mixture to scikit-learn's estimator of the same name, and back."""
 
-    _theirs: ClassVar[Any] = sklearn.mixture.GaussianMixture
+    _theirs: ClassVar[str] = "GaussianMixture"
+
+    @classmethod
+    def _scikit_learns(cls) -> Any:
+        """Return scikit-learn's class, importing its mixtures and clusters only here."""
+        import sklearn.mixture
+
+        return getattr(sklearn.mixture, cls._theirs)
 
     def to_sklearn(self) -> Any:
         """Return the same mixture as scikit-learn's estimator, fitted if this one is.
@@ -55,7 +61,7 @@ class ScikitLearnConversion:
                 "to_sklearn cannot convert a mixture with noise, which scikit-learn's has not: fit "
                 "without noise_volume"
             )
-        known = self._theirs().get_params()
+        known = self._scikit_learns()().get_params()
         parameters = {name: value for name, value in mixture.get_params().items() if name in known}
         attributes = _fitted(mixture)
         kind = mixture._structure()
@@ -67,7 +73,7 @@ class ScikitLearnConversion:
             for name in _SHAPED:
                 if name in attributes:
                     attributes[name] = _untied(attributes[name], n_components)
-        converted = self._theirs(**copy.deepcopy(parameters))
+        converted = self._scikit_learns()(**copy.deepcopy(parameters))
         converted.__dict__.update(copy.deepcopy(attributes))
         return converted
 
@@ -91,13 +97,14 @@ class ScikitLearnConversion:
         TypeError
             If `mixture` is something else.
         """
-        if not isinstance(mixture, cls._theirs):
+        theirs = cls._scikit_learns()
+        if not isinstance(mixture, theirs):
             raise TypeError(
-                f"from_sklearn takes a sklearn.mixture.{cls._theirs.__name__}, but got an object "
+                f"from_sklearn takes a sklearn.mixture.{cls._theirs}, but got an object "
                 f"of type {type(mixture).__name__!r}"
             )
         ours: Any = cls
-        taken = cls._theirs().get_params().keys() & set(ours._get_param_names())
+        taken = theirs().get_params().keys() & set(ours._get_param_names())
         converted = ours(**copy.deepcopy({name: getattr(mixture, name) for name in taken}))
         attributes = copy.deepcopy(_fitted(mixture))
         # Under tied covariances, scikit-learn's lower bounds of variational Bayes are arrays.

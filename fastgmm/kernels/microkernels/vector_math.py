@@ -18,7 +18,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastgmm.kernels.compilation import kernel, microkernel
+from fastgmm.kernels.compilation import inner_kernel, microkernel
 
 # ln 2 split so that (integer of the exponent's size) times the high part is exact
 _LN2_HIGH = 0.6931471803691238
@@ -59,7 +59,7 @@ bits_of_32 = _reinterpret(lambda x: np.float32(x).view(np.int32), types.float32,
 float_of_32 = _reinterpret(lambda i: np.int32(i).view(np.float32), types.int32, types.float32)
 
 
-@kernel(fastmath={"contract"})
+@inner_kernel(fastmath={"contract"})
 def exp64(x):
     """Return e**x to 1 ulp; 0 below −708, finite arguments above 709 give e**709."""
     inside = min(max(x, _EXP_LOWEST), _EXP_HIGHEST)
@@ -81,7 +81,7 @@ def exp64(x):
     return value if x >= _EXP_LOWEST else 0.0
 
 
-@kernel(fastmath={"contract"})
+@inner_kernel(fastmath={"contract"})
 def exp32(x):
     """Return e**x in single precision to 1 ulp; 0 below −87."""
     inside = min(max(x, _EXP_LOWEST_32), _EXP_HIGHEST_32)
@@ -98,7 +98,7 @@ def exp32(x):
     return value if x >= _EXP_LOWEST_32 else np.float32(0.0)
 
 
-@kernel(fastmath={"contract"})
+@inner_kernel(fastmath={"contract"})
 def log64(x):
     """Return the natural logarithm of a normal x > 0 to 1 ulp; −inf at 0."""
     bits = bits_of(x)
@@ -123,7 +123,7 @@ def log64(x):
     return value if x > 0.0 else -np.inf
 
 
-@kernel(fastmath={"contract"})
+@inner_kernel(fastmath={"contract"})
 def log32(x):
     """Return the natural logarithm of a normal x > 0 in single precision to 1 ulp; −inf at 0."""
     bits = bits_of_32(x)
