@@ -97,7 +97,8 @@ def end_of_fit(model: GaussianMixture, interruption: Interruption) -> str:
         end = "ended"  # one epoch says nothing about convergence
     else:
         end = "converged" if model.converged_ else "not converged"
-    return f"{end} after {took}, {info.seconds:.2f} s"
+    compiling = f", and {info.compile_seconds:.1f} s compiling" if info.compile_seconds else ""
+    return f"{end} after {took}, {info.seconds:.2f} s{compiling}"
 
 
 def status_of_fit(interruption: Interruption, kept: str) -> int:

@@ -9,7 +9,6 @@ a list of one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.degeneracy import Degeneracy, step_not_taken
 from fastgmm.em.initialization.methods import InitializationInfo
 from fastgmm.em.stopping import StoppingRule
+from fastgmm.kernels.compilation import Stopwatch
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.mixture.regularization import IllDefinedCovarianceError
 
@@ -132,7 +132,10 @@ class FitInfo:
         log-likelihood in floating point; the number of iterations was reached; the callback
         asked to stop; or a covariance would have been singular, without regularization.
     seconds : float
-        Wall-clock time of all starts.
+        Wall-clock time of all starts, without that of compiling.
+    compile_seconds : float or None
+        Time that compiling took, which happens once on a machine; None in files of versions that
+        did not measure it.
     n_threads : int
         Number of threads the passes ran on.
     start : int
@@ -153,6 +156,7 @@ class FitInfo:
     start: int
     degeneracies: tuple[Degeneracy, ...]
     initialization: InitializationInfo | None = None
+    compile_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,7 +287,7 @@ class Fit(Generic[_P, _S]):
         observe: Callable[[StartState[_P, _S]], None] | None = None,
     ) -> Steps[_P, _S, tuple[_P, FitInfo]]:
         """Take steps until one of them is the last."""
-        began = time.perf_counter()
+        watch = Stopwatch()
         impossible: tuple[Degeneracy, ...] = ()
         # Judging an iteration by what its M-step led to spares an accelerated fit the last pass.
         ahead = self._problem.looks_ahead or self._acceleration is not None
@@ -331,7 +335,7 @@ class Fit(Generic[_P, _S]):
             n_passes=self._n_passes,
             converged=self._reason in ("tolerance", "rounding"),
             reason=self._reason or "max_iter",
-            seconds=time.perf_counter() - began,
+            seconds=watch.read()[0],
             n_threads=effective_threads(self._problem.n_jobs),
             start=number,
             degeneracies=found + impossible,
@@ -424,7 +428,7 @@ def fit_best(
     Iteration i makes a pass at the parameters of iteration i - 1 and takes the M-step. It is the
     last when `rule` says so. The trace ends with the objective of the parameters returned.
     """
-    began = time.perf_counter()
+    watch = Stopwatch()
     hears: Listeners[_P, _S] = Listeners() if listeners is None else listeners
     fit: FitState[_P, _S] = FitState() if resumed is None else resumed
     stopped = False
@@ -464,8 +468,10 @@ def fit_best(
         raise ValueError(f"n_init must be at least 1; got {starts.number}")
     if hears.observe is not None and not stopped:
         hears.observe(replace(fit, start=starts.number))
-    seconds = time.perf_counter() - began
-    return fit.best[0], replace(fit.best[1], n_passes=fit.n_passes, seconds=seconds)
+    seconds, compiling = watch.read()
+    return fit.best[0], replace(
+        fit.best[1], n_passes=fit.n_passes, seconds=seconds, compile_seconds=compiling
+    )
 
 
 def _observe(

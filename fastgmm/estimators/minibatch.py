@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -45,6 +44,7 @@ from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import Missing, check_source
 from fastgmm.io.checkpoint import Checkpoint
 from fastgmm.io.states import Size, State, require, typed_members
+from fastgmm.kernels.compilation import Stopwatch
 from fastgmm.kernels.threads import effective_threads
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
@@ -249,7 +249,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
 
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
-        began = time.perf_counter()
+        watch = Stopwatch()
         given = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         source = scaled_weights(observed_rows(given))
         check_enough_rows(source, self.n_components)
@@ -287,13 +287,15 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         converged = reason == "held_out"
         self._forget_online()
         self._keep(state.online)
+        seconds, compiling = watch.read()
         info = FitInfo(
             trace=state.scores,
             n_iter=state.epoch,
             n_passes=state.epoch,
             converged=converged,
             reason="tolerance" if converged else "max_iter",
-            seconds=time.perf_counter() - began,
+            seconds=seconds,
+            compile_seconds=compiling,
             n_threads=effective_threads(self.n_jobs),
             start=0,
             degeneracies=find_degeneracies(

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import sys
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 from numba import njit, types
+from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.core.serialize import dumps
 from numba.extending import intrinsic
@@ -136,6 +139,49 @@ def _digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
 
 
+class _Compiling(event.Listener):  # type: ignore[misc] # numba is untyped
+    """Counts the time that kernels take to compile, and says on a terminal what is waited for."""
+
+    def __init__(self) -> None:
+        self.kernels: set[Any] = set()
+        self.seconds = 0.0
+        self._began: list[float] = []  # of the kernel being compiled, and those that it calls
+        self._announced = False
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"] not in self.kernels:
+            return
+        self._began.append(time.perf_counter())
+        if not self._announced:
+            self._announced = True
+            if sys.stderr is not None and sys.stderr.isatty():
+                print("fastgmm: compiling, once; later runs start right away", file=sys.stderr)
+
+    def on_end(self, event: Any) -> None:
+        if event.data["dispatcher"] not in self.kernels:
+            return
+        seconds = time.perf_counter() - self._began.pop()
+        if not self._began:
+            self.seconds += seconds
+
+
+_compiling = _Compiling()
+event.register("numba:compile", _compiling)
+
+
+class Stopwatch:
+    """Measures time without that of compiling."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._compiled = _compiling.seconds
+
+    def read(self) -> tuple[float, float]:
+        """Return the seconds since it was made, without compiling, and those of compiling."""
+        compiling = _compiling.seconds - self._compiled
+        return time.perf_counter() - self._began - compiling, compiling
+
+
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a function as a kernel: ``numba.njit`` without the GIL and with a disk cache.
 
@@ -156,6 +202,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         if numba.config.DISABLE_JIT:
             return function
         dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
+        _compiling.kernels.add(dispatcher)
         # numba: "no locator available", where no folder for the cache is writable
         with suppress(RuntimeError):
             dispatcher._cache = _KernelCache(function)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numba
@@ -142,3 +143,21 @@ def test_code_of_another_signature_is_not_mistaken_for_the_one_wanted(tmp_path):
     cache_file.flush()
     cache_file.save("of float64", "code for float64")
     assert cache_file.load("of float64") == "code for float64"
+
+
+@compiled
+def test_compiling_is_announced_once_on_a_terminal_and_counted_apart(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(compilation._compiling, "_announced", False)
+    plus, times = (compilation.kernel()(each) for each in (lambda x: x + 1, lambda x: x * 2))
+    watch, began = compilation.Stopwatch(), time.perf_counter()
+    assert plus(1) == 2
+    assert times(1) == 2
+    elapsed = time.perf_counter() - began
+    assert capsys.readouterr().err == "fastgmm: compiling, once; later runs start right away\n"
+    apart, compiling = watch.read()
+    assert 0.0 < compiling < elapsed
+    assert apart + compiling >= elapsed
+    plus(1)
+    assert watch.read()[1] == compiling  # what is compiled already takes none
+    assert capsys.readouterr().err == ""
