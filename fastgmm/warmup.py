@@ -27,7 +27,8 @@ _SPREADS = {np.float64: (1.0,), np.float32: (1.0, 1e-20)}
 def compile_kernels(*, n_jobs: int | None = None) -> int:
     """Run each pass once on a handful of rows of each type, so that numba compiles and caches it.
 
-    So are agglomeration and the kernels that fit many small mixtures at once, which are no passes.
+    So are agglomeration, the M-steps of the structures, and the kernels that fit many small
+    mixtures at once, which are no passes.
     Later processes load what was compiled from numba's cache.
     """
     random = np.random.default_rng(0)
@@ -38,8 +39,8 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
             source = ArraySource(rows)
             fit_kmeans(source, _N_COMPONENTS, np.random.RandomState(0), n_jobs=n_jobs)
             n_run += 1
-            for diagonal in (False, True):
-                parameters = _parameters(source, diagonal, n_jobs)
+            for name, diagonal in (("VVV", False), ("VVI", True)):
+                parameters = _parameters(source, name, n_jobs)
                 shares = passes.responsibilities(source, parameters, n_jobs=n_jobs)
                 passes.responsibility_statistics(source, shares, diagonal=diagonal, n_jobs=n_jobs)
                 n_run += 2 + _run_passes(source, parameters, n_jobs)
@@ -55,20 +56,21 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
     source = ArraySource(rows)
     one_cluster = np.zeros(_N_ROWS, dtype=np.int64)
     fit_small(source, [(structure("VVV"), 1)], {1: one_cluster}, tol=1.0, max_iter=1, n_jobs=n_jobs)
-    stacked_statistics(
-        RowSets.separate(rows[None]), _parameters(source, False, n_jobs), n_jobs=n_jobs
-    )
+    for name in STRUCTURE_NAMES:
+        if not structure(name).needs_single_feature:
+            parameters = _parameters(source, name, n_jobs)
+    stacked_statistics(RowSets.separate(rows[None]), parameters, n_jobs=n_jobs)
     return n_run
 
 
-def _parameters(source: ArraySource, diagonal: bool, n_jobs: int | None) -> MixtureParameters:
-    """Return a mixture of some rows, with matrices or with diagonals."""
-    name = next(name for name in STRUCTURE_NAMES if structure(name).is_diagonal is diagonal)
+def _parameters(source: ArraySource, name: str, n_jobs: int | None) -> MixtureParameters:
+    """Return a mixture of some rows, of a structure."""
+    kind = structure(name)
     labels = np.arange(source.n_samples) % _N_COMPONENTS
     statistics = passes.labeled_statistics(
-        source, labels, _N_COMPONENTS, diagonal=diagonal, n_jobs=n_jobs
+        source, labels, _N_COMPONENTS, diagonal=kind.is_diagonal, n_jobs=n_jobs
     )
-    return structure(name).solve(statistics, Regularization.none(source.n_features))
+    return kind.solve(statistics, Regularization.none(source.n_features))
 
 
 def _run_passes(source: ArraySource, parameters: MixtureParameters, n_jobs: int | None) -> int:

@@ -134,8 +134,8 @@ class FitInfo:
     seconds : float
         Wall-clock time of all starts, without that of compiling.
     compile_seconds : float or None
-        Time that compiling took, which happens once on a machine; None in files of versions that
-        did not measure it.
+        Time that compiling took, from reading the data on, which happens once on a machine; None in
+        files of versions that did not measure it.
     n_threads : int
         Number of threads the passes ran on.
     start : int
@@ -335,7 +335,7 @@ class Fit(Generic[_P, _S]):
             n_passes=self._n_passes,
             converged=self._reason in ("tolerance", "rounding"),
             reason=self._reason or "max_iter",
-            seconds=watch.read()[0],
+            seconds=watch.seconds,
             n_threads=effective_threads(self._problem.n_jobs),
             start=number,
             degeneracies=found + impossible,
@@ -468,10 +468,7 @@ def fit_best(
         raise ValueError(f"n_init must be at least 1; got {starts.number}")
     if hears.observe is not None and not stopped:
         hears.observe(replace(fit, start=starts.number))
-    seconds, compiling = watch.read()
-    return fit.best[0], replace(
-        fit.best[1], n_passes=fit.n_passes, seconds=seconds, compile_seconds=compiling
-    )
+    return fit.best[0], replace(fit.best[1], n_passes=fit.n_passes, seconds=watch.seconds)
 
 
 def _observe(

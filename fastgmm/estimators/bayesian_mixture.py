@@ -52,6 +52,7 @@ from fastgmm.estimators.shared.variational import (
     warm_posterior,
 )
 from fastgmm.io.states import check_posterior
+from fastgmm.kernels.compilation import Stopwatch
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.priors.weights import WEIGHT_PRIOR_NAMES
@@ -361,6 +362,7 @@ class BayesianGaussianMixture(
 
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
+        watch = Stopwatch()
         given = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         check_replayable(self, given)
         source = observed_rows(given)
@@ -385,7 +387,7 @@ class BayesianGaussianMixture(
                 ),
                 checkpoint.resumed,
             )
-        fitted = {**attributes(posterior), **attributes_from_info(info)}
+        fitted = {**attributes(posterior), **attributes_from_info(info, watch)}
         self._forget_online()
         self.__dict__.update(fitted)
         progress.finish(fitted)

@@ -47,6 +47,7 @@ from fastgmm.estimators.shared.validation import (
     check_start,
     check_weight_scale,
 )
+from fastgmm.kernels.compilation import Stopwatch
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.noise import UniformNoise
 from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
@@ -344,6 +345,7 @@ class GaussianMixture(LikelihoodMixture):
 
     def _fit(self, X: Rows, y: Labels, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
+        watch = Stopwatch()
         given = check_source(
             self,
             X,
@@ -395,7 +397,7 @@ class GaussianMixture(LikelihoodMixture):
                 ),
                 checkpoint.resumed,
             )
-        fitted = {**attributes(parameters), **attributes_from_info(info)}
+        fitted = {**attributes(parameters), **attributes_from_info(info, watch)}
         self._forget_online()
         for name in NOISE_ATTRIBUTES:
             self.__dict__.pop(name, None)

@@ -287,15 +287,13 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         converged = reason == "held_out"
         self._forget_online()
         self._keep(state.online)
-        seconds, compiling = watch.read()
         info = FitInfo(
             trace=state.scores,
             n_iter=state.epoch,
             n_passes=state.epoch,
             converged=converged,
             reason="tolerance" if converged else "max_iter",
-            seconds=seconds,
-            compile_seconds=compiling,
+            seconds=watch.seconds,
             n_threads=effective_threads(self.n_jobs),
             start=0,
             degeneracies=find_degeneracies(
@@ -305,7 +303,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         self._told = frozenset((each.component, each.kind) for each in info.degeneracies)
         held_out = plan.held_out_every is not None
         fitted: dict[str, Any] = {
-            **attributes_from_info(info),
+            **attributes_from_info(info, watch),
             "n_epochs_": state.epoch,
             "validation_scores_": np.array(state.scores[1:] if held_out else ()),
         }

@@ -55,6 +55,7 @@ from fastgmm.estimators.shared.validation import (
     validated_fit,
 )
 from fastgmm.extras import import_from_extra
+from fastgmm.kernels.compilation import Stopwatch
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError
 from fastgmm.mixture.structures import CovarianceStructure, name_or_instance, structures_of
@@ -371,6 +372,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
 
     def _keep_best(self, candidates: list[Candidate], fit_on: FitOn) -> None:
         """Choose the best mixture, fit it to the end, and set the attributes."""
+        watch = Stopwatch()
         index, parameters, info = self._refined(candidates, fit_on)
         best = candidates[index]
         mixture = GaussianMixture(
@@ -384,7 +386,8 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             missing=self.missing,
         )
         mixture.__dict__.update(
-            attributes_from_parameters(parameters, best.structure), **attributes_from_info(info)
+            attributes_from_parameters(parameters, best.structure),
+            **attributes_from_info(info, watch),
         )
         mixture.n_features_in_ = self.n_features_in_
         if hasattr(self, "feature_names_in_"):

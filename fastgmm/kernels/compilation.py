@@ -170,16 +170,21 @@ event.register("numba:compile", _compiling)
 
 
 class Stopwatch:
-    """Measures time without that of compiling."""
+    """Measures the time since it was made, and how much of it was spent on compiling."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self._compiled = _compiling.seconds
 
-    def read(self) -> tuple[float, float]:
-        """Return the seconds since it was made, without compiling, and those of compiling."""
-        compiling = _compiling.seconds - self._compiled
-        return time.perf_counter() - self._began - compiling, compiling
+    @property
+    def compile_seconds(self) -> float:
+        """The seconds of compiling."""
+        return _compiling.seconds - self._compiled
+
+    @property
+    def seconds(self) -> float:
+        """The others."""
+        return time.perf_counter() - self._began - self.compile_seconds
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
