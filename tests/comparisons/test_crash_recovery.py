@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 def test_killed_fits_end_as_if_left_alone():
     done = subprocess.run(
-        [sys.executable, crash_recovery.__file__, "--kills", "12", "--seed", "3"],
+        [sys.executable, crash_recovery.__file__, "--kills", "8", "--seed", "3"],
         capture_output=True,
         text=True,
         check=False,
@@ -22,5 +22,5 @@ def test_killed_fits_end_as_if_left_alone():
     lines = done.stdout.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["batch", "online"]
     for line in lines:
-        assert int(line.split()[1]) >= 6
+        assert int(line.split()[1]) >= 4
         assert "0 with another result, 0 rows lost or counted twice" in line
