@@ -89,7 +89,7 @@ def measure_memory(folder: Path, gigabytes: float, budget: str, suffix: str) -> 
     n_rows = int(gigabytes * 1e9 / (8 * n_features))
     write_mixture(folder, n_rows, n_features, 8, suffix)
     command = [sys.executable, "-m", "fastgmm", "fit", str(folder), "-k", str(_COMPONENTS)]
-    command += ["--memory", budget, "--max-iter", "2", "--random-state", "0", "-q"]
+    command += ["--memory", budget, "--max-iter", "2", "--seed", "0", "-q"]
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         peak = 0

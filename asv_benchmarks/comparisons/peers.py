@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -306,6 +307,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="competitors, or none (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, and tables to stderr")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="file to write the figures to, as JSON"
+    )
     options = parser.parse_args(arguments)
     peers = [] if options.peers == "none" else options.peers.split(",")
     try:
@@ -326,8 +330,11 @@ def main(arguments: list[str] | None = None) -> int:
             for target in check_targets(rows, machine)
             if not words or target.measured is not None
         )
+    text = json.dumps(document(machine, throughput, rows, targets), indent=2)
     if options.json:
-        print(json.dumps(document(machine, throughput, rows, targets), indent=2))
+        print(text)
+    if options.output is not None:
+        options.output.write_text(text + "\n", encoding="utf-8")
     status = report_targets(targets, console) if targets else 0
     failures = [f"{row.case.identifier}: {row.own.note}" for row in rows if row.own.note]
     for failure in failures:

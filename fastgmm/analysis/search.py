@@ -426,10 +426,9 @@ def fit_candidates(
         # What fails on a sample may do well on all rows: there, it begins from the clusters.
         lost = {i for i, each in enumerate(done) if each is blank[i] and each.failure is None}
         lost -= {start.number for start in begun}
-        n_iter = [0 if i in lost else each.n_iter for i, each in enumerate(fits.found)]
         again = [
-            replace(each, n_iter=n) if each is blank[i] else each
-            for i, (each, n) in enumerate(zip(done, n_iter, strict=True))
+            replace(each, n_iter=each.n_iter + found.n_iter) if each.failure is None else each
+            for each, found in zip(done, fits.found, strict=True)
         ]
         fits = CandidateFits(rows.source, plan, again, observe)
         begun += fits.cluster_starts(sorted(lost), rows.clustered, partitions)

@@ -195,11 +195,15 @@ def open_for_fit(
 
 def look_at(data: Sequence[str]) -> None:
     """Raise if a file that is named is not there, or is none of data, before anything is loaded."""
-    from fastgmm.data.file_listing import find_files
     from fastgmm.data.remote import is_url
 
     named = [name for name in data if name != "-" and not is_url(name)]
+    for name in named:
+        if not set("*?[:") & set(name) and not Path(name).exists():
+            raise FileNotFoundError(f"there is no file {name!r}")
     if named and not any(Path(name).exists() and not Path(name).is_file() for name in named):
+        from fastgmm.data.file_listing import find_files  # which takes a while
+
         find_files(named)
 
 

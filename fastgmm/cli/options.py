@@ -169,7 +169,6 @@ RandomState = Annotated[
     option(
         "Seed of the random number generator, for reproducible results.",
         "--seed",
-        "--random-state",
         panel=FIT,
         min=0,
     ),

@@ -82,11 +82,11 @@ def print_columns(rows: Iterable[tuple[str, ...]]) -> None:
 
 def check_output(path: Path | None, data: Sequence[str] = (), as_json: bool = False) -> None:
     """Make sure before the work that a table can be written, and not over its data."""
-    from fastgmm.data.table_output import writable_suffix
-
     if as_json and path == STANDARD_OUTPUT:
         raise ValueError("--output - and --json both write to standard output: choose one of them")
     if path is not None and path != STANDARD_OUTPUT:
+        from fastgmm.data.table_output import writable_suffix
+
         writable_suffix(path)
     check_not_read(path, data)
 
@@ -152,10 +152,10 @@ def kind_in(path: Path) -> str:
 
 def check_not_read(output: Path | None, data: Sequence[str]) -> None:
     """Make sure that a result does not take the place of the data that it is computed from."""
-    from fastgmm.data.file_listing import find_files
-
     if output is None or not output.is_file():
         return
+    from fastgmm.data.file_listing import find_files
+
     try:
         read = any(
             isinstance(found.path, Path) and found.path.samefile(output)

@@ -12,7 +12,7 @@ import fastgmm
 from tests.cli_process import refuse, succeed
 
 NAMES = ["a", "b", "c", "d"]
-FIT = ("--label-column", "kind", "-k", 1, "--structures", "VVV,EEE", "--random-state", 0, "-q")
+FIT = ("--label-column", "kind", "-k", 1, "--structures", "VVV,EEE", "--seed", 0, "-q")
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def model_and_rows(folder):
 
 
 def fit(folder, data, output, *options):
-    return succeed("fit", data, "-k", 3, "-o", output, "--random-state", 0, *options, cwd=folder)
+    return succeed("fit", data, "-k", 3, "-o", output, "--seed", 0, *options, cwd=folder)
 
 
 def test_fit_says_what_it_did(folder):
@@ -165,7 +165,7 @@ def test_fit_takes_labels_from_a_column(folder, form):
 
 
 def test_fit_shows_lines_where_there_is_no_terminal(folder):
-    process = in_process("fit", "iris.npy", "-k", 3, "--random-state", 0, cwd=folder)
+    process = in_process("fit", "iris.npy", "-k", 3, "--seed", 0, cwd=folder)
     # Lines about reading come first where the machine is busy.
     assert re.search("^pass 1: log-likelihood ", process.stderr, re.MULTILINE)
 
@@ -242,7 +242,7 @@ def test_score_of_each_row(folder):
 
 
 def test_sample(folder):
-    options = ("-n", 5, "--random-state", 3, "--labels")
+    options = ("-n", 5, "--seed", 3, "--labels")
     text = succeed("sample", "-m", "model.fgm", *options, cwd=folder, run=in_process)
     lines = text.splitlines()
     assert lines[0] == ",".join([*COLUMNS, "component"])
@@ -330,7 +330,7 @@ def test_segment(folder):
     dark, light = random.normal(50, 5, (20, 30, 3)), random.normal(200, 5, (20, 30, 3))
     pixels = np.clip(np.concatenate([dark, light]), 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save(folder / "in.png")
-    options = ("-k", 2, "--random-state", 0, "-o", "out.png", "-o", "colors.fgm", "--json")
+    options = ("-k", 2, "--seed", 0, "-o", "out.png", "-o", "colors.fgm", "--json")
     document = json.loads(succeed("segment", "in.png", *options, cwd=folder, run=in_process))
     assert (document["width"], document["height"]) == (30, 40)
     painted = np.asarray(Image.open(folder / "out.png"))
@@ -348,7 +348,7 @@ def test_segment_in_another_space_with_all_that_can_be_written(folder):
     pixels[..., 3] = 255
     pixels[:5, :, 3] = 0
     Image.fromarray(pixels).save(folder / "in.png")
-    options = "-k 2 --random-state 0 --color-space lab --spatial-weight 0.5 -o out.png"
+    options = "-k 2 --seed 0 --color-space lab --spatial-weight 0.5 -o out.png"
     options += " --side-by-side both.png --palette palette.png"
     arguments = ("segment", "in.png", *options.split())
     document = json.loads(succeed(*arguments, "--json", cwd=folder))
@@ -387,7 +387,7 @@ def test_segment_of_more_than_eight_bits(folder, name, output, low, high):
     levels = np.full((20, 30), low)
     levels[:, 10:] = high
     Image.fromarray(levels).save(folder / name)
-    options = ("-k", 2, "--random-state", 0, "-o", output, "--json", "--side-by-side", "both.png")
+    options = ("-k", 2, "--seed", 0, "-o", output, "--json", "--side-by-side", "both.png")
     if low < 0 or high > 65535:
         options = options[:-2]
     document = json.loads(succeed("segment", name, *options, cwd=folder))
@@ -404,7 +404,7 @@ def test_segment_of_levels_that_the_output_cannot_hold(folder):
     for dtype in (np.int32, np.float32):
         Image.fromarray(levels.astype(dtype)).save(folder / "in.tif")
         for name, white in (("out.png", 65535), ("out.bmp", 255)):
-            options = ("-k", 3, "--random-state", 0, "-o", name, "--side-by-side", "both.png")
+            options = ("-k", 3, "--seed", 0, "-o", name, "--side-by-side", "both.png")
             succeed("segment", "in.tif", *options, cwd=folder)
             expected = np.rint((levels + 5) * 0.01 * white)
             np.testing.assert_allclose(read_image(folder / name), expected, atol=1)
@@ -413,7 +413,7 @@ def test_segment_of_levels_that_the_output_cannot_hold(folder):
     colors = np.dstack([levels, 90 - levels, levels]).astype(np.float32)
     for dtype in (np.float32, np.int32):
         write_image(folder / "in.tif", colors.astype(dtype))
-        options = ("-k", 3, "--random-state", 0, "-o", "out.tif", "--covariance-type", "spherical")
+        options = ("-k", 3, "--seed", 0, "-o", "out.tif", "--covariance-type", "spherical")
         succeed("segment", "in.tif", *options, cwd=folder)
         np.testing.assert_allclose(read_image(folder / "out.tif"), colors, atol=1e-4)
         assert read_image(folder / "out.tif").dtype == dtype

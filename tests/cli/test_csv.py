@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(
     "arguments",
     [
-        "fit rows.txt -k 2 --columns X,Y --missing drop --random-state 0",
+        "fit rows.txt -k 2 --columns X,Y --missing drop --seed 0",
         "select rows.txt -k 1:2 --columns X,Y --structures EII --missing drop -o table.csv",
         "score two.txt -m model.fgm",
         "predict two.txt -m model.fgm -o labels.csv",

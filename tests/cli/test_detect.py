@@ -13,7 +13,7 @@ import fastgmm
 from tests.cli_process import in_here, refuse, succeed
 
 NAMES = ["radius", "texture", "smoothness"]
-FIT = ("-k", 2, "--random-state", 0, "-q")
+FIT = ("-k", 2, "--seed", 0, "-q")
 
 
 def tumors():

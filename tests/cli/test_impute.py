@@ -280,7 +280,7 @@ def test_columns_without_names(folder):
 
 
 def test_draws(folder):
-    options = ("-m", "model.fgm", "-o", "drawn.parquet", "--random-state", 3)
+    options = ("-m", "model.fgm", "-o", "drawn.parquet", "--seed", 3)
     succeed("impute", "rows.parquet", *options, "--draws", 1, cwd=folder)
     once = pd.read_parquet(folder / "drawn.parquet")
     assert "draw" not in once

@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 
 def fit(folder, *arguments, run=in_here):
-    return succeed("fit", *arguments, "-k", 2, "--random-state", 0, "-q", cwd=folder, run=run)
+    return succeed("fit", *arguments, "-k", 2, "--seed", 0, "-q", cwd=folder, run=run)
 
 
 def assert_same_model(folder, one, other):
@@ -69,7 +69,7 @@ def pipe(folder, source, *arguments):
 
 
 def test_standard_input(folder):
-    arguments = ("fit", "-", "-k", 2, "--random-state", 0, "-q", "-o", "piped.fgm")
+    arguments = ("fit", "-", "-k", 2, "--seed", 0, "-q", "-o", "piped.fgm")
     done = pipe(folder, "rows.csv", *arguments)
     assert done.returncode == 0, done.stderr
     assert_same_model(folder, "model.fgm", "piped.fgm")
@@ -95,7 +95,7 @@ def test_online(folder):
     order = [np.argsort(model.means_[:, 0]) for model in (online, batch)]
     np.testing.assert_allclose(online.means_[order[0]], batch.means_[order[1]], atol=0.1)
     done = pipe(
-        folder, "rows.csv", "fit", "-", "-k", 2, "--online", "--random-state", 0, "-q", "--json"
+        folder, "rows.csv", "fit", "-", "-k", 2, "--online", "--seed", 0, "-q", "--json"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n_samples"] == 6000
@@ -155,7 +155,7 @@ def test_missing_values_of_standard_input_may_be_modeled(tmp_path):
     holes = rows(600)
     holes[::5, 0] = np.nan
     write_csv(tmp_path / "holes.csv", holes)
-    options = ("-k", 2, "--random-state", 0, "-q", "--missing", "model", "-o", "piped.fgm")
+    options = ("-k", 2, "--seed", 0, "-q", "--missing", "model", "-o", "piped.fgm")
     done = pipe(tmp_path, "holes.csv", "fit", "-", *options)
     assert done.returncode == 0, done.stderr
     fit(tmp_path, "holes.csv", "--missing", "model", "-o", "file.fgm")
@@ -197,7 +197,7 @@ def test_info_of_several_files(folder):
 
 # -- checkpoints ----------------------------------------------------------------------------------
 
-LONG = ("fit", "whole.parquet", "-k", 4, "--tol", 0, "--max-iter", 1000, "--random-state", 1)
+LONG = ("fit", "whole.parquet", "-k", 4, "--tol", 0, "--max-iter", 1000, "--seed", 1)
 KEPT = ("--checkpoint", "run.fgm", "--checkpoint-interval", 0)
 
 
@@ -223,7 +223,7 @@ def test_a_signal_leaves_the_checkpoint_and_resume_continues(tmp_path, number, s
 
 def test_a_checkpoint_that_is_there_is_not_overwritten(tmp_path):
     write_parquet(tmp_path / "whole.parquet", rows(500))
-    arguments = ("fit", "whole.parquet", "-k", 2, *KEPT, "--random-state", 0)
+    arguments = ("fit", "whole.parquet", "-k", 2, *KEPT, "--seed", 0)
     succeed(*arguments, "-q", cwd=tmp_path)
     assert "resume=True" in refuse(*arguments, cwd=tmp_path)
     assert "n_components: 2 then, 3 now" in refuse(

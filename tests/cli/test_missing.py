@@ -97,7 +97,7 @@ def test_rows_are_judged_by_what_is_there(folder):
 def test_models_of_what_is_there(folder):
     X = np.load(folder / "holes.npy")
     for arguments, name in (
-        ("detect holes.npy -k 2 --random-state 0", "d.fgm"),
+        ("detect holes.npy -k 2 --seed 0", "d.fgm"),
         ("classify holes.parquet -k 1 --label-column kind", "c.fgm"),
         ("select holes.npy -k 1:2 --structures VVV", "s.fgm"),
     ):

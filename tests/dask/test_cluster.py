@@ -262,7 +262,7 @@ def test_the_command_fits_on_a_cluster(rows, cluster, tmp_path, address):
     table = pd.DataFrame(rows[:3000], columns=["a", "b", "c"]).assign(number=range(3000))
     table.to_parquet(tmp_path / "rows.parquet", index=False, row_group_size=1000)
     table.to_csv(tmp_path / "rows.csv", index=False)
-    fit = ("fit", "--exclude", "number", "--random-state", 0, "--json")
+    fit = ("fit", "--exclude", "number", "--seed", 0, "--json")
     cluster_of = ("--dask", address or cluster.scheduler_address)
     first = in_here(*fit, "rows.csv", "-k", 3, *cluster_of, "-o", "m.fgm", cwd=tmp_path)
     assert not first.returncode, first.stderr

@@ -343,7 +343,7 @@ def test_the_command_line_takes_urls(tmp_path, plain_server):
     write_csv(folder / "x.csv", rows())
     model = tmp_path / "m.fgm"
     fitted = in_here(
-        "fit", f"{address}/x.csv", "-k", "2", "-o", str(model), "--random-state", "0", cwd=tmp_path
+        "fit", f"{address}/x.csv", "-k", "2", "-o", str(model), "--seed", "0", cwd=tmp_path
     )
     assert fitted.returncode == 0, fitted.stderr
     out = tmp_path / "labels.csv"

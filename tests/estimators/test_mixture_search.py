@@ -291,3 +291,48 @@ def test_a_best_mixture_that_has_not_converged_is_reported():
 def test_verbose_reports_each_mixture(capsys):
     MixtureSearch([1, 2], structures=["EII"], verbose=1).fit(mclust.rows("iris"))
     assert capsys.readouterr().out.count("EII") == 2
+
+
+def interrupted_after(number):
+    """Return what ends a search at one of the fits that it reports."""
+    reported = []
+
+    def report(known):
+        reported.append(known.counts)
+        if len(reported) == number:
+            raise KeyboardInterrupt
+
+    return report
+
+
+@pytest.mark.parametrize("reg_covar", [0.0, 1e-6])
+@pytest.mark.parametrize("n_copies", [1, 40])  # the more are searched on a sample first
+def test_a_resumed_search_gives_the_same_bits(tmp_path, n_copies, reg_covar):
+    X = crossed(3)[::2].repeat(n_copies, axis=0)
+    X += 0.01 * np.random.default_rng(0).normal(size=X.shape)
+    options = {
+        "n_components": range(1, 5),
+        "structures": ("EVI", "VVI", "VVE", "EVV", "VVV"),
+        "reg_covar": reg_covar,
+        "random_state": 0,
+    }
+    fits = []
+    whole = MixtureSearch(**options)
+    whole.on_candidate = fits.append
+    whole.fit(X)
+    assert len(fits) > 20  # some are fitted again, from others
+    kept = {**options, "checkpoint": tmp_path / "search.fgm", "checkpoint_interval": 0.0}
+    for number in (7, len(fits)):
+        search = MixtureSearch(**kept, resume=True)
+        search.on_candidate = interrupted_after(number)
+        with pytest.raises(KeyboardInterrupt):
+            search.fit(X)
+        resumed = MixtureSearch(**kept, resume=True).fit(X)
+        (tmp_path / "search.fgm").unlink()
+        assert resumed.results_.keys() == whole.results_.keys()
+        for name, values in whole.results_.items():
+            assert_array_equal(resumed.results_[name], values)
+        for name in ("weights_", "means_", "covariances_"):
+            assert_array_equal(
+                getattr(resumed.best_estimator_, name), getattr(whole.best_estimator_, name)
+            )

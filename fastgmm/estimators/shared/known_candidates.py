@@ -1,4 +1,9 @@
-"""The mixtures of a search that are fitted so far, kept in its checkpoint if it has one."""
+"""The mixtures of a search that are fitted so far, kept in its checkpoint if it has one.
+
+What the checkpoint holds of a candidate is its first fit, which depends on no other candidate:
+candidates are fitted again from each other once all are known, and so in the same order when a
+search resumes, which ends with the same bits.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +38,7 @@ class KnownCandidates(Checkpointed):
 
     def __init__(self, search: Any, source: Source, plan: SearchPlan) -> None:
         self.found: dict[Key, Candidate] = {}
+        self._first: dict[Key, Candidate] = {}
         names = ("n_features_in_", "feature_names_in_")
         self.features = {name: vars(search)[name] for name in names if name in vars(search)}
         self._source = source
@@ -51,6 +57,7 @@ class KnownCandidates(Checkpointed):
         )
         if self._checkpoint.found is not None:
             self.found = self._checkpoint.read(self._restore)
+            self._first = dict(self.found)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -60,6 +67,7 @@ class KnownCandidates(Checkpointed):
     def add(self, candidate: Candidate) -> None:
         """Keep a candidate that was fitted, unless a likelier one of its kind is known."""
         key = candidate.structure.name, candidate.n_components
+        self._first.setdefault(key, candidate)
         old = self.found.get(key)
         if old is None or old.failure is not None or candidate.log_likelihood > old.log_likelihood:
             self.found[key] = candidate
@@ -90,7 +98,7 @@ class KnownCandidates(Checkpointed):
     def _to_state(self) -> State:
         values: list[dict[str, Any]] = []
         arrays: dict[str, Any] = {}
-        for number, ((name, size), each) in enumerate(self.found.items()):
+        for number, ((name, size), each) in enumerate(self._first.items()):
             figures = {figure: getattr(each, figure) for figure in _FIGURES}
             plain = {
                 figure: None if isinstance(value, float) and math.isnan(value) else value
