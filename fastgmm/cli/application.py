@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -10,13 +11,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TextIO, get_type_hints
+from typing import Any, TextIO, get_args
 
 import typer
 
+from fastgmm.cli import options
 from fastgmm.cli.interruption import Interrupted, Interruption
-from fastgmm.cli.options import with_shared_options
-from fastgmm.cli.output import write
 from fastgmm.data.errors import DamagedDataError, MissingValueError
 
 COMMANDS = {
@@ -47,27 +47,7 @@ _PANELS = {
 """The first command of each panel of the help."""
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        import fastgmm
-
-        write([f"fastgmm {fastgmm.__version__}\n"])
-        raise typer.Exit
-
-
-def _take_options(
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            "-V",
-            callback=_print_version,
-            is_eager=True,
-            help="Print the version and exit.",
-            show_default=False,
-        ),
-    ] = False,
-) -> None:
+def _take_options(_version: options.Version = False) -> None:
     """Take the options that stand before the command's name."""
 
 
@@ -75,7 +55,8 @@ def application() -> typer.Typer:
     """Return the application with all commands."""
     built = typer.Typer(
         name="fastgmm",
-        help="Fit Gaussian mixtures to tables and images, and use them.",
+        help="Fit Gaussian mixtures to tables and images, and use them.\n\n"
+        "Example: fastgmm fit table.parquet -k 8 -o model.fgm",
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -90,7 +71,7 @@ def application() -> typer.Typer:
 
 def _command(name: str) -> Callable[..., Any]:
     module = importlib.import_module(f"fastgmm.cli.{COMMANDS[name]}")
-    return with_shared_options(getattr(module, name))
+    return options.with_groups(getattr(module, name))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -124,7 +105,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _choices(name: str, option: str) -> str:
     """Return the type of a command's option, which says what it may be; "None" if it has none."""
-    return str(get_type_hints(_command(name)).get(option))
+    found = inspect.signature(_command(name)).parameters.get(option)
+    return "None" if found is None else str(get_args(found.annotation)[0])
 
 
 def _remedies(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,15 +14,12 @@ from fastgmm.cli.models import (
     as_modeled,
     check_fit_or_model,
     check_labels_can_be_read,
-    check_no_rows_dropped,
-    check_only_for_a_fit,
-    data_document,
-    data_pairs,
     load_for,
     open_for_fit,
     open_rows,
+    print_fitted,
 )
-from fastgmm.cli.output import STANDARD_OUTPUT, outputs_of, print_result, write_if_asked
+from fastgmm.cli.output import outputs_of, write_if_asked
 from fastgmm.data.column_names import name_list
 
 if TYPE_CHECKING:
@@ -33,21 +29,8 @@ if TYPE_CHECKING:
     from fastgmm.data.source import Source
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
 
-_FOR_A_FIT = (
-    "structures",
-    "selection",
-    "semi_supervised",
-    "reject_below",
-    "tol",
-    "max_iter",
-    "n_init",
-    "reg_covar",
-    "random_state",
-    "columns",
-    "exclude",
-    "weight_column",
-)
-"""Parameters that only apply to a fit."""
+_FOR_A_FIT = ("structures", "selection", "semi_supervised", "reject_below")
+"""Parameters that only apply to a fit, besides those of all fits."""
 
 
 def classify(
@@ -110,22 +93,11 @@ def classify(
             metavar="SHARE",
         ),
     ] = None,
-    tol: options.Tolerance = 1e-3,
-    max_iter: options.MaxIter = 100,
-    n_init: options.NInit = 1,
-    reg_covar: options.RegCovar = 1e-6,
-    random_state: options.RandomState = None,
-    columns: options.Columns = None,
-    exclude: options.Exclude = None,
-    weight_column: options.WeightColumn = None,
-    memory: options.Memory = "1GB",
     missing: options.MissingOrAsInFit = None,
-    n_jobs: options.NJobs = None,
-    force: options.Force = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
     *,
-    csv: options.CsvReading,
+    em: options.Em,
+    reading: options.FitReading,
+    printing: options.Printing,
 ) -> None:
     """Fit a mixture to each class, and predict the class of each row.
 
@@ -133,49 +105,37 @@ def classify(
 
     Example: fastgmm classify data.csv -k 1 --label-column species -o kinds.fgm
     """
-    check_fit_or_model(n_components, model, "classifier")
-    outputs = outputs_of(
-        output,
-        data,
-        kind=None if n_components is None else "a classifier",
-        force=force,
-        as_json=as_json,
-    )
+    fits = check_fit_or_model(context, model, "classifier", _FOR_A_FIT)
+    kind = "a classifier" if fits else None
+    outputs = outputs_of(output, data, kind=kind, printing=printing, missing=missing)
     table = outputs.table
     if proba and table is None:
         raise ValueError("--proba is for the table that --output names")
-    if table is not None:
-        check_no_rows_dropped(missing, "--output")
     y: npt.NDArray[Any] | None = None
     if n_components is None:
         assert model is not None  # as was checked
-        check_only_for_a_fit(context, _FOR_A_FIT)
-        used = load_for("classify", model, n_jobs=n_jobs, **as_modeled(missing))
+        used = load_for("classify", model, n_jobs=em.n_jobs, **as_modeled(missing))
         classifier = used.model
         missing = missing or ("model" if classifier.missing == "model" else "error")
         if label_column is not None:
-            labeled = open_rows(data, used, memory=memory, missing=_of_labels(missing), csv=csv)
+            labeled = open_rows(data, used, reading, missing=_of_labels(missing))
             y = _labels(labeled, label_column, missing)
             if not set(y.tolist()) & set(classifier.classes_.tolist()):
                 raise ValueError(
                     f"no row has one of the classifier's classes in column {label_column!r}: these "
                     f"are {name_list(list(map(str, classifier.classes_)))}"
                 )
-        rows = open_rows(data, used, memory=memory, missing=missing, csv=csv)
+        rows = open_rows(data, used, reading, missing=missing)
     else:
         if label_column is None:
             raise ValueError("a fit needs the classes of rows: name their column, --label-column")
         missing = missing or "error"
         numbers, kinds = numbers_of(n_components), structures_of(structures)
-        others = options.split_columns(exclude)
-        if columns is None:
-            others = [label_column, *(others or ())]
-        opened = partial(
-            open_for_fit, data, columns, others, weight_column=weight_column, memory=memory, csv=csv
-        )
-        rows = opened(missing=missing)
+        without = [label_column] if reading.columns is None else []
+        rows = open_for_fit(data, reading, without=without, missing=missing)
         check_labels_can_be_read(rows)
-        y = _labels(opened(missing=_of_labels(missing)), label_column, missing)
+        labeled = open_for_fit(data, reading, without=without, missing=_of_labels(missing))
+        y = _labels(labeled, label_column, missing)
         # Loaded only now, so that errors are raised at once.
         from fastgmm import GaussianMixtureClassifier
         from fastgmm.cli.fit_with_progress import fit_with_progress
@@ -186,61 +146,42 @@ def classify(
             selection=selection,
             semi_supervised=semi_supervised,
             reject_below=reject_below,
-            tol=tol,
-            reg_covar=reg_covar,
-            max_iter=max_iter,
-            n_init=n_init,
-            random_state=random_state,
-            n_jobs=n_jobs,
+            **vars(em),
             **as_modeled(missing),
         )
         known = _unknown_as_minus_one(y) if semi_supervised else y
-        fit_with_progress(classifier, rows, known, quiet=quiet)
+        fit_with_progress(classifier, rows, known, quiet=printing.quiet)
     if label_column is not None:
         rows.unused_columns = {**rows.unused_columns, label_column: "classes"}
     if table is not None and table.suffix.lower() == ".npy" and not proba:
         _check_numbers(table, classifier.classes_)
     found = _Found(classifier, y)
-    blocks = found.probabilities(rows) if proba else found.classes(rows)
-    write_if_asked(table, blocks)
+    write_if_asked(table, found.probabilities(rows) if proba else found.classes(rows))
     if outputs.model is not None:
         classifier.save(outputs.model)
-    if table == STANDARD_OUTPUT:
-        return  # which the table has for itself
     # An average of structures has the components of each, one after the other.
     n_averaged = max(1, len(classifier.structure_shares_))
     numbers_of_classes = [each.n_components // n_averaged for each in classifier.mixtures_]
-    structures_found = classifier.structure_shares_ or [
-        mixture.covariance_type for mixture in classifier.mixtures_
-    ]
+    shares = classifier.structure_shares_
+    names = [mixture.covariance_type for mixture in classifier.mixtures_]
     document = {
-        **data_document(data, found.n_samples, rows),
         "classes": classifier.classes_,
         "class_prior": classifier.class_prior_,
         "n_components": numbers_of_classes,
-        "structures": structures_found,
+        "structures": shares or names,
         "predicted": found.predicted,
         "accuracy": found.accuracy,
-        "output": table,
-        "model": outputs.model,
     }
+    accuracy = None if found.accuracy is None else f"{found.accuracy:.4f}"
     pairs = {
-        **data_pairs(found.n_samples, rows),
         "classes": ", ".join(map(str, classifier.classes_)),
         "components": ", ".join(map(str, numbers_of_classes)),
-        "structures": ", ".join(
-            [f"{name} {share:.0%}" for name, share in structures_found.items()]
-            if isinstance(structures_found, dict)
-            else structures_found
-        ),
+        "structures": ", ".join([f"{name} {share:.0%}" for name, share in shares.items()] or names),
         "predicted": ", ".join(f"{name} {count}" for name, count in found.predicted.items()),
-        "accuracy" if n_components is None else "training accuracy": (
-            None if found.accuracy is None else f"{found.accuracy:.4f}"
-        ),
-        "output": table,
-        "model": outputs.model,
+        "training accuracy" if fits else "accuracy": accuracy,
     }
-    print_result(as_json, document, pairs)
+    n_samples = found.n_samples
+    print_fitted(printing.as_json, data, rows, outputs, document, pairs, n_samples=n_samples)
 
 
 def _of_labels(missing: MissingPolicy) -> MissingPolicy:

@@ -12,17 +12,14 @@ from fastgmm.cli import options
 from fastgmm.cli.models import (
     as_modeled,
     check_fit_or_model,
-    check_no_rows_dropped,
-    check_only_for_a_fit,
-    data_document,
-    data_pairs,
     load_for,
     names_of,
     open_for_fit,
     open_rows,
+    print_fitted,
     replayable,
 )
-from fastgmm.cli.output import STANDARD_OUTPUT, outputs_of, print_result, write_if_asked
+from fastgmm.cli.output import outputs_of, write_if_asked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,19 +28,8 @@ if TYPE_CHECKING:
     from fastgmm.estimators.operating_point import OperatingPoint, Target
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
 
-_FOR_A_FIT = (
-    "contamination",
-    "covariance_type",
-    "tol",
-    "max_iter",
-    "n_init",
-    "reg_covar",
-    "random_state",
-    "columns",
-    "exclude",
-    "weight_column",
-)
-"""Parameters that only apply to a fit."""
+_FOR_A_FIT = ("contamination", "covariance_type")
+"""Parameters that only apply to a fit, besides those of all fits."""
 
 THRESHOLD = "Threshold"
 
@@ -122,22 +108,11 @@ def detect(
         ),
     ] = None,
     covariance_type: options.CovarianceType = "full",
-    tol: options.Tolerance = 1e-3,
-    max_iter: options.MaxIter = 100,
-    n_init: options.NInit = 1,
-    reg_covar: options.RegCovar = 1e-6,
-    random_state: options.RandomState = None,
-    columns: options.Columns = None,
-    exclude: options.Exclude = None,
-    weight_column: options.WeightColumn = None,
-    memory: options.Memory = "1GB",
     missing: options.MissingOrAsInFit = None,
-    n_jobs: options.NJobs = None,
-    force: options.Force = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
     *,
-    csv: options.CsvReading,
+    em: options.Em,
+    reading: options.FitReading,
+    printing: options.Printing,
 ) -> None:
     """Detect outliers: rows where the density of a mixture is low.
 
@@ -151,35 +126,20 @@ def detect(
             f"{choice.option} chooses a threshold by labels: name the column that holds them with "
             "--label-column"
         )
-    check_fit_or_model(n_components, model, "detector")
-    has_new = n_components is not None or choice is not None
-    outputs = outputs_of(
-        output, data, kind="an outlier detector" if has_new else None, force=force, as_json=as_json
-    )
-    if outputs.table is not None:
-        check_no_rows_dropped(missing, "--output")
-    if n_components is None:
-        assert model is not None  # as was checked
-        check_only_for_a_fit(context, _FOR_A_FIT)
-        given = {} if n_jobs is None else {"n_jobs": n_jobs}
+    fits = check_fit_or_model(context, model, "detector", _FOR_A_FIT)
+    has_new = fits or choice is not None
+    kind = "an outlier detector" if has_new else None
+    outputs = outputs_of(output, data, kind=kind, printing=printing, missing=missing)
+    if model is not None:
+        given = {} if em.n_jobs is None else {"n_jobs": em.n_jobs}
         stored = load_for("detect", model, **given, **as_modeled(missing))
         detector, names = stored
-        rows = open_rows(
-            data, stored, memory=memory, label_column=label_column, missing=missing, csv=csv
-        )
+        rows = open_rows(data, stored, reading, label_column=label_column, missing=missing)
     else:
+        assert n_components is not None  # as was checked
         share = options.number_or_auto("--contamination", contamination, 0.5, ", at most 0.5")
-        source = open_for_fit(
-            data,
-            columns,
-            options.split_columns(exclude),
-            weight_column=weight_column,
-            label_column=label_column,
-            memory=memory,
-            missing=missing or "error",
-            csv=csv,
-        )
-        rows = replayable(source, memory)
+        source = open_for_fit(data, reading, label_column=label_column, missing=missing or "error")
+        rows = replayable(source, reading.memory)
         # Loaded only now, so that errors are raised at once.
         from fastgmm import GaussianMixtureOutlierDetector
         from fastgmm.cli.fit_with_progress import fit_with_progress
@@ -188,51 +148,40 @@ def detect(
             n_components,
             covariance_type=covariance_type,
             contamination=share,
-            tol=tol,
-            reg_covar=reg_covar,
-            max_iter=max_iter,
-            n_init=n_init,
-            random_state=random_state,
-            n_jobs=n_jobs,
+            **vars(em),
             **as_modeled(missing),
         )
-        fit_with_progress(detector, rows, quiet=quiet)
+        fit_with_progress(detector, rows, quiet=printing.quiet)
         names = names_of(detector)
     import numpy as np
 
     point = _operating_point(detector, rows, choice)
     found = _Counted()
-    blocks = found.columns(detector.score_samples_blocks(rows), detector.offset_)
-    write_if_asked(outputs.table, blocks)
+    write_if_asked(
+        outputs.table, found.columns(detector.score_samples_blocks(rows), detector.offset_)
+    )
     if outputs.model is not None:
         if names is not None:
             detector.feature_names_in_ = np.array(names, dtype=object)
         detector.save(outputs.model)
-    if outputs.table == STANDARD_OUTPUT:
-        return  # which the table has for itself
     mixture = detector.mixture_
     figures = {} if point is None else {name: getattr(point, name) for name in _FIGURES}
     document = {
-        **data_document(data, found.n_samples, rows),
         "n_components": mixture.n_components,
         "covariance_type": mixture.covariance_type,
         "contamination": detector.contamination,
         "threshold": detector.offset_,
         "n_outliers": found.n_outliers,
         "operating_point": figures or None,
-        "output": outputs.table,
-        "model": outputs.model,
     }
     pairs = {
-        **data_pairs(found.n_samples, rows),
         "mixture": f"{mixture.n_components} components, {mixture.covariance_type}",
         "threshold": f"log-density {detector.offset_:.6f}",
         "outliers": f"{found.n_outliers} rows, {found.n_outliers / max(found.n_samples, 1):.2%}",
         **{_FIGURES[name]: f"{value:.4f}" for name, value in figures.items()},
-        "output": outputs.table,
-        "model": outputs.model,
     }
-    print_result(as_json, document, pairs)
+    n_samples = found.n_samples
+    print_fitted(printing.as_json, data, rows, outputs, document, pairs, n_samples=n_samples)
 
 
 class _Choice(NamedTuple):

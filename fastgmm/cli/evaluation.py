@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastgmm.cli import options
 from fastgmm.cli.models import (
     as_modeled,
-    check_no_rows_dropped,
     component_columns,
     load_mixture,
     noise_of,
@@ -16,6 +15,7 @@ from fastgmm.cli.models import (
 )
 from fastgmm.cli.output import (
     STANDARD_OUTPUT,
+    check_no_rows_dropped,
     check_output,
     print_result,
     print_written,
@@ -45,7 +45,6 @@ def predict(
         bool,
         options.option("Write the responsibilities of the components instead.", "--proba"),
     ] = False,
-    memory: options.Memory = "1GB",
     missing: Annotated[
         Literal["error", "model"] | None,
         options.option(
@@ -58,7 +57,7 @@ def predict(
     n_jobs: options.NJobs = None,
     quiet: options.Quiet = False,
     *,
-    csv: options.CsvReading,
+    reading: options.Reading,
 ) -> None:
     """Predict the component of each row; -1 is noise.
 
@@ -66,7 +65,7 @@ def predict(
     """
     check_output(output, data)
     stored = load_mixture(model, n_jobs=n_jobs, **({} if missing is None else {"missing": missing}))
-    mixture, rows = stored.model, open_rows(data, stored, memory=memory, csv=csv)
+    mixture, rows = stored.model, open_rows(data, stored, reading)
     from fastgmm.cli.fit_with_progress import reading_progress
     from fastgmm.cli.passthrough import carried_columns, names_to_keep
 
@@ -103,7 +102,6 @@ def score(
     data: options.Data,
     model: options.ModelFile,
     output: options.TableOutput = None,
-    memory: options.Memory = "1GB",
     missing: options.MissingOrAsInFit = None,
     samples: Annotated[
         bool, options.option("Write the log-likelihood of each row instead.", "--samples")
@@ -112,7 +110,7 @@ def score(
     n_jobs: options.NJobs = None,
     quiet: options.Quiet = False,
     *,
-    csv: options.CsvReading,
+    reading: options.Reading,
 ) -> None:
     """Evaluate a model on rows: mean log-likelihood in nats, BIC and AIC.
 
@@ -126,7 +124,7 @@ def score(
         check_no_rows_dropped(missing, "--samples")
     check_output(output, data)
     stored = load_mixture(model, n_jobs=n_jobs, **as_modeled(missing))
-    mixture, rows = stored.model, open_rows(data, stored, memory=memory, csv=csv, missing=missing)
+    mixture, rows = stored.model, open_rows(data, stored, reading, missing=missing)
     from fastgmm.cli.fit_with_progress import reading_progress
 
     if samples:

@@ -76,9 +76,6 @@ def fit(
             "File to save the model to, ending in .fgm.", "--output", "-o", metavar="MODEL"
         ),
     ] = None,
-    tol: options.Tolerance = 1e-3,
-    max_iter: options.MaxIter = 100,
-    n_init: options.NInit = 1,
     init_params: options.InitParams = "kmeans",
     init_from: Annotated[
         Path | None,
@@ -88,16 +85,10 @@ def fit(
             metavar="MODEL",
         ),
     ] = None,
-    reg_covar: options.RegCovar = 1e-6,
     reg_covar_scale: options.RegCovarScale = "auto",
     priors: options.Priors = None,
     noise_volume: options.NoiseVolume = None,
-    random_state: options.RandomState = None,
-    columns: options.Columns = None,
-    exclude: options.Exclude = None,
-    weight_column: options.WeightColumn = None,
     label_column: options.LabelColumn = None,
-    memory: options.Memory = "1GB",
     missing: options.MissingPolicy = "error",
     on_error: options.ErrorPolicy = "raise",
     online: Annotated[
@@ -118,12 +109,10 @@ def fit(
     checkpoint_interval: options.CheckpointInterval = 60.0,
     resume: options.Resume = False,
     dask: options.Dask = None,
-    n_jobs: options.NJobs = None,
-    force: options.Force = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
     *,
-    csv: options.CsvReading,
+    em: options.Em,
+    reading: options.FitReading,
+    printing: options.Printing,
 ) -> int:
     """Fit a mixture to tables, which may be larger than memory.
 
@@ -131,7 +120,7 @@ def fit(
 
     Example: fastgmm fit "data/*.parquet" -k 8 --exclude id -o model.fgm
     """
-    check_model_path(output, data, force=force)
+    check_model_path(output, data, force=printing.force)
     if checkpoint is not None and output is not None and checkpoint.resolve() == output.resolve():
         raise ValueError(
             f"--checkpoint and --output are both {str(output)!r}: give the model another name"
@@ -167,28 +156,19 @@ def fit(
         raise ValueError("give the number of components, -k, or a mixture to begin with")
     source = open_for_fit(
         data,
-        columns,
-        options.split_columns(exclude),
+        reading,
         columns_if_named=None if initial is None else initial.feature_names,
-        weight_column=weight_column,
         label_column=label_column,
-        memory=memory,
         missing=missing,
         on_error=on_error,
-        csv=csv,
         client=None if dask is None else context.with_resource(client_of(dask)),
     )
     parameters: dict[str, Any] = {
+        **vars(em),
         "covariance_type": covariance_type,
-        "reg_covar": reg_covar,
         "reg_covar_scale": reg_covar_scale,
-        "random_state": random_state,
-        "n_jobs": n_jobs,
-        "n_init": n_init,
         **as_modeled(missing),
     }
-    # The number of iterations and the tolerance of a message length are other ones.
-    steps: dict[str, Any] = {"tol": tol, "max_iter": max_iter}
     initialized: dict[str, Any] = {
         "init_params": init_params,
         "checkpoint": None if checkpoint is None else str(checkpoint),
@@ -208,15 +188,16 @@ def fit(
     model: Any
     if online:
         size: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
-        del parameters["n_init"]
+        del parameters["n_init"], parameters["max_iter"]
         model = fastgmm.MiniBatchGaussianMixture(
-            n_components, max_epochs=epochs, tol=tol, **parameters, **initialized, **size
+            n_components, max_epochs=epochs, **parameters, **initialized, **size
         )
     elif message_length:
-        changed = {name: value for name, value in steps.items() if name in given}
-        model = fastgmm.MessageLengthGaussianMixture(n_components, **parameters, **changed)
+        for name in {"tol", "max_iter"} - given:  # whose defaults are other ones
+            del parameters[name]
+        model = fastgmm.MessageLengthGaussianMixture(n_components, **parameters)
     elif bayesian:
-        model = fastgmm.BayesianGaussianMixture(n_components, **parameters, **initialized, **steps)
+        model = fastgmm.BayesianGaussianMixture(n_components, **parameters, **initialized)
     else:
         model = fastgmm.GaussianMixture(
             n_components,
@@ -225,14 +206,13 @@ def fit(
             semi_supervised=label_column is not None,
             **parameters,
             **initialized,
-            **steps,
         )
     if not online:
-        source = replayable(source, memory)
+        source = replayable(source, reading.memory)
     interruption: Interruption = context.obj
     try:
         watched = None if message_length else interruption
-        fit_with_progress(model, source, interruption=watched, quiet=quiet)
+        fit_with_progress(model, source, interruption=watched, quiet=printing.quiet)
     except Interrupted as signaled:
         if checkpoint is None or not checkpoint.exists():
             raise
@@ -268,6 +248,6 @@ def fit(
         "noise": f"weight {noise['noise_weight']:.4f}" if noise else None,
         "model": output,
     }
-    print_result(as_json, document, pairs)
+    print_result(printing.as_json, document, pairs)
     kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
     return status_of_fit(interruption, kept)

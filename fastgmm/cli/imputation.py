@@ -22,7 +22,6 @@ def impute(
     data: options.Data,
     model: options.ModelFile,
     output: options.TableOutput = None,
-    memory: options.Memory = "1GB",
     draws: Annotated[
         int | None,
         options.option(
@@ -35,7 +34,7 @@ def impute(
     n_jobs: options.NJobs = None,
     quiet: options.Quiet = False,
     *,
-    csv: options.CsvReading,
+    reading: options.Reading,
 ) -> None:
     """Impute missing values; columns that the model does not use are kept unchanged.
 
@@ -45,7 +44,7 @@ def impute(
     """
     check_output(output, data)
     stored = load_mixture(model, missing="model", n_jobs=n_jobs, random_state=random_state)
-    rows = open_rows(data, stored, memory=memory, csv=csv)
+    rows = open_rows(data, stored, reading)
     # Loaded only now, so that errors are raised at once.
     from fastgmm.cli.fit_with_progress import reading_progress
     from fastgmm.cli.passthrough import carried_columns, suffix_of

@@ -55,14 +55,14 @@ def info(
     ],
     as_json: options.Json = False,
     *,
-    csv: options.CsvReading,
+    reading: options.Csv,
 ) -> None:
     """Describe a model, or the columns of a table in one pass over it.
 
     Example: fastgmm info model.fgm
     """
     if len(files) == 1 and files[0].endswith(MODEL_SUFFIX):
-        options.refuse_csv_options(csv, f"{files[0]!r} is a model")
+        reading.refuse_csv(f"{files[0]!r} is a model")
         path = Path(files[0])
         if kind_in(path) == "a checkpoint":
             _describe_checkpoint(path, as_json)
@@ -75,7 +75,7 @@ def info(
         from fastgmm.data.options import csv_options
         from fastgmm.data.summary import summarize_columns  # which takes a while
 
-        _describe_table(files, *summarize_columns(files, csv_options(**csv)), as_json)
+        _describe_table(files, *summarize_columns(files, csv_options(**reading.csv())), as_json)
 
 
 def _describe_checkpoint(path: Path, as_json: bool) -> None:

@@ -10,20 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from fastgmm.cli import options
 from fastgmm.cli.interruption import Interrupted
-from fastgmm.cli.models import (
-    as_modeled,
-    data_document,
-    data_pairs,
-    open_for_fit,
-    replayable,
-)
-from fastgmm.cli.output import (
-    STANDARD_OUTPUT,
-    outputs_of,
-    print_result,
-    write,
-    write_columns,
-)
+from fastgmm.cli.models import as_modeled, open_for_fit, print_fitted, replayable
+from fastgmm.cli.output import STANDARD_OUTPUT, outputs_of, write, write_columns
 from fastgmm.mixture import covariance_types
 
 if TYPE_CHECKING:
@@ -86,18 +74,12 @@ def select(
     max_iter: options.MaxIter = 1000,
     reg_covar: options.RegCovar = 0.0,
     random_state: options.RandomState = None,
-    columns: options.Columns = None,
-    exclude: options.Exclude = None,
-    weight_column: options.WeightColumn = None,
-    memory: options.Memory = "1GB",
     missing: options.MissingPolicy = "error",
     on_error: options.ErrorPolicy = "raise",
     n_jobs: options.NJobs = None,
-    force: options.Force = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
     *,
-    csv: options.CsvReading,
+    reading: options.FitReading,
+    printing: options.Printing,
 ) -> int:
     """Select the covariance structure and number of components by an information criterion.
 
@@ -107,24 +89,15 @@ def select(
     """
     numbers = numbers_of(n_components)
     names = structures_of(structures)
-    outputs = outputs_of(output, data, kind="a mixture", force=force, as_json=as_json)
+    outputs = outputs_of(output, data, kind="a mixture", printing=printing)
     table = outputs.table
     if table is not None and table.suffix.lower() == ".npy":
         raise ValueError(
             f"cannot write {str(table)!r}: the table names structures, which .npy files cannot "
             "hold: take .csv or .parquet"
         )
-    source = open_for_fit(
-        data,
-        columns,
-        options.split_columns(exclude),
-        weight_column=weight_column,
-        memory=memory,
-        missing=missing,
-        on_error=on_error,
-        csv=csv,
-    )
-    rows = replayable(source, memory)
+    source = open_for_fit(data, reading, missing=missing, on_error=on_error)
+    rows = replayable(source, reading.memory)
     # Loaded only now, so that errors are raised at once.
     from fastgmm import MixtureSearch
     from fastgmm.cli.fit_with_progress import SearchProgress, watch
@@ -146,7 +119,7 @@ def select(
     )
     status = 0
     try:
-        with SearchProgress("starting", quiet=quiet) as progress:
+        with SearchProgress("starting", quiet=printing.quiet) as progress:
             watch(rows, progress)
             search.on_candidate = progress.add_candidate
             search.fit(rows)
@@ -170,28 +143,23 @@ def select(
     best = search.best_params_
     fitted = order[results["failure"][order] == ""]
     document = {
-        **data_document(data, rows.n_samples, rows),
         "criterion": criterion,
         "best": {**best, criterion: search.best_score_},
         "candidates": [{name: column[i] for name, column in results.items()} for i in order],
-        "output": table,
-        "model": outputs.model,
     }
+    shown = len(fitted) if every else min(_SHOWN, len(fitted))
     pairs = {
-        **data_pairs(rows.n_samples, rows),
         "candidates": f"{len(fitted)} of {len(order)} could be fitted"
-        + (f", {_SHOWN} of {len(fitted)} shown" if len(fitted) > _SHOWN and not every else ""),
+        + (f", {shown} of {len(fitted)} shown" if shown < len(fitted) else ""),
         "best": f"{best['n_components']} components, {best['covariance_type']}, "
         f"{criterion.upper()} {search.best_score_:.2f}",
         "note": "the best number of components is the largest tried: try more, with -k"
         if best["n_components"] == numbers[-1] and len(numbers) > 1
         else None,
-        "table": table,
-        "model": outputs.model,
     }
-    if not as_json:
-        _print_candidates(search, fitted[: len(fitted) if every else _SHOWN])
-    print_result(as_json, document, pairs)
+    if not printing.as_json:
+        _print_candidates(search, fitted[:shown])
+    print_fitted(printing.as_json, data, rows, outputs, document, pairs)
     return status
 
 

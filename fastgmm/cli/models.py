@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastgmm.cli.options import CsvReading, split_columns
+from fastgmm.cli.options import FOR_A_FIT, FitReading, Reading, split_columns
+from fastgmm.cli.output import STANDARD_OUTPUT, Outputs, print_result
 from fastgmm.data.column_names import default_names, name_list, shown_name
 
 if TYPE_CHECKING:
@@ -104,15 +105,23 @@ def as_modeled(missing: MissingPolicy | None) -> dict[str, Any]:
     return {} if missing is None else {"missing": "model" if missing == "model" else "error"}
 
 
-def check_fit_or_model(fitted: object, model: Path | None, kind: str) -> None:
-    """Make sure that a model is either to be fitted or there already."""
-    if fitted is None and model is None:
+def check_fit_or_model(
+    context: typer.Context, model: Path | None, kind: str, for_a_fit: Sequence[str]
+) -> bool:
+    """Return whether a model is to be fitted, once the options fit together."""
+    fits = context.params["n_components"] is not None
+    if not fits and model is None:
         raise ValueError(f"give -k to fit a {kind}, or --model for an existing one")
-    if fitted is not None and model is not None:
+    if fits and model is not None:
         raise ValueError(
             f"--model is a {kind} to use, and -k fits a new one: give one of them; to save what is "
             "fitted, give --output NAME.fgm"
         )
+    given = () if fits else given_options(context)
+    for name in (*for_a_fit, *FOR_A_FIT):
+        if name in given:
+            raise ValueError(f"--{name.replace('_', '-')} is for a fit: give -k, too")
+    return fits
 
 
 def given_options(context: typer.Context) -> set[str]:
@@ -121,22 +130,13 @@ def given_options(context: typer.Context) -> set[str]:
     return {name for name, found in sources.items() if found and found.name != "DEFAULT"}
 
 
-def check_only_for_a_fit(context: typer.Context, names: Sequence[str]) -> None:
-    """Make sure that no option of a fit is given where nothing is fitted."""
-    given = given_options(context)
-    for name in names:
-        if name in given:
-            raise ValueError(f"--{name.replace('_', '-')} is for a fit: give -k, too")
-
-
 def open_rows(
     paths: list[str],
     model: LoadedModel,
+    reading: Reading,
     *,
-    memory: str,
     label_column: str | None = None,
     missing: MissingPolicy | None = None,
-    csv: CsvReading,
 ) -> Source:
     """Open the rows that a model is to be used on."""
     look_at(paths)
@@ -148,9 +148,9 @@ def open_rows(
         paths,
         columns_if_named=model.feature_names,
         label_column=label_column,
-        memory_budget=memory,
+        memory_budget=reading.memory,
         missing=missing,
-        **csv,
+        **reading.csv(),
     )
     if label_column is not None:
         check_labels_can_be_read(source)
@@ -165,28 +165,27 @@ def open_rows(
 
 def open_for_fit(
     data: list[str],
-    columns: str | None,
-    exclude: Sequence[str] | None = None,
+    reading: FitReading,
     *,
-    memory: str,
     label_column: str | None = None,
-    csv: CsvReading,
-    **reading: Any,
+    without: Sequence[str] = (),
+    **others: Any,
 ) -> Source:
-    """Open the rows that a model is to be fitted to."""
-    if columns is not None and exclude is not None:
+    """Open the rows that a model is to be fitted to, without columns that are no features."""
+    if reading.columns is not None and reading.exclude is not None:
         raise ValueError("--columns names the columns to use, and --exclude others: give one")
     look_at(data)
     from fastgmm.data.opening import open_data
 
     source = open_data(
         data,
-        columns=split_columns(columns),
-        exclude=exclude,
+        columns=split_columns(reading.columns),
+        exclude=[*without, *(split_columns(reading.exclude) or ())] or None,
+        weight_column=reading.weight_column,
         label_column=label_column,
-        memory_budget=memory,
-        **reading,
-        **csv,
+        memory_budget=reading.memory,
+        **others,
+        **reading.csv(),
     )
     if label_column is not None:
         check_labels_can_be_read(source)
@@ -235,13 +234,28 @@ def data_document(data: list[str], n_samples: int | None, rows: Source) -> dict[
     }
 
 
-def check_no_rows_dropped(missing: str | None, option: str) -> None:
-    """Make sure that no row is left out of a table that has a line for each."""
-    if missing == "drop":
-        raise ValueError(
-            f"--missing drop leaves rows out, and {option} writes a line for each row: fill in "
-            f"what is missing, as fastgmm impute does, or leave {option} out"
-        )
+def print_fitted(
+    as_json: bool,
+    data: list[str],
+    rows: Source,
+    outputs: Outputs,
+    *results: Mapping[str, object],
+    n_samples: int | None = None,
+) -> None:
+    """Print a result, given for JSON and as text, between its data and the files it is in.
+
+    Nothing is printed where a table has standard output for itself.
+    """
+    if outputs.table == STANDARD_OUTPUT:
+        return
+    count = rows.n_samples if n_samples is None else n_samples
+    document, pairs = results
+    files = {"output": outputs.table, "model": outputs.model}
+    print_result(
+        as_json,
+        {**data_document(data, count, rows), **document, **files},
+        {**data_pairs(count, rows), **pairs, **files},
+    )
 
 
 def check_labels_can_be_read(rows: Source) -> None:

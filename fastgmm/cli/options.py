@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
@@ -46,6 +47,14 @@ def outputs(model: str, table: str) -> Any:
     )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        import fastgmm
+
+        print(f"fastgmm {fastgmm.__version__}")
+        raise typer.Exit
+
+
 def model(help: str) -> Any:
     """Return the option ``--model``, which names a file to read."""
     return option(help, "--model", "-m", panel=MODEL, metavar="MODEL")
@@ -70,14 +79,6 @@ CovarianceType = Annotated[
         metavar="NAME",
     ),
 ]
-Columns = Annotated[
-    str | None,
-    option(
-        "Columns to use; all by default. Columns without a name are called x0, x1, …",
-        panel=DATA,
-        metavar="A,B,…",
-    ),
-]
 Dask = Annotated[
     str | None,
     option(
@@ -95,10 +96,6 @@ Data = Annotated[
         show_default=False,
     ),
 ]
-Exclude = Annotated[
-    str | None,
-    option("Columns not to use, of all that there are.", panel=DATA, metavar="A,B,…"),
-]
 InitParams = Annotated[
     Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"],
     shown(
@@ -109,9 +106,6 @@ InitParams = Annotated[
 ErrorPolicy = Annotated[
     Literal["raise", "skip"],
     shown("Damaged files: raise an error, or skip the damaged parts.", "--on-error", panel=DATA),
-]
-Force = Annotated[
-    bool, option("Also replace a file that holds a model of another kind, or none.", "--force")
 ]
 Json = Annotated[bool, option("Print one JSON object instead of text.", "--json")]
 LabelColumn = Annotated[
@@ -148,7 +142,6 @@ ModelFile = Annotated[Path, model("Model file to use, as fit writes it.")]
 NComponents = Annotated[
     int, option("Number of components.", "--n-components", "-k", panel=MODEL, min=1)
 ]
-NInit = Annotated[int, shown("Number of initializations; the best result is kept.", min=1)]
 NJobs = Annotated[int | None, option("Number of threads; all by default.", panel=FIT)]
 NoiseVolume = Annotated[
     str | None,
@@ -180,6 +173,17 @@ RegCovarScale = Annotated[
     Literal["auto", "absolute", "relative"],
     shown("Scale of reg-covar: absolute, or relative to the features' variances.", panel=MODEL),
 ]
+Version = Annotated[
+    bool,
+    option(
+        "Print the version and exit.",
+        "--version",
+        "-V",
+        panel="Options",
+        callback=_print_version,
+        is_eager=True,
+    ),
+]
 TableOutput = Annotated[
     Path | None,
     option(
@@ -189,93 +193,154 @@ TableOutput = Annotated[
         metavar="TABLE",
     ),
 ]
-WeightColumn = Annotated[
-    str | None, option("Column with the sample weights.", panel=DATA, metavar="NAME")
-]
-Tolerance = Annotated[
-    float,
-    shown("Convergence threshold: the smallest gain per iteration, in nats per row.", min=0.0),
-]
 
-CsvReading = Mapping[str, Any]
-"""CSV options, as `open_data` takes them; a command with a parameter `csv` has all of them."""
 
-_CSV_OPTIONS = {
-    "header": Annotated[
+@dataclass(frozen=True, kw_only=True)
+class Csv:
+    """How CSV is read; a command that takes a group of options has all of them."""
+
+    header: Annotated[
         bool | None,
         option(
             "Whether the first row is a header; detected by default.",
             "--header/--no-header",
             panel=CSV,
         ),
-    ],
-    "na_values": Annotated[
+    ] = None
+    na_values: Annotated[
         str | None,
         option(
             "Additional markers of missing values, besides NA, None, empty fields etc.",
             panel=CSV,
             metavar="A,B,…",
         ),
-    ],
-    "decimal": Annotated[str | None, option("Decimal mark, . or ,", panel=CSV, metavar="MARK")],
-    "delimiter": Annotated[
+    ] = None
+    decimal: Annotated[str | None, option("Decimal mark, . or ,", panel=CSV, metavar="MARK")] = None
+    delimiter: Annotated[
         str | None,
         option(
             "Field separator, a blank for any number of blanks; detected by default.",
             panel=CSV,
             metavar="MARK",
         ),
-    ],
-    "comment": Annotated[str | None, option("Comment marker.", panel=CSV, metavar="MARK")],
-    "encoding": Annotated[
+    ] = None
+    comment: Annotated[str | None, option("Comment marker.", panel=CSV, metavar="MARK")] = None
+    encoding: Annotated[
         str | None,
         option(
             "Character encoding; UTF-8 by default, unless a byte order mark is found.",
             panel=CSV,
             metavar="NAME",
         ),
-    ],
-}
+    ] = None
+
+    def csv(self) -> dict[str, Any]:
+        """Return what is given of CSV, as `open_data` takes it."""
+        given = {field.name: getattr(self, field.name) for field in fields(Csv)}
+        given["na_values"] = None if self.na_values is None else self.na_values.split(",")
+        return {name: value for name, value in given.items() if value is not None}
+
+    def refuse_csv(self, why: str) -> None:
+        """Raise if something is said of CSV where none is read."""
+        for name in self.csv():
+            raise ValueError(f"--{name.replace('_', '-')} is for CSV, and {why}: leave it out")
 
 
-def with_shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command with the options for CSV in place of `csv`, if it has such a parameter.
+@dataclass(frozen=True, kw_only=True)
+class Reading(Csv):
+    """How rows are read."""
 
-    All commands take ``--quiet``, those that show no progress, too.
+    memory: Memory = "1GB"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitReading(Reading):
+    """How the rows of a fit are read."""
+
+    columns: Annotated[
+        str | None,
+        option(
+            "Columns to use; all by default. Columns without a name are called x0, x1, …",
+            panel=DATA,
+            metavar="A,B,…",
+        ),
+    ] = None
+    exclude: Annotated[
+        str | None,
+        option("Columns not to use, of all that there are.", panel=DATA, metavar="A,B,…"),
+    ] = None
+    weight_column: Annotated[
+        str | None, option("Column with the sample weights.", panel=DATA, metavar="NAME")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Em:
+    """How a mixture is fitted, under the names of the estimators' parameters."""
+
+    tol: Annotated[
+        float,
+        shown("Convergence threshold: the smallest gain per iteration, in nats per row.", min=0.0),
+    ] = 1e-3
+    max_iter: MaxIter = 100
+    n_init: Annotated[int, shown("Number of initializations; the best result is kept.", min=1)] = 1
+    reg_covar: RegCovar = 1e-6
+    random_state: RandomState = None
+    n_jobs: NJobs = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printing:
+    """What is printed of a fit, and what it may replace."""
+
+    force: Annotated[
+        bool,
+        option("Also replace a file that holds a model of another kind, or none.", "--force"),
+    ] = False
+    as_json: Json = False
+    quiet: Quiet = False
+
+
+FOR_A_FIT = (
+    *("tol", "max_iter", "n_init", "reg_covar", "random_state"),
+    *("columns", "exclude", "weight_column"),
+)
+"""Options of these groups that only apply where something is fitted."""
+
+
+def with_groups(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command whose parameters that are groups of options are these options, one by one.
+
+    All commands take ``--quiet``, those that show no progress, too, and ``--version``.
     """
     own = inspect.signature(command, eval_str=True)
-    kinds = _CSV_OPTIONS if "csv" in own.parameters else {}
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in kinds.items()
-    ]
-    is_quiet = "quiet" not in own.parameters
-    if is_quiet:
+    groups: dict[str, Any] = {
+        name: each.annotation
+        for name, each in own.parameters.items()
+        if is_dataclass(each.annotation)
+    }
+    parameters = {name: each for name, each in own.parameters.items() if name not in groups}
+    extra: dict[str, tuple[Any, Any]] = {}
+    for group in groups.values():
+        kinds = get_type_hints(group, include_extras=True)
+        extra |= {each.name: (kinds[each.name], each.default) for each in fields(group)}
+    common = {"quiet": (Quiet, False), "version": (Version, False)}
+    common = {name: each for name, each in common.items() if name not in {*parameters, *extra}}
+    for name, (kind, default) in {**extra, **common}.items():
         keyword = inspect.Parameter.KEYWORD_ONLY
-        added.append(inspect.Parameter("quiet", keyword, default=False, annotation=Quiet))
+        parameters[name] = inspect.Parameter(name, keyword, default=default, annotation=kind)
 
     @functools.wraps(command)
     def run(**values: Any) -> Any:
-        if is_quiet:
-            del values["quiet"]
-        if not kinds:
-            return command(**values)
-        given = {name: values.pop(name) for name in kinds}
-        if given["na_values"] is not None:
-            given["na_values"] = given["na_values"].split(",")
-        csv = {name: value for name, value in given.items() if value is not None}
-        return command(**values, csv=csv)
+        for name in common:
+            del values[name]
+        for name, group in groups.items():
+            values[name] = group(**{each.name: values.pop(each.name) for each in fields(group)})
+        return command(**values)
 
-    parameters = [each for name, each in own.parameters.items() if name != "csv"]
-    run.__signature__ = own.replace(parameters=[*parameters, *added])  # type: ignore[attr-defined]
+    ordered = sorted(parameters.values(), key=lambda each: each.kind)
+    run.__signature__ = own.replace(parameters=ordered)  # type: ignore[attr-defined]
     return run
-
-
-def refuse_csv_options(csv: CsvReading, why: str) -> None:
-    """Raise if something is said of CSV where none is read."""
-    if csv:
-        name = next(iter(csv)).replace("_", "-")
-        raise ValueError(f"--{name} is for CSV, and {why}: leave it out")
 
 
 def number_or_auto(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import typer
 
+from fastgmm.cli.options import Printing
 from fastgmm.data.errors import DataError
 
 STANDARD_OUTPUT = Path("-")
@@ -96,8 +97,8 @@ def outputs_of(
     data: Sequence[str],
     *,
     kind: str | None,
-    force: bool,
-    as_json: bool,
+    printing: Printing,
+    missing: str | None = None,
 ) -> Outputs:
     """Return the model and the table among the files to write, once both can be written.
 
@@ -111,13 +112,24 @@ def outputs_of(
             raise ValueError(f"--output names {names}: give one {what} at most")
     outputs = Outputs(*(paths[0] if paths else None for paths in (models, tables)))
     if kind is not None:
-        check_model_path(outputs.model, data, kind=kind, force=force)
+        check_model_path(outputs.model, data, kind=kind, force=printing.force)
     elif outputs.model is not None:
         raise ValueError(
             f"there is no new model for {str(outputs.model)!r}: give -k to fit one, or a table"
         )
-    check_output(outputs.table, data, as_json)
+    check_output(outputs.table, data, printing.as_json)
+    if outputs.table is not None:
+        check_no_rows_dropped(missing, "--output")
     return outputs
+
+
+def check_no_rows_dropped(missing: str | None, option: str) -> None:
+    """Make sure that no row is left out of a table that has a line for each."""
+    if missing == "drop":
+        raise ValueError(
+            f"--missing drop leaves rows out, and {option} writes a line for each row: fill in "
+            f"what is missing, as fastgmm impute does, or leave {option} out"
+        )
 
 
 def check_model_path(

@@ -60,12 +60,11 @@ def plot(
     dpi: Annotated[
         int, options.shown("Resolution in dots per inch.", panel=options.RESULT, min=20, max=2000)
     ] = 150,
-    memory: options.Memory = "1GB",
     missing: options.MissingOrAsInFit = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     *,
-    csv: options.CsvReading,
+    reading: options.Reading,
 ) -> None:
     """Plot a fitted mixture, with the data if given.
 
@@ -73,7 +72,7 @@ def plot(
     """
     data = data or []
     if not data:
-        options.refuse_csv_options(csv, "no data are given")
+        reading.refuse_csv("no data are given")
     image_format = _image_format(output)
     check_not_read(output, [str(model), *data])
     if kind == "uncertainty" and not data:
@@ -102,9 +101,9 @@ def plot(
         rows = open_data(
             data,
             columns_if_named=names_of(estimator) or names_of(mixture),
-            memory_budget=memory,
+            memory_budget=reading.memory,
             missing=missing or mixture.missing,
-            **csv,
+            **reading.csv(),
         )
     from fastgmm.cli.fit_with_progress import PassProgress, reading_progress
     from fastgmm.io.atomic_file import atomic_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,17 +14,14 @@ from fastgmm.cli.models import (
     LoadedModel,
     as_modeled,
     check_fit_or_model,
-    check_no_rows_dropped,
-    check_only_for_a_fit,
-    data_document,
-    data_pairs,
     load_for,
     names_of,
     open_for_fit,
     open_rows,
+    print_fitted,
     replayable,
 )
-from fastgmm.cli.output import STANDARD_OUTPUT, outputs_of, print_result, write_if_asked
+from fastgmm.cli.output import outputs_of, write_if_asked
 from fastgmm.data.column_names import default_names, name_list
 
 if TYPE_CHECKING:
@@ -31,19 +29,6 @@ if TYPE_CHECKING:
 
     from fastgmm.data.source import Source
     from fastgmm.estimators.regressor import GaussianMixtureRegressor
-
-_FOR_A_FIT = (
-    "covariance_type",
-    "tol",
-    "max_iter",
-    "n_init",
-    "reg_covar",
-    "random_state",
-    "columns",
-    "exclude",
-    "weight_column",
-)
-"""Parameters that only apply to a fit."""
 
 
 def regress(
@@ -70,22 +55,11 @@ def regress(
         list[Path] | None, options.outputs("the regressor", "the expected targets of each row")
     ] = None,
     covariance_type: options.CovarianceType = "full",
-    tol: options.Tolerance = 1e-3,
-    max_iter: options.MaxIter = 100,
-    n_init: options.NInit = 1,
-    reg_covar: options.RegCovar = 1e-6,
-    random_state: options.RandomState = None,
-    columns: options.Columns = None,
-    exclude: options.Exclude = None,
-    weight_column: options.WeightColumn = None,
-    memory: options.Memory = "1GB",
     missing: options.MissingOrAsInFit = None,
-    n_jobs: options.NJobs = None,
-    force: options.Force = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
     *,
-    csv: options.CsvReading,
+    em: options.Em,
+    reading: options.FitReading,
+    printing: options.Printing,
 ) -> None:
     """Predict columns from others, by a mixture of both.
 
@@ -93,88 +67,57 @@ def regress(
 
     Example: fastgmm regress data.csv -k 4 --target-columns price -o prices.fgm
     """
-    check_fit_or_model(n_components, model, "regressor")
-    outputs = outputs_of(
-        output,
-        data,
-        kind=None if n_components is None else "a regressor",
-        force=force,
-        as_json=as_json,
-    )
-    if outputs.table is not None:
-        check_no_rows_dropped(missing, "--output")
+    fits = check_fit_or_model(context, model, "regressor", ("covariance_type",))
+    kind = "a regressor" if fits else None
+    outputs = outputs_of(output, data, kind=kind, printing=printing, missing=missing)
     targets = options.split_columns(target_columns)
-    if n_components is None:
-        assert model is not None  # as was checked
-        check_only_for_a_fit(context, _FOR_A_FIT)
-        given = {} if n_jobs is None else {"n_jobs": n_jobs}
+    if model is not None:
+        given = {} if em.n_jobs is None else {"n_jobs": em.n_jobs}
         used = load_for("regress", model, **given, **as_modeled(missing))
         regressor, joint = used.model, None
         if targets is not None:
             whole = LoadedModel(regressor.mixture_, names_of(regressor.mixture_))
-            joint = open_rows(data, whole, memory=memory, missing=missing, csv=csv)
+            joint = open_rows(data, whole, reading, missing=missing)
     else:
+        assert n_components is not None  # as was checked
         if targets is None:
             raise ValueError("a fit needs what is to be predicted: name it, --target-columns")
-        if columns is not None:
-            columns = ",".join(dict.fromkeys([*columns.split(","), *targets]))
-        source = open_for_fit(
-            data,
-            columns,
-            options.split_columns(exclude),
-            weight_column=weight_column,
-            memory=memory,
-            missing=missing or "error",
-            csv=csv,
-        )
+        if reading.columns is not None:
+            columns = ",".join(dict.fromkeys([*reading.columns.split(","), *targets]))
+            reading = replace(reading, columns=columns)
+        source = open_for_fit(data, reading, missing=missing or "error")
         if outputs.table is not None and not source.replayable:
             raise ValueError("a table is of a second reading: give files, not a stream")
-        joint = replayable(source, memory)
+        joint = replayable(source, reading.memory)
         # Loaded only now, so that errors are raised at once.
         from fastgmm import GaussianMixtureRegressor
         from fastgmm.cli.fit_with_progress import fit_with_progress
 
         regressor = GaussianMixtureRegressor(
-            n_components,
-            covariance_type=covariance_type,
-            tol=tol,
-            reg_covar=reg_covar,
-            max_iter=max_iter,
-            n_init=n_init,
-            random_state=random_state,
-            n_jobs=n_jobs,
-            **as_modeled(missing),
+            n_components, covariance_type=covariance_type, **vars(em), **as_modeled(missing)
         )
-        fit_with_progress(regressor, joint, targets, quiet=quiet)
+        fit_with_progress(regressor, joint, targets, quiet=printing.quiet)
         if outputs.model is not None:
             regressor.save(outputs.model)
         used = LoadedModel(regressor, names_of(regressor))
     score = None if joint is None else regressor.score(joint, targets)
     rows = joint
     if outputs.table is not None or rows is None:
-        rows = open_rows(data, used, memory=memory, missing=missing, csv=csv)
+        rows = open_rows(data, used, reading, missing=missing)
         names = regressor._targets.names or default_names(len(regressor.target_columns_))
         write_if_asked(outputs.table, _targets(regressor, rows, names))
-    if outputs.table == STANDARD_OUTPUT:
-        return  # which the table has for itself
+    mixture = regressor.mixture_
     document = {
-        **data_document(data, rows.n_samples, rows),
         "targets": regressor._targets.names,
-        "n_components": regressor.mixture_.n_components,
+        "n_components": mixture.n_components,
         "r2": score,
-        "output": outputs.table,
-        "model": outputs.model,
     }
     pairs = {
-        **data_pairs(rows.n_samples, rows),
         "targets": None if targets is None else name_list(targets, quoted=False),
-        "mixture": f"{regressor.mixture_.n_components} components, "
-        f"{regressor.mixture_.covariance_type}",
-        "R²" if n_components is None else "training R²": None if score is None else f"{score:.4f}",
-        "output": outputs.table,
-        "model": outputs.model,
+        "mixture": f"{mixture.n_components} components, {mixture.covariance_type}",
+        "training R²" if fits else "R²": None if score is None else f"{score:.4f}",
     }
-    print_result(as_json, document, pairs)
+    print_fitted(printing.as_json, data, rows, outputs, document, pairs)
 
 
 def _targets(

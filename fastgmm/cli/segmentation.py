@@ -58,17 +58,11 @@ def segment(
         ),
     ] = 0.0,
     covariance_type: options.CovarianceType = "full",
-    tol: options.Tolerance = 1e-3,
-    max_iter: options.MaxIter = 100,
-    n_init: options.NInit = 1,
     init_params: options.InitParams = "kmeans",
-    reg_covar: options.RegCovar = 1e-6,
-    random_state: options.RandomState = None,
     memory: options.Memory = "1GB",
-    n_jobs: options.NJobs = None,
-    force: options.Force = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    *,
+    em: options.Em,
+    printing: options.Printing,
 ) -> int:
     """Segment an image: paint each pixel in the mean color of its component.
 
@@ -91,7 +85,7 @@ def segment(
     formats = {image_format(path): path for path in images}
     if palette is not None:
         check_indexed_image(palette, n_components)
-    check_model_path(model, [str(image)], force=force)
+    check_model_path(model, [str(image)], force=printing.force)
     _check_different([*images, *(path for path in (palette, model) if path is not None)])
     for path in (*images, palette):
         check_not_read(path, [str(image)])
@@ -120,7 +114,7 @@ def segment(
     interruption: Interruption = context.obj
 
     def fit(mixture: GaussianMixture, rows: Source) -> None:
-        fit_with_progress(mixture, rows, interruption=interruption, quiet=quiet)
+        fit_with_progress(mixture, rows, interruption=interruption, quiet=printing.quiet)
 
     if not np.isfinite(pixels).all():
         raise ValueError(
@@ -134,13 +128,8 @@ def segment(
         memory_budget=memory,
         fit=fit,
         covariance_type=covariance_type,
-        tol=tol,
-        max_iter=max_iter,
-        n_init=n_init,
         init_params=init_params,
-        reg_covar=reg_covar,
-        random_state=random_state,
-        n_jobs=n_jobs,
+        **vars(em),
     )
     for path in images:
         written = segmentation.image if path in painted else segmentation.side_by_side()
@@ -182,7 +171,7 @@ def segment(
         "palette": None if n_bytes is None else f"{palette}, {n_bytes:,} bytes",
         "model": model,
     }
-    print_result(as_json, document, pairs)
+    print_result(printing.as_json, document, pairs)
     return status_of_fit(interruption, f"the result so far is in {str(output[0])!r}")
 
 

@@ -463,15 +463,13 @@ from fastgmm.cli.output import print_result
 
 def count(
     data: options.Data,
-    columns: options.Columns = None,
-    memory: options.Memory = "1GB",
     missing: options.MissingPolicy = "error",
     as_json: options.Json = False,
     *,
-    csv: options.CsvReading,
+    reading: options.FitReading,
 ) -> None:
     \"\"\"Count the rows of tables.\"\"\"
-    rows = open_for_fit(data, columns, memory=memory, missing=missing, csv=csv)
+    rows = open_for_fit(data, reading, missing=missing)
     n_rows = sum(len(block.X) for block in rows.blocks())
     print_result(as_json, {"n_samples": n_rows}, {"rows": n_rows})
 """

@@ -7,6 +7,7 @@ import sys
 import pytest
 import typer
 
+import fastgmm
 from fastgmm.cli.application import COMMANDS, application
 from tests.cli_process import in_here, refuse, succeed
 
@@ -29,6 +30,7 @@ def test_help_fits_80_columns(command, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example_of_options_that_exist(command, tmp_path):
+    assert "Example: fastgmm fit" in succeed("--help", cwd=tmp_path)
     text = succeed(command, "--help", cwd=tmp_path)
     example = text.partition("Example:")[2].partition("╭")[0]
     program, name, *words = shlex.split(example)
@@ -37,8 +39,11 @@ def test_help_has_an_example_of_options_that_exist(command, tmp_path):
     group.commands[name].make_context(name, words)  # raises for an option that does not exist
 
 
-def test_version(tmp_path):
-    assert succeed("-V", cwd=tmp_path) == succeed("--version", cwd=tmp_path)
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_version(command, tmp_path):
+    text = f"fastgmm {fastgmm.__version__}\n"
+    assert succeed(*command.split(), "-V", cwd=tmp_path) == text
+    assert succeed(*command.split(), "--version", cwd=tmp_path) == text
 
 
 @pytest.mark.parametrize(

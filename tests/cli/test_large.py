@@ -94,9 +94,7 @@ def test_online(folder):
     assert type(online).__name__ == "MiniBatchGaussianMixture"
     order = [np.argsort(model.means_[:, 0]) for model in (online, batch)]
     np.testing.assert_allclose(online.means_[order[0]], batch.means_[order[1]], atol=0.1)
-    done = pipe(
-        folder, "rows.csv", "fit", "-", "-k", 2, "--online", "--seed", 0, "-q", "--json"
-    )
+    done = pipe(folder, "rows.csv", "fit", "-", "-k", 2, "--online", "--seed", 0, "-q", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n_samples"] == 6000
 
