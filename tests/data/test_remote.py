@@ -10,6 +10,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 from fsspec.registry import _registry
 from numpy.testing import assert_array_equal
 from PIL import Image
@@ -352,3 +353,24 @@ def test_the_command_line_takes_urls(tmp_path, plain_server):
     )
     assert predicted.returncode == 0, predicted.stderr
     assert len(out.read_text().splitlines()) == 5001
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_read_an_object_store(bucket, tmp_path):
+    X = rows()
+    for number, part in enumerate(np.split(X, 2)):
+        write_parquet(tmp_path / f"{number}.parquet", part)
+    uploaded(tmp_path, bucket)
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        source = open_data(f"{bucket}/*.parquet", client=client)
+        assert source.n_partitions == 8  # row groups of 777 rows
+        assert_array_equal(all_rows(source), X)
