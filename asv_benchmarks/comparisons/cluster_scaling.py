@@ -157,7 +157,8 @@ def _seconds_of_scheduler(n_partitions: int) -> float:
             began = time.process_time()
             fit(n_passes)
             used.append(time.process_time() - began)
-    tasks = n_partitions * _MERGED_AT_ONCE / (_MERGED_AT_ONCE - 1)
+    # Of each run of partitions, those on one of the two workers are a task, beside the merges.
+    tasks = n_partitions * (2 / _MERGED_AT_ONCE + 1 / (_MERGED_AT_ONCE - 1))
     return (used[1] - used[0]) / (_PASSES * tasks)
 
 

@@ -10,10 +10,11 @@ import warnings
 
 import dask
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, get_task_stream, wait
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -117,6 +118,24 @@ def test_bits_depend_on_the_partitions_and_not_on_who_works_on_them(rows, expect
     )
     labels = mixture.predict(X)
     assert_array_equal(labels.compute(), mixture.predict(rows))
+
+
+@pytest.mark.parametrize("kind", ["array", "frame"])
+def test_partitions_on_the_same_worker_share_a_task(rows, client, kind):
+    X = (
+        chunked(rows)
+        if kind == "array"
+        else dd.from_pandas(pd.DataFrame(rows, columns=list("abc")), npartitions=8)
+    )
+    X = X.persist()
+    wait(X)
+    labels = GaussianMixture(3, means_init=rows[:3]).fit(X)
+    with get_task_stream(client) as stream:
+        assert_allclose(labels.score(X), labels.score(rows if kind == "array" else X.compute()))
+    passes = [each for each in stream.data if "sums" in str(each["key"])]
+    places = {each["worker"] for each in passes}
+    assert len(places) == 2
+    assert len(passes) <= 4  # two groups, one merge, what is asked for
 
 
 def test_a_pass_leaves_nothing_behind(rows, client):

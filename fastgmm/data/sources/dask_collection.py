@@ -184,6 +184,19 @@ def _run(
     return job.work(source, n_jobs=job.threads(), **by_row)
 
 
+def _run_group(
+    job: _Job,
+    numbers: Sequence[int],
+    blocks: Sequence[Any],
+    beside: Sequence[Sequence[Any]],
+    names: Sequence[str],
+    values: Sequence[Sequence[Any]],
+) -> dict[int, Any]:
+    """Do the work on some partitions, one after the other."""
+    each = zip(numbers, blocks, beside, values, strict=True)
+    return {i: _run(job, i, block, around, names, own) for i, block, around, own in each}
+
+
 def _check_version(asking: str) -> None:
     """Raise if this is another version of the package than the one that asks for work."""
     from fastgmm import __version__
@@ -202,6 +215,45 @@ def _merged(merge: Callable[[Any, Any], Any], found: list[Any]) -> Any:
     """Return what several partitions came to, in their order."""
     present = [each for each in found if each is not None]
     return reduce(merge, present) if present else None
+
+
+def _merged_groups(merge: Callable[[Any, Any], Any], groups: list[dict[int, Any]]) -> Any:
+    """Return what partitions that follow each other came to, whoever worked on them."""
+    found = {number: each for group in groups for number, each in group.items()}
+    return _merged(merge, [found[number] for number in sorted(found)])
+
+
+def _groups(get: Any, graph: Mapping[Any, Any], blocks: Sequence[Any]) -> list[list[list[int]]]:
+    """Return the numbers of partitions, in runs, of each of which some are worked on in one task.
+
+    These lie on the same worker, and are no fewer groups than it has threads: a task costs the
+    scheduler the same however much it does, and no row moves.
+    """
+    futures = [_stored(graph, key) for key in blocks]
+    kept = [each for each in futures if each is not None]
+    client = getattr(get, "__self__", None)
+    places = client.who_has(kept) if client is not None and kept else {}
+    n_threads = client.nthreads() if client is not None and kept else {}
+    runs = []
+    for first in range(0, len(blocks), _MERGED_AT_ONCE):
+        here: dict[Any, list[int]] = {}
+        for i in range(first, min(first + _MERGED_AT_ONCE, len(blocks))):
+            owners = sorted(places.get(getattr(futures[i], "key", None), ()))
+            here.setdefault(owners[0] if owners else i, []).append(i)
+        run = []
+        for owner, numbers in here.items():
+            n_groups = min(len(numbers), n_threads.get(owner, 1))
+            run += [part.tolist() for part in np.array_split(numbers, n_groups)]
+        runs.append(run)
+    return runs
+
+
+def _stored(graph: Mapping[Any, Any], key: Any) -> Any:
+    """Return the future of a partition that is persisted; None of another."""
+    found: Any = graph.get(key)
+    while hasattr(found, "target"):  # an alias
+        found = graph.get(found.target)
+    return found if hasattr(found, "client") else None
 
 
 class _Scan(NamedTuple):
@@ -428,33 +480,11 @@ class DaskSource(Source):
         **by_row: Any,
     ) -> _Found:
         """Return what work on the partitions finds, merged in a tree over their order."""
-        graph, blocks, beside = self._parts
-        graph = dict(graph)
-        columns = []
-        for each, values in by_row.items():
-            if values._name not in self._graphs_by_row:
-                self._graphs_by_row[values._name] = _graph_of(self.aligned(each, values))
-            own, keys = self._graphs_by_row[values._name]
-            graph.update(own)
-            columns.append(keys)
         get, n_threads = self._scheduler(n_jobs)
-        of: Any = getattr(work, "func", work)
-        name = f"fastgmm-{of.__name__.strip('_')}-{uuid4().hex}"
-        job = f"{name}-job"
-        graph[job] = self._job(work, n_threads)
-        level: list[Any] = [(name, i) for i in range(self.n_partitions)]
-        names = list(by_row)
-        for i, key in enumerate(level):
-            here = [each[i] for each in columns]
-            graph[key] = (_run, job, i, blocks[i], [each[i] for each in beside], names, here)
-        depth = 0
-        while len(level) > 1 or not depth:
-            depth += 1
-            runs = [level[j : j + _MERGED_AT_ONCE] for j in range(0, len(level), _MERGED_AT_ONCE)]
-            level = [(f"{name}-merged", depth, i) for i in range(len(runs))]
-            graph.update((key, (_merged, merge, run)) for key, run in zip(level, runs, strict=True))
         try:
-            found: _Found | None = get(graph, level[0])
+            groups = _groups(get, *self._parts[:2])
+            graph, key = self._graph_of_pass(self._job(work, n_threads), merge, groups, by_row)
+            found: _Found | None = get(graph, key)
         except Exception as error:
             status = getattr(getattr(get, "__self__", None), "status", "running")
             if not isinstance(error, CancelledError) and status == "running":
@@ -466,6 +496,45 @@ class DaskSource(Source):
         if found is None:
             raise DataError(f"{_ORIGIN} has no rows")
         return found
+
+    def _graph_of_pass(
+        self,
+        job: _Job,
+        merge: Callable[[Any, Any], Any],
+        groups: list[list[list[int]]],
+        by_row: Mapping[str, Any],
+    ) -> tuple[dict[Any, Any], Any]:
+        """Return the tasks of a pass, and the key of what they come to together."""
+        graph, blocks, beside = self._parts
+        graph = dict(graph)
+        columns = []
+        for each, values in by_row.items():
+            if values._name not in self._graphs_by_row:
+                self._graphs_by_row[values._name] = _graph_of(self.aligned(each, values))
+            own, keys = self._graphs_by_row[values._name]
+            graph.update(own)
+            columns.append(keys)
+        of: Any = getattr(job.work, "func", job.work)
+        name = f"fastgmm-{of.__name__.strip('_')}-{uuid4().hex}"
+        graph[f"{name}-job"] = job
+        level: list[Any] = []
+        for run in groups:
+            for some in run:
+                here = [blocks[i] for i in some]
+                around = [[each[i] for each in beside] for i in some]
+                values = [[each[i] for each in columns] for i in some]
+                task = (_run_group, f"{name}-job", some, here, around, list(by_row), values)
+                graph[name, some[0]] = task
+            level.append((f"{name}-merged", 0, len(level)))
+            graph[level[-1]] = (_merged_groups, merge, [(name, some[0]) for some in run])
+        depth = 0
+        while len(level) > 1:
+            depth += 1
+            parts = [level[j : j + _MERGED_AT_ONCE] for j in range(0, len(level), _MERGED_AT_ONCE)]
+            level = [(f"{name}-merged", depth, i) for i in range(len(parts))]
+            tasks = ((_merged, merge, part) for part in parts)
+            graph.update(zip(level, tasks, strict=True))
+        return graph, level[0]
 
     def blocks(self) -> Iterator[Rows]:
         """Yield the rows, of one partition after the other."""
