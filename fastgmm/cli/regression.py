@@ -117,7 +117,8 @@ def regress(
         "mixture": f"{mixture.n_components} components, {mixture.covariance_type}",
         "training R²" if fits else "R²": None if score is None else f"{score:.4f}",
     }
-    print_fitted(printing.as_json, data, rows, outputs, document, pairs)
+    shown = rows if joint is None else joint  # with the targets
+    print_fitted(printing.as_json, data, shown, outputs, document, pairs)
 
 
 def _targets(

@@ -15,22 +15,25 @@ Three habits of numba are corrected here.
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import sys
+import tempfile
 import threading
 import time
 import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numba
 import numpy as np
 from numba import njit, types
 from numba.core import event
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 from numba.extending import intrinsic
 
@@ -45,8 +48,74 @@ def _digest_of_kernel_sources() -> str:
 _SOURCE_STAMP = _digest_of_kernel_sources()
 
 
+def _reader(locator: Any) -> Any:
+    """Return a locator of numba's that finds its folder where there is code to be read.
+
+    The folder need not be writable: an image may come with compiled kernels, and be read-only.
+    """
+
+    def ensure_cache_path(self: Any) -> None:
+        folder = Path(self.get_cache_path())
+        kept = folder.glob(f"*{_SOURCE_STAMP[:16]}*.nbi")
+        if os.access(folder, os.W_OK) or next(kept, None) is None:
+            raise OSError
+
+    return type(locator.__name__, (locator,), {"ensure_cache_path": ensure_cache_path})
+
+
+class _TemporaryFolder:
+    """Where the code of kernels is kept if no other folder is writable: the user's own."""
+
+    @classmethod
+    def from_function(cls, _function: Any, path: str) -> Any:
+        """Return a locator of numba's, or None if there is no such folder either."""
+        with suppress(OSError):
+            return cls(path)
+        return None
+
+    def __init__(self, path: str) -> None:
+        self._py_file = path
+        self._user = getattr(os, "getuid", lambda: "")()
+        self._folder = Path(tempfile.gettempdir(), f"fastgmm-kernels-{self._user}")
+        self.ensure_cache_path()
+
+    def ensure_cache_path(self) -> None:
+        """Raise OSError if the folder is not writable, or not by this user alone."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        found = self._folder.lstat()
+        # What is read from it is run, so that nobody else may write there.
+        if os.name == "posix" and (found.st_uid != self._user or found.st_mode & 0o22):
+            raise PermissionError(self._folder)
+        tempfile.TemporaryFile(dir=self._folder).close()
+
+    def get_cache_path(self) -> str:
+        """Return the folder."""
+        return str(self._folder)
+
+    def get_disambiguator(self) -> str | None:
+        """Return what tells functions of one name apart."""
+        return hashlib.sha256(self._py_file.encode()).hexdigest()[:10]
+
+    def get_source_stamp(self) -> str:
+        """Return what the code was compiled from, which is in the names of files already."""
+        return _SOURCE_STAMP
+
+
+class _CacheImpl(CompileResultCacheImpl):
+    """Chooses the folder of a kernel's cache."""
+
+    _locator_classes: ClassVar[list[Any]] = [
+        *chain.from_iterable(
+            (_reader(each), each) for each in CompileResultCacheImpl._locator_classes
+        ),
+        _TemporaryFolder,
+    ]
+
+
 class _KernelCache(FunctionCache):
     """The disk cache of a kernel: it can save time, and must never cost a fit."""
+
+    _impl_class = _CacheImpl
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -190,7 +259,8 @@ class Stopwatch:
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a function as a kernel: ``numba.njit`` without the GIL and with a disk cache.
 
-    Where no folder for the cache is writable, the kernel is compiled in each process instead.
+    Where no folder for the cache is writable, compiled kernels are read from one that has them, or
+    kept in a temporary one; without that, the kernel is compiled in each process.
 
     Parameters
     ----------

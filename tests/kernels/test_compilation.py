@@ -64,6 +64,38 @@ def cache_folder(tmp_path, monkeypatch):
     return folder
 
 
+@compiled
+def test_a_folder_that_takes_no_files_is_still_read(cache_folder, monkeypatch):
+    assert list(cache_folder.rglob("*.nbi"))
+
+    def refuse(**_options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    again = compilation.kernel()(plus_one)
+    assert again(1.0) == 2.0
+    assert sum(again.stats.cache_hits.values()) == 1
+
+
+@compiled
+def test_where_no_other_folder_is_writable_a_temporary_one_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    only = [compilation._TemporaryFolder]
+    monkeypatch.setattr(compilation._CacheImpl, "_locator_classes", only)
+    for n_hits in (0, 1):
+        again = compilation.kernel()(plus_one)
+        assert again(1.0) == 2.0
+        assert sum(again.stats.cache_hits.values()) == n_hits
+    (folder,) = tmp_path.iterdir()
+    if os.name == "posix":
+        assert folder.stat().st_mode & 0o77 == 0
+        folder.chmod(0o777)  # where anybody may have written, nothing is read
+        again = compilation.kernel()(plus_one)
+        assert again(1.0) == 2.0
+        assert not again.stats.cache_hits
+
+
 def found_in_cache():
     """Run `plus_one` as a new process would, and return whether it was not compiled."""
     run = compilation.kernel()(plus_one)
