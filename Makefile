@@ -125,6 +125,14 @@ compare: venv ## every comparison with peers and targets, one after another; sta
 		echo "== $$program"; env -u OPENBLAS_CORETYPE $(IN) $$program || status=1; \
 	done; exit $$status
 
+# In parts, so that whoever is interrupted has not lost everything.
+.PHONY: benchmark-results
+benchmark-results: venv ## measure fastgmm and its peers, and write what the pages on benchmarks show
+	@status=0; for rows in pass/full/float64 pass/full/float32 pass/diag,scoring,k-means,fit; do \
+		env -u OPENBLAS_CORETYPE $(IN) asv_benchmarks/comparisons/peers.py --rows $$rows \
+			--output docs/benchmark_results/$$(echo $$rows | tr /, __).json || status=1; \
+	done; exit $$status
+
 # asv wants to know the machine's name and size before it runs anything.
 ASV = cd asv_benchmarks && $(abspath $(IN)) -m asv machine --yes >/dev/null && \
 	$(abspath $(IN)) -m asv run --environment existing:$(abspath $(IN))

@@ -12,6 +12,7 @@ copyright = "fastgmm developers"
 version = release = metadata.version("fastgmm")
 
 extensions = [
+    "benchmark_tables",
     "command_output",
     "gallery_checks",
     "internal_links",

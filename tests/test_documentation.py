@@ -6,6 +6,7 @@ The examples run where their pages are made, in ``make docs``; here only what no
 import doctest
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import shlex
@@ -13,10 +14,13 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import Mock
 
+import benchmark_tables
 import gallery_checks
 import internal_links
 import pytest
+from docutils import nodes
 from matplotlib import pyplot
 from sphinx.errors import ExtensionError
 
@@ -25,6 +29,7 @@ import fastgmm.distances
 import fastgmm.extend
 import fastgmm.onnx
 import fastgmm.plotting
+from fastgmm.bench.report import duration
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -106,7 +111,41 @@ def test_the_benchmarks_page_names_every_comparison():
     page = (ROOT / "docs" / "benchmarks.rst").read_text("utf-8")
     programs = {path.name for path in (ROOT / "asv_benchmarks" / "comparisons").glob("*.py")}
     assert "detection.py" in programs
-    assert not {name for name in programs if f"comparisons/{name}``" not in page}
+    assert not {name for name in programs if f"``{name}``" not in page}
+
+
+def test_the_benchmarks_page_shows_every_result_with_its_machine():
+    machine, rows = benchmark_tables.load_results()
+    page = (ROOT / "docs" / "benchmarks.rst").read_text("utf-8")
+    shown = []
+    for name in re.findall(r"^\.\. benchmark-table:: (\w+)$", page, re.M):
+        (table,) = directive(benchmark_tables.BenchmarkTable, name)
+        shown += [entry.astext() for entry in table.findall(nodes.entry)]
+    for row in rows:
+        if row["case"]["overlap"] == "overlapping" and row["competitors"]["fastgmm"]["seconds"]:
+            assert duration(row["competitors"]["fastgmm"]["seconds"]) in shown
+    (fields,) = directive(benchmark_tables.BenchmarkMachine)
+    for text in (machine["processor"], f"numba {machine['versions']['numba']}"):
+        assert text in fields.astext()
+
+
+def directive(kind, *arguments):
+    return kind("", list(arguments), {}, [], 0, 0, "", Mock(), Mock()).run()
+
+
+def test_results_that_differ_have_no_ratio():
+    _, rows = benchmark_tables.load_results()
+    row = next(row for row in rows if "oneDAL" in row["competitors"])
+    row["competitors"]["oneDAL"]["ratio"] = None
+    assert "results differ" in benchmark_tables._line(row)
+
+
+def test_results_of_several_machines_are_refused(tmp_path):
+    machine = {"processor": "one", "n_threads": 2, "versions": {}}
+    (tmp_path / "a.json").write_text(json.dumps({"machine": machine}))
+    (tmp_path / "b.json").write_text(json.dumps({"machine": {**machine, "n_threads": 4}}))
+    with pytest.raises(ExtensionError, match=r"of 2 machines .*make benchmark-results"):
+        benchmark_tables.load_results(tmp_path)
 
 
 def test_every_path_that_contributing_names_is_there():

@@ -253,9 +253,11 @@ def test_wrong_arguments(pretence, capsys, arguments, message):
 
 
 @pytest.mark.usefixtures("pretence")
-def test_json_document(capsys):
-    peers.main(["--rows", "scoring", "--json"])
-    document = json.loads(capsys.readouterr().out)
+@pytest.mark.parametrize("to_file", [False, True])
+def test_json_document(capsys, tmp_path, to_file):
+    path = tmp_path / "results.json"
+    peers.main(["--rows", "scoring", *(["--output", str(path)] if to_file else ["--json"])])
+    document = json.loads(path.read_text("utf-8") if to_file else capsys.readouterr().out)
     assert set(document) == {"created", "machine", "throughput", "rows", "targets"}
     (row,) = document["rows"]
     assert set(row) == {"id", "case", "flops_per_pass", "competitors", "share_of_peak"}
