@@ -95,14 +95,24 @@ def _table(titles, rows):
     return nodes.table("", group, classes=["benchmark"])
 
 
-class BenchmarkTable(Directive):
+class Benchmarks(Directive):
+    """What is built again when the results change."""
+
+    def results(self):
+        """Return the machine and the rows."""
+        for path in FOLDER.glob("*.json"):
+            self.state.document.settings.record_dependencies.add(str(path))
+        return load_results()
+
+
+class BenchmarkTable(Benchmarks):
     """``.. benchmark-table:: float64`` shows passes; ``front`` a few, ``tasks`` what is no pass."""
 
     required_arguments = 1
 
     def run(self):
         """Return the table."""
-        _, rows = load_results()
+        _, rows = self.results()
         what = self.arguments[0]
         if what == "front":
             few = [row for row in passes(rows, "float64") if row["case"]["n_features"] in _FEW]
@@ -136,14 +146,14 @@ def _line(row):
     ]
 
 
-class BenchmarkMachine(Directive):
+class BenchmarkMachine(Benchmarks):
     """``.. benchmark-machine::`` names the machine and the versions that were measured."""
 
     option_spec = {"short": directives.flag}  # noqa: RUF012
 
     def run(self):
         """Return a list of fields, or one sentence."""
-        machine, _ = load_results()
+        machine, _ = self.results()
         versions = machine["versions"]
         named = ("python", "fastgmm", "numpy", "scikit-learn", "daal", "numba")
         peaks = ", ".join(
