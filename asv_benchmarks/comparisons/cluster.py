@@ -256,7 +256,7 @@ def measure_spark(n_rows: int) -> list[Target]:
 
 def measure_kmeans(n_rows: int, python: str | None) -> list[Target]:
     """Compare with the k-means of dask-ml, in an environment of its own."""
-    subject = "iteration of k-means D=16, K=16: dask-ml / fastgmm"
+    subject = f"iteration of k-means N={n_rows:,}, D=16, K=16: dask-ml / fastgmm"
     target = Target(subject, 5.0, "x", at_least=True, measured=None)
     problem = make_problem(Case("k-means", "diag", n_rows, 16, 16))
     with tempfile.TemporaryDirectory() as name:
@@ -368,10 +368,10 @@ def _rows(options: argparse.Namespace, n_rows: int) -> int:
 
 
 _MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Target]]] = {
-    "passes": lambda options: measure_passes(_rows(options, 1_000_000)),
+    "passes": lambda options: measure_passes(_rows(options, 1_400_000)),
     "scheduling": lambda _: measure_scheduling(),
     "spark": lambda options: measure_spark(_rows(options, 1_000_000)),
-    "kmeans": lambda options: measure_kmeans(_rows(options, 1_000_000), options.dask_ml),
+    "kmeans": lambda options: measure_kmeans(_rows(options, 4_000_000), options.dask_ml),
     "killed": lambda options: measure_killed(options.killed, _rows(options, 1_000_000)),
 }
 

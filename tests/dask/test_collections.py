@@ -168,6 +168,31 @@ def test_what_is_wrong_with_a_partition_names_it(rows):
         GaussianMixture().fit(typed)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda part: part.assign(d=0.0), "has 4 features.* 3: make all partitions equally wide"),
+        (
+            lambda part: part[["b", "a", "c"]],
+            "features .'b', 'a', 'c'.* says .'a', 'b', 'c'.:",
+        ),
+        (lambda part: part.rename(columns={"c": "z"}), "features .'a', 'b', 'z'.*same columns"),
+        (lambda part: part.astype(str), "holds other things than real numbers in the columns"),
+        (lambda part: part["a"], "not a table"),
+    ],
+)
+def test_a_partition_of_a_frame_unlike_the_others_is_named(rows, change, message):
+    part = pd.DataFrame(rows[:100], columns=COLUMNS)
+    X = dd.from_map(
+        lambda i: change(part) if i == 1 else part,
+        [0, 1],
+        meta=part.iloc[:0],
+        enforce_metadata=False,
+    )
+    with pytest.raises(DataError, match=f"partition 1 of the collection.*{message}"):
+        GaussianMixture().fit(X)
+
+
 def test_what_lies_beside_the_rows_must_be_partitioned_alike(rows, weights):
     X = array(rows)
     with pytest.raises(TypeError, match=r"sample_weight .* Dask array or series"):

@@ -73,6 +73,7 @@ class _Opening:
     selection: Selection
     missing: MissingPolicy
     n_features: int
+    names: tuple[str, ...] | None  # of the features, if they have any
     dtype: np.dtype[Any]
     changes: tuple[Callable[[Any], Any], ...] = ()  # what becomes of the rows, in this order
 
@@ -84,6 +85,11 @@ class _Opening:
             raise DataError(
                 f"{origin} has {X.shape[1]} features, and {_ORIGIN} says that there are "
                 f"{self.n_features}: make all partitions equally wide"
+            )
+        if found.names != self.names:
+            raise DataError(
+                f"{origin} has the features {found.names}, and {_ORIGIN} says {self.names}: give "
+                "all partitions the same columns in the same order"
             )
         if X.dtype.itemsize > self.dtype.itemsize:
             raise DataError(
@@ -338,7 +344,9 @@ class DaskSource(Source):
         self._client = client
         self._beside: dict[str, Any] = {}
         self._graphs_by_row: dict[str, tuple[dict[Any, Any], list[Any]]] = {}
-        self._opening = _Opening(selection, missing, self.n_features, self.dtype)
+        self._opening = _Opening(
+            selection, missing, self.n_features, self.feature_names, self.dtype
+        )
 
     @staticmethod
     def check(collection: Any) -> None:
