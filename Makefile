@@ -103,7 +103,7 @@ kernel-coverage: venv ## line coverage of the kernels, which must be 95 % or mor
 
 .PHONY: docs
 docs: venv ## the documentation, in docs/_build/html
-	@rm -rf docs/api/generated  # pages of what is no longer listed
+	@rm -rf docs/api/generated docs/_build/html/plot_directive  # of what is no longer listed, or measured
 	@$(IN) -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "documentation: docs/_build/html/index.html"
 
