@@ -301,10 +301,11 @@ class Printing:
     quiet: Quiet = False
 
 
-FOR_A_FIT = (
-    *("tol", "max_iter", "n_init", "reg_covar", "random_state"),
-    *("columns", "exclude", "weight_column"),
-)
+FOR_A_FIT = [
+    each.name
+    for each in (*fields(Em), *fields(FitReading))
+    if each not in fields(Reading) and each.name != "n_jobs"
+]
 """Options of these groups that only apply where something is fitted."""
 
 

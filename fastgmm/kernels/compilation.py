@@ -287,18 +287,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def inner_kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Decorate a kernel that kernels call, or Python by its address: it has no entry from Python.
-
-    Parameters
-    ----------
-    **options
-        Passed to ``numba.njit``.
-
-    Returns
-    -------
-    callable
-        The decorator.
-    """
+    """Decorate a kernel that kernels call, or Python by its address, but not by its name."""
     return kernel(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
 
 

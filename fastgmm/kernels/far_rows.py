@@ -138,14 +138,9 @@ def mend_labels(
     highest,
 ):  # fmt: skip
     """Write the most probable components of the far rows of a tile, and their log-densities."""
-    far = 0
-    for lane in range(n):
-        far += not largest[lane] > lowest
-    if far == 0:
-        return
-    relative = np.empty(K)
     for lane in range(n):
         if not largest[lane] > lowest:
+            relative = np.empty(K)
             highest[lane] = far_log_densities(
                 X, row + lane, means, means_low, whiteners, constants, diagonal, D, K, relative
             )

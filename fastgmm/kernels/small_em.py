@@ -452,7 +452,7 @@ def _begin_given(weights, covariances, sum_of_weights, moments):
 
 @kernel()
 def _weigh(moments, sum_of_weights, smallest_count, mixture, shares, covariances):
-    """Fill what an M-step is told and, of the mixture, all but what it finds.
+    """Fill what an M-step is given and, of the mixture, all but what it finds.
 
     Return whether every component has points.
     """

@@ -105,7 +105,7 @@ _FOLLOWED, _ROUGHLY_FOLLOWED = 4, 1
 
 
 class Memory(NamedTuple):
-    """What the M-step of a small mixture goes on from in the next iteration.
+    """What the M-step of a small mixture continues from in the next iteration.
 
     Parameters
     ----------
@@ -513,7 +513,7 @@ def common_shape(moments, D, shares, exponents, first, least_gain, shape):
     first : bool
         Whether nothing is known of them.
     least_gain : float
-        What a step has to gain, in nats a row; above 0 where the next M-step goes on from the
+        What a step has to gain, in nats a row; above 0 where the next M-step continues from the
         result, and it is enough to come near.
     shape : ndarray of shape (D,) or (D * D,)
         What is found.
@@ -808,7 +808,7 @@ def common_orientation(covariances, shares, equal_volumes, starts, axes, follow,
     follow : bool
         Whether ``axes`` are to begin from as well.
     least_gain : float
-        What a step has to gain, in nats a row; above 0 where the next M-step goes on from the
+        What a step has to gain, in nats a row; above 0 where the next M-step continues from the
         result, and one step from there is enough.
 
     Returns
@@ -966,7 +966,7 @@ def m_step(letters, covariances, shares, memory, whiteners, log_determinants, ef
     shares : ndarray of shape (K,)
         w_k, above 0.
     memory : Memory
-        What the M-step before came to, and this one goes on from.
+        What the M-step before came to, and this one continues from.
     whiteners : ndarray of shape (K, D, D)
         What is found: inverse Cholesky factors,
     log_determinants : ndarray of shape (K,)

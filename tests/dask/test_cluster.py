@@ -14,7 +14,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client, LocalCluster, get_task_stream, wait
+from distributed import Client, get_task_stream, wait
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -23,6 +23,7 @@ import fastgmm
 from fastgmm import GaussianMixture, KMeans, open_data
 from fastgmm.data.errors import ClusterError
 from tests.cli_process import in_here
+from tests.clusters import local_cluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,13 +51,7 @@ def cluster():
     multiprocessing.set_forkserver_preload(["distributed", "fastgmm.em.e_step.passes"])
     with (
         dask.config.set(settings),
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=50,
-        ) as cluster,
+        local_cluster(2) as cluster,
     ):
         yield cluster
 
@@ -250,13 +245,7 @@ def test_an_interrupted_fit_leaves_no_tasks(rows, client):
 def test_a_scheduler_that_closes_leaves_a_checkpoint(rows, tmp_path):
     checkpoint = {"checkpoint": tmp_path / "fit", "checkpoint_interval": 0.0, "random_state": 0}
     with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=1,
-            processes=False,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=50,
-        ) as cluster,
+        local_cluster(1, processes=False) as cluster,
         Client(cluster),
     ):
 

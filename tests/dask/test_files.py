@@ -8,12 +8,13 @@ import dask.dataframe as dd
 import fsspec
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastgmm import GaussianMixture, open_data
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats import table_file
+from tests.clusters import local_cluster
 from tests.written_data import (
     NAMES,
     rows,
@@ -38,12 +39,7 @@ FORMS = {
 @pytest.fixture(scope="module")
 def client():
     with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=False,
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
+        local_cluster(1, threads_per_worker=2, processes=False) as cluster,
         Client(cluster) as client,
     ):
         yield client

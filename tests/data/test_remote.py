@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 from fsspec.registry import _registry
 from numpy.testing import assert_array_equal
 from PIL import Image
@@ -20,6 +20,7 @@ from fastgmm.data.errors import DamagedDataError, DataError, SkippedDataWarning
 from fastgmm.data.opening import open_data
 from fastgmm.data.remote import located
 from tests.cli_process import in_here
+from tests.clusters import local_cluster
 from tests.written_data import FORMS, all_rows, rows, write_csv, write_npy, write_parquet
 
 FILES = [
@@ -362,13 +363,7 @@ def test_workers_of_a_cluster_read_an_object_store(bucket, tmp_path):
         write_parquet(tmp_path / f"{number}.parquet", part)
     uploaded(tmp_path, bucket)
     with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=50,
-        ) as cluster,
+        local_cluster(1) as cluster,
         Client(cluster) as client,
     ):
         source = open_data(f"{bucket}/*.parquet", client=client)

@@ -116,7 +116,7 @@ class ArraySource(Source):
         return np.ascontiguousarray(self.stored[indices], self.dtype)
 
     def chosen(self, kept: npt.NDArray[np.bool_]) -> ArraySource:
-        """Return a copy of some of the rows as a source."""
+        """Return some of the rows, copied unless these are all, as a source."""
         if kept.all():
             return self
         return ArraySource(
