@@ -18,26 +18,50 @@ import numpy as np
 from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.far_rows import mend_labels
 from fastgmm.kernels.microkernels.densities import find_labels
+from fastgmm.kernels.microkernels.kmeans import PADDING, add_members
+from fastgmm.kernels.tiles import aligned_scratch
 
 # What a pass is run for, beside the modes of ``mixture_pass``; exactly one of these.
 LLOYD = 128
 NEAREST = 256
 POTENTIALS = 512
 CHOOSE = 1024
-KMEANS = LLOYD | NEAREST | POTENTIALS | CHOOSE
+LLOYD_BY_PRODUCTS = 2048
+KMEANS = LLOYD | NEAREST | POTENTIALS | CHOOSE | LLOYD_BY_PRODUCTS
 
 
 @inner_kernel()
-def add_members(tile, T, D, n, best, tile_weights, counts, sums):
-    """Add each row of a tile to the sums of its nearest center."""
-    for lane in range(n):
-        weight = tile_weights[lane]
-        if weight == 0.0:
-            continue
-        k = best[lane]
-        counts[k] += weight
+def lloyd_scratch(shifts, scales, D, K):
+    """Return what Lloyd's passes need of K centers, and room for the sums of their members.
+
+    That |x − c|² less |x|² is affine in x gives nearest centers for one multiplication a feature:
+    with shifts −scale·c, half of it divided by scale is ``shift·x + ½|shift|²/scale``, in numbers
+    that stay in range.  Returned are the shifts, with zeros between one center's and the next, and
+    the other terms.
+    """
+    step = (D + PADDING - 1) // PADDING * PADDING
+    padded = aligned_scratch(K * step, shifts)
+    costs = np.empty(K, shifts.dtype)
+    sums = aligned_scratch(K * step, np.empty(0))
+    padded[:] = 0.0
+    sums[:] = 0.0
+    for k in range(K):
+        square = 0.0
         for j in range(D):
-            sums[k * D + j] += weight * tile[j * T + lane]
+            shift = shifts[k * D + j]
+            padded[k * step + j] = shift
+            square += np.float64(shift) * np.float64(shift)
+        costs[k] = square / (2.0 * np.float64(scales[0]))
+    return padded, costs, sums
+
+
+@inner_kernel()
+def add_sums(sums, D, K, first):
+    """Add the sums of members to the slot's."""
+    step = sums.shape[0] // max(K, 1)
+    for k in range(K):
+        for j in range(D):
+            first[k * D + j] += sums[k * step + j]
 
 
 @inner_kernel(fastmath={"reassoc", "contract"})
@@ -59,9 +83,9 @@ def add_potentials(joint, T, K, nearest, tile_weights, counts):
 @inner_kernel()
 def kmeans_tile(
     X, row, n, T, D, K, mode, scales, constants, centers, centers_low, tile, joint, largest, lowest,
-    best, nearest, tile_weights, counts, sums, inertia, labels, distances,
+    best, nearest, tile_weights, padded, sums, counts, inertia, labels, distances,
 ):  # fmt: skip
-    """Do with a tile's densities what the pass is run for."""
+    """Do with a tile's densities, or its nearest centers, what the pass is run for."""
     if mode == POTENTIALS:
         for lane in range(n):
             nearest[lane] = distances[row + lane]
@@ -72,19 +96,28 @@ def kmeans_tile(
             distance = -2.0 * np.float64(largest[lane])
             distances[row + lane] = min(distance, distances[row + lane])
         return
-    find_labels(joint, largest, T, K, best)
+    if mode == LLOYD_BY_PRODUCTS:
+        lowest = -np.finfo(largest.dtype).max
+        for lane in range(n):
+            if not abs(largest[lane]) <= -lowest:
+                largest[lane] = -np.inf
+    else:
+        find_labels(joint, largest, T, K, best)
     for lane in range(n):
         nearest[lane] = largest[lane]
     mend_labels(
         X, row, n, centers, centers_low, scales, constants, True, D, K, largest, lowest, best,
         nearest,
     )  # fmt: skip
-    if mode == LLOYD:
-        add_members(tile, T, D, n, best, tile_weights, counts, sums)
-        for lane in range(n):
-            if tile_weights[lane] > 0.0:
-                inertia[lane] -= 2.0 * tile_weights[lane] * nearest[lane]
-    else:
+    if mode == NEAREST:
         for lane in range(n):
             labels[row + lane] = best[lane]
             distances[row + lane] = -2.0 * nearest[lane]
+        return
+    for lane in range(n):
+        counts[best[lane]] += tile_weights[lane]
+        if tile_weights[lane] == 0.0:
+            for j in range(D):
+                tile[j * T + lane] = 0.0  # its square may be infinite
+    step = sums.shape[0] // K
+    add_members(tile, T, D, n, best, tile_weights, scales[0], padded, step, sums, inertia)

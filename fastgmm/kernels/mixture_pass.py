@@ -27,8 +27,16 @@ import numpy as np
 from fastgmm.kernels.compilation import inner_kernel, kernel, slot_address
 from fastgmm.kernels.densities import diagonal_densities, full_densities
 from fastgmm.kernels.far_rows import count_far, lowest_density, mend_exponentials, mend_labels
-from fastgmm.kernels.kmeans_pass import KMEANS, kmeans_tile
+from fastgmm.kernels.kmeans_pass import (
+    KMEANS,
+    LLOYD,
+    LLOYD_BY_PRODUCTS,
+    add_sums,
+    kmeans_tile,
+    lloyd_scratch,
+)
 from fastgmm.kernels.microkernels.densities import find_labels
+from fastgmm.kernels.microkernels.kmeans import find_cheapest
 from fastgmm.kernels.microkernels.vector_math import exp, log
 from fastgmm.kernels.moments import diagonal_moments, full_moments
 from fastgmm.kernels.packing import ROWS
@@ -272,6 +280,8 @@ def mixture_slot(task, slot):
     best = np.empty(T, np.int64)
     some_known = labels.shape[0] > 0 and mode & (MOMENTS | LOG_LIKELIHOOD) != 0
     known = labels if some_known else labels[:0]
+    n_centers = K if mode & (LLOYD | LLOYD_BY_PRODUCTS) else 0
+    padded, costs, member_sums = lloyd_scratch(shifts, whiteners, D, n_centers)
     lowest = lowest_density(constants)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
@@ -285,7 +295,10 @@ def mixture_slot(task, slot):
                     joint, active,
                 )  # fmt: skip
             else:
-                if diagonal:
+                if mode == LLOYD_BY_PRODUCTS:
+                    step = padded.shape[0] // K
+                    find_cheapest(tile, T, D, padded, step, costs, K, best, largest)
+                elif diagonal:
                     diagonal_densities(
                         tile, T, D, K, shared, whiteners, shifts, constants, references,
                         references_low, about_mean, joint, largest,
@@ -299,7 +312,7 @@ def mixture_slot(task, slot):
                     kmeans_tile(
                         X, row, n, T, D, K, mode, whiteners, constants, references,
                         references_low, tile, joint, largest, lowest, best, density, tile_weights,
-                        counts, first, likelihood, labels, log_density,
+                        padded, member_sums, counts, likelihood, labels, log_density,
                     )  # fmt: skip
                     continue
                 if mode == LABELS:
@@ -339,6 +352,7 @@ def mixture_slot(task, slot):
                     tile, T, D, K, shared, references, references_low, about_mean, joint, active,
                     panel, counts, first, second,
                 )  # fmt: skip
+    add_sums(member_sums, D, n_centers, first)
 
 
 def pass_address() -> Any:

@@ -50,6 +50,40 @@ def test_nearest_centers_and_lloyd_sums(dtype, scale, offset, weighted):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_features", [1, 3, 17])
+def test_centers_too_close_for_products_are_told_apart(n_features, dtype):
+    """Two pairs of centers, each pair closer than products of their size have digits for."""
+    rng = np.random.default_rng(n_features)
+    apart, close = (1000.3, 2.0**-20) if dtype is np.float64 else (10.3, 2.0**-10)
+    centers = np.zeros((4, n_features))
+    centers[1:3, 0] = close, apart
+    centers[3, 0] = apart + close
+    labels = rng.integers(4, size=2000)
+    centers = centers.astype(dtype).astype(np.float64)
+    X = (centers[labels] + close * rng.uniform(-0.1, 0.1, (2000, n_features))).astype(dtype)
+    counts, sums, inertia = lloyd_statistics(ArraySource(X), centers)
+    expected = oracle.lloyd_moments(X.astype(np.float64), centers)
+    np.testing.assert_array_equal(counts, np.bincount(labels))
+    np.testing.assert_allclose(sums, expected[1], atol=1e-3 * close * len(X))
+    assert inertia == pytest.approx(expected[2], rel=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # as plain Python, NumPy warns of it
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_far_rows_go_to_the_nearest_center(dtype):
+    X, centers = grouped(3, 5, dtype)
+    far = np.finfo(dtype).max / 2
+    X[0], X[1] = far, -far
+    counts, sums, inertia = lloyd_statistics(ArraySource(X), centers)
+    labels = oracle.nearest_centers(X[2:], centers)[0]
+    towards = centers @ np.ones(3)
+    labels = np.r_[towards.argmax(), towards.argmin(), labels]
+    np.testing.assert_array_equal(counts, np.bincount(labels, minlength=5))
+    assert np.isfinite(sums).all()
+    assert inertia > far
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_seeding_finds_every_far_group(dtype):
     X, _ = grouped(4, 6, dtype)
     labels = np.repeat(np.arange(6), 50)

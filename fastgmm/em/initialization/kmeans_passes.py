@@ -140,9 +140,23 @@ def lloyd_statistics(
 
 def _lloyd(source: Source, *, centers: FloatArray, scale: float, n_jobs: int | None) -> LloydSums:
     """Return the sums of one pass."""
-    task = _run(source, centers, kmeans_pass.LLOYD, n_jobs, scale=scale)
+    apart = _far_apart(scale * (centers - np.median(centers, axis=0)), source.dtype)
+    mode = kmeans_pass.LLOYD_BY_PRODUCTS if apart else kmeans_pass.LLOYD
+    task = _run(source, centers, mode, n_jobs, scale=scale)
     sums = task.first.sum(axis=0).reshape(centers.shape)
     return LloydSums(task.counts.sum(axis=0), sums, float(task.likelihood.sum(axis=0).sum()))
+
+
+def _far_apart(centers: FloatArray, dtype: np.dtype[Any]) -> bool:
+    """Return whether products of rows with centers tell these apart to half of the digits."""
+    squares = (centers * centers).sum(axis=1)
+    least = np.inf
+    for first in range(0, len(centers), BLOCK_ROWS):
+        some = slice(first, first + BLOCK_ROWS)
+        between = squares[some, None] + squares - 2.0 * (centers[some] @ centers.T)
+        np.fill_diagonal(between[:, first:], np.inf)
+        least = min(least, between.min())
+    return bool(least > math.sqrt(np.finfo(dtype).eps) * squares.max())
 
 
 def _middle(centers: FloatArray, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

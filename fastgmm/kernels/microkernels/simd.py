@@ -119,12 +119,30 @@ def store(builder, value, address, index, align: int):
     builder.store(value, at, align=align)
 
 
+def prefetch(builder, address, ahead):
+    """Bring what is so many bytes past an address, if anything, into the second-level cache."""
+    byte = ir.IntType(8).as_pointer()
+    number = ir.IntType(32)
+    signature = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+    read, second_level, data = number(0), number(2), number(1)
+    there = builder.gep(builder.bitcast(address, byte), [ahead])
+    builder.call(function, [there, read, second_level, data])
+
+
 def converted(builder, vector, element: ir.Type):
     """Return a vector of floating-point numbers in another type."""
     if vector.type.element == element:
         return vector
     convert = builder.fpext if isinstance(element, ir.DoubleType) else builder.fptrunc
     return convert(vector, ir.VectorType(element, vector.type.count))
+
+
+def as_double(builder, scalar):
+    """Return a floating-point number in double precision."""
+    if isinstance(scalar.type, ir.DoubleType):
+        return scalar
+    return builder.fpext(scalar, ir.DoubleType())
 
 
 class Registers:
@@ -177,10 +195,7 @@ def sum_of_lanes(builder, vector, width: int):
         mask = ir.Constant(ir.VectorType(LANE_INDEX, width), mask)
         vector = builder.fadd(vector, builder.shuffle_vector(vector, vector, mask))
         half //= 2
-    total = builder.extract_element(vector, ir.Constant(LANE_INDEX, 0))
-    if isinstance(total.type, ir.DoubleType):
-        return total
-    return builder.fpext(total, ir.DoubleType())
+    return as_double(builder, builder.extract_element(vector, ir.Constant(LANE_INDEX, 0)))
 
 
 def load_some(builder, address, width: int, count):

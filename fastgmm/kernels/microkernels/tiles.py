@@ -34,6 +34,8 @@ def _load_rows(_typing_context, X, row, n, center, center_low, tile, T):
         low_at = simd.pointer(context, builder, center_low, values[4])
         tile_at = simd.pointer(context, builder, tile, values[5])
         lanes = values[6]
+        # Memory is read while the tile before is worked on.
+        tile_bytes = builder.mul(lanes, stride)
 
         def load_square(lane, column, count):
             """Load ``count`` columns of as many rows as a vector has lanes, and store lanes."""
@@ -44,6 +46,7 @@ def _load_rows(_typing_context, X, row, n, center, center_low, tile, T):
                 byte = builder.bitcast(array.data, ir.IntType(8).as_pointer())
                 at = builder.bitcast(builder.gep(byte, [start]), given.as_pointer())
                 at = builder.gep(at, [column])
+                simd.prefetch(builder, at, tile_bytes)
                 if count is None:
                     rows.append(simd.load(builder, at, constant(0), width, 4))
                 else:
