@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.docstrings import documented
 from fastgmm.em.degeneracy import Degeneracy
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import FitInfo, Listeners, fit_best
@@ -61,6 +62,7 @@ from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
 
 
+@documented()
 class BayesianGaussianMixture(
     ScikitLearnConversion,
     OnlineLearning,
@@ -326,19 +328,10 @@ class BayesianGaussianMixture(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never loaded into memory as a whole.
-        y : Ignored
-            Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,) or str, default=None
             Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
             weight of w counts as w copies of the row: the larger the weights, the more certain
             the posterior.
-
-        Returns
-        -------
-        BayesianGaussianMixture
-            The estimator itself.
 
         Raises
         ------

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.analysis.batched_fits import EMSettings
 from fastgmm.analysis.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, Replicates, bootstrap
+from fastgmm.docstrings import documented
 from fastgmm.em.degeneracy import DegenerateComponentWarning, regularization_for
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.interfaces import Rows, Weights
@@ -95,6 +96,7 @@ class MixtureBootstrap:
     n_unconverged: int
 
 
+@documented()
 @validated_arguments(
     {
         **RESAMPLING_CONSTRAINTS,
@@ -150,10 +152,6 @@ def bootstrap_parameters(
         that ends early stays near the mixture it started from, and errors come out too small.
     max_iter : int, default=1000
         Maximum number of iterations of a fit.
-    random_state : int, RandomState instance or None, default=None
-        Controls the randomness. The result does not depend on the number of threads.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one.
 
     Returns
     -------

@@ -27,6 +27,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.chosen_rows import choose_rows
 from fastgmm.data.sources.dask_collection import DaskSource
+from fastgmm.docstrings import documented
 from fastgmm.em.missing.completed_rows import lacks_values
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.em.models.class_mixtures import (
@@ -98,6 +99,13 @@ def _can_learn(classifier: Any) -> bool:
     return True
 
 
+@documented(
+    """
+    y : array-like of shape (n_samples,) or str
+        The classes of the rows, or the name of the column of `X` that holds them, which in
+        iterators has to hold numbers.
+    """
+)
 class GaussianMixtureClassifier(
     BlockwiseProbabilities, SavedClasses, ClassifierMixin, BaseEstimator
 ):
@@ -150,10 +158,6 @@ class GaussianMixtureClassifier(
         Maximum number of EM iterations.
     n_init : int, default=1
         Number of initializations of mixtures that are not chosen from several.
-    random_state : int, RandomState instance or None, default=None
-        Controls the randomness of the initialization. Pass an int for reproducible results.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one.
     missing : {"error", "drop", "model"}, default="error"
         How to handle missing values of rows; see :class:`GaussianMixture`. With "model", what is
         missing is integrated out, and rows that lack values are rejected where what is observed of
@@ -301,22 +305,6 @@ class GaussianMixtureClassifier(
     def fit(self, X: Rows, y: ClassLabels, sample_weight: Weights = None) -> Self:
         """Fit the mixtures of all classes to rows.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never loaded into memory as a whole.
-        y : array-like of shape (n_samples,) or str
-            Their classes, or the name of the column of `X` that holds them, which in iterators has
-            to hold numbers.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
-            weight of w counts as w copies of the row.
-
-        Returns
-        -------
-        GaussianMixtureClassifier
-            The classifier itself.
-
         Raises
         ------
         ValueError
@@ -379,19 +367,8 @@ class GaussianMixtureClassifier(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        y : array-like of shape (n_samples,) or str
-            Their classes, or the name of the column of `X` that holds them.
         classes : array-like of shape (n_classes,), default=None
             All classes there will be; needed in the first call.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
-
-        Returns
-        -------
-        GaussianMixtureClassifier
-            The classifier itself.
 
         Raises
         ------
@@ -422,11 +399,6 @@ class GaussianMixtureClassifier(
     def predict(self, X: Rows) -> npt.NDArray[Any]:
         """Return the most probable class of each row.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
         Returns
         -------
         ndarray of shape (n_samples,)
@@ -437,11 +409,6 @@ class GaussianMixtureClassifier(
     @lazy_on_collections
     def predict_proba(self, X: Rows) -> FloatArray:
         """Return the posterior probability of each class for each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
 
         Returns
         -------
@@ -457,11 +424,6 @@ class GaussianMixtureClassifier(
         Worked out as such: where the probability itself is too small for a float64 the logarithm
         is still exact.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
         Returns
         -------
         ndarray of float64 of shape (n_samples, n_classes)
@@ -472,11 +434,6 @@ class GaussianMixtureClassifier(
     @lazy_on_collections
     def decision_function(self, X: Rows) -> FloatArray:
         """Return what the posterior probabilities are the softmax of.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
 
         Returns
         -------
@@ -490,11 +447,6 @@ class GaussianMixtureClassifier(
     def score_samples(self, X: Rows) -> FloatArray:
         """Return the log-density of each row, of whatever class.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
         Returns
         -------
         ndarray of float64 of shape (n_samples,)
@@ -505,11 +457,6 @@ class GaussianMixtureClassifier(
     @lazy_on_collections
     def rejected(self, X: Rows) -> npt.NDArray[np.bool_]:
         """Predict which rows are explained by no class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
 
         Returns
         -------
@@ -532,15 +479,6 @@ class GaussianMixtureClassifier(
     def score(self, X: Rows, y: ClassLabels, sample_weight: Weights = None) -> float:
         """Return the share of rows whose class is predicted right.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        y : array-like of shape (n_samples,) or str
-            Their classes, or the name of the column of `X` that holds them.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
-
         Returns
         -------
         float
@@ -559,20 +497,6 @@ class GaussianMixtureClassifier(
         the logarithms of prior times density (Guo, Pleiss, Sun and Weinberger, 2017, "On
         calibration of modern neural networks", ICML): above 1 where densities that are not quite
         right make the classifier overconfident. Predictions stay as they are.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        y : array-like of shape (n_samples,) or str
-            Their classes, or the name of the column of `X` that holds them.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
-
-        Returns
-        -------
-        GaussianMixtureClassifier
-            The classifier itself.
 
         Raises
         ------

@@ -23,6 +23,7 @@ from fastgmm.data.sources.array_like import unmasked
 from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.sources.scaled_weights import scaled_weights
+from fastgmm.docstrings import documented
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.e_step.passes import source_moments
 from fastgmm.em.initialization.methods import InitMethod
@@ -56,6 +57,7 @@ from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import CovarianceStructure
 
 
+@documented()
 class GaussianMixture(LikelihoodMixture):
     """Gaussian mixture fitted by expectation-maximization.
 
@@ -107,9 +109,6 @@ class GaussianMixture(LikelihoodMixture):
         1 prints initializations and iterations, 2 also times and changes of the log-likelihood.
     verbose_interval : int, default=10
         Number of iterations between two lines.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
-        any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         Scale of `reg_covar`. "absolute" adds the value itself, as scikit-learn does. "relative"
         multiplies it by the variance of the feature. "auto" is "absolute" for features with a

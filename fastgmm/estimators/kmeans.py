@@ -26,6 +26,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import not_numbers, unmasked
 from fastgmm.data.sources.dask_collection import is_collection
+from fastgmm.docstrings import documented
 from fastgmm.em.initialization.kmeans import KMeansSettings, KMeansStart, assign, fit_kmeans
 from fastgmm.estimators.shared.evaluation import labels_of_all
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
@@ -42,6 +43,12 @@ _AUTOMATIC_RUNS = 10
 """Number of runs for ``n_init="auto"`` where a start says little about where it leads."""
 
 
+@documented(
+    """
+    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+        The rows; those of files and streams are read into memory.
+    """
+)
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """K-means clustering by Lloyd's algorithm.
 
@@ -69,16 +76,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         move any more.
     verbose : int, default=0
         1 prints each iteration.
-    random_state : int, RandomState instance or None, default=None
-        Controls the randomness of the initialization. Pass an int for reproducible results.
     copy_x : bool, default=True
         Has no effect: `X` is never changed, and copied only if it is not an array of native
         float64 or float32.
     algorithm : {"lloyd", "elkan"}, default="lloyd"
         Has no effect: both algorithms give the same result, and only one is implemented.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
-        any number of threads.
     missing : {"error", "drop"}, default="error"
         Whether rows that lack a value are an error, or left out of the fit and of `score`.
 
@@ -173,21 +175,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ) -> Self:
         """Find the clusters of rows.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows; those of files and streams are read into memory.
-        y : Ignored
-            Taken so that the estimator can be part of a pipeline.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
-            weight of w counts as w copies of the row.
-
-        Returns
-        -------
-        KMeans
-            The estimator itself.
-
         Raises
         ------
         ValueError
@@ -265,11 +252,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Return the cluster whose center is nearest to each row.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows; those of files and streams are read into memory.
-
         Returns
         -------
         ndarray of int64 of shape (n_samples,)
@@ -282,11 +264,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     @lazy_on_collections
     def transform(self, X: Rows) -> FloatingArray:
         """Return the distance of each row from each center.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows; those of files and streams are read into memory.
 
         Returns
         -------
@@ -302,15 +279,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         sample_weight: Weights = None,
     ) -> float:
         """Return minus the inertia of rows; higher is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows; those of files and streams are read into memory.
-        y : Ignored
-            Taken so that the estimator can be part of a pipeline.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------

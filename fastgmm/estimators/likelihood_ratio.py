@@ -21,6 +21,7 @@ from fastgmm.analysis.likelihood_ratio import (
     log_likelihood_ratios,
     ratio_distribution,
 )
+from fastgmm.docstrings import documented
 from fastgmm.em.degeneracy import regularization_for
 from fastgmm.estimators.bootstrap import RESAMPLING_CONSTRAINTS
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -58,6 +59,7 @@ class LikelihoodRatioTests:
     selected: int
 
 
+@documented()
 @validated_arguments(
     {
         **RESAMPLING_CONSTRAINTS,
@@ -91,8 +93,6 @@ def bootstrap_likelihood_ratio_test(
     mixture : GaussianMixture
         How mixtures are fitted: its structure, regularization, `init_params` and `n_init`. Its
         number of components is the first to be tested. It need not be fitted, and is not changed.
-    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-        The rows.
     sample_weight : array-like of shape (n_samples,) or str, default=None
         Weights of the rows, or the name of the column of `X` that holds them. A weight of w means
         w copies of the row: as many rows are drawn as there are in all.
@@ -107,10 +107,6 @@ def bootstrap_likelihood_ratio_test(
         A fit ends when the log-likelihood of all rows changes by less than this, in nats.
     max_iter : int, default=1000
         Maximum number of iterations of a fit.
-    random_state : int, RandomState instance or None, default=None
-        Controls the randomness. The result does not depend on the number of threads.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one.
 
     Returns
     -------

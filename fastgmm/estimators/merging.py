@@ -9,12 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.analysis.merging import change_point, merge_by_entropy, merged_responsibilities
+from fastgmm.docstrings import documented
 from fastgmm.estimators.shared.evaluation import MixtureEvaluation
 from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.mixture.statistics import FloatArray
 
 
+@documented(
+    """
+    n_clusters : int, default=None
+        Number of clusters; `elbow` if not given.
+    """
+)
 @dataclass(frozen=True, slots=True, eq=False)
 class MergedComponents:
     """Clusterings that merge the components of a mixture, one for each number of clusters.
@@ -57,13 +64,6 @@ class MergedComponents:
     def predict(self, X: Rows, n_clusters: int | None = None) -> npt.NDArray[np.int64]:
         """Return the most probable cluster of each row.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        n_clusters : int, default=None
-            Number of clusters; `elbow` if not given.
-
         Returns
         -------
         ndarray of int64 of shape (n_samples,)
@@ -75,13 +75,6 @@ class MergedComponents:
     @lazy_on_collections
     def predict_proba(self, X: Rows, n_clusters: int | None = None) -> FloatArray:
         """Return the responsibility of each cluster for each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        n_clusters : int, default=None
-            Number of clusters; `elbow` if not given.
 
         Returns
         -------
@@ -108,6 +101,7 @@ class MergedComponents:
             yield merged_responsibilities(shares, members)
 
 
+@documented()
 def merge_components(
     mixture: MixtureEvaluation, X: Rows, sample_weight: Weights = None
 ) -> MergedComponents:
@@ -124,8 +118,6 @@ def merge_components(
     X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
         The rows, usually those that it was fitted to. The number of passes over them is one less
         than the number of components, and responsibilities are held for some of them at a time.
-    sample_weight : array-like of shape (n_samples,) or str, default=None
-        Weights of the rows, or the name of the column of `X` that holds them.
 
     Returns
     -------

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
+from fastgmm.docstrings import documented
 from fastgmm.em.degeneracy import find_degeneracies, warn_of_degeneracies
 from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.models.message_length import (
@@ -55,6 +56,7 @@ _OF_THE_MIXTURE = (
 )
 
 
+@documented()
 class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstimator):
     """Gaussian mixture that selects its number of components by minimum message length.
 
@@ -84,9 +86,6 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     random_state : int, RandomState instance or None, default=None
         Chooses the rows at which components begin, and the sample of large data; also the source
         of the randomness of `sample`.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
-        any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         As for `GaussianMixture`.
     missing : {"error", "drop"}, default="error"
@@ -230,16 +229,6 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
             The rows. Of more than 25,000, or of files, a sample is drawn and held in memory, from
             which passes over all rows go on; files are read again in each of these, and never
             held as a whole.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
-            weight of w counts as w copies of the row.
-
-        Returns
-        -------
-        MessageLengthGaussianMixture
-            The estimator itself.
 
         Raises
         ------

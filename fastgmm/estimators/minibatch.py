@@ -22,6 +22,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.sources.scaled_weights import scaled_weights
+from fastgmm.docstrings import documented
 from fastgmm.em.degeneracy import find_degeneracies, warn_of_degeneracies
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import FitInfo, Progress
@@ -53,6 +54,7 @@ from fastgmm.mixture.structures import CovarianceStructure
 _OF_BATCH_FITS = ("max_iter", "labels_init", "warm_start")
 
 
+@documented()
 class MiniBatchGaussianMixture(LikelihoodMixture):
     """Gaussian mixture fitted by online EM on small batches of rows.
 
@@ -99,9 +101,6 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         1 prints epochs, 2 also times and changes of the log-likelihood.
     verbose_interval : int, default=1
         Number of epochs between two lines.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
-        any number of threads.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         As for `GaussianMixture`; the variances are those of the sample.
     missing : {"error", "drop", "model"}, default="error"

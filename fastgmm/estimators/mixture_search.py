@@ -33,6 +33,7 @@ from fastgmm.analysis.search import (
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.docstrings import documented
 from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.initialization.hierarchical import MOST_AGGLOMERATED
 from fastgmm.em.initialization.partitions import PARTITION_METHODS, PartitionMethod, partitions
@@ -77,6 +78,7 @@ _FINAL_SHARE = 1e-3
 """The tolerance of the last fit, as a share of that of the search."""
 
 
+@documented()
 class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
     """Model selection over covariance structures and numbers of components.
 
@@ -116,8 +118,6 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         Maximum number of iterations of a fit.
     random_state : int, RandomState instance or None, default=None
         Controls the randomness of subsamples, of k-means and of the folds.
-    n_jobs : int, default=None
-        Number of threads; None and -1 mean all.
     verbose : int, default=0
         1 prints the result of each mixture as soon as it is fitted.
     missing : {"error", "drop", "model"}, default="error"
@@ -242,15 +242,6 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows. Of files of many rows a sample is held in memory, on which mixtures come to
             rest first; then each reading of the files serves all mixtures that go on.
-        y : Ignored
-            Taken so that the search can be part of a pipeline.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
-
-        Returns
-        -------
-        MixtureSearch
-            The search itself.
 
         Raises
         ------

@@ -17,6 +17,7 @@ from fastgmm.analysis.density_levels import density_level
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.docstrings import documented
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.em.online.recent_scores import RecentScores
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -68,6 +69,7 @@ _OF_THE_MIXTURE = (
 )
 
 
+@documented()
 class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixin, BaseEstimator):
     """Outlier detection by the density of a Gaussian mixture.
 
@@ -200,21 +202,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
         the same rows: `offset_` is its quantile. A threshold that was chosen by `choose_threshold`
         stays as it is.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Those of an array are one batch. Those of files and streams are processed in
-            batches, in their order, and not held in memory as a whole.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
-
-        Returns
-        -------
-        GaussianMixtureOutlierDetector
-            The detector itself.
-
         Raises
         ------
         ValueError
@@ -256,11 +243,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
     def score_samples(self, X: Rows) -> FloatingArray:
         """Return the log-density of each row: the lower, the more of an outlier.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
         Returns
         -------
         ndarray of shape (n_samples,)
@@ -275,11 +257,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
     def decision_function(self, X: Rows) -> FloatArray:
         """Return the log-density of each row minus the threshold.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
         Returns
         -------
         ndarray of float64 of shape (n_samples,)
@@ -291,11 +268,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Predict which rows are outliers.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
         Returns
         -------
         ndarray of int64 of shape (n_samples,)
@@ -304,12 +276,7 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
         return _labels(self.decision_function(X))
 
     def decision_function_blocks(self, X: Rows) -> Iterator[FloatArray]:
-        """Yield what `decision_function` returns, block by block.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
+        """Yield what `decision_function` returns, block by block, as the rows are read.
 
         Yields
         ------
@@ -333,8 +300,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
         y : array-like of shape (n_samples,)
             -1 for outliers and 1 for inliers, or True (1) for outliers and False (0) for inliers.
             Of a Dask collection, an array or series of Dask's: its scores are summed up where the
@@ -346,8 +311,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
             fewest rows outliers.
         value : float, default=None
             The precision or the rate, from 0 to 1; not for "f1".
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------
@@ -373,12 +336,8 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
         y : array-like of shape (n_samples,)
             As for `choose_threshold`.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------

@@ -28,6 +28,7 @@ from fastgmm.data.sources.batch import all_finite
 from fastgmm.data.sources.dask_collection import is_collection
 from fastgmm.data.sources.exactness import check_no_times
 from fastgmm.data.sources.frames import is_frame
+from fastgmm.docstrings import documented
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -88,6 +89,14 @@ class JointRows:
     targets: TargetColumns
 
 
+@documented(
+    """
+    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+        The inputs; beside them the targets, where `y` names their columns.
+    y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
+        The targets, or the names of the columns of `X` that hold them.
+    """
+)
 class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Regression by a Gaussian mixture of inputs and targets.
 
@@ -206,22 +215,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
     ) -> Self:
         """Fit the mixture to rows of inputs and targets.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The inputs; with the targets, if these are given by name. Files are read again in every
-            pass and never loaded into memory as a whole.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
-            The targets, or the names of the columns of `X` that hold them.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
-            weight of w counts as w copies of the row.
-
-        Returns
-        -------
-        GaussianMixtureRegressor
-            The regressor itself.
-
         Raises
         ------
         ValueError
@@ -256,15 +249,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The inputs; with the targets, if these are given by name. The rows of an array are one
             batch. Those of files and streams are processed in batches, in their order.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
-            The targets, or the names of the columns of `X` that hold them.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
-
-        Returns
-        -------
-        GaussianMixtureRegressor
-            The regressor itself.
 
         Raises
         ------
@@ -294,8 +278,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The inputs.
         return_std : bool, default=False
             Whether the standard deviations of the targets are returned, too.
         return_cov : bool, default=False
@@ -339,12 +321,7 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         return mean
 
     def predict_blocks(self, X: Rows) -> Iterator[FloatingArray]:
-        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The inputs. They are read once, while the blocks are consumed.
+        """Yield what `predict` returns, block by block, as the rows are read.
 
         Yields
         ------
@@ -359,8 +336,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The inputs.
         q : float or array-like of shape (n_levels,)
             Levels, above 0 and below 1.
 
@@ -395,8 +370,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The inputs.
         n_samples : int, default=1
             Number of draws for each row.
         random_state : int, RandomState instance or None, default=None
@@ -431,13 +404,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
     def log_density(self, X: Rows, y: Targets) -> FloatingArray:
         """Return the log-density of targets given the inputs.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The inputs; with the targets, if these are given by name.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
-            The targets, as for `fit`.
-
         Returns
         -------
         ndarray of shape (n_samples,)
@@ -458,15 +424,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
 
     def score(self, X: Rows, y: Targets, sample_weight: Weights = None) -> float:
         """Return the share of the targets' variance that the predictions explain, R².
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The inputs; with the targets, if these are given by name.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), str, or list of str
-            The targets, as for `fit`.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------

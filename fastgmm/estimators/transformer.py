@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.source import Source
+from fastgmm.docstrings import documented
 from fastgmm.em.e_step.passes import component_log_densities, responsibilities
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -44,6 +45,7 @@ _OF_THE_MIXTURE = (
 )
 
 
+@documented()
 class GaussianMixtureTransformer(
     MixtureOwner, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
@@ -145,16 +147,6 @@ class GaussianMixtureTransformer(
     ) -> Self:
         """Learn rows in addition to those before, as `GaussianMixture.partial_fit` does.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Those of an array are one batch. Those of files and streams are processed in
-            batches, in their order.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
-
         Returns
         -------
         GaussianMixtureTransformer
@@ -182,11 +174,6 @@ class GaussianMixtureTransformer(
     def transform(self, X: Rows) -> FloatingArray:
         """Return the features of rows.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
         Returns
         -------
         ndarray of shape (n_samples, n_components)
@@ -196,12 +183,7 @@ class GaussianMixtureTransformer(
         return self.mixture_._evaluate(_PASSES[self.output], *self._evaluated(X))
 
     def transform_blocks(self, X: Rows) -> Iterator[FloatingArray]:
-        """Yield what `transform` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
+        """Yield what `transform` returns, block by block, as the rows are read.
 
         Yields
         ------

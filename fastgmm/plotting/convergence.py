@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _MOST_MARKERS = 60
 
 
+@panels.documented()
 class ConvergenceDisplay(panels.Display):
     """The mean log-likelihood, or the lower bound, after each iteration of a fit.
 
@@ -82,15 +83,6 @@ class ConvergenceDisplay(panels.Display):
             A fitted mixture, with the attribute ``trace_``.
         name : str, optional
             Name of the line in the legend; the class and the number of components by default.
-        ax : matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-        **line_kwargs : dict
-            Keyword arguments passed to matplotlib's ``plot``.
-
-        Returns
-        -------
-        ConvergenceDisplay
-            The display, with the plot drawn.
         """
         from sklearn.utils.validation import check_is_fitted
 
@@ -108,15 +100,6 @@ class ConvergenceDisplay(panels.Display):
         ----------
         name : str, optional
             Name of the line in the legend, instead of `estimator_name`.
-        ax : matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-        **line_kwargs : dict
-            Keyword arguments passed to matplotlib's ``plot``.
-
-        Returns
-        -------
-        ConvergenceDisplay
-            The display, with the plot drawn.
         """
         ax = self._begin(ax)
         trace = np.asarray(self.trace, dtype=np.float64)

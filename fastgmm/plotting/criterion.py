@@ -31,6 +31,7 @@ _LABEL_HEIGHT = 10.0
 """Points between the names of lines."""
 
 
+@panels.documented()
 class CriterionDisplay(panels.Display):
     """Criterion of all mixtures of a search, as in mclust's BIC plot.
 
@@ -82,13 +83,6 @@ class CriterionDisplay(panels.Display):
             The fitted search.
         criterion : str, optional
             The column to draw; by default the criterion of the search.
-        ax : matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-
-        Returns
-        -------
-        CriterionDisplay
-            The display, with the plot drawn.
 
         Raises
         ------
@@ -105,16 +99,6 @@ class CriterionDisplay(panels.Display):
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw the table.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-
-        Returns
-        -------
-        CriterionDisplay
-            The display, with the plot drawn.
 
         Raises
         ------

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _CONTOUR_COLOR = "#0072B2"
 
 
+@panels.documented(
+    """
+    masses : sequence of float, default=(0.25, 0.5, 0.75, 0.95)
+        Shares of the probability inside the contours of two columns.
+    """
+)
 class DensityDisplay(panels.ProjectedDisplay):
     """The density of a mixture over one column, with its components, or over two.
 
@@ -79,19 +85,8 @@ class DensityDisplay(panels.ProjectedDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            A fitted mixture, outlier detector or `MixtureSearch`.
-        X : array-like of shape (n_samples, n_features), optional
-            Rows to draw, with all columns of the mixture; or anything that `open_data` takes.
         columns : sequence of one or two int or str, optional
             Indices or names of the columns; the first two, or the only one, by default.
-        masses, ax
-            As for `plot`.
-
-        Returns
-        -------
-        DensityDisplay
-            The display, with the plot drawn.
 
         Raises
         ------
@@ -111,17 +106,8 @@ class DensityDisplay(panels.ProjectedDisplay):
 
         Parameters
         ----------
-        masses : sequence of float, default=(0.25, 0.5, 0.75, 0.95)
-            Shares of the probability inside the contours of two columns.
         n_points : int, default=200
             Number of grid points in each direction, from which contours are computed.
-        ax : matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-
-        Returns
-        -------
-        DensityDisplay
-            The display, with the plot drawn.
 
         Raises
         ------

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.patches import Ellipse
 
 
+@panels.documented(
+    """
+    masses : sequence of float, default=(0.5, 0.95)
+        Shares of its probability that the ellipses of a component hold.
+    """
+)
 class EllipsesDisplay(panels.ProjectedDisplay):
     """The components of a mixture as ellipses in the plane of two columns, over the rows.
 
@@ -74,19 +80,8 @@ class EllipsesDisplay(panels.ProjectedDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            A fitted mixture, outlier detector or `MixtureSearch`.
-        X : array-like of shape (n_samples, n_features), optional
-            Rows to draw, with all columns of the mixture; or anything that `open_data` takes.
         columns : sequence of two int or str, optional
             Indices or names of the columns of the plane; the first two by default.
-        masses, ax
-            As for `plot`.
-
-        Returns
-        -------
-        EllipsesDisplay
-            The display, with the plot drawn.
 
         Raises
         ------
@@ -97,18 +92,6 @@ class EllipsesDisplay(panels.ProjectedDisplay):
 
     def plot(self, *, masses: Sequence[float] = (0.5, 0.95), ax: Axes | None = None) -> Self:
         """Draw rows, ellipses and means.
-
-        Parameters
-        ----------
-        masses : sequence of float, default=(0.5, 0.95)
-            Shares of its probability that the ellipses of a component hold.
-        ax : matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-
-        Returns
-        -------
-        EllipsesDisplay
-            The display, with the plot drawn.
 
         Raises
         ------

@@ -23,6 +23,14 @@ _LABELS = {
 }
 
 
+@panels.documented(
+    """
+    against : {"n_clusters", "n_merged"}, default="n_clusters"
+        Variable of the horizontal axis. With "n_merged", a merge that lowers the entropy more
+        because it is of more rows makes the line no steeper. The lines of the elbow are drawn
+        against the number of clusters only.
+    """
+)
 class EntropyDisplay(panels.Display):
     """The entropy of the assignment to clusters, for each number of clusters.
 
@@ -97,13 +105,6 @@ class EntropyDisplay(panels.Display):
             A fitted mixture.
         X, sample_weight
             As for `fastgmm.merge_components`.
-        against, ax, **line_kwargs
-            As for `plot`.
-
-        Returns
-        -------
-        EntropyDisplay
-            The display, with the plot drawn.
         """
         from fastgmm.estimators.merging import merge_components
 
@@ -125,13 +126,6 @@ class EntropyDisplay(panels.Display):
         ----------
         merging : MergedComponents
             What `fastgmm.merge_components` returned.
-        against, ax, **line_kwargs
-            As for `plot`.
-
-        Returns
-        -------
-        EntropyDisplay
-            The display, with the plot drawn.
         """
         display = cls(
             merging.n_clusters,
@@ -149,22 +143,6 @@ class EntropyDisplay(panels.Display):
         **line_kwargs: Any,
     ) -> Self:
         """Draw the entropies.
-
-        Parameters
-        ----------
-        against : {"n_clusters", "n_merged"}, default="n_clusters"
-            Variable of the horizontal axis. With "n_merged", a merge that lowers the entropy more
-            because it is of more rows makes the line no steeper. The lines of the elbow are drawn
-            against the number of clusters only.
-        ax : matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-        **line_kwargs : dict
-            Keyword arguments passed to matplotlib's ``plot`` of the entropies.
-
-        Returns
-        -------
-        EntropyDisplay
-            The display, with the plot drawn.
 
         Raises
         ------

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 _MARGIN = 0.02
 
 
+@panels.documented(
+    """
+    operating_point : OperatingPoint
+        Performance of the threshold, and the curves.
+    name : str, optional
+        Name of the curves in the legends, instead of `estimator_name`.
+    ax : sequence of two matplotlib Axes, optional
+        Axes to plot on; by default a new figure is created.
+    """
+)
 class OperatingPointDisplay:
     """The ROC and the precision-recall curve of an outlier detector, with its threshold.
 
@@ -29,8 +39,6 @@ class OperatingPointDisplay:
 
     Parameters
     ----------
-    operating_point : OperatingPoint
-        Performance of the threshold, and the curves.
     estimator_name : str, optional
         Name of the curves in the legends.
 
@@ -97,13 +105,6 @@ class OperatingPointDisplay:
             that the threshold was chosen from.
         name : str, optional
             Name of the curves in the legends; the class by default.
-        ax, **line_kwargs
-            As for `plot`.
-
-        Returns
-        -------
-        OperatingPointDisplay
-            The display, with the plot drawn.
 
         Raises
         ------
@@ -137,20 +138,7 @@ class OperatingPointDisplay:
         ax: Sequence[Axes] | None = None,
         **line_kwargs: Any,
     ) -> Self:
-        """Draw the performance of a threshold.
-
-        Parameters
-        ----------
-        operating_point : OperatingPoint
-            Performance of the threshold, and the curves.
-        name, ax, **line_kwargs
-            As for `plot`.
-
-        Returns
-        -------
-        OperatingPointDisplay
-            The display, with the plot drawn.
-        """
+        """Draw the performance of a threshold."""
         return cls(operating_point, estimator_name=name).plot(ax=ax, **line_kwargs)
 
     def plot(
@@ -161,20 +149,6 @@ class OperatingPointDisplay:
         **line_kwargs: Any,
     ) -> Self:
         """Draw both curves, the threshold on them, and the chance level.
-
-        Parameters
-        ----------
-        name : str, optional
-            Name of the curves in the legends, instead of `estimator_name`.
-        ax : sequence of two matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-        **line_kwargs : dict
-            Keyword arguments passed to matplotlib's ``plot`` of the curves.
-
-        Returns
-        -------
-        OperatingPointDisplay
-            The display, with the plot drawn.
 
         Raises
         ------

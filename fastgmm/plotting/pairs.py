@@ -19,6 +19,14 @@ MOST_COLUMNS = 6
 """More panels would be too small to read."""
 
 
+@panels.documented(
+    """
+    masses : sequence of float, default=(0.5, 0.95)
+        Shares of its probability that the ellipses of a component hold.
+    axes : array-like of shape (n_columns, n_columns) of matplotlib Axes, optional
+        Axes to plot on; by default a new figure is created.
+    """
+)
 class PairsDisplay(panels.ProjectedDisplay):
     """A mixture in every pair of columns: ellipses over the rows, and densities on the diagonal.
 
@@ -68,19 +76,8 @@ class PairsDisplay(panels.ProjectedDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            A fitted mixture, outlier detector or `MixtureSearch`.
-        X : array-like of shape (n_samples, n_features), optional
-            Rows to draw, with all columns of the mixture; or anything that `open_data` takes.
         columns : sequence of two to six int or str, optional
             Indices or names of the columns; the first ones by default.
-        masses, axes
-            As for `plot`.
-
-        Returns
-        -------
-        PairsDisplay
-            The display, with the plot drawn.
 
         Raises
         ------
@@ -92,18 +89,6 @@ class PairsDisplay(panels.ProjectedDisplay):
 
     def plot(self, *, masses: Sequence[float] = (0.5, 0.95), axes: Any = None) -> Self:
         """Draw all panels.
-
-        Parameters
-        ----------
-        masses : sequence of float, default=(0.5, 0.95)
-            Shares of its probability that the ellipses of a component hold.
-        axes : array-like of shape (n_columns, n_columns) of matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-
-        Returns
-        -------
-        PairsDisplay
-            The display, with the plot drawn.
 
         Raises
         ------

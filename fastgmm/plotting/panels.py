@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import cycle, islice, product
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from fastgmm import docstrings
 from fastgmm.extras import import_from_extra
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.plotting.projection import FloatArray, Projection
@@ -53,6 +55,24 @@ def pyplot() -> Any:
     return import_from_extra(
         "matplotlib.pyplot", package="matplotlib", extra="plot", purpose="drawing"
     )
+
+
+_SHARED = docstrings.entries_of(
+    """
+    estimator : estimator
+        A fitted mixture, outlier detector or `MixtureSearch`.
+    X : array-like of shape (n_samples, n_features), optional
+        Rows to draw, with all columns of the mixture; or anything that `open_data` takes.
+    ax : matplotlib Axes, optional
+        Axes to plot on; by default a new figure is created.
+    **line_kwargs : dict
+        Keyword arguments passed to matplotlib's ``plot``.
+    """
+)
+
+documented = partial(
+    docstrings.documented, shared=_SHARED, returned="The display, with the plot drawn."
+)
 
 
 class Display:

@@ -20,6 +20,7 @@ _SMALLEST_AREA = 4.0
 _IN_LEGEND = (0.01, 0.1, 0.3, 0.5)
 
 
+@panels.documented()
 class UncertaintyDisplay(panels.ProjectedDisplay):
     """Rows in the plane of two columns, drawn larger the more uncertain their component is.
 
@@ -68,19 +69,10 @@ class UncertaintyDisplay(panels.ProjectedDisplay):
 
         Parameters
         ----------
-        estimator : estimator
-            A fitted mixture, outlier detector or `MixtureSearch`.
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows, with all columns of the mixture.
         columns : sequence of one or two int or str, optional
             Indices or names of the columns; the first two, or the only one, by default.
-        ax : matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-
-        Returns
-        -------
-        UncertaintyDisplay
-            The display, with the plot drawn.
 
         Raises
         ------
@@ -91,16 +83,6 @@ class UncertaintyDisplay(panels.ProjectedDisplay):
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw the rows.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Axes to plot on; by default a new figure is created.
-
-        Returns
-        -------
-        UncertaintyDisplay
-            The display, with the plot drawn.
 
         Raises
         ------

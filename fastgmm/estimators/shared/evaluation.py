@@ -17,6 +17,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.dask_collection import DaskSource, is_collection
 from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.docstrings import documented
 from fastgmm.em.e_step import passes
 from fastgmm.em.missing import imputation
 from fastgmm.em.missing.incomplete import pieces
@@ -68,18 +69,14 @@ _PASSES: dict[str, _RowPass[npt.NDArray[Any]]] = {
 """What finds the results of methods other than `predict`."""
 
 
+@documented()
 class BlockwiseResults(ABC):
     """Results for each row, block by block: nothing of the size of all rows is held."""
 
     missing: Missing
 
     def predict_blocks(self, X: Rows) -> Iterator[npt.NDArray[Any]]:
-        """Yield what `predict` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
+        """Yield what `predict` returns, block by block, as the rows are read.
 
         Yields
         ------
@@ -89,12 +86,7 @@ class BlockwiseResults(ABC):
         return self._result_blocks("predict", X)
 
     def score_samples_blocks(self, X: Rows) -> Iterator[FloatingArray]:
-        """Yield what `score_samples` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
+        """Yield what `score_samples` returns, block by block, as the rows are read.
 
         Yields
         ------
@@ -114,16 +106,12 @@ class BlockwiseResults(ABC):
         return tags
 
 
+@documented()
 class BlockwiseProbabilities(BlockwiseResults):
     """Probabilities of components or classes as well."""
 
     def predict_proba_blocks(self, X: Rows) -> Iterator[FloatingArray]:
-        """Yield what `predict_proba` returns, block by block, for rows that do not fit in memory.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
+        """Yield what `predict_proba` returns, block by block, as the rows are read.
 
         Yields
         ------
@@ -133,17 +121,13 @@ class BlockwiseProbabilities(BlockwiseResults):
         return self._result_blocks("predict_proba", X)
 
 
+@documented()
 class RowEvaluation(BlockwiseProbabilities):
     """Evaluation of rows under the mixture that an estimator is or holds."""
 
     @lazy_on_collections
     def predict(self, X: Rows) -> npt.NDArray[np.int64]:
         """Return the most probable component of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
 
         Returns
         -------
@@ -156,11 +140,6 @@ class RowEvaluation(BlockwiseProbabilities):
     def predict_proba(self, X: Rows) -> FloatingArray:
         """Return the responsibility of each component for each row.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-
         Returns
         -------
         ndarray of shape (n_samples, n_components)
@@ -172,11 +151,6 @@ class RowEvaluation(BlockwiseProbabilities):
     @lazy_on_collections
     def score_samples(self, X: Rows) -> FloatingArray:
         """Return the log-density of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
 
         Returns
         -------
@@ -192,15 +166,6 @@ class RowEvaluation(BlockwiseProbabilities):
         sample_weight: Weights = None,
     ) -> float:
         """Return the mean log-density of the rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------
@@ -224,6 +189,7 @@ class RowEvaluation(BlockwiseProbabilities):
         return mixture._evaluate_blocks(mixture._pass_of(method), *mixture._evaluated(X))
 
 
+@documented()
 class MixtureEvaluation(RowEvaluation, SavedMixture):
     """The methods of a mixture that need nothing but its fitted attributes."""
 
@@ -266,13 +232,6 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
 
     def entropy(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return how uncertain the components of the rows are.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------
@@ -502,19 +461,12 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         return self._structure().n_parameters(*np.shape(self.means_)) + noise
 
 
+@documented()
 class InformationCriteria(MixtureEvaluation):
     """The criteria that weigh the likelihood of rows against the number of parameters."""
 
     def bic(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return the Bayesian information criterion of the mixture on rows; lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them. Their sum takes
-            the place of `n_samples`.
 
         Returns
         -------
@@ -525,13 +477,6 @@ class InformationCriteria(MixtureEvaluation):
 
     def aic(self, X: Rows, sample_weight: Weights = None) -> float:
         """Return the Akaike information criterion of the mixture on rows; lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them.
 
         Returns
         -------
@@ -547,14 +492,6 @@ class InformationCriteria(MixtureEvaluation):
         prefers components that are well apart (Biernacki, Celeux and Govaert, 2000; in the form
         of McLachlan and Peel, 2000, section 6.10).
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, or the name of the column of `X` that holds them. Their sum takes
-            the place of `n_samples`.
-
         Returns
         -------
         float
@@ -565,6 +502,7 @@ class InformationCriteria(MixtureEvaluation):
         return bic + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 
 
+@documented()
 class Imputation(MixtureEvaluation):
     """Imputation of missing values, given the observed values of each row."""
 
@@ -608,12 +546,10 @@ class Imputation(MixtureEvaluation):
         return np.concatenate(list(self.impute_blocks(X)))
 
     def impute_blocks(self, X: Rows, n_draws: int | None = None) -> Iterator[FloatingArray]:
-        """Yield what `impute` returns, block by block, for rows that do not fit in memory.
+        """Yield what `impute` returns, block by block, as the rows are read.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. They are read once, while the blocks are consumed.
         n_draws : int, default=None
             As for `impute`.
 

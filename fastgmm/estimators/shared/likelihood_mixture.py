@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils._param_validation import Interval
 
+from fastgmm.docstrings import documented
 from fastgmm.em.loop import FitInfo
 from fastgmm.estimators.shared.callbacks import CallbackSupportMixin
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
@@ -18,6 +19,7 @@ from fastgmm.estimators.shared.validation import MIXTURE_CONSTRAINTS, validated_
 from fastgmm.mixture.statistics import FloatArray
 
 
+@documented()
 class LikelihoodMixture(
     ScikitLearnConversion,
     OnlineLearning,
@@ -55,19 +57,9 @@ class LikelihoodMixture(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never loaded into memory as a whole.
         y : array-like of int of shape (n_samples,) or str, default=None
             With `semi_supervised`, the component of each row, counted from 0, and -1 or NaN where
             it is not known; or the name of the column of `X` that holds them. Ignored otherwise.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
-            weight of w counts as w copies of the row.
-
-        Returns
-        -------
-        GaussianMixture
-            The estimator itself.
 
         Raises
         ------

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.docstrings import documented
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.saving import SavedModel, restored, set_features
@@ -23,6 +24,7 @@ from fastgmm.estimators.shared.validation import (
 from fastgmm.io.states import State, require, typed
 
 
+@documented()
 class MixtureOwner(SavedModel, BaseEstimator):
     """An estimator that owns a mixture; its state is as in a file of its own."""
 
@@ -37,21 +39,6 @@ class MixtureOwner(SavedModel, BaseEstimator):
         sample_weight: Weights = None,
     ) -> Self:
         """Fit the mixture to rows, and what is derived from it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
-            The rows. Files are read again in every pass and never loaded into memory as a whole.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them. A
-            weight of w counts as w copies of the row.
-
-        Returns
-        -------
-        object
-            The estimator itself.
 
         Raises
         ------

@@ -20,6 +20,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.batch import all_finite
 from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.sources.rechunking import joined, recut
+from fastgmm.docstrings import documented
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.degeneracy import Degeneracy, find_degeneracies, warn_of_degeneracies
 from fastgmm.em.initialization.methods import InitMethod
@@ -84,6 +85,7 @@ def _can_learn(mixture: Any) -> bool:
     return True
 
 
+@documented()
 class OnlineLearning(MixtureEvaluation):
     """`partial_fit`, and the state that it continues from."""
 
@@ -142,15 +144,6 @@ class OnlineLearning(MixtureEvaluation):
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows. Those of an array are one batch. Those of files and streams are processed in
             batches, in their order, and not held in memory as a whole.
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or str, default=None
-            Weights of the rows, at least 0, or the name of the column of `X` that holds them.
-
-        Returns
-        -------
-        GaussianMixture or BayesianGaussianMixture
-            The estimator itself.
 
         Raises
         ------
