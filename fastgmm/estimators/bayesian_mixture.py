@@ -35,14 +35,14 @@ from fastgmm.estimators.shared.conversion import ScikitLearnConversion
 from fastgmm.estimators.shared.evaluation import Imputation
 from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
-from fastgmm.estimators.shared.online import STEP_CONSTRAINTS, OnlineLearning
+from fastgmm.estimators.shared.online import OnlineLearning
 from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
-    MIXTURE_CONSTRAINTS,
     Missing,
     check_replayable,
     check_source,
+    constraints_of,
     validated_fit,
 )
 from fastgmm.estimators.shared.variational import (
@@ -248,17 +248,6 @@ class BayesianGaussianMixture(
     )
     _theirs: ClassVar[str] = "BayesianGaussianMixture"
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **MIXTURE_CONSTRAINTS,
-        "weight_concentration_prior_type": [StrOptions(set(WEIGHT_PRIOR_NAMES))],
-        "weight_concentration_prior": [Interval(Real, 0.0, None, closed="neither"), None],
-        "mean_precision_prior": [Interval(Real, 0.0, None, closed="neither"), None],
-        "mean_prior": ["array-like", None],
-        "degrees_of_freedom_prior": [Interval(Real, 0.0, None, closed="neither"), None],
-        "covariance_prior": ["array-like", Interval(Real, 0.0, None, closed="neither"), None],
-        **STEP_CONSTRAINTS,
-    }
-
     def __init__(
         self,
         n_components: int = 1,
@@ -321,6 +310,16 @@ class BayesianGaussianMixture(
         self.step_offset = step_offset
         self.averaging = averaging
         self.forgetting = forgetting
+
+    _parameter_constraints = constraints_of(
+        __init__,
+        weight_concentration_prior_type=[StrOptions(set(WEIGHT_PRIOR_NAMES))],
+        weight_concentration_prior=[Interval(Real, 0.0, None, closed="neither"), None],
+        mean_precision_prior=[Interval(Real, 0.0, None, closed="neither"), None],
+        mean_prior=["array-like", None],
+        degrees_of_freedom_prior=[Interval(Real, 0.0, None, closed="neither"), None],
+        covariance_prior=["array-like", Interval(Real, 0.0, None, closed="neither"), None],
+    )
 
     @validated_fit
     def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:

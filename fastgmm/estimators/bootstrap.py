@@ -20,7 +20,7 @@ from fastgmm.em.degeneracy import DegenerateComponentWarning, regularization_for
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.validation import (
-    N_JOBS_CONSTRAINTS,
+    CONSTRAINTS,
     check_plain,
     validated_arguments,
 )
@@ -34,7 +34,7 @@ RESAMPLING_CONSTRAINTS: dict[str, list[Any]] = {
     "tol": [Interval(Real, 0.0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "random_state": ["random_state"],
-    "n_jobs": N_JOBS_CONSTRAINTS,
+    "n_jobs": CONSTRAINTS["n_jobs"],
 }
 
 

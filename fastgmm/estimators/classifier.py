@@ -9,7 +9,7 @@ from copy import copy
 from functools import partial
 from numbers import Integral, Real
 from operator import add
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,7 @@ from fastgmm.estimators.shared.validation import (
     check_replayable,
     check_source,
     check_values,
+    constraints_of,
     validated_fit,
 )
 from fastgmm.mixture.covariance_types import CovarianceType
@@ -237,30 +238,6 @@ class GaussianMixtureClassifier(
     _weights: FloatArray | None = None
     """Weight of the rows of each class so far."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left"), HasMethods("__iter__"), dict],
-        "covariance_type": [str, CovarianceStructure, HasMethods("__iter__")],
-        "common_structure": [StrOptions({"auto"}), "boolean"],
-        "selection": [StrOptions({"average", "bic"})],
-        "priors": ["array-like", None],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
-        "semi_supervised": ["boolean"],
-        "reject_below": [Interval(Real, 0.0, 1.0, closed="neither"), None],
-        "reject_label": [object],
-        **{
-            name: GaussianMixture._parameter_constraints[name]
-            for name in (
-                "tol",
-                "reg_covar",
-                "max_iter",
-                "n_init",
-                "random_state",
-                "n_jobs",
-                "missing",
-            )
-        },
-    }
-
     def __init__(
         self,
         n_components: int | Iterable[int] | dict[Any, int | Iterable[int]] = 1,
@@ -300,6 +277,19 @@ class GaussianMixtureClassifier(
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.missing = missing
+
+    _parameter_constraints = constraints_of(
+        __init__,
+        n_components=[Interval(Integral, 1, None, closed="left"), HasMethods("__iter__"), dict],
+        covariance_type=[str, CovarianceStructure, HasMethods("__iter__")],
+        common_structure=[StrOptions({"auto"}), "boolean"],
+        selection=[StrOptions({"average", "bic"})],
+        priors=["array-like", None],
+        class_weight=[StrOptions({"balanced"}), dict, None],
+        semi_supervised=["boolean"],
+        reject_below=[Interval(Real, 0.0, 1.0, closed="neither"), None],
+        reject_label=[object],
+    )
 
     @validated_fit
     def fit(self, X: Rows, y: ClassLabels, sample_weight: Weights = None) -> Self:

@@ -7,7 +7,7 @@ import warnings
 from functools import partial
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,7 @@ from fastgmm.estimators.shared.validation import (
     check_source,
     check_start,
     check_weight_scale,
+    constraints_of,
 )
 from fastgmm.kernels.compilation import Stopwatch
 from fastgmm.mixture.covariance_types import CovarianceType
@@ -259,13 +260,6 @@ class GaussianMixture(LikelihoodMixture):
     noise_weight_: float
     noise_log_volume_: float
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **LikelihoodMixture._parameter_constraints,
-        "priors": [StrOptions(set(PRIORS_NAMES)), ConjugatePriors, Prior, None],
-        "noise_volume": [StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
-        "semi_supervised": ["boolean"],
-    }
-
     def __init__(
         self,
         n_components: int = 1,
@@ -326,6 +320,13 @@ class GaussianMixture(LikelihoodMixture):
         self.step_offset = step_offset
         self.averaging = averaging
         self.forgetting = forgetting
+
+    _parameter_constraints = constraints_of(
+        __init__,
+        priors=[StrOptions(set(PRIORS_NAMES)), ConjugatePriors, Prior, None],
+        noise_volume=[StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
+        semi_supervised=["boolean"],
+    )
 
     @property
     def noise_volume_(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,8 @@ from fastgmm.estimators.shared.evaluation import labels_of_all
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.validation import (
-    N_JOBS_CONSTRAINTS,
     check_in_memory,
+    constraints_of,
     refuse_to_split_collections,
     validated_fit,
 )
@@ -125,20 +125,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     inertia_: float
     n_iter_: int
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-        "copy_x": ["boolean"],
-        "algorithm": [StrOptions({"lloyd", "elkan"})],
-        "n_jobs": N_JOBS_CONSTRAINTS,
-        "missing": [StrOptions({"error", "drop"})],
-    }
-
     def __init__(
         self,
         n_clusters: int = 8,
@@ -165,6 +151,18 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.algorithm = algorithm
         self.n_jobs = n_jobs
         self.missing = missing
+
+    _parameter_constraints = constraints_of(
+        __init__,
+        n_clusters=[Interval(Integral, 1, None, closed="left")],
+        init=[StrOptions({"k-means++", "random"}), callable, "array-like"],
+        n_init=[StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        max_iter=[Interval(Integral, 1, None, closed="left")],
+        tol=[Interval(Real, 0, None, closed="left")],
+        copy_x=["boolean"],
+        algorithm=[StrOptions({"lloyd", "elkan"})],
+        missing=[StrOptions({"error", "drop"})],
+    )
 
     @validated_fit
     def fit(

@@ -31,10 +31,10 @@ from fastgmm.estimators.shared.evaluation import InformationCriteria
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
-    MIXTURE_CONSTRAINTS,
     check_replayable,
     check_source,
     check_weight_scale,
+    constraints_of,
     validated_fit,
 )
 from fastgmm.io.states import require
@@ -168,25 +168,6 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
     converged_: bool
     n_iter_: int
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **{
-            name: MIXTURE_CONSTRAINTS[name]
-            for name in (
-                "covariance_type",
-                "reg_covar",
-                "n_init",
-                "random_state",
-                "n_jobs",
-                "reg_covar_scale",
-            )
-        },
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "max_components": [Interval(Integral, 1, None, closed="left")],
-        "min_components": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "missing": [StrOptions({"error", "drop"})],
-    }
-
     def __init__(
         self,
         max_components: int = 25,
@@ -213,6 +194,15 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         self.n_jobs = n_jobs
         self.reg_covar_scale = reg_covar_scale
         self.missing = missing
+
+    _parameter_constraints = constraints_of(
+        __init__,
+        tol=[Interval(Real, 0.0, None, closed="left")],
+        max_components=[Interval(Integral, 1, None, closed="left")],
+        min_components=[Interval(Integral, 1, None, closed="left")],
+        max_iter=[Interval(Integral, 1, None, closed="left")],
+        missing=[StrOptions({"error", "drop"})],
+    )
 
     @validated_fit
     def fit(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
 from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows
-from fastgmm.estimators.shared.validation import Missing, check_source
+from fastgmm.estimators.shared.validation import Missing, check_source, constraints_of
 from fastgmm.io.checkpoint import Checkpoint
 from fastgmm.io.states import Size, State, require, typed_members
 from fastgmm.kernels.compilation import Stopwatch
@@ -50,8 +50,6 @@ from fastgmm.kernels.threads import effective_threads
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure
-
-_OF_BATCH_FITS = ("max_iter", "labels_init", "warm_start")
 
 
 @documented()
@@ -168,20 +166,6 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
     n_epochs_: int
     validation_scores_: FloatArray
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **{
-            name: values
-            for name, values in LikelihoodMixture._parameter_constraints.items()
-            if name not in _OF_BATCH_FITS
-        },
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0.0, 0.5, closed="right")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-    }
-
     def __init__(
         self,
         n_components: int = 1,
@@ -240,6 +224,16 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
+
+    _parameter_constraints = constraints_of(
+        __init__,
+        tol=[Interval(Real, 0.0, None, closed="left")],
+        batch_size=[Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        max_epochs=[Interval(Integral, 1, None, closed="left")],
+        early_stopping=["boolean"],
+        validation_fraction=[Interval(Real, 0.0, 0.5, closed="right")],
+        n_iter_no_change=[Interval(Integral, 1, None, closed="left")],
+    )
 
     @property
     def max_iter(self) -> int:

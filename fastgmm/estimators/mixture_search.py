@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,12 +47,11 @@ from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.known_candidates import KnownCandidates
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
-    MISSING_CONSTRAINTS,
-    N_JOBS_CONSTRAINTS,
     Missing,
     check_replayable,
     check_source,
     check_weight_scale,
+    constraints_of,
     validated_fit,
 )
 from fastgmm.extras import import_from_extra
@@ -177,24 +176,6 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
     best_index_: int
     results_: dict[str, npt.NDArray[Any]]
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left"), HasMethods("__iter__")],
-        "structures": [StrOptions({"all"}), HasMethods("__iter__")],
-        "criterion": [StrOptions({"bic", "aic", "icl", "log_likelihood"})],
-        "cv": ["cv_object"],
-        "init_params": [StrOptions(set(PARTITION_METHODS))],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "random_state": ["random_state"],
-        "n_jobs": N_JOBS_CONSTRAINTS,
-        "verbose": ["verbose"],
-        "missing": MISSING_CONSTRAINTS,
-        "checkpoint": [str, PathLike, None],
-        "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
-        "resume": ["boolean"],
-    }
-
     on_candidate: Callable[[KnownCandidates], None] | None = None
     """Called with what is known whenever a mixture is fitted."""
 
@@ -232,6 +213,17 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
+
+    _parameter_constraints = constraints_of(
+        __init__,
+        n_components=[Interval(Integral, 1, None, closed="left"), HasMethods("__iter__")],
+        structures=[StrOptions({"all"}), HasMethods("__iter__")],
+        criterion=[StrOptions({"bic", "aic", "icl", "log_likelihood"})],
+        cv=["cv_object"],
+        init_params=[StrOptions(set(PARTITION_METHODS))],
+        tol=[Interval(Real, 0.0, None, closed="left")],
+        max_iter=[Interval(Integral, 1, None, closed="left")],
+    )
 
     @validated_fit
     def fit(self, X: Rows, y: Any = None, sample_weight: Weights = None) -> Self:  # noqa: ARG002

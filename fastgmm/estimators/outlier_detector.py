@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ from fastgmm.estimators.shared.validation import (
     Missing,
     UnchangedOnFailure,
     check_source,
+    constraints_of,
     validated_partial_fit,
 )
 from fastgmm.io.states import Size, State, from_state, require, to_state, typed
@@ -54,19 +55,6 @@ from fastgmm.mixture.structures import CovarianceStructure
 
 AUTOMATIC_SHARE = 0.05
 """The share of its own rows that a mixture calls outliers with ``contamination="auto"``."""
-
-_OF_THE_MIXTURE = (
-    "n_components",
-    "covariance_type",
-    "tol",
-    "reg_covar",
-    "max_iter",
-    "n_init",
-    "random_state",
-    "n_jobs",
-    "missing",
-    "forgetting",
-)
 
 
 @documented()
@@ -137,11 +125,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
     _recent: RecentScores | None = None
     """Distribution of the scores of recent rows, which `partial_fit` continues from."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **{name: GaussianMixture._parameter_constraints[name] for name in _OF_THE_MIXTURE},
-        "contamination": [StrOptions({"auto"}), Interval(Real, 0.0, 0.5, closed="right")],
-    }
-
     def __init__(
         self,
         n_components: int = 1,
@@ -168,6 +151,11 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
         self.n_jobs = n_jobs
         self.missing = missing
         self.forgetting = forgetting
+
+    _parameter_constraints = constraints_of(
+        __init__,
+        contamination=[StrOptions({"auto"}), Interval(Real, 0.0, 0.5, closed="right")],
+    )
 
     def fit_predict(
         self, X: Rows, y: Any = None, sample_weight: Weights = None

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ from fastgmm.estimators.shared.validation import (
     check_replayable,
     check_source,
     complete_rows,
+    constraints_of,
     missing_advice,
     validated_fit,
 )
@@ -47,22 +48,6 @@ from fastgmm.io.states import State, require, typed_members
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure
-
-OF_THE_MIXTURE = (
-    "n_components",
-    "covariance_type",
-    "tol",
-    "reg_covar",
-    "max_iter",
-    "n_init",
-    "init_params",
-    "random_state",
-    "n_jobs",
-    "reg_covar_scale",
-    "missing",
-    "forgetting",
-)
-"""The parameters that the mixture of inputs and targets has, too."""
 
 _NAME_TARGETS = (
     "rows that are not in memory have their targets in a column: name it, as in y='price'"
@@ -176,10 +161,6 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
 
     _targets: TargetColumns
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        name: GaussianMixture._parameter_constraints[name] for name in OF_THE_MIXTURE
-    }
-
     def __init__(
         self,
         n_components: int = 1,
@@ -208,6 +189,8 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
         self.reg_covar_scale = reg_covar_scale
         self.missing = missing
         self.forgetting = forgetting
+
+    _parameter_constraints = constraints_of(__init__)
 
     @validated_fit
     def fit(  # type: ignore[override]  # it needs targets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -22,6 +22,7 @@ from fastgmm.estimators.shared.mixture_owner import MixtureOwner
 from fastgmm.estimators.shared.validation import (
     Missing,
     check_source,
+    constraints_of,
     validated_fit,
 )
 from fastgmm.mixture.covariance_types import CovarianceType
@@ -29,20 +30,6 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.structures import CovarianceStructure
 
 _PASSES = {"responsibilities": responsibilities, "log_densities": component_log_densities}
-
-_OF_THE_MIXTURE = (
-    "n_components",
-    "covariance_type",
-    "tol",
-    "reg_covar",
-    "max_iter",
-    "n_init",
-    "init_params",
-    "random_state",
-    "n_jobs",
-    "missing",
-    "forgetting",
-)
 
 
 @documented()
@@ -104,11 +91,6 @@ class GaussianMixtureTransformer(
     mixture_: GaussianMixture
     n_features_in_: int
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **{name: GaussianMixture._parameter_constraints[name] for name in _OF_THE_MIXTURE},
-        "output": [StrOptions(set(_PASSES))],
-    }
-
     def __init__(
         self,
         n_components: int = 2,
@@ -137,6 +119,11 @@ class GaussianMixtureTransformer(
         self.n_jobs = n_jobs
         self.missing = missing
         self.forgetting = forgetting
+
+    _parameter_constraints = constraints_of(
+        __init__,
+        output=[StrOptions(set(_PASSES))],
+    )
 
     @validated_fit
     def partial_fit(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Self
 
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.utils._param_validation import Interval
 
 from fastgmm.docstrings import documented
 from fastgmm.em.loop import FitInfo
@@ -14,8 +12,8 @@ from fastgmm.estimators.shared.callbacks import CallbackSupportMixin
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
 from fastgmm.estimators.shared.evaluation import Imputation, InformationCriteria
 from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights
-from fastgmm.estimators.shared.online import STEP_CONSTRAINTS, OnlineLearning
-from fastgmm.estimators.shared.validation import MIXTURE_CONSTRAINTS, validated_fit
+from fastgmm.estimators.shared.online import OnlineLearning
+from fastgmm.estimators.shared.validation import validated_fit
 from fastgmm.mixture.statistics import FloatArray
 
 
@@ -42,14 +40,6 @@ class LikelihoodMixture(
     lower_bounds_: list[float]
     trace_: FloatArray
     fit_info_: FitInfo
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **MIXTURE_CONSTRAINTS,
-        "weights_init": ["array-like", None],
-        "means_init": ["array-like", None],
-        "precisions_init": ["array-like", Interval(Real, 0.0, None, closed="neither"), None],
-        **STEP_CONSTRAINTS,
-    }
 
     @validated_fit
     def fit(self, X: Rows, y: Labels = None, sample_weight: Weights = None) -> Self:

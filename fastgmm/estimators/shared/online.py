@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.source import Rows as SourceRows
@@ -48,14 +46,6 @@ from fastgmm.estimators.shared.validation import (
 )
 from fastgmm.io.states import Size, State, require
 from fastgmm.mixture.parameters import MixtureParameters
-
-#: What the parameters of the steps may be, in the form scikit-learn's parameter validation takes.
-STEP_CONSTRAINTS: dict[str, list[Any]] = {
-    "step_exponent": [Interval(Real, 0.5, 1.0, closed="right")],
-    "step_offset": [Interval(Real, 0.0, None, closed="left")],
-    "averaging": ["boolean"],
-    "forgetting": [Interval(Real, 0.0, 1.0, closed="right")],
-}
 
 _OF_BATCH_FITS = (
     "trace_",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Literal, Self, TypeVar, cast
@@ -49,8 +50,6 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 Missing = Literal["error", "drop", "model"]
 """What estimators do where values are missing: refuse rows, leave them out, or integrate out."""
 
-MISSING_CONSTRAINTS = [StrOptions({"error", "drop", "model"})]
-
 _LARGEST_VALUE = 1e150
 """Squares of larger values, and products of a few, overflow."""
 
@@ -59,15 +58,7 @@ _SMALLEST_PRECISION = 1e-300
 
 _FLOATS = [np.float64, np.float32]
 
-#: What `n_jobs` may be, in the form scikit-learn's parameter validation takes.
-N_JOBS_CONSTRAINTS = [
-    Interval(Integral, 1, None, closed="left"),
-    Interval(Integral, None, -1, closed="right"),
-    None,
-]
-
-
-MIXTURE_CONSTRAINTS: dict[str, list[Any]] = {
+CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [Interval(Integral, 1, None, closed="left")],
     "covariance_type": [StrOptions(set(STRUCTURE_NAMES)), CovarianceStructure],
     "tol": [Interval(Real, 0.0, None, closed="left"), StoppingRule],
@@ -80,14 +71,31 @@ MIXTURE_CONSTRAINTS: dict[str, list[Any]] = {
     "warm_start": ["boolean"],
     "verbose": ["verbose"],
     "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-    "n_jobs": N_JOBS_CONSTRAINTS,
+    "n_jobs": [
+        Interval(Integral, 1, None, closed="left"),
+        Interval(Integral, None, -1, closed="right"),
+        None,
+    ],
     "reg_covar_scale": [StrOptions(set(REGULARIZATION_SCALES))],
-    "missing": MISSING_CONSTRAINTS,
+    "missing": [StrOptions({"error", "drop", "model"})],
     "checkpoint": [str, PathLike, None],
     "checkpoint_interval": [Interval(Real, 0.0, None, closed="left")],
     "resume": ["boolean"],
+    "weights_init": ["array-like", None],
+    "means_init": ["array-like", None],
+    "precisions_init": ["array-like", Interval(Real, 0.0, None, closed="neither"), None],
+    "step_exponent": [Interval(Real, 0.5, 1.0, closed="right")],
+    "step_offset": [Interval(Real, 0.0, None, closed="left")],
+    "averaging": ["boolean"],
+    "forgetting": [Interval(Real, 0.0, 1.0, closed="right")],
 }
-"""What the parameters of mixtures may be."""
+"""What parameters may be that several estimators have, as scikit-learn's validation takes it."""
+
+
+def constraints_of(init: Callable[..., None], /, **own: list[Any]) -> dict[str, list[Any]]:
+    """Return what the parameters of a constructor may be: what `own` says, or else the usual."""
+    names = list(signature(init).parameters)[1:]
+    return {name: own[name] if name in own else CONSTRAINTS[name] for name in names}
 
 
 class UnchangedOnFailure:
