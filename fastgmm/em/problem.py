@@ -47,7 +47,13 @@ class EMProblem:
     ) -> SufficientStatistics:
         """Make a pass at the parameters; one without moments takes less time."""
         if moments:
-            return mixture_statistics(self.source, parameters, known=self.known, n_jobs=self.n_jobs)
+            return mixture_statistics(
+                self.source,
+                parameters,
+                known=self.known,
+                pooled=self.structure.needs_pooled_only,
+                n_jobs=self.n_jobs,
+            )
         total = log_likelihood(self.source, parameters, known=self.known, n_jobs=self.n_jobs)
         return SufficientStatistics.without_moments(total, self.source.total_weight)
 

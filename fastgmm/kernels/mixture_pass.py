@@ -37,8 +37,9 @@ from fastgmm.kernels.kmeans_pass import (
 )
 from fastgmm.kernels.microkernels.densities import find_labels
 from fastgmm.kernels.microkernels.kmeans import find_cheapest
+from fastgmm.kernels.microkernels.tiles import whiten
 from fastgmm.kernels.microkernels.vector_math import exp, log
-from fastgmm.kernels.moments import diagonal_moments, full_moments
+from fastgmm.kernels.moments import diagonal_moments, full_moments, pooled_moments
 from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.tiles import (
     BLOCK_ROWS,
@@ -81,6 +82,9 @@ class PassParameters(NamedTuple):
         The means, as sums of two numbers; read only if not ``shared``.
     shared : bool
         Whether all components' moments are about the center.
+    pooled : bool
+        Whether all components share one whitener, and second moments are wanted of all rows
+        together only: rows are whitened once then, and not for each component.
     """
 
     constants: np.ndarray
@@ -92,6 +96,7 @@ class PassParameters(NamedTuple):
     references: np.ndarray
     references_low: np.ndarray
     shared: bool
+    pooled: bool
 
 
 class PassTask(NamedTuple):
@@ -113,16 +118,17 @@ class PassTask(NamedTuple):
         What the pass is run for: one of the constants above.
     n_slots : int
         S; the accumulators may hold fewer where there are fewer blocks.
-    constants, offset, whiteners, shifts, center, center_low, references, references_low, shared
+    constants, offset, whiteners, shifts, center, center_low, references, references_low, shared, \
+            pooled
         As in ``PassParameters``.
     counts : ndarray of shape (S, K)
         Sums of weighted responsibilities, as all sums in double precision.
     first : ndarray of shape (S, K * D)
         Sums of responsibility × row; with diagonal structures, those of responsibility × row²
-        too, in the order of ``diagonal_place``.
+        too, in the order of ``diagonal_place``, as are pooled ones.
     second : ndarray of shape (S, K * blocks * 16)
         Lower triangles of the second moments in blocks (``unpack_blocks``); empty with diagonal
-        structures.
+        structures, and only one triangle if pooled.
     likelihood : ndarray of shape (S, T)
         Weighted log-densities, lane by lane.
     log_density : ndarray of shape (N,)
@@ -151,6 +157,7 @@ class PassTask(NamedTuple):
     references: np.ndarray
     references_low: np.ndarray
     shared: bool
+    pooled: bool
     counts: np.ndarray
     first: np.ndarray
     second: np.ndarray
@@ -254,6 +261,7 @@ def mixture_slot(task, slot):
     # Members of tuples and rows of arrays are taken once: each time counts a reference.
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
     constants, offset, shared, diagonal = task.constants, task.offset, task.shared, task.diagonal
+    pooled = task.pooled
     whiteners, shifts = task.whiteners, task.shifts
     center, center_low = task.center, task.center_low
     references, references_low = task.references, task.references_low
@@ -262,10 +270,15 @@ def mixture_slot(task, slot):
     log_density, labels, responsibilities = task.log_density, task.labels, task.responsibilities
     N, D = X.shape
     K = constants.shape[0]
-    # diagonal moments are taken four components and four columns at a time
-    n_columns = (2 * D + ROWS - 1) // ROWS * ROWS if diagonal else D
-    n_rows = (K + ROWS - 1) // ROWS * ROWS if diagonal else K
+    # products of responsibilities and features are taken four components and columns at a time
+    n_columns = (2 * D if diagonal else D) + ROWS - 1
+    n_columns = n_columns // ROWS * ROWS if diagonal or pooled else D
+    n_rows = (K + ROWS - 1) // ROWS * ROWS if diagonal or pooled else K
     tile = aligned_scratch(n_columns * T, constants)
+    white = aligned_scratch(D * T if pooled else 1, constants)
+    scales = np.ones(K * D, constants.dtype) if pooled else whiteners
+    points = white if pooled else tile
+    sums_of_rows = np.empty(D)
     joint = aligned_scratch(n_rows * T, constants)
     tile[D * T :] = 0.0
     joint[K * T :] = 0.0
@@ -298,9 +311,11 @@ def mixture_slot(task, slot):
                 if mode == LLOYD_BY_PRODUCTS:
                     step = padded.shape[0] // K
                     find_cheapest(tile, T, D, padded, step, costs, K, best, largest)
-                elif diagonal:
+                elif diagonal or pooled:
+                    if pooled:
+                        whiten(tile, T, D, whiteners, white)
                     diagonal_densities(
-                        tile, T, D, K, shared, whiteners, shifts, constants, references,
+                        points, T, D, K, shared, scales, shifts, constants, references,
                         references_low, about_mean, joint, largest,
                     )  # fmt: skip
                 else:
@@ -347,6 +362,13 @@ def mixture_slot(task, slot):
                     tile, T, D, K, n_columns, shared, references, references_low, about_mean,
                     joint, active, counts, first,
                 )  # fmt: skip
+            elif mode & MOMENTS and pooled:
+                for lane in range(T):
+                    factor[lane] *= total[lane]
+                pooled_moments(
+                    tile, T, D, K, n_columns, joint, active, factor, panel, sums_of_rows, counts,
+                    first, second,
+                )  # fmt: skip
             elif mode & (MOMENTS | GIVEN):
                 full_moments(
                     tile, T, D, K, shared, references, references_low, about_mean, joint, active,
@@ -360,7 +382,7 @@ def pass_address() -> Any:
     vector, matrix = np.empty(0), np.empty((0, 0))
     members = dict.fromkeys(PassTask._fields, vector)
     members |= dict.fromkeys(("first_block", "lanes", "mode", "n_slots"), 0)
-    members |= dict.fromkeys(("diagonal", "shared"), False) | {"offset": 0.0}
+    members |= dict.fromkeys(("diagonal", "shared", "pooled"), False) | {"offset": 0.0}
     members |= dict.fromkeys(("X", "counts", "first", "second", "likelihood"), matrix)
     members |= {"labels": np.empty(0, np.int64), "responsibilities": matrix}
     return slot_address(mixture_slot, PassTask(**members))

@@ -54,17 +54,34 @@ def full_moments(
 
 
 @inner_kernel()
-def diagonal_moments(
-    tile, T, D, K, n_columns, shared, references, references_low, about_mean, joint, active,
-    counts, products,
-):  # fmt: skip
-    """Add every component's moments of the tile, weighted by responsibility."""
+def _add_counts(joint, T, K, active, counts):
+    """Add the components' responsibilities, and put zeros for those without any."""
     for k in range(K):
         if active[k]:
             counts[k] += lane_sum(joint, k * T, T)
         else:
             for lane in range(k * T, (k + 1) * T):
                 joint[lane] = 0.0
+
+
+@inner_kernel()
+def pooled_moments(
+    tile, T, D, K, n_columns, joint, active, weights, panel, sums_of_rows, counts, products, second,
+):  # fmt: skip
+    """Add every component's first moments of the tile, and the second ones of all together."""
+    _add_counts(joint, T, K, active, counts)
+    for k in range(0, K, ROWS):
+        add_products(joint, k * T, tile, n_columns, T, products, k * n_columns)
+    add_moments(tile, T, D, weights, 0, panel, sums_of_rows, 0, second, 0)
+
+
+@inner_kernel()
+def diagonal_moments(
+    tile, T, D, K, n_columns, shared, references, references_low, about_mean, joint, active,
+    counts, products,
+):  # fmt: skip
+    """Add every component's moments of the tile, weighted by responsibility."""
+    _add_counts(joint, T, K, active, counts)
     if shared:
         # an infinite square would turn a responsibility of zero into NaN
         largest_square = np.finfo(tile.dtype).max

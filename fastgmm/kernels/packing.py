@@ -92,21 +92,22 @@ def padded(count: int) -> int:
     return -(-count // ROWS) * ROWS
 
 
-def unpack_products(products: np.ndarray, K: int, D: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return first and second moments from the blocks that ``diagonal_place`` describes.
+def unpack_products(products: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
+    """Return a matrix from the blocks that ``diagonal_place`` describes.
 
     Parameters
     ----------
-    products : ndarray of shape (padded(K) * padded(2 * D),)
+    products : ndarray of shape (padded(n_rows) * padded(n_columns),)
         Sums of one slot or of all.
-    K, D : int
-        Numbers of components and of features.
+    n_rows, n_columns : int
+        Shape of the matrix: one row for each component, and a column for each feature; with
+        diagonal structures, another one for its square.
 
     Returns
     -------
-    first, second : ndarray of shape (K, D)
-        Sums of responsibility × feature and × squared feature.
+    ndarray of shape (n_rows, n_columns)
+        Sums of responsibility × feature.
     """
-    grid = products.reshape(padded(K) // ROWS, padded(2 * D) // ROWS, ROWS, ROWS)
-    table = grid.transpose(0, 2, 1, 3).reshape(padded(K), padded(2 * D))
-    return table[:K, :D].copy(), table[:K, D : 2 * D].copy()
+    grid = products.reshape(padded(n_rows) // ROWS, padded(n_columns) // ROWS, ROWS, ROWS)
+    table = grid.transpose(0, 2, 1, 3).reshape(padded(n_rows), padded(n_columns))
+    return table[:n_rows, :n_columns].copy()

@@ -252,6 +252,7 @@ def _run_pass(mode, sums, diagonal, labels):
         sums.references,
         nothing,
         False,
+        False,
         sums.counts,
         sums.first,
         sums.second,

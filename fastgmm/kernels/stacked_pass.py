@@ -86,6 +86,7 @@ def stacked_slot(task, mixture):
         task.references[mixture],
         task.nothing,
         False,
+        False,
         task.counts[mixture],
         task.first[mixture],
         task.second[mixture],

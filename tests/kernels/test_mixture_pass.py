@@ -230,3 +230,51 @@ def test_rows_of_known_component_keep_it(diagonal, dtype):
     assert found.log_likelihood == pytest.approx(expected, rel=tolerance)
     measured = passes.log_likelihood(source, parameters, known=known)
     assert measured == pytest.approx(expected, rel=tolerance)
+
+
+@parametrize_pairwise(
+    problem=[(1, 3, True), (2, 2, False), (3, 4, True), (9, 5, False)],
+    dtype=[np.float64, np.float32],
+    labeled=[False, True],
+)
+def test_pooled_moments_of_a_mixture_with_one_covariance(problem, dtype, labeled):
+    D, K, weighted = problem
+    shares, means, covariances = mixture(D, K, diagonal=False, separation=2.0)
+    truth = shares, means, np.repeat(covariances[:1], K, axis=0)
+    parameters = parameters_of(*truth, diagonal=False)
+    X = rows_of(means, 700, dtype)
+    rng = np.random.default_rng(2)
+    source = ArraySource(X, rng.uniform(0, 2, len(X)) if weighted else None)
+    known = np.where(rng.uniform(size=len(X)) < 0.3, rng.integers(K, size=len(X)), -1)
+    known = known if labeled else None
+    tolerance = 1e-12 if dtype is np.float64 else 2e-5
+
+    each = passes.mixture_statistics(source, parameters, known=known)
+    found = passes.mixture_statistics(source, parameters, known=known, pooled=True)
+    assert found.log_likelihood == pytest.approx(each.log_likelihood, rel=tolerance)
+    for one, other in (
+        (found.counts, each.counts),
+        (found.first, each.first),
+        (found.second.sum(axis=0), each.second.sum(axis=0)),
+    ):
+        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+    covariances = found.covariances()
+    np.testing.assert_allclose(
+        covariances, np.repeat(covariances[:1], K, axis=0), atol=tolerance * covariances.max()
+    )
+    np.testing.assert_array_equal(covariances, covariances.transpose(0, 2, 1))
+
+
+def test_pooled_moments_of_features_that_are_constant_within_components():
+    means = np.array([[0.1, 0.7], [3.3, 1.9]])
+    X = means[np.arange(600) % 2] + np.random.default_rng(0).normal(size=(600, 1)) * [1.0, 0.0]
+    parameters = MixtureParameters.from_covariances(
+        np.full(2, 0.5), means, np.repeat(np.eye(2)[None], 2, axis=0)
+    )
+    known = np.arange(600) % 2
+    found = passes.mixture_statistics(ArraySource(X), parameters, known=known, pooled=True)
+    covariances = found.covariances()
+    assert not covariances[:, 1].any()
+    assert not covariances[:, :, 1].any()
+    within = np.mean([X[known == k, 0].var() for k in range(2)])
+    np.testing.assert_allclose(covariances[:, 0, 0], within, rtol=1e-12)

@@ -62,8 +62,14 @@ def split_in_two(
     return high, (values.ravel() - high).astype(dtype)
 
 
-def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> PassParameters:
-    """Return a mixture as the kernels read it, for rows of a type."""
+def pass_parameters(
+    dtype: npt.DTypeLike, parameters: MixtureParameters, *, pooled: bool = False
+) -> PassParameters:
+    """Return a mixture as the kernels read it, for rows of a type.
+
+    If `pooled`, second moments are of no interest but for those of all components together, which
+    a mixture with one covariance for all takes less time to find.
+    """
     weights = np.exp(parameters.log_weights)
     means, whiteners = parameters.means, parameters.whiteners
     center = weights @ means / weights.sum()
@@ -80,6 +86,7 @@ def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> Pass
         shifts = -(whiteners @ offsets[:, :, None])[:, :, 0]
         packed = pack_lower(whiteners)
     shared = bool(farthest <= FARTHEST_SHARED[computed])
+    one_whitener = shared and len(means) > 1 and bool((whiteners == whiteners[0]).all())
     constants = parameters.log_weights + parameters.log_normalizers
     offset = float(constants.max())
     return PassParameters(
@@ -90,6 +97,7 @@ def pass_parameters(dtype: npt.DTypeLike, parameters: MixtureParameters) -> Pass
         *split_in_two(center if shared else np.zeros_like(center), computed),
         *split_in_two(means, computed),
         shared,
+        pooled and one_whitener and not parameters.is_diagonal,
     )
 
 
@@ -162,8 +170,12 @@ class RunningPass:
         n_features = len(parameters.references) // n_components
         itemsize = parameters.constants.dtype.itemsize
         completing = isinstance(parameters, CompletionParameters)
+        pooled = isinstance(parameters, PassParameters) and parameters.pooled
         if diagonal:
             first, second = padded(n_components) * padded(2 * n_features), 0
+        elif pooled:
+            first = padded(n_components) * padded(n_features)
+            second = 16 * block_count(n_features)
         else:
             first = n_components * n_features
             second = n_components * 16 * block_count(n_features)
@@ -186,7 +198,8 @@ class RunningPass:
             "n_slots": n_slots,
             **parameters._asdict(),
         }
-        per_density = 4 * n_features if diagonal else 2 * n_features * (n_features + 1)
+        simple = diagonal or pooled
+        per_density = 4 * n_features if simple else 2 * n_features * (n_features + 1)
         if completing:
             per_density *= 4
         self._operations = n_components * (per_density + _EXPONENTIAL)
@@ -263,7 +276,12 @@ def statistics_of(
         means = parameters.references.astype(np.float64) + parameters.references_low
         reference = means.reshape(n_components, n_features)
     if diagonal:
-        first, second = unpack_products(sums.first, n_components, n_features)
+        both = unpack_products(sums.first, n_components, 2 * n_features)
+        first, second = both[:, :n_features], both[:, n_features:]
+    elif isinstance(parameters, PassParameters) and parameters.pooled:
+        first = unpack_products(sums.first, n_components, n_features)
+        total = unpack_blocks(sums.second[None], n_features)[0]
+        second = _spread_evenly(sums.counts, first, total)
     else:
         first = sums.first.reshape(n_components, n_features)
         second = unpack_blocks(sums.second.reshape(n_components, -1), n_features)
@@ -275,3 +293,17 @@ def statistics_of(
         log_likelihood=sums.log_likelihood if log_likelihood is None else log_likelihood,
         weight=weight,
     )
+
+
+def _spread_evenly(counts: FloatArray, first: FloatArray, total: FloatArray) -> FloatArray:
+    """Return second moments with a given sum, and the same covariance for all components."""
+    divisors = np.where(counts > 0.0, counts, np.inf)[:, None, None]
+    about_center = first[:, :, None] * first[:, None, :] / divisors
+    within = total - about_center.sum(axis=0)
+    vanished = within.diagonal() <= 8.0 * np.finfo(np.float64).eps * total.diagonal()
+    within[vanished] = 0.0
+    within[:, vanished] = 0.0
+    weight = counts.sum()
+    shares = counts / (weight if weight > 0.0 else 1.0)
+    second: FloatArray = about_center + shares[:, None, None] * within
+    return second

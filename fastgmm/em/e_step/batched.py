@@ -151,7 +151,8 @@ def stacked_statistics(
     operations = M * N * K * ((4 * D if diagonal else 2 * D * (D + 1)) + _EXPONENTIAL)
     run_slots(stacked_slot, task, M, n_jobs, operations)
     if diagonal:
-        products = [unpack_products(each[0], K, D) for each in task.first]
+        both = [unpack_products(each[0], K, 2 * D) for each in task.first]
+        products = [(each[:, :D], each[:, D:]) for each in both]
         firsts = np.concatenate([each[0] for each in products])
         seconds = np.concatenate([each[1] for each in products])
     else:

@@ -77,6 +77,11 @@ def fit_jointly(
     def answer(
         asked: list[Request[MixtureParameters, SufficientStatistics]],
     ) -> list[SufficientStatistics]:
-        return statistics_of_several(source, [each.parameters for each in asked], n_jobs=n_jobs)
+        pooled = [
+            isinstance(each.problem, EMProblem) and each.problem.structure.needs_pooled_only
+            for each in asked
+        ]
+        mixtures = [each.parameters for each in asked]
+        return statistics_of_several(source, mixtures, pooled, n_jobs=n_jobs)
 
     return run([fit(number, each) for number, each in enumerate(starts)], answer)

@@ -59,6 +59,7 @@ def _given_parameters(
         *split_in_two(references[0] if shared else np.zeros(n_features), dtype),
         *split_in_two(references, dtype),
         shared,
+        False,
     )
 
 
@@ -102,30 +103,39 @@ def mixture_statistics(
     parameters: MixtureParameters,
     *,
     known: Any = None,
+    pooled: bool = False,
     n_jobs: int | None = None,
 ) -> SufficientStatistics:
-    """Return the sufficient statistics of the responsibilities under a mixture: one E-step."""
+    """Return the sufficient statistics of the responsibilities under a mixture: one E-step.
+
+    If `pooled`, second moments need be right only in their sum over the components.
+    """
     if source.incomplete:
         return incomplete_statistics(source, parameters, known=known, n_jobs=n_jobs)
-    p, diagonal = pass_parameters(source.dtype, parameters), parameters.is_diagonal
+    p = pass_parameters(source.dtype, parameters, pooled=pooled)
+    diagonal = parameters.is_diagonal
     work = partial(_sums, parameters=p, mode=mixture_pass.MOMENTS, diagonal=diagonal)
     sums = source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present({"labels": known}))
     return statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)
 
 
 def statistics_of_several(
-    source: Source, mixtures: Sequence[MixtureParameters], *, n_jobs: int | None = None
+    source: Source,
+    mixtures: Sequence[MixtureParameters],
+    pooled: Sequence[bool],
+    *,
+    n_jobs: int | None = None,
 ) -> list[SufficientStatistics]:
     """Return the sufficient statistics under each of several mixtures: one E-step of all.
 
     The rows are iterated over once, as long as the sums of all mixtures take no more than 256 MB,
     and else once for as many mixtures as do. Each mixture's statistics are, bit for bit, those of
-    `mixture_statistics`.
+    `mixture_statistics`, `pooled` or not.
     """
     if source.incomplete:
         return [mixture_statistics(source, each, n_jobs=n_jobs) for each in mixtures]
     found: list[SufficientStatistics] = []
-    for together in _sharing(source, mixtures):
+    for together in _sharing(source, mixtures, pooled):
         sums = source.fold(partial(_sums_of_several, passes=together), _each_plus)(n_jobs=n_jobs)
         weight = source.total_weight
         found += [
@@ -167,13 +177,13 @@ def _running(
 
 
 def _sharing(
-    source: Source, mixtures: Sequence[MixtureParameters]
+    source: Source, mixtures: Sequence[MixtureParameters], pooled: Sequence[bool]
 ) -> Iterator[list[tuple[PassParameters, bool]]]:
     """Yield what passes read, of as many at once as may share a reading of the rows."""
     together: list[tuple[PassParameters, bool]] = []
     taken = 0
-    for mixture in mixtures:
-        p = pass_parameters(source.dtype, mixture)
+    for mixture, only_pooled in zip(mixtures, pooled, strict=True):
+        p = pass_parameters(source.dtype, mixture, pooled=only_pooled)
         n_bytes = _running(source, p, mixture.is_diagonal, None).n_bytes
         if together and taken + n_bytes > _SUMS_BYTES:
             yield together
@@ -196,7 +206,7 @@ def _evaluate(
         return incomplete_log_likelihood(
             source, parameters, mode, n_jobs=n_jobs, **_present(by_row)
         )
-    p = pass_parameters(source.dtype, parameters)
+    p = pass_parameters(source.dtype, parameters, pooled=True)
     work = partial(_sums, parameters=p, mode=mode, diagonal=parameters.is_diagonal)
     return source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present(by_row)).log_likelihood
 

@@ -56,6 +56,7 @@ def _run(
         references=rounded.ravel(),
         references_low=(centers - rounded).astype(dtype).ravel(),
         shared=True,
+        pooled=False,
         counts=np.zeros((used, n_centers)),
         first=np.zeros((used, n_centers * n_features)),
         second=np.zeros((used, 0)),

@@ -15,6 +15,7 @@ from numba.core import cgutils
 from fastgmm.kernels.compilation import microkernel
 from fastgmm.kernels.microkernels import simd
 from fastgmm.kernels.microkernels.simd import constant
+from fastgmm.kernels.packing import ROWS
 
 ROW_GROUP = simd.BLOCK.n_bytes // 4
 """Rows that ``load_rows`` and ``load_columns`` take at once in either type divide this."""
@@ -194,3 +195,81 @@ def subtract_reference(tile, T, D, reference, reference_low, at, out):
     x = tile[: D * T].reshape(D, T)
     offsets = (x - reference[at : at + D, None]) - reference_low[at : at + D, None]
     out[: D * T] = offsets.ravel()
+
+
+def _whiten(_typing_context, tile, T, D, whitener, out):
+    arguments = (tile, T, D, whitener, out)
+
+    def generate(context, builder, _signature, values):
+        element = simd.element_type(tile)
+        width = simd.lane_width(element)
+        align, side = simd.BLOCK.n_bytes, simd.BLOCK.n_vectors
+        lanes, order = values[1], values[2]
+        tile_at = simd.pointer(context, builder, tile, values[0])
+        whitener_at = simd.pointer(context, builder, whitener, values[3])
+        panel_at = cgutils.alloca_once_value(builder, whitener_at)
+        out_at = simd.pointer(context, builder, out, values[4])
+        sums = simd.Registers(builder, ir.VectorType(element, width), ROWS * side)
+        step = constant(side * width)
+
+        def add_panel(first, n_rows):
+            """Write ``n_rows`` whitened coordinates from row ``first`` on."""
+            at = builder.load(panel_at)
+            n_columns = builder.add(first, constant(n_rows))
+            with cgutils.for_range_slice(builder, constant(0), lanes, step) as (lane, _):
+                for i in range(n_rows * side):
+                    sums[i] = simd.filled(element, width, 0.0)
+                with cgutils.for_range(builder, n_columns) as loop:
+                    row = builder.add(builder.mul(loop.index, lanes), lane)
+                    places = [builder.add(row, constant(c * width)) for c in range(side)]
+                    features = [simd.load(builder, tile_at, i, width, align) for i in places]
+                    column = builder.mul(loop.index, constant(n_rows))
+                    for r in range(n_rows):
+                        entry = builder.gep(at, [builder.add(column, constant(r))])
+                        entry = simd.broadcast(builder, builder.load(entry), width)
+                        for c in range(side):
+                            i = r * side + c
+                            sums[i] = simd.multiply_add(builder, entry, features[c], sums[i])
+                for r in range(n_rows):
+                    row = builder.add(builder.mul(builder.add(first, constant(r)), lanes), lane)
+                    for c in range(side):
+                        place = builder.add(row, constant(c * width))
+                        simd.store(builder, sums[r * side + c], out_at, place, align)
+            size = builder.mul(n_columns, constant(n_rows))
+            builder.store(builder.gep(at, [size]), panel_at)
+
+        n_panels = builder.sdiv(order, constant(ROWS))
+        remaining = builder.srem(order, constant(ROWS))
+        with cgutils.for_range(builder, n_panels) as loop:
+            add_panel(builder.mul(loop.index, constant(ROWS)), ROWS)
+        for n_rows in range(1, ROWS):
+            with builder.if_then(builder.icmp_signed("==", remaining, constant(n_rows))):
+                add_panel(builder.mul(n_panels, constant(ROWS)), n_rows)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+@microkernel(_whiten)
+def whiten(tile, T, D, whitener, out):
+    """Write a triangle times the tile's features.
+
+    Parameters
+    ----------
+    tile : ndarray
+        The points, feature by feature, T lanes each.
+    T, D : int
+        Numbers of lanes and of features.
+    whitener : ndarray
+        The first of packed lower triangles (``pack_lower``).
+    out : ndarray
+        Receives the whitened coordinates, of the layout of the tile.
+    """
+    x = tile[: D * T].reshape(D, T)
+    at = 0
+    for first in range(0, D, ROWS):
+        last = min(first + ROWS, D)
+        size = (last - first) * last
+        panel = whitener[at : at + size].reshape(last, last - first).T
+        out[first * T : last * T] = (panel @ x[:last]).ravel()
+        at += size

@@ -76,11 +76,15 @@ class CovarianceStructure(Value, ABC):
         component to component, "I" those of the identity (Banfield and Raftery, 1993).
     needs_single_feature : bool
         Whether the structure is for data of one feature only.
+    needs_pooled_only : bool
+        Whether `whiten` reads no more of the covariances than their mean, `Spread.pooled`. If so,
+        passes are faster, and give every component the same covariance about its mean.
     """
 
     name: str
     letters: ClassVar[str] = "VVV"
     needs_single_feature: ClassVar[bool] = False
+    needs_pooled_only: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

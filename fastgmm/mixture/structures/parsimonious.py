@@ -64,6 +64,7 @@ class Tied(Parsimonious):
     """All components share one covariance matrix."""
 
     letters = "EEE"
+    needs_pooled_only = True
 
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the whitener of the pooled covariance."""
@@ -94,6 +95,7 @@ class TiedDiagonal(Parsimonious):
     """All components share one variance for each feature."""
 
     letters = "EEI"
+    needs_pooled_only = True
 
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the inverse standard deviations of the pooled variances."""
@@ -104,6 +106,7 @@ class TiedSpherical(Parsimonious):
     """All components and features share one variance."""
 
     letters = "EII"
+    needs_pooled_only = True
 
     def whiten(self, spread: Spread) -> FloatArray:
         """Return the inverse standard deviation of the mean variance."""

@@ -131,10 +131,11 @@ def test_statistics_of_several_are_those_of_each(monkeypatch, n_bytes):
     mixtures = [start_at(X, name, k) for name, k in GRID]
     if n_bytes is not None:
         monkeypatch.setattr(passes, "_SUMS_BYTES", n_bytes)
-    found = statistics_of_several(source, mixtures)
+    pooled = [name == "EEE" for name, _ in GRID]
+    found = statistics_of_several(source, mixtures, pooled)
     assert source.n_readings == (1 if n_bytes is None else len(mixtures))
-    for statistics, mixture in zip(found, mixtures, strict=True):
-        expected = mixture_statistics(ArraySource(X), mixture)
+    for statistics, mixture, only_pooled in zip(found, mixtures, pooled, strict=True):
+        expected = mixture_statistics(ArraySource(X), mixture, pooled=only_pooled)
         assert_array_equal(statistics.counts, expected.counts)
         assert_array_equal(statistics.second, expected.second)
         assert statistics.log_likelihood == expected.log_likelihood
@@ -145,7 +146,8 @@ def test_statistics_of_several_of_rows_that_lack_values():
     X[::3, 1] = np.nan
     source = ArraySource(X, incomplete=True)
     mixtures = [start_at(rows(400), name, k) for name, k in GRID[:2]]
-    for statistics, mixture in zip(statistics_of_several(source, mixtures), mixtures, strict=True):
+    found = statistics_of_several(source, mixtures, [False, False])
+    for statistics, mixture in zip(found, mixtures, strict=True):
         assert statistics.log_likelihood == mixture_statistics(source, mixture).log_likelihood
 
 

@@ -9,8 +9,10 @@ from fastgmm.kernels.microkernels.tiles import (
     load_columns,
     load_rows,
     subtract_reference,
+    whiten,
 )
-from tests.kernels.lane_arrays import ORDERS, TYPES, aligned, lanes
+from fastgmm.kernels.packing import pack_lower
+from tests.kernels.lane_arrays import ORDERS, TYPES, aligned, lanes, tolerance
 
 
 @kernel()
@@ -26,6 +28,24 @@ def run_load_columns(X, row, n, center, center_low, tile, T):
 @kernel()
 def run_subtract(tile, T, D, reference, low, at, out):
     subtract_reference(tile, T, D, reference, low, at, out)
+
+
+@kernel()
+def run_whiten(tile, T, D, whitener, out):
+    whiten(tile, T, D, whitener, out)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("D", ORDERS)
+def test_points_are_multiplied_by_a_triangle(D, dtype):
+    rng = np.random.default_rng(D)
+    T = lanes(dtype)
+    x, triangle = rng.normal(size=(D, T)), np.tril(rng.normal(size=(D, D)))
+    for run in (run_whiten, whiten.twin):
+        out = aligned(np.ones(D * T), dtype)
+        run(aligned(x, dtype), T, D, aligned(pack_lower(triangle[None]), dtype), out)
+        small = tolerance(dtype)
+        np.testing.assert_allclose(out.reshape(D, T), triangle @ x, rtol=small, atol=10 * small)
 
 
 @pytest.mark.parametrize(
