@@ -74,7 +74,8 @@ class VariationalProblem:
         """Make a pass at a posterior."""
         amounts = self.regularization.amounts if self.careful else None
         parameters = posterior.expected_parameters(amounts)
-        found = mixture_statistics(self.source, parameters, n_jobs=self.n_jobs)
+        pooled = self.structure.needs_pooled_only
+        found = mixture_statistics(self.source, parameters, pooled=pooled, n_jobs=self.n_jobs)
         _require_finite(found.log_likelihood)
         entropy = responsibility_entropy(parameters, found, incomplete=self.source.incomplete)
         return VariationalStatistics(found, entropy)

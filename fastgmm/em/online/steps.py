@@ -107,7 +107,7 @@ def online_step(
     n_jobs: int | None = None,
 ) -> tuple[OnlineState, float]:
     """Learn a batch of rows: one pass over them, one blend and one M-step."""
-    after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
+    after, step = blend_batch(state, batch, schedule, structure, averaging=averaging, n_jobs=n_jobs)
     if step == 0.0:
         return state, 0.0
     problem = EMProblem(batch, structure, after.regularization, n_jobs=n_jobs)
@@ -119,6 +119,7 @@ def blend_batch(
     state: _State,
     batch: ArraySource,
     schedule: StepSchedule,
+    structure: CovarianceStructure,
     *,
     averaging: bool = False,
     n_jobs: int | None = None,
@@ -127,7 +128,8 @@ def blend_batch(
     weight = batch.total_weight
     if weight == 0.0:
         return state, 0.0
-    found = mixture_statistics(batch, state.parameters, n_jobs=n_jobs)
+    pooled = structure.needs_pooled_only
+    found = mixture_statistics(batch, state.parameters, pooled=pooled, n_jobs=n_jobs)
     require_finite(found)
     length = weight / state.unit
     step = schedule.step(state.time, length)

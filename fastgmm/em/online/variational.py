@@ -89,7 +89,7 @@ def variational_online_step(
     n_jobs: int | None = None,
 ) -> tuple[VariationalOnlineState, float]:
     """Learn a batch of rows: one pass over them, one blend and one solve."""
-    after, step = blend_batch(state, batch, schedule, averaging=averaging, n_jobs=n_jobs)
+    after, step = blend_batch(state, batch, schedule, structure, averaging=averaging, n_jobs=n_jobs)
     if step == 0.0:
         return state, 0.0
     weight = after.weight - state.weight
