@@ -28,18 +28,13 @@ def full_densities(
     """Write every component's log-weight plus log-density and the largest of them."""
     packed = whiteners.shape[0] // K
     reset_largest(largest, T)
+    points = tile if shared else about_mean
     for k in range(K):
-        if shared:
-            joint_log_density(
-                tile, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint, k * T,
-                largest,
-            )  # fmt: skip
-        else:
+        if not shared:
             subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
-            joint_log_density(
-                about_mean, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint,
-                k * T, largest,
-            )  # fmt: skip
+        joint_log_density(
+            points, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint, k * T, largest
+        )
 
 
 @inner_kernel()
@@ -49,14 +44,10 @@ def diagonal_densities(
 ):  # fmt: skip
     """Write every component's log-weight plus log-density and the largest of them."""
     reset_largest(largest, T)
+    points = tile if shared else about_mean
     for k in range(K):
-        if shared:
-            joint_log_density_diagonal(
-                tile, T, scales, k * D, shifts, k * D, D, constants[k], joint, k * T, largest
-            )
-        else:
+        if not shared:
             subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
-            joint_log_density_diagonal(
-                about_mean, T, scales, k * D, shifts, k * D, D, constants[k], joint, k * T,
-                largest,
-            )  # fmt: skip
+        joint_log_density_diagonal(
+            points, T, scales, k * D, shifts, k * D, D, constants[k], joint, k * T, largest
+        )

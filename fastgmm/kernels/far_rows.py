@@ -139,7 +139,7 @@ def mend_labels(
 ):  # fmt: skip
     """Write the most probable components of the far rows of a tile, and their log-densities."""
     for lane in range(n):
-        if not largest[lane] > lowest:
+        if not lowest < largest[lane] < np.inf:
             relative = np.empty(K)
             highest[lane] = far_log_densities(
                 X, row + lane, means, means_low, whiteners, constants, diagonal, D, K, relative

@@ -16,8 +16,6 @@ from __future__ import annotations
 import numpy as np
 
 from fastgmm.kernels.compilation import inner_kernel
-from fastgmm.kernels.far_rows import mend_labels
-from fastgmm.kernels.microkernels.densities import find_labels
 from fastgmm.kernels.microkernels.kmeans import PADDING, add_members
 from fastgmm.kernels.tiles import aligned_scratch
 
@@ -28,6 +26,7 @@ POTENTIALS = 512
 CHOOSE = 1024
 LLOYD_BY_PRODUCTS = 2048
 KMEANS = LLOYD | NEAREST | POTENTIALS | CHOOSE | LLOYD_BY_PRODUCTS
+ASSIGNING = LLOYD | NEAREST | LLOYD_BY_PRODUCTS
 
 
 @inner_kernel()
@@ -82,10 +81,13 @@ def add_potentials(joint, T, K, nearest, tile_weights, counts):
 
 @inner_kernel()
 def kmeans_tile(
-    X, row, n, T, D, K, mode, scales, constants, centers, centers_low, tile, joint, largest, lowest,
-    best, nearest, tile_weights, padded, sums, counts, inertia, labels, distances,
+    row, n, T, D, K, mode, scale, tile, joint, largest, best, nearest, tile_weights, padded, sums,
+    counts, inertia, labels, distances,
 ):  # fmt: skip
-    """Do with a tile's densities, or its nearest centers, what the pass is run for."""
+    """Do with a tile's densities, or its nearest centers, what the pass is run for.
+
+    ``nearest`` are −½ the squared distances to these, unless those were found by products.
+    """
     if mode == POTENTIALS:
         for lane in range(n):
             nearest[lane] = distances[row + lane]
@@ -96,19 +98,6 @@ def kmeans_tile(
             distance = -2.0 * np.float64(largest[lane])
             distances[row + lane] = min(distance, distances[row + lane])
         return
-    if mode == LLOYD_BY_PRODUCTS:
-        lowest = -np.finfo(largest.dtype).max
-        for lane in range(n):
-            if not abs(largest[lane]) <= -lowest:
-                largest[lane] = -np.inf
-    else:
-        find_labels(joint, largest, T, K, best)
-    for lane in range(n):
-        nearest[lane] = largest[lane]
-    mend_labels(
-        X, row, n, centers, centers_low, scales, constants, True, D, K, largest, lowest, best,
-        nearest,
-    )  # fmt: skip
     if mode == NEAREST:
         for lane in range(n):
             labels[row + lane] = best[lane]
@@ -120,4 +109,4 @@ def kmeans_tile(
             for j in range(D):
                 tile[j * T + lane] = 0.0  # its square may be infinite
     step = sums.shape[0] // K
-    add_members(tile, T, D, n, best, tile_weights, scales[0], padded, step, sums, inertia)
+    add_members(tile, T, D, n, best, tile_weights, scale, padded, step, sums, inertia)

@@ -28,6 +28,7 @@ from fastgmm.kernels.compilation import inner_kernel, kernel, slot_address
 from fastgmm.kernels.densities import diagonal_densities, full_densities
 from fastgmm.kernels.far_rows import count_far, lowest_density, mend_exponentials, mend_labels
 from fastgmm.kernels.kmeans_pass import (
+    ASSIGNING,
     KMEANS,
     LLOYD,
     LLOYD_BY_PRODUCTS,
@@ -39,7 +40,7 @@ from fastgmm.kernels.microkernels.densities import find_labels
 from fastgmm.kernels.microkernels.kmeans import find_cheapest
 from fastgmm.kernels.microkernels.tiles import whiten
 from fastgmm.kernels.microkernels.vector_math import exp, log
-from fastgmm.kernels.moments import diagonal_moments, full_moments, pooled_moments
+from fastgmm.kernels.moments import diagonal_moments, first_moments, full_moments
 from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.tiles import (
     BLOCK_ROWS,
@@ -278,7 +279,6 @@ def mixture_slot(task, slot):
     white = aligned_scratch(D * T if pooled else 1, constants)
     scales = np.ones(K * D, constants.dtype) if pooled else whiteners
     points = white if pooled else tile
-    sums_of_rows = np.empty(D)
     joint = aligned_scratch(n_rows * T, constants)
     tile[D * T :] = 0.0
     joint[K * T :] = 0.0
@@ -291,11 +291,19 @@ def mixture_slot(task, slot):
     density = np.empty(T)
     active = np.empty(K, np.int64)
     best = np.empty(T, np.int64)
+    # what second moments are taken of: pooled, of the rows as if they were of one component
+    n_second, present, weights_of_second = K, active, joint
+    second_counts, second_first = counts, first
+    if pooled:
+        n_second, present, weights_of_second = 1, np.ones(1, np.int64), factor
+        second_counts, second_first = np.empty(1), np.empty(D)
     some_known = labels.shape[0] > 0 and mode & (MOMENTS | LOG_LIKELIHOOD) != 0
     known = labels if some_known else labels[:0]
     n_centers = K if mode & (LLOYD | LLOYD_BY_PRODUCTS) else 0
     padded, costs, member_sums = lloyd_scratch(shifts, whiteners, D, n_centers)
     lowest = lowest_density(constants)
+    if mode == LLOYD_BY_PRODUCTS:
+        lowest = -np.inf  # affine functions lose no digits far out
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
@@ -323,19 +331,22 @@ def mixture_slot(task, slot):
                         tile, T, D, K, shared, whiteners, shifts, constants, references,
                         references_low, about_mean, joint, largest,
                     )  # fmt: skip
-                if mode & KMEANS:
-                    kmeans_tile(
-                        X, row, n, T, D, K, mode, whiteners, constants, references,
-                        references_low, tile, joint, largest, lowest, best, density, tile_weights,
-                        padded, member_sums, counts, likelihood, labels, log_density,
-                    )  # fmt: skip
-                    continue
-                if mode == LABELS:
-                    find_labels(joint, largest, T, K, best)
+                if mode & (LABELS | ASSIGNING):
+                    if mode != LLOYD_BY_PRODUCTS:
+                        find_labels(joint, largest, T, K, best)
+                    for lane in range(n):
+                        density[lane] = largest[lane]
                     mend_labels(
                         X, row, n, references, references_low, whiteners, constants, diagonal, D,
                         K, largest, lowest, best, density,
                     )  # fmt: skip
+                if mode & KMEANS:
+                    kmeans_tile(
+                        row, n, T, D, K, mode, whiteners[0], tile, joint, largest, best, density,
+                        tile_weights, padded, member_sums, counts, likelihood, labels, log_density,
+                    )  # fmt: skip
+                    continue
+                if mode == LABELS:
                     for lane in range(n):
                         labels[row + lane] = best[lane]
                     continue
@@ -362,17 +373,14 @@ def mixture_slot(task, slot):
                     tile, T, D, K, n_columns, shared, references, references_low, about_mean,
                     joint, active, counts, first,
                 )  # fmt: skip
-            elif mode & MOMENTS and pooled:
-                for lane in range(T):
-                    factor[lane] *= total[lane]
-                pooled_moments(
-                    tile, T, D, K, n_columns, joint, active, factor, panel, sums_of_rows, counts,
-                    first, second,
-                )  # fmt: skip
             elif mode & (MOMENTS | GIVEN):
+                if pooled:
+                    first_moments(tile, T, K, n_columns, joint, active, counts, first)
+                    for lane in range(T):
+                        factor[lane] *= total[lane]
                 full_moments(
-                    tile, T, D, K, shared, references, references_low, about_mean, joint, active,
-                    panel, counts, first, second,
+                    tile, T, D, n_second, shared, references, references_low, about_mean,
+                    weights_of_second, present, panel, second_counts, second_first, second,
                 )  # fmt: skip
     add_sums(member_sums, D, n_centers, first)
 

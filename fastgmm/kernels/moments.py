@@ -42,37 +42,27 @@ def full_moments(
 ):  # fmt: skip
     """Add every component's moments of the tile, weighted by responsibility."""
     blocks = second.shape[0] // K
+    points = tile if shared else about_mean
     for k in range(K):
         if active[k] == 0:
             continue
         counts[k] += lane_sum(joint, k * T, T)
-        if shared:
-            add_moments(tile, T, D, joint, k * T, panel, first, k * D, second, k * blocks)
-        else:
+        if not shared:
             subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
-            add_moments(about_mean, T, D, joint, k * T, panel, first, k * D, second, k * blocks)
+        add_moments(points, T, D, joint, k * T, panel, first, k * D, second, k * blocks)
 
 
 @inner_kernel()
-def _add_counts(joint, T, K, active, counts):
-    """Add the components' responsibilities, and put zeros for those without any."""
+def first_moments(tile, T, K, n_columns, joint, active, counts, products):
+    """Add every component's sums of the tile's first columns, weighted by responsibility."""
     for k in range(K):
         if active[k]:
             counts[k] += lane_sum(joint, k * T, T)
         else:
             for lane in range(k * T, (k + 1) * T):
                 joint[lane] = 0.0
-
-
-@inner_kernel()
-def pooled_moments(
-    tile, T, D, K, n_columns, joint, active, weights, panel, sums_of_rows, counts, products, second,
-):  # fmt: skip
-    """Add every component's first moments of the tile, and the second ones of all together."""
-    _add_counts(joint, T, K, active, counts)
     for k in range(0, K, ROWS):
         add_products(joint, k * T, tile, n_columns, T, products, k * n_columns)
-    add_moments(tile, T, D, weights, 0, panel, sums_of_rows, 0, second, 0)
 
 
 @inner_kernel()
@@ -81,19 +71,18 @@ def diagonal_moments(
     counts, products,
 ):  # fmt: skip
     """Add every component's moments of the tile, weighted by responsibility."""
-    _add_counts(joint, T, K, active, counts)
     if shared:
         # an infinite square would turn a responsibility of zero into NaN
         largest_square = np.finfo(tile.dtype).max
         for i in range(D * T):
             square = tile[i] * tile[i]
             tile[D * T + i] = square if square < largest_square else largest_square
-        for k in range(0, K, ROWS):
-            add_products(joint, k * T, tile, n_columns, T, products, k * n_columns)
+        first_moments(tile, T, K, n_columns, joint, active, counts, products)
         return
     for k in range(K):
         if active[k] == 0:
             continue
+        counts[k] += lane_sum(joint, k * T, T)
         subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
         at = diagonal_place(k, 0, n_columns)
         add_diagonal_moments(about_mean, T, D, joint, k * T, products, at)
