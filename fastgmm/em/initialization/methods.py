@@ -53,11 +53,14 @@ class InitializationInfo:
         Number of rows they were found from; 0 if all parameters were given.
     subsampled : bool
         Whether those rows are a random subsample of the data.
+    n_candidates : int
+        Number of starts that were compared on those rows.
     """
 
     method: str
     n_rows: int
     subsampled: bool
+    n_candidates: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +94,11 @@ class GivenStart:
     means: FloatArray | None = None  # (n_components, n_features): means
     precisions: FloatArray | None = None
     """Symmetric precisions in the shape of the covariance structure."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is to be found."""
+        return self.weights is None and self.means is None and self.precisions is None
 
     @property
     def is_complete(self) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import regularization_for
+from fastgmm.em.initialization.competition import affordable_candidates, best_start
 from fastgmm.em.initialization.data_scan import DataScan, scan_data
+from fastgmm.em.initialization.kmeans import draws_from_all
 from fastgmm.em.initialization.methods import (
     GivenStart,
     InitializationInfo,
@@ -27,9 +29,16 @@ from fastgmm.mixture.parameters import MixtureParameters
 
 
 def drawn_starts(
-    estimator: BatchEstimator, problem: EMProblem, checkpoint: EMCheckpoint, given: GivenStart
+    estimator: BatchEstimator,
+    problem: EMProblem,
+    checkpoint: EMCheckpoint,
+    given: GivenStart,
+    asked: int | Literal["auto"],
 ) -> tuple[EMProblem, Starts[MixtureParameters]]:
-    """Return the problem and its `n_init` starts, after a first look at the data."""
+    """Return the problem and its `n_init` starts, after a first look at the data.
+
+    Each is the best of as many candidates as are asked for, where a sample of the rows can tell.
+    """
     resumed, regularization = checkpoint.resumed, checkpoint.regularization
     n_components, n_init = estimator.n_components, estimator.n_init
     complete = given.is_complete
@@ -38,11 +47,31 @@ def drawn_starts(
         return problem, Starts(draw_none, n_init, given=complete)
     scanned, rows, settings = scanned_rows(estimator, problem.source, checkpoint)
     problem = replace(problem, regularization=scanned.regularization)
+    n_candidates = 1
+    if given.is_empty and _may_compete(problem, settings, n_components):
+        affordable = affordable_candidates(problem.source.n_samples, scanned.sample.n_samples)
+        n_candidates = affordable if asked == "auto" else asked
 
     def draw(_number: int) -> tuple[MixtureParameters, InitializationInfo]:
+        if n_candidates > 1:
+            max_iter = estimator.max_iter
+            return best_start(
+                problem, scanned.sample, n_components, settings, n_candidates, max_iter
+            )
         return initialize(problem, rows, n_components, settings, given)
 
     return problem, Starts(draw, n_init, given=complete)
+
+
+def _may_compete(problem: EMProblem, settings: InitSettings, n_components: int) -> bool:
+    """Return whether a sample of the rows can tell which of several starts is the best."""
+    return (
+        settings.subsampled
+        and settings.method != "hierarchical"
+        and problem.known is None
+        and not problem.source.incomplete
+        and not draws_from_all(problem.source, n_components)
+    )
 
 
 def scanned_rows(

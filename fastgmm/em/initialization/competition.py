@@ -1,0 +1,81 @@
+"""The best of several starts, found on a sample of the rows before all of them are passed over.
+
+EM ends in the local maximum that its start leads to, and one start is as likely as another to lead
+to a poor one. Where only a sample is needed to see that, many starts cost less than one fit, and
+the best of them, fitted to the sample, leaves few iterations for all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.initialization.methods import (
+    InitializationInfo,
+    InitSettings,
+    initialize,
+)
+from fastgmm.em.initialization.random_rows import random_rows
+from fastgmm.em.loop import Fit, FitInfo, StartState, run
+from fastgmm.em.problem import EMProblem
+from fastgmm.em.stopping import stopping_rule
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.regularization import IllDefinedCovarianceError
+
+MOST_CANDIDATES = 8
+ROUND_ITERATIONS = 60
+_FIT_ITERATIONS = 50
+"""Iterations of a fit from a start that has not been chosen, about."""
+
+_TOLERANCE = 1e-3
+
+
+def affordable_candidates(n_rows: int | None, n_sampled: int) -> int:
+    """Return how many starts to compare: as many as take no longer than a fit to all rows."""
+    if n_rows is None:
+        return MOST_CANDIDATES  # they are read from files, or elsewhere
+    affordable = 2 * _FIT_ITERATIONS * n_rows // (ROUND_ITERATIONS * n_sampled)
+    return max(1, min(MOST_CANDIDATES, affordable))
+
+
+def best_start(
+    problem: EMProblem,
+    sample: ArraySource,
+    n_components: int,
+    settings: InitSettings,
+    n_candidates: int,
+    max_iter: int,
+) -> tuple[MixtureParameters, InitializationInfo]:
+    """Return the best of several starts after a fit to the sample.
+
+    Each is fitted to half of the sample first, and the one of the highest likelihood to all of it.
+    """
+    seed = settings.random_state.randint(2**31 - 1)
+    half = replace(problem, source=random_rows(sample, -(-sample.n_samples // 2), seed))
+    whole = replace(problem, source=sample)
+    iterations = min(max_iter, ROUND_ITERATIONS)
+    best: tuple[bool, float] | None = None
+    for _ in range(n_candidates):
+        start, info = initialize(half, half.source, n_components, settings)
+        fitted = _fit(half, start, iterations)
+        if fitted is None:
+            continue
+        rank = not fitted[1].degeneracies, fitted[1].trace[-1]
+        if best is None or rank > best:
+            best, chosen = rank, fitted[0]
+    refined = None if best is None else _fit(whole, chosen, max_iter)
+    if refined is None:
+        # Without regularization, a few rows may be too few where all of them suffice.
+        return initialize(problem, sample, n_components, settings)
+    return refined[0], replace(info, n_rows=sample.n_samples, n_candidates=n_candidates)
+
+
+def _fit(
+    problem: EMProblem, start: MixtureParameters, max_iter: int
+) -> tuple[MixtureParameters, FitInfo] | None:
+    """Return the fitted mixture, or None if a covariance becomes singular."""
+    steps = Fit(problem, StartState(start), stopping_rule(_TOLERANCE), max_iter).steps()
+    try:
+        return run([steps])[0]
+    except IllDefinedCovarianceError:
+        return None
