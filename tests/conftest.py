@@ -6,6 +6,7 @@ This runs before any test module imports numba or matplotlib, which read these v
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,10 @@ if not os.environ.get("NUMBA_CACHE_DIR"):
     atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
 
 os.environ["MPLBACKEND"] = "agg"
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell script starts commands in the background like this: tests of Ctrl-C would never end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LAYERS = ("kernels", "mixture", "data", "em", "analysis", "io", "estimators")
 """Folders of tests of the package's layers; their names are markers."""
