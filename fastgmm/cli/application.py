@@ -149,11 +149,12 @@ def _in_options(name: str, text: str) -> str:
     """Return a text that names options of a command, not parameters of Python."""
     if name not in COMMANDS:
         return text
-    for option in ("reg_covar", "max_iter", "n_init", "init_params", "random_state"):
+    for option in ("reg_covar", "max_iter", "n_init", "init_params", "random_state", "rows"):
         if _choices(name, option) != "None":
             spelled = "seed" if option == "random_state" else option.replace("_", "-")
             text = re.sub(rf"\b{option}=", f"--{spelled} ", text)
-            text = re.sub(rf"\b{option}\b", f"--{spelled}", text)
+            if "_" in option:  # others are words, too
+                text = re.sub(rf"\b{option}\b", f"--{spelled}", text)
     return text
 
 

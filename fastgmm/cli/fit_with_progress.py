@@ -256,17 +256,25 @@ class SearchProgress(PassProgress):
     known: KnownCandidates | None = None
     """What the search has found so far."""
 
+    _first: tuple[float, int] | None = None
+    """When there were candidates for the first time, and how many."""
+
     def add_candidate(self, known: KnownCandidates) -> None:
         """Show one more candidate."""
         self.known = known
         done, total = known.counts
-        left = (time.monotonic() - self._began) / done * (total - done)
-        self._status = f"about {_duration(left)} left" if done < total else "comparing the best"
+        now = time.monotonic()
+        # Compiling, the agglomeration and what a checkpoint has come before the first.
+        self._first = began, n_first = self._first or (now, done)
+        self._status = "comparing the best" if done == total else ""
+        if n_first < done < total:
+            left = (now - began) / (done - n_first) * (total - done)
+            self._status = f"about {_duration(left)} left"
         text = f"{done} of {total} candidates"
         self._bar.update(
             self._task, description=text, completed=done, total=total, status=self._status
         )
-        self._line(f"{text}, {self._status}")
+        self._line(", ".join(filter(None, (text, self._status))))
 
 
 def passes_left(trace: list[float], tolerance: float, max_passes: int) -> int | None:

@@ -50,7 +50,7 @@ def load(path: str | PathLike[str]) -> Any:
     name = stored.model_class
     if name not in _MODULES:
         raise ModelFileError(
-            f"{path} holds a {name}, and fastgmm.load reads models: {', '.join(_MODULES)}"
+            f"{path!r} holds a {name}, and fastgmm.load reads models: {', '.join(_MODULES)}"
         )
     kind = getattr(import_module(f"fastgmm.estimators.{_MODULES[name]}"), name)
     with fitting_together(path, f"a {name}", "save the model again"):

@@ -73,7 +73,7 @@ class Checkpoint:
         """Return what a function makes of the state that was found."""
         assert self.found is not None
         what = "a state of this fit", "remove it and start again"
-        with fitting_together(repr(str(self._path)), *what):
+        with fitting_together(str(self._path), *what):
             kinds = {"made_of": dict, "state": dict}
             held = typed_members(self.found.values, kinds, "checkpoint")
             typed_members(held["made_of"], _FINGERPRINT, "made_of")
@@ -184,7 +184,7 @@ def _compare(path: Path, found: StoredModel, fingerprint: dict[str, Any]) -> Non
             names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
             differences = "; ".join(
                 f"{name}: {_short(old.get(name))} then, {_short(new.get(name))} now"
-                for name in names[:4]
+                for name in names[:2]
             )
         else:
             differences = f"{old} then, {new} now"

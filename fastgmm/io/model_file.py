@@ -61,7 +61,7 @@ def fitting_together(path: str, what: str, remedy: str) -> Iterator[None]:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(
-            f"{path} does not hold {what} that fits together ({reason}): {remedy}"
+            f"{path!r} does not hold {what} that fits together ({reason}): {remedy}"
         ) from error
 
 
@@ -119,10 +119,7 @@ def load(path: str | Path, model_class: str | None = None) -> StoredModel:
     path = expanded(path)
     with path.open("rb") as file:
         if not file.read(4).startswith(b"PK"):
-            raise ModelFileError(
-                f"{path} is not a fastgmm model: it does not begin as one; give a file written "
-                "by save()"
-            )
+            raise _foreign(path, "it does not begin as one")
         file.seek(0)
         content = file.read()
     try:
@@ -172,10 +169,7 @@ def _checked_entries(archive: zipfile.ZipFile, path: Path, size: int) -> dict[st
         entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size
         for entry in entries.values()
     ):
-        raise ModelFileError(
-            f"{path} is not a fastgmm model: it is compressed, which model files never are; give "
-            "a file written by save()"
-        )
+        raise _foreign(path, "it is compressed, which model files never are")
     if sum(entry.file_size for entry in entries.values()) > size:
         raise _damaged(path, "its entries claim to be larger than the file")
     return entries
@@ -185,9 +179,7 @@ def _read_header(
     archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], path: Path
 ) -> dict[str, Any]:
     """Return the JSON header."""
-    foreign = ModelFileError(
-        f"{path} is not a fastgmm model: it has no {_HEADER} of one; give a file written by save()"
-    )
+    foreign = _foreign(path, f"it has no {_HEADER} of one")
     if _HEADER not in entries:
         raise foreign
     if entries[_HEADER].file_size > _LARGEST_HEADER:
@@ -210,8 +202,8 @@ def _check_header(header: Mapping[str, Any], path: Path, model_class: str | None
         raise _damaged(path, f"{_HEADER} does not say which version wrote it")
     if schema > SCHEMA_VERSION:
         raise ModelFileError(
-            f"{path} was written by fastgmm {writer} in schema {schema}, and this version reads "
-            f"up to schema {SCHEMA_VERSION}; upgrade fastgmm to read it"
+            f"{str(path)!r} was written by fastgmm {writer} in schema {schema}, and this version "
+            f"reads up to schema {SCHEMA_VERSION}; upgrade fastgmm to read it"
         )
     fields = {"class": str, "values": dict, "arrays": dict}
     for name, kind in fields.items():
@@ -219,8 +211,8 @@ def _check_header(header: Mapping[str, Any], path: Path, model_class: str | None
             raise _damaged(path, f"{_HEADER} has no {name!r}")
     if model_class is not None and header["class"] != model_class:
         raise ModelFileError(
-            f"{path} holds a {header['class']}, not a {model_class}; use fastgmm.load, which "
-            "reads every model"
+            f"{str(path)!r} holds a {header['class']}, not a {model_class}: give another file, or "
+            "read it with fastgmm.load, which knows every model"
         )
 
 
@@ -265,8 +257,8 @@ def _read_array(content: bytes, name: str, path: Path) -> npt.NDArray[Any]:
         raise _damaged(path, f"array {name!r} has no sound header")
     if dtype.kind not in _KINDS:
         raise ModelFileError(
-            f"{path} holds array {name!r} of dtype {dtype}, which could run code when read; it "
-            "was not written by fastgmm and has not been read"
+            f"{str(path)!r} holds array {name!r} of dtype {dtype}, which could run code when read; "
+            "it was not written by fastgmm and has not been read"
         )
     # Python's integers: a product of the sizes that a damaged header claims may not fit NumPy's.
     n_items = 1
@@ -301,8 +293,15 @@ def _plain(value: object) -> object:
     )
 
 
+def _foreign(path: Path, reason: str) -> ModelFileError:
+    return ModelFileError(
+        f"{str(path)!r} is not a fastgmm model: {reason}; give a file that a fitted model was "
+        "saved to"
+    )
+
+
 def _damaged(path: Path, why: str) -> ModelFileError:
     return ModelFileError(
-        f"{path} is damaged or incomplete ({why}); copy it again from where it was written, or "
-        "save the model again"
+        f"{str(path)!r} is damaged or incomplete ({why}); copy it again from where it was written, "
+        "or save the model again"
     )

@@ -123,7 +123,7 @@ def _column_numbers(columns: Columns | None, names: tuple[str, ...], at_most: in
             numbers.append(int(column) % len(names))
         else:
             raise ValueError(
-                f"columns names {column!r}, and the mixture has {len(names)} columns: "
+                f"there is no column {column!r} to draw: the mixture has {len(names)} columns, "
                 f"{', '.join(names[:20])}{', …' * (len(names) > 20)}"
             )
     if not 1 <= len(numbers) <= at_most or len(set(numbers)) < len(numbers):

@@ -72,7 +72,7 @@ def folder(tmp_path_factory):
             "column 'x1' in row 7, counted from 0, is missing: remove such rows",
         ),
         ("fit cut.parquet -k 2", "cannot read 'cut.parquet' as Parquet"),
-        ("fit data.npy -k 51", "n_components = 51, n_samples = 50"),
+        ("fit data.npy -k 51", "n_components = 51, n_samples = 50: choose fewer components"),
         ("fit data.npy -k 0", "Invalid value for '--n-components' / '-k'"),
         ("fit data.npy", "give the number of components, -k"),
         ("fit data.npy -k 2 --tol=-1", "Invalid value for '--tol'"),
@@ -96,8 +96,8 @@ def folder(tmp_path_factory):
         ("fit data.npy -k 2 -o model.npz", "a model's name must end in .fgm"),
         ("fit data.npy -k 2 -o nowhere/model.fgm", "there is no folder 'nowhere'"),
         ("predict data.npy -m missing.fgm", "there is no file 'missing.fgm'"),
-        ("predict data.npy -m none.fgm", "none.fgm"),
-        ("predict data.npy -m cut.fgm", "cut.fgm"),
+        ("predict data.npy -m none.fgm", "'none.fgm' is not a fastgmm model: it does not begin"),
+        ("predict data.npy -m cut.fgm", "'cut.fgm' is damaged or incomplete"),
         ("predict data.npy -m detector.fgm", "'detector.fgm' holds a GaussianMixtureOutlierDet"),
         ("predict wide.npy -m model.fgm", "there are 4 columns, and the model was fitted to 2"),
         (
@@ -126,6 +126,7 @@ def folder(tmp_path_factory):
             "segment clear.png -k 2 -o a.jpg",
             "transparent pixels, which JPEG does not support: write",
         ),
+        ("bench --rows 3Mx4", "error: --rows '3Mx4' matches no row of the benchmark"),
         ("nothing", "No such command 'nothing'"),
     ],
 )

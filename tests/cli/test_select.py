@@ -1,6 +1,7 @@
 """``fastgmm select``: what it tries, prints, writes and refuses."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from pyarrow import csv, parquet
 from sklearn.datasets import load_iris
 
 import fastgmm
+from fastgmm.cli.fit_with_progress import SearchProgress
 from fastgmm.cli.interruption import Interrupted
 from tests.cli_process import in_here, refuse, succeed
 
@@ -151,6 +153,20 @@ def test_reading_is_shown_where_it_takes_long(folder, monkeypatch):
     outcome = in_here("select", "i.parquet", *FEW[:-1], cwd=folder)
     assert outcome.returncode == 0
     assert outcome.stderr.startswith("reading: 150 rows of 150")
+
+
+def test_the_time_left_does_not_count_what_comes_before_the_first_candidate(monkeypatch, capsys):
+    times = iter([0.0, 100.0, 103.0, 106.0])  # two candidates are known after 100 s
+    monkeypatch.setattr("fastgmm.cli.fit_with_progress.time.monotonic", lambda: next(times))
+    monkeypatch.setattr(SearchProgress, "_line", lambda _, text: print(text))
+    progress = SearchProgress("starting", quiet=True)
+    for done in (2, 4, 10):
+        progress.add_candidate(SimpleNamespace(counts=(done, 10)))
+    assert capsys.readouterr().out.splitlines() == [
+        "2 of 10 candidates",
+        "4 of 10 candidates, about 9 s left",
+        "10 of 10 candidates, comparing the best",
+    ]
 
 
 def test_a_search_that_is_interrupted_leaves_the_best_of_what_is_known(folder, monkeypatch):

@@ -83,8 +83,8 @@ def test_columns_have_names(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        (["y"], "columns names 'y', and the mixture has 4 columns: x0, x1, x2, x3"),
-        ([4], "columns names 4, and"),
+        (["y"], "there is no column 'y' to draw: the mixture has 4 columns, x0, x1, x2, x3"),
+        ([4], "there is no column 4 to draw"),
         ([], "columns must name 1 to 2 different columns"),
         ([0, 0], r"columns must name 1 to 2 different columns; got \[0, 0\]"),
         ([0, 1, 2], "columns must name 1 to 2 different columns"),

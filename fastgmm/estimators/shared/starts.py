@@ -154,7 +154,7 @@ def check_enough_rows(source: Source, n_components: int) -> None:
     if rows is not None and rows < n_components:
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, "
-            f"{what} = {rows}"
+            f"{what} = {rows}: choose fewer components"
         )
 
 
