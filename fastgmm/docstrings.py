@@ -37,6 +37,10 @@ _SHARED = entries_of(
     n_jobs : int, default=None
         Number of threads; None and -1 mean all, -2 all but one. Results are bitwise identical for
         any number of threads.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if `X` is a table with column names.
     """
 )
 
@@ -47,7 +51,8 @@ def documented(
     """Complete the docstring of a function, or those of a class and its public methods.
 
     Parameters that a docstring leaves out are described as in `own`, or else as in `shared`, and
-    what a method returns that is of type `Self`, as in `returned`.
+    so are attributes of a class. What a method returns that is of type `Self` is described as in
+    `returned`.
     """
     entries = {**shared, **entries_of(own)}
 
@@ -72,6 +77,10 @@ def _completed(function: Any, entries: Mapping[str, str], returned: str) -> str 
     if isinstance(function, type) and "Parameters" not in sections:
         return cleandoc(function.__doc__)  # a record, which describes its attributes
     described = {**entries, **entries_of(sections.pop("Parameters", ""))}
+    if "Attributes" in sections:
+        own = entries_of(sections["Attributes"])
+        added = [entries[name] for name in entries if name[-1] == "_" and name not in own]
+        sections["Attributes"] = "\n".join([sections["Attributes"], *added])
     names = signature(function).parameters
     found = dict.fromkeys(described[name] for name in names if name in described)
     first = {"Parameters": "\n".join(found)} if found else {}

@@ -25,8 +25,8 @@ from sklearn.utils.validation import check_is_fitted
 from fastgmm.analysis.density_levels import density_level, whole_row_scores
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.chosen_rows import choose_rows
 from fastgmm.data.sources.dask_collection import DaskSource
+from fastgmm.data.sources.wrapped import choose_rows
 from fastgmm.docstrings import documented
 from fastgmm.em.missing.completed_rows import lacks_values
 from fastgmm.em.missing.incomplete import pieces
@@ -186,10 +186,6 @@ class GaussianMixtureClassifier(
     n_iter_ : int
         Number of iterations of EM, of the class that took the most; 1 where there is nothing to
         iterate.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` is a table with column names.
 
     See Also
     --------

@@ -7,12 +7,13 @@ import warnings
 from functools import partial
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn import config_context
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -21,8 +22,7 @@ from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array_like import unmasked
 from fastgmm.data.sources.dask_collection import DaskSource
-from fastgmm.data.sources.observed_rows import observed_rows
-from fastgmm.data.sources.scaled_weights import scaled_weights
+from fastgmm.data.sources.wrapped import observed_rows, scaled_weights
 from fastgmm.docstrings import documented
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.e_step.passes import source_moments
@@ -35,9 +35,12 @@ from fastgmm.estimators.shared.attributes import (
     attributes_from_info,
     attributes_from_parameters,
 )
+from fastgmm.estimators.shared.callbacks import CallbackSupportMixin
+from fastgmm.estimators.shared.conversion import ScikitLearnConversion
+from fastgmm.estimators.shared.evaluation import Imputation, InformationCriteria
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.interfaces import Labels, Rows, Weights
-from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
+from fastgmm.estimators.shared.online import OnlineLearning
 from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
 from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, warm_start
 from fastgmm.estimators.shared.validation import (
@@ -48,6 +51,7 @@ from fastgmm.estimators.shared.validation import (
     check_start,
     check_weight_scale,
     constraints_of,
+    validated_fit,
 )
 from fastgmm.kernels.compilation import Stopwatch
 from fastgmm.mixture.covariance_types import CovarianceType
@@ -56,6 +60,47 @@ from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
 from fastgmm.mixture.priors.prior import Prior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import CovarianceStructure
+
+
+@documented()
+class LikelihoodMixture(
+    ScikitLearnConversion,
+    OnlineLearning,
+    Imputation,
+    InformationCriteria,
+    CallbackSupportMixin,
+    DensityMixin,
+    BaseEstimator,
+):
+    """A mixture that is fitted by its likelihood."""
+
+    @validated_fit
+    def fit(self, X: Rows, y: Labels = None, sample_weight: Weights = None) -> Self:
+        """Fit the mixture to rows.
+
+        Parameters
+        ----------
+        y : array-like of int of shape (n_samples,) or str, default=None
+            With `semi_supervised`, the component of each row, counted from 0, and -1 or NaN where
+            it is not known; or the name of the column of `X` that holds them. Ignored otherwise.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the weights, the labels or the initial values are invalid, or if a
+            component collapses and `reg_covar` is 0. Where `weights_init`, `means_init` and
+            `precisions_init` are all given, or the fit is a warm start, a collapse ends the fit at
+            the parameters before it instead.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not converged after `max_iter` iterations, or was stopped by a collapse.
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        self._fit(X, y, sample_weight)
+        return self
 
 
 @documented()
@@ -208,10 +253,6 @@ class GaussianMixture(LikelihoodMixture):
         the number of its batches, `n_steps_`; `lower_bound_` is the mean log-likelihood of the
         recent rows, each under the mixture before it was processed; and `lower_bounds_`, `trace_`
         and `fit_info_` are missing.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` is a table with column names.
 
     See Also
     --------

@@ -94,10 +94,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Sum of the weights of the rows times their squared distances to the nearest center.
     n_iter_ : int
         Number of iterations of the best run.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` is a table with column names.
 
     See Also
     --------

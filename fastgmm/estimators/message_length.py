@@ -28,7 +28,7 @@ from fastgmm.em.problem import EMProblem
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_parameters
 from fastgmm.estimators.shared.evaluation import InformationCriteria
-from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
+from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import (
     check_replayable,
@@ -109,10 +109,6 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         Whether the fit converged to the mixture that was kept before `max_iter`.
     n_iter_ : int
         Total number of iterations, of the best initialization.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` is a table with column names.
 
     See Also
     --------
@@ -160,13 +156,8 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
 
     covariance_type: CovarianceType | CovarianceStructure
     n_components_: int
-    precisions_: FloatingArray
-    precisions_cholesky_: FloatingArray
     message_length_: float
     trace_: FloatArray
-    lower_bound_: float
-    converged_: bool
-    n_iter_: int
 
     def __init__(
         self,

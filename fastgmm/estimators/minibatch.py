@@ -20,8 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.observed_rows import observed_rows
-from fastgmm.data.sources.scaled_weights import scaled_weights
+from fastgmm.data.sources.wrapped import observed_rows, scaled_weights
 from fastgmm.docstrings import documented
 from fastgmm.em.degeneracy import find_degeneracies, warn_of_degeneracies
 from fastgmm.em.initialization.methods import InitMethod
@@ -34,12 +33,11 @@ from fastgmm.em.online.minibatch import (
 )
 from fastgmm.em.online.start import rows_of_start
 from fastgmm.em.online.steps import OnlineState
-from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.gaussian_mixture import GaussianMixture, LikelihoodMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.shared.fit_checkpoints import checkpoint_of
 from fastgmm.estimators.shared.fit_states import minibatch_from_state, minibatch_to_state
 from fastgmm.estimators.shared.interfaces import Rows, Weights
-from fastgmm.estimators.shared.likelihood_mixture import LikelihoodMixture
 from fastgmm.estimators.shared.progress import FitProgress
 from fastgmm.estimators.shared.starts import check_enough_rows
 from fastgmm.estimators.shared.validation import Missing, check_source, constraints_of
@@ -135,10 +133,6 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         `lower_bound_` after each of the `n_epochs_` epochs.
     fit_info_ : FitInfo
         Information on the fit. An iteration is an epoch.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` is a table with column names.
 
     See Also
     --------

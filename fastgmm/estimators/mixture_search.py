@@ -32,7 +32,7 @@ from fastgmm.analysis.search import (
 )
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.data.sources.wrapped import observed_rows
 from fastgmm.docstrings import documented
 from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.initialization.hierarchical import MOST_AGGLOMERATED
@@ -144,10 +144,6 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         `results_frame` show: `covariance_type`, `n_components`, `n_parameters`,
         `log_likelihood`, `bic`, `aic`, `icl`, `held_out_log_likelihood` (of cross-validation
         only), `n_iter`, `converged`, and `failure`: empty, or why figures are missing.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` is a table with column names.
 
     See Also
     --------

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastgmm.analysis.density_levels import density_level
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.data.sources.wrapped import observed_rows
 from fastgmm.docstrings import documented
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.em.online.recent_scores import RecentScores
@@ -96,10 +96,6 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
         all other thresholds; only after `choose_threshold`.
     n_iter_ : int
         Number of iterations of the mixture, as its own `n_iter_`.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if `X` is a table with column names.
 
     See Also
     --------

@@ -8,7 +8,7 @@ from fastgmm import BayesianGaussianMixture
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.loop import StartState
 from fastgmm.em.models import variational
-from fastgmm.estimators.shared.variational import attributes_from_posterior
+from fastgmm.estimators.bayesian_mixture import attributes_from_posterior
 from fastgmm.io.checkpoint import CheckpointError
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure

@@ -13,7 +13,7 @@ from sklearn.utils.random import sample_without_replacement
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.scaled_weights import exponent_of_weights, scaled_weights
+from fastgmm.data.sources.wrapped import exponent_of_weights, scaled_weights
 from fastgmm.em.e_step.passes import moments_and_sample
 from fastgmm.em.e_step.reservoir import Sampling
 from fastgmm.em.initialization.data_scan import sample_size

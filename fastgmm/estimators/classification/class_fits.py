@@ -17,8 +17,8 @@ from fastgmm.analysis.structure_choice import (
     shares_of_structures,
 )
 from fastgmm.data.source import Source
-from fastgmm.data.sources.chosen_rows import choose_rows
 from fastgmm.data.sources.dask_collection import DaskSource
+from fastgmm.data.sources.wrapped import choose_rows
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.e_step.batched import stacked

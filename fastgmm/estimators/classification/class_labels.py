@@ -23,7 +23,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.dask_collection import DaskSource, is_array_collection, is_collection
 from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
-from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.data.sources.wrapped import observed_rows
 from fastgmm.data.tables import is_list_of_paths, is_path
 from fastgmm.em.initialization.labels import label_counts
 from fastgmm.em.models.class_mixtures import Codes, labeled_pieces

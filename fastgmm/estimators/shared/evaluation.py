@@ -16,7 +16,7 @@ from fastgmm.analysis import criteria
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.dask_collection import DaskSource, is_collection
-from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.data.sources.wrapped import observed_rows
 from fastgmm.docstrings import documented
 from fastgmm.em.e_step import passes
 from fastgmm.em.missing import imputation
@@ -199,7 +199,11 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
     weights_: FloatingArray
     means_: FloatingArray
     covariances_: FloatingArray
+    precisions_: FloatingArray
     precisions_cholesky_: FloatingArray
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
 
     _objective: ClassVar[str] = "mean log-likelihood"
     """What fits raise, and `lower_bound_` and `trace_` hold."""

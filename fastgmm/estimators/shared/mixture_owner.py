@@ -9,7 +9,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.source import Source
-from fastgmm.data.sources.observed_rows import observed_rows
+from fastgmm.data.sources.wrapped import observed_rows
 from fastgmm.docstrings import documented
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.interfaces import Rows, Weights

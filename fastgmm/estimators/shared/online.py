@@ -16,8 +16,8 @@ from fastgmm.data.source import Rows as SourceRows
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.batch import all_finite
-from fastgmm.data.sources.observed_rows import observed_rows
 from fastgmm.data.sources.rechunking import joined, recut
+from fastgmm.data.sources.wrapped import observed_rows
 from fastgmm.docstrings import documented
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.degeneracy import Degeneracy, find_degeneracies, warn_of_degeneracies
@@ -46,6 +46,7 @@ from fastgmm.estimators.shared.validation import (
 )
 from fastgmm.io.states import Size, State, require
 from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.statistics import FloatArray
 
 _OF_BATCH_FITS = (
     "trace_",
@@ -91,9 +92,9 @@ class OnlineLearning(MixtureEvaluation):
     step_offset: float
     averaging: bool
     forgetting: float
-    converged_: bool
-    n_iter_: int
-    lower_bound_: float
+    lower_bounds_: list[float]
+    trace_: FloatArray
+    fit_info_: FitInfo
     n_samples_seen_: int
     n_steps_: int
 

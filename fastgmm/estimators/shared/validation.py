@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, Literal, Self, TypeVar, cast
+from typing import Any, Literal, Protocol, Self, TypeVar, cast
 
 import narwhals
 import numpy as np
@@ -119,12 +119,21 @@ class UnchangedOnFailure:
             attributes.update(self._attributes)
 
 
-def validated_partial_fit(method: _Method) -> _Method:
-    """Make a method check the constructor's parameters first and end callbacks at last.
+class _Decorator(Protocol):
+    """What leaves the type of a function as it is."""
 
-    This is scikit-learn's own decorator, with a type.
-    """
-    return cast(_Method, _fit_context(prefer_skip_nested_validation=True)(method))
+    def __call__(self, function: _Method, /) -> _Method: ...
+
+
+# scikit-learn's own decorators, with types.
+validated_partial_fit: _Decorator = _fit_context(prefer_skip_nested_validation=True)
+"""Makes a method check the constructor's parameters first and end callbacks at last."""
+validated_arguments: Callable[[dict[str, list[Any]]], _Decorator] = partial(
+    validate_params, prefer_skip_nested_validation=True
+)
+"""Makes a function check its arguments first."""
+available_where: Callable[[Callable[[Any], bool]], _Decorator] = available_if
+"""Makes a method missing in estimators that do not meet a condition."""
 
 
 def validated_fit(method: _Method) -> _Method:
@@ -172,23 +181,6 @@ def refuse_to_split_collections() -> None:
                 "numbers of components and covariance structures by passes over the partitions"
             )
         frame = frame.f_back
-
-
-def validated_arguments(constraints: dict[str, list[Any]]) -> Callable[[_Method], _Method]:
-    """Make a function check its arguments first.
-
-    This is scikit-learn's own decorator, with a type.
-    """
-    decorate = validate_params(constraints, prefer_skip_nested_validation=True)
-    return cast(Callable[[_Method], _Method], decorate)
-
-
-def available_where(condition: Callable[[Any], bool]) -> Callable[[_Method], _Method]:
-    """Make a method missing in estimators that do not meet a condition.
-
-    This is scikit-learn's own decorator, with a type.
-    """
-    return cast(Callable[[_Method], _Method], available_if(condition))
 
 
 def check_source(

@@ -5,7 +5,7 @@ import pytest
 
 from fastgmm.data.opening import open_data
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.chosen_rows import ChosenRows, choose_rows
+from fastgmm.data.sources.wrapped import ChosenRows, choose_rows
 from fastgmm.em.e_step.passes import source_moments
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
