@@ -19,6 +19,7 @@ from fastgmm.analysis.divergences import (
     gaussian_divergences,
 )
 from fastgmm.analysis.transport import MixtureTransport, squared_distances, transport
+from fastgmm.docstrings import documented
 from fastgmm.estimators.shared.attributes import gaussians_from_attributes
 from fastgmm.estimators.shared.evaluation import MixtureEvaluation
 from fastgmm.mixture.parameters import MixtureParameters
@@ -35,7 +36,10 @@ __all__ = [
     "mixture_wasserstein",
 ]
 
+_documented = documented("p, q : GaussianMixture\n    Fitted mixtures of the same features.")
 
+
+@_documented
 def kl_divergence(
     p: MixtureEvaluation,
     q: MixtureEvaluation,
@@ -54,8 +58,6 @@ def kl_divergence(
         Fitted mixtures of the same features. The divergence is not symmetric: it is KL(p, q).
     n_draws : int, default=100_000
         Number of draws, 2 at least. The standard error falls with its root.
-    random_state : int, RandomState instance or None, default=None
-        Controls the randomness of the draws. Pass an int for reproducible results.
 
     Returns
     -------
@@ -85,15 +87,11 @@ def kl_divergence(
     return estimated_divergence(ours, theirs, n_draws=n_draws, seed=seed, n_jobs=p.n_jobs)
 
 
+@_documented
 def kl_approximations(p: MixtureEvaluation, q: MixtureEvaluation) -> DivergenceApproximations:
     """Return bounds and approximations of the Kullback-Leibler divergence, without draws.
 
     All follow from the divergences between single components (Hershey and Olsen, 2007).
-
-    Parameters
-    ----------
-    p, q : GaussianMixture
-        Fitted mixtures of the same features.
 
     Returns
     -------
@@ -119,13 +117,9 @@ def kl_approximations(p: MixtureEvaluation, q: MixtureEvaluation) -> DivergenceA
     return approximated_divergence(*_mixtures(p, q, "kl_approximations"))
 
 
+@_documented
 def component_divergences(p: MixtureEvaluation, q: MixtureEvaluation) -> FloatArray:
     """Return the Kullback-Leibler divergence of each component of one mixture from each of another.
-
-    Parameters
-    ----------
-    p, q : GaussianMixture
-        Fitted mixtures of the same features.
 
     Returns
     -------
@@ -140,13 +134,9 @@ def component_divergences(p: MixtureEvaluation, q: MixtureEvaluation) -> FloatAr
     return gaussian_divergences(*_mixtures(p, q, "component_divergences"))
 
 
+@_documented
 def component_wasserstein(p: MixtureEvaluation, q: MixtureEvaluation) -> FloatArray:
     """Return the 2-Wasserstein distances between the components of two mixtures.
-
-    Parameters
-    ----------
-    p, q : GaussianMixture
-        Fitted mixtures of the same features.
 
     Returns
     -------
@@ -162,17 +152,13 @@ def component_wasserstein(p: MixtureEvaluation, q: MixtureEvaluation) -> FloatAr
     return distances
 
 
+@_documented
 def mixture_wasserstein(p: MixtureEvaluation, q: MixtureEvaluation) -> MixtureTransport:
     """Return the distance of two mixtures when Gaussians are moved to Gaussians.
 
     A distance between mixtures, and an upper bound of the 2-Wasserstein distance (Delon and
     Desolneux, 2020). Unlike the Kullback-Leibler divergence it is symmetric, and measures the
     distance of mixtures that do not overlap.
-
-    Parameters
-    ----------
-    p, q : GaussianMixture
-        Fitted mixtures of the same features.
 
     Returns
     -------

@@ -43,7 +43,7 @@ from fastgmm.estimators.shared.callbacks import CallbackSupportMixin
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
 from fastgmm.estimators.shared.evaluation import Imputation
 from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
-from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, VariationalEstimator, Weights
+from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.online import OnlineLearning
 from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
 from fastgmm.estimators.shared.starts import (
@@ -394,7 +394,37 @@ class BayesianGaussianMixture(
         return given
 
     def _posterior(self) -> VariationalPosterior:
-        return posterior_from_attributes(self, self._structure())
+        """Return the posterior that the attributes describe."""
+        kind = self._structure()
+        mixture = parameters_from_attributes(self, kind)
+        K, D = mixture.n_components, mixture.n_features
+        rows = (2, K) if isinstance(self.weight_concentration_, tuple) else (K,)
+        concentrations = _positive(self, "weight_concentration_", rows)
+        weights = weight_prior(
+            "dirichlet_distribution" if concentrations.ndim == 1 else "dirichlet_process",
+            float(self.weight_concentration_prior_),
+        )
+        degrees = _positive(self, "degrees_of_freedom_", () if kind.is_tied else (K,))
+        shape = () if kind.is_spherical else (D,) if kind.is_diagonal else (D, D)
+        scatter = np.asarray(self.covariance_prior_, dtype=np.float64)
+        check_attribute_shape("covariance_prior_", scatter, shape)
+        mean = np.asarray(self.mean_prior_, dtype=np.float64)
+        check_attribute_shape("mean_prior_", mean, (D,))
+        prior = VariationalPrior(
+            weights=weights,
+            mean=mean,
+            mean_precision=float(self.mean_precision_prior_),
+            scatter=np.full(D, float(scatter)) if kind.is_spherical else scatter,
+            degrees_of_freedom=float(self.degrees_of_freedom_prior_),
+        )
+        return VariationalPosterior(
+            prior=prior,
+            concentrations=concentrations,
+            means=mixture.means,
+            mean_precisions=_positive(self, "mean_precision_", (K,)),
+            whiteners=mixture.whiteners,
+            degrees_of_freedom=np.broadcast_to(degrees, K),
+        )
 
     def _check_saved(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         super()._check_saved(arrays)
@@ -455,7 +485,7 @@ class BayesianGaussianMixture(
 
 
 def check_prior(
-    estimator: VariationalEstimator, structure: CovarianceStructure, n_features: int
+    estimator: BayesianGaussianMixture, structure: CovarianceStructure, n_features: int
 ) -> GivenPrior:
     """Return the prior that an estimator's parameters give, checked."""
     mean, scatter = estimator.mean_prior, estimator.covariance_prior
@@ -510,42 +540,7 @@ def attributes_from_posterior(
     }
 
 
-def posterior_from_attributes(
-    estimator: VariationalEstimator, structure: CovarianceStructure
-) -> VariationalPosterior:
-    """Return the posterior that the attributes of an estimator describe."""
-    mixture = parameters_from_attributes(estimator, structure)
-    K, D = mixture.n_components, mixture.n_features
-    rows = (2, K) if isinstance(estimator.weight_concentration_, tuple) else (K,)
-    concentrations = _positive(estimator, "weight_concentration_", rows)
-    weights = weight_prior(
-        "dirichlet_distribution" if concentrations.ndim == 1 else "dirichlet_process",
-        float(estimator.weight_concentration_prior_),
-    )
-    degrees = _positive(estimator, "degrees_of_freedom_", () if structure.is_tied else (K,))
-    shape = () if structure.is_spherical else (D,) if structure.is_diagonal else (D, D)
-    scatter = np.asarray(estimator.covariance_prior_, dtype=np.float64)
-    check_attribute_shape("covariance_prior_", scatter, shape)
-    mean = np.asarray(estimator.mean_prior_, dtype=np.float64)
-    check_attribute_shape("mean_prior_", mean, (D,))
-    prior = VariationalPrior(
-        weights=weights,
-        mean=mean,
-        mean_precision=float(estimator.mean_precision_prior_),
-        scatter=np.full(D, float(scatter)) if structure.is_spherical else scatter,
-        degrees_of_freedom=float(estimator.degrees_of_freedom_prior_),
-    )
-    return VariationalPosterior(
-        prior=prior,
-        concentrations=concentrations,
-        means=mixture.means,
-        mean_precisions=_positive(estimator, "mean_precision_", (K,)),
-        whiteners=mixture.whiteners,
-        degrees_of_freedom=np.broadcast_to(degrees, K),
-    )
-
-
-def _positive(estimator: VariationalEstimator, name: str, shape: tuple[int, ...]) -> FloatArray:
+def _positive(estimator: BayesianGaussianMixture, name: str, shape: tuple[int, ...]) -> FloatArray:
     """Return an attribute that holds positive numbers."""
     values = np.asarray(getattr(estimator, name), dtype=np.float64)
     check_attribute_shape(name, values, shape)
@@ -584,7 +579,7 @@ def _float_or_none(value: float | None) -> float | None:
 
 
 def drawn_posteriors(
-    estimator: VariationalEstimator,
+    estimator: BayesianGaussianMixture,
     source: Source,
     structure: CovarianceStructure,
     checkpoint: VariationalCheckpoint,
@@ -609,7 +604,7 @@ def drawn_posteriors(
 
 
 def warm_posterior(
-    estimator: VariationalEstimator,
+    estimator: BayesianGaussianMixture,
     source: Source,
     structure: CovarianceStructure,
     checkpoint: VariationalCheckpoint,

@@ -78,13 +78,7 @@ class ArraySource(Source):
         return self._labels
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield all rows as one block, or a memory map's in some of a moderate size.
-
-        Yields
-        ------
-        Rows
-            Consecutive rows.
-        """
+        """Yield all rows as one block, or a memory map's in some of a moderate size."""
         if not is_mapped(self.stored):
             yield Rows(self.X, self.weights)
             return
@@ -101,13 +95,7 @@ class ArraySource(Source):
 
     def where(self, kept: npt.NDArray[np.bool_]) -> ArraySource:
         """Return the rows that are marked, which know that the others were left out."""
-        found = ArraySource(
-            self.stored[kept],
-            None if self.weights is None else self.weights[kept],
-            self.feature_names,
-            incomplete=self.incomplete,
-            labels=None if self._labels is None else self._labels[kept],
-        )
+        found = self._some(self.stored[kept], kept)
         found.left_out = ~kept
         return found
 
@@ -119,12 +107,15 @@ class ArraySource(Source):
         """Return some of the rows, copied unless these are all, as a source."""
         if kept.all():
             return self
+        return self._some(self.rows(np.flatnonzero(kept)), kept)
+
+    def _some(self, X: npt.NDArray[Any], kept: npt.NDArray[np.bool_]) -> ArraySource:
+        """Return rows of this source with their weights and labels."""
+        weights, labels = (
+            None if each is None else each[kept] for each in (self.weights, self._labels)
+        )
         return ArraySource(
-            self.rows(np.flatnonzero(kept)),
-            None if self.weights is None else self.weights[kept],
-            self.feature_names,
-            incomplete=self.incomplete,
-            labels=None if self._labels is None else self._labels[kept],
+            X, weights, self.feature_names, incomplete=self.incomplete, labels=labels
         )
 
     def reweighted(self, weights: npt.ArrayLike) -> ArraySource:

@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from fastgmm.estimators.shared.fit_states import (
     start_from_state,
     start_to_state,
 )
-from fastgmm.estimators.shared.interfaces import BatchEstimator, VariationalEstimator
+from fastgmm.estimators.shared.interfaces import BatchEstimator
 from fastgmm.io.checkpoint import Checkpoint, Checkpointed
 from fastgmm.io.states import Size, State, from_state, require, to_state, typed_members
 from fastgmm.mixture.parameters import MixtureParameters
@@ -248,8 +248,7 @@ class VariationalCheckpoint(FitCheckpoint[VariationalPosterior, VariationalStati
         posteriors = [] if best is None else [best[0]]
         if current is not None:
             posteriors.insert(0, current.parameters)
-        estimator = cast("VariationalEstimator", self._estimator)
-        asked = estimator.weight_concentration_prior_type
+        asked = vars(self._estimator)["weight_concentration_prior_type"]
         for posterior in posteriors:
             found = posterior.prior.weights.name
             require(found == asked, f"the prior of the weights is {asked}, not {found}")

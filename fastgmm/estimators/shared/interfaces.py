@@ -67,23 +67,3 @@ class BatchEstimator(Estimator, FittedMixture, Protocol):
     lower_bound_: float
 
     def _init_callback_context(self, *, max_subtasks: int | None) -> Any: ...
-
-
-class VariationalEstimator(BatchEstimator, Protocol):
-    """A mixture that is fitted by variational Bayes."""
-
-    weight_concentration_prior_type: Literal["dirichlet_process", "dirichlet_distribution"]
-    weight_concentration_prior: float | None
-    mean_precision_prior: float | None
-    mean_prior: ArrayLike | None
-    degrees_of_freedom_prior: float | None
-    covariance_prior: ArrayLike | float | None
-    weight_concentration_: FloatingArray | tuple[FloatingArray, ...]
-    weight_concentration_prior_: float
-    degrees_of_freedom_: FloatingArray | float
-    mean_prior_: FloatingArray
-    mean_precision_prior_: float
-    covariance_prior_: FloatingArray | float
-    degrees_of_freedom_prior_: float
-
-    def _posterior(self) -> Any: ...
