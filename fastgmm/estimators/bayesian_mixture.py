@@ -31,7 +31,6 @@ from fastgmm.em.online.variational import (
     variational_online_step,
 )
 from fastgmm.em.stopping import StoppingRule, stopping_rule
-from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import (
     attributes_from_info,
     attributes_from_parameters,
@@ -155,8 +154,7 @@ class BayesianGaussianMixture(
     precisions_ : ndarray
         Expected precisions, in the same shape.
     precisions_cholesky_ : ndarray
-        Upper triangular U with U U^T the precision, or square roots of the precisions where
-        these are diagonal, in the same shape.
+        Factors of the precisions, as for :class:`GaussianMixture`.
     weight_concentration_ : tuple of two ndarrays, or ndarray, of shape (n_components,)
         Posterior of the weights: for each component the two parameters of the beta distribution
         of its share of the stick or, for "dirichlet_distribution", the concentration.
@@ -170,20 +168,11 @@ class BayesianGaussianMixture(
         Mean of the prior.
     covariance_prior_ : float or ndarray
         Covariance of the prior; regularized if the covariance of the rows is singular.
-    converged_ : bool
-        Whether the fit converged before `max_iter`.
-    n_iter_ : int
-        Number of iterations of the best initialization.
     lower_bound_ : float
         Lower bound of the log-evidence after the last iteration, in nats, up to the same constant
         as scikit-learn's.
-    lower_bounds_ : list of float
-        `lower_bound_` after each of the `n_iter_` iterations.
-    trace_ : ndarray of shape (`n_iter_` + 1,)
-        `lower_bounds_`, preceded by the value at the initialization. Up to rounding, it never
-        decreases.
-    fit_info_ : FitInfo
-        Information on the fit: passes over the data, seconds, threads and the reason it stopped.
+    converged_, n_iter_, lower_bounds_, trace_, fit_info_
+        As for :class:`GaussianMixture`.
     n_samples_seen_ : int
         Number of rows that `partial_fit` has processed since the last `fit`. After it, `n_iter_` is
         the number of its batches, `n_steps_`; `lower_bound_` is that of as many rows as the
@@ -346,10 +335,6 @@ class BayesianGaussianMixture(
         """
         self._fit(X, y, sample_weight)
         return self
-
-    @staticmethod
-    def _gaussian_mixture() -> type[GaussianMixture]:
-        return GaussianMixture
 
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""

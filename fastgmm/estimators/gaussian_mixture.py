@@ -37,7 +37,11 @@ from fastgmm.estimators.shared.attributes import (
 )
 from fastgmm.estimators.shared.callbacks import CallbackSupportMixin
 from fastgmm.estimators.shared.conversion import ScikitLearnConversion
-from fastgmm.estimators.shared.evaluation import Imputation, InformationCriteria
+from fastgmm.estimators.shared.evaluation import (
+    Imputation,
+    InformationCriteria,
+    MixtureEvaluation,
+)
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.interfaces import Labels, Rows, Weights
 from fastgmm.estimators.shared.online import OnlineLearning
@@ -384,10 +388,6 @@ class GaussianMixture(LikelihoodMixture):
         with np.errstate(over="ignore"):
             return float(np.exp(self.noise_log_volume_))
 
-    @staticmethod
-    def _gaussian_mixture() -> type[GaussianMixture]:
-        return GaussianMixture
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = getattr(self, "semi_supervised", False)
@@ -463,6 +463,9 @@ class GaussianMixture(LikelihoodMixture):
             stacklevel=4,
         )
         return given
+
+
+MixtureEvaluation._gaussian_mixture = GaussianMixture
 
 
 def _label_column(estimator: GaussianMixture, y: Any) -> str | None:

@@ -262,10 +262,6 @@ class MessageLengthGaussianMixture(InformationCriteria, DensityMixin, BaseEstima
         mixture.lower_bounds_ = [self.lower_bound_]
         return mixture
 
-    @staticmethod
-    def _gaussian_mixture() -> type[GaussianMixture]:
-        return GaussianMixture
-
     def _fit(self, X: Rows, y: Any, sample_weight: Weights) -> Source:  # noqa: ARG002
         """Fit the mixture, set the attributes, and return the checked rows."""
         if self.min_components > self.max_components:

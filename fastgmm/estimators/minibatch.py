@@ -33,7 +33,7 @@ from fastgmm.em.online.minibatch import (
 )
 from fastgmm.em.online.start import rows_of_start
 from fastgmm.em.online.steps import OnlineState
-from fastgmm.estimators.gaussian_mixture import GaussianMixture, LikelihoodMixture
+from fastgmm.estimators.gaussian_mixture import LikelihoodMixture
 from fastgmm.estimators.shared.attributes import attributes_from_info, attributes_from_parameters
 from fastgmm.estimators.shared.fit_checkpoints import checkpoint_of
 from fastgmm.estimators.shared.fit_states import minibatch_from_state, minibatch_to_state
@@ -307,10 +307,6 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
                 stacklevel=4,
             )
         return given
-
-    @staticmethod
-    def _gaussian_mixture() -> type[GaussianMixture]:
-        return GaussianMixture
 
     def _check_saved(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         super()._check_saved(arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +124,7 @@ def point_at(
     weights: FloatArray | None = None,
 ) -> OperatingPoint:
     """Return the performance of a threshold on labeled rows."""
-    curve = _curve(is_outlier, scores, weights)
+    curve = _Curve(is_outlier, scores, weights)
     chosen = int(np.searchsorted(curve.scores, offset))
     return curve.point(chosen, offset)
 
@@ -142,7 +142,7 @@ def choose_point(
     Among equally good ones, it is the one that predicts the fewest outliers.
     """
     _check_target(target, value)
-    curve = _curve(is_outlier, scores, weights)
+    curve = _Curve(is_outlier, scores, weights)
     if target == "f1":
         chosen = int(np.argmax(curve.f1))
     else:
@@ -163,19 +163,50 @@ def choose_point(
     return curve.point(chosen, float(curve.offsets[chosen]), target, value)
 
 
-class _Curve(NamedTuple):
-    """What each threshold does; the first i of the different scores are below number i."""
+class _Curve:
+    """What each threshold does to labeled rows.
 
-    scores: FloatArray  # (n_scores,), ascending
-    offsets: FloatArray  # (n_scores + 1,), as all that follow
-    precisions: FloatArray
-    recalls: FloatArray
-    false_positive_rates: FloatArray
-    f1: FloatArray
-    corners: npt.NDArray[np.bool_]  # not between two others on straight parts of both curves
-    roc_auc: float
-    average_precision: float
-    outlier_share: float
+    The first i of the different `scores`, which ascend, are below number i of the n_scores + 1
+    thresholds, of which the other arrays are.
+    """
+
+    def __init__(
+        self,
+        is_outlier: npt.NDArray[np.bool_],
+        scores: npt.NDArray[np.floating],
+        weights: FloatArray | None,
+    ) -> None:
+        for kind, these in (("outliers", is_outlier), ("inliers", ~is_outlier)):
+            if weights is not None and not weights[these].sum() > 0.0:
+                raise ValueError(
+                    f"the {kind} in y have no weight: give some of them a weight above 0"
+                )
+        # Rows beyond all bounds score minus infinity, which scikit-learn's metrics do not take.
+        outlyingness = -np.maximum(np.asarray(scores, dtype=np.float64), _LOWEST)
+        counts = np.ones(len(outlyingness)) if weights is None else weights
+        thresholds, at = np.unique(outlyingness[counts > 0.0], return_inverse=True)
+        kinds = is_outlier[counts > 0.0]
+        false, true = (
+            np.concatenate([[0.0], np.bincount(at, counts[counts > 0.0] * kind)[::-1].cumsum()])
+            for kind in (~kinds, kinds)
+        )
+        n_outliers, n_inliers = true[-1], false[-1]
+        called = true + false
+        self.scores: FloatArray = -thresholds[::-1]
+        least, most = self.scores[:1], np.nextafter(self.scores[-1:], np.inf)
+        between = halfway(self.scores[:-1], self.scores[1:])
+        self.offsets = np.concatenate([least, between, most])
+        self.precisions = np.divide(true, called, out=np.ones_like(true), where=called > 0.0)
+        self.recalls = true / n_outliers
+        self.false_positive_rates = false / n_inliers
+        self.f1 = 2.0 * true / (called + n_outliers)
+        gains = np.diff(true, prepend=-1.0, append=np.inf) > 0.0
+        self._corners = gains[:-1] | gains[1:]  # not between two on straight parts of both curves
+        self._roc_auc = float(auc(self.false_positive_rates, self.recalls))
+        self._average_precision = float(
+            average_precision_score(is_outlier, outlyingness, sample_weight=weights)
+        )
+        self._outlier_share = float(n_outliers / (n_outliers + n_inliers))
 
     def point(
         self, chosen: int, offset: float, target: Target | None = None, value: float | None = None
@@ -187,56 +218,16 @@ class _Curve(NamedTuple):
             float(self.recalls[chosen]),
             float(self.false_positive_rates[chosen]),
             float(self.f1[chosen]),
-            self.offsets[self.corners],
-            self.precisions[self.corners],
-            self.recalls[self.corners],
-            self.false_positive_rates[self.corners],
-            self.roc_auc,
-            self.average_precision,
-            self.outlier_share,
+            self.offsets[self._corners],
+            self.precisions[self._corners],
+            self.recalls[self._corners],
+            self.false_positive_rates[self._corners],
+            self._roc_auc,
+            self._average_precision,
+            self._outlier_share,
             target,
             value,
         )
-
-
-def _curve(
-    is_outlier: npt.NDArray[np.bool_],
-    scores: npt.NDArray[np.floating],
-    weights: FloatArray | None,
-) -> _Curve:
-    for kind, these in (("outliers", is_outlier), ("inliers", ~is_outlier)):
-        if weights is not None and not weights[these].sum() > 0.0:
-            raise ValueError(f"the {kind} in y have no weight: give some of them a weight above 0")
-    # Rows beyond all bounds score minus infinity, which scikit-learn's metrics do not take.
-    outlyingness = -np.maximum(np.asarray(scores, dtype=np.float64), _LOWEST)
-    counts = np.ones(len(outlyingness)) if weights is None else weights
-    thresholds, at = np.unique(outlyingness[counts > 0.0], return_inverse=True)
-    kinds = is_outlier[counts > 0.0]
-    false, true = (
-        np.concatenate([[0.0], np.bincount(at, counts[counts > 0.0] * kind)[::-1].cumsum()])
-        for kind in (~kinds, kinds)
-    )
-    n_outliers, n_inliers = true[-1], false[-1]
-    called = true + false
-    precisions = np.divide(true, called, out=np.ones_like(true), where=called > 0.0)
-    recalls, rates = true / n_outliers, false / n_inliers
-    found = -thresholds[::-1]
-    least, most = found[:1], np.nextafter(found[-1:], np.inf)
-    gains = np.diff(true, prepend=-1.0, append=np.inf) > 0.0
-    return _Curve(
-        scores=found,
-        offsets=np.concatenate([least, halfway(found[:-1], found[1:]), most]),
-        precisions=precisions,
-        recalls=recalls,
-        false_positive_rates=rates,
-        f1=2.0 * true / (called + n_outliers),
-        corners=gains[:-1] | gains[1:],
-        roc_auc=float(auc(rates, recalls)),
-        average_precision=float(
-            average_precision_score(is_outlier, outlyingness, sample_weight=weights)
-        ),
-        outlier_share=float(n_outliers / (n_outliers + n_inliers)),
-    )
 
 
 def _check_target(target: str, value: float | None) -> None:

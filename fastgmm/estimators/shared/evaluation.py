@@ -207,6 +207,8 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
 
     _objective: ClassVar[str] = "mean log-likelihood"
     """What fits raise, and `lower_bound_` and `trace_` hold."""
+    _gaussian_mixture: ClassVar[type[GaussianMixture]]
+    """The class of what `marginal` and `condition` return, which is set where it is defined."""
 
     @validated_fit
     def fit_predict(
@@ -373,11 +375,6 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         array([[7.]])
         """
         return conditional_mixture(self, values)
-
-    @staticmethod
-    @abstractmethod
-    def _gaussian_mixture() -> type[GaussianMixture]:
-        """Return the class of what `marginal` and `condition` return."""
 
     def _mixture(self) -> MixtureEvaluation:
         return self

@@ -151,7 +151,7 @@ def mixture_like(
     """Return a mixture that was made from another one as an estimator."""
     n_components = parameters.n_components - (noise is not None)
     taken = {name: getattr(origin, name) for name in _TAKEN_OVER if hasattr(origin, name)}
-    mixture: GaussianMixture = origin._gaussian_mixture()(
+    mixture: GaussianMixture = origin._gaussian_mixture(
         n_components, covariance_type=name_or_instance(kind), **taken
     )
     mixture.__dict__.update(attributes_from_parameters(parameters, kind, noise))
