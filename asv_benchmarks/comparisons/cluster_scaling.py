@@ -32,7 +32,7 @@ from fastgmm.extend import MixtureParameters, block_statistics, merge
 from harness.targets import Target, report_targets
 
 _FEATURES, _COMPONENTS = 32, 32
-_MERGED_AT_ONCE = 8
+_MERGED_AT_ONCE = 16
 _TASKS_OF_A_CORE = 4
 _MOST_SIMULATED = 100_000
 _PARTITIONS = 16

@@ -123,8 +123,8 @@ def open_data(
     client : distributed.Client, default=None
         The client that works on a Dask collection; the current one if not given, and Dask's local
         scheduler where there is none. With a client, files are read by its workers, which must find
-        them under the same names: a partition is a row group of Parquet, a run of rows of ``.npy``,
-        HDF5 and Zarr, or else a file.
+        them under the same names: a partition is a row group of Parquet, a run of batches of an
+        Arrow file, of rows of ``.npy``, HDF5 and Zarr, or else a file.
 
     Returns
     -------
@@ -175,6 +175,11 @@ def open_data(
         raise ValueError(
             "client is for files and for a Dask array or data frame, and data are of type "
             f"{type(data).__name__}"
+        )
+    if client is not None and not hasattr(client, "who_has"):
+        raise TypeError(
+            "client must be a distributed.Client, which is made of the address of a scheduler; "
+            f"got {client!r}"
         )
     if isinstance(data, Source):
         if selection != Selection() or options != ReadingOptions():
@@ -253,7 +258,5 @@ def _iterated(batches: Any) -> Iterator[Any]:
 
 def _open_array(data: Any, selection: Selection, options: ReadingOptions) -> Source:
     """Open what is an array in memory, or can be made one."""
-    if hasattr(data, "toarray"):
-        raise TypeError("sparse matrices cannot be used: give a dense array, as X.toarray()")
     found = selection.of_matrix("the array", as_matrix("the array", data))
     return checked_array("the array", np.asarray(found.values, found.dtype), found, options.missing)

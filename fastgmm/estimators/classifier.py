@@ -491,26 +491,15 @@ class GaussianMixtureClassifier(
         """
         check_is_fitted(self)
         rows = check_labeled(self, X, y, sample_weight, reset=False, classes=self.classes_)
+        log_loss: Callable[[float], float]
         if isinstance(rows.source, DaskSource):
-            raise ValueError(
-                "calibrate holds what it needs of each row in memory, and X is a Dask collection: "
-                "give some thousands of the rows as an array"
-            )
-        joints, weights = [], []
-        for some, codes in labeled_pieces(rows.source, rows.codes):
-            joint = self._log_joint(self._densities(some))
-            # Relative to the class that is right, which is all that its probability depends on.
-            with np.errstate(invalid="ignore"):  # impossible rows are left out below
-                joints.append(joint - joint[np.arange(len(codes)), codes][:, None])
-            weights.append(np.ones(len(codes)) if some.weights is None else some.weights.copy())
-        relative, weight = np.concatenate(joints), np.concatenate(weights)
-        possible = np.isfinite(relative).any(axis=1) & (weight > 0.0)
-        relative, weight = relative[possible], weight[possible]
 
-        def log_loss(log_temperature: float) -> float:
-            scaled = relative * np.exp(-log_temperature)
-            return float(weight @ np.logaddexp.reduce(scaled, axis=1))
+            def log_loss(log_temperature: float) -> float:
+                work = partial(_log_loss_of, classifier=self, log_temperature=log_temperature)
+                return float(rows.source.fold(work, add)(n_jobs=self.n_jobs, codes=rows.codes))
 
+        else:
+            log_loss = partial(_log_loss, *_relative_joints(self, rows.source, rows.codes))
         found = minimize_scalar(log_loss, bounds=_LOG_TEMPERATURES, method="bounded")
         self.temperature_ = float(np.exp(found.x))
         return self
@@ -725,6 +714,41 @@ def _right_and_all(
         weights = np.ones(len(own)) if some.weights is None else some.weights
         found += weights[right].sum(), weights.sum()
     return found
+
+
+def _relative_joints(
+    classifier: GaussianMixtureClassifier, source: Source, codes: npt.NDArray[np.int64]
+) -> tuple[FloatArray, FloatArray]:
+    """Return prior times density over that of the right class, as logarithms, and the weights."""
+    joints, weights = [], []
+    for some, own in labeled_pieces(source, codes):
+        joint = classifier._log_joint(classifier._densities(some))
+        with np.errstate(invalid="ignore"):  # impossible rows are left out below
+            joints.append(joint - joint[np.arange(len(own)), own][:, None])
+        weights.append(np.ones(len(own)) if some.weights is None else some.weights.copy())
+    relative, weight = np.concatenate(joints), np.concatenate(weights)
+    possible = np.isfinite(relative).any(axis=1) & (weight > 0.0)
+    return relative[possible], weight[possible]
+
+
+def _log_loss(relative: FloatArray, weight: FloatArray, log_temperature: float) -> float:
+    """Return the negative log-probability of the right classes under a temperature."""
+    scaled = relative * np.exp(-log_temperature)
+    return float(weight @ np.logaddexp.reduce(scaled, axis=1))
+
+
+def _log_loss_of(
+    source: Source,
+    *,
+    classifier: GaussianMixtureClassifier,
+    log_temperature: float,
+    n_jobs: int | None,
+    codes: npt.NDArray[np.int64],
+) -> float:
+    """Return the same for rows in partitions, whose densities are not kept."""
+    judge = copy(classifier)
+    judge.n_jobs = n_jobs
+    return _log_loss(*_relative_joints(judge, source, codes), log_temperature)
 
 
 def _model_level(mixture: GaussianMixture, share: float) -> float:

@@ -16,9 +16,9 @@ def test_work_without_costs_is_divided_evenly(n_cores):
 
 def test_tasks_are_handed_out_one_by_one():
     terms = Terms(row=1e-6, variation=0.0, task=0.01, addition=0.0, size=0, latency=0.0)
-    # The last of the 100 tasks begins after 1 s and takes 0.01 s; and 100 / 7 merges are tasks too.
+    # The last of the 100 tasks begins after 1 s and takes 0.01 s; 100 / 15 merges are tasks too.
     parts = simulated_pass(terms, 1e6, 1000, 100)
-    assert parts["total"] == pytest.approx(1.01 + 0.01 * 100 / 7)
+    assert parts["total"] == pytest.approx(1.01 + 0.01 * 100 / 15)
 
 
 def test_a_core_with_one_task_more_is_waited_for():
@@ -31,7 +31,7 @@ def test_messages_take_as_long_as_the_network_says():
     terms = Terms(0.0, 0.0, 0.0, addition=0.5, size=100, latency=1.0, bandwidth=100.0)
     parts = simulated_pass(terms, 1.0, 4, 64)
     assert parts["broadcast"] == pytest.approx(2 * 2.0)
-    assert parts["tree"] == pytest.approx(2 * 8 * 2.5)
+    assert parts["tree"] == pytest.approx(2 * 16 * 2.5)
 
 
 def test_parts_add_up():

@@ -2,12 +2,15 @@
 
 import warnings
 
+import dask
 import dask.array as da
+import dask.bag
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm import GaussianMixture, open_data
@@ -208,6 +211,46 @@ def test_what_lies_beside_the_rows_must_be_partitioned_alike(rows, weights):
         GaussianMixture().fit(X, sample_weight=-da.ones(len(rows), chunks=700))
     with pytest.raises(DataError, match=r"every row has weight 0"):
         GaussianMixture().fit(X, sample_weight=da.zeros(len(rows), chunks=700))
+
+
+def as_parts(parts, width=3):
+    shape = (np.nan, width)
+    delayed = [da.from_delayed(dask.delayed(each), shape, dtype=float) for each in parts]
+    return da.concatenate(delayed, allow_unknown_chunksizes=True)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (np.ones(9), r"shape \(9,\)"),
+        (np.ones((9, 3), complex), "complex128, not real numbers"),
+        (np.full((9, 3), "a"), "'a' of type str in row 0, column 0"),
+        (sparse.csr_array(np.ones((9, 3))), r"sparse matrix: give a dense array, as X\.toarray"),
+        (None, "is None"),
+    ],
+)
+def test_a_partition_that_is_no_matrix_of_numbers_is_named(rows, part, message):
+    with pytest.raises((DataError, TypeError), match=f"partition 1 of the collection.*{message}"):
+        GaussianMixture(2).fit(as_parts([rows, part]))
+
+
+def test_what_is_no_array_or_data_frame_of_dask(rows):
+    series = dd.from_pandas(pd.Series(rows[:, 0]), npartitions=2)
+    for X in (dask.delayed(rows), dask.bag.from_sequence([1, 2]), series):
+        with pytest.raises(
+            TypeError, match=r"(Delayed\w*|Bag|Series) .* no table: give a Dask array"
+        ):
+            GaussianMixture(2).fit(X)
+    with pytest.raises(TypeError, match=r"distributed\.Client, .* got 'tcp://127\.0\.0\.1:1'"):
+        open_data(array(rows), client="tcp://127.0.0.1:1")
+
+
+def test_an_error_is_not_its_own_cause(rows):
+    mixture = GaussianMixture(2, random_state=0).fit(rows)
+    labels = mixture.predict(as_parts([rows, rows[:, :2]]))
+    with pytest.raises(DataError, match=r"partition 1 .*2 features.* expecting 3") as caught:
+        labels.compute()
+    assert caught.value.__cause__.__cause__ is None  # a worker follows them to the end
 
 
 def test_a_collection_without_rows_or_of_another_shape(rows):

@@ -361,6 +361,8 @@ def test_classifier(rows, weights, model, as_table):
     assert_array_equal(predicted.compute(), found.predict(local[0]))
     if model != "common":
         assert_allclose(found.score(*judged), found.score(*local[1]), rtol=1e-12)
+        temperature = found.calibrate(*judged).temperature_
+        assert_allclose(temperature, found.calibrate(*local[1]).temperature_, rtol=1e-6)
 
 
 def test_classes_that_cannot_be_used(rows):
@@ -369,8 +371,10 @@ def test_classes_that_cannot_be_used(rows):
     with pytest.raises(ValueError, match="y contains NaN or nothing in partition 2 of"):
         GaussianMixtureClassifier().fit(X, chunked(broken))
     fitted = GaussianMixtureClassifier().fit(X, chunked(y))
-    with pytest.raises(ValueError, match=r"calibrate .* as an array"):
-        fitted.calibrate(X, chunked(y))
+    with pytest.raises(TypeError, match=r"^y of a Dask collection must be a Dask array"):
+        fitted.score(X, y)
+    with pytest.raises(ValueError, match="classes"):
+        fitted.calibrate(X, chunked(y + 1))
     with pytest.raises(ValueError, match="requires y to be passed"):
         GaussianMixtureClassifier().fit(X, None)
 

@@ -1,6 +1,7 @@
 """Files that the workers of a cluster read, against the same files read here."""
 
 import io
+import re
 from functools import partial
 
 import dask.array as da
@@ -15,6 +16,7 @@ from fastgmm import GaussianMixture, open_data
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats import table_file
 from tests.clusters import local_cluster
+from tests.data.formats.test_arrow_files import ZSTD
 from tests.written_data import (
     NAMES,
     rows,
@@ -32,7 +34,7 @@ FORMS = {
     "h5": (write_hdf5, 4),  # chunks of 700 rows, two in a part
     "zarr": (partial(write_zarr, zarr_format=3), 4),
     "csv": (write_csv, 1),
-    "arrow": (write_arrow, 1),
+    "arrow": (write_arrow, 7),  # batches of 777 rows
 }
 
 
@@ -101,6 +103,24 @@ def test_urls_and_several_files_of_different_types(client):
     blocks = np.concatenate([block for block, _ in source.blocks()])
     assert_allclose(blocks, X, rtol=1e-6)
     store.rm("rows", recursive=True)
+
+
+@pytest.mark.parametrize("column", [0, 1])  # the first is read where the file is opened, too
+def test_a_damaged_batch_is_found_as_it_is_here(tmp_path, client, monkeypatch, column):
+    monkeypatch.setattr(table_file, "_PART_BYTES", 1)
+    path = write_arrow(tmp_path / "rows.arrow", rows(3000), 1000, compression="zstd")
+    content = bytearray(path.read_bytes())
+    frames = [match.start() for match in re.finditer(re.escape(ZSTD), content)]
+    frame = frames[len(NAMES) + column]
+    content[frame : frame + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    source = open_data(path, client=client)
+    assert source.n_partitions == (3 if column else 1)
+    with pytest.raises(DataError, match=r"batch 1 \(from row 1000 on, counted from 0\): ") as there:
+        GaussianMixture().fit(source)
+    with pytest.raises(DataError) as here:
+        GaussianMixture().fit(path)
+    assert str(there.value) == str(here.value)
 
 
 def test_what_workers_cannot_read(tmp_path, client, monkeypatch):

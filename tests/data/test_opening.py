@@ -200,7 +200,7 @@ def test_options_that_cannot_be(options, error, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (sparse.eye_array(3), r"sparse matrices cannot be used: give a dense array, as X\.toarray"),
+        (sparse.eye_array(3), r"the array is a sparse matrix: give a dense array, as X\.toarray"),
         (b"1,2", "the array is of type bytes: give an array of numbers, a data frame, or"),
         (None, "the array is None: give an array of numbers, a data frame, or the path"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class ArrowFile(_ArrowBatches):
         self.stamp = FileStamp.of(path)
         self.errors = (pyarrow.ArrowException,)
         self._cut_short = ""
+        self._batches: range | None = None  # of a part
         try:
             with self._opened(None) as reader:
                 has_rows = reader.num_record_batches > 0
@@ -85,6 +86,27 @@ class ArrowFile(_ArrowBatches):
                     f"cannot read {self.origin} as an Arrow file: {self._cut_short}"
                 ) from error
 
+    def split(self) -> Sequence[TableFile]:
+        """Return runs of batches, or the whole of a damaged file, whose reader says where."""
+        pyarrow = import_pyarrow("reading Arrow files")
+        assert self.stamp is not None
+        try:
+            with self._opened(self._schema.names[:1]) as reader:
+                sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
+        except (pyarrow.ArrowException, OSError):
+            return (self,)
+        if not sizes:
+            return (self,)
+        ends = [0, *accumulate(sizes)]
+        step = self._chunks_of_part(self.stamp.size / len(sizes))
+        parts = []
+        for first in range(0, len(sizes), step):
+            last = min(first + step, len(sizes))
+            part = self._rows_part(range(ends[first], ends[last]))
+            part._batches = range(first, last)
+            parts.append(part)
+        return parts
+
     def pieces(self, wanted: Wanted) -> Iterator[Piece]:
         """Return the rows, batch by batch; of a file cut short, those before its end."""
         pyarrow = import_pyarrow("reading Arrow files")
@@ -95,9 +117,9 @@ class ArrowFile(_ArrowBatches):
             with self._opened_as_stream(names) as reader:
                 yield from self._stream_pieces(reader, wanted)
             return
-        done = 0
+        done = 0 if self.rows is None else self.rows.start
         with self._opened(names) as reader:
-            for i in range(reader.num_record_batches):
+            for i in self._batches or range(reader.num_record_batches):
                 try:
                     batch = reader.get_batch(i)
                     batch.validate()

@@ -204,9 +204,12 @@ class TableFile(ABC):
         """Return parts of rows that follow each other, of whole chunks."""
         assert self.n_rows is not None
         least = chunk_rows * -(-BLOCK_ROWS // chunk_rows)
-        step = least * max(1, _PART_BYTES // (least * row_bytes))
+        step = least * self._chunks_of_part(least * row_bytes)
         starts = range(0, max(1, self.n_rows), step)
         return [self._rows_part(range(first, min(first + step, self.n_rows))) for first in starts]
+
+    def _chunks_of_part(self, chunk_bytes: float) -> int:
+        return max(1, int(_PART_BYTES / chunk_bytes))
 
     def _rows_part(self, rows: range) -> Self:
         part = copy(self)

@@ -49,7 +49,10 @@ def is_missing(value: Any) -> bool:
 
 
 def not_numbers(name: str, values: Any, error: Exception) -> Exception:
-    """Return the error to raise where values cannot be taken for a table of numbers."""
+    """Return the error to raise where values cannot be taken for a table of numbers.
+
+    It may be the given one, which must not be raised from itself: Dask follows causes to their end.
+    """
     if isinstance(values, Mapping) and not hasattr(values, "toarray"):  # some sparse ones are dicts
         return TypeError(
             f"{name} is a {type(values).__name__}: give a data frame, as pandas.DataFrame(...) "
@@ -95,6 +98,8 @@ def as_matrix(origin: str, data: Any) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.asarray(data)
     except (TypeError, ValueError) as error:
         raise DataError(f"{origin} is no array: {error}") from error
+    if hasattr(data, "toarray"):
+        raise TypeError(f"{origin} is a sparse matrix: give a dense array, as X.toarray() returns")
     if array.dtype.kind not in "OSTUV":
         return array
     reason = TypeError(f"cannot read data from an object of type {type(data).__name__}")

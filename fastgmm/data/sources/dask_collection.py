@@ -31,15 +31,16 @@ _Found = TypeVar("_Found")
 
 _ORIGIN = "the collection"
 
-_MERGED_AT_ONCE = 8
+_MERGED_AT_ONCE = 16
 """What so many partitions that follow each other found is merged in one task."""
 
 _ROWS_AT_ONCE = 64 * BLOCK_ROWS
 
 
 def is_collection(data: Any) -> bool:
-    """Say whether something is an array or a data frame of Dask's."""
-    return is_array_collection(data) or _is_frame(data)
+    """Say whether something is Dask's: an array or a data frame, or what `DaskSource` refuses."""
+    base = sys.modules.get("dask.base")
+    return base is not None and bool(base.is_dask_collection(data))
 
 
 def is_array_collection(data: Any) -> bool:
@@ -351,6 +352,12 @@ class DaskSource(Source):
     @staticmethod
     def check(collection: Any) -> None:
         """Raise unless a collection is a table."""
+        if not (is_array_collection(collection) or _is_frame(collection)):
+            raise TypeError(
+                f"X is a {type(collection).__name__} of Dask's, which is no table: give a Dask "
+                "array or data frame, as dask.array.from_delayed and dask.dataframe.from_delayed "
+                "make"
+            )
         if is_array_collection(collection):
             check_matrix(_ORIGIN, collection.shape, collection.dtype)
             if math.isnan(collection.shape[1]):
@@ -511,15 +518,18 @@ class DaskSource(Source):
         merge: Callable[[Any, Any], Any],
         groups: list[list[list[int]]],
         by_row: Mapping[str, Any],
-    ) -> tuple[dict[Any, Any], Any]:
+    ) -> tuple[Any, Any]:
         """Return the tasks of a pass, and the key of what they come to together."""
+        from dask.highlevelgraph import HighLevelGraph
+
         graph, blocks, beside = self._parts
         graph = dict(graph)
         columns = []
         for each, values in by_row.items():
-            if values._name not in self._graphs_by_row:
-                self._graphs_by_row[values._name] = _graph_of(self.aligned(each, values))
-            own, keys = self._graphs_by_row[values._name]
+            token = getattr(values, "_name", "")  # which what is not Dask's has not
+            if token not in self._graphs_by_row:
+                self._graphs_by_row[token] = _graph_of(self.aligned(each, values))
+            own, keys = self._graphs_by_row[token]
             graph.update(own)
             columns.append(keys)
         of: Any = getattr(job.work, "func", job.work)
@@ -542,7 +552,8 @@ class DaskSource(Source):
             level = [(f"{name}-merged", depth, i) for i in range(len(parts))]
             tasks = ((_merged, merge, part) for part in parts)
             graph.update(zip(level, tasks, strict=True))
-        return graph, level[0]
+        # The client would hash all tasks of a dict.
+        return HighLevelGraph({name: graph}, {name: set()}), level[0]
 
     def blocks(self) -> Iterator[Rows]:
         """Yield the rows, of one partition after the other."""

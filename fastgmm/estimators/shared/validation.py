@@ -311,7 +311,7 @@ def _check_array(
                 ensure_min_samples=ensure_min_samples,
             )
     except (TypeError, ValueError) as error:
-        raise not_numbers("X", given, error) from error
+        raise not_numbers("X", given, error) from error.__cause__
     if sample_weight is not None:
         sample_weight = _check_row_weights(sample_weight, X)
     source = ArraySource(X, sample_weight)
@@ -513,7 +513,7 @@ def _check_row_weights(sample_weight: ArrayLike, X: npt.NDArray[Any]) -> FloatAr
         try:
             values = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError):
-            raise not_numbers("sample_weight", given, error) from error
+            raise not_numbers("sample_weight", given, error) from error.__cause__
         wrong = np.flatnonzero(~((values >= 0.0) & (values < np.inf)))
         if values.shape != X.shape[:1] or not len(wrong):
             raise
@@ -606,7 +606,7 @@ def check_values(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatA
                 input_name=name,
             )
     except (TypeError, ValueError) as error:
-        raise not_numbers(name, given, error) from error
+        raise not_numbers(name, given, error) from error.__cause__
     if checked.shape != shape:
         raise ValueError(
             f"The parameter '{name}' should have the shape of {shape}, but got {checked.shape}"
