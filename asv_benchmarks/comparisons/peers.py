@@ -1,4 +1,4 @@
-"""A pass of EM, of k-means and over scores, against scikit-learn's and oneDAL's.
+"""A pass of EM, of k-means and over scores, against scikit-learn's, oneDAL's and pomegranate's.
 
 All start from the same parameters and make the same number of passes, by turns and in processes of
 their own, over the grid of ``fastgmm bench``; peak memory is measured too. If results disagree, the

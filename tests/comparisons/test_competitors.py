@@ -10,6 +10,7 @@ from harness.competitors import (
     PEERS,
     FastGMM,
     OneDAL,
+    Pomegranate,
     ScikitLearn,
     judge_centers,
     judge_mixture,
@@ -38,9 +39,9 @@ def run(kind, case, n_passes):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.identifier)
-@pytest.mark.parametrize("peer", [ScikitLearn, OneDAL], ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", [ScikitLearn, OneDAL, Pomegranate], ids=lambda peer: peer.name)
 def test_same_start_and_passes_lead_to_the_same_result(case, peer):
-    if case.task not in peer.tasks:
+    if not peer.takes(case):
         pytest.skip(f"{peer.name} has no such task")
     pytest.importorskip(peer.module)
     expected = run(FastGMM, case, 3)
@@ -80,7 +81,7 @@ def test_fit_of_the_estimator_raises_the_likelihood():
 
 
 def test_peers_are_all_but_fastgmm():
-    assert PEERS == ("scikit-learn", "oneDAL")
+    assert PEERS == ("scikit-learn", "oneDAL", "pomegranate")
     assert all(kind.is_installed() for kind in (FastGMM, ScikitLearn))
 
 

@@ -69,11 +69,17 @@ class Competitor(ABC):
     module: ClassVar[str]
     package: ClassVar[str]
     tasks: ClassVar[frozenset[str]]
+    dtypes: ClassVar[frozenset[str]] = frozenset({"float64", "float32"})
     keeps_memory: ClassVar[bool] = False
 
     def __init__(self, case: Case, problem: MixtureProblem) -> None:
         self.case = case
         self.problem = problem
+
+    @classmethod
+    def takes(cls, case: Case) -> bool:
+        """Whether the library can run a case."""
+        return case.task in cls.tasks and case.dtype in cls.dtypes
 
     @classmethod
     def is_installed(cls) -> bool:
@@ -322,7 +328,64 @@ class OneDAL(Competitor):
         return ("oneMKL inside oneDAL, kernels chosen by itself",)
 
 
+class Pomegranate(Competitor):
+    """pomegranate's GeneralMixtureModel of Normal distributions, on PyTorch.
+
+    Its weights are float32 whatever the data are.
+    """
+
+    name = "pomegranate"
+    module = "pomegranate"
+    package = "pomegranate"
+    tasks = frozenset({"pass"})
+    dtypes = frozenset({"float32"})
+
+    def __init__(self, case: Case, problem: MixtureProblem) -> None:
+        super().__init__(case, problem)
+        import torch
+
+        self._rows = torch.from_numpy(problem.X)
+        self._mixture = self._start()
+
+    def _start(self) -> Any:
+        """Return a mixture with the parameters of the start."""
+        import torch
+        from pomegranate.distributions import Normal
+        from pomegranate.gmm import GeneralMixtureModel
+
+        weights, means, covariances = (
+            torch.from_numpy(np.array(values, dtype=self.case.dtype))
+            for values in (self.problem.weights, self.problem.means, self.problem.covariances)
+        )
+        components = [
+            Normal(mean, covariance, covariance_type=self.case.structure)
+            for mean, covariance in zip(means, covariances, strict=True)
+        ]
+        return GeneralMixtureModel(components, priors=weights)
+
+    def run(self, n_passes: int) -> None:
+        """Run passes from the start, and keep what they lead to."""
+        self._mixture = self._start()
+        for _ in range(n_passes):
+            self._mixture.summarize(self._rows)
+            self._mixture.from_summaries()
+
+    def result(self) -> float:
+        """Judge what the last call of `run` led to, the same way for all competitors."""
+        components = self._mixture.distributions
+        return judge_mixture(
+            self.problem.X,
+            self._mixture.priors.numpy().astype(np.float64),
+            np.array([each.means.numpy() for each in components], dtype=np.float64),
+            np.array([each.covs.numpy() for each in components], dtype=np.float64),
+        )
+
+    def description(self) -> tuple[str, ...]:
+        """Name what does the arithmetic where it cannot be found out from outside."""
+        return ("oneMKL inside PyTorch",)
+
+
 COMPETITORS: dict[str, type[Competitor]] = {
-    competitor.name: competitor for competitor in (FastGMM, ScikitLearn, OneDAL)
+    competitor.name: competitor for competitor in (FastGMM, ScikitLearn, OneDAL, Pomegranate)
 }
 PEERS = tuple(name for name in COMPETITORS if name != FastGMM.name)

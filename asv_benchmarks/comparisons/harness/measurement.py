@@ -137,7 +137,7 @@ def measure_case(
         turns: dict[str, _Turn] = {}
         for name in (FastGMM.name, *peers):
             kind = COMPETITORS[name]
-            if case.task not in kind.tasks:
+            if not kind.takes(case):
                 continue
             if not kind.is_installed():
                 figures[name] = Figures(note=f"{NOT_INSTALLED}: pip install {kind.package}")

@@ -505,7 +505,7 @@ class DaskSource(Source):
             if not isinstance(error, CancelledError) and status == "running":
                 raise
             raise ClusterError(
-                f"the Dask scheduler has closed, or was told to stop ({error}): connect to one, "
+                f"the Dask scheduler has closed, or was asked to stop ({error}): connect to one, "
                 "and fit again; a fit with a checkpoint continues from it with resume=True"
             ) from error
         if found is None:
