@@ -241,7 +241,7 @@ def test_own_failure_is_a_failure(pretence, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--peers", "MATLAB"], "among scikit-learn, oneDAL, got 'MATLAB'"),
+        (["--peers", "MATLAB"], "among scikit-learn, oneDAL, pomegranate, got 'MATLAB'"),
         (["--rows", "3Mx4"], "'3Mx4' matches no row"),
     ],
 )
