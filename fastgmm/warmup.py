@@ -6,10 +6,9 @@ from collections import deque
 
 import numpy as np
 
-from fastgmm.analysis.small_fits import fit_small
+from fastgmm.analysis.small_fits import SmallProblem, fit_small
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
-from fastgmm.em.e_step.batched import RowSets, stacked_statistics
 from fastgmm.em.initialization.hierarchical import agglomerate
 from fastgmm.em.initialization.kmeans import fit_kmeans
 from fastgmm.em.missing.imputation import impute_blocks
@@ -55,11 +54,11 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
     agglomerate(rows, structure="EEE")  # which has a kernel of its own
     source = ArraySource(rows)
     one_cluster = np.zeros(_N_ROWS, dtype=np.int64)
-    fit_small(source, [(structure("VVV"), 1)], {1: one_cluster}, tol=1.0, max_iter=1, n_jobs=n_jobs)
+    problem = SmallProblem(source, structure("VVV"), 1, one_cluster)
+    fit_small([problem], tol=1.0, max_iter=1, n_jobs=n_jobs)
     for name in STRUCTURE_NAMES:
         if not structure(name).needs_single_feature:
-            parameters = _parameters(source, name, n_jobs)
-    stacked_statistics(RowSets.separate(rows[None]), parameters, n_jobs=n_jobs)
+            _parameters(source, name, n_jobs)
     return n_run
 
 

@@ -21,11 +21,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.analysis.batched_fits import EMSettings, ManyFits, fit_each, fits_at_once
+from fastgmm.analysis.batched_fits import EMSettings, fit_each, fits_at_once
+from fastgmm.analysis.small_fits import EMFit
 from fastgmm.data.source import FloatArray, Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.wrapped import WrappedSource
-from fastgmm.em.e_step.batched import stacked
 from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.mixture.parameters import MixtureParameters, invert_triangles
 
@@ -54,7 +54,7 @@ _HELD_BYTES = 2**28
 class Replicates:
     """Mixtures fitted to resamples."""
 
-    fits: tuple[ManyFits, ...]  # the fits in the order of the resamples
+    fits: list[EMFit]
     # (n_resamples,): how many times each of them counts: for the jackknife, the number of copies of
     # the row that was left out
     multiplicities: FloatArray
@@ -77,19 +77,12 @@ def bootstrap(
         )
     make, multiplicities = _resamples(source, parameters, kind, n_resamples, seed)
     assert source.n_samples is not None  # its weight is known
-    at_once = fits_at_once(
-        source.n_samples,
-        source.n_features,
-        parameters.n_components,
-        drawn=kind == "parametric",
-    )
-    fits = []
+    at_once = fits_at_once(source.n_samples, source.n_features, parameters.n_components)
+    fits: list[EMFit] = []
     numbers = np.flatnonzero(multiplicities)
     for some in batches(numbers, at_once):
-        sources = [make(number) for number in some.tolist()]
-        starts = stacked([parameters] * len(sources))
-        fits.append(fit_each(sources, np.arange(len(sources)), starts, settings))
-    return Replicates(tuple(fits), multiplicities[numbers])
+        fits += fit_each([(make(number), parameters) for number in some.tolist()], settings)
+    return Replicates(fits, multiplicities[numbers])
 
 
 def drawn_rows(

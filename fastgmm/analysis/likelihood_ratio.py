@@ -17,26 +17,21 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
+import numpy.typing as npt
 
 from fastgmm.analysis.batched_fits import (
-    MOST_STACKED_ROWS,
+    MOST_ROWS_TOGETHER,
     EMSettings,
-    ManyFits,
     fit_each,
     fits_at_once,
 )
 from fastgmm.analysis.bootstrap import batches, drawn_rows
+from fastgmm.analysis.small_fits import EMFit
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.batched import (
-    IndexArray,
-    components_of,
-    solve_stack,
-    stacked,
-)
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.em.initialization.data_scan import scan_data
 from fastgmm.em.initialization.methods import InitMethod, InitSettings, initialize
@@ -64,36 +59,33 @@ class StartSettings:
 
 def best_fit(
     source: Source, n_components: int, settings: EMSettings, starts: StartSettings
-) -> ManyFits:
+) -> EMFit:
     """Return the best of the mixtures that EM finds from random starts."""
     drawn = list(_random_starts(source, 0, n_components, settings, starts))
-    return _best([source], np.zeros(len(drawn), np.int64), drawn, settings)
+    return _best([(source, drawn)], settings)[0]
 
 
 def best_larger_fits(
     sources: Sequence[Source],
-    nulls: MixtureParameters,
+    nulls: Sequence[MixtureParameters],
     settings: EMSettings,
     starts: StartSettings,
     first: int = 0,
-) -> ManyFits:
-    """Return the best mixtures of one more component that EM finds."""
-    n_components = nulls.n_components // len(sources)
-    source_of, begun = [], []
-    for i, source in enumerate(sources):
-        null = nulls.of(components_of(np.array([i]), n_components))
+) -> list[EMFit]:
+    """Return the best mixtures of one more component than before that EM finds."""
+    begun = []
+    for number, (source, null) in enumerate(zip(sources, nulls, strict=True), start=first):
         statistics = mixture_statistics(source, null, n_jobs=settings.n_jobs)
         found: list[MixtureParameters] = []
         # Without regularization, a start may have a component that is singular.
         with suppress(IllDefinedCovarianceError):
             found += split_starts(statistics, settings.structure, settings.regularization)
         with suppress(IllDefinedCovarianceError):
-            found += _random_starts(source, first + i, n_components + 1, settings, starts)
+            found += _random_starts(source, number, null.n_components + 1, settings, starts)
         if not found:
             found = [_doubled(null)]  # which fails as the mixture did that it is made of
-        source_of += [i] * len(found)
-        begun += found
-    return _best(sources, np.array(source_of), begun, settings)
+        begun.append((source, found))
+    return _best(begun, settings)
 
 
 def ratio_distribution(
@@ -106,30 +98,29 @@ def ratio_distribution(
 ) -> FloatArray:
     """Return the likelihood ratios that rows drawn from a mixture have."""
     K = null.n_components
-    at_once = fits_at_once(n_samples, null.n_features, (K + 1) * (K + starts.number), drawn=True)
+    at_once = fits_at_once(n_samples, null.n_features, (K + 1) * (K + starts.number))
     ratios = []
     for numbers in batches(np.arange(n_resamples), at_once):
         sources = [drawn_rows(null, n_samples, dtype, starts.seed, int(n)) for n in numbers]
-        nulls = fit_each(sources, np.arange(len(sources)), stacked([null] * len(sources)), settings)
-        larger = best_larger_fits(sources, nulls.parameters, settings, starts, int(numbers[0]))
-        ratios.append(log_likelihood_ratios(nulls, larger, float(n_samples)))
-    return np.concatenate(ratios)
+        nulls = fit_each([(source, null) for source in sources], settings)
+        begun = [fit.parameters() for fit in nulls]
+        larger = best_larger_fits(sources, begun, settings, starts, int(numbers[0]))
+        ratios += [log_likelihood_ratio(*fits) for fits in zip(nulls, larger, strict=True)]
+    return np.array(ratios)
 
 
-def log_likelihood_ratios(nulls: ManyFits, larger: ManyFits, weight: float) -> FloatArray:
-    """Return twice the log-likelihood ratios between fits."""
-    failed = nulls.failed | larger.failed
-    with np.errstate(invalid="ignore"):
-        gains = larger.log_likelihoods - nulls.log_likelihoods
-    ratios: FloatArray = np.where(failed, np.nan, 2.0 * weight * np.maximum(gains, 0.0))
-    return ratios
+def log_likelihood_ratio(null: EMFit, larger: EMFit) -> float:
+    """Return twice the log-likelihood ratio between two fits; nan if one failed."""
+    if null.failure is not None or larger.failure is not None:
+        return math.nan
+    return 2.0 * max(larger.log_likelihood - null.log_likelihood, 0.0)
 
 
 def split_starts(
     statistics: SufficientStatistics,
     structure: CovarianceStructure,
     regularization: Regularization,
-    parts_of: IndexArray | None = None,
+    parts_of: npt.NDArray[np.int64] | None = None,
 ) -> list[MixtureParameters]:
     """Return mixtures of one more component, each with another component cut in two.
 
@@ -168,7 +159,7 @@ def split_starts(
                 np.concatenate([covariances[others], [spread, spread]]),
             )
         )
-    return _solved(parts, statistics, structure, regularization)
+    return _solved(parts, structure, regularization)
 
 
 def merge_starts(
@@ -200,29 +191,19 @@ def merge_starts(
                 np.concatenate([covariances[others], [spread]]),
             )
         )
-    return _solved(parts, statistics, structure, regularization)
+    return _solved(parts, structure, regularization)
 
 
 def _solved(
     parts: Sequence[tuple[FloatArray, FloatArray, FloatArray]],
-    statistics: SufficientStatistics,
     structure: CovarianceStructure,
     regularization: Regularization,
 ) -> list[MixtureParameters]:
     """Return the mixtures of rows of these numbers, means and covariances of the components."""
-    if not parts:
-        return []
-    counts, means, covariances = (np.concatenate(each) for each in zip(*parts, strict=True))
-    rows = replace(
-        statistics,
-        counts=counts,
-        reference=means,
-        first=np.zeros_like(means),
-        second=counts.reshape(-1, *(1,) * (covariances.ndim - 1)) * covariances,
-    )
-    K = len(parts[0][0])
-    solved = solve_stack(structure, rows, K, regularization)
-    return [solved.of(components_of(np.array([i]), K)) for i in range(len(parts))]
+    return [
+        structure.solve(SufficientStatistics.from_covariances(*each), regularization)
+        for each in parts
+    ]
 
 
 def _random_starts(
@@ -235,7 +216,7 @@ def _random_starts(
     """Yield the random starts of the set of rows of a number."""
     random = np.random.RandomState(np.random.MT19937([starts.seed, number, n_components]))
     rows = source
-    if not (isinstance(source, ArraySource) and source.n_samples <= MOST_STACKED_ROWS):
+    if not (isinstance(source, ArraySource) and source.n_samples <= MOST_ROWS_TOGETHER):
         seed = int(random.randint(np.iinfo(np.int32).max))
         scanned = scan_data(source, n_components, 0.0, "auto", seed=seed, n_jobs=settings.n_jobs)
         rows = scanned.sample
@@ -258,19 +239,19 @@ def _doubled(parameters: MixtureParameters) -> MixtureParameters:
 
 
 def _best(
-    sources: Sequence[Source],
-    source_of: IndexArray,
-    starts: list[MixtureParameters],
-    settings: EMSettings,
-) -> ManyFits:
+    begun: Sequence[tuple[Source, Sequence[MixtureParameters]]], settings: EMSettings
+) -> list[EMFit]:
     """Go a little way from each start, and to the end from the best for each set of rows."""
-    numbers = np.arange(len(sources))
-    rough = fit_each(
-        sources, source_of, stacked(starts), replace(settings, tol=_ROUGH * settings.tol)
+    rough = iter(
+        fit_each(
+            [(source, start) for source, starts in begun for start in starts],
+            replace(settings, tol=_ROUGH * settings.tol),
+        )
     )
-    best = np.array(
-        [np.where(source_of == i, rough.log_likelihoods, -np.inf).argmax() for i in numbers]
+    best = [
+        max(islice(rough, len(starts)), key=lambda fit: fit.log_likelihood) for _, starts in begun
+    ]
+    fine = fit_each(
+        [(source, fit.parameters()) for (source, _), fit in zip(begun, best, strict=True)], settings
     )
-    begun = rough.of(best)
-    fine = fit_each(sources, numbers, begun.parameters, settings)
-    return replace(fine, failed=fine.failed | begun.failed)
+    return [fit if start.failure is None else start for start, fit in zip(best, fine, strict=True)]

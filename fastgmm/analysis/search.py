@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fastgmm.analysis.criteria import assignment_entropies, assignment_entropy
 from fastgmm.analysis.likelihood_ratio import merge_starts, split_starts
-from fastgmm.analysis.small_fits import SmallFit, fit_small, is_small
+from fastgmm.analysis.small_fits import EMFit, SmallProblem, fit_small, is_small
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.joint import JointFit, JointStart, fit_jointly
@@ -110,7 +110,7 @@ class Candidate:
     def fitted(
         self,
         mixture: Callable[[], MixtureParameters],
-        fit: JointFit | SmallFit | FitInfo,
+        fit: JointFit | EMFit | FitInfo,
         weight: float,
         log_likelihood: float,
         entropy: float,
@@ -527,13 +527,18 @@ def _fit_small(
     observe: Observe | None,
 ) -> list[Candidate]:
     """Fit candidates to few rows, from clusters or from a mixture each."""
+    starts: list[MixtureParameters | npt.NDArray[np.int64]] = (
+        [begun[each.n_components] for each in blank]
+        if isinstance(begun, dict)
+        else [start.mixture for start in begun]
+    )
     fits = fit_small(
-        source,
-        [(each.structure, each.n_components) for each in blank],
-        begun if isinstance(begun, dict) else {},
+        [
+            SmallProblem(source, each.structure, each.n_components, start)
+            for each, start in zip(blank, starts, strict=True)
+        ],
         tol=plan.tol,
         max_iter=plan.max_iter,
-        starts=None if isinstance(begun, dict) else [start.mixture for start in begun],
         n_jobs=plan.n_jobs,
     )
     weight = source.total_weight

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,18 @@ _FAILURES = {
 }
 
 
+class SmallProblem(NamedTuple):
+    """A mixture to be fitted."""
+
+    source: ArraySource  # the rows
+    structure: CovarianceStructure  # a built-in structure
+    n_components: int  # number of components
+    # the mixture that EM begins from, or the cluster of each row
+    start: MixtureParameters | npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class SmallFit:
+class EMFit:
     """What one fit came to."""
 
     parameters: Callable[[], MixtureParameters]  # returns the mixture, of a fit that did not fail
@@ -52,48 +63,67 @@ def is_small(n_samples: int, n_features: int) -> bool:
 
 
 def fit_small(
-    source: ArraySource,
-    candidates: list[tuple[CovarianceStructure, int]],
-    partitions: dict[int, npt.NDArray[np.int64]],
+    problems: Sequence[SmallProblem],
     *,
-    tol: float,
     max_iter: int,
-    starts: Sequence[MixtureParameters] | None = None,
+    tol: float = 0.0,
+    mean_tol: float = 0.0,
+    amounts: FloatArray | None = None,
     n_jobs: int | None = None,
-) -> list[SmallFit]:
-    """Fit mixtures of several structures and sizes to the same few rows, without regularization."""
-    if not candidates:
+) -> list[EMFit]:
+    """Fit mixtures to sets of as many rows each.
+
+    A fit ends when the log-likelihood l is to rise by less than ``tol * (1 + abs(l))``, or when an
+    iteration changes it by less than `mean_tol` for each unit of weight. The amounts are added to
+    variances in each M-step.
+    """
+    if not problems:
         return []
-    n_samples, n_features = source.n_samples, source.n_features
-    X = source.X.astype(np.float64, order="C")
-    weights = np.ones(n_samples) if source.weights is None else source.weights
-    center = np.average(X, axis=0, weights=weights)
-    X -= center
-    most = max(n_components for _, n_components in candidates)
-    labels = np.zeros((most, n_samples), dtype=np.int64)
-    n_fits = len(candidates)
+    sources = list(dict.fromkeys(each.source for each in problems))
+    n_samples, n_features = sources[0].n_samples, sources[0].n_features
+    X = np.empty((len(sources), n_samples, n_features))
+    weights = np.ones((len(sources), n_samples))
+    for s, source in enumerate(sources):
+        X[s] = source.X
+        if source.weights is not None:
+            weights[s] = source.weights
+    places = {source: s for s, source in enumerate(sources)}
+    rows_of = np.array([places[each.source] for each in problems])
+    added = np.zeros(n_features) if amounts is None else amounts
+
+    @cache  # resamples have a start in common
+    def spread(start: MixtureParameters) -> FloatArray:
+        own = start.covariances()
+        own = own[:, :, None] * np.eye(n_features) if own.ndim == 2 else own
+        return own - np.diag(added)
+
+    n_fits, most = len(problems), max(each.n_components for each in problems)
+    labels = np.zeros((n_fits, n_samples), dtype=np.int64)
+    given = np.zeros(n_fits, dtype=np.bool_)
     mixture_weights = np.zeros((n_fits, most))
     means = np.zeros((n_fits, most, n_features))
     covariances = np.zeros((n_fits, most, n_features, n_features))
-    if starts is None:
-        for n_components in {n_components for _, n_components in candidates}:
-            labels[n_components - 1] = partitions[n_components]
-    else:
-        for i, start in enumerate(starts):
-            K = start.n_components
-            mixture_weights[i, :K] = start.weights
-            means[i, :K] = start.means - center
-            own = start.covariances()
-            covariances[i, :K] = own[:, :, None] * np.eye(n_features) if own.ndim == 2 else own
+    whiteners = np.zeros_like(covariances)
+    for i, (_, _, K, start) in enumerate(problems):
+        if not isinstance(start, MixtureParameters):
+            labels[i] = start
+            continue
+        given[i] = True
+        mixture_weights[i, :K] = start.weights
+        means[i, :K] = start.means
+        covariances[i, :K] = spread(start)
     task = SmallFits(
         run_pass=pass_address(),
         X=X,
         weights=weights,
+        rows_of=rows_of,
         labels=labels,
-        given=np.full(n_fits, starts is not None),
-        n_components=np.array([n_components for _, n_components in candidates]),
-        letters=np.array([[_LETTERS[each] for each in kind.letters] for kind, _ in candidates]),
+        given=given,
+        n_components=np.array([each.n_components for each in problems]),
+        letters=np.array([[_LETTERS[each] for each in p.structure.letters] for p in problems]),
+        amounts=added,
         tol=tol,
+        mean_tol=mean_tol,
         max_iter=max_iter,
         smallest=smallest_raised(n_features) / 16.0,
         smallest_share=EMPTY_SHARE,
@@ -101,7 +131,7 @@ def fit_small(
         covariances=covariances,
         mixture_weights=mixture_weights,
         means=means,
-        whiteners=np.zeros_like(covariances),
+        whiteners=whiteners,
         log_likelihood=np.zeros(n_fits),
         entropy=np.zeros(n_fits),
         n_iter=np.zeros(n_fits, dtype=np.int64),
@@ -111,28 +141,33 @@ def fit_small(
     run_slots(small_fit_slot, task, n_fits, n_jobs, operations, uneven=True)
     values = (task.log_likelihood, task.entropy, task.n_iter, task.status)
     return [
-        SmallFit(
-            partial(_mixture, task, i, kind, center),
+        EMFit(
+            partial(
+                _mixture,
+                mixture_weights[i, : problem.n_components],
+                means[i, : problem.n_components],
+                whiteners[i, : problem.n_components],
+                problem.structure.is_diagonal,
+            ),
             log_likelihood,
             entropy,
             n_iter,
             status == small_em.CONVERGED,
             _FAILURES.get(status),
         )
-        for i, ((kind, _), log_likelihood, entropy, n_iter, status) in enumerate(
-            zip(candidates, *(each.tolist() for each in values), strict=True)
+        for i, (problem, log_likelihood, entropy, n_iter, status) in enumerate(
+            zip(problems, *(each.tolist() for each in values), strict=True)
         )
     ]
 
 
 def _mixture(
-    task: SmallFits, i: int, kind: CovarianceStructure, center: FloatArray
+    weights: FloatArray,
+    means: FloatArray,
+    whiteners: FloatArray,
+    diagonal: bool,
 ) -> MixtureParameters:
     """Return the mixture that a fit found."""
-    n_components = int(task.n_components[i])
-    whiteners = task.whiteners[i, :n_components]
     return MixtureParameters.from_whiteners(
-        task.mixture_weights[i, :n_components],
-        center + task.means[i, :n_components],
-        np.einsum("kii->ki", whiteners) if kind.is_diagonal else whiteners,
+        weights, means, np.einsum("kii->ki", whiteners) if diagonal else whiteners
     )

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import find_degeneracies
-from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import labeled_statistics
 from fastgmm.em.models.class_mixtures import (
     Codes,
@@ -265,7 +264,7 @@ def averaged_classes(fits: Sequence[StructureFit], shares: FloatArray) -> list[M
     log_shares = np.log([share for _, share in counted])
     averages = []
     for of_class in zip(*alone, strict=True):
-        average = stacked(
+        average = MixtureParameters.joined(
             list(of_class) if diagonal else [with_matrices(each) for each in of_class]
         )
         averages.append(replace(average, log_weights=average.log_weights + log_shares))

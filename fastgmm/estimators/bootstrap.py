@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastgmm.analysis.batched_fits import EMSettings
-from fastgmm.analysis.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, Replicates, bootstrap
+from fastgmm.analysis.bootstrap import BOOTSTRAP_KINDS, BootstrapKind, bootstrap
 from fastgmm.docstrings import documented
 from fastgmm.em.degeneracy import DegenerateComponentWarning, regularization_for
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -25,7 +25,6 @@ from fastgmm.estimators.shared.validation import (
     validated_arguments,
 )
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures import CovarianceStructure
 
 #: What the functions that resample allow, in the form scikit-learn's parameter validation takes.
 RESAMPLING_CONSTRAINTS: dict[str, list[Any]] = {
@@ -206,15 +205,18 @@ def bootstrap_parameters(
         n_resamples=n_resamples,
         seed=int(check_random_state(random_state).randint(np.iinfo(np.int32).max)),
     )
-    failed = np.concatenate([fits.failed for fits in replicates.fits])
-    converged = np.concatenate([fits.converged for fits in replicates.fits])
+    failed = np.array([fit.failure is not None for fit in replicates.fits])
+    converged = np.array([fit.converged for fit in replicates.fits])
     _warn(failed, converged | failed, max_iter)
     multiplicities = replicates.multiplicities[~failed]
-    estimates = (parameters.weights, parameters.means, structure.covariances(parameters))
+    found = [parameters, *(fit.parameters() for fit in replicates.fits if fit.failure is None)]
     weights, means, covariances = (
-        _uncertainty(estimate, values[~failed], multiplicities, kind, confidence_level)
-        for estimate, values in zip(
-            estimates, _values(replicates, structure, parameters.n_components), strict=True
+        _uncertainty(np.array(values), multiplicities, kind, confidence_level)
+        for values in (
+            # Their sum is 1 to the last digit, so that a single one has no error.
+            [each.weights / each.weights.sum() for each in found],
+            [each.means for each in found],
+            [structure.covariances(each) for each in found],
         )
     )
     return MixtureBootstrap(
@@ -229,28 +231,14 @@ def bootstrap_parameters(
     )
 
 
-def _values(
-    replicates: Replicates, structure: CovarianceStructure, n_components: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return weights, means and covariances of all fits, in the shapes that users see."""
-    weights, means, covariances = [], [], []
-    for fits in replicates.fits:
-        parameters = fits.parameters
-        weights.append(parameters.weights.reshape(-1, n_components))
-        means.append(parameters.means.reshape(-1, n_components, parameters.n_features))
-        expanded = parameters.covariances()
-        each = expanded.reshape(-1, n_components, *expanded.shape[1:])
-        covariances.append(np.array([structure.reduce(one) for one in each]))
-    return np.concatenate(weights), np.concatenate(means), np.concatenate(covariances)
-
-
 def _uncertainty(
-    estimate: FloatArray,
-    replicates: FloatArray,
+    values: FloatArray,
     multiplicities: FloatArray,
     kind: BootstrapKind,
     confidence_level: float,
 ) -> ParameterUncertainty:
+    """Return the uncertainty of parameters from the estimate and the replicates, in this order."""
+    estimate, replicates = values[0], values[1:]
     tail = 0.5 * (1.0 - confidence_level)
     if kind == "jackknife":
         n = multiplicities.sum()

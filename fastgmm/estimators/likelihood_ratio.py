@@ -18,7 +18,7 @@ from fastgmm.analysis.likelihood_ratio import (
     StartSettings,
     best_fit,
     best_larger_fits,
-    log_likelihood_ratios,
+    log_likelihood_ratio,
     ratio_distribution,
 )
 from fastgmm.docstrings import documented
@@ -168,22 +168,22 @@ def bootstrap_likelihood_ratio_test(
     starts = StartSettings(mixture.init_params, mixture.n_init, _seed(random))
     null = best_fit(source, first, settings, starts)
     for n_components in range(first, max_components):
-        larger = best_larger_fits([source], null.parameters, settings, starts)
-        ratio = log_likelihood_ratios(null, larger, source.total_weight)[0]
+        (larger,) = best_larger_fits([source], [null.parameters()], settings, starts)
+        ratio = log_likelihood_ratio(null, larger)
         if np.isnan(ratio):
             raise ValueError(
                 f"a component of the mixture of {n_components} or {n_components + 1} components "
                 "collapsed, so that there is no likelihood ratio: use reg_covar > 0 (it is 0) or "
                 "a smaller max_components"
             )
-        if not (null.converged[0] and larger.converged[0]):
+        if not (null.converged and larger.converged):
             unconverged.append(n_components)
         starts = StartSettings(mixture.init_params, mixture.n_init, _seed(random))
         drawn = ratio_distribution(
-            null.parameters, n_rows, source.dtype, n_resamples, settings, starts
+            null.parameters(), n_rows, source.dtype, n_resamples, settings, starts
         )
         valid = drawn[~np.isnan(drawn)]
-        statistics.append(float(ratio))
+        statistics.append(ratio)
         p_values.append((1 + int((valid >= ratio).sum())) / (1 + len(valid)))
         distributions.append(drawn)
         if p_values[-1] > level:

@@ -1,8 +1,8 @@
 """Whole fits of small mixtures by EM, many of them in one call.
 
-For data so few that a pass takes less time than a call from Python: every candidate of a search
-over structures and numbers of components has a slot, which runs its EM from first to last, each
-E-step by the pass of ``mixture_pass``. Symbols are those of that module; C candidates.
+For data so few that a pass takes less time than a call from Python: every fit, of a candidate of
+a search or of a resample, has a slot, which runs its EM from first to last, each E-step by the pass
+of ``mixture_pass``. Symbols are those of that module; C fits to S sets of rows.
 
 EM is accelerated in its sufficient statistics, which are the same for every structure: from the
 statistics of three successive iterations, those that they approach are extrapolated (SQUAREM, step
@@ -34,7 +34,7 @@ from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.structure_m_steps import IDENTITY, Effort, m_step, memory_of
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
-# How a candidate's fit ended.
+# How a fit ended.
 CONVERGED, MAX_ITER, EMPTY, SINGULAR, FALLEN = 0, 1, 2, 3, 4
 
 _DIAGONAL_LANES, _LANES = DIAGONAL_VECTORS * BLOCK.n_bytes // 8, ROWS * BLOCK.n_bytes // 8
@@ -64,21 +64,25 @@ class SmallFits(NamedTuple):
     ----------
     run_pass : int
         What ``call_slot`` runs a pass by (``mixture_pass.pass_address``).
-    X : ndarray of shape (N, D)
-        Rows about their mean.
-    weights : ndarray of shape (N,)
+    X : ndarray of shape (S, N, D)
+        Sets of rows.
+    weights : ndarray of shape (S, N)
         Weights of the rows.
-    labels : ndarray of shape (K_max, N)
-        Cluster of each row where a fit of K components begins, in row K - 1; -1 for rows that do
-        not count in the first M-step.
+    rows_of : ndarray of shape (C,)
+        Which rows each mixture is fitted to.
+    labels : ndarray of shape (C, N)
+        Cluster of each row where a fit begins; -1 for rows that do not count in the first M-step.
     given : ndarray of bool of shape (C,)
-        Candidates that begin from the mixture that is where theirs will be found instead.
+        Fits that begin from the mixture that is where theirs will be found instead.
     n_components : ndarray of shape (C,)
-        K of each candidate.
+        K of each mixture.
     letters : ndarray of shape (C, 3)
         Volume, shape and orientation of each, as ``structure_m_steps`` numbers them.
-    tol : float
-        A fit ends when the log-likelihood l is to rise by less than this times 1 + abs(l).
+    amounts : ndarray of shape (D,)
+        Added to the variances of features in each M-step.
+    tol, mean_tol : float
+        A fit ends when the log-likelihood l is to rise by less than tol * (1 + abs(l)), or when an
+        iteration changes it by less than mean_tol for each unit of weight.
     max_iter : int
         Most iterations.
     smallest : float
@@ -88,7 +92,7 @@ class SmallFits(NamedTuple):
     rounding : float
         A fall of the mean log-likelihood by this times 1 + its size is none.
     covariances : ndarray of shape (C, K_max, D, D)
-        Those of the mixtures that fits begin from.
+        Those of the mixtures that fits begin from, without the amounts.
     mixture_weights : ndarray of shape (C, K_max)
         What is found: the weights,
     means : ndarray of shape (C, K_max, D)
@@ -104,11 +108,14 @@ class SmallFits(NamedTuple):
     run_pass: int
     X: np.ndarray
     weights: np.ndarray
+    rows_of: np.ndarray
     labels: np.ndarray
     given: np.ndarray
     n_components: np.ndarray
     letters: np.ndarray
+    amounts: np.ndarray
     tol: float
+    mean_tol: float
     max_iter: int
     smallest: float
     smallest_share: float
@@ -128,8 +135,10 @@ class Sums(NamedTuple):
 
     Parameters
     ----------
-    run_pass, X, weights
+    run_pass
         As in ``SmallFits``.
+    X, weights : ndarray of shape (N, D) and (N,)
+        Rows about their mean, and their weights.
     nothing : ndarray of shape (K * D,)
         Zeros.
     constants, whiteners, references, counts, first, second, likelihood
@@ -204,9 +213,9 @@ def _lanes_of_tiles(N, diagonal):
 
 
 @kernel()
-def _sums(fits, K, diagonal):
+def _sums(run_pass, X, weights, K, diagonal):
     """Return the arrays of a pass."""
-    N, D = fits.X.shape
+    N, D = X.shape
     T = _lanes_of_tiles(N, diagonal)
     n_panels = (D + ROWS - 1) // ROWS
     if diagonal:
@@ -221,7 +230,7 @@ def _sums(fits, K, diagonal):
         first = K * D
         second = K * ROWS * ROWS * (n_panels * (n_panels + 1) // 2)
     return Sums(
-        fits.run_pass, fits.X, fits.weights, np.zeros(K * D),
+        run_pass, X, weights, np.zeros(K * D),
         np.zeros(K), np.zeros(K * packed), np.zeros(K * D), np.zeros((1, K)),
         np.zeros((1, first)), np.zeros((1, second)), np.zeros((1, T)),
     )  # fmt: skip
@@ -345,15 +354,32 @@ def _expected_log_density(mixture, moments, offset):
 
 
 @kernel()
+def _centered(X, weights, center):
+    """Return rows about their mean, which is filled."""
+    N, D = X.shape
+    center[:] = 0.0
+    for n in range(N):
+        for j in range(D):
+            center[j] += weights[n] * X[n, j]
+    center /= weights.sum()
+    moved = np.empty((N, D))
+    for n in range(N):
+        for j in range(D):
+            moved[n, j] = X[n, j] - center[j]
+    return moved
+
+
+@kernel()
 def _feature_scales(X, weights, scales):
     """Fill the inverse standard deviations of features about 0, or ones where they are 0."""
     N, D = X.shape
     total = weights.sum()
+    squares = np.zeros(D)
+    for n in range(N):
+        for j in range(D):
+            squares[j] += weights[n] * X[n, j] * X[n, j]
     for j in range(D):
-        square = 0.0
-        for n in range(N):
-            square += weights[n] * X[n, j] * X[n, j]
-        scales[j] = math.sqrt(total / square) if square > 0.0 else 1.0
+        scales[j] = math.sqrt(total / squares[j]) if squares[j] > 0.0 else 1.0
 
 
 @kernel()
@@ -452,7 +478,7 @@ def _begin_given(weights, covariances, sum_of_weights, moments):
 
 
 @kernel()
-def _weigh(moments, sum_of_weights, smallest_count, mixture, shares, covariances):
+def _weigh(moments, amounts, sum_of_weights, smallest_count, mixture, shares, covariances):
     """Fill what an M-step is given and, of the mixture, all but what it finds.
 
     Return whether every component has points.
@@ -470,18 +496,20 @@ def _weigh(moments, sum_of_weights, smallest_count, mixture, shares, covariances
         for i in range(D):
             for j in range(D):
                 covariances[k, i, j] = scatter[k, i, j] / counts[k]
+            covariances[k, i, i] += amounts[i]
     return True
 
 
 @kernel()
 def small_fit_slot(task, slot):
-    """Fit the candidate of a slot."""
-    X, weights, letters = task.X, task.weights, task.letters[slot]
-    tol, max_iter = task.tol, task.max_iter
-    D = X.shape[1]
+    """Run the fit of a slot."""
+    D = task.X.shape[2]
+    center, weights = np.empty(D), task.weights[task.rows_of[slot]]
+    X = _centered(task.X[task.rows_of[slot]], weights, center)
+    letters, max_iter = task.letters[slot], task.max_iter
     K = task.n_components[slot]
     diagonal = letters[2] == IDENTITY
-    sums, no_labels = _sums(task, K, diagonal), np.empty(0, np.int64)
+    sums, no_labels = _sums(task.run_pass, X, weights, K, diagonal), np.empty(0, np.int64)
     offset, scales, shares, covariances = np.empty(D), np.empty(D), np.empty(K), np.empty((K, D, D))
     # Those of the next M-step, and those of the last pass.
     moments, new = _empty_moments(K, D), _empty_moments(K, D)
@@ -496,11 +524,11 @@ def small_fit_slot(task, slot):
     smallest_count = task.smallest_share * sum_of_weights
     task.log_likelihood[slot] = np.nan
     if task.given[slot]:
-        moments.means[:] = best.means
+        moments.means[:] = best.means - center
         start, given = task.mixture_weights[slot], task.covariances[slot]
         _begin_given(start, given, sum_of_weights, moments)
     else:
-        _run_pass(GIVEN_LABELS, sums, diagonal, task.labels[K - 1])
+        _run_pass(GIVEN_LABELS, sums, diagonal, task.labels[slot])
         _take_moments(sums, diagonal, offset, moments)
     status = MAX_ITER
     highest = before = -np.inf
@@ -508,11 +536,14 @@ def small_fit_slot(task, slot):
     n_vectors = 0  # statistics of successive iterations
     trial = False  # whether the statistics are extrapolated
     for iteration in range(max_iter + 1):
-        if not _weigh(moments, sum_of_weights, smallest_count, mixture, shares, covariances):
+        if not _weigh(
+            moments, task.amounts, sum_of_weights, smallest_count, mixture, shares, covariances
+        ):
             status = EMPTY
             break
         level = abs(before) / sum_of_weights if iteration > 0 else 0.0
-        least_gain = max(_LEAST_GAIN * tol * (1.0 / sum_of_weights + level), _ROUNDING)
+        tol = task.tol * (1.0 / sum_of_weights + level) + task.mean_tol
+        least_gain = max(_LEAST_GAIN * tol, _ROUNDING)
         effort = Effort(iteration == 0, least_gain, task.smallest)
         found = np.nan
         if m_step(
@@ -550,13 +581,15 @@ def small_fit_slot(task, slot):
         _lay_out(new, scales, diagonal, vectors[n_vectors])
         n_vectors += 1
         scale = 1.0 + abs(found)
-        converged = n_vectors > 1 and abs(gain) <= max(_NEGLIGIBLE_GAIN * tol, _ROUNDING) * scale
+        negligible = max(_NEGLIGIBLE_GAIN * task.tol, _ROUNDING) * scale
+        negligible = max(negligible, task.mean_tol * sum_of_weights)
+        converged = n_vectors > 1 and abs(gain) <= negligible
         if n_vectors == 3 and not converged:
             ratio = _distance(vectors[1], vectors[2])
             ratio /= max(_distance(vectors[0], vectors[1]), 1e-300)
             ratio = max(ratio, 1.0 - 1.0 / length)
             share = max(ratio * ratio, gain / gain_before if gain_before > 0.0 else 1.0)
-            allowed = _SHARE_TO_COME * tol * scale
+            allowed = _SHARE_TO_COME * task.tol * scale
             converged = gain > 0.0 and share < 1.0 and gain * share <= allowed * (1.0 - share)
         if converged:
             if found >= highest - task.rounding * (sum_of_weights + abs(highest)):
@@ -588,3 +621,4 @@ def small_fit_slot(task, slot):
         task.mixture_weights[slot, k] = math.exp(best.log_weights[k])
     # The log-density of a row with its component is less than that of the row by the entropy.
     task.entropy[slot] = max(highest - _expected_log_density(best, new, offset), 0.0)
+    best.means[:] += center

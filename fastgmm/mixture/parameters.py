@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,12 @@ class MixtureParameters:
             self.whiteners[components],
             self.log_normalizers[components],
         )
+
+    @classmethod
+    def joined(cls, mixtures: Sequence[MixtureParameters]) -> MixtureParameters:
+        """Return the components of several mixtures, with the weights that they have there."""
+        names = (each.name for each in fields(cls))
+        return cls(*(np.concatenate([getattr(each, name) for each in mixtures]) for name in names))
 
     def with_true_normalizers(self) -> MixtureParameters:
         """Return the same with what normalizers are shifted by as part of the weights.

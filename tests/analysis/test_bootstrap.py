@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastgmm.analysis.batched_fits import MOST_STACKED_ROWS, EMSettings, fit_each, fits_at_once
+from fastgmm.analysis.batched_fits import MOST_ROWS_TOGETHER, EMSettings, fit_each, fits_at_once
 from fastgmm.analysis.bootstrap import (
     BOOTSTRAP_KINDS,
     DrawnSource,
@@ -14,7 +14,6 @@ from fastgmm.analysis.bootstrap import (
     bootstrap,
 )
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import mixture_statistics, source_moments
 from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.mixture.parameters import MixtureParameters
@@ -47,7 +46,7 @@ def fitted(source, settings=SETTINGS):
 
 
 def all_fits(replicates):
-    return stacked([fits.parameters for fits in replicates.fits])
+    return MixtureParameters.joined([fit.parameters() for fit in replicates.fits])
 
 
 @pytest.mark.parametrize("kind", BOOTSTRAP_KINDS)
@@ -93,13 +92,13 @@ def test_a_number_has_its_resample_however_many_there_are():
 
 
 def test_large_rows_are_fitted_to_one_by_one():
-    assert fits_at_once(MOST_STACKED_ROWS + 1, 2, 2, drawn=False) == 1
-    assert fits_at_once(272, 2, 3, drawn=False) > 1000
-    assert 1 <= fits_at_once(MOST_STACKED_ROWS, 60, 50, drawn=True) < 10
-    X = rows(MOST_STACKED_ROWS + 1)
+    assert fits_at_once(MOST_ROWS_TOGETHER + 1, 2, 2) == 1
+    assert fits_at_once(272, 2, 3) > 1000
+    assert 1 <= fits_at_once(MOST_ROWS_TOGETHER, 60, 50) < 10
+    X = rows(MOST_ROWS_TOGETHER + 1)
     source = ArraySource(X)
     found = bootstrap(source, fitted(source), SETTINGS, kind="nonparametric", n_resamples=2, seed=1)
-    assert [len(fits.failed) for fits in found.fits] == [1, 1]
+    assert [fit.failure for fit in found.fits] == [None, None]
     error = all_fits(found).means - np.tile(fitted(source).means, (2, 1))
     assert 0.0 < np.abs(error).max() < 6.0 / np.sqrt(len(X) / 2)
 
@@ -113,12 +112,12 @@ def test_a_fit_that_collapses_fails_and_the_others_do_not(cls):
     weights[1, :2] = 0.0
     start = fitted(ArraySource(X))
     sources = [cls(X, each) for each in weights]
-    fits = fit_each(sources, np.arange(3), stacked([start] * 3), SETTINGS)
-    assert_array_equal(fits.failed, [False, True, False])
-    assert_array_equal(fits.converged, [True, False, True])
-    assert fits.log_likelihoods[1] == -np.inf
-    alone = fit_each(sources[2:], np.array([0]), start, SETTINGS)
-    assert_allclose(fits.of(np.array([2])).parameters.means, alone.parameters.means, rtol=1e-12)
+    fits = fit_each([(source, start) for source in sources], SETTINGS)
+    assert [fit.failure is None for fit in fits] == [True, False, True]
+    assert [fit.converged for fit in fits] == [True, False, True]
+    assert fits[1].log_likelihood == -np.inf
+    (alone,) = fit_each([(sources[2], start)], SETTINGS)
+    assert_allclose(fits[2].parameters().means, alone.parameters().means, rtol=1e-12)
 
 
 def test_a_collapsed_fit_is_held_up_by_the_regularization():
@@ -129,19 +128,19 @@ def test_a_collapsed_fit_is_held_up_by_the_regularization():
     held = EMSettings(FULL, Regularization(np.full(2, 1e-6), np.zeros(2, dtype=bool)), 1e-8, 1000)
     source = ArraySource(X, weights)
     start = fitted(ArraySource(X), held)
-    fits = fit_each([source], np.array([0]), start, held)
+    (fit,) = fit_each([(source, start)], held)
     alone, info = fit_em(source, start, FULL, held.regularization, tol=1e-8, max_iter=1000)
-    assert not fits.failed.any()
-    assert_allclose(fits.parameters.means, alone.means, atol=1e-6)
-    assert fits.log_likelihoods[0] == pytest.approx(info.trace[-1], abs=1e-6)
+    assert fit.failure is None
+    assert_allclose(fit.parameters().means, alone.means, atol=1e-6)
+    assert fit.log_likelihood / source.total_weight == pytest.approx(info.trace[-1], abs=1e-6)
 
 
 def test_rows_in_memory_of_other_numbers_are_fitted_to_alone():
     sources = [ArraySource(rows(n)) for n in (50, 60)]
-    starts = stacked([fitted(each) for each in sources])
-    fits = fit_each(sources, np.arange(2), starts, SETTINGS)
-    assert fits.converged.all()
-    assert_allclose(fits.parameters.means, starts.means, atol=1e-4)
+    problems = [(source, fitted(source)) for source in sources]
+    for fit, (_, start) in zip(fit_each(problems, SETTINGS), problems, strict=True):
+        assert fit.converged
+        assert_allclose(fit.parameters().means, start.means, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", BOOTSTRAP_KINDS)

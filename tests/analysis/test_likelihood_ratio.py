@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastgmm.analysis.batched_fits import MOST_STACKED_ROWS, EMSettings, ManyFits, fit_each
+from fastgmm.analysis.batched_fits import MOST_ROWS_TOGETHER, EMSettings, fit_each
 from fastgmm.analysis.likelihood_ratio import (
     StartSettings,
     best_fit,
     best_larger_fits,
-    log_likelihood_ratios,
+    log_likelihood_ratio,
     ratio_distribution,
     split_starts,
 )
+from fastgmm.analysis.small_fits import EMFit
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
@@ -41,7 +41,7 @@ def test_halves_together_are_the_component(name):
     kind = structure(name)
     source = ArraySource(rows())
     settings = settings_of(name)
-    null = best_fit(source, 2, settings, StartSettings("kmeans", 1, 0)).parameters
+    null = best_fit(source, 2, settings, StartSettings("kmeans", 1, 0)).parameters()
     statistics = mixture_statistics(source, null)
     starts = split_starts(statistics, kind, NONE)
     assert [each.n_components for each in starts] == [3, 3]
@@ -111,8 +111,9 @@ def test_the_larger_mixture_is_as_good_as_the_best_of_many_random_starts():
     null = best_fit(ArraySource(rows(n_groups=2)), 2, settings, StartSettings("kmeans", 1, 0))
     rng = np.random.default_rng(1)
     sources = [ArraySource(rows(100, 2, seed)) for seed in rng.integers(1000, size=12)]
-    nulls = fit_each(sources, np.arange(12), stacked([null.parameters] * 12), settings)
-    found = best_larger_fits(sources, nulls.parameters, settings, StartSettings("kmeans", 3, 0))
+    nulls = fit_each([(source, null.parameters()) for source in sources], settings)
+    begun = [fit.parameters() for fit in nulls]
+    found = best_larger_fits(sources, begun, settings, StartSettings("kmeans", 3, 0))
     best = []
     for source in sources:
         starts = [
@@ -126,30 +127,31 @@ def test_the_larger_mixture_is_as_good_as_the_best_of_many_random_starts():
             )[0]
             for seed in range(15)
         ]
-        fits = fit_each([source], np.zeros(15, np.int64), stacked(starts), settings)
-        best.append(fits.log_likelihoods.max())
-    assert (found.log_likelihoods >= nulls.log_likelihoods).all()
-    assert (found.log_likelihoods >= np.array(best) - 1e-3).mean() >= 0.75
+        fits = fit_each([(source, start) for start in starts], settings)
+        best.append(max(fit.log_likelihood for fit in fits))
+    values = np.array([fit.log_likelihood for fit in found])
+    assert (values >= [fit.log_likelihood for fit in nulls]).all()
+    assert (values >= np.array(best) - 0.1).mean() >= 0.75
 
 
-def test_ratios():
-    def fits(values, failed):
-        n = len(values)
-        parameters = MixtureParameters.from_covariances(
-            np.ones(n), np.zeros((n, 1)), np.ones((n, 1))
-        )
-        return ManyFits(parameters, np.array(values), np.ones(n, dtype=bool), np.array(failed))
+@pytest.mark.parametrize(
+    ("null", "larger", "expected"),
+    [(-20.0, -15.0, 10.0), (-20.0, -21.0, 0.0), (None, -10.0, np.nan), (-20.0, None, np.nan)],
+)
+def test_ratios(null, larger, expected):
+    def fit(value):
+        if value is None:
+            return EMFit(None, -np.inf, np.nan, 0, False, "a component collapsed")
+        return EMFit(None, value, np.nan, 5, True, None)
 
-    nulls = fits([-2.0, -2.0, -np.inf, -2.0], [False, False, True, False])
-    larger = fits([-1.5, -2.1, -1.0, -np.inf], [False, False, False, True])
-    assert_array_equal(log_likelihood_ratios(nulls, larger, 10.0), [10.0, 0.0, np.nan, np.nan])
+    assert_array_equal(log_likelihood_ratio(fit(null), fit(larger)), expected)
 
 
-@pytest.mark.parametrize("n_samples", [60, MOST_STACKED_ROWS + 1])
+@pytest.mark.parametrize("n_samples", [60, MOST_ROWS_TOGETHER + 1])
 def test_a_sample_has_its_ratio_however_many_there_are(n_samples):
     null = best_fit(
         ArraySource(rows(n_groups=1)), 1, settings_of(), StartSettings("kmeans", 1, 0)
-    ).parameters
+    ).parameters()
     n_resamples = 6 if n_samples < 100 else 2
     few, many = (
         ratio_distribution(
@@ -173,19 +175,21 @@ def test_rows_that_are_not_in_memory():
     starts = StartSettings("kmeans", 2, 0)
     settings = settings_of(tol=1e-9)
     fits = [best_fit(cls(X), 2, settings, starts) for cls in (ArraySource, BlockSource)]
-    assert_allclose(fits[0].log_likelihoods, fits[1].log_likelihoods, rtol=1e-6)
-    larger = [
-        best_larger_fits([cls(X)], fit.parameters, settings, starts)
+    assert_allclose(fits[0].log_likelihood, fits[1].log_likelihood, rtol=1e-6)
+    (one,), (other,) = [
+        best_larger_fits([cls(X)], [fit.parameters()], settings, starts)
         for cls, fit in zip((ArraySource, BlockSource), fits, strict=True)
     ]
-    assert_allclose(larger[0].log_likelihoods, larger[1].log_likelihoods, rtol=1e-6)
+    assert_allclose(one.log_likelihood, other.log_likelihood, rtol=1e-6)
 
 
 def test_without_random_starts_components_are_cut_all_the_same():
     source = ArraySource(rows())
     settings = settings_of()
     null = best_fit(source, 2, settings, StartSettings("kmeans", 1, 0))
-    found = best_larger_fits([source], null.parameters, settings, StartSettings("kmeans", 0, 0))
+    (found,) = best_larger_fits(
+        [source], [null.parameters()], settings, StartSettings("kmeans", 0, 0)
+    )
     truth = rows()
     start = initialize(source, 3, settings.structure, NONE, random_state=np.random.RandomState(0))[
         0
@@ -194,4 +198,4 @@ def test_without_random_starts_components_are_cut_all_the_same():
         ArraySource(truth), start, settings.structure, settings.regularization, tol=1e-8,
         max_iter=1000,
     )[1].trace[-1]  # fmt: skip
-    assert found.log_likelihoods[0] == pytest.approx(expected, abs=1e-4)
+    assert found.log_likelihood / len(truth) == pytest.approx(expected, abs=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fastgmm.analysis.small_fits import fit_small, is_small
+from fastgmm.analysis.small_fits import SmallProblem, fit_small, is_small
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics, responsibilities
 from fastgmm.mixture.regularization import Regularization
@@ -14,12 +14,17 @@ from tests import mclust
 PARSIMONIOUS = mclust.results("iris")["models"]
 
 
+def fitted(source, grid, partitions, **settings):
+    """Return mixtures of the structures and sizes of a grid, fitted from partitions."""
+    return fit_small([SmallProblem(source, kind, k, partitions[k]) for kind, k in grid], **settings)
+
+
 def table_of(name, *, tol=1e-5):
     X = mclust.rows(name)
     found = mclust.partitions(name)
     partitions = {k: found[k - 1] for k in range(1, 10)}
     grid = [(structure(letters), k) for k in range(1, 10) for letters in PARSIMONIOUS]
-    fits = fit_small(ArraySource(X), grid, partitions, tol=tol, max_iter=1000)
+    fits = fitted(ArraySource(X), grid, partitions, tol=tol, max_iter=1000)
     bic = [
         2.0 * fit.log_likelihood - kind.n_parameters(k, X.shape[1]) * np.log(len(X))
         for fit, (kind, k) in zip(fits, grid, strict=True)
@@ -52,7 +57,7 @@ def test_a_fit_is_a_fixed_point_of_em(letters, n_features):
     source, kind = ArraySource(X, weights), structure(letters)
     start = np.repeat([0, 1, 2], [80, 60, 100])
 
-    (fit,) = fit_small(source, [(kind, 3)], {3: start}, tol=1e-13, max_iter=5000)
+    (fit,) = fitted(source, [(kind, 3)], {3: start}, tol=1e-13, max_iter=5000)
 
     assert fit.failure is None
     assert fit.converged
@@ -73,8 +78,8 @@ def test_weights_are_copies():
     counts = np.random.default_rng(0).integers(1, 4, size=len(X))
     labels = mclust.partitions("iris")[1]
     grid = [(structure(letters), 2) for letters in PARSIMONIOUS]
-    weighted = fit_small(ArraySource(X, counts), grid, {2: labels}, tol=1e-9, max_iter=500)
-    copied = fit_small(
+    weighted = fitted(ArraySource(X, counts), grid, {2: labels}, tol=1e-9, max_iter=500)
+    copied = fitted(
         ArraySource(np.repeat(X, counts, axis=0)),
         grid,
         {2: np.repeat(labels, counts)},
@@ -89,10 +94,10 @@ def test_far_from_the_origin_and_in_any_unit():
     X = mclust.rows("diabetes")
     labels = mclust.partitions("diabetes")[2]
     grid = [(structure(letters), 3) for letters in PARSIMONIOUS]
-    here = fit_small(ArraySource(X), grid, {3: labels}, tol=1e-8, max_iter=500)
+    here = fitted(ArraySource(X), grid, {3: labels}, tol=1e-8, max_iter=500)
     for scale, offset in ((1e-6, 0.0), (1e9, 0.0), (1.0, 1e8)):
         moved = ArraySource(scale * X + offset)
-        there = fit_small(moved, grid, {3: labels}, tol=1e-8, max_iter=500)
+        there = fitted(moved, grid, {3: labels}, tol=1e-8, max_iter=500)
         for one, other in zip(here, there, strict=True):
             shift = -X.size * np.log(scale)
             assert_allclose(other.log_likelihood, one.log_likelihood + shift, rtol=1e-5)
@@ -101,14 +106,14 @@ def test_far_from_the_origin_and_in_any_unit():
 def test_what_cannot_be_fitted_says_why():
     X = np.repeat(np.random.default_rng(0).normal(size=(5, 2)), 10, axis=0)
     labels = np.repeat(np.arange(5), 10)
-    full, single = fit_small(
+    full, single = fitted(
         ArraySource(X), [(structure("VVV"), 5), (structure("EII"), 1)],
         {5: labels, 1: np.zeros(50, dtype=np.int64)}, tol=1e-6, max_iter=100,
     )  # fmt: skip
     assert "singular" in full.failure
     assert single.failure is None
     empty = np.zeros(50, dtype=np.int64)
-    (fit,) = fit_small(ArraySource(X), [(structure("EII"), 2)], {2: empty}, tol=1e-6, max_iter=9)
+    (fit,) = fitted(ArraySource(X), [(structure("EII"), 2)], {2: empty}, tol=1e-6, max_iter=9)
     assert "lost all its points" in fit.failure
 
 
@@ -120,4 +125,4 @@ def test_what_is_small():
 
 def test_nothing_to_fit():
     # All mixtures of a search may need more clusters than there are different rows.
-    assert fit_small(ArraySource(np.ones((20, 2))), [], {}, tol=1e-5, max_iter=10) == []
+    assert fit_small([], tol=1e-5, max_iter=10) == []

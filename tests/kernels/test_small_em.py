@@ -23,18 +23,18 @@ def fits(X, partitions, candidates, *, weights=None, tol=0.0, max_iter=4):
     """Return what became of candidates (structure, K), fitted from partitions of the rows."""
     n_samples, n_features = X.shape
     most, n_fits = max(partitions), len(candidates)
-    labels = np.zeros((most, n_samples), dtype=np.int64)
-    for n_components, partition in partitions.items():
-        labels[n_components - 1] = partition
     task = small_em.SmallFits(
         run_pass=pass_address(),
-        X=X,
-        weights=np.ones(n_samples) if weights is None else weights,
-        labels=labels,
+        X=X[None],
+        weights=np.ones((1, n_samples)) if weights is None else weights[None],
+        rows_of=np.zeros(n_fits, dtype=np.int64),
+        labels=np.array([partitions[n_components] for _, n_components in candidates]),
         given=np.zeros(n_fits, dtype=bool),
         n_components=np.array([n_components for _, n_components in candidates]),
         letters=np.array([[LETTERS[each] for each in letters] for letters, _ in candidates]),
+        amounts=np.zeros(n_features),
         tol=tol,
+        mean_tol=0.0,
         max_iter=max_iter,
         smallest=1e-14,
         smallest_share=1e-15,

@@ -18,7 +18,6 @@ import numpy as np
 
 from fastgmm.data.source import Source
 from fastgmm.em.degeneracy import Degeneracy, hold_covariances
-from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.em.loop import FitInfo, Starts, fit_best
 from fastgmm.em.models.class_mixtures import (
@@ -128,7 +127,7 @@ class ClassProblem:
         if len(self.structures) == 1:
             solved = self._solve(self.structures[0], statistics, before)
         else:
-            solved = stacked(
+            solved = MixtureParameters.joined(
                 [
                     self._solve(kind, _some(statistics, place), before.of(place))
                     for kind, place in zip(self.structures, self.places, strict=True)
@@ -221,7 +220,7 @@ def _joined(mixtures: list[MixtureParameters], priors: FloatArray) -> MixturePar
     """Return the mixtures of all classes as one."""
     with np.errstate(divide="ignore"):  # a prior of 0 is allowed
         logs = np.log(priors)
-    return stacked(
+    return MixtureParameters.joined(
         [
             replace(each, log_weights=each.log_weights + log)
             for each, log in zip(mixtures, logs, strict=True)

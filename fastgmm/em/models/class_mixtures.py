@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import labeled_statistics, log_density, responsibilities
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.kernels.far_rows import LOWEST_DOUBLE, LOWEST_SINGLE
@@ -64,7 +63,7 @@ def log_joint_of_classes(
     far = ~(joint.max(axis=1) > lowest)
     if far.any():
         matrices = not all(each.is_diagonal for each in mixtures)
-        whole = stacked(
+        whole = MixtureParameters.joined(
             [
                 replace(
                     with_matrices(each) if matrices else each,

@@ -21,7 +21,6 @@ from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.wrapped import choose_rows
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.degeneracy import regularization_for
-from fastgmm.em.e_step.batched import stacked
 from fastgmm.em.e_step.passes import labeled_statistics, source_moments
 from fastgmm.em.e_step.reservoir import Sampling, labeled_sample
 from fastgmm.em.initialization.data_scan import sample_size
@@ -325,7 +324,7 @@ class ClassFitting:
                 for source, each in zip(labeled, mixtures, strict=True)
             ]
         )
-        separate = stacked(mixtures)
+        separate = MixtureParameters.joined(mixtures)
         statistics = SufficientStatistics.from_covariances(
             counts, separate.means, separate.covariances()
         )
