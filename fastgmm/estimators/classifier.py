@@ -65,6 +65,7 @@ from fastgmm.estimators.shared.validation import (
     check_source,
     check_values,
     constraints_of,
+    missing_policy,
     validated_fit,
 )
 from fastgmm.mixture.covariance_types import CovarianceType
@@ -642,7 +643,7 @@ class GaussianMixtureClassifier(
         }
         evaluate = evaluations[method]
         check_is_fitted(self)
-        source: Source = check_source(self, X, each_row=True)
+        source: Source = check_source(self, X, missing=missing_policy(self, each_row=True))
         mixtures = self._mixtures()
         return (evaluate(self._densities(some, mixtures)) for some in pieces(source, ROWS_AT_ONCE))
 

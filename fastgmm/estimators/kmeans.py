@@ -34,6 +34,7 @@ from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.validation import (
     check_in_memory,
     constraints_of,
+    missing_policy,
     refuse_to_split_collections,
     validated_fit,
 )
@@ -346,7 +347,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ) -> tuple[Source, FloatArray]:
         """Return checked rows and the centers to compare them with."""
         check_is_fitted(self, "cluster_centers_")
-        source = check_in_memory(self, X, sample_weight, each_row=each_row)
+        source = check_in_memory(
+            self, X, sample_weight, missing=missing_policy(self, each_row=each_row)
+        )
         centers = np.asarray(self.cluster_centers_, dtype=np.float64)
         if centers.shape[1:] != (source.n_features,):
             raise ValueError(

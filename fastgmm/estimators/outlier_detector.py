@@ -46,6 +46,7 @@ from fastgmm.estimators.shared.validation import (
     UnchangedOnFailure,
     check_source,
     constraints_of,
+    missing_policy,
     validated_partial_fit,
 )
 from fastgmm.io.states import Size, State, from_state, require, to_state, typed
@@ -399,7 +400,7 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
     def _checked(self, X: Rows, sample_weight: Weights = None, *, each_row: bool = True) -> Source:
         """Return checked rows."""
         check_is_fitted(self, "mixture_")
-        return check_source(self, X, sample_weight, each_row=each_row)
+        return check_source(self, X, sample_weight, missing=missing_policy(self, each_row=each_row))
 
     def _score_blocks(self, source: Source) -> Iterator[FloatingArray]:
         """Yield the scores of rows."""

@@ -42,6 +42,7 @@ from fastgmm.estimators.shared.validation import (
     complete_rows,
     constraints_of,
     missing_advice,
+    missing_policy,
     validated_fit,
 )
 from fastgmm.io.states import State, require, typed_members
@@ -214,7 +215,7 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
             If a component lost all its points or its spread.
         """
         mixture = GaussianMixture(**self._mixture_parameters())
-        joint = _joint_rows(self, mixture, X, y, sample_weight, ensure_min_samples=2)
+        joint = self._joint_rows(mixture, X, y, sample_weight, ensure_min_samples=2)
         check_replayable(self, joint.source)
         mixture.fit(joint.source)
         self.mixture_, self._targets = mixture, joint.targets
@@ -246,7 +247,7 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
             If a component lost all its points or its spread.
         """
         mixture = vars(self).get("mixture_") or GaussianMixture()
-        joint = _joint_rows(self, mixture, X, y, sample_weight, before=vars(self).get("_targets"))
+        joint = self._joint_rows(mixture, X, y, sample_weight, before=vars(self).get("_targets"))
         mixture.set_params(**self._mixture_parameters())
         mixture.partial_fit(joint.source)
         if not hasattr(self, "mixture_"):
@@ -459,17 +460,48 @@ class GaussianMixtureRegressor(MixtureOwner, MultiOutputMixin, RegressorMixin, B
     def _checked(self, X: Rows) -> tuple[Source, ConditionalMixture]:
         """Return checked inputs and the mixture of the targets."""
         check_is_fitted(self)
-        return check_source(self, X, each_row=True), self._conditional()
+        return check_source(
+            self, X, missing=missing_policy(self, each_row=True)
+        ), self._conditional()
 
     def _joint(
         self, X: Rows, y: Targets, sample_weight: Weights = None, *, each_row: bool = False
     ) -> tuple[JointRows, ConditionalMixture]:
         """Return checked inputs with targets, and the mixture of the targets."""
         check_is_fitted(self)
-        joint = _joint_rows(
-            self, self.mixture_, X, y, sample_weight, before=self._targets, each_row=each_row
+        joint = self._joint_rows(
+            self.mixture_, X, y, sample_weight, before=self._targets, each_row=each_row
         )
         return joint, self._conditional()
+
+    def _joint_rows(
+        self,
+        mixture: GaussianMixture,
+        X: Rows,
+        y: Targets,
+        sample_weight: Weights = None,
+        *,
+        before: TargetColumns | None = None,
+        ensure_min_samples: int = 1,
+        each_row: bool = False,
+    ) -> JointRows:
+        """Return the inputs and targets given to a method."""
+        missing = missing_policy(self, each_row=each_row)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        names = _names(y)
+        if names is not None:
+            joint = _named(self, mixture, X, names, sample_weight, before, missing)
+        else:
+            joint = _arrays(self, X, y, sample_weight, before, missing, ensure_min_samples)
+        if before is not None and len(before.numbers) != len(joint.targets.numbers):
+            raise ValueError(
+                f"y has {len(joint.targets.numbers)} targets, but {type(self).__name__} was "
+                f"fitted to {len(before.numbers)}"
+            )
+        return joint
 
     def _evaluated(self, X: Rows, evaluation: Evaluation) -> Iterator[FloatingArray]:
         """Yield what is wanted of the mixtures of the targets of rows."""
@@ -537,38 +569,6 @@ def _both_explained(one: _Explained, other: _Explained) -> _Explained:
         one.total + other.total + one.weight * share * apart**2,
         one.left + other.left,
     )
-
-
-def _joint_rows(
-    estimator: GaussianMixtureRegressor,
-    mixture: GaussianMixture,
-    X: Rows,
-    y: Targets,
-    sample_weight: Weights = None,
-    *,
-    before: TargetColumns | None = None,
-    ensure_min_samples: int = 1,
-    each_row: bool = False,
-) -> JointRows:
-    """Return the inputs and targets given to a method of a regression."""
-    missing: Missing = estimator.missing
-    if each_row and missing == "drop":
-        missing = "error"
-    if y is None:
-        raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None"
-        )
-    names = _names(y)
-    if names is not None:
-        joint = _named(estimator, mixture, X, names, sample_weight, before, missing)
-    else:
-        joint = _arrays(estimator, X, y, sample_weight, before, missing, ensure_min_samples)
-    if before is not None and len(before.numbers) != len(joint.targets.numbers):
-        raise ValueError(
-            f"y has {len(joint.targets.numbers)} targets, but {type(estimator).__name__} was "
-            f"fitted to {len(before.numbers)}"
-        )
-    return joint
 
 
 def _names(y: Any) -> tuple[str, ...] | None:

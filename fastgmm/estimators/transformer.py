@@ -23,6 +23,7 @@ from fastgmm.estimators.shared.validation import (
     Missing,
     check_source,
     constraints_of,
+    missing_policy,
     validated_fit,
 )
 from fastgmm.mixture.covariance_types import CovarianceType
@@ -193,5 +194,5 @@ class GaussianMixtureTransformer(
     def _evaluated(self, X: Rows) -> tuple[Source, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""
         check_is_fitted(self)
-        source = check_source(self, X, each_row=True)
+        source = check_source(self, X, missing=missing_policy(self, each_row=True))
         return self.mixture_._evaluated(source, missing=self.missing)

@@ -65,6 +65,18 @@ class Groups(NamedTuple):
     scatters: np.ndarray
 
 
+class Criterion(NamedTuple):
+    """What grows least when two groups merge: ``kind`` and ``ridge`` as in `merge_cheapest`.
+
+    Beside them is space for the difference of two means, and for a factor of Cholesky.
+    """
+
+    kind: int
+    ridge: float
+    offset: np.ndarray
+    matrix: np.ndarray
+
+
 @kernel()
 def union_determinant(scatters, a, b, count, share, offset, matrix):
     """Return det(S) of the union of two groups, 0 where rounding cannot tell it from that.
@@ -93,12 +105,13 @@ def union_determinant(scatters, a, b, count, share, offset, matrix):
 
 
 @kernel()
-def union_costs(groups, a, first, last, kind, ridge, offset, matrix, costs, start, terms):
+def union_costs(groups, a, first, last, criterion, costs, terms):
     """Fill by how much the criterion grows when group a merges with each of slots first to last.
 
-    They go into ``costs`` from ``start`` on, and into ``terms`` what the unions would add to the
-    criterion. Slot a itself gets what has no meaning.
+    Into ``terms`` goes what the unions would add to the criterion. Slot a itself gets what has no
+    meaning.
     """
+    kind, ridge, offset, matrix = criterion
     # Members of tuples are taken once: each time counts a reference.
     counts, sizes, means, scatters = groups.counts, groups.sizes, groups.means, groups.scatters
     traces, old_terms = groups.traces, groups.terms
@@ -112,7 +125,7 @@ def union_costs(groups, a, first, last, kind, ridge, offset, matrix, costs, star
         count = counts[a] + counts[b]
         share = counts[a] * counts[b] / count
         if kind == EQUAL_SPHERES:
-            costs[start + b] = share * distance
+            costs[b] = share * distance
             continue
         trace = traces[a] + traces[b] + share * distance
         spread = (trace + ridge) / count
@@ -125,7 +138,7 @@ def union_costs(groups, a, first, last, kind, ridge, offset, matrix, costs, star
         ):
             spread += union_determinant(scatters, a, b, count, share, offset, matrix)
         terms[b] = count * np.log(spread)
-        costs[start + b] = terms[b] - (old_terms[a] + old_terms[b])
+        costs[b] = terms[b] - (old_terms[a] + old_terms[b])
 
 
 @kernel()
@@ -215,8 +228,7 @@ def merge_cheapest(groups, kind, ridge, costs, pairs):
         Receives the names of the two groups merged in each step, the smaller one first.
     """
     N, D = groups.means.shape
-    offset = np.empty(D)
-    matrix = np.empty((D, D))
+    criterion = Criterion(kind, ridge, np.empty(D), np.empty((D, D)))
     lowest = np.full(N, np.inf)
     partner = np.zeros(N, np.int64)
     certain = np.ones(N, np.bool_)
@@ -226,8 +238,7 @@ def merge_cheapest(groups, kind, ridge, costs, pairs):
     column = np.empty(N)
     terms = np.zeros(N)
     for b in range(1, N):
-        start = b * (b - 1) // 2
-        union_costs(groups, b, 0, b, kind, ridge, offset, matrix, costs, start, terms)
+        union_costs(groups, b, 0, b, criterion, costs[b * (b - 1) // 2 :], terms)
         search_row(costs, b, lowest, partner, certain)
     for step in range(N - 1):
         last = N - 1 - step
@@ -242,7 +253,7 @@ def merge_cheapest(groups, kind, ridge, costs, pairs):
         a = partner[b]
         pairs[step, 0] = min(groups.names[a], groups.names[b])
         pairs[step, 1] = max(groups.names[a], groups.names[b])
-        union_costs(groups, a, b, b + 1, kind, ridge, offset, matrix, column, 0, terms)
+        union_costs(groups, a, b, b + 1, criterion, column, terms)
         merge_into(groups, a, b, terms[b])
         if b < last:
             move(groups, last, b)
@@ -255,7 +266,7 @@ def merge_cheapest(groups, kind, ridge, costs, pairs):
             certain[b] = certain[last] and partner[last] < b
             for i in range(b + 1, last):
                 set_cost(costs, i, b, costs[moved + i], lowest, partner, certain)
-        union_costs(groups, a, 0, last, kind, ridge, offset, matrix, column, 0, terms)
+        union_costs(groups, a, 0, last, criterion, column, terms)
         start = a * (a - 1) // 2
         for i in range(a):
             costs[start + i] = column[i]

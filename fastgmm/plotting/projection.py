@@ -84,7 +84,7 @@ def project(
     drawn = Projection(parameters, names).of(chosen)
     if X is None:
         return drawn
-    source = check_source(mixture, X, missing=mixture.missing)
+    source = check_source(mixture, X)
     labels = mixture.predict(source)
     uncertainties = None
     if with_uncertainties:

@@ -34,6 +34,7 @@ from fastgmm.estimators.shared.validation import (
     Missing,
     check_complete,
     check_source,
+    missing_policy,
     refuse_to_split_collections,
     validated_fit,
 )
@@ -389,11 +390,11 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         sample_weight: Weights = None,
         *,
         missing: Missing | None = None,
-        each_row: bool = True,
     ) -> tuple[Source, MixtureParameters]:
-        """Return checked rows and the mixture to evaluate on them, as `check_source` has it."""
+        """Return checked rows, of which each has a result, and the mixture to evaluate on them."""
         check_is_fitted(self, "means_")
-        source = check_source(self, X, sample_weight, missing=missing, each_row=each_row)
+        policy = missing or missing_policy(self, each_row=True)
+        source = check_source(self, X, sample_weight, missing=policy)
         parameters = self._parameters()
         if hasattr(self, "noise_weight_"):
             check_complete(source)
@@ -405,7 +406,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
 
     def _observed(self, X: Rows, sample_weight: Weights = None) -> tuple[Source, MixtureParameters]:
         """Return the rows that have a value, which sums over rows are of, and the mixture."""
-        source, parameters = self._evaluated(X, sample_weight, each_row=False)
+        source, parameters = self._evaluated(X, sample_weight, missing=missing_policy(self))
         source = observed_rows(source)
         if source.n_samples == 0:
             raise ValueError("no row of X has a value: there is nothing to score")

@@ -362,7 +362,6 @@ class OnlineLearning(MixtureEvaluation):
         sample_weight: Weights = None,
         *,
         missing: Missing | None = None,
-        each_row: bool = True,
     ) -> tuple[Source, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""
         if self._waiting and not hasattr(self, "means_"):
@@ -373,4 +372,4 @@ class OnlineLearning(MixtureEvaluation):
                 "different. Call partial_fit with more rows, or fit."
             )
         check_is_fitted(self, "means_")
-        return super()._evaluated(X, sample_weight, missing=missing, each_row=each_row)
+        return super()._evaluated(X, sample_weight, missing=missing)

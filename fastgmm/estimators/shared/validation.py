@@ -183,6 +183,12 @@ def refuse_to_split_collections() -> None:
         frame = frame.f_back
 
 
+def missing_policy(estimator: BaseEstimator, *, each_row: bool = False) -> Missing:
+    """Return how missing values are treated; none is left out where `each_row` has a result."""
+    policy: Missing = getattr(estimator, "missing", None) or "error"
+    return "error" if each_row and policy == "drop" else policy
+
+
 def check_source(
     estimator: BaseEstimator,
     X: Any,
@@ -192,7 +198,6 @@ def check_source(
     ensure_min_samples: int = 1,
     missing: Missing | None = None,
     label_column: str | None = None,
-    each_row: bool = False,
 ) -> Source:
     """Return the rows and weights given to a method of an estimator as a data source.
 
@@ -200,11 +205,9 @@ def check_source(
     frames and sources go through `open_data`. Everything else that holds real numbers is
     converted to float64. Arrays of other libraries are converted to NumPy's, whether or not
     scikit-learn's array API dispatch is on. Values may be missing as the estimator's parameter
-    has it, unless `missing` says so; where `each_row` has a result, none is left out.
+    has it, unless `missing` says so.
     """
-    policy: Missing = missing or getattr(estimator, "missing", None) or "error"
-    if each_row and policy == "drop":
-        policy = "error"
+    policy = missing or missing_policy(estimator)
     if not isinstance(X, np.ndarray):
         if is_frame(X) and not is_collection(X):
             return _check_frame(
@@ -231,10 +234,10 @@ def check_in_memory(
     sample_weight: ArrayLike | str | None = None,
     *,
     reset: bool = False,
-    each_row: bool = False,
+    missing: Missing | None = None,
 ) -> ArraySource | DaskSource:
     """Return rows and weights as `check_source` does, those of files read into memory."""
-    source = check_source(estimator, X, sample_weight, reset=reset, each_row=each_row)
+    source = check_source(estimator, X, sample_weight, reset=reset, missing=missing)
     if isinstance(source, ArraySource | DaskSource):
         return source
     blocks = [
