@@ -184,6 +184,14 @@ test-installed: ## the tests on what is in dist/, in an environment of their own
 	"$$python" -m pip install -qq "$$(echo dist/*.whl)[all]" && cd "$$outside" && \
 	"$$python" -m pytest -n auto --dist worksteal $(TESTS)
 
+# The least versions that pyproject.toml allows, of all that it names.
+.PHONY: test-oldest
+test-oldest: ## the tests with the oldest dependencies, in an environment of their own
+	@python="$(subst $(VENV),.venv-oldest,$(IN))" && $(PYTHON) -m venv --clear .venv-oldest && \
+	"$$python" -m pip install -qq uv && "$$python" -m uv pip install -q --python "$$python" \
+		--resolution lowest-direct --editable ".[test,hdf5,zarr,dask,images,bench]" && \
+	"$$python" -m pytest -n auto --dist worksteal $(TESTS)
+
 .PHONY: clean
 clean: ## remove what was built, and keep the environment
 	@rm -rf build dist demo_output docs/_build docs/gallery docs/api/generated .asv \
