@@ -153,7 +153,6 @@ def main() -> int:
     if options.cases is not None:
         run_cases(options.cases, options.seed)
         return 0
-    end = time.monotonic() + 60.0 * options.minutes
     counts = dict.fromkeys(("read", "refused", "kept"), 0)
     with tempfile.TemporaryDirectory() as folder:
         whole, seed = Path(folder), options.seed
@@ -161,6 +160,7 @@ def main() -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             write_whole(whole)
+        end = time.monotonic() + 60.0 * options.minutes
         while time.monotonic() < end:
             command = [sys.executable, "-m", __spec__.name, "--cases", folder, "--seed", str(seed)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
