@@ -313,9 +313,7 @@ def measure_killed(n_killed: int, n_rows: int) -> list[Target]:
     problem = make_problem(Case("pass", "full", n_rows, 8, 8))
     same = 0
     with cluster(2) as client:
-        chunks = (-(-n_rows // 16), 8)
-        rows = _from_dask("dask.array").from_array(problem.X, chunks=chunks)
-        fit = own_mixture(rows, problem)
+        fit = own_mixture(persisted(client, problem.X, 16), problem)
         expected, longest = fit(10), 0.0
         for number in range(n_killed):
             began = time.perf_counter()
