@@ -118,6 +118,8 @@ def cluster(n_workers: int) -> Iterator[Any]:
     """Start a scheduler and workers of one thread, and yield a client of theirs."""
     distributed = _from_dask("distributed")
     with (
+        # A worker that is slow to start again stays wanted.
+        _from_dask("dask").config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
         distributed.LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
