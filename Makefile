@@ -185,11 +185,13 @@ test-installed: ## the tests on what is in dist/, in an environment of their own
 	"$$python" -m pytest -n auto --dist worksteal $(TESTS)
 
 # The least versions that pyproject.toml allows, of all that it names.
+# Packages of their own dependencies, that old versions were made for, are named here.
 .PHONY: test-oldest
 test-oldest: ## the tests with the oldest dependencies, in an environment of their own
 	@python="$(subst $(VENV),.venv-oldest,$(IN))" && $(PYTHON) -m venv --clear .venv-oldest && \
 	"$$python" -m pip install -qq uv && "$$python" -m uv pip install -q --python "$$python" \
-		--resolution lowest-direct --editable ".[test,hdf5,zarr,dask,images,bench]" && \
+		--resolution lowest-direct --editable ".[test,hdf5,zarr,dask,images,bench]" \
+		"onnx==1.17.*" "pyparsing==3.1.*" && \
 	"$$python" -m pytest -n auto --dist worksteal $(TESTS)
 
 .PHONY: clean
