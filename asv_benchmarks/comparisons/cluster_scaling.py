@@ -162,8 +162,8 @@ def _seconds_of_scheduler(n_partitions: int) -> float:
     return (used[1] - used[0]) / (_PASSES * tasks)
 
 
-def measured_pass(n_workers: int, n_rows: int, report: Path | None = None) -> float:
-    """Return the seconds of a pass on workers of one thread each; write Dask's report of some."""
+def measured_pass(n_workers: int, n_rows: int) -> tuple[float, list[dict[str, Any]]]:
+    """Return the seconds of a pass on workers of one thread each, and what they did in some."""
     problem = make_problem(Case("pass", "full", n_rows, _FEATURES, _COMPONENTS))
     with cluster(n_workers) as client:
         fit = own_mixture(persisted(client, problem.X, _PARTITIONS), problem)
@@ -174,15 +174,28 @@ def measured_pass(n_workers: int, n_rows: int, report: Path | None = None) -> fl
                 began = time.perf_counter()
                 fit(n_passes)
                 best[n_passes] = min(best[n_passes], time.perf_counter() - began)
-        if report is not None:
-            with import_module("distributed").performance_report(filename=report):
-                fit(1 + _PASSES)
-            places = {str(Path(sys.prefix).resolve()), sys.prefix, sys.base_prefix, str(Path.cwd())}
-            text = report.read_text("utf-8")
-            for each in sorted(places, key=len, reverse=True):
-                text = text.replace(each, "")
-            report.write_text(text, "utf-8")
-    return (best[1 + _PASSES] - best[1]) / _PASSES
+        with import_module("distributed").get_task_stream(client) as stream:
+            fit(1 + _PASSES)
+    return (best[1 + _PASSES] - best[1]) / _PASSES, task_stream(stream.data)
+
+
+def task_stream(tasks: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return what workers, numbered from 0, did from when to when, in seconds from the start."""
+    began = min(each["start"] for task in tasks for each in task["startstops"])
+    workers = sorted({task["worker"] for task in tasks})
+    found = []
+    for task in tasks:
+        for each in task["startstops"]:
+            merges = each["action"] == "compute" and "-merged" in str(task["key"])
+            found.append(
+                {
+                    "worker": workers.index(task["worker"]),
+                    "action": "merge" if merges else each["action"],
+                    "start": round(each["start"] - began, 4),
+                    "stop": round(each["stop"] - began, 4),
+                }
+            )
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -201,7 +214,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=800_000, help="(default: %(default)s)")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
-    parser.add_argument("--report", type=Path, help="HTML file for Dask's performance report")
     options = parser.parse_args(arguments)
     terms = measured_terms(options.rows // _PARTITIONS)
     figures: dict[str, Any] = {
@@ -214,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     targets = []
     for n_workers in (1, 2):
         expected = simulated_pass(terms, options.rows, n_workers, _PARTITIONS)["total"]
-        found = measured_pass(n_workers, options.rows, options.report if n_workers > 1 else None)
+        found, figures["stream"] = measured_pass(n_workers, options.rows)
         figures["here"].append({"workers": n_workers, "measured": found, "simulated": expected})
         for limit, at_least in ((0.8, True), (1.25, False)):
             subject = f"pass on {n_workers} workers: measured / simulated"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster_scaling import Terms, simulated_pass
+from cluster_scaling import Terms, simulated_pass, task_stream
 
 FREE = Terms(row=1e-6, variation=0.0, task=0.0, addition=0.0, size=0, latency=0.0)
 
@@ -39,3 +39,25 @@ def test_parts_add_up():
     parts = simulated_pass(terms, 1e7, 50, 200)
     assert sum(parts.values()) == pytest.approx(2 * parts["total"])
     assert all(each >= 0 for each in parts.values())
+
+
+def test_what_workers_do_is_counted_from_the_first_moment_on():
+    def task(key, worker, *startstops):
+        names = ("action", "start", "stop")
+        return {
+            "key": key,
+            "worker": worker,
+            "startstops": [dict(zip(names, each, strict=True)) for each in startstops],
+        }
+
+    found = task_stream(
+        [
+            task("('pass', 0)", "tcp://b", ("compute", 10.0, 11.0)),
+            task("('pass-merged', 1, 0)", "tcp://a", ("transfer", 11.0, 11.5), ("compute", 12, 13)),
+        ]
+    )
+    assert [tuple(each.values()) for each in found] == [
+        (1, "compute", 0.0, 1.0),
+        (0, "transfer", 1.0, 1.5),
+        (0, "merge", 2.0, 3.0),
+    ]

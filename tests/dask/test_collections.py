@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm import GaussianMixture, open_data
 from fastgmm.data.errors import DataError, MissingValueError
+from fastgmm.data.sources.batch import checked
 
 COLUMNS = ["a", "b", "c"]
 
@@ -263,3 +264,25 @@ def test_a_collection_without_rows_or_of_another_shape(rows):
         ValueError, match=r"client is for files and for a Dask array or data frame.*ndarray"
     ):
         open_data(rows, client=object())
+
+
+def test_partitions_in_memory_are_checked_once(rows, monkeypatch):
+    looked_at = []
+
+    def counted(batch, names, missing):
+        looked_at.append(len(batch.values))
+        return checked(batch, names, missing)
+
+    monkeypatch.setattr("fastgmm.data.sources.frames.checked", counted)
+    X = rows.copy()
+    X[-1, 2] = np.nan
+    with dask.config.set(scheduler="synchronous"):
+        there = array(X, (1000, 3)).persist()
+        fitted(GaussianMixture(2, random_state=0), open_data(there, columns=["x0", "x1"]))
+        looked_at.clear()
+        good = array(rows, (1000, 3)).persist()
+        fitted(given_start(rows), good)
+        assert looked_at == [1000] * 4
+        # Of the others only some columns have been looked at.
+        with pytest.raises(MissingValueError, match="partition 3"):
+            fitted(given_start(rows), there)

@@ -128,19 +128,26 @@ def checked_array(
 
 
 def checked_rows(
-    origin: str, X: npt.NDArray[Any], columns: SelectedColumns, missing: MissingPolicy
+    origin: str,
+    X: npt.NDArray[Any],
+    columns: SelectedColumns,
+    missing: MissingPolicy,
+    *,
+    sound: bool = False,
 ) -> ArraySource:
-    """Return rows in memory, perhaps none, as a source."""
+    """Return rows in memory, perhaps none, as a source; they are not checked if known as sound."""
     shown = columns.names or default_names(X.shape[1])
     rounded = [shown[j] for j in sorted(columns.integers) if reaches_rounding(X[:, j])]
     warn_of_rounding(origin, rounded)
-    batch = checked(Batch(X, columns.weights, origin, 0, labels=columns.labels), shown, missing)
+    batch = Batch(X, columns.weights, origin, 0, labels=columns.labels)
+    if not sound:
+        batch = checked(batch, shown, missing)
     assert isinstance(batch.values, np.ndarray)
     source = ArraySource(
         batch.values,
         batch.weights,
         columns.names,
-        incomplete=missing == "model" and not all_finite(batch.values),
+        incomplete=missing == "model" and not sound and not all_finite(batch.values),
         labels=batch.labels,
     )
     source.unused_columns = columns.unused

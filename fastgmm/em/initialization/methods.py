@@ -53,14 +53,15 @@ class InitializationInfo:
         Number of rows they were found from; 0 if all parameters were given.
     subsampled : bool
         Whether those rows are a random subsample of the data.
-    n_candidates : int
-        Number of starts that were compared on those rows.
+    n_candidates : int or None
+        Number of starts that were compared on those rows; None in files of versions that compared
+        none.
     """
 
     method: str
     n_rows: int
     subsampled: bool
-    n_candidates: int = 1
+    n_candidates: int | None = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

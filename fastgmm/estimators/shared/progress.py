@@ -91,7 +91,8 @@ class _Printer:
             return
         print(f"Initialization {number}")
         if found is not None and found.subsampled:
-            best = f"the best of {found.n_candidates}, " if found.n_candidates > 1 else ""
+            compared = found.n_candidates or 1
+            best = f"the best of {compared}, " if compared > 1 else ""
             print(f"  {best}found from a random subsample of {found.n_rows} rows")
         self._began = self._previous = time.perf_counter()
 
