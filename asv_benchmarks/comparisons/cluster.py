@@ -371,7 +371,7 @@ _MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[Target]]] = {
     "passes": lambda options: measure_passes(_rows(options, 1_400_000)),
     "scheduling": lambda _: measure_scheduling(),
     "spark": lambda options: measure_spark(_rows(options, 1_000_000)),
-    "kmeans": lambda options: measure_kmeans(_rows(options, 4_000_000), options.dask_ml),
+    "kmeans": lambda options: measure_kmeans(_rows(options, 8_000_000), options.dask_ml),
     "killed": lambda options: measure_killed(options.killed, _rows(options, 1_000_000)),
 }
 

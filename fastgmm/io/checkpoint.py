@@ -176,7 +176,8 @@ def _compare(path: Path, found: StoredModel, fingerprint: dict[str, Any]) -> Non
         )
     for part in _FINGERPRINT:
         old, new = found.values["made_of"][part], fingerprint[part]
-        if part == "parameters":  # more iterations continue the same fit
+        if part == "parameters":  # more iterations continue the same fit, and so do new parameters
+            new = {name: value for name, value in new.items() if name in old}
             old, new = ({**each, "max_iter": None} for each in (old, new))
         if old == new:
             continue
