@@ -39,6 +39,18 @@ def test_mixture_statistics(benchmark, size, kind, dtype, n_jobs):
     benchmark(passes.mixture_statistics, source, start, n_jobs=n_jobs)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+@by_dtype
+@pytest.mark.parametrize(
+    "size", [*SIZES, (100_000, 16, 16)], ids=lambda size: "x".join(map(str, size))
+)
+def test_one_common_covariance(benchmark, size, dtype, pooled):
+    source, start = source_and_start(size, dtype=dtype)
+    covariances = np.repeat(start.covariances()[:1], start.n_components, axis=0)
+    start = MixtureParameters.from_covariances(start.weights, start.means, covariances)
+    benchmark(passes.mixture_statistics, source, start, pooled=pooled)
+
+
 @by_size
 def test_weighted_rows(benchmark, size):
     source, start = source_and_start(size)

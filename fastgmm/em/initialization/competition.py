@@ -22,20 +22,24 @@ from fastgmm.em.stopping import stopping_rule
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError
 
-MOST_CANDIDATES = 8
+MOST_CANDIDATES = 16
 ROUND_ITERATIONS = 60
+_MOST_ITERATIONS = 8 * ROUND_ITERATIONS
 _FIT_ITERATIONS = 50
 """Iterations of a fit from a start that has not been chosen, about."""
 
 _TOLERANCE = 1e-3
 
 
-def affordable_candidates(n_rows: int | None, n_sampled: int) -> int:
-    """Return how many starts to compare: as many as take no longer than a fit to all rows."""
+def affordable_iterations(n_rows: int | None, n_sampled: int) -> int:
+    """Return how many iterations on half of a sample take no longer than a fit to all rows.
+
+    No more than eight starts need that converge slowly; 0 if two of them need more.
+    """
     if n_rows is None:
-        return MOST_CANDIDATES  # they are read from files, or elsewhere
-    affordable = 2 * _FIT_ITERATIONS * n_rows // (ROUND_ITERATIONS * n_sampled)
-    return max(1, min(MOST_CANDIDATES, affordable))
+        return _MOST_ITERATIONS  # they are read from files, or elsewhere
+    affordable = 2 * _FIT_ITERATIONS * n_rows // n_sampled
+    return min(_MOST_ITERATIONS, affordable) if affordable >= 2 * ROUND_ITERATIONS else 0
 
 
 def best_start(
@@ -43,23 +47,31 @@ def best_start(
     sample: ArraySource,
     n_components: int,
     settings: InitSettings,
-    n_candidates: int,
     max_iter: int,
+    *,
+    n_candidates: int | None = None,
+    n_iterations: int = _MOST_ITERATIONS,
 ) -> tuple[MixtureParameters, InitializationInfo]:
     """Return the best of several starts after a fit to the sample.
 
     Each is fitted to half of the sample first, and the one of the highest likelihood to all of it.
+    If it is not said how many, there are as many as take so many iterations together.
     """
     seed = settings.random_state.randint(2**31 - 1)
     half = replace(problem, source=random_rows(sample, -(-sample.n_samples // 2), seed))
     whole = replace(problem, source=sample)
     iterations = min(max_iter, ROUND_ITERATIONS)
     best: tuple[bool, float] | None = None
-    for _ in range(n_candidates):
+    tried = spent = 0
+    while tried < (n_candidates or MOST_CANDIDATES):
+        if n_candidates is None and spent >= n_iterations:
+            break
+        tried += 1
         start, info = initialize(half, half.source, n_components, settings)
         fitted = _fit(half, start, iterations)
         if fitted is None:
             continue
+        spent += fitted[1].n_passes
         rank = not fitted[1].degeneracies, fitted[1].trace[-1]
         if best is None or rank > best:
             best, chosen = rank, fitted[0]
@@ -67,7 +79,7 @@ def best_start(
     if refined is None:
         # Without regularization, a few rows may be too few where all of them suffice.
         return initialize(problem, sample, n_components, settings)
-    return refined[0], replace(info, n_rows=sample.n_samples, n_candidates=n_candidates)
+    return refined[0], replace(info, n_rows=sample.n_samples, n_candidates=tried)
 
 
 def _fit(

@@ -10,7 +10,7 @@ import numpy as np
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import regularization_for
-from fastgmm.em.initialization.competition import affordable_candidates, best_start
+from fastgmm.em.initialization.competition import affordable_iterations, best_start
 from fastgmm.em.initialization.data_scan import DataScan, scan_data
 from fastgmm.em.initialization.kmeans import draws_from_all
 from fastgmm.em.initialization.methods import (
@@ -47,18 +47,26 @@ def drawn_starts(
         return problem, Starts(draw_none, n_init, given=complete)
     scanned, rows, settings = scanned_rows(estimator, problem.source, checkpoint)
     problem = replace(problem, regularization=scanned.regularization)
-    n_candidates = 1
-    if given.is_empty and _may_compete(problem, settings, n_components):
-        affordable = affordable_candidates(problem.source.n_samples, scanned.sample.n_samples)
-        n_candidates = affordable if asked == "auto" else asked
+    n_candidates = None if asked == "auto" else asked
+    n_iterations = affordable_iterations(problem.source.n_samples, scanned.sample.n_samples)
+    competing = (
+        given.is_empty
+        and _may_compete(problem, settings, n_components)
+        and (n_iterations > 0 if n_candidates is None else n_candidates > 1)
+    )
 
     def draw(_number: int) -> tuple[MixtureParameters, InitializationInfo]:
-        if n_candidates > 1:
-            max_iter = estimator.max_iter
-            return best_start(
-                problem, scanned.sample, n_components, settings, n_candidates, max_iter
-            )
-        return initialize(problem, rows, n_components, settings, given)
+        if not competing:
+            return initialize(problem, rows, n_components, settings, given)
+        return best_start(
+            problem,
+            scanned.sample,
+            n_components,
+            settings,
+            estimator.max_iter,
+            n_candidates=n_candidates,
+            n_iterations=n_iterations,
+        )
 
     return problem, Starts(draw, n_init, given=complete)
 
