@@ -1,12 +1,11 @@
 """What two workers do in a fit on a cluster, task by task."""
 
 import json
-from pathlib import Path
 
 import matplotlib.pyplot as plt
+from benchmark_tables import FOLDER
 
-path = Path(__file__).parents[1] / "cluster_scaling.json"
-stream = json.loads(path.read_text("utf-8"))["stream"]
+stream = json.loads((FOLDER.parent / "cluster_scaling.json").read_text("utf-8"))["stream"]
 kinds = {"compute": "partitions", "merge": "merging", "transfer": "transfer", "other": "other"}
 colors = dict(zip(kinds, ("C0", "C2", "C3", "0.6"), strict=True))
 fig, ax = plt.subplots(figsize=(7.5, 2.6), layout="constrained")
