@@ -22,9 +22,12 @@ from fastgmm.em.stopping import stopping_rule
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError
 
-MOST_CANDIDATES = 16
+USUAL_CANDIDATES, MOST_CANDIDATES = 8, 16
 ROUND_ITERATIONS = 60
-_MOST_ITERATIONS = 8 * ROUND_ITERATIONS
+_MOST_ITERATIONS = USUAL_CANDIDATES * ROUND_ITERATIONS
+_FEW_ITERATIONS = 2 * ROUND_ITERATIONS
+"""More than the usual number is compared while all together take no more than this."""
+
 _FIT_ITERATIONS = 50
 """Iterations of a fit from a start that has not been chosen, about."""
 
@@ -55,7 +58,8 @@ def best_start(
     """Return the best of several starts after a fit to the sample.
 
     Each is fitted to half of the sample first, and the one of the highest likelihood to all of it.
-    If it is not said how many, there are as many as take so many iterations together.
+    If it is not said how many, there are eight, or as many as take so many iterations together, and
+    more if they converge at once.
     """
     seed = settings.random_state.randint(2**31 - 1)
     half = replace(problem, source=random_rows(sample, -(-sample.n_samples // 2), seed))
@@ -64,7 +68,8 @@ def best_start(
     best: tuple[bool, float] | None = None
     tried = spent = 0
     while tried < (n_candidates or MOST_CANDIDATES):
-        if n_candidates is None and spent >= n_iterations:
+        limit = n_iterations if tried < USUAL_CANDIDATES else min(n_iterations, _FEW_ITERATIONS)
+        if n_candidates is None and spent >= limit:
             break
         tried += 1
         start, info = initialize(half, half.source, n_components, settings)
