@@ -6,6 +6,8 @@ in plain NumPy, which says what it computes.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -35,7 +37,7 @@ def _find_cheapest(_typing_context, tile, T, D, shifts, step, costs, K, best, lo
         cheapest = simd.Registers(builder, ir.VectorType(element, width), side)
         labels = simd.Registers(builder, ir.VectorType(number, width), side)
 
-        def try_centers(first, n_rows, lane):
+        def try_centers(lane, first, n_rows):
             """Compare ``n_rows`` centers from ``first`` on with the cheapest so far."""
             centers = [builder.add(first, constant(r)) for r in range(n_rows)]
             for r, k in enumerate(centers):
@@ -65,8 +67,6 @@ def _find_cheapest(_typing_context, tile, T, D, shifts, step, costs, K, best, lo
                     cheapest[c] = builder.select(less, cost, cheapest[c])
                     labels[c] = builder.select(less, label, labels[c])
 
-        whole = builder.and_(n_centers, constant(-ROWS))
-        remaining = builder.sub(n_centers, whole)
         with cgutils.for_range_slice(builder, constant(0), lanes, constant(side * width)) as (
             lane,
             _,
@@ -74,11 +74,7 @@ def _find_cheapest(_typing_context, tile, T, D, shifts, step, costs, K, best, lo
             for c in range(side):
                 cheapest[c] = simd.filled(element, width, np.inf)
                 labels[c] = simd.filled(number, width, 0)
-            with cgutils.for_range_slice(builder, constant(0), whole, constant(ROWS)) as (k, _):
-                try_centers(k, ROWS, lane)
-            for n_rows in range(1, ROWS):
-                with builder.if_then(builder.icmp_signed("==", remaining, constant(n_rows))):
-                    try_centers(whole, n_rows, lane)
+            simd.for_panels(builder, n_centers, partial(try_centers, lane))
             for c in range(side):
                 at = builder.add(lane, constant(c * width))
                 simd.store(builder, cheapest[c], lowest_at, at, align)
@@ -168,14 +164,7 @@ def _add_members(_typing_context, tile, T, D, n, best, weights, scale, shifts, s
                 weighted = builder.fmul(weight, offset)
                 squares[0] = simd.multiply_add(builder, weighted, offset, squares[0])
 
-        whole = builder.and_(n_features, constant(-width))
-        rest = builder.sub(n_features, whole)
-        by_width = constant(width)
-        with cgutils.for_range_slice(builder, constant(0), values[3], by_width) as (lane, _):
-            with cgutils.for_range_slice(builder, constant(0), whole, by_width) as (column, _):
-                add_square(lane, column, None)
-            with builder.if_then(builder.icmp_signed(">", rest, constant(0))):
-                add_square(lane, whole, rest)
+        simd.for_squares(builder, values[3], n_features, width, add_square)
         simd.store(builder, squares[0], inertia_at, constant(0), 8)
         return context.get_dummy_value()
 

@@ -107,13 +107,7 @@ def _add_moments(
             _add_block(builder, below, rows_at, own, lanes, width, sums, out)
             builder.store(builder.gep(out, [constant(ROWS * ROWS)]), out_at)
 
-        n_panels = builder.sdiv(order, constant(ROWS))
-        remaining = builder.srem(order, constant(ROWS))
-        with cgutils.for_range(builder, n_panels) as loop:
-            add_rows(builder.mul(loop.index, constant(ROWS)), ROWS)
-        for n_rows in range(1, ROWS):
-            with builder.if_then(builder.icmp_signed("==", remaining, constant(n_rows))):
-                add_rows(builder.mul(n_panels, constant(ROWS)), n_rows)
+        simd.for_panels(builder, order, add_rows)
         return context.get_dummy_value()
 
     return types.void(*arguments), generate
@@ -247,13 +241,7 @@ def _add_diagonal_moments(_typing_context, tile, T, D, weights, r_at, products, 
                 add_to(column, sums[2 * r])
                 add_to(builder.add(column, order), sums[2 * r + 1])
 
-        n_panels = builder.sdiv(order, constant(ROWS))
-        remaining = builder.srem(order, constant(ROWS))
-        with cgutils.for_range(builder, n_panels) as loop:
-            add_rows(builder.mul(loop.index, constant(ROWS)), ROWS)
-        for n_rows in range(1, ROWS):
-            with builder.if_then(builder.icmp_signed("==", remaining, constant(n_rows))):
-                add_rows(builder.mul(n_panels, constant(ROWS)), n_rows)
+        simd.for_panels(builder, order, add_rows)
         return context.get_dummy_value()
 
     return types.void(*arguments), generate

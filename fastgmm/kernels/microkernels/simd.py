@@ -15,6 +15,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from fastgmm.kernels.packing import ROWS
+
 INT = ir.IntType(64)
 LANE_INDEX = ir.IntType(32)
 
@@ -143,6 +145,36 @@ def as_double(builder, scalar):
     if isinstance(scalar.type, ir.DoubleType):
         return scalar
     return builder.fpext(scalar, ir.DoubleType())
+
+
+def for_panels(builder, count, work):
+    """Do some work on ``count`` rows, four at a time, and then on those that remain.
+
+    ``work`` writes code for the first of some rows and their number, which is known beforehand.
+    """
+    whole = builder.and_(count, constant(-ROWS))
+    remaining = builder.sub(count, whole)
+    with cgutils.for_range_slice(builder, constant(0), whole, constant(ROWS)) as (first, _):
+        work(first, ROWS)
+    for n_rows in range(1, ROWS):
+        with builder.if_then(builder.icmp_signed("==", remaining, constant(n_rows))):
+            work(whole, n_rows)
+
+
+def for_squares(builder, n_lanes, n_features, width, work):
+    """Do some work on lanes and features, a square of ``width`` of both at a time.
+
+    ``work`` writes code for the first lane and feature, and the number of features, which is None
+    if it is ``width``.
+    """
+    step = constant(width)
+    whole = builder.and_(n_features, constant(-width))
+    rest = builder.sub(n_features, whole)
+    with cgutils.for_range_slice(builder, constant(0), n_lanes, step) as (lane, _):
+        with cgutils.for_range_slice(builder, constant(0), whole, step) as (column, _):
+            work(lane, column, None)
+        with builder.if_then(builder.icmp_signed(">", rest, constant(0))):
+            work(lane, whole, rest)
 
 
 class Registers:

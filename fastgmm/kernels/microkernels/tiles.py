@@ -69,14 +69,7 @@ def _load_rows(_typing_context, X, row, n, center, center_low, tile, T):
                     with builder.if_then(builder.icmp_signed("<", constant(j), count)):
                         store_lanes()
 
-        whole = builder.and_(n_features, constant(-width))
-        rest = builder.sub(n_features, whole)
-        step = constant(width)
-        with cgutils.for_range_slice(builder, constant(0), values[2], step) as (lane, _):
-            with cgutils.for_range_slice(builder, constant(0), whole, step) as (column, _):
-                load_square(lane, column, None)
-            with builder.if_then(builder.icmp_signed(">", rest, constant(0))):
-                load_square(lane, whole, rest)
+        simd.for_squares(builder, values[2], n_features, width, load_square)
         return context.get_dummy_value()
 
     return types.void(*arguments), generate
@@ -238,13 +231,7 @@ def _whiten(_typing_context, tile, T, D, whitener, out):
             size = builder.mul(n_columns, constant(n_rows))
             builder.store(builder.gep(at, [size]), panel_at)
 
-        n_panels = builder.sdiv(order, constant(ROWS))
-        remaining = builder.srem(order, constant(ROWS))
-        with cgutils.for_range(builder, n_panels) as loop:
-            add_panel(builder.mul(loop.index, constant(ROWS)), ROWS)
-        for n_rows in range(1, ROWS):
-            with builder.if_then(builder.icmp_signed("==", remaining, constant(n_rows))):
-                add_panel(builder.mul(n_panels, constant(ROWS)), n_rows)
+        simd.for_panels(builder, order, add_panel)
         return context.get_dummy_value()
 
     return types.void(*arguments), generate
