@@ -83,6 +83,11 @@ class CompletionParameters(NamedTuple):
     references: np.ndarray
     nothing: np.ndarray
 
+    @property
+    def pooled(self) -> bool:
+        """Second moments are those of each component: rows lack other values each."""
+        return False
+
 
 class IncompleteTask(NamedTuple):
     """All that the pass reads and writes: ``CompletionParameters``, rows and results.

@@ -170,10 +170,9 @@ class RunningPass:
         n_features = len(parameters.references) // n_components
         itemsize = parameters.constants.dtype.itemsize
         completing = isinstance(parameters, CompletionParameters)
-        pooled = isinstance(parameters, PassParameters) and parameters.pooled
         if diagonal:
             first, second = padded(n_components) * padded(2 * n_features), 0
-        elif pooled:
+        elif parameters.pooled:
             first = padded(n_components) * padded(n_features)
             second = 16 * block_count(n_features)
         else:
@@ -198,7 +197,7 @@ class RunningPass:
             "n_slots": n_slots,
             **parameters._asdict(),
         }
-        simple = diagonal or pooled
+        simple = diagonal or parameters.pooled
         per_density = 4 * n_features if simple else 2 * n_features * (n_features + 1)
         if completing:
             per_density *= 4
@@ -278,7 +277,7 @@ def statistics_of(
     if diagonal:
         both = unpack_products(sums.first, n_components, 2 * n_features)
         first, second = both[:, :n_features], both[:, n_features:]
-    elif isinstance(parameters, PassParameters) and parameters.pooled:
+    elif parameters.pooled:
         first = unpack_products(sums.first, n_components, n_features)
         total = unpack_blocks(sums.second[None], n_features)[0]
         second = _spread_evenly(sums.counts, first, total)
