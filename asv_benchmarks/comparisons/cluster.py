@@ -222,7 +222,8 @@ def measure_spark(n_rows: int) -> list[Target]:
 
     problem = make_problem(Case("pass", "full", n_rows, 8, 16))
     session = SparkSession.builder.master("local[2]").config("spark.driver.memory", "8g")
-    spark = session.config("spark.ui.enabled", "false").getOrCreate()
+    session = session.config("spark.ui.enabled", "false")
+    spark = session.config("spark.ui.showConsoleProgress", "false").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     start = [
         MultivariateGaussian(
@@ -248,7 +249,7 @@ def measure_spark(n_rows: int) -> list[Target]:
             here = own_mixture(problem.X, problem, n_jobs=2)
             there = own_mixture(persisted(client, problem.X, 8), problem)
             fits = {"two threads": here, "two workers": there, "Spark MLlib, local[2]": fit}
-            seconds = seconds_of_passes(fits, 10)
+            seconds = seconds_of_passes(fits, 4)
     finally:
         spark.stop()
     ratio = seconds["Spark MLlib, local[2]"] / seconds["two workers"]

@@ -37,7 +37,12 @@ print(time.perf_counter() - start)
 """
 
 
-_WRONG = ("fit nope.csv -k 2", "fit nope.csv --wrong", "predict bad.fgm -m bad.fgm")
+_WRONG = (
+    "fit nope.csv -k 2",
+    "fit nope.csv --wrong",
+    "info bad.fgm",
+    "predict bad.fgm -m bad.fgm",
+)
 """A file that is not there, an option that does not exist, and a model that is none."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from fastgmm.cli.interruption import NOTHING_SAVED
+
 
 def main() -> None:
     """Run the command line on the process's arguments, and exit."""
@@ -11,6 +13,7 @@ def main() -> None:
         sys.exit(_run())
     except KeyboardInterrupt:
         # Only while modules are loaded: later a handler of our own receives Ctrl-C.
+        print(NOTHING_SAVED, file=sys.stderr)
         sys.exit(130)
 
 

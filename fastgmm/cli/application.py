@@ -16,7 +16,7 @@ from typing import Any, TextIO, get_args
 import typer
 
 from fastgmm.cli import options
-from fastgmm.cli.interruption import Interrupted, Interruption
+from fastgmm.cli.interruption import NOTHING_SAVED, Interrupted, Interruption
 from fastgmm.data.errors import DamagedDataError, MissingValueError
 
 COMMANDS = {
@@ -90,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
             )
             return status if isinstance(status, int) else 0
         except Interrupted as signaled:
-            return _end("interrupted: nothing was saved", 128 + signaled.signal_number)
+            return _end(NOTHING_SAVED, 128 + signaled.signal_number)
         except typer.TyperException as error:
             return _end(f"error: {_own_words(error.format_message())}", 2)
         except MissingValueError as error:
@@ -100,6 +100,9 @@ def run(arguments: Sequence[str]) -> int:
             can_skip = "'skip'" in _choices(arguments[0], "on_error")
             return _end(f"error: {error.place}: repair the file{skip if can_skip else ''}", 2)
         except (ImportError, MemoryError, OSError, ValueError) as error:
+            if isinstance(error, ImportError) and interruption.signal_number is not None:
+                # A compiled module takes what is raised while it is loaded for its own failure.
+                return _end(NOTHING_SAVED, 128 + interruption.signal_number)
             return _end(f"error: {_in_options(arguments[0], _sentence(error))}", 2)
 
 

@@ -8,6 +8,7 @@ import sys
 from types import FrameType, TracebackType
 from typing import Any
 
+NOTHING_SAVED = "interrupted: nothing was saved"
 _NOTICE = b"ending after this pass; the same again ends at once\n"
 
 

@@ -17,12 +17,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import IO, TYPE_CHECKING, Any
 
 from fastgmm.io.atomic_file import atomic_file, expanded
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+# NumPy is loaded where arrays are: that a file is no model is said before.
 
 FORMAT = "fastgmm model"
 SCHEMA_VERSION = 2
@@ -83,6 +85,8 @@ def write(
     arrays: Mapping[str, npt.NDArray[Any]],
 ) -> None:
     """Write the content of a model file."""
+    import numpy as np
+
     from fastgmm import __version__  # looked up only when needed: it reads package metadata
 
     for name, array in arrays.items():
@@ -241,6 +245,8 @@ def _read_arrays(
 
 def _read_array(content: bytes, name: str, path: Path) -> npt.NDArray[Any]:
     """Return the array of an npy entry; one of Python objects is refused unread."""
+    import numpy as np
+
     if not content.startswith(b"\x93NUMPY"):
         raise _damaged(path, f"array {name!r} does not begin as an npy entry")
     if content[6:8] != b"\x01\x00":
@@ -277,6 +283,8 @@ def _not_numbers(name: str, array: npt.NDArray[Any]) -> str | None:
     """
     if array.dtype.kind != "f":
         return None
+    import numpy as np
+
     sound = np.isfinite(array)
     if name.endswith(("log_weights", "reject_below_")):
         sound |= array == -np.inf
@@ -285,6 +293,8 @@ def _not_numbers(name: str, array: npt.NDArray[Any]) -> str | None:
 
 def _plain(value: object) -> object:
     """Return a NumPy scalar as Python's, for JSON."""
+    import numpy as np
+
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import fastgmm
+from fastgmm.cli.application import run
 from fastgmm.cli.fit_with_progress import FitProgress, passes_left
 from fastgmm.cli.interruption import Interrupted, Interruption
 from tests.cli_process import COMMAND
@@ -192,4 +193,15 @@ def test_interrupted_while_modules_are_loaded():
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert process.returncode == 130
-    assert process.stderr == b""
+    assert process.stderr.split(b"\n") == [b"interrupted: nothing was saved", b""]
+
+
+def test_interrupted_while_a_compiled_module_is_loaded(monkeypatch, capsys):
+    def load(_files):
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        raise ImportError("it failed to import")
+
+    monkeypatch.setattr("fastgmm.cli.information.look_at", load)
+    assert run(["info", "rows.csv"]) == 130
+    assert capsys.readouterr().err == "interrupted: nothing was saved\n"
