@@ -40,11 +40,13 @@ def show_versions() -> None:
     """
     import numba
 
+    from fastgmm.kernels.threads import effective_threads
+
     lines = {
         **package_versions(),
         "system": platform.platform(),
         "processor": processor_name(),
-        "threads": numba.get_num_threads(),
+        "threads": effective_threads(None),
         "threading layer": numba.threading_layer(),  # type: ignore[attr-defined]
         "BLAS": ", ".join(blas_kernels()) or "none loaded",
     }

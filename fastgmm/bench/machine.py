@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from fastgmm.bench.fma_peak import fma_peak
+from fastgmm.kernels.threads import effective_threads
 from fastgmm.versions import blas_kernels, package_versions, processor_name
 
 
@@ -71,11 +72,11 @@ def measure_machine(*, seconds: float = 0.15) -> Machine:
         )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     start_threads = numba.njit(parallel=True)(_number_threads)
-    start_threads(np.empty(numba.get_num_threads()))
+    start_threads(np.empty(effective_threads(None)))
     return Machine(
         processor=processor_name(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        n_threads=numba.get_num_threads(),
+        n_threads=effective_threads(None),
         load=load,
         peaks={name: _peak(np.dtype(name), seconds) for name in ("float64", "float32")},
         blas=blas_kernels(),
@@ -92,5 +93,5 @@ def _number_threads(out: Any) -> None:
 
 def _peak(dtype: np.dtype[Any], seconds: float) -> Peak:
     one, _ = fma_peak(dtype, 1, seconds)
-    all_threads, vector_bits = fma_peak(dtype, numba.get_num_threads(), seconds)
+    all_threads, vector_bits = fma_peak(dtype, effective_threads(None), seconds)
     return Peak(one, all_threads, vector_bits)

@@ -13,6 +13,10 @@ the same to the bit, since each slot's work and the order of reduction do not ch
 
 So they do where other threads read the next rows meanwhile: numba's keep their cores busy for a
 while when they have nothing to do, in the way of the readers.
+
+That while is cut short (``_start_threads``). GNU OpenMP's threads wait awake for milliseconds, in
+the hope of more work; where other processes want the cores, the one that is waited for does not
+run while another waits, and a pass takes many times as long.
 """
 
 from __future__ import annotations
@@ -49,6 +53,10 @@ _PARTS_PER_THREAD = 16
 _OPERATIONS_PER_PART = 20_000_000
 """The fewest of a part: handing one out costs a lock of Python's, which readers want, too."""
 
+_WAIT_AWAKE = {"GOMP_SPINCOUNT": "3000"}
+"""How many times a thread of GNU OpenMP looks for work before it sleeps: some tens of microseconds,
+as long as Python takes between two passes over few rows."""
+
 _forked_after_start = False
 
 _pools: dict[int, ThreadPoolExecutor] = {}
@@ -73,6 +81,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_remember_fork)
 
 
+def _start_threads() -> None:
+    """Start numba's threads, unless they run; they wait awake for as long as the user said, if so.
+
+    GNU OpenMP reads this where it is loaded, and only there.
+    """
+    if numba_threads._is_initialized or {"OMP_WAIT_POLICY", *_WAIT_AWAKE} & os.environ.keys():
+        numba_threads._launch_threads()
+        return
+    os.environ.update(_WAIT_AWAKE)
+    try:
+        numba_threads._launch_threads()
+    finally:
+        for name in _WAIT_AWAKE:
+            del os.environ[name]
+
+
 def effective_threads(n_jobs: int | None) -> int:
     """Return the number of threads for ``n_jobs``.
 
@@ -92,6 +116,7 @@ def effective_threads(n_jobs: int | None) -> int:
     ValueError
         If ``n_jobs`` is 0.
     """
+    _start_threads()
     available = int(numba.config.NUMBA_NUM_THREADS)
     if n_jobs is None:
         return int(numba.get_num_threads())
@@ -113,7 +138,7 @@ def needs_pool() -> bool:
     """
     if _forked_after_start:
         return True
-    numba_threads._launch_threads()
+    _start_threads()
     return bool(numba.threading_layer() != "omp")
 
 

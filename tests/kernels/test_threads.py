@@ -1,6 +1,7 @@
 """The same bits on any number of threads, in forked processes and in every threading layer."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -134,6 +135,29 @@ def run_script(body, **variables):
         text=True,
         timeout=300,
     )
+
+
+@with_threads
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")],
+)
+def test_threads_wait_awake_for_a_short_while_or_as_the_user_says(variables, expected):
+    done = run_script(
+        """
+        value()
+        import numba
+        print(numba.threading_layer(), os.environ.get("GOMP_SPINCOUNT"))
+        """,
+        OMP_DISPLAY_ENV="verbose",  # GNU OpenMP prints what it has read
+        NUMBA_THREADING_LAYER_PRIORITY="omp workqueue tbb",
+        **variables,
+    )
+    layer, after = done.stdout.split()
+    assert after == str(variables.get("GOMP_SPINCOUNT"))
+    read = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    if layer == "omp" and sys.platform == "linux":
+        assert read[-1] == expected  # the first may be that of scikit-learn's own copy
 
 
 @with_threads

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastgmm.data.errors import DataError
 from fastgmm.data.sources.dask_collection import DaskSource, is_array_collection, is_collection
+from fastgmm.kernels.threads import effective_threads
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -52,7 +53,7 @@ class _RowMethod:
         args, kwargs = self._arguments
         if "partition" in kwargs:
             kwargs = {**kwargs, "partition": number}
-        before = numba.get_num_threads()
+        before = effective_threads(None)
         numba.set_num_threads(1)
         try:
             found = getattr(self._estimator, self._name)(rows, *args, **kwargs)
