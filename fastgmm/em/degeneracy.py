@@ -28,7 +28,7 @@ from fastgmm.em.e_step.passes import source_moments
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
-from fastgmm.mixture.structures import CovarianceStructure, smallest_raised
+from fastgmm.mixture.structures import CovarianceStructure, FrozenStructure, smallest_raised
 
 
 class DegenerateComponentWarning(UserWarning):
@@ -72,6 +72,8 @@ def find_degeneracies(
         for k in np.flatnonzero(empty)
     ]
     collapsed = _collapsed(parameters, structure, regularization)
+    if isinstance(structure, FrozenStructure):
+        collapsed &= ~structure.frozen.covariances[: len(collapsed)]
     if structure.is_tied:
         if collapsed[0]:
             found.append(

@@ -16,7 +16,7 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.prior import Prior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
-from fastgmm.mixture.structures import CovarianceStructure
+from fastgmm.mixture.structures import CovarianceStructure, FrozenStructure
 
 ROUNDING = {4: 1e-6, 8: 1e-10}
 """By the bytes of a data value: how much less an objective may be after a step than before it and
@@ -29,7 +29,7 @@ class EMProblem:
     """A mixture to be fitted to rows by maximum likelihood or, with a prior, MAP."""
 
     source: Source  # the rows
-    structure: CovarianceStructure  # the structure of the covariances
+    structure: CovarianceStructure  # the structure of the covariances, and what is frozen
     regularization: Regularization  # amounts added to the variances; a prior takes their place
     prior: Prior | None = None  # the prior under which the most probable parameters are found
     noise: UniformNoise | None = None  # the noise that is the last component, if there is any
@@ -104,8 +104,13 @@ class EMProblem:
         self, statistics: SufficientStatistics, before: MixtureParameters
     ) -> MixtureParameters:
         """Take the M-step of the components that are Gaussian."""
+        frozen = self.structure if isinstance(self.structure, FrozenStructure) else None
+        if frozen is not None:
+            statistics = frozen.about_frozen_means(statistics, before)
         if self.prior is not None:
             solved = self.prior.solve(statistics, self.structure, before)
+            if frozen is not None:
+                solved = frozen.restored(solved, before)
         else:
             solved = self.structure.solve(statistics, self.regularization, before)
             empty = statistics.empty()

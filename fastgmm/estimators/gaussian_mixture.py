@@ -43,6 +43,7 @@ from fastgmm.estimators.shared.evaluation import (
     MixtureEvaluation,
 )
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
+from fastgmm.estimators.shared.frozen import check_frozen_start
 from fastgmm.estimators.shared.interfaces import Labels, Rows, Weights
 from fastgmm.estimators.shared.online import OnlineLearning
 from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
@@ -210,6 +211,12 @@ class GaussianMixture(LikelihoodMixture):
     forgetting : float, default=1.0
         Below 1, the rows of each unit count at most this many times those of the next, so that
         `partial_fit` tracks a drifting stream.
+    frozen : dict, default=None
+        Parameters that fits leave at their initial values: for some of "weights", "means" and
+        "covariances", True, or a list of the numbers of components. The initial values are those of
+        `weights_init`, `means_init` and `precisions_init`, or, with `warm_start` and in
+        `partial_fit`, those of the fitted mixture. The other parameters are estimated given these,
+        and only they count in `bic`, `aic` and `icl`.
 
     Attributes
     ----------
@@ -344,6 +351,7 @@ class GaussianMixture(LikelihoodMixture):
         step_offset: float = 1.0,
         averaging: bool = False,
         forgetting: float = 1.0,
+        frozen: dict[str, Any] | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -374,6 +382,7 @@ class GaussianMixture(LikelihoodMixture):
         self.step_offset = step_offset
         self.averaging = averaging
         self.forgetting = forgetting
+        self.frozen = frozen
 
     _parameter_constraints = constraints_of(
         __init__,
@@ -419,9 +428,10 @@ class GaussianMixture(LikelihoodMixture):
         known = _known_components(self, source, y)
         going_on = self.warm_start and hasattr(self, "converged_")
         with EMCheckpoint(self, source, known) as checkpoint:
-            prior, noise = _prior_and_noise(self, source, kind)
+            frozen = self._structure_to_fit()
+            prior, noise = _prior_and_noise(self, source, frozen)
             unknown = Regularization.none(source.n_features)
-            problem = EMProblem(source, kind, unknown, prior, noise, known, self.n_jobs)
+            problem = EMProblem(source, frozen, unknown, prior, noise, known, self.n_jobs)
             attributes = partial(attributes_from_parameters, structure=kind, noise=noise)
             progress = FitProgress(
                 self, 1 if going_on else self.n_init, given, y, sample_weight, attributes
@@ -429,6 +439,7 @@ class GaussianMixture(LikelihoodMixture):
             if going_on:
                 problem, starts = warm_start(self, problem, checkpoint)
             else:
+                check_frozen_start(self, frozen)
                 parts = check_start(
                     self.weights_init,
                     self.means_init,

@@ -108,6 +108,8 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
     resume : bool, default=False
         Whether `fit` resumes from the checkpoint, if the file exists. The result is bitwise
         identical to that of an uninterrupted fit.
+    frozen : dict, default=None
+        As for `GaussianMixture`.
 
     Attributes
     ----------
@@ -190,6 +192,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
         resume: bool = False,
+        frozen: dict[str, Any] | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -218,6 +221,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
+        self.frozen = frozen
 
     _parameter_constraints = constraints_of(
         __init__,
@@ -240,9 +244,9 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         given = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         source = scaled_weights(observed_rows(given))
         check_enough_rows(source, self.n_components)
-        kind = self._structure_asked()
+        kind = self._structure_to_fit()
         kind.check_features(source.n_features)
-        attributes = partial(attributes_from_parameters, structure=kind)
+        attributes = partial(attributes_from_parameters, structure=self._structure_asked())
         progress = FitProgress(self, 1, given, y, sample_weight, attributes)
         random_state = check_random_state(self.random_state)
         with ExitStack() as stack:
@@ -341,7 +345,7 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         """Return the size of batches and the state of a resumed fit."""
         if checkpoint is None or checkpoint.found is None:
             return None, None
-        kind = self._structure_asked()
+        kind = self._structure_to_fit()
         size = Size(self.n_components, source.n_features, kind.is_diagonal)
 
         def restore(state: State) -> tuple[int, MinibatchState]:

@@ -40,7 +40,7 @@ from fastgmm.estimators.shared.validation import (
 )
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures import CovarianceStructure, structure
+from fastgmm.mixture.structures import CovarianceStructure, constrained, structure
 
 if TYPE_CHECKING:
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -460,7 +460,9 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         if hasattr(self, "noise_weight_"):
             # The weight and, unless it is given, the volume.
             noise = 2 if getattr(self, "noise_volume", "auto") == "auto" else 1
-        return self._structure().n_parameters(*np.shape(self.means_)) + noise
+        n_components, n_features = np.shape(self.means_)
+        free = constrained(self._structure(), getattr(self, "frozen", None), n_components)
+        return free.n_parameters(n_components, n_features) + noise
 
 
 @documented()

@@ -90,6 +90,8 @@ def _identity(value: Any) -> Any:
         return {"RandomState": _digest(pickle.dumps(value.get_state(legacy=False)))}
     if isinstance(value, ConjugatePriors):
         return value.plain()
+    if isinstance(value, dict):
+        return {name: _identity(value[name]) for name in sorted(value)}
     if isinstance(value, StoppingRule | Value):
         names = [each.name for each in fields(value)] if is_dataclass(value) else vars(value)
         held = {name: _identity(getattr(value, name)) for name in names}

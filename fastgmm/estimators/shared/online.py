@@ -34,6 +34,7 @@ from fastgmm.em.online.steps import OnlineState, StepSchedule, online_step
 from fastgmm.estimators.shared.attributes import attributes_from_parameters, check_same_form
 from fastgmm.estimators.shared.evaluation import MixtureEvaluation
 from fastgmm.estimators.shared.fit_states import online_from_state, online_to_state
+from fastgmm.estimators.shared.frozen import check_frozen_start, frozen_structure
 from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.validation import (
     Missing,
@@ -47,6 +48,7 @@ from fastgmm.estimators.shared.validation import (
 from fastgmm.io.states import Size, State, require
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure
 
 _OF_BATCH_FITS = (
     "trace_",
@@ -189,7 +191,7 @@ class OnlineLearning(MixtureEvaluation):
             state,
             batch,
             self._schedule(),
-            self._structure_asked(),
+            self._structure_to_fit(),
             averaging=self.averaging,
             n_jobs=self.n_jobs,
         )
@@ -197,7 +199,11 @@ class OnlineLearning(MixtureEvaluation):
 
     def _degeneracies(self, state: OnlineState) -> tuple[Degeneracy, ...]:
         """Return what is degenerate in a state."""
-        return find_degeneracies(state.parameters, self._structure_asked(), state.regularization)
+        return find_degeneracies(state.parameters, self._structure_to_fit(), state.regularization)
+
+    def _structure_to_fit(self) -> CovarianceStructure:
+        """Return the structure asked for, with the parameters held that are to stay as they are."""
+        return frozen_structure(self, self._structure_asked())
 
     def _schedule(self) -> StepSchedule:
         return StepSchedule(self.step_exponent, self.step_offset, self.forgetting)
@@ -276,7 +282,8 @@ class OnlineLearning(MixtureEvaluation):
 
     def _start_from(self, rows: ArraySource, unit: float | None) -> tuple[OnlineState, FitInfo]:
         """Return the state after first rows."""
-        kind = self._structure_asked()
+        kind = self._structure_to_fit()
+        check_frozen_start(self, kind)
         given = check_start(
             self.weights_init,
             self.means_init,
@@ -310,9 +317,10 @@ class OnlineLearning(MixtureEvaluation):
 
     def _online_attributes(self, state: OnlineState) -> dict[str, Any]:
         """Return the attributes that describe what was learned."""
-        kind = self._structure_asked()
         return {
-            **attributes_from_parameters(state.estimate(kind), kind),
+            **attributes_from_parameters(
+                state.estimate(self._structure_to_fit()), self._structure_asked()
+            ),
             "lower_bound_": state.statistics.mean_log_likelihood,
         }
 
@@ -343,7 +351,7 @@ class OnlineLearning(MixtureEvaluation):
             (K, D), kind = mixture.means_.shape, mixture._structure()
             held = State(state.values["online"], online)
             online_state = online_from_state(
-                cls._state_class, held, kind, Size(K, D, kind.is_diagonal)
+                cls._state_class, held, mixture._structure_to_fit(), Size(K, D, kind.is_diagonal)
             )
             made = mixture._online_attributes(online_state)
             for name in cls._describing:

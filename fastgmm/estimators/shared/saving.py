@@ -125,6 +125,8 @@ class SavedModel(ABC):
             parameters["random_state"] = None
         if isinstance(kind := parameters.get("covariance_type"), CovarianceStructure):
             parameters["covariance_type"] = name_or_instance(kind)
+        if frozen := parameters.get("frozen"):
+            parameters["frozen"] = {name: np.asarray(frozen[name]).tolist() for name in frozen}
         return parameters
 
 

@@ -88,6 +88,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "step_offset": [Interval(Real, 0.0, None, closed="left")],
     "averaging": ["boolean"],
     "forgetting": [Interval(Real, 0.0, 1.0, closed="right")],
+    "frozen": [dict, None],
 }
 """What parameters may be that several estimators have, as scikit-learn's validation takes it."""
 
@@ -256,7 +257,7 @@ def check_plain(mixture: Any, purpose: str) -> None:
     """Raise if a mixture is fitted by more than the likelihood of its rows and its components."""
     names = [
         name
-        for name in ("noise_volume", "priors", "semi_supervised")
+        for name in ("noise_volume", "priors", "semi_supervised", "frozen")
         if getattr(mixture, name, None)
     ]
     if hasattr(mixture, "noise_weight_") and "noise_volume" not in names:

@@ -21,7 +21,12 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.prior import Prior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
-from fastgmm.mixture.structures import CovarianceStructure, Spread, smallest_raised
+from fastgmm.mixture.structures import (
+    CovarianceStructure,
+    FrozenStructure,
+    Spread,
+    smallest_raised,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,9 +189,13 @@ class ConjugatePrior(Prior):
         to_points = np.where(total > 0.0, counts / np.where(total > 0.0, total, 1.0), 1.0)
         offsets = statistics.means() - self.mean
         means = self.mean + to_points[:, None] * offsets
+        between = kappa * to_points
+        if isinstance(structure, FrozenStructure):  # the statistics are about the frozen means
+            held = structure.frozen.means
+            means[held] = statistics.reference[held]
+            between[held] = kappa
         axes = (slice(None),) + (None,) * self.scale.ndim
         scatter = statistics.covariances() * counts[axes]
-        between = kappa * to_points
         if structure.is_diagonal:
             scatter += between[:, None] * offsets * offsets
         else:

@@ -7,6 +7,7 @@ an orientation D_k, orthogonal. Each of the three may be equal or vary.
 """
 
 from fastgmm.mixture.structures.covariance_structure import CovarianceStructure, Spread
+from fastgmm.mixture.structures.frozen import FrozenStructure, constrained
 from fastgmm.mixture.structures.parsimonious import (
     STRUCTURE_NAMES,
     is_built_in,
@@ -19,7 +20,9 @@ from fastgmm.mixture.structures.whitening import smallest_raised, whiten_matrice
 __all__ = [
     "STRUCTURE_NAMES",
     "CovarianceStructure",
+    "FrozenStructure",
     "Spread",
+    "constrained",
     "is_built_in",
     "name_or_instance",
     "smallest_raised",

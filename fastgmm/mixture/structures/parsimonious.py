@@ -227,7 +227,7 @@ class CommonOrientation(Parsimonious):
             starts = np.concatenate([starts, present])
             axes = np.eye(covariances.shape[1])
         else:
-            axes = _orientation(spread.before)
+            axes = common_axes(spread.before)
         common_orientation(
             present,
             own_shares,
@@ -286,7 +286,7 @@ def _require_settled(spread: Spread, ended: tuple[int, int]) -> None:
         raise ill_defined(k, why, n_present)
 
 
-def _orientation(parameters: MixtureParameters) -> FloatArray:
+def common_axes(parameters: MixtureParameters) -> FloatArray:
     """Return the axes that the covariances of a mixture of such a structure share.
 
     They are those of any sum of the covariances in which no two axes happen to have the same
