@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fastgmm.estimators.message_length import MessageLengthGaussianMixture
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
     from fastgmm.estimators.mixture_search import MixtureSearch
+    from fastgmm.estimators.modes import MixtureModes, find_modes
     from fastgmm.estimators.operating_point import OperatingPoint
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
     from fastgmm.estimators.regressor import GaussianMixtureRegressor
@@ -67,6 +68,7 @@ __all__ = [
     "MessageLengthGaussianMixture",
     "MiniBatchGaussianMixture",
     "MixtureBootstrap",
+    "MixtureModes",
     "MixtureSearch",
     "ModelFileError",
     "OperatingPoint",
@@ -77,6 +79,7 @@ __all__ = [
     "__version__",
     "bootstrap_likelihood_ratio_test",
     "bootstrap_parameters",
+    "find_modes",
     "fisher_vectors",
     "load",
     "match_components",
@@ -106,6 +109,7 @@ _HOMES = {
     "MessageLengthGaussianMixture": "fastgmm.estimators.message_length",
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
     "MixtureBootstrap": "fastgmm.estimators.bootstrap",
+    "MixtureModes": "fastgmm.estimators.modes",
     "MixtureSearch": "fastgmm.estimators.mixture_search",
     "ModelFileError": "fastgmm.io.model_file",
     "OperatingPoint": "fastgmm.estimators.operating_point",
@@ -115,6 +119,7 @@ _HOMES = {
     "SkippedDataWarning": "fastgmm.data.errors",
     "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",
+    "find_modes": "fastgmm.estimators.modes",
     "fisher_vectors": "fastgmm.estimators.fisher_vectors",
     "load": "fastgmm.estimators.loading",
     "match_components": "fastgmm.estimators.component_matching",

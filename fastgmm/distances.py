@@ -1,4 +1,4 @@
-"""Distances and divergences between fitted mixtures and between their components.
+"""Distances and divergences between fitted mixtures and their components, and their entropy.
 
 Divergences are in nats, distances in the units of the features. A mixture fitted by variational
 Bayes is taken as the mixture of its `weights_`, `means_` and `covariances_`.
@@ -16,6 +16,7 @@ from fastgmm.analysis.divergences import (
     MonteCarloEstimate,
     approximated_divergence,
     estimated_divergence,
+    estimated_entropy,
     gaussian_divergences,
 )
 from fastgmm.analysis.transport import MixtureTransport, squared_distances, transport
@@ -31,6 +32,7 @@ __all__ = [
     "MonteCarloEstimate",
     "component_divergences",
     "component_wasserstein",
+    "differential_entropy",
     "kl_approximations",
     "kl_divergence",
     "mixture_wasserstein",
@@ -81,10 +83,57 @@ def kl_divergence(
     True
     """
     ours, theirs = _mixtures(p, q, "kl_divergence")
-    if n_draws < 2:
-        raise ValueError(f"n_draws must be at least 2, for a standard error; got {n_draws}")
-    seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    seed = _seed(n_draws, random_state)
     return estimated_divergence(ours, theirs, n_draws=n_draws, seed=seed, n_jobs=p.n_jobs)
+
+
+@documented()
+def differential_entropy(
+    mixture: MixtureEvaluation,
+    *,
+    n_draws: int = 100_000,
+    random_state: int | np.random.RandomState | None = None,
+) -> MonteCarloEstimate:
+    """Estimate the differential entropy of a mixture from draws.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+        A fitted mixture.
+    n_draws : int, default=100_000
+        Number of draws, 2 at least. The standard error falls with its root.
+
+    Returns
+    -------
+    MonteCarloEstimate
+        The estimate of the mean of -log p(x) in nats, and its standard error, which is 0 for a
+        single component and small where components are well apart.
+
+    Raises
+    ------
+    ValueError
+        If the mixture has noise, or `n_draws` is less than 2.
+
+    Notes
+    -----
+    Of H(X | Z) + H(Z) - H(Z | X), with Z the component of a row X, only the last term is estimated,
+    by the mean entropy of the responsibilities over draws; the others have closed forms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import GaussianMixture
+    >>> from fastgmm.distances import differential_entropy
+    >>> X = np.random.default_rng(0).normal(size=(10_000, 1))
+    >>> X[5000:] += 20.0  # two normal distributions far apart
+    >>> mixture = GaussianMixture(2, random_state=0).fit(X)
+    >>> entropy = differential_entropy(mixture, random_state=0)
+    >>> print(round(entropy.value, 2))  # log(2 pi e) / 2 + log(2)
+    2.11
+    """
+    parameters = gaussians_from_attributes(mixture, "differential_entropy")
+    seed = _seed(n_draws, random_state)
+    return estimated_entropy(parameters, n_draws=n_draws, seed=seed, n_jobs=mixture.n_jobs)
 
 
 @_documented
@@ -182,6 +231,13 @@ def mixture_wasserstein(p: MixtureEvaluation, q: MixtureEvaluation) -> MixtureTr
     3.0
     """
     return transport(*_mixtures(p, q, "mixture_wasserstein"))
+
+
+def _seed(n_draws: int, random_state: int | np.random.RandomState | None) -> int:
+    """Return the seed of so many draws, after a look at their number."""
+    if n_draws < 2:
+        raise ValueError(f"n_draws must be at least 2, for a standard error; got {n_draws}")
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 def _mixtures(p: Any, q: Any, purpose: str) -> tuple[MixtureParameters, MixtureParameters]:

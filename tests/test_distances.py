@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.integrate import quad
 from sklearn.exceptions import NotFittedError
 
 from fastgmm import BayesianGaussianMixture, GaussianMixture
@@ -10,6 +11,7 @@ from fastgmm.analysis.divergences import gaussian_divergences
 from fastgmm.distances import (
     component_divergences,
     component_wasserstein,
+    differential_entropy,
     kl_approximations,
     kl_divergence,
     mixture_wasserstein,
@@ -85,3 +87,28 @@ def test_mixtures_that_cannot_be_compared(function):
 def test_a_standard_error_takes_two_draws():
     with pytest.raises(ValueError, match=r"n_draws must be at least 2.*; got 1"):
         kl_divergence(fitted(), fitted(), n_draws=1)
+
+
+def test_the_entropy_of_one_component_is_closed():
+    mixture = GaussianMixture().fit(rows())
+    value, error = differential_entropy(mixture, n_draws=100)
+    expected = 0.5 * np.linalg.slogdet(2.0 * np.pi * np.e * mixture.covariances_[0])[1]
+    assert_allclose(value, expected, rtol=1e-12)
+    assert error == 0.0
+
+
+@pytest.mark.parametrize("distance", [0.0, 1.0, 3.0, 5.0])
+def test_the_entropy_is_that_of_quadrature(distance):
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=500), rng.normal(distance, 0.5, size=300)])[:, None]
+    mixture = GaussianMixture(2, random_state=0, max_iter=5, tol=1e-2).fit(X)
+
+    def integrand(x):
+        log_density = mixture.score_samples([[x]])[0]
+        return -np.exp(log_density) * log_density
+
+    expected = quad(integrand, -10.0, 20.0, points=mixture.means_[:, 0], limit=200)[0]
+    value, error = differential_entropy(mixture, random_state=0)
+    assert abs(value - expected) < 4.0 * error + 1e-7
+    plain = -mixture.score_samples(mixture.set_params(random_state=0).sample(100_000)[0])
+    assert error < 0.5 * plain.std() / np.sqrt(100_000)

@@ -8,16 +8,17 @@ ICCV, and Do (2003), IEEE Signal Processing Letters 10.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.special import logsumexp
+from scipy.special import entr, logsumexp
 
 from fastgmm.analysis.bootstrap import DrawnSource
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.passes import log_density
+from fastgmm.em.e_step.passes import log_density, responsibilities
 from fastgmm.mixture.parameters import MixtureParameters, invert_triangles
 from fastgmm.mixture.statistics import FloatArray
 
@@ -107,15 +108,48 @@ def estimated_divergence(
     n_jobs: int | None = None,
 ) -> MonteCarloEstimate:
     """Return the Kullback-Leibler divergence of two mixtures from draws of the first."""
+
+    def ratios(rows: ArraySource) -> FloatArray:
+        found: FloatArray = log_density(rows, p, n_jobs=n_jobs)
+        found -= log_density(rows, q, n_jobs=n_jobs)
+        return found
+
+    return _mean_over_draws(p, ratios, n_draws, seed)
+
+
+def estimated_entropy(
+    p: MixtureParameters, *, n_draws: int, seed: int, n_jobs: int | None = None
+) -> MonteCarloEstimate:
+    """Return the differential entropy of a mixture, of which only one term needs draws.
+
+    Of a row X and its component Z it is H(X | Z) + H(Z) - H(Z | X): the mean entropy of the
+    components and the entropy of the weights are closed, and the last, the mean entropy of the
+    responsibilities, is 0 where components are far apart and at most log K.
+    """
+    p = _with_weight(p)
+    own = 0.5 * p.n_features - p.log_normalizers
+    closed = float(p.weights @ own + entr(p.weights).sum())
+
+    def uncertainty(rows: ArraySource) -> FloatArray:
+        found: FloatArray = entr(responsibilities(rows, p, n_jobs=n_jobs)).sum(axis=1)
+        return found
+
+    unknown = _mean_over_draws(p, uncertainty, n_draws, seed)
+    return MonteCarloEstimate(closed - unknown.value, unknown.standard_error)
+
+
+def _mean_over_draws(
+    p: MixtureParameters, value: Callable[[ArraySource], FloatArray], n_draws: int, seed: int
+) -> MonteCarloEstimate:
+    """Return the mean of a value of each row over draws of a mixture."""
     total = squares = shift = 0.0
     drawn = 0
     for X, _ in DrawnSource(p, n_draws, np.float64, seed, 1).blocks():
-        rows = ArraySource(X)
-        ratios = log_density(rows, p, n_jobs=n_jobs) - log_density(rows, q, n_jobs=n_jobs)
+        values = value(ArraySource(X))
         if not drawn:
-            shift = float(ratios.mean())
-        total += float((ratios - shift).sum())
-        squares += float(((ratios - shift) ** 2).sum())
+            shift = float(values.mean())
+        total += float((values - shift).sum())
+        squares += float(((values - shift) ** 2).sum())
         drawn += len(X)
     offset = total / drawn
     variance = max(squares / drawn - offset**2, 0.0) * drawn / (drawn - 1)
