@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastgmm import extend as extend
     from fastgmm import onnx as onnx
     from fastgmm import plotting as plotting
+    from fastgmm.analysis.explanations import Explanations
     from fastgmm.data.errors import DataError, DataWarning, RoundedDataWarning, SkippedDataWarning
     from fastgmm.data.opening import open_data
     from fastgmm.em.degeneracy import DegenerateComponentWarning
@@ -56,6 +57,7 @@ __all__ = [
     "DataError",
     "DataWarning",
     "DegenerateComponentWarning",
+    "Explanations",
     "FitInfo",
     "GaussianMixture",
     "GaussianMixtureClassifier",
@@ -97,6 +99,7 @@ _HOMES = {
     "DataError": "fastgmm.data.errors",
     "DataWarning": "fastgmm.data.errors",
     "DegenerateComponentWarning": "fastgmm.em.degeneracy",
+    "Explanations": "fastgmm.analysis.explanations",
     "FitInfo": "fastgmm.em.loop",
     "GaussianMixture": "fastgmm.estimators.gaussian_mixture",
     "GaussianMixtureClassifier": "fastgmm.estimators.classifier",

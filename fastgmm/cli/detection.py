@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -107,6 +107,16 @@ def detect(
             max=1.0,
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        options.option(
+            "Add to the table why each row is an outlier or not: the nearest component, the "
+            "distance from it, how surprising each feature is given the others, and the smallest "
+            "change that makes the row ordinary.",
+            "--explain",
+            panel=options.MODEL,
+        ),
+    ] = False,
     covariance_type: options.CovarianceType = "full",
     missing: options.MissingOrAsInFit = None,
     *,
@@ -130,6 +140,8 @@ def detect(
     has_new = fits or choice is not None
     kind = "an outlier detector" if has_new else None
     outputs = outputs_of(output, data, kind=kind, printing=printing, missing=missing)
+    if explain and outputs.table is None:
+        raise ValueError("--explain adds columns to the table of rows: name one with -o")
     if model is not None:
         given = {} if em.n_jobs is None else {"n_jobs": em.n_jobs}
         stored = load_for("detect", model, **given, **as_modeled(missing))
@@ -157,9 +169,10 @@ def detect(
 
     point = _operating_point(detector, rows, choice)
     found = _Counted()
-    write_if_asked(
-        outputs.table, found.columns(detector.score_samples_blocks(rows), detector.offset_)
-    )
+    columns = found.columns(detector.score_samples_blocks(rows), detector.offset_)
+    if explain:
+        columns = found.explained(detector, rows, names)
+    write_if_asked(outputs.table, columns)
     if outputs.model is not None:
         if names is not None:
             detector.feature_names_in_ = np.array(names, dtype=object)
@@ -237,3 +250,19 @@ class _Counted:
             self.n_samples += len(block)
             self.n_outliers += int(is_outlier.sum())
             yield {"log_density": block, "is_outlier": is_outlier}
+
+    def explained(
+        self,
+        detector: GaussianMixtureOutlierDetector,
+        rows: Source,
+        names: Sequence[str] | None,
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the columns of a table with the reasons, block by block of rows."""
+        for X, _ in rows.blocks():
+            found = detector.explain(X.copy())
+            (columns,) = self.columns([found.log_densities], detector.offset_)
+            columns |= {"component": found.components, "distance": found.distances}
+            for j, name in enumerate(names or [f"x{j}" for j in range(X.shape[1])]):
+                columns[f"surprise_{name}"] = found.surprises[:, j]
+                columns[f"change_{name}"] = found.changes[:, j]
+            yield columns

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.analysis.density_levels import density_level
+from fastgmm.analysis.explanations import Explanations
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.wrapped import observed_rows
@@ -29,7 +30,7 @@ from fastgmm.estimators.operating_point import (
     outlier_labels,
     point_at,
 )
-from fastgmm.estimators.shared.evaluation import BlockwiseResults
+from fastgmm.estimators.shared.evaluation import BlockwiseResults, explained_rows
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.mixture_owner import MixtureOwner
@@ -269,6 +270,24 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
             How far above the threshold the next rows are.
         """
         return self._result_blocks("decision_function", X)
+
+    def explain(self, X: Rows) -> Explanations:
+        """Explain why rows are outliers or not.
+
+        Returns
+        -------
+        Explanations
+            For each row: how surprising each feature is given the others, the nearest component,
+            and the smallest change that brings it to the threshold, `offset_`.
+
+        Raises
+        ------
+        ValueError
+            If rows lack values.
+        """
+        check_is_fitted(self)
+        source = check_source(self, X, missing="error")
+        return explained_rows(self, source, self.mixture_._parameters(), float(self.offset_))
 
     def choose_threshold(
         self,

@@ -9,6 +9,7 @@ from fastgmm.plotting.criterion import CriterionDisplay
 from fastgmm.plotting.density import DensityDisplay
 from fastgmm.plotting.ellipses import EllipsesDisplay
 from fastgmm.plotting.entropy import EntropyDisplay
+from fastgmm.plotting.explanation import ExplanationDisplay
 from fastgmm.plotting.operating_point import OperatingPointDisplay
 from fastgmm.plotting.pairs import PairsDisplay
 from fastgmm.plotting.projection import Projection
@@ -20,6 +21,7 @@ __all__ = [
     "DensityDisplay",
     "EllipsesDisplay",
     "EntropyDisplay",
+    "ExplanationDisplay",
     "OperatingPointDisplay",
     "PairsDisplay",
     "Projection",

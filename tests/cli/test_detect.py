@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
@@ -79,6 +80,19 @@ def test_a_detector_is_used_on_columns_of_its_names(folder):
     assert document["n_outliers"] == np.sum(expected.predict(X) == -1)
     assert document["contamination"] == "auto"
     assert document["operating_point"] is None
+
+
+def test_reasons_are_added_to_the_table(folder):
+    options = ("-m", "detector.fgm", "--explain", "-o", "reasons.parquet", "-q")
+    succeed("detect", "tumors.parquet", *options, cwd=folder)
+    X, _ = tumors()
+    found = parquet.read_table(folder / "reasons.parquet").to_pandas()
+    expected = fastgmm.load(folder / "detector.fgm").explain(pd.DataFrame(X, columns=NAMES))
+    np.testing.assert_array_equal(found["component"], expected.components)
+    for j, name in enumerate(NAMES):
+        np.testing.assert_allclose(found[f"surprise_{name}"], expected.surprises[:, j], rtol=1e-9)
+        np.testing.assert_allclose(found[f"change_{name}"], expected.changes[:, j], atol=1e-9)
+    np.testing.assert_array_equal(found["is_outlier"] == 1, expected.is_outlier)
 
 
 def test_a_table_goes_to_standard_output(folder):

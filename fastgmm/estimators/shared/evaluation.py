@@ -13,6 +13,8 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.analysis import criteria
+from fastgmm.analysis.density_levels import density_level
+from fastgmm.analysis.explanations import Explanations, explained
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.dask_collection import DaskSource, is_collection
@@ -24,6 +26,7 @@ from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.shared.attributes import (
     FITTED_STRUCTURE,
     check_attribute_shape,
+    gaussians_from_attributes,
     parameters_from_attributes,
 )
 from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights
@@ -377,6 +380,32 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         """
         return conditional_mixture(self, values)
 
+    def explain(self, X: Rows, *, share: float = 0.05) -> Explanations:
+        """Explain why rows are ordinary or not under the mixture.
+
+        Parameters
+        ----------
+        share : float, default=0.05
+            Rows are ordinary if their density is above the level that a draw of the mixture stays
+            below with at most this probability.
+
+        Returns
+        -------
+        Explanations
+            For each row: how surprising each feature is given the others, the nearest component,
+            and the smallest change that makes the row ordinary.
+
+        Raises
+        ------
+        ValueError
+            If rows lack values, the mixture has noise, or `share` is not between 0 and 1.
+        """
+        parameters = gaussians_from_attributes(self, "explain")
+        if not 0.0 < share < 1.0:
+            raise ValueError(f"share must be between 0 and 1; got {share!r}")
+        source, _ = self._evaluated(X, missing="error")
+        return explained_rows(self, source, parameters, density_level(parameters, share))
+
     def _mixture(self) -> MixtureEvaluation:
         return self
 
@@ -572,6 +601,19 @@ class Imputation(MixtureEvaluation):
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             n_jobs=self.n_jobs,
         )
+
+
+def explained_rows(
+    estimator: Any, source: Source, parameters: MixtureParameters, threshold: float
+) -> Explanations:
+    """Return why the rows of a source are ordinary or not."""
+    if isinstance(source, DaskSource):
+        raise ValueError(
+            "explain returns several arrays, which hold all rows: pick the rows of the Dask "
+            "collection that are of interest, as predict finds them, and compute them first"
+        )
+    blocks = (rows.copy() for rows, _ in source.blocks())
+    return explained(blocks, parameters, threshold, n_jobs=estimator.n_jobs)
 
 
 def labels_of_all(labels: npt.NDArray[np.int64], source: Source) -> npt.NDArray[np.int64]:
