@@ -155,9 +155,9 @@ class GaussianMixture(LikelihoodMixture):
         Number of starts that are compared for each of the `n_init`, if the initialization uses a
         random subsample and no parameter is given. Each is fitted to half of the subsample for up
         to 60 iterations; the one with the highest likelihood is fitted to the whole subsample, and
-        then to all rows. "auto" compares 8, fewer where they would take longer than a fit, and up
-        to 16 where they converge at once. With 1, EM begins at the first one, as it does on small
-        data.
+        then to all rows. "auto" compares 8, fewer where three lead to the same likelihood or where
+        they would take longer than a fit, and up to 16 where they converge at once. With 1, EM
+        begins at the first one, as it does on small data.
     random_state : int, RandomState instance or None, default=None
         Controls the randomness of the initialization and of `sample`. Pass an int for reproducible
         results.

@@ -86,7 +86,9 @@ def _start_threads() -> None:
 
     GNU OpenMP reads this where it is loaded, and only there.
     """
-    if numba_threads._is_initialized or {"OMP_WAIT_POLICY", *_WAIT_AWAKE} & os.environ.keys():
+    if numba_threads._is_initialized:
+        return
+    if {"OMP_WAIT_POLICY", *_WAIT_AWAKE} & os.environ.keys():
         numba_threads._launch_threads()
         return
     os.environ.update(_WAIT_AWAKE)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.accumulator import split_in_two
 from fastgmm.kernels import kmeans_pass
 from fastgmm.kernels.mixture_pass import PassTask, mixture_slot
 from fastgmm.kernels.threads import run_slots
@@ -32,12 +33,12 @@ def _run(
     """Run a pass about the centers' median and return its task."""
     n_centers, n_features = centers.shape
     dtype = source.dtype
-    high, low = _middle(centers, dtype)
+    high, low = split_in_two(_middle(centers), dtype)
     n_slots = slot_count(8 * n_centers * (n_features + 1))
     assert source.n_samples is not None  # rows in memory
     used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
     lanes = lane_count(n_features, n_centers, dtype.itemsize)
-    rounded = centers.astype(dtype)
+    rounded, rest = split_in_two(centers, dtype)
     no_weights = np.empty(0)
     task = PassTask(
         X=np.empty((0, n_features), dtype),
@@ -50,11 +51,11 @@ def _run(
         constants=np.zeros(n_centers, dtype),
         offset=0.0,
         whiteners=np.full(n_centers * n_features, scale, dtype),
-        shifts=(scale * (np.median(centers, axis=0) - centers)).astype(dtype).ravel(),
+        shifts=(scale * (_middle(centers) - centers)).astype(dtype).ravel(),
         center=high,
         center_low=low,
-        references=rounded.ravel(),
-        references_low=(centers - rounded).astype(dtype).ravel(),
+        references=rounded,
+        references_low=rest,
         shared=True,
         pooled=False,
         counts=np.zeros((used, n_centers)),
@@ -134,14 +135,14 @@ def lloyd_statistics(
     scale = _scale(source, centers)
     work = partial(_lloyd, centers=centers, scale=scale)
     counts, sums, inertia = source.fold(work, LloydSums.plus)(n_jobs=n_jobs)
-    high, low = _middle(centers, source.dtype)
+    high, low = split_in_two(_middle(centers), source.dtype)
     middle = high.astype(np.float64) + low
     return counts, sums + counts[:, None] * (middle - centers), inertia / scale / scale
 
 
 def _lloyd(source: Source, *, centers: FloatArray, scale: float, n_jobs: int | None) -> LloydSums:
     """Return the sums of one pass."""
-    apart = _far_apart(scale * (centers - np.median(centers, axis=0)), source.dtype)
+    apart = _far_apart(scale * (centers - _middle(centers)), source.dtype)
     mode = kmeans_pass.LLOYD_BY_PRODUCTS if apart else kmeans_pass.LLOYD
     task = _run(source, centers, mode, n_jobs, scale=scale)
     sums = task.first.sum(axis=0).reshape(centers.shape)
@@ -160,11 +161,10 @@ def _far_apart(centers: FloatArray, dtype: np.dtype[Any]) -> bool:
     return bool(least > math.sqrt(np.finfo(dtype).eps) * squares.max())
 
 
-def _middle(centers: FloatArray, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the median of the centers, one far out of which costs no others their digits."""
-    middle = np.median(centers, axis=0)
-    high = middle.astype(dtype)
-    return high, (middle - high).astype(dtype)
+def _middle(centers: FloatArray) -> FloatArray:
+    """Return the upper median of the centers, one far out of which costs no others their digits."""
+    middle: FloatArray = np.sort(centers, axis=0)[len(centers) // 2]
+    return middle
 
 
 def kmeans_plus_plus(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import labeled_statistics, responsibility_statistics
 from fastgmm.em.initialization import hierarchical
 from fastgmm.em.initialization.kmeans import (
+    DEFAULTS,
     KMeansSettings,
     draws_from_all,
     fit_kmeans,
@@ -76,7 +76,7 @@ class InitSettings:
     """
     subsampled: bool = False  # whether the rows to start from are a sample
     n_jobs: int | None = None  # number of threads
-    centers: FloatArray | None = None  # (n_components, n_features): where k-means begins
+    kmeans: KMeansSettings = DEFAULTS  # how rows are clustered by k-means
 
     def drawn_from(self, source: Source, n_components: int) -> InitSettings:
         """Return the settings with centers from all rows, if they lie in partitions."""
@@ -84,7 +84,7 @@ class InitSettings:
         if not (by_kmeans and draws_from_all(source, n_components)):
             return self
         found = scalable_centers(source, n_components, self.random_state, n_jobs=self.n_jobs)
-        return replace(self, centers=found)
+        return replace(self, kmeans=replace(self.kmeans, init=found))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,10 +192,7 @@ def initial_statistics(
         if settings.method == "hierarchical" and source.n_samples > most:
             seed = random_state.randint(np.iinfo(np.int32).max)
             source, subsampled = random_rows(source, most, seed), True
-        find = _METHODS[settings.method]
-        if settings.centers is not None:
-            find = partial(_from_kmeans, centers=settings.centers)
-        statistics = find(source, n_components, diagonal, random_state, n_jobs)
+        statistics = _METHODS[settings.method](source, n_components, diagonal, settings)
     assert source.n_samples is not None  # all of its rows have been read
     return statistics, InitializationInfo(described, source.n_samples, subsampled)
 
@@ -213,31 +210,25 @@ def _require_rows(source: ArraySource, n_components: int) -> None:
 
 
 def _from_kmeans(
-    rows: ArraySource,
-    n_components: int,
-    diagonal: bool,
-    random_state: np.random.RandomState,
-    n_jobs: int | None,
-    centers: FloatArray | None = None,
+    rows: ArraySource, n_components: int, diagonal: bool, settings: InitSettings
 ) -> SufficientStatistics:
-    how = KMeansSettings() if centers is None else KMeansSettings(centers)
-    clusters = fit_kmeans(rows, n_components, random_state, how, n_jobs=n_jobs)
+    clusters = fit_kmeans(
+        rows, n_components, settings.random_state, settings.kmeans, n_jobs=settings.n_jobs
+    )
     statistics = labeled_statistics(
-        rows, clusters.labels, n_components, diagonal=diagonal, n_jobs=n_jobs
+        rows, clusters.labels, n_components, diagonal=diagonal, n_jobs=settings.n_jobs
     )
     return _filled(statistics, rows, clusters.centers)
 
 
 def _from_hierarchy(
-    rows: ArraySource,
-    n_components: int,
-    diagonal: bool,
-    random_state: np.random.RandomState,  # noqa: ARG001 - nothing is drawn
-    n_jobs: int | None,
+    rows: ArraySource, n_components: int, diagonal: bool, settings: InitSettings
 ) -> SufficientStatistics:
     merges = hierarchical.agglomerate(rows.X, weights=rows.weights)
     clusters = hierarchical.labels(merges, min(n_components, merges.n_groups))
-    statistics = labeled_statistics(rows, clusters, n_components, diagonal=diagonal, n_jobs=n_jobs)
+    statistics = labeled_statistics(
+        rows, clusters, n_components, diagonal=diagonal, n_jobs=settings.n_jobs
+    )
     # Rows that repeat others add nothing to the rank of a covariance.
     _, first = np.unique(merges.groups, return_index=True)
     members = clusters[first]
@@ -246,45 +237,37 @@ def _from_hierarchy(
 
 
 def _from_random_responsibilities(
-    rows: ArraySource,
-    n_components: int,
-    diagonal: bool,
-    random_state: np.random.RandomState,
-    n_jobs: int | None,
+    rows: ArraySource, n_components: int, diagonal: bool, settings: InitSettings
 ) -> SufficientStatistics:
     statistics: SufficientStatistics | None = None
     step = max(1, RESPONSIBILITIES_AT_ONCE // n_components)
     for first in range(0, rows.n_samples, step):
         piece = rows if rows.n_samples <= step else ArraySource(*rows.slice(first, first + step))
-        responsibilities = random_state.uniform(size=(piece.n_samples, n_components))
+        responsibilities = settings.random_state.uniform(size=(piece.n_samples, n_components))
         responsibilities /= responsibilities.sum(axis=1, keepdims=True)
-        added = responsibility_statistics(piece, responsibilities, diagonal=diagonal, n_jobs=n_jobs)
+        added = responsibility_statistics(
+            piece, responsibilities, diagonal=diagonal, n_jobs=settings.n_jobs
+        )
         statistics = added if statistics is None else statistics + added
     assert statistics is not None
     return statistics
 
 
 def _from_seeding(
-    rows: ArraySource,
-    n_components: int,
-    diagonal: bool,
-    random_state: np.random.RandomState,
-    n_jobs: int | None,
+    rows: ArraySource, n_components: int, diagonal: bool, settings: InitSettings
 ) -> SufficientStatistics:
-    chosen = kmeans_plus_plus(rows, n_components, random_state, n_jobs=n_jobs)
-    return _around(rows, chosen, diagonal, n_jobs)
+    chosen = kmeans_plus_plus(rows, n_components, settings.random_state, n_jobs=settings.n_jobs)
+    return _around(rows, chosen, diagonal, settings.n_jobs)
 
 
 def _from_rows(
-    rows: ArraySource,
-    n_components: int,
-    diagonal: bool,
-    random_state: np.random.RandomState,
-    n_jobs: int | None,
+    rows: ArraySource, n_components: int, diagonal: bool, settings: InitSettings
 ) -> SufficientStatistics:
     chances = None if rows.weights is None else rows.weights / rows.weights.sum()
-    chosen = random_state.choice(rows.n_samples, size=n_components, replace=False, p=chances)
-    return _around(rows, chosen, diagonal, n_jobs)
+    chosen = settings.random_state.choice(
+        rows.n_samples, size=n_components, replace=False, p=chances
+    )
+    return _around(rows, chosen, diagonal, settings.n_jobs)
 
 
 _METHODS = {
