@@ -81,8 +81,8 @@ class Startup:
         cold, warm = self.first_fit_cold, self.first_fit_warm
         beyond = self.import_estimator - self.import_sklearn_mixture
         return (
-            Target("first fit in a process, empty numba cache", 12.0, "s", False, cold),
-            Target("first fit in a process, filled numba cache", 0.6, "s", False, warm),
+            Target("first fit in a process, empty numba cache", 6.0, "s", False, cold),
+            Target("first fit in a process, filled numba cache", 0.5, "s", False, warm),
             Target("fastgmm with something wrong", 0.35, "s", False, self.wrong_command),
             Target(
                 "import of the estimator, beyond that of sklearn.mixture", 0.3, "s", False, beyond

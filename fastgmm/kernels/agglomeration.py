@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel, kernel
 
 EQUAL_SPHERES = 1
 SPHERES = 2
@@ -77,7 +77,7 @@ class Criterion(NamedTuple):
     matrix: np.ndarray
 
 
-@kernel()
+@inner_kernel()
 def union_determinant(scatters, a, b, count, share, offset, matrix):
     """Return det(S) of the union of two groups, 0 where rounding cannot tell it from that.
 
@@ -104,7 +104,7 @@ def union_determinant(scatters, a, b, count, share, offset, matrix):
     return determinant
 
 
-@kernel()
+@inner_kernel()
 def union_costs(groups, a, first, last, criterion, costs, terms):
     """Fill by how much the criterion grows when group a merges with each of slots first to last.
 
@@ -141,7 +141,7 @@ def union_costs(groups, a, first, last, criterion, costs, terms):
         costs[b] = terms[b] - (old_terms[a] + old_terms[b])
 
 
-@kernel()
+@inner_kernel()
 def merge_into(groups, a, b, term):
     """Make group a the union of a and b."""
     counts, means, scatters = groups.counts, groups.means, groups.scatters
@@ -167,7 +167,7 @@ def merge_into(groups, a, b, term):
     counts[a] = count
 
 
-@kernel()
+@inner_kernel()
 def move(groups, source, target):
     """Put a group into another's slot."""
     groups.names[target] = groups.names[source]
@@ -195,7 +195,7 @@ def search_row(costs, b, lowest, partner, certain):
     certain[b] = True
 
 
-@kernel()
+@inner_kernel()
 def set_cost(costs, b, a, cost, lowest, partner, certain):
     """Write the cost of a pair, and keep what is known of its row true."""
     costs[b * (b - 1) // 2 + a] = cost
@@ -275,7 +275,7 @@ def merge_cheapest(groups, kind, ridge, costs, pairs):
             set_cost(costs, i, a, column[i], lowest, partner, certain)
 
 
-@kernel()
+@inner_kernel()
 def common_metric(scatter, count, metric):
     """Fill the matrix whose squared lengths are what outer products add to det(S) + tr(S).
 

@@ -5,17 +5,16 @@ Symbols and layout are those of ``mixture_pass``.
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.microkernels.densities import joint_log_density, joint_log_density_diagonal
 from fastgmm.kernels.microkernels.tiles import subtract_reference
+from fastgmm.kernels.tiles import greatest
 
 
 @inner_kernel()
 def reset_largest(largest, T):
     """Start the running maximum: finite, or lanes without any density would become NaN."""
-    lowest = np.finfo(largest.dtype).min
+    lowest = -greatest(largest)
     for lane in range(T):
         largest[lane] = lowest
 

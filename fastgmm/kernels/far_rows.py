@@ -42,7 +42,7 @@ def count_far(largest, total, n, lowest):
     return n - near
 
 
-@inner_kernel()
+@inner_kernel(rare=True)
 def _whiten(whiteners, at, diagonal, vector, D, out):
     """Write the whitener that starts at a place, packed or diagonal, times a vector."""
     if diagonal:
@@ -60,7 +60,7 @@ def _whiten(whiteners, at, diagonal, vector, D, out):
         at += rows * last
 
 
-@inner_kernel()
+@inner_kernel(rare=True)
 def far_log_densities(
     X, row, means, means_low, whiteners, constants, diagonal, D, K, relative
 ):  # fmt: skip
@@ -91,15 +91,15 @@ def far_log_densities(
     for i in range(K * D):
         size = max(size, abs(np.float64(means[i])))
     size = size if size > 0.0 else 1.0
-    offsets, white = np.empty((K, D)), np.empty((K, D))
+    offsets, white = np.empty(K * D), np.empty(K * D)
     top = 0.0
     for k in range(K):
         for j in range(D):
             mean = np.float64(means[k * D + j]) / size + np.float64(means_low[k * D + j]) / size
-            offsets[k, j] = np.float64(X[row, j]) / size - mean
-        _whiten(whiteners, k * packed, diagonal, offsets[k], D, white[k])
-        for i in range(D):
-            top = max(top, abs(white[k, i]))
+            offsets[k * D + j] = np.float64(X[row, j]) / size - mean
+        _whiten(whiteners, k * packed, diagonal, offsets[k * D :], D, white[k * D :])
+    for i in range(K * D):
+        top = max(top, abs(white[i]))
     top = top if top > 0.0 else 1.0
     nearest, smallest = 0, np.inf
     for k in range(K):
@@ -107,23 +107,26 @@ def far_log_densities(
             continue  # of no weight
         square = 0.0
         for i in range(D):
-            square += (white[k, i] / top) ** 2
+            part = white[k * D + i] / top
+            square += part * part  # a power takes numba a tenth of a second to compile
         if square < smallest:
             nearest, smallest = k, square
     unit = min(size * top, _LARGEST)
     between, first, second = np.empty(D), np.empty(D), np.empty(D)
+    near = nearest * D
+    offset = offsets[near:]
     best = -np.inf
     for k in range(K):
         for j in range(D):
-            high = np.float64(means[nearest * D + j]) / size - np.float64(means[k * D + j]) / size
-            low = np.float64(means_low[nearest * D + j]) - np.float64(means_low[k * D + j])
+            high = np.float64(means[near + j]) / size - np.float64(means[k * D + j]) / size
+            low = np.float64(means_low[near + j]) - np.float64(means_low[k * D + j])
             between[j] = high + low / size
-        _whiten(whiteners, k * packed, diagonal, offsets[nearest], D, first)
+        _whiten(whiteners, k * packed, diagonal, offset, D, first)
         _whiten(whiteners, k * packed, diagonal, between, D, second)
         difference = 0.0
         for i in range(D):
-            less = (first[i] - white[nearest, i]) + second[i]
-            difference += less / top * ((white[k, i] + white[nearest, i]) / top)
+            less = (first[i] - white[near + i]) + second[i]
+            difference += less / top * ((white[k * D + i] + white[near + i]) / top)
         change = np.float64(constants[k]) - np.float64(constants[nearest])
         relative[k] = change - 0.5 * unit * (unit * difference)
         best = max(best, relative[k])
@@ -132,7 +135,7 @@ def far_log_densities(
     return np.float64(constants[nearest]) + best - 0.5 * unit * (unit * smallest)
 
 
-@inner_kernel()
+@inner_kernel(rare=True)
 def mend_labels(
     X, row, n, means, means_low, whiteners, constants, diagonal, D, K, largest, lowest, best,
     highest,
@@ -144,10 +147,12 @@ def mend_labels(
             highest[lane] = far_log_densities(
                 X, row + lane, means, means_low, whiteners, constants, diagonal, D, K, relative
             )
-            best[lane] = relative.argmax()
+            for k in range(K - 1, -1, -1):
+                if relative[k] == 0.0:
+                    best[lane] = k
 
 
-@inner_kernel()
+@inner_kernel(rare=True)
 def mend_exponentials(
     X, row, n, T, means, means_low, whiteners, constants, diagonal, D, K, known, joint, largest,
     total, lowest, active, negligible,

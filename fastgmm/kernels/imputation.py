@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import inner_kernel
+from fastgmm.kernels.compilation import inner_kernel, slot_kernel
 from fastgmm.kernels.completion import complete_lanes, covariance_lanes, factorize
 from fastgmm.kernels.incomplete_pass import load_patterns
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -125,7 +125,7 @@ def write_independent_draws(
                     filled[row + lane, draw, j] = centers[k * P + j] + spread
 
 
-@inner_kernel()
+@slot_kernel()
 def imputation_slot(task, slot):
     """Fill in the rows of the blocks of one slot."""
     X, T, diagonal = task.X, task.lanes, task.diagonal

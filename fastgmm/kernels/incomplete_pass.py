@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import inner_kernel
+from fastgmm.kernels.compilation import inner_kernel, slot_kernel
 from fastgmm.kernels.completion import complete_lanes, covariance_lanes
 from fastgmm.kernels.densities import reset_largest
 from fastgmm.kernels.microkernels.densities import (
@@ -252,7 +252,7 @@ def add_variances(variances, missing, n_missing, k, D, T, shares, products, n_co
             products[diagonal_place(k, D + j, n_columns)] += share * variances[k * D + j]
 
 
-@inner_kernel()
+@slot_kernel()
 def incomplete_slot(task, slot):
     """Pass over the blocks of one slot."""
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode

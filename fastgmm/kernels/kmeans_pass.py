@@ -29,7 +29,7 @@ KMEANS = LLOYD | NEAREST | POTENTIALS | CHOOSE | LLOYD_BY_PRODUCTS
 ASSIGNING = LLOYD | NEAREST | LLOYD_BY_PRODUCTS
 
 
-@inner_kernel()
+@inner_kernel(rare=True)
 def lloyd_scratch(shifts, scales, D, K):
     """Return what Lloyd's passes need of K centers, and room for the sums of their members.
 
@@ -54,7 +54,7 @@ def lloyd_scratch(shifts, scales, D, K):
     return padded, costs, sums
 
 
-@inner_kernel()
+@inner_kernel(rare=True)
 def add_sums(sums, D, K, first):
     """Add the sums of members to the slot's."""
     step = sums.shape[0] // max(K, 1)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import inner_kernel, kernel, slot_address
+from fastgmm.kernels.compilation import inner_kernel, slot_address, slot_kernel
 from fastgmm.kernels.densities import diagonal_densities, full_densities
 from fastgmm.kernels.far_rows import count_far, lowest_density, mend_exponentials, mend_labels
 from fastgmm.kernels.kmeans_pass import (
@@ -168,7 +168,7 @@ class PassTask(NamedTuple):
     responsibilities: np.ndarray
 
 
-@kernel(fastmath={"reassoc", "contract"})
+@inner_kernel(fastmath={"reassoc", "contract"})
 def exponentiate(joint, largest, T, K, total, active):
     """Replace log-densities by exponentials about the largest; sum them over components.
 
@@ -256,7 +256,7 @@ def write_responsibilities(joint, total, T, K, row, n, out):
             out[row + lane, k] = joint[k * T + lane] * scale
 
 
-@inner_kernel()
+@slot_kernel()
 def mixture_slot(task, slot):
     """Pass over the blocks of one slot."""
     # Members of tuples and rows of arrays are taken once: each time counts a reference.
@@ -277,7 +277,7 @@ def mixture_slot(task, slot):
     n_rows = (K + ROWS - 1) // ROWS * ROWS if diagonal or pooled else K
     tile = aligned_scratch(n_columns * T, constants)
     white = aligned_scratch(D * T if pooled else 1, constants)
-    scales = np.ones(K * D, constants.dtype) if pooled else whiteners
+    scales = aligned_scratch(K * D, constants) if pooled else whiteners
     points = white if pooled else tile
     joint = aligned_scratch(n_rows * T, constants)
     tile[D * T :] = 0.0
@@ -295,7 +295,9 @@ def mixture_slot(task, slot):
     n_second, present, weights_of_second = K, active, joint
     second_counts, second_first = counts, first
     if pooled:
-        n_second, present, weights_of_second = 1, np.ones(1, np.int64), factor
+        scales[:] = 1.0
+        n_second, present, weights_of_second = 1, np.empty(1, np.int64), factor
+        present[0] = 1
         second_counts, second_first = np.empty(1), np.empty(D)
     some_known = labels.shape[0] > 0 and mode & (MOMENTS | LOG_LIKELIHOOD) != 0
     known = labels if some_known else labels[:0]

@@ -7,8 +7,6 @@ one matrix product over the lanes of a tile.
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.microkernels.moments import (
     add_diagonal_moments,
@@ -18,6 +16,7 @@ from fastgmm.kernels.microkernels.moments import (
 )
 from fastgmm.kernels.microkernels.tiles import subtract_reference
 from fastgmm.kernels.packing import ROWS
+from fastgmm.kernels.tiles import greatest
 
 
 @inner_kernel()
@@ -73,7 +72,7 @@ def diagonal_moments(
     """Add every component's moments of the tile, weighted by responsibility."""
     if shared:
         # an infinite square would turn a responsibility of zero into NaN
-        largest_square = np.finfo(tile.dtype).max
+        largest_square = greatest(tile)
         for i in range(D * T):
             square = tile[i] * tile[i]
             tile[D * T + i] = square if square < largest_square else largest_square

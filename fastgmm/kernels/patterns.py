@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import inner_kernel, kernel
+from fastgmm.kernels.compilation import inner_kernel, kernel, slot_kernel
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 WORD_BITS = 64
@@ -61,7 +61,7 @@ class GatherTask(NamedTuple):
     values: np.ndarray
 
 
-@kernel()
+@slot_kernel()
 def mark_slot(task, slot):
     """Mark what is missing in the blocks of one slot."""
     X, marks = task.X, task.marks
@@ -79,7 +79,7 @@ def mark_slot(task, slot):
                 marks[row, word] = mark
 
 
-@kernel()
+@slot_kernel()
 def gather_slot(task, slot):
     """Copy what is observed in the rows of one slot's blocks."""
     X, order, places, values = task.X, task.order, task.places, task.values

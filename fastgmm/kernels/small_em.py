@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import call_slot, kernel
+from fastgmm.kernels.compilation import call_slot, inner_kernel, slot_kernel
 from fastgmm.kernels.microkernels.densities import DIAGONAL_VECTORS
 from fastgmm.kernels.microkernels.simd import BLOCK
 from fastgmm.kernels.mixture_pass import (
@@ -185,24 +185,24 @@ class Mixture(NamedTuple):
     log_determinants: np.ndarray
 
 
-@kernel()
+@inner_kernel()
 def _empty_moments(K, D):
     return Moments(np.empty(K), np.empty((K, D)), np.empty((K, D, D)))
 
 
-@kernel()
+@inner_kernel()
 def _copy_moments(origin, target):
     target.counts[:], target.means[:], target.scatter[:] = origin
 
 
-@kernel()
+@inner_kernel()
 def _copy_mixture(origin, target):
     log_weights, means, whiteners, log_determinants = origin
     target.log_weights[:], target.means[:] = log_weights, means
     target.whiteners[:], target.log_determinants[:] = whiteners, log_determinants
 
 
-@kernel()
+@inner_kernel()
 def _lanes_of_tiles(N, diagonal):
     """Return the lanes that cut few rows into tiles with the fewest lanes left over."""
     if N > BLOCK_ROWS:
@@ -212,7 +212,7 @@ def _lanes_of_tiles(N, diagonal):
     return ((N + n_tiles - 1) // n_tiles + lanes - 1) // lanes * lanes
 
 
-@kernel()
+@inner_kernel()
 def _sums(run_pass, X, weights, K, diagonal):
     """Return the arrays of a pass."""
     N, D = X.shape
@@ -236,7 +236,7 @@ def _sums(run_pass, X, weights, K, diagonal):
     )  # fmt: skip
 
 
-@kernel()
+@inner_kernel()
 def _run_pass(mode, sums, diagonal, labels):
     """Run one pass over all rows, about the mean of each component; return the log-likelihood."""
     sums.counts[:] = 0.0
@@ -274,7 +274,7 @@ def _run_pass(mode, sums, diagonal, labels):
     return sums.likelihood.sum()
 
 
-@kernel()
+@inner_kernel()
 def _load_mixture(mixture, diagonal, sums):
     """Lay a mixture out as the pass reads it."""
     log_weights, means, whiteners, log_determinants = mixture
@@ -297,7 +297,7 @@ def _load_mixture(mixture, diagonal, sums):
                         at += 1
 
 
-@kernel()
+@inner_kernel()
 def _take_moments(sums, diagonal, offset, moments):
     """Fill moments from the sums of a pass."""
     counts, means, scatter = moments
@@ -325,7 +325,7 @@ def _take_moments(sums, diagonal, offset, moments):
                 scatter[k, j, i] = scatter[k, i, j]
 
 
-@kernel()
+@inner_kernel()
 def _expected_log_density(mixture, moments, offset):
     """Return the sum over rows of the expected log-density with the component, in nats."""
     log_weights, means, whiteners, log_determinants = mixture
@@ -353,7 +353,7 @@ def _expected_log_density(mixture, moments, offset):
     return total
 
 
-@kernel()
+@inner_kernel()
 def _centered(X, weights, center):
     """Return rows about their mean, which is filled."""
     N, D = X.shape
@@ -369,7 +369,7 @@ def _centered(X, weights, center):
     return moved
 
 
-@kernel()
+@inner_kernel()
 def _feature_scales(X, weights, scales):
     """Fill the inverse standard deviations of features about 0, or ones where they are 0."""
     N, D = X.shape
@@ -382,7 +382,7 @@ def _feature_scales(X, weights, scales):
         scales[j] = math.sqrt(total / squares[j]) if squares[j] > 0.0 else 1.0
 
 
-@kernel()
+@inner_kernel()
 def _lay_out(moments, scales, diagonal, vector):
     """Lay statistics about 0 side by side, features in their standard deviations."""
     counts, means, scatter = moments
@@ -401,7 +401,7 @@ def _lay_out(moments, scales, diagonal, vector):
                 at += 1
 
 
-@kernel()
+@inner_kernel()
 def _read_back(vector, scales, diagonal, smallest_count, moments):
     """Fill moments from where they lie side by side; say whether they can be of any rows."""
     counts, means, scatter = moments
@@ -426,7 +426,7 @@ def _read_back(vector, scales, diagonal, smallest_count, moments):
     return True
 
 
-@kernel()
+@inner_kernel()
 def _distance(first, second):
     """Return the Euclidean distance of two vectors."""
     total = 0.0
@@ -435,7 +435,7 @@ def _distance(first, second):
     return math.sqrt(total)
 
 
-@kernel()
+@inner_kernel()
 def _extrapolate(vectors, longest, out):
     """Fill what three vectors approach, and return the length of the step to it, in steps of EM."""
     zero, one, two = vectors[0], vectors[1], vectors[2]
@@ -456,7 +456,7 @@ def _extrapolate(vectors, longest, out):
     return length
 
 
-@kernel()
+@inner_kernel()
 def _copy_memory(origin, target):
     """Copy what an M-step begins from."""
     target.exponents[:] = origin.exponents
@@ -464,7 +464,7 @@ def _copy_memory(origin, target):
     target.vectors[:] = origin.vectors
 
 
-@kernel()
+@inner_kernel()
 def _begin_given(weights, covariances, sum_of_weights, moments):
     """Fill the moments of a mixture, but its means; its weights may not sum to 1 exactly."""
     counts, scatter = moments.counts, moments.scatter
@@ -477,7 +477,7 @@ def _begin_given(weights, covariances, sum_of_weights, moments):
                 scatter[k, i, j] = counts[k] * covariances[k, i, j]
 
 
-@kernel()
+@inner_kernel()
 def _weigh(moments, amounts, sum_of_weights, smallest_count, mixture, shares, covariances):
     """Fill what an M-step is given and, of the mixture, all but what it finds.
 
@@ -500,7 +500,7 @@ def _weigh(moments, amounts, sum_of_weights, smallest_count, mixture, shares, co
     return True
 
 
-@kernel()
+@slot_kernel()
 def small_fit_slot(task, slot):
     """Run the fit of a slot."""
     D = task.X.shape[2]

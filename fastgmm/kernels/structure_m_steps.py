@@ -36,7 +36,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel, kernel
 
 EQUAL, VARYING, IDENTITY = 0, 1, 2
 """The letters of a structure, as numbers."""
@@ -243,7 +243,7 @@ def invert_cholesky(matrix, whitener, smallest):
     return log_determinant
 
 
-@kernel()
+@inner_kernel()
 def _solve(A, B):
     """Turn B (n, m) into A^-1 B, where no pivot of A (n, n) vanishes; A is overwritten."""
     n, m = B.shape
@@ -264,7 +264,7 @@ def _solve(A, B):
             B[i, j] /= A[i, i]
 
 
-@kernel()
+@inner_kernel()
 def _multiply(A, B, out):
     """Fill out = A B, all of shape (D, D)."""
     D = A.shape[0]
@@ -280,7 +280,7 @@ def _multiply(A, B, out):
                 out[i, j] += factor * B[m, j]
 
 
-@kernel()
+@inner_kernel()
 def _product(A, B):
     """Return the sum of the products of entries."""
     total = 0.0
@@ -290,7 +290,7 @@ def _product(A, B):
     return total
 
 
-@kernel()
+@inner_kernel()
 def turn(matrix, axes, half, out):
     """Fill out = V^T M V, for a symmetric M; ``half`` is overwritten."""
     D = matrix.shape[0]
@@ -309,7 +309,7 @@ def turn(matrix, axes, half, out):
             out[j, i] = out[i, j]
 
 
-@kernel()
+@inner_kernel()
 def _compose(variances, axes, out):
     """Fill out = V diag(variances) V^T."""
     D = len(variances)
@@ -335,7 +335,7 @@ def volume_factors(log_volumes, shares):
     return np.exp(0.5 * (excess - np.log(np.sum(shares * np.exp(excess)))))
 
 
-@kernel()
+@inner_kernel()
 def _trace(matrix, white):
     """Return tr(W S W^T), for a symmetric S and a lower triangular W."""
     D = matrix.shape[0]
@@ -349,7 +349,7 @@ def _trace(matrix, white):
     return trace
 
 
-@kernel()
+@inner_kernel()
 def _balance(moments, D, shares, exponents, white, traces):
     """Return log|C| of the common shape C = sum_k w_k e^u_k S_k, infinite beyond float64.
 
@@ -386,7 +386,7 @@ def _balance(moments, D, shares, exponents, white, traces):
     return log_determinant
 
 
-@kernel()
+@inner_kernel()
 def _parts(moments, D, shares, exponents, white, out):
     """Fill the parts of the components in their common shape, flattened (K, P)."""
     K, P = moments.shape
@@ -404,7 +404,7 @@ def _parts(moments, D, shares, exponents, white, out):
                 out[k, j] = factor * white[0, j] * moments[k, j] * white[0, j]
 
 
-@kernel()
+@inner_kernel()
 def _overlaps(parts, out):
     """Fill out (K, K) with the products of the parts of components."""
     K, P = parts.shape
@@ -420,7 +420,7 @@ def _overlaps(parts, out):
             out[m, k] = total
 
 
-@kernel()
+@inner_kernel()
 def _settle_volumes(moments, D, shares, exponents, first, least_gain):
     """Find the best u of components with points, from those given or, at ``first``, from afar."""
     K, P = moments.shape
@@ -571,7 +571,7 @@ def balance_variances(variances, shares, exponents, first, least_gain):
 # -- orientations ----------------------------------------------------------------------------------
 
 
-@kernel()
+@inner_kernel()
 def _empty_view(K, D):
     """Return a view to be filled."""
     return View(np.empty((K, D, D)), np.empty((K, D)), np.empty(K))
@@ -698,7 +698,7 @@ def _hessian_times(X, view, equal_volumes, linear, tensor, half, out):
             out[i, j] = half[j, i] - half[i, j]
 
 
-@kernel()
+@inner_kernel()
 def _newton_direction(view, equal_volumes, at_rest, direction):
     """Fill Newton's step, or as far on the way there as the criterion bends up.
 
@@ -741,7 +741,7 @@ def _newton_direction(view, equal_volumes, at_rest, direction):
     return _product(gradient, direction)
 
 
-@kernel()
+@inner_kernel()
 def _descend(covariances, shares, equal_volumes, axes, found_variances, most_steps, at_rest):
     """Turn axes to the nearest optimum, or as far as that many steps lead.
 
@@ -869,7 +869,7 @@ def memory_of(K, D):
     return Memory(np.zeros(K), np.eye(D), vectors)
 
 
-@kernel()
+@inner_kernel()
 def _pool(covariances, shares, out):
     """Fill the mean of matrices (K, D, D)."""
     K, D = covariances.shape[:2]
@@ -880,7 +880,7 @@ def _pool(covariances, shares, out):
                 out[i, j] += shares[k] * covariances[k, i, j]
 
 
-@kernel()
+@inner_kernel()
 def _settle_variances(volume, shape, variances, shares, memory, effort):
     """Turn variances along settled axes into those of the structure; say whether there are any.
 
@@ -909,7 +909,7 @@ def _settle_variances(volume, shape, variances, shares, memory, effort):
     return True
 
 
-@kernel()
+@inner_kernel()
 def _starts_of_orientation(covariances, shares):
     """Return principal axes: of each component, and of their sums as they are and of one size."""
     K, D = covariances.shape[:2]
@@ -930,7 +930,7 @@ def _starts_of_orientation(covariances, shares):
     return starts
 
 
-@kernel()
+@inner_kernel()
 def _varying_volumes(covariances, shares, memory, whiteners, log_determinants, effort):
     """VEE: volumes of their own, all else in common."""
     K, D = covariances.shape[:2]

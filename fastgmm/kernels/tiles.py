@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgmm.kernels.compilation import inner_kernel, kernel
+from fastgmm.kernels.compilation import inner_kernel
 from fastgmm.kernels.microkernels.tiles import ROW_GROUP, load_columns, load_rows
 
 TILE_BYTES = 1024
@@ -19,6 +19,7 @@ TILE_BYTES = 1024
 BLOCK_ROWS = 1024
 """Rows of a block: a multiple of the lanes of a tile of either type."""
 
+_GREATEST_DOUBLE, _GREATEST_SINGLE = (float(np.finfo(each).max) for each in "df")
 _ALIGNMENT = 64
 _TILE_MEMORY = 48 * 1024
 _MAX_SLOTS = 64
@@ -65,7 +66,7 @@ def lane_count(n_features: int, n_components: int, itemsize: int) -> int:
     return lanes
 
 
-@kernel()
+@inner_kernel()
 def aligned_scratch(size, like):
     """Return ``size`` elements of the type of ``like`` that start on a cache line."""
     buffer = np.empty(size + _ALIGNMENT // like.itemsize, like.dtype)
@@ -73,7 +74,13 @@ def aligned_scratch(size, like):
     return buffer[skip : skip + size]
 
 
-@kernel()
+@inner_kernel()
+def greatest(like):
+    """Return the greatest finite number of the type of an array; numba's own takes compiling."""
+    return like.dtype.type(_GREATEST_SINGLE if like.itemsize == 4 else _GREATEST_DOUBLE)
+
+
+@inner_kernel()
 def load_tile(X, row, n, center, center_low, tile, T):
     """Write features of rows ``row``… ``row + n`` about the center, feature by feature.
 

@@ -13,7 +13,8 @@ from fastgmm.kernels.microkernels import densities as density_microkernels
 from fastgmm.kernels.microkernels import moments as moment_microkernels
 from fastgmm.kernels.microkernels import vector_math
 from fastgmm.kernels.mixture_pass import exponentiate
-from fastgmm.kernels.tiles import aligned_scratch, lane_count
+from fastgmm.kernels.tiles import lane_count
+from tests.kernels.lane_arrays import aligned
 
 N_REPEATS = 1_000
 N_COMPONENTS = 16
@@ -24,9 +25,7 @@ by_features = pytest.mark.parametrize("D", [2, 8, 32, 64])
 
 def noise(size, dtype):
     """Return normal noise that starts on a cache line, which the kernels rely on."""
-    values = aligned_scratch(size, np.empty(0, dtype))
-    values[:] = np.random.default_rng(0).normal(size=size)
-    return values
+    return aligned(np.random.default_rng(0).normal(size=size), dtype)
 
 
 def repeated(kernel):

@@ -51,10 +51,10 @@ def test_all_figures_together(monkeypatch):
         "import_seconds",
         lambda statements, _, n_repeats: [imports[each] / n_repeats for each in statements],
     )
-    monkeypatch.setattr(startup, "first_fit_seconds", lambda _, n_repeats: (10.0, n_repeats))
+    monkeypatch.setattr(startup, "first_fit_seconds", lambda _, n_repeats: (5.0, n_repeats))
     monkeypatch.setattr(startup, "command_seconds", lambda *_, n_repeats: 0.5 / n_repeats)
     measured = measure_startup({}, n_repeats=1)
-    assert measured == Startup(1.0, 0.1, 1.2, 10.0, 1, 0.5)
+    assert measured == Startup(1.0, 0.1, 1.2, 5.0, 1, 0.5)
     targets = {target.subject: target for target in measured.targets()}
     assert targets["first fit in a process, empty numba cache"].met
     assert not targets["first fit in a process, filled numba cache"].met
@@ -72,7 +72,7 @@ def test_first_fit_script_runs(monkeypatch):
     assert startup._run(startup._FIRST_FIT, os.environ) > 0
 
 
-@pytest.mark.parametrize(("cold", "status"), [(11.0, 0), (13.0, 1)])
+@pytest.mark.parametrize(("cold", "status"), [(5.0, 0), (7.0, 1)])
 def test_program_prints_figures_and_targets(monkeypatch, capsys, cold, status):
     found = Startup(1.0, 0.0123, 1.2, cold, 0.3, 0.2)
     monkeypatch.setattr(startup, "measure_startup", lambda *_, **__: found)

@@ -2,10 +2,20 @@
 
 import numpy as np
 
-from fastgmm.kernels.tiles import TILE_BYTES, aligned_scratch
+from fastgmm.kernels import tiles
+from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.tiles import TILE_BYTES
 
 ORDERS = [1, 2, 3, 4, 5, 7, 8, 12, 19, 66, 129]
 TYPES = [np.float64, np.float32]
+
+
+def callable_from_python(inner_kernel):
+    """Return a kernel that only kernels call, compiled by itself."""
+    return kernel()(getattr(inner_kernel, "py_func", inner_kernel))
+
+
+aligned_scratch = callable_from_python(tiles.aligned_scratch)
 
 
 def aligned(values, dtype):

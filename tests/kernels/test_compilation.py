@@ -1,6 +1,7 @@
 """The disk cache: stamped with the sources of all kernels, and done without where none can be."""
 
 import errno
+import gc
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numba
 import pytest
+from numba.extending import overload
 
 from fastgmm.kernels import compilation
 from fastgmm.kernels.mixture_pass import mixture_slot
@@ -23,12 +25,19 @@ def test_the_cache_of_a_kernel_is_stamped_with_the_sources_of_all():
     assert compilation._digest_of_kernel_sources() == compilation._SOURCE_STAMP
 
 
-@compiled
-def test_without_a_writable_cache_folder_kernels_still_compile(monkeypatch):
+@pytest.fixture
+def no_cache(monkeypatch):
+    """No folder for a cache is writable: whatever is compiled is compiled now."""
+
     def no_locator(_function):
         raise RuntimeError("cannot cache function: no locator available for file")
 
     monkeypatch.setattr(compilation, "_KernelCache", no_locator)
+
+
+@compiled
+@pytest.mark.usefixtures("no_cache")
+def test_without_a_writable_cache_folder_kernels_still_compile():
     assert compilation.kernel()(lambda x: x + 1)(1) == 2
 
 
@@ -48,6 +57,49 @@ def test_importing_compiles_nothing():
         [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "0"
+
+
+@compiled
+@pytest.mark.usefixtures("no_cache")
+@pytest.mark.parametrize("rare", [True, False])
+def test_a_kernel_that_only_kernels_call_is_linked_and_not_translated(rare):
+    square = compilation.inner_kernel(rare=rare)(lambda x: x * x)
+    fourth = compilation.inner_kernel(rare=rare)(lambda x: square(square(x)))
+    outer = compilation.kernel()(lambda x: fourth(x) + square(x))
+    assert [outer(2.0), outer(3)] == [20.0, 90]
+    for inner in (square, fourth):
+        assert len(inner.overloads) == 2
+        for result in inner.overloads.values():
+            assert not hasattr(result.library, "_compiled_object")
+    for result in outer.overloads.values():
+        assert result.library._compiled_object
+
+
+@compiled
+@pytest.mark.usefixtures("no_cache")
+@pytest.mark.parametrize("collecting", [True, False])
+def test_garbage_is_collected_after_compiling_as_before(collecting):
+    def meanwhile(_x):
+        return gc.isenabled()
+
+    seen = []
+
+    @overload(meanwhile)
+    def _meanwhile(_x):
+        seen.append(gc.isenabled())
+        return lambda _x: 0
+
+    (gc.enable if collecting else gc.disable)()
+    try:
+        compilation.kernel()(lambda x: meanwhile(x))(1)
+        assert seen
+        assert not any(seen)
+        assert gc.isenabled() == collecting
+        with pytest.raises(numba.TypingError):
+            compilation.kernel()(lambda x: x.nothing)(1)
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
 
 
 def plus_one(x):

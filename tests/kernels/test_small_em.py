@@ -16,6 +16,7 @@ from fastgmm.kernels.mixture_pass import pass_address
 from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.threads import run_slots
 from tests import oracle
+from tests.kernels.lane_arrays import callable_from_python
 from tests.kernels.test_structure_m_steps import LETTERS
 
 
@@ -101,7 +102,7 @@ def test_any_number_of_rows(n_samples):
 @pytest.mark.parametrize("diagonal", [False, True])
 @pytest.mark.parametrize("n_samples", [1, 32, 50, 272, 320, 700, 1024, 4096])
 def test_no_pass_writes_beyond_its_tile(n_samples, diagonal):
-    lanes = small_em._lanes_of_tiles(n_samples, diagonal)
+    lanes = callable_from_python(small_em._lanes_of_tiles)(n_samples, diagonal)
     assert lanes % ((DIAGONAL_VECTORS if diagonal else ROWS) * BLOCK.n_bytes // 8) == 0
     assert lanes >= min(n_samples, 256)
 

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from fastgmm.kernels import tiles
 from fastgmm.kernels.microkernels.tiles import ROW_GROUP
-from fastgmm.kernels.tiles import aligned_scratch, lane_count, load_tile
+from fastgmm.kernels.tiles import lane_count
+from tests.kernels.lane_arrays import aligned_scratch, callable_from_python
 
+load_tile = callable_from_python(tiles.load_tile)
 N_BEFORE = 5
 
 
