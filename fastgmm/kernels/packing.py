@@ -5,6 +5,8 @@ Plain NumPy, once a pass: from matrices to what the kernels read, and back from 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 ROWS = 4
@@ -44,11 +46,15 @@ def pack_lower(triangles: np.ndarray) -> np.ndarray:
         For every panel, the entries of its rows in column 0, then in column 1, and so on.
     """
     n, order = triangles.shape[:2]
-    panels = []
-    for first in range(0, order, ROWS):
-        last = min(first + ROWS, order)
-        panels.append(triangles[:, first:last, :last].transpose(0, 2, 1).reshape(n, -1))
-    return np.ascontiguousarray(np.concatenate(panels, axis=1))
+    return np.take(triangles.reshape(n, -1), _places_in_triangle(order), axis=1)
+
+
+@lru_cache(maxsize=4)
+def _places_in_triangle(order: int) -> np.ndarray:
+    """Return which entry of a matrix each of its packed lower triangle is."""
+    matrix = np.arange(order * order).reshape(order, order)
+    ends = ((first, min(first + ROWS, order)) for first in range(0, order, ROWS))
+    return np.concatenate([matrix[first:last, :last].T.ravel() for first, last in ends])
 
 
 def block_count(n_features: int) -> int:
@@ -72,19 +78,17 @@ def unpack_blocks(blocks: np.ndarray, n_features: int) -> np.ndarray:
     ndarray of shape (K, D, D)
         The full symmetric matrices.
     """
-    n_panels = -(-n_features // ROWS)
-    matrices = np.empty((len(blocks), n_panels * ROWS, n_panels * ROWS))
-    at = 0
-    for i in range(n_panels):
-        here, width = slice(i * ROWS, (i + 1) * ROWS), (i + 1) * ROWS
-        panel = blocks[:, at : at + ROWS * width].reshape(-1, i + 1, ROWS, ROWS)
-        panel = panel.transpose(0, 2, 1, 3).reshape(-1, ROWS, width)
-        matrices[:, here, :width] = panel
-        matrices[:, :width, here] = panel.transpose(0, 2, 1)
-        corner = panel[:, :, -ROWS:]
-        matrices[:, here, here] = corner + np.tril(corner, -1).transpose(0, 2, 1)
-        at += ROWS * width
-    return np.ascontiguousarray(matrices[:, :n_features, :n_features])
+    places = _places_in_blocks(n_features)
+    return np.take(blocks, places, axis=1).reshape(-1, n_features, n_features)
+
+
+@lru_cache(maxsize=4)
+def _places_in_blocks(order: int) -> np.ndarray:
+    """Return where each entry of a symmetric matrix is in the blocks of its lower triangle."""
+    row, column = np.indices((order, order))
+    i, j = np.maximum(row, column), np.minimum(row, column)
+    block = block_count(i - i % ROWS) + j // ROWS
+    return (block * ROWS * ROWS + i % ROWS * ROWS + j % ROWS).ravel()
 
 
 def padded(count: int) -> int:
