@@ -219,12 +219,30 @@ class MixtureParameters:
         return _symmetric(self.whiteners.transpose(0, 2, 1) @ self.whiteners)
 
 
+def cholesky_factors(matrices: FloatArray) -> FloatArray:
+    """Return the Cholesky factors of matrices, as `numpy.linalg.cholesky` does, which copies.
+
+    It copies large ones column by column, which takes longer than the factorization.
+    """
+    if matrices.shape[1] < _LARGE:
+        return np.asarray(np.linalg.cholesky(matrices), dtype=np.float64)
+    factors = np.tril(matrices)
+    for factor in factors:
+        # The transpose of a C-ordered lower triangle is the upper triangle LAPACK wants.
+        _, failed = lapack.dpotrf(factor.T, lower=0, overwrite_a=1)
+        if failed:
+            raise np.linalg.LinAlgError("Matrix is not positive definite")
+    return factors
+
+
+_LARGE = 64
+
+
 def invert_triangles(triangles: FloatArray) -> FloatArray:
     """Return the inverses of lower triangular matrices, shape (n, D, D)."""
-    inverses = np.empty_like(triangles, order="C")
-    for triangle, inverse in zip(triangles, inverses, strict=True):
-        # The transpose of a C-ordered lower triangle is the upper triangle LAPACK wants.
-        inverse[...] = lapack.dtrtri(triangle.T, lower=0)[0].T
+    inverses = np.array(triangles, dtype=np.float64, order="C")
+    for inverse in inverses:
+        lapack.dtrtri(inverse.T, lower=0, overwrite_c=1)
     return inverses
 
 
@@ -278,7 +296,7 @@ def _factorize(matrices: FloatArray, what: str) -> tuple[FloatArray, FloatArray]
     scales = np.sqrt(diagonals)
     scaled = matrices / scales[:, :, None] / scales[:, None, :]
     try:
-        return np.linalg.cholesky(scaled), scales
+        return cholesky_factors(scaled), scales
     except np.linalg.LinAlgError:
         smallest = np.linalg.eigvalsh(scaled)[:, 0]
         k = int(smallest.argmin())

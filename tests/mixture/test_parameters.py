@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastgmm.mixture.parameters import MixtureParameters, invert_triangles
+from fastgmm.mixture.parameters import MixtureParameters, cholesky_factors, invert_triangles
 from tests import oracle
 
 SCALES = [1e-150, 1e-4, 1.0, 1e8, 1e150]
@@ -109,6 +109,18 @@ def test_shapes_are_reported():
     parameters = MixtureParameters.from_covariances(*draw(3, 4))
     assert (parameters.n_components, parameters.n_features) == (3, 4)
     assert not parameters.is_diagonal
+
+
+@pytest.mark.parametrize("n_features", [1, 5, 63, 64, 130])
+def test_cholesky_factors_small_and_large(n_features):
+    _, _, covariances = draw(3, n_features)
+    factors = cholesky_factors(covariances)
+    assert_allclose(factors, np.linalg.cholesky(covariances), atol=1e-13)
+    assert_array_equal(np.triu(factors, 1), 0.0)
+    assert_array_equal(cholesky_factors(covariances[1:2])[0], factors[1])
+    covariances[1, -1, -1] = -1.0
+    with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
+        cholesky_factors(covariances)
 
 
 def test_inverses_of_triangles():

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.linalg import lapack
 
 from fastgmm.kernels.structure_m_steps import volume_factors
-from fastgmm.mixture.parameters import invert_triangles
+from fastgmm.mixture.parameters import cholesky_factors, invert_triangles
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray
 
@@ -145,7 +145,7 @@ def _factorize(correlations: FloatArray) -> tuple[FloatArray, npt.NDArray[np.boo
     """Return Cholesky factors of correlations, and which of these are singular and have none."""
     raised = smallest_raised(correlations.shape[1])
     try:
-        factors = np.asarray(np.linalg.cholesky(correlations), dtype=np.float64)
+        factors = cholesky_factors(correlations)
         pivots = np.einsum("kii->ki", factors) ** 2
         singular = (pivots <= raised / 16.0).any(axis=1)
     except np.linalg.LinAlgError:
