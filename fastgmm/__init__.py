@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     )
     from fastgmm.estimators.classifier import GaussianMixtureClassifier
     from fastgmm.estimators.component_matching import match_components, reorder_components
+    from fastgmm.estimators.derived.adaptation import adapt
+    from fastgmm.estimators.derived.modes import MixtureModes, find_modes
     from fastgmm.estimators.fisher_vectors import fisher_vectors
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
+    from fastgmm.estimators.group_mixtures import GroupMixtures, fit_groups
     from fastgmm.estimators.kmeans import KMeans
     from fastgmm.estimators.likelihood_ratio import (
         LikelihoodRatioTests,
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from fastgmm.estimators.message_length import MessageLengthGaussianMixture
     from fastgmm.estimators.minibatch import MiniBatchGaussianMixture
     from fastgmm.estimators.mixture_search import MixtureSearch
-    from fastgmm.estimators.modes import MixtureModes, find_modes
     from fastgmm.estimators.operating_point import OperatingPoint
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
     from fastgmm.estimators.regressor import GaussianMixtureRegressor
@@ -64,6 +66,7 @@ __all__ = [
     "GaussianMixtureOutlierDetector",
     "GaussianMixtureRegressor",
     "GaussianMixtureTransformer",
+    "GroupMixtures",
     "KMeans",
     "LikelihoodRatioTests",
     "MergedComponents",
@@ -79,10 +82,12 @@ __all__ = [
     "Segmentation",
     "SkippedDataWarning",
     "__version__",
+    "adapt",
     "bootstrap_likelihood_ratio_test",
     "bootstrap_parameters",
     "find_modes",
     "fisher_vectors",
+    "fit_groups",
     "load",
     "match_components",
     "merge_components",
@@ -106,13 +111,14 @@ _HOMES = {
     "GaussianMixtureOutlierDetector": "fastgmm.estimators.outlier_detector",
     "GaussianMixtureRegressor": "fastgmm.estimators.regressor",
     "GaussianMixtureTransformer": "fastgmm.estimators.transformer",
+    "GroupMixtures": "fastgmm.estimators.group_mixtures",
     "KMeans": "fastgmm.estimators.kmeans",
     "LikelihoodRatioTests": "fastgmm.estimators.likelihood_ratio",
     "MergedComponents": "fastgmm.estimators.merging",
     "MessageLengthGaussianMixture": "fastgmm.estimators.message_length",
     "MiniBatchGaussianMixture": "fastgmm.estimators.minibatch",
     "MixtureBootstrap": "fastgmm.estimators.bootstrap",
-    "MixtureModes": "fastgmm.estimators.modes",
+    "MixtureModes": "fastgmm.estimators.derived.modes",
     "MixtureSearch": "fastgmm.estimators.mixture_search",
     "ModelFileError": "fastgmm.io.model_file",
     "OperatingPoint": "fastgmm.estimators.operating_point",
@@ -120,10 +126,12 @@ _HOMES = {
     "RoundedDataWarning": "fastgmm.data.errors",
     "Segmentation": "fastgmm.segmentation",
     "SkippedDataWarning": "fastgmm.data.errors",
+    "adapt": "fastgmm.estimators.derived.adaptation",
     "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",
-    "find_modes": "fastgmm.estimators.modes",
+    "find_modes": "fastgmm.estimators.derived.modes",
     "fisher_vectors": "fastgmm.estimators.fisher_vectors",
+    "fit_groups": "fastgmm.estimators.group_mixtures",
     "load": "fastgmm.estimators.loading",
     "match_components": "fastgmm.estimators.component_matching",
     "merge_components": "fastgmm.estimators.merging",

@@ -6,6 +6,7 @@ from collections import deque
 
 import numpy as np
 
+from fastgmm.analysis.group_fits import GroupedRows, GroupSettings, fit_group_mixtures
 from fastgmm.analysis.small_fits import SmallProblem, fit_small
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
@@ -56,6 +57,9 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
     one_cluster = np.zeros(_N_ROWS, dtype=np.int64)
     problem = SmallProblem(source, structure("VVV"), 1, one_cluster)
     fit_small([problem], tol=1.0, max_iter=1, n_jobs=n_jobs)
+    alone = GroupSettings(structure("VVV"), 1, np.ones(2), 1.0, 1, n_init=1, n_jobs=n_jobs)
+    of_one = GroupedRows(rows, None, np.array([0]), np.array([_N_ROWS]))
+    fit_group_mixtures(of_one, alone, np.random.RandomState(0))
     for name in STRUCTURE_NAMES:
         if not structure(name).needs_single_feature:
             _parameters(source, name, n_jobs)

@@ -10,7 +10,7 @@ import pytest
 USE_EVERYTHING = """
 import warnings
 import numpy as np
-from fastgmm import GaussianMixture, KMeans, MixtureSearch, bootstrap_parameters
+from fastgmm import GaussianMixture, KMeans, MixtureSearch, bootstrap_parameters, fit_groups
 from fastgmm.em.initialization.methods import INIT_METHODS
 from tests.structures import ANY_FEATURES
 
@@ -30,6 +30,7 @@ for dtype in (np.float32, np.float64):
             mixture.predict(X), mixture.icl(X), mixture.impute(X), mixture.impute(X, n_draws=2)
         X[np.isnan(X)] = 0
         KMeans(3, n_init=1).fit(X).transform(X)
+        fit_groups(X, np.arange(500) % 5, 2)
         search = MixtureSearch(2).fit(X[:, :2])
         bootstrap_parameters(search.best_estimator_, X[:, :2], n_resamples=2, random_state=0)
 """

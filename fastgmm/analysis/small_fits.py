@@ -97,56 +97,34 @@ def fit_small(
         own = own[:, :, None] * np.eye(n_features) if own.ndim == 2 else own
         return own - np.diag(added)
 
-    n_fits, most = len(problems), max(each.n_components for each in problems)
-    labels = np.zeros((n_fits, n_samples), dtype=np.int64)
-    given = np.zeros(n_fits, dtype=np.bool_)
-    mixture_weights = np.zeros((n_fits, most))
-    means = np.zeros((n_fits, most, n_features))
-    covariances = np.zeros((n_fits, most, n_features, n_features))
-    whiteners = np.zeros_like(covariances)
-    for i, (_, _, K, start) in enumerate(problems):
-        if not isinstance(start, MixtureParameters):
-            labels[i] = start
-            continue
-        given[i] = True
-        mixture_weights[i, :K] = start.weights
-        means[i, :K] = start.means
-        covariances[i, :K] = spread(start)
-    task = SmallFits(
-        run_pass=pass_address(),
-        X=X,
-        weights=weights,
-        rows_of=rows_of,
-        labels=labels,
-        given=given,
-        n_components=np.array([each.n_components for each in problems]),
-        letters=np.array([[_LETTERS[each] for each in p.structure.letters] for p in problems]),
+    labels = np.zeros((len(problems), n_samples), dtype=np.int64)
+    letters = np.array([[_LETTERS[each] for each in p.structure.letters] for p in problems])
+    task = _task(
+        SmallSets(X, weights, rows_of, labels),
+        letters,
+        np.array([each.n_components for each in problems]),
         amounts=added,
         tol=tol,
         mean_tol=mean_tol,
         max_iter=max_iter,
-        smallest=smallest_raised(n_features) / 16.0,
-        smallest_share=EMPTY_SHARE,
-        rounding=ROUNDING[8],
-        covariances=covariances,
-        mixture_weights=mixture_weights,
-        means=means,
-        whiteners=whiteners,
-        log_likelihood=np.zeros(n_fits),
-        entropy=np.zeros(n_fits),
-        n_iter=np.zeros(n_fits, dtype=np.int64),
-        status=np.zeros(n_fits, dtype=np.int64),
     )
-    operations = n_fits * most * n_samples * n_features * n_features * _ITERATION_COST
-    run_slots(small_fit_slot, task, n_fits, n_jobs, operations, uneven=True)
+    for i, (_, _, K, start) in enumerate(problems):
+        if not isinstance(start, MixtureParameters):
+            task.labels[i] = start
+            continue
+        task.given[i] = True
+        task.mixture_weights[i, :K] = start.weights
+        task.means[i, :K] = start.means
+        task.covariances[i, :K] = spread(start)
+    _run(task, n_jobs)
     values = (task.log_likelihood, task.entropy, task.n_iter, task.status)
     return [
         EMFit(
             partial(
                 _mixture,
-                mixture_weights[i, : problem.n_components],
-                means[i, : problem.n_components],
-                whiteners[i, : problem.n_components],
+                task.mixture_weights[i, : problem.n_components],
+                task.means[i, : problem.n_components],
+                task.whiteners[i, : problem.n_components],
                 problem.structure.is_diagonal,
             ),
             log_likelihood,
@@ -159,6 +137,87 @@ def fit_small(
             zip(problems, *(each.tolist() for each in values), strict=True)
         )
     ]
+
+
+class SmallSets(NamedTuple):
+    """Sets of as many rows each, and where the fits to them begin."""
+
+    X: FloatArray  # (S, N, D): the rows
+    weights: FloatArray  # (S, N): their weights
+    rows_of: npt.NDArray[np.int64]  # (C,): which rows each mixture is fitted to
+    labels: npt.NDArray[np.int64]  # (C, N): the cluster of each row, -1 for none
+
+
+def fit_sets(
+    sets: SmallSets,
+    structure: CovarianceStructure,
+    n_components: int,
+    *,
+    amounts: FloatArray,
+    mean_tol: float,
+    max_iter: int,
+    n_jobs: int | None = None,
+) -> SmallFits:
+    """Fit mixtures of one kind to sets of rows from clusters, and return all that was found."""
+    n_fits = len(sets.rows_of)
+    letters = np.tile([_LETTERS[each] for each in structure.letters], (n_fits, 1))
+    task = _task(
+        sets,
+        letters,
+        np.full(n_fits, n_components),
+        amounts=amounts,
+        tol=0.0,
+        mean_tol=mean_tol,
+        max_iter=max_iter,
+    )
+    _run(task, n_jobs)
+    return task
+
+
+def _task(
+    sets: SmallSets,
+    letters: npt.NDArray[np.int64],
+    n_components: npt.NDArray[np.int64],
+    *,
+    amounts: FloatArray,
+    tol: float,
+    mean_tol: float,
+    max_iter: int,
+) -> SmallFits:
+    """Return the fits of mixtures to sets of rows, which begin from clusters."""
+    n_fits, most, D = len(n_components), int(n_components.max()), sets.X.shape[2]
+    return SmallFits(
+        run_pass=pass_address(),
+        X=sets.X,
+        weights=sets.weights,
+        rows_of=sets.rows_of,
+        labels=sets.labels,
+        given=np.zeros(n_fits, dtype=np.bool_),
+        n_components=n_components,
+        letters=letters,
+        amounts=amounts,
+        tol=tol,
+        mean_tol=mean_tol,
+        max_iter=max_iter,
+        smallest=smallest_raised(D) / 16.0,
+        smallest_share=EMPTY_SHARE,
+        rounding=ROUNDING[8],
+        covariances=np.zeros((n_fits, most, D, D)),
+        mixture_weights=np.zeros((n_fits, most)),
+        means=np.zeros((n_fits, most, D)),
+        whiteners=np.zeros((n_fits, most, D, D)),
+        log_likelihood=np.zeros(n_fits),
+        entropy=np.zeros(n_fits),
+        n_iter=np.zeros(n_fits, dtype=np.int64),
+        status=np.zeros(n_fits, dtype=np.int64),
+    )
+
+
+def _run(task: SmallFits, n_jobs: int | None) -> None:
+    """Run fits from first to last."""
+    n_fits, most, D = task.means.shape
+    operations = n_fits * most * task.X.shape[1] * D * D * _ITERATION_COST
+    run_slots(small_fit_slot, task, n_fits, n_jobs, operations, uneven=True)
 
 
 def _mixture(

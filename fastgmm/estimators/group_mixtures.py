@@ -1,0 +1,428 @@
+"""One mixture for each group of rows."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from fastgmm.analysis.group_fits import GroupedRows, GroupSettings, are_small, fit_group_mixtures
+from fastgmm.data.label_columns import given_labels
+from fastgmm.data.source import Source
+from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.dask_collection import DaskSource, is_collection
+from fastgmm.docstrings import documented
+from fastgmm.em.blas_threads import one_blas_thread
+from fastgmm.em.degeneracy import DegenerateComponentWarning, regularization_for
+from fastgmm.em.e_step import passes
+from fastgmm.estimators.classification.class_labels import LabeledRows, check_labeled
+from fastgmm.estimators.gaussian_mixture import GaussianMixture
+from fastgmm.estimators.shared.attributes import attributes_from_parameters
+from fastgmm.estimators.shared.interfaces import Rows, Weights
+from fastgmm.mixture.covariance_types import CovarianceType
+from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.structures import CovarianceStructure, structure
+
+_GROUPS = """
+    groups : array-like of shape (n_samples,) or str
+        The group of each row, numbers or text; or the name of the column of `X` that holds it.
+    """
+
+
+@documented(_GROUPS)
+@dataclass(frozen=True, eq=False)
+class GroupMixtures:
+    """A mixture for each of several groups of rows.
+
+    The arrays belong together, with an entry for each group.
+
+    Attributes
+    ----------
+    groups : ndarray of shape (n_groups,)
+        The groups, in ascending order.
+    weights : ndarray of shape (n_groups, n_components)
+        Weights of the mixtures.
+    means : ndarray of shape (n_groups, n_components, n_features)
+        Means of the mixtures.
+    covariances : ndarray of shape (n_groups, ...)
+        Covariances of the mixtures, each in the shape of `covariances_` of `GaussianMixture`.
+    sizes : ndarray of shape (n_groups,)
+        Sum of the weights of the rows, or their number.
+    log_likelihoods : ndarray of shape (n_groups,)
+        Log-likelihood of the rows of each group, in nats.
+    n_iter : ndarray of int of shape (n_groups,)
+        Number of iterations.
+    converged : ndarray of bool of shape (n_groups,)
+        Whether EM converged before `max_iter`.
+    template : GaussianMixture
+        An estimator, not fitted, with the parameters of all mixtures.
+    """
+
+    groups: npt.NDArray[Any]
+    weights: FloatArray
+    means: FloatArray
+    covariances: FloatArray
+    sizes: FloatArray
+    log_likelihoods: FloatArray
+    n_iter: npt.NDArray[np.int64]
+    converged: npt.NDArray[np.bool_]
+    template: GaussianMixture
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def mixture(self, group: Any) -> GaussianMixture:
+        """Return the mixture of a group as an estimator.
+
+        Parameters
+        ----------
+        group : object
+            One of `groups`.
+
+        Returns
+        -------
+        GaussianMixture
+            The fitted mixture.
+
+        Raises
+        ------
+        ValueError
+            If there is no such group.
+        """
+        place = np.flatnonzero(self.groups == group)
+        if not len(place):
+            raise ValueError(f"there is no group {group!r}: groups holds the {len(self)} there are")
+        g = int(place[0])
+        mixture = GaussianMixture(**self.template.get_params())
+        mixture.__dict__.update(vars(self.template))
+        mixture.__dict__.update(attributes_from_parameters(self._parameters(g), self._kind()))
+        mixture.converged_, mixture.n_iter_ = bool(self.converged[g]), int(self.n_iter[g])
+        mixture.lower_bound_ = float(self.log_likelihoods[g] / self.sizes[g])
+        return mixture
+
+    @property
+    def bic(self) -> FloatArray:
+        """Bayesian information criterion of each mixture on its rows, shape (n_groups,)."""
+        n_parameters = self._kind().n_parameters(*self.means.shape[1:])
+        bic: FloatArray = -2.0 * self.log_likelihoods + n_parameters * np.log(self.sizes)
+        return bic
+
+    def predict(self, X: Rows, groups: ArrayLike | str) -> npt.NDArray[np.int64]:
+        """Return the most probable component of each row in the mixture of its group.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_samples,)
+            The components.
+
+        Raises
+        ------
+        ValueError
+            If rows are of groups that no mixture was fitted to.
+        """
+        labels: npt.NDArray[np.int64] = self._evaluated(passes.labels, X, groups)
+        return labels
+
+    def predict_proba(self, X: Rows, groups: ArrayLike | str) -> FloatArray:
+        """Return the responsibilities of the components of the mixture of each row's group.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            The responsibilities, in the dtype of the rows.
+
+        Raises
+        ------
+        ValueError
+            If rows are of groups that no mixture was fitted to.
+        """
+        shares: FloatArray = self._evaluated(passes.responsibilities, X, groups)
+        return shares
+
+    def score_samples(self, X: Rows, groups: ArrayLike | str) -> FloatArray:
+        """Return the log-density of each row under the mixture of its group.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Log-densities in nats, in the dtype of the rows.
+
+        Raises
+        ------
+        ValueError
+            If rows are of groups that no mixture was fitted to.
+        """
+        densities: FloatArray = self._evaluated(passes.log_density, X, groups)
+        return densities
+
+    def _kind(self) -> CovarianceStructure:
+        return structure(self.template.covariance_type)
+
+    def _parameters(self, g: int) -> MixtureParameters:
+        return self._kind().from_covariances(self.weights[g], self.means[g], self.covariances[g])
+
+    def _evaluated(self, evaluate: Any, X: Rows, groups: ArrayLike | str) -> Any:
+        """Return the results of rows, which are evaluated group by group."""
+        labeled = _labeled(self.template, X, groups, None)
+        rows, _ = _in_memory(labeled.source)
+        places = np.searchsorted(self.groups, labeled.classes)
+        places = np.minimum(places, len(self.groups) - 1)
+        unknown = np.flatnonzero(self.groups[places] != labeled.classes)
+        if len(unknown):
+            raise ValueError(
+                f"no mixture was fitted to group {labeled.classes[unknown].tolist()[0]!r}, nor to "
+                f"{len(unknown) - 1} others of these rows: leave them out, or fit with them"
+            )
+        found: Any = None
+        with one_blas_thread():
+            for code, members in enumerate(_members(labeled)):
+                own = evaluate(
+                    ArraySource(rows[members]),
+                    self._parameters(int(places[code])),
+                    n_jobs=self.template.n_jobs,
+                )
+                if found is None:
+                    found = np.empty((len(rows), *own.shape[1:]), own.dtype)
+                found[members] = own
+        return found
+
+
+@documented(_GROUPS)
+def fit_groups(
+    X: Rows,
+    groups: ArrayLike | str,
+    n_components: int = 1,
+    *,
+    covariance_type: CovarianceType = "full",
+    tol: float = 1e-3,
+    reg_covar: float = 1e-6,
+    max_iter: int = 100,
+    n_init: int = 1,
+    random_state: int | np.random.RandomState | None = None,
+    n_jobs: int | None = None,
+    sample_weight: Weights = None,
+) -> GroupMixtures:
+    """Fit a mixture to each group of rows.
+
+    Thousands of small groups are fitted together in compiled code, from clusters of k-means. Larger
+    groups, of more than 4096 rows or 16 features, and those whose fit fails there, because a
+    component loses its points, are fitted one by one as by `GaussianMixture`.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
+        The rows, which are read into memory.
+    n_components : int, default=1
+        Number of components of each mixture.
+    covariance_type : str, default="full"
+        Type of the covariance parameters; see `GaussianMixture`.
+    tol : float, default=1e-3
+        Convergence threshold: smallest change of the mean log-likelihood that is worth another
+        iteration, in nats.
+    reg_covar : float, default=1e-6
+        Non-negative regularization added to the diagonals of the covariances, which decreases with
+        the variance of a feature over all rows where that is below 0.01.
+    max_iter : int, default=100
+        Maximum number of EM iterations.
+    n_init : int, default=1
+        Number of initializations; the result with the highest log-likelihood is kept.
+
+    Returns
+    -------
+    GroupMixtures
+        The mixtures, which predict by group.
+
+    Raises
+    ------
+    ValueError
+        If a group has fewer rows than components, rows lack values, or a covariance is singular and
+        `reg_covar` is 0.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If EM has not converged in some groups.
+
+    See Also
+    --------
+    GaussianMixtureClassifier : Mixtures of classes that are compared with each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgmm import fit_groups
+    >>> rng = np.random.default_rng(0)
+    >>> groups = np.repeat(np.arange(1000), 50)
+    >>> X = rng.normal(size=(50_000, 2)) + groups[:, None]
+    >>> X[::2] += 8.0
+    >>> mixtures = fit_groups(X, groups, n_components=2, random_state=0)
+    >>> mixtures.means.shape
+    (1000, 2, 2)
+    >>> mixtures.predict(X[:4], groups[:4]).shape
+    (4,)
+    """
+    template = GaussianMixture(
+        n_components,
+        covariance_type=covariance_type,
+        tol=tol,
+        reg_covar=reg_covar,
+        max_iter=max_iter,
+        n_init=n_init,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    )
+    template._validate_params()
+    if not isinstance(covariance_type, str) or not isinstance(tol, int | float):
+        raise ValueError(
+            "fit_groups takes the names of covariance structures, and a number as tol: fit "
+            "GaussianMixture to each group for instances of your own"
+        )
+    labeled = _labeled(template, X, groups, sample_weight, reset=True)
+    rows, masses = _in_memory(labeled.source)
+    members = _members(labeled)
+    sizes = np.array([len(each) if masses is None else masses[each].sum() for each in members])
+    _check_sizes(labeled, members, masses, n_components)
+    kind = structure(covariance_type)
+    kind.check_features(rows.shape[1])
+    G, D = len(members), rows.shape[1]
+    found = GroupMixtures(
+        groups=labeled.classes,
+        weights=np.empty((G, n_components)),
+        means=np.empty((G, n_components, D)),
+        covariances=np.empty((G, *kind.covariance_shape(n_components, D))),
+        sizes=sizes.astype(np.float64),
+        log_likelihoods=np.full(G, -np.inf),
+        n_iter=np.zeros(G, dtype=np.int64),
+        converged=np.zeros(G, dtype=bool),
+        template=template,
+    )
+    random = check_random_state(random_state)
+    counts = np.array([len(each) for each in members])
+    small = np.flatnonzero(are_small(counts, D))
+    if len(small):
+        amounts = regularization_for(labeled.source, reg_covar, "auto", n_jobs=n_jobs).amounts
+        settings = GroupSettings(kind, n_components, amounts, tol, max_iter, n_init, n_jobs)
+        order = np.concatenate([members[g] for g in small])
+        grouped = GroupedRows(
+            rows[order],
+            None if masses is None else masses[order],
+            np.cumsum(counts[small]) - counts[small],
+            counts[small],
+        )
+        fits = fit_group_mixtures(grouped, settings, random)
+        covariances = fits.covariances
+        if kind.is_diagonal:
+            covariances = np.einsum("gkii->gki", covariances)
+        of_component = 0 if kind.is_tied else slice(None)
+        of_feature = 0 if kind.is_spherical else slice(None)
+        found.weights[small], found.means[small] = fits.weights, fits.means
+        found.covariances[small] = covariances[:, of_component, ..., of_feature]
+        for name in ("log_likelihoods", "n_iter", "converged"):
+            getattr(found, name)[small] = getattr(fits, name)
+    for g in np.flatnonzero(np.isinf(found.log_likelihoods)):
+        own = None if masses is None else masses[members[g]]
+        _fit_alone(found, int(g), rows[members[g]], own, random)
+    if not found.converged.all() and max_iter > 0:
+        warnings.warn(
+            f"EM did not converge in {np.count_nonzero(~found.converged)} of {G} groups after "
+            f"max_iter={max_iter} iterations: `converged` says in which. Increase max_iter or tol.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+def _fit_alone(
+    found: GroupMixtures,
+    g: int,
+    rows: npt.NDArray[Any],
+    masses: FloatArray | None,
+    random: np.random.RandomState,
+) -> None:
+    """Fit the mixture of a group by itself."""
+    mixture = GaussianMixture(**found.template.get_params()).set_params(random_state=random)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", DegenerateComponentWarning)
+        try:
+            mixture.fit(rows, sample_weight=masses)
+        except ValueError as error:
+            raise ValueError(f"group {found.groups.tolist()[g]!r}: {error}") from error
+    found.weights[g], found.means[g] = mixture.weights_, mixture.means_
+    found.covariances[g] = mixture.covariances_
+    found.log_likelihoods[g] = mixture.lower_bound_ * found.sizes[g]
+    found.n_iter[g], found.converged[g] = mixture.n_iter_, mixture.converged_
+
+
+def _labeled(
+    template: GaussianMixture,
+    X: Rows,
+    groups: ArrayLike | str,
+    sample_weight: Weights,
+    *,
+    reset: bool = False,
+) -> LabeledRows:
+    """Return rows and their groups, which are read as classes are."""
+    if not isinstance(groups, str) and not is_collection(groups):
+        _, missing = given_labels(groups)
+        if missing.any():
+            raise ValueError(
+                f"groups has none for row {int(missing.ravel().argmax())}, counted from 0: give "
+                "the group of each row, or leave such rows out"
+            )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="y holds -1")  # a group like any other
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        return check_labeled(template, X, groups, sample_weight, reset=reset)
+
+
+def _in_memory(source: Source) -> tuple[npt.NDArray[Any], FloatArray | None]:
+    """Return all rows and their weights."""
+    if isinstance(source, DaskSource):
+        raise ValueError(
+            "groups of a Dask collection may lie in any partition: compute the collection first"
+        )
+    if isinstance(source, ArraySource):
+        return source.X, source.weights
+    blocks = [
+        (rows.copy(), None if weights is None else weights.copy())
+        for rows, weights in source.blocks()
+    ]
+    weights = [each for _, each in blocks if each is not None]
+    return np.concatenate([rows for rows, _ in blocks]), np.concatenate(
+        weights
+    ) if weights else None
+
+
+def _members(labeled: LabeledRows) -> list[npt.NDArray[np.intp]]:
+    """Return the numbers of the rows of each group."""
+    order = np.argsort(labeled.codes, kind="stable")
+    ends = np.cumsum(np.bincount(labeled.codes, minlength=len(labeled.classes)))
+    return np.split(order, ends[:-1])
+
+
+def _check_sizes(
+    labeled: LabeledRows,
+    members: list[npt.NDArray[np.intp]],
+    masses: FloatArray | None,
+    n_components: int,
+) -> None:
+    """Raise if groups have fewer rows that count than components."""
+    present = np.array(
+        [len(each) if masses is None else np.count_nonzero(masses[each]) for each in members]
+    )
+    few = np.flatnonzero(present < max(n_components, 2))
+    if len(few):
+        first, least = labeled.classes[few].tolist()[0], max(n_components, 2)
+        raise ValueError(
+            f"group {first!r} has {present[few[0]]} rows that count, and {least} are needed at "
+            f"least ({len(few)} groups have too few): leave such groups out, or use fewer "
+            "components"
+        )
