@@ -39,23 +39,27 @@ class ConjugatePriors:
     Λ_jj / 2 or, spherical, with the mean of these. A covariance that all components share has
     the prior once. The weights are Dirichlet with `weight_concentration` for each component.
 
-    What is left at None follows from the data, as Fraley and Raftery (2007) propose.
+    What is left at None follows from the data, as Fraley and Raftery (2007) propose. Each component
+    may have hyperparameters of its own, in the order of the components: give `means_init`, or
+    labels, then, so that the order is known.
 
     Parameters
     ----------
-    mean : array-like of shape (n_features,), default=None
-        Prior mean of the means; None for the mean of the data.
-    mean_precision : float, default=0.01
+    mean : array-like of shape (n_features,) or (n_components, n_features), default=None
+        Prior mean of the means, or of each; None for the mean of the data.
+    mean_precision : float or array-like of shape (n_components,), default=0.01
         How many points the prior mean counts for, above or equal to 0.
-    degrees_of_freedom : float, default=None
+    degrees_of_freedom : float or array-like of shape (n_components,), default=None
         ν, above n_features - 1; None for n_features + 2.
-    scale : float or array-like of shape (n_features,) or (n_features, n_features), default=None
-        Λ, or its diagonal, or its entry on all of the diagonal, in squared units of the features.
+    scale : float or array-like of shape (n_features,), (n_features, n_features) or \
+            (n_components, n_features, n_features), default=None
+        Λ, or its diagonal, or its entry on all of the diagonal, in squared units of the features;
+        or a matrix Λ for each component.
         None for the unbiased covariance of the data divided by n_components^(2 / n_features);
         for diagonal and spherical structures, the mean of its variances.
-    weight_concentration : float, default=1.0
+    weight_concentration : float or array-like of shape (n_components,), default=1.0
         At least 1, the uniform prior, under which weights are those of maximum likelihood; more
-        draws them toward each other.
+        draws them toward each other, or toward the components of which it is larger.
 
     Examples
     --------
@@ -68,15 +72,15 @@ class ConjugatePriors:
     """
 
     mean: npt.ArrayLike | None = None
-    mean_precision: float = 0.01
-    degrees_of_freedom: float | None = None
+    mean_precision: npt.ArrayLike | float = 0.01
+    degrees_of_freedom: npt.ArrayLike | float | None = None
     scale: npt.ArrayLike | float | None = None
-    weight_concentration: float = 1.0
+    weight_concentration: npt.ArrayLike | float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.mean_precision < np.inf:
+        if not _all_between(0.0, self.mean_precision):
             raise ValueError(f"mean_precision must be 0 or more; got {self.mean_precision}")
-        if not 1.0 <= self.weight_concentration < np.inf:
+        if not _all_between(1.0, self.weight_concentration):
             raise ValueError(
                 "weight_concentration must be 1 or more, since below that there are no most "
                 f"probable weights; got {self.weight_concentration}"
@@ -132,13 +136,14 @@ class ConjugatePriors:
         """
         n_features = len(data_mean)
         mean = data_mean if self.mean is None else _numbers(self.mean)
-        if mean.shape != (n_features,) or not np.isfinite(mean).all():
+        shapes = (n_features,), (n_components, n_features)
+        if mean.shape not in shapes or not np.isfinite(mean).all():
             raise ValueError(
-                f"the prior's mean must be {n_features} finite numbers, one for each feature; got "
-                f"an array of shape {mean.shape}"
+                f"the prior's mean must be {n_features} finite numbers, one for each feature, or "
+                f"an array of shape {shapes[1]}; got an array of shape {mean.shape}"
             )
         freedom = n_features + 2.0 if self.degrees_of_freedom is None else self.degrees_of_freedom
-        if not n_features - 1.0 < freedom < np.inf:
+        if not np.all(_numbers(freedom) > n_features - 1.0) or not np.isfinite(freedom).all():
             raise ValueError(
                 f"the prior's degrees_of_freedom must be above n_features - 1 = {n_features - 1}; "
                 f"got {freedom}"
@@ -147,8 +152,21 @@ class ConjugatePriors:
             scale = _data_scale(data_covariance, structure.is_diagonal)
             scale = scale / n_components ** (2.0 / n_features)
         else:
-            scale = _given_scale(self.scale, n_features, structure.is_diagonal)
-        return ConjugatePrior(mean, self.mean_precision, freedom, scale, self.weight_concentration)
+            scale = _given_scale(self.scale, n_components, n_features, structure.is_diagonal)
+        own_scale = self.scale is not None and _numbers(self.scale).ndim == 3
+        if structure.is_tied and (np.ndim(freedom) or own_scale):
+            raise ValueError(
+                f"covariance_type={structure.name!r} has one covariance, and so one prior of it: "
+                "give degrees_of_freedom and scale once, not for each component"
+            )
+        size = (n_components,)
+        return ConjugatePrior(
+            np.broadcast_to(mean, shapes[1]),
+            _for_each(self.mean_precision, "mean_precision", n_components),
+            _for_each(freedom, "degrees_of_freedom", n_components),
+            np.broadcast_to(scale, size + scale.shape[-1 if structure.is_diagonal else -2 :]),
+            _for_each(self.weight_concentration, "weight_concentration", n_components),
+        )
 
 
 PriorsName = Literal["mclust"]
@@ -160,12 +178,14 @@ PRIORS_NAMES: tuple[PriorsName, ...] = ("mclust",)
 class ConjugatePrior(Prior):
     """The prior of a mixture, with all of its hyperparameters."""
 
-    mean: FloatArray  # (n_features,): prior mean of the means
-    mean_precision: float  # how many points it counts for, κ
-    degrees_of_freedom: float  # ν of the prior of a covariance
+    mean: FloatArray  # (n_components, n_features): prior means of the means
+    mean_precision: FloatArray  # (n_components,): how many points they count for, κ
+    degrees_of_freedom: FloatArray  # (n_components,): ν of the prior of a covariance
     scale: FloatArray
-    """(n_features, n_features) or (n_features,): Λ; its diagonal for diagonal structures."""
-    weight_concentration: float  # of the Dirichlet prior, α
+    """(n_components, n_features, n_features) or (n_components, n_features): Λ; its diagonals for
+    diagonal structures.
+    """
+    weight_concentration: FloatArray  # (n_components,): of the Dirichlet prior, α
 
     def solve(
         self,
@@ -193,8 +213,8 @@ class ConjugatePrior(Prior):
         if isinstance(structure, FrozenStructure):  # the statistics are about the frozen means
             held = structure.frozen.means
             means[held] = statistics.reference[held]
-            between[held] = kappa
-        axes = (slice(None),) + (None,) * self.scale.ndim
+            between[held] = kappa[held]
+        axes = (slice(None),) + (None,) * (self.scale.ndim - 1)
         scatter = statistics.covariances() * counts[axes]
         if structure.is_diagonal:
             scatter += between[:, None] * offsets * offsets
@@ -224,8 +244,9 @@ class ConjugatePrior(Prior):
         share = self._share(structure, n_components)
         covariances = freedom * log_determinants - 0.5 * share * squares
         means = -0.5 * self.mean_precision * distances
-        extra = self.weight_concentration - 1.0
-        weights = extra * parameters.log_weights[parameters.log_weights > -np.inf].sum()
+        present = parameters.log_weights > -np.inf
+        extra = self.weight_concentration[present] - 1.0
+        weights = extra @ parameters.log_weights[present]
         return float((covariances + means).sum() + weights)
 
     def _share(self, structure: CovarianceStructure, n_components: int) -> float:
@@ -235,26 +256,27 @@ class ConjugatePrior(Prior):
     def _scale_for(self, structure: CovarianceStructure) -> FloatArray:
         """Return what is added to the scatter of the points."""
         if structure.is_spherical:
-            n_features = len(self.scale)
-            return np.full(n_features, self.scale.mean() / n_features)
+            means = self.scale.mean(axis=1, keepdims=True) / self.scale.shape[1]
+            return np.broadcast_to(means, self.scale.shape)
         return self.scale
 
-    def _freedom(self, structure: CovarianceStructure, n_components: int) -> float:
+    def _freedom(self, structure: CovarianceStructure, n_components: int) -> FloatArray:
         """Return what is added to each count: the powers of |Σ|^(-1/2) in the prior's density."""
-        n_features = len(self.mean)
+        n_features = self.mean.shape[1]
         if structure.is_spherical:
             covariance = (self.degrees_of_freedom + 2.0) / n_features
         elif structure.is_diagonal:
             covariance = self.degrees_of_freedom + 2.0
         else:
             covariance = self.degrees_of_freedom + n_features + 1.0
-        mean = 1.0 if self.mean_precision > 0.0 else 0.0
-        return mean + self._share(structure, n_components) * covariance
+        mean = np.where(self.mean_precision > 0.0, 1.0, 0.0)
+        freedom: FloatArray = mean + self._share(structure, n_components) * covariance
+        return freedom
 
     def _weights(self, statistics: SufficientStatistics) -> FloatArray:
         """Return the weights; the prior counts in points, so that rows' weights have to as well."""
         extra = self.weight_concentration - 1.0
-        if extra == 0.0:
+        if not extra.any():
             return statistics.weights()
         counts = statistics.counts + extra
         weights: FloatArray = counts / counts.sum()
@@ -290,9 +312,35 @@ def _numbers(given: npt.ArrayLike) -> FloatArray:
     return np.ma.asarray(given, dtype=np.float64).filled(np.nan)
 
 
-def _given_scale(given: npt.ArrayLike, n_features: int, diagonal: bool) -> FloatArray:
-    """Return a scale that the user gave, as a matrix or its diagonal."""
+def _all_between(least: float, given: npt.ArrayLike) -> bool:
+    """Say whether hyperparameters are finite and no less than a number."""
+    values = _numbers(given)
+    return values.ndim <= 1 and bool(((values >= least) & (values < np.inf)).all())
+
+
+def _for_each(given: npt.ArrayLike, name: str, n_components: int) -> FloatArray:
+    """Return a hyperparameter of each component."""
+    values = _numbers(given)
+    if values.shape not in ((), (n_components,)):
+        raise ValueError(
+            f"the prior's {name} must be a number, or one for each of the {n_components} "
+            f"components; got an array of shape {values.shape}"
+        )
+    return np.broadcast_to(values, (n_components,))
+
+
+def _given_scale(
+    given: npt.ArrayLike, n_components: int, n_features: int, diagonal: bool
+) -> FloatArray:
+    """Return a scale that the user gave, or that of each component, as matrices or diagonals."""
     scale = _numbers(given)
+    if scale.ndim == 3:
+        shape = (n_components, n_features, n_features)
+        if scale.shape != shape:
+            raise ValueError(
+                f"the prior's scale for each component must have shape {shape}; got {scale.shape}"
+            )
+        return np.stack([_given_scale(each, 1, n_features, diagonal) for each in scale])
     if scale.ndim == 0:
         scale = np.full(n_features, float(scale))
     if scale.shape not in ((n_features,), (n_features, n_features)):

@@ -149,7 +149,7 @@ def test_impossible_hyperparameters_are_refused(given, words):
 def test_a_scale_is_a_number_a_diagonal_or_a_matrix():
     X, _, _ = draw(diagonal=False)
     full, diagonal = structure("full"), structure("diag")
-    assert_allclose(prior_of(full, X, 3, scale=2.0).scale, 2.0 * np.eye(3))
-    assert_allclose(prior_of(full, X, 3, scale=[1, 2, 3]).scale, np.diag([1, 2, 3]))
-    assert_allclose(prior_of(diagonal, X, 3, scale=np.diag([1, 2, 3])).scale, [1, 2, 3])
+    assert_allclose(prior_of(full, X, 3, scale=2.0).scale, [2.0 * np.eye(3)] * 3)
+    assert_allclose(prior_of(full, X, 3, scale=[1, 2, 3]).scale, [np.diag([1, 2, 3])] * 3)
+    assert_allclose(prior_of(diagonal, X, 3, scale=np.diag([1, 2, 3])).scale, [[1, 2, 3]] * 3)
     assert isinstance(prior_of(full, X, 3), Prior)
