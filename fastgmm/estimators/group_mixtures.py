@@ -25,6 +25,7 @@ from fastgmm.estimators.classification.class_labels import LabeledRows, check_la
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_parameters
 from fastgmm.estimators.shared.interfaces import Rows, Weights
+from fastgmm.estimators.shared.validation import check_source
 from fastgmm.mixture.covariance_types import CovarianceType
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
@@ -182,7 +183,8 @@ class GroupMixtures:
             )
         found: Any = None
         with one_blas_thread():
-            for code, members in enumerate(_members(labeled)):
+            order, counts = _order(labeled)
+            for code, members in enumerate(np.split(order, np.cumsum(counts)[:-1])):
                 own = evaluate(
                     ArraySource(rows[members]),
                     self._parameters(int(places[code])),
@@ -286,12 +288,16 @@ def fit_groups(
         )
     labeled = _labeled(template, X, groups, sample_weight, reset=True)
     rows, masses = _in_memory(labeled.source)
-    members = _members(labeled)
-    sizes = np.array([len(each) if masses is None else masses[each].sum() for each in members])
-    _check_sizes(labeled, members, masses, n_components)
+    order, counts = _order(labeled)
+    if not (np.diff(order) == 1).all():
+        rows, masses = rows[order], None if masses is None else masses[order]
+    firsts = np.cumsum(counts) - counts
+    sizes = counts if masses is None else np.add.reduceat(masses, firsts)
+    present = counts if masses is None else np.add.reduceat((masses > 0.0).astype(int), firsts)
+    _check_sizes(labeled.classes, present, n_components)
     kind = structure(covariance_type)
     kind.check_features(rows.shape[1])
-    G, D = len(members), rows.shape[1]
+    G, D = len(counts), rows.shape[1]
     found = GroupMixtures(
         groups=labeled.classes,
         weights=np.empty((G, n_components)),
@@ -304,18 +310,11 @@ def fit_groups(
         template=template,
     )
     random = check_random_state(random_state)
-    counts = np.array([len(each) for each in members])
     small = np.flatnonzero(are_small(counts, D))
     if len(small):
         amounts = regularization_for(labeled.source, reg_covar, "auto", n_jobs=n_jobs).amounts
         settings = GroupSettings(kind, n_components, amounts, tol, max_iter, n_init, n_jobs)
-        order = np.concatenate([members[g] for g in small])
-        grouped = GroupedRows(
-            rows[order],
-            None if masses is None else masses[order],
-            np.cumsum(counts[small]) - counts[small],
-            counts[small],
-        )
+        grouped = GroupedRows(rows, masses, firsts[small], counts[small])
         fits = fit_group_mixtures(grouped, settings, random)
         covariances = fits.covariances
         if kind.is_diagonal:
@@ -327,8 +326,8 @@ def fit_groups(
         for name in ("log_likelihoods", "n_iter", "converged"):
             getattr(found, name)[small] = getattr(fits, name)
     for g in np.flatnonzero(np.isinf(found.log_likelihoods)):
-        own = None if masses is None else masses[members[g]]
-        _fit_alone(found, int(g), rows[members[g]], own, random)
+        own = slice(firsts[g], firsts[g] + counts[g])
+        _fit_alone(found, int(g), rows[own], None if masses is None else masses[own], random)
     if not found.converged.all() and max_iter > 0:
         warnings.warn(
             f"EM did not converge in {np.count_nonzero(~found.converged)} of {G} groups after "
@@ -369,18 +368,32 @@ def _labeled(
     *,
     reset: bool = False,
 ) -> LabeledRows:
-    """Return rows and their groups, which are read as classes are."""
-    if not isinstance(groups, str) and not is_collection(groups):
-        _, missing = given_labels(groups)
-        if missing.any():
-            raise ValueError(
-                f"groups has none for row {int(missing.ravel().argmax())}, counted from 0: give "
-                "the group of each row, or leave such rows out"
-            )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="y holds -1")  # a group like any other
-        warnings.filterwarnings("ignore", message="The number of unique classes")
-        return check_labeled(template, X, groups, sample_weight, reset=reset)
+    """Return rows and their groups."""
+    if isinstance(groups, str) or is_collection(groups):  # which are read as classes are
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="y holds -1")  # a group like any other
+            warnings.filterwarnings("ignore", message="The number of unique classes")
+            return check_labeled(template, X, groups, sample_weight, reset=reset)
+    source = check_source(template, X, sample_weight, reset=reset)
+    values, missing = given_labels(groups)
+    if values.shape != (source.n_samples,):
+        raise ValueError(
+            f"groups should have one group for each of the {source.n_samples} rows, but got an "
+            f"array of shape {values.shape}"
+        )
+    if missing.any():
+        raise ValueError(
+            f"groups has none for row {int(missing.argmax())}, counted from 0: give the group of "
+            "each row, or leave such rows out"
+        )
+    # Rows of a group often follow each other, and there are few of such runs.
+    first = np.concatenate([[True], values[1:] != values[:-1]]).astype(bool)
+    heads = values[first]
+    if heads.dtype.kind == "O":
+        heads = np.array(heads.tolist())
+    found, codes = np.unique(heads, return_inverse=True)
+    lengths = np.diff(np.append(np.flatnonzero(first), len(values)))
+    return LabeledRows(source, found, np.repeat(codes.ravel(), lengths))
 
 
 def _in_memory(source: Source) -> tuple[npt.NDArray[Any], FloatArray | None]:
@@ -396,31 +409,23 @@ def _in_memory(source: Source) -> tuple[npt.NDArray[Any], FloatArray | None]:
         for rows, weights in source.blocks()
     ]
     weights = [each for _, each in blocks if each is not None]
-    return np.concatenate([rows for rows, _ in blocks]), np.concatenate(
-        weights
-    ) if weights else None
+    rows = np.concatenate([rows for rows, _ in blocks])
+    return rows, np.concatenate(weights) if weights else None
 
 
-def _members(labeled: LabeledRows) -> list[npt.NDArray[np.intp]]:
-    """Return the numbers of the rows of each group."""
-    order = np.argsort(labeled.codes, kind="stable")
-    ends = np.cumsum(np.bincount(labeled.codes, minlength=len(labeled.classes)))
-    return np.split(order, ends[:-1])
+def _order(labeled: LabeledRows) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
+    """Return the numbers of the rows, group by group, and how many rows each group has."""
+    counts = np.bincount(labeled.codes, minlength=len(labeled.classes))
+    return np.argsort(labeled.codes, kind="stable"), counts
 
 
 def _check_sizes(
-    labeled: LabeledRows,
-    members: list[npt.NDArray[np.intp]],
-    masses: FloatArray | None,
-    n_components: int,
+    groups: npt.NDArray[Any], present: npt.NDArray[np.int64], n_components: int
 ) -> None:
     """Raise if groups have fewer rows that count than components."""
-    present = np.array(
-        [len(each) if masses is None else np.count_nonzero(masses[each]) for each in members]
-    )
     few = np.flatnonzero(present < max(n_components, 2))
     if len(few):
-        first, least = labeled.classes[few].tolist()[0], max(n_components, 2)
+        first, least = groups[few].tolist()[0], max(n_components, 2)
         raise ValueError(
             f"group {first!r} has {present[few[0]]} rows that count, and {least} are needed at "
             f"least ({len(few)} groups have too few): leave such groups out, or use fewer "
