@@ -173,6 +173,12 @@ def test_models_are_saved_cloned_and_pickled(tmp_path):
         assert copy.bic(X) == mixture.bic(X)
 
 
+def test_what_was_changed_to_the_impossible_is_not_saved(tmp_path):
+    mixture = frozen_mixture().fit(X).set_params(frozen={"means": [9]})
+    with pytest.raises(ValueError, match="names component 9"):
+        mixture.save(tmp_path / "model.fgm")
+
+
 def test_an_interrupted_fit_resumes(tmp_path):
     settings = {"tol": 0.0, "checkpoint": tmp_path / "fit.ckpt", "checkpoint_interval": 0}
     whole = frozen_mixture(tol=0.0, max_iter=20)

@@ -222,6 +222,8 @@ class SavedMixture(SavedModel):
         """Raise unless the fitted attributes belong together; `arrays` are those among them."""
         mixture, fitted = cast("Any", self), vars(self)
         mixture._parameters()  # which checks those that predict needs
+        if getattr(mixture, "frozen", None):
+            mixture._n_parameters()  # which checks that there is what is frozen
         check_squares("means_", np.asarray(mixture.means_))
         components, kind = components_from_attributes(mixture), mixture._structure()
         total = float(components.weights.sum()) + fitted.get("noise_weight_", 0.0)
