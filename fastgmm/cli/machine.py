@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastgmm.cli import options
 from fastgmm.cli.output import print_json, print_result
+
+_AVX2 = {
+    "NUMBA_CPU_NAME": "x86-64-v3",
+    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt",
+}
 
 
 def warmup(as_json: options.Json = False, quiet: options.Quiet = False) -> None:
@@ -40,12 +47,22 @@ def bench(
             metavar="A,B,…",
         ),
     ] = "",
+    cpu: Annotated[
+        Literal["native", "avx2"],
+        options.option(
+            "Compile for this processor, or for x86 processors without AVX-512.", show_default=True
+        ),
+    ] = "native",
     as_json: options.Json = False,
 ) -> None:
     """Measure this machine, and passes of fastgmm beside its peak.
 
     Example: fastgmm bench --quick
     """
+    if cpu == "avx2":
+        if platform.machine() not in ("x86_64", "AMD64"):
+            raise ValueError(f"--cpu avx2 is for x86 processors, not for {platform.machine()}")
+        os.environ.update(_AVX2)  # numba reads these when it is imported, which it is below
     try:
         from fastgmm.bench.report import make_console
         from fastgmm.bench.run import run_benchmark

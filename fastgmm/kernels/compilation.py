@@ -32,9 +32,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
-from numba.core import event
+from numba.core import cgutils, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.imputils import impl_ret_borrowed
 from numba.core.serialize import dumps
 from numba.extending import intrinsic
 
@@ -303,9 +305,9 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-def slot_kernel() -> Callable[[Callable[..., Any]], Any]:
-    """Decorate a kernel of a task and a slot number, which is run by its address."""
-    return kernel(**_NO_WRAPPERS)
+def slot_kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a kernel that is run by its address: of that of a task, and a slot number."""
+    return kernel(**_NO_WRAPPERS, **options)
 
 
 def inner_kernel(*, rare: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -378,7 +380,7 @@ def compiled_slot(slot_kernel: Any, task: Any) -> CompiledSlot:
     Parameters
     ----------
     slot_kernel : object
-        What ``kernel`` returned for a function of a task and a slot number.
+        What ``slot_kernel`` returned for a function of the address of a task and a slot number.
     task : NamedTuple
         A task; its members ``X`` and ``weights`` may have any strides.
 
@@ -394,12 +396,18 @@ def compiled_slot(slot_kernel: Any, task: Any) -> CompiledSlot:
             found = _compiled.get(key)
             if found is None:
                 task_type = _task_type(task)
-                signature = types.void(task_type, types.int64)
-                slot_kernel.compile(signature)
-                result = slot_kernel.get_compile_result(signature)
-                address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+                signature = types.void(types.CPointer(task_type), types.int64)
+                address = code_address(slot_kernel, signature)
                 found = _compiled[key] = CompiledSlot(address, task_type)
     return found
+
+
+def code_address(kernel: Any, signature: Any) -> int:
+    """Return where the machine code of a kernel is for a signature, compiling it if new."""
+    kernel.compile(signature)
+    result = kernel.get_compile_result(signature)
+    address: int = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+    return address
 
 
 def slot_address(slot_kernel: Any, task: Any) -> Any:
@@ -407,26 +415,72 @@ def slot_address(slot_kernel: Any, task: Any) -> Any:
     return slot_kernel if numba.config.DISABLE_JIT else compiled_slot(slot_kernel, task).address
 
 
-def _call_slot(typingctx, address, task, slot):  # noqa: ARG001 - numba gives the context by name
-    def call(context, builder, signature, arguments):
-        kinds = signature.args[1:]
-        function = context.call_conv.get_function_type(types.void, kinds)
-        pointer = builder.inttoptr(arguments[0], function.as_pointer())
-        status, _ = context.call_conv.call_function(
-            builder, pointer, types.void, kinds, arguments[1:]
-        )
-        with builder.if_then(status.is_error, likely=False):
-            context.call_conv.return_status_propagate(builder, status)
-        return context.get_dummy_value()
+def _call_at(context, builder, address, kinds, arguments):
+    """Write the call of the kernel at an address."""
+    function = context.call_conv.get_function_type(types.void, kinds)
+    pointer = builder.inttoptr(address, function.as_pointer())
+    status, _ = context.call_conv.call_function(builder, pointer, types.void, kinds, arguments)
+    with builder.if_then(status.is_error, likely=False):
+        context.call_conv.return_status_propagate(builder, status)
+    return context.get_dummy_value()
 
-    return types.void(types.intp, task, types.int64), call
+
+def _address_of(builder, task):
+    """Write the storing of a task, and return its address as a number."""
+    return builder.ptrtoint(cgutils.alloca_once_value(builder, task), ir.IntType(64))
+
+
+def _call_slot(_typing_context, _address, task, slot):
+    def call(context, builder, _signature, arguments):
+        task_at = arguments[1] if task == types.intp else _address_of(builder, arguments[1])
+        kinds = (types.intp, types.int64)
+        return _call_at(context, builder, arguments[0], kinds, (task_at, arguments[2]))
+
+    return types.void(types.intp, task, slot), call
 
 
 @microkernel(_call_slot)
 def call_slot(address: Any, task: Any, slot: int) -> None:
-    """Run the slot kernel at an address for a task and a slot number.
+    """Run the slot kernel at an address for a task, or that at an address, and a slot number.
 
     numba's own function values are unpacked by Python code at every call, and an interrupt that
     lands there comes out as a ``TypeError``; an address is only a number.
     """
     address(task, slot)
+
+
+def _call_driver(_typing_context, _driver, _address, task, first, last, n_slots, stride):
+    integers = (first, last, n_slots, stride)
+
+    def call(context, builder, _signature, arguments):
+        task_at = _address_of(builder, arguments[2])
+        kinds = (types.intp, types.intp, *integers)
+        given = (arguments[1], task_at, *arguments[3:])
+        return _call_at(context, builder, arguments[0], kinds, given)
+
+    return types.void(types.intp, types.intp, task, *integers), call
+
+
+@microkernel(_call_driver)
+def call_driver(
+    driver: Any, address: Any, task: Any, first: int, last: int, n_slots: int, stride: int
+) -> None:
+    """Have the driver at an address run the slot kernel at another for some slots of a task."""
+    driver(address, task, first, last, n_slots, stride)
+
+
+def _task_at(_typing_context, address):
+    task = address.dtype
+
+    def load(context, builder, _signature, arguments):
+        kind = context.get_value_type(task)
+        found = builder.load(builder.bitcast(arguments[0], kind.as_pointer()))
+        return impl_ret_borrowed(context, builder, task, found)
+
+    return task(address), load
+
+
+@microkernel(_task_at)
+def task_at(address: Any) -> Any:
+    """Return the task at an address: arrays passed one by one take long to compile."""
+    return address

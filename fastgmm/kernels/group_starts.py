@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import kernel
+from fastgmm.kernels.compilation import inner_kernel, slot_kernel, task_at
 
 
 class GroupStarts(NamedTuple):
@@ -41,7 +41,7 @@ class GroupStarts(NamedTuple):
     labels: np.ndarray
 
 
-@kernel()
+@inner_kernel()
 def _drawn(masses, draw):
     """Return the number of a row that is drawn in proportion to the masses."""
     target = draw * masses.sum()
@@ -56,7 +56,7 @@ def _drawn(masses, draw):
     return last
 
 
-@kernel()
+@inner_kernel()
 def _square(x, y):
     """Return the squared distance of two points."""
     total = 0.0
@@ -65,7 +65,7 @@ def _square(x, y):
     return total
 
 
-@kernel()
+@inner_kernel()
 def _seed_centers(X, weights, draws, centers):
     """Fill the centers with rows that are far from each other."""
     N = len(X)
@@ -89,9 +89,10 @@ def _seed_centers(X, weights, draws, centers):
         nearest[:] = best
 
 
-@kernel()
-def cluster_slot(task, slot):
+@slot_kernel()
+def cluster_slot(address, slot):
     """Find the clusters of one fit."""
+    task = task_at(address)
     X, weights = task.X[task.rows_of[slot]], task.weights[task.rows_of[slot]]
     labels, draws = task.labels[slot], task.draws[slot]
     N, D = X.shape

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import inner_kernel, slot_kernel
+from fastgmm.kernels.compilation import inner_kernel, slot_kernel, task_at
 from fastgmm.kernels.completion import complete_lanes, covariance_lanes, factorize
 from fastgmm.kernels.incomplete_pass import load_patterns
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -126,8 +126,9 @@ def write_independent_draws(
 
 
 @slot_kernel()
-def imputation_slot(task, slot):
+def imputation_slot(address, slot):
     """Fill in the rows of the blocks of one slot."""
+    task = task_at(address)
     X, T, diagonal = task.X, task.lanes, task.diagonal
     precisions, covariances, centers = task.precisions, task.covariances, task.centers
     log_normalizers, references = task.log_normalizers, task.references

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import inner_kernel, slot_kernel
+from fastgmm.kernels.compilation import inner_kernel, slot_kernel, task_at
 from fastgmm.kernels.completion import complete_lanes, covariance_lanes
 from fastgmm.kernels.densities import reset_largest
 from fastgmm.kernels.microkernels.densities import (
@@ -253,8 +253,9 @@ def add_variances(variances, missing, n_missing, k, D, T, shares, products, n_co
 
 
 @slot_kernel()
-def incomplete_slot(task, slot):
+def incomplete_slot(address, slot):
     """Pass over the blocks of one slot."""
+    task = task_at(address)
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
     constants, offset, diagonal = task.constants, task.offset, task.diagonal
     log_normalizers, whiteners, nothing = task.log_normalizers, task.whiteners, task.nothing

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import inner_kernel, slot_address, slot_kernel
+from fastgmm.kernels.compilation import inner_kernel, slot_address, slot_kernel, task_at
 from fastgmm.kernels.densities import diagonal_densities, full_densities
 from fastgmm.kernels.far_rows import count_far, lowest_density, mend_exponentials, mend_labels
 from fastgmm.kernels.kmeans_pass import (
@@ -257,8 +257,9 @@ def write_responsibilities(joint, total, T, K, row, n, out):
 
 
 @slot_kernel()
-def mixture_slot(task, slot):
+def mixture_slot(address, slot):
     """Pass over the blocks of one slot."""
+    task = task_at(address)
     # Members of tuples and rows of arrays are taken once: each time counts a reference.
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
     constants, offset, shared, diagonal = task.constants, task.offset, task.shared, task.diagonal

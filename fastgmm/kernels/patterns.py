@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import inner_kernel, kernel, slot_kernel
+from fastgmm.kernels.compilation import inner_kernel, kernel, slot_kernel, task_at
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 WORD_BITS = 64
@@ -62,8 +62,9 @@ class GatherTask(NamedTuple):
 
 
 @slot_kernel()
-def mark_slot(task, slot):
+def mark_slot(address, slot):
     """Mark what is missing in the blocks of one slot."""
+    task = task_at(address)
     X, marks = task.X, task.marks
     N, D = X.shape
     n_words = marks.shape[1]
@@ -80,8 +81,9 @@ def mark_slot(task, slot):
 
 
 @slot_kernel()
-def gather_slot(task, slot):
+def gather_slot(address, slot):
     """Copy what is observed in the rows of one slot's blocks."""
+    task = task_at(address)
     X, order, places, values = task.X, task.order, task.places, task.values
     n, D = len(order), X.shape[1]
     n_blocks = (n + BLOCK_ROWS - 1) // BLOCK_ROWS

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import call_slot, inner_kernel, slot_kernel
+from fastgmm.kernels.compilation import call_slot, inner_kernel, slot_kernel, task_at
 from fastgmm.kernels.microkernels.densities import DIAGONAL_VECTORS
 from fastgmm.kernels.microkernels.simd import BLOCK
 from fastgmm.kernels.mixture_pass import (
@@ -501,8 +501,9 @@ def _weigh(moments, amounts, sum_of_weights, smallest_count, mixture, shares, co
 
 
 @slot_kernel()
-def small_fit_slot(task, slot):
+def small_fit_slot(address, slot):
     """Run the fit of a slot."""
+    task = task_at(address)
     D = task.X.shape[2]
     center, weights = np.empty(D), task.weights[task.rows_of[slot]]
     X = _centered(task.X[task.rows_of[slot]], weights, center)

@@ -35,7 +35,15 @@ import numpy as np
 from numba import prange, types
 from numba.np.ufunc import parallel as numba_threads
 
-from fastgmm.kernels.compilation import CompiledSlot, call_slot, compiled_slot, kernel
+from fastgmm.kernels.compilation import (
+    CompiledSlot,
+    call_driver,
+    call_slot,
+    code_address,
+    compiled_slot,
+    kernel,
+    slot_kernel,
+)
 from fastgmm.kernels.tiles import BLOCK_ROWS
 
 _OPERATIONS_PER_THREAD = 5_000_000
@@ -56,6 +64,9 @@ _OPERATIONS_PER_PART = 20_000_000
 _WAIT_AWAKE = {"GOMP_SPINCOUNT": "3000"}
 """How many times a thread of GNU OpenMP looks for work before it sleeps: some tens of microseconds,
 as long as Python takes between two passes over few rows."""
+
+_INTEGERS = (types.int64,) * 4
+"""The first slot, the one after the last, how many there are, and the step through them."""
 
 _forked_after_start = False
 
@@ -154,21 +165,27 @@ def _numba_threads(count: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-@kernel(parallel=True)
-def run_in_parallel(address, task, n_slots, stride):
-    """Run the slot kernel at an address for all slots over numba's threads.
+@slot_kernel(parallel=True)
+def in_parallel(address, task, first, last, n_slots, stride):
+    """Run the slot kernel at an address for the slots of a task over numba's threads.
 
-    It is called by address: inlined here, its code would be compiled three times over.
+    Addresses, of the kernel and of the task, make this one version for all.
     """
-    for i in prange(n_slots):
+    for i in prange(first, last):
+        call_slot(address, task, np.int64(i * stride % n_slots))
+
+
+@slot_kernel()
+def in_series(address, task, first, last, n_slots, stride):
+    """Run the slot kernel at an address for some of the slots, in the order of sharing out."""
+    for i in range(first, last):
         call_slot(address, task, np.int64(i * stride % n_slots))
 
 
 @kernel()
-def run_in_series(address, task, first, last, n_slots, stride):
-    """Run the slot kernel at an address for some of the slots, in the order of sharing out."""
-    for i in range(first, last):
-        call_slot(address, task, np.int64(i * stride % n_slots))
+def run_task(driver, address, task, first, last, n_slots, stride):
+    """Have a driver, one of the two above, run the slot kernel at an address for a task."""
+    call_driver(driver, address, task, first, last, n_slots, stride)
 
 
 def _spreading_stride(n_slots: int) -> int:
@@ -243,15 +260,25 @@ def run_slots(
         _run_chunk(slot_kernel, chunk, n_slots, threads, n_parts, beside_readers, uneven)
 
 
-_entries: dict[tuple[Any, int], Any] = {}
+_entries: dict[int, Any] = {}
+_drivers: dict[Any, int] = {}
 
 
-def _entry(driver: Any, compiled: CompiledSlot, n_integers: int) -> Any:
-    """Return the version of a driver for the tasks of a slot kernel, compiling it if new."""
-    found = _entries.get((driver, compiled.address))
+def _entry(compiled: CompiledSlot) -> Any:
+    """Return the version of `run_task` for the tasks of a slot kernel, compiling it if new."""
+    found = _entries.get(compiled.address)
     if found is None:
-        signature = (types.intp, compiled.task_type, *[types.int64] * n_integers)
-        found = _entries[driver, compiled.address] = driver.compile(signature)
+        signature = (types.intp, types.intp, compiled.task_type, *_INTEGERS)
+        found = _entries[compiled.address] = run_task.compile(signature)
+    return found
+
+
+def _driver(driver: Any) -> int:
+    """Return the address of a driver, compiling it if new."""
+    found = _drivers.get(driver)
+    if found is None:
+        signature = types.void(types.intp, types.intp, *_INTEGERS)
+        found = _drivers[driver] = code_address(driver, signature)
     return found
 
 
@@ -270,15 +297,16 @@ def _run_chunk(
             slot_kernel(task, slot)
         return
     compiled = compiled_slot(slot_kernel, task)
+    run = _entry(compiled)
     stride = _spreading_stride(n_slots)
     if not (beside_readers or needs_pool()):
-        run = _entry(run_in_parallel, compiled, 2)
+        driver = _driver(in_parallel)
         with _numba_threads(threads), numba.parallel_chunksize(int(uneven)):
-            run(compiled.address, task, n_slots, stride)
+            run(driver, compiled.address, task, 0, n_slots, n_slots, stride)
         return
-    run = _entry(run_in_series, compiled, 4)
+    driver = _driver(in_series)
     if threads == 1:
-        run(compiled.address, task, 0, n_slots, n_slots, stride)
+        run(driver, compiled.address, task, 0, n_slots, n_slots, stride)
         return
     edges = np.linspace(0, n_slots, n_parts + 1).astype(int)
     parts = deque(pairwise(edges.tolist()))
@@ -289,7 +317,7 @@ def _run_chunk(
                 first, last = parts.popleft()
             except IndexError:
                 return
-            run(compiled.address, task, first, last, n_slots, stride)
+            run(driver, compiled.address, task, first, last, n_slots, stride)
 
     others = [_pool(threads - 1).submit(run_parts) for _ in range(threads - 1)]
     try:

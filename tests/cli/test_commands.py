@@ -1,7 +1,9 @@
 """The commands on good input: what they print and what they write."""
 
 import json
+import platform
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -453,6 +455,24 @@ def test_bench_measures_what_is_asked_for(folder):
     document = json.loads(succeed("bench", *options, cwd=folder, run=in_process))
     assert document["machine"]
     assert document["rows"]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="of x86 processors")
+def test_bench_compiles_for_processors_without_avx_512(folder):
+    code = (
+        "import sys\n"
+        "from unittest.mock import MagicMock\n"
+        "from fastgmm.cli.machine import bench\n"
+        "sys.modules['fastgmm.bench.run'] = run = MagicMock()\n"
+        "run.run_benchmark.return_value.to_dict.return_value = {}\n"
+        "bench(cpu='avx2', as_json=True)\n"
+        "from fastgmm.kernels.microkernels.simd import BLOCK\n"
+        "print(BLOCK.n_bytes)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[-1] == "32"
 
 
 COUNTING = """

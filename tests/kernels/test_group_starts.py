@@ -6,6 +6,7 @@ from numpy.testing import assert_array_equal
 from sklearn.cluster import KMeans
 
 from fastgmm.kernels.group_starts import GroupStarts, cluster_slot
+from fastgmm.kernels.threads import run_slots
 from tests import oracle
 
 
@@ -13,8 +14,7 @@ def clusters(X, weights, K, seed=0, max_iter=100):
     draws = np.random.default_rng(seed).uniform(size=(len(X), K, 3))
     labels = np.full(X.shape[:2], 7)
     task = GroupStarts(X, weights, np.arange(len(X)), draws, max_iter, labels)
-    for slot in range(len(X)):
-        cluster_slot(task, slot)
+    run_slots(cluster_slot, task, len(X), 1, 0)
     return labels
 
 

@@ -243,5 +243,4 @@ def test_no_python_code_runs_between_the_call_of_a_kernel_and_its_loop(monkeypat
         passes.mixture_statistics(source, parameters, n_jobs=1)
     finally:
         sys.setprofile(None)
-    driver = "run_in_series" if pool else "run_in_parallel"
-    assert events[events.index(("c_call", driver)) + 1] == ("c_return", driver)
+    assert events[events.index(("c_call", "run_task")) + 1] == ("c_return", "run_task")
