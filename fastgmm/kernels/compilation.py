@@ -291,7 +291,9 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         if numba.config.DISABLE_JIT:
             return function
-        dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
+        dispatcher = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(
+            function
+        )
         _compiling.kernels.add(dispatcher)
         # numba: "no locator available", where no folder for the cache is writable
         with suppress(RuntimeError):
@@ -302,12 +304,9 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-
 def slot_kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a kernel that is run by its address: of that of a task, and a slot number."""
-    return kernel(**_NO_WRAPPERS, **options)
+    return kernel(no_cpython_wrapper=True, **options)
 
 
 def inner_kernel(*, rare: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -316,7 +315,7 @@ def inner_kernel(*, rare: bool = False, **options: Any) -> Callable[[Callable[..
     One that is `rare`ly run is not optimized for speed, but for soon being compiled.
     """
     compiler = SmallCompiler if rare else LinkedCompiler
-    return kernel(pipeline_class=compiler, **_NO_WRAPPERS, **options)
+    return kernel(pipeline_class=compiler, no_cpython_wrapper=True, **options)
 
 
 def microkernel(machine_code: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
