@@ -13,6 +13,7 @@ version = release = metadata.version("fastgmm")
 
 extensions = [
     "benchmark_tables",
+    "cluster_report",
     "command_output",
     "gallery_checks",
     "internal_links",
@@ -35,6 +36,9 @@ toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 # Parameters that are documented exist, in this order, and what is returned is said.
 numpydoc_validation_checks = {"PR02", "PR03", "PR10", "RT03", "YD01"}
+
+# Made at the end of a build.
+linkcheck_ignore = [r"\.\./_static/cluster_report\.html"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastgmm"

@@ -155,7 +155,7 @@ def draw_points(ax: Axes, shown: Projection) -> list[PathCollection] | PolyColle
         complete = rows[np.isfinite(rows).all(axis=1)]
         x, y = complete.T
         # Few rows have the color that is nearer to the background's.
-        grays = visible_colors(ax, "Grays_r" if _is_dark(ax) else "Grays")
+        grays = visible_colors(ax, "Greys_r" if _is_dark(ax) else "Greys")
         extent = (*span(shown, 0), *span(shown, 1))
         return ax.hexbin(
             x, y, gridsize=80, cmap=grays, bins="log", mincnt=1, linewidths=0.1, extent=extent

@@ -246,7 +246,8 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, name):
     fit(tmp_path, "whole.parquet", "-o", "model.fgm")
     command = [*COMMAND, *map(str, (*LONG, "--checkpoint-interval", 0)), "--checkpoint", "run.fgm"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        process.stderr.readline()
+        while not (tmp_path / "run.fgm").exists():
+            assert process.stderr.readline()
         process.kill()
     (tmp_path / "labels.csv").write_bytes(b"old")
     before = (tmp_path / name).read_bytes()

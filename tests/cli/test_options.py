@@ -149,7 +149,7 @@ def test_regress(folder):
     text = succeed("regress", "num.csv", "-k", 2, *options, cwd=folder)
     assert f"training R²  {own.score(X, 'd'):.4f}\n" in text
     run(folder, "regress num.csv -m reg.fgm -o d.csv -q")
-    found = pd.read_csv(folder / "d.csv")
+    found = pd.read_csv(folder / "d.csv", dtype=str).astype(float)
     assert list(found) == ["d"]
     np.testing.assert_array_equal(found["d"], own.predict(X[["a", "b", "c"]]))
     checked = ("-m", "reg.fgm", "--target-columns", "d", "--json")
@@ -166,4 +166,5 @@ def test_drawing_in_blocks_is_drawing_with_one_generator(folder, monkeypatch):
     assert text == "drawn.csv: 100 rows of 3 components\n"
     mixture = fastgmm.load(folder / "best.fgm").set_params(random_state=np.random.RandomState(1))
     expected = np.concatenate([mixture.sample(n)[0] for n in (40, 40, 20)])
-    np.testing.assert_array_equal(pd.read_csv(folder / "drawn.csv"), expected)
+    found = pd.read_csv(folder / "drawn.csv", dtype=str).astype(float)
+    np.testing.assert_array_equal(found, expected)

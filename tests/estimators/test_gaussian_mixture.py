@@ -63,7 +63,8 @@ def test_from_the_same_start_each_iteration_is_that_of_scikit_learn(covariance_t
     for name in MIXTURE_ATTRIBUTES:
         assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-8, atol=1e-8)
     # scikit-learn's bounds are those before each M-step.
-    assert_allclose(ours.trace_[:-1], theirs.lower_bounds_, rtol=1e-10)
+    if hasattr(theirs, "lower_bounds_"):  # from scikit-learn 1.7 on
+        assert_allclose(ours.trace_[:-1], theirs.lower_bounds_, rtol=1e-10)
     assert ours.n_iter_ == theirs.n_iter_ == max_iter
     assert not ours.converged_
     assert_allclose(ours.score_samples(X), theirs.score_samples(X), rtol=1e-8)
@@ -126,7 +127,10 @@ def test_attributes_have_the_shapes_and_dtypes_of_scikit_learn(covariance_type, 
         assert getattr(ours, name).shape == getattr(theirs, name).shape
         assert getattr(ours, name).dtype == np.float64  # in scikit-learn, that of the rows
     for method in ("score_samples", "predict_proba", "predict"):
-        assert getattr(ours, method)(X).dtype == getattr(theirs, method)(X).dtype
+        found = getattr(ours, method)(X).dtype
+        assert found == (np.int64 if method == "predict" else dtype)
+        # From 1.8 on scikit-learn computes in single precision, too.
+        assert theirs.means_.dtype != dtype or found == getattr(theirs, method)(X).dtype
 
 
 @pytest.mark.parametrize("covariance_type", ALL_TYPES)

@@ -214,8 +214,8 @@ def test_many_threads_may_run_passes_at_once(layer):
         NUMBA_THREADING_LAYER=layer,
         LIBTBB=str(LIBTBB),
     )
-    if layer == "omp" and "No threading layer" in done.stderr:
-        pytest.skip("this build of numba has no OpenMP layer")
+    if "No threading layer" in done.stderr:
+        pytest.skip("this build of numba has no such layer")
     assert done.stdout.strip() == layer, done.stderr
 
 

@@ -68,7 +68,7 @@ def test_noise_is_marked():
     assert display.ax_.get_legend().get_texts()[-1].get_text() == "noise"
 
 
-@pytest.mark.parametrize(("style", "grays"), [("default", "Grays"), ("dark_background", "Grays_r")])
+@pytest.mark.parametrize(("style", "grays"), [("default", "Greys"), ("dark_background", "Greys_r")])
 def test_many_rows_are_counted(monkeypatch, style, grays):
     monkeypatch.setattr(panels, "MOST_POINTS", 99)
     mixture, X = fitted(n_features=2)

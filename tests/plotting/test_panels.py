@@ -47,7 +47,7 @@ def test_rows_of_one_value_have_limits():
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
-@pytest.mark.parametrize("name", ["Grays", "Grays_r", "cividis"])
+@pytest.mark.parametrize("name", ["Greys", "Greys_r", "cividis"])
 def test_no_color_is_that_of_the_background(style, name):
     with plt.style.context(style):
         _, ax = plt.subplots()

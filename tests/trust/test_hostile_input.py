@@ -1,10 +1,13 @@
 """Estimators used in any order, and given anything, raise only on purpose, and hold no NaN."""
 
 import faulthandler
+import inspect
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 import fastgmm
-from fastgmm import distances
+from fastgmm import distances, extend, plotting
 from tests.trust.hostile_values import (
     attempt,
     check_no_nan,
@@ -52,8 +55,20 @@ def made(name):
 OF_ROWS = (
     "predict", "predict_proba", "predict_log_proba", "score_samples", "decision_function",
     "transform", "score", "bic", "aic", "icl", "entropy", "impute", "rejected", "predict_quantiles",
+    "sample_y", "predict_blocks", "predict_proba_blocks", "score_samples_blocks",
+    "decision_function_blocks", "transform_blocks", "impute_blocks",
 )  # fmt: skip
 OF_LABELED_ROWS = ("calibrate", "choose_threshold", "operating_point", "log_density", "score")
+FITS = ("fit", "fit", "partial_fit", "fit_predict", "fit_transform")
+WITHOUT_ROWS = ("get_feature_names_out", "results_frame", "to_gaussian_mixture", "to_sklearn")
+OTHERS = {"condition", "from_sklearn", "marginal", "sample", "save", "set_params"}
+"""Called in rules of their own."""
+
+
+def all_of(method, *arguments):
+    """Return what a method gives, all blocks of it."""
+    found = method(*arguments)
+    return list(found) if isinstance(found, Iterator) else found
 
 
 def machine_of(name):
@@ -74,7 +89,7 @@ def machine_of(name):
         def begin_anew(self):
             self.model, self.fitted = made(name), False
 
-        @rule(data=st.data(), X=rows(), method=st.sampled_from(["fit", "fit", "partial_fit"]))
+        @rule(data=st.data(), X=rows(), method=st.sampled_from(FITS))
         def fit(self, data, X, method):
             if not hasattr(self.model, method):
                 return
@@ -94,7 +109,7 @@ def machine_of(name):
         @rule(X=rows(), method=st.sampled_from(OF_ROWS))
         def evaluate(self, X, method):
             if hasattr(self.model, method):
-                attempt(getattr(self.model, method), X)
+                attempt(all_of, getattr(self.model, method), X)
 
         @precondition(lambda self: self.fitted)
         @rule(data=st.data(), X=rows(), method=st.sampled_from(OF_LABELED_ROWS))
@@ -133,8 +148,11 @@ def machine_of(name):
         @precondition(lambda self: self.fitted)
         @rule()
         def convert(self):
-            if hasattr(self.model, "to_sklearn"):
-                attempt(self.model.to_sklearn)
+            for method in WITHOUT_ROWS:
+                if hasattr(self.model, method):
+                    found = attempt(getattr(self.model, method))
+                    if method == "to_sklearn" and found is not None:
+                        check_no_nan(attempt(type(self.model).from_sklearn, found))
 
     return Machine
 
@@ -146,10 +164,28 @@ def _no_hang():
     faulthandler.cancel_dump_traceback_later()
 
 
+def test_every_method_is_used():
+    used = {*OF_ROWS, *OF_LABELED_ROWS, *FITS, *WITHOUT_ROWS, *OTHERS}
+    of_sklearn = {"get_params", "get_metadata_routing", "set_callbacks", "set_output"}
+    for name in MODELS:
+        methods = dict(inspect.getmembers(getattr(fastgmm, name), callable))
+        public = {each for each in methods if not each.startswith("_")}
+        requests = {each for each in public if each.startswith("set_") and "_request" in each}
+        assert public <= used | of_sklearn | requests
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_estimators(name):
     run_state_machine_as_test(machine_of(name), settings=SETTINGS)
 
+
+DISPLAYS = (
+    "DensityDisplay",
+    "EllipsesDisplay",
+    "EntropyDisplay",
+    "PairsDisplay",
+    "UncertaintyDisplay",
+)
 
 SOUND = fastgmm.GaussianMixture(2, random_state=0)
 ROWS = np.random.default_rng(0).normal(size=(40, 2)) + 3.0 * (np.arange(40) % 2)[:, None]
@@ -177,6 +213,14 @@ def test_functions(X, data):
         distances.mixture_wasserstein,
     ):
         attempt(function, mixture, other)
+    display = getattr(plotting, data.draw(st.sampled_from(DISPLAYS)))
+    attempt(display.from_estimator, data.draw(st.sampled_from([mixture, other])), X)
+    plt.close("all")
+    full = extend.structure("full")
+    parameters = full.from_covariances(mixture.weights_, mixture.means_, mixture.covariances_)
+    statistics = attempt(extend.block_statistics, parameters, X)
+    if statistics is not None:
+        attempt(extend.merge, statistics, statistics)
     source = attempt(fastgmm.open_data, X)
     if source is not None:
         attempt(list, source.blocks())

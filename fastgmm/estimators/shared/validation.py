@@ -525,6 +525,8 @@ def _check_row_weights(sample_weight: ArrayLike, X: npt.NDArray[Any]) -> FloatAr
             f"{str(error).splitlines()[0].rstrip('.')}: the weight in row {wrong[0]}, counted from "
             f"0, is {values[wrong[0]]:g}, and weights must be finite and at least 0"
         ) from error
+    if not weights.any():  # as newer versions of scikit-learn say
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
 
 
