@@ -18,6 +18,8 @@ from fastgmm.analysis.divergences import covariance_factors
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
 
+_LARGEST_DISTANCE = 1e150
+
 
 class MixtureTransport(NamedTuple):
     """How one mixture is moved to another at the least cost.
@@ -42,7 +44,13 @@ def squared_distances(p: MixtureParameters, q: MixtureParameters) -> FloatArray:
     over orthogonal Q, for factors L Lᵀ = Σ. With U S Vᵀ = L_bᵀ L_a it is Q = U Vᵀ: no difference of
     large numbers is left, and equal components have a distance of rounding.
     """
-    squares: FloatArray = ((p.means[:, None] - q.means) ** 2).sum(axis=2)
+    offsets = p.means[:, None] - q.means
+    if np.abs(offsets).max() > _LARGEST_DISTANCE:
+        raise ValueError(
+            f"components lie {np.abs(offsets).max():g} apart, and the squares of such distances "
+            "overflow: divide the data by a constant, and fit again"
+        )
+    squares: FloatArray = (offsets**2).sum(axis=2)
     both_diagonal = p.is_diagonal and q.is_diagonal
     ours, theirs = (covariance_factors(each, diagonal=both_diagonal) for each in (p, q))
     if both_diagonal:

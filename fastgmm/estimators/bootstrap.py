@@ -248,7 +248,8 @@ def _uncertainty(
         reach = norm.isf(tail) * error
         low, high = estimate - reach, estimate + reach
     else:
-        error = replicates.std(axis=0, ddof=1)
+        scale = np.abs(replicates).max() or 1.0  # whose square may overflow
+        error = scale * (replicates / scale).std(axis=0, ddof=1)
         low, high = np.quantile(replicates, [tail, 1.0 - tail], axis=0)
     return ParameterUncertainty(estimate, error, low, high, replicates)
 

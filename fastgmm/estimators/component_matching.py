@@ -132,5 +132,6 @@ def _costs(a: MixtureParameters, b: MixtureParameters, cost: Cost) -> FloatArray
         return squared_distances(a, b)
     if cost == "kl":
         return gaussian_divergences(a, b) + gaussian_divergences(b, a).T
-    squares: FloatArray = ((a.means[:, None] - b.means) ** 2).sum(axis=2)
+    offsets = a.means[:, None] - b.means
+    squares: FloatArray = ((offsets / (np.abs(offsets).max() or 1.0)) ** 2).sum(axis=2)
     return squares

@@ -148,6 +148,11 @@ class DensityDisplay(panels.ProjectedDisplay):
         points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         density = panels.densities(shown.parameters, points).sum(axis=0)
         levels = levels_of_masses(density, masses)
+        if len(np.unique(levels)) < len(set(masses)):
+            raise ValueError(
+                "the components are too small to be drawn where the rows lie: draw them without "
+                "rows, or with those near to them"
+            )
         shades = [to_rgba(_CONTOUR_COLOR, 0.14 + 0.5 * i / len(masses)) for i in range(len(masses))]
         grid = density.reshape(n_points, n_points)
         ax.contourf(x, y, grid, levels=[*levels, np.inf], colors=shades, zorder=1.5)
@@ -165,6 +170,7 @@ class DensityDisplay(panels.ProjectedDisplay):
 def levels_of_masses(density: FloatArray, masses: Sequence[float]) -> FloatArray:
     """Return the densities above which shares of the probability lie."""
     descending = np.sort(density)[::-1]
-    share = np.cumsum(descending) / descending.sum()
+    with np.errstate(invalid="ignore"):
+        share = np.cumsum(descending) / descending.sum()
     levels: FloatArray = descending[np.searchsorted(share, masses).clip(max=len(share) - 1)]
     return levels

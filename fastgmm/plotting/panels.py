@@ -329,13 +329,11 @@ def draw_density_lines(
         values = shown.rows[:, 0]
         values = values[np.isfinite(values)]
         n_bins = int(np.clip(2.0 * len(values) ** (1 / 3) + 4, 10, 120))
-        limits = robust_limits(values)
-        share = n_bins / (len(values) * max(limits[1] - limits[0], np.finfo(float).tiny))
+        edges = np.histogram_bin_edges(values, n_bins, robust_limits(values))
         _, _, histogram = ax.hist(
             values,
-            bins=n_bins,
-            range=limits,
-            weights=np.full(len(values), share),
+            bins=edges.tolist(),
+            weights=np.full(len(values), 1.0 / (len(values) * (edges[1] - edges[0]))),
             color=NOISE_COLOR,
             alpha=0.35,
             zorder=0.5,

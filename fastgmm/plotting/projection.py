@@ -15,6 +15,8 @@ from fastgmm.mixture.parameters import MixtureParameters
 FloatArray = npt.NDArray[np.float64]
 Columns = Sequence[int | str]
 
+_LARGEST_DRAWN = 1e100
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
@@ -82,6 +84,7 @@ def project(
     names = tuple(getattr(mixture, "feature_names_in_", default_names(parameters.n_features)))
     chosen = _column_numbers(columns, names, at_most)
     drawn = Projection(parameters, names).of(chosen)
+    _check_size(drawn.parameters.means, drawn.names)
     if X is None:
         return drawn
     source = check_source(mixture, X)
@@ -92,7 +95,18 @@ def project(
             [1.0 - block.max(axis=1) for block in mixture.predict_proba_blocks(source)]
         ).astype(np.float64)
     rows = np.concatenate([block.X[:, chosen].astype(np.float64) for block in source.blocks()])
+    _check_size(rows, drawn.names)
     return Projection(drawn.parameters, drawn.names, rows, labels, uncertainties)
+
+
+def _check_size(values: FloatArray, names: Sequence[str]) -> None:
+    """Raise if values are so large that matplotlib cannot lay out an axis for them."""
+    for name, largest in zip(names, np.nanmax(np.abs(values), axis=0, initial=0.0), strict=True):
+        if largest > _LARGEST_DRAWN:
+            raise ValueError(
+                f"cannot draw column {name!r}, whose values reach {largest:g}: divide the data by "
+                "a constant, and fit again"
+            )
 
 
 def fitted_mixture(estimator: Any) -> Any:

@@ -59,7 +59,8 @@ class Levels(NamedTuple):
             )
         if image.dtype.kind == "f" and low >= 0.0 and high <= 1.0:
             return cls(0.0, 1.0)
-        return cls(low, high if high > low else low + 1.0)
+        # One level is black, at any size.
+        return cls(low, high if high > low else max(low + 1.0, math.nextafter(low, math.inf)))
 
     def to_unit(self, levels: Image) -> Image:
         """Return levels from 0 to 1."""

@@ -140,7 +140,8 @@ class PassSums(NamedTuple):
     @property
     def log_likelihood(self) -> float:
         """The whole log-likelihood, in nats."""
-        return float(self.likelihood.sum())
+        with np.errstate(over="ignore"):  # which is reported where the statistics are looked at
+            return float(self.likelihood.sum())
 
     def plus(self, other: PassSums) -> PassSums:
         """Return the sums of both sets of rows."""
