@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import combinations, islice
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -170,19 +170,18 @@ def merge_starts(
 ) -> list[MixtureParameters]:
     """Return mixtures of one component less, each with two of the nearest components as one."""
     counts, means, covariances = statistics.counts, statistics.means(), statistics.covariances()
-
-    def distance(pair: tuple[int, int]) -> float:
-        variances = statistics.variances()[list(pair)].sum(axis=0)
-        apart = means[pair[0]] - means[pair[1]]
-        return float((apart**2 / np.where(variances > 0.0, variances, 1.0)).sum())
-
+    first, second = np.triu_indices(len(counts), 1)
+    variances = statistics.variances()[first] + statistics.variances()[second]
+    apart = means[first] - means[second]
+    distances = (apart**2 / np.where(variances > 0.0, variances, 1.0)).sum(axis=1)
     parts = []
-    for i, j in sorted(combinations(range(len(counts)), 2), key=distance)[:n_most]:
+    for nearest in distances.argsort(kind="stable")[:n_most]:
+        i, j = first[nearest], second[nearest]
         others = np.delete(np.arange(len(counts)), [i, j])
         count = counts[i] + counts[j]
         shares = counts[[i, j]] / count
-        apart = means[i] - means[j]
-        outer = apart * apart if covariances.ndim == 2 else np.outer(apart, apart)
+        offset = means[i] - means[j]
+        outer = offset * offset if covariances.ndim == 2 else np.outer(offset, offset)
         spread = np.tensordot(shares, covariances[[i, j]], 1) + shares.prod() * outer
         parts.append(
             (

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -171,6 +171,24 @@ class Start(NamedTuple):
     member: bool = False
 
 
+@lru_cache(maxsize=4)
+def _simpler(kinds: tuple[tuple[CovarianceStructure, int], ...]) -> npt.NDArray[np.bool_]:
+    """[i, j]: whether mixtures of structure and size j are among those of structure and size i."""
+    places: dict[CovarianceStructure, int] = {}
+    kind = np.array([places.setdefault(own, len(places)) for own, _ in kinds])
+    sizes = np.array([n_components for _, n_components in kinds])
+    ranks = np.array([["IEV".index(each) for each in one.letters] for one in places])
+    # Letters say nothing of what a structure of the user's own is among.
+    built_in = np.array([is_built_in(one) for one in places])
+    special = (ranks <= ranks[:, None]).all(axis=2) & built_in & built_in[:, None]
+    special |= np.eye(len(places), dtype=bool)
+    same = (special & special.T)[kind[:, None], kind]
+    simpler: npt.NDArray[np.bool_] = special[kind[:, None], kind] & ~same
+    simpler &= sizes[:, None] == sizes
+    simpler |= same & (sizes[:, None] == sizes + 1)
+    return simpler
+
+
 class CandidateFits:
     """Candidates fitted to the same rows: from where they are, and from each other."""
 
@@ -186,23 +204,6 @@ class CandidateFits:
         self.observe = observe
         self.found = list(candidates)
         self._tried: Counter[tuple[int, int, float]] = Counter()
-
-    @cached_property
-    def _simpler(self) -> npt.NDArray[np.bool_]:
-        """[i, j]: whether the mixtures of candidate j are among those of candidate i."""
-        places: dict[CovarianceStructure, int] = {}
-        kind = np.array([places.setdefault(one.structure, len(places)) for one in self.found])
-        sizes = np.array([one.n_components for one in self.found])
-        ranks = np.array([["IEV".index(each) for each in one.letters] for one in places])
-        # Letters say nothing of what a structure of the user's own is among.
-        built_in = np.array([is_built_in(one) for one in places])
-        special = (ranks <= ranks[:, None]).all(axis=2) & built_in & built_in[:, None]
-        special |= np.eye(len(places), dtype=bool)
-        same = (special & special.T)[kind[:, None], kind]
-        simpler: npt.NDArray[np.bool_] = special[kind[:, None], kind] & ~same
-        simpler &= sizes[:, None] == sizes
-        simpler |= same & (sizes[:, None] == sizes + 1)
-        return simpler
 
     def fit_from_clusters(self, sample: ArraySource, partitions: Partitions, tol: float) -> None:
         """Fit candidates from clusters of some rows, but those that were fitted or have failed."""
@@ -296,7 +297,8 @@ class CandidateFits:
     def _lifting_starts(self) -> Iterator[Start]:
         """Yield simpler mixtures for candidates that are less likely than these."""
         values = np.array([each.log_likelihood for each in self.found])
-        bounds = np.where(self._simpler & np.isfinite(values), values, -np.inf)
+        simpler = _simpler(tuple((each.structure, each.n_components) for each in self.found))
+        bounds = np.where(simpler & np.isfinite(values), values, -np.inf)
         likeliest = bounds.argmax(axis=1)
         # A comparison with the nan of one that failed is false: it stays as it is.
         below = bounds.max(axis=1) > values + self.plan.tol * (1.0 + np.abs(values))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step.accumulator import FARTHEST_SHARED
 from fastgmm.em.problem import ROUNDING
 from fastgmm.kernels import small_em
 from fastgmm.kernels.mixture_pass import pass_address
@@ -89,13 +90,6 @@ def fit_small(
             weights[s] = source.weights
     places = {source: s for s, source in enumerate(sources)}
     rows_of = np.array([places[each.source] for each in problems])
-    added = np.zeros(n_features) if amounts is None else amounts
-
-    @cache  # resamples have a start in common
-    def spread(start: MixtureParameters) -> FloatArray:
-        own = start.covariances()
-        own = own[:, :, None] * np.eye(n_features) if own.ndim == 2 else own
-        return own - np.diag(added)
 
     labels = np.zeros((len(problems), n_samples), dtype=np.int64)
     letters = np.array([[_LETTERS[each] for each in p.structure.letters] for p in problems])
@@ -103,7 +97,7 @@ def fit_small(
         SmallSets(X, weights, rows_of, labels),
         letters,
         np.array([each.n_components for each in problems]),
-        amounts=added,
+        amounts=np.zeros(n_features) if amounts is None else amounts,
         tol=tol,
         mean_tol=mean_tol,
         max_iter=max_iter,
@@ -115,7 +109,8 @@ def fit_small(
         task.given[i] = True
         task.mixture_weights[i, :K] = start.weights
         task.means[i, :K] = start.means
-        task.covariances[i, :K] = spread(start)
+        diagonals = np.einsum("kii->ki", task.whiteners[i, :K])
+        (diagonals if start.is_diagonal else task.whiteners[i, :K])[:] = start.whiteners
     _run(task, n_jobs)
     values = (task.log_likelihood, task.entropy, task.n_iter, task.status)
     return [
@@ -202,7 +197,7 @@ def _task(
         smallest=smallest_raised(D) / 16.0,
         smallest_share=EMPTY_SHARE,
         rounding=ROUNDING[8],
-        covariances=np.zeros((n_fits, most, D, D)),
+        farthest_shared=FARTHEST_SHARED[np.dtype(np.float64)],
         mixture_weights=np.zeros((n_fits, most)),
         means=np.zeros((n_fits, most, D)),
         whiteners=np.zeros((n_fits, most, D, D)),

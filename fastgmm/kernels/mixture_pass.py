@@ -272,26 +272,27 @@ def mixture_slot(address, slot):
     log_density, labels, responsibilities = task.log_density, task.labels, task.responsibilities
     N, D = X.shape
     K = constants.shape[0]
-    # products of responsibilities and features are taken four components and columns at a time
+    # about a shared center, products of responsibilities and features are taken four by four
     n_columns = (2 * D if diagonal else D) + ROWS - 1
     n_columns = n_columns // ROWS * ROWS if diagonal or pooled else D
     n_rows = (K + ROWS - 1) // ROWS * ROWS if diagonal or pooled else K
-    tile = aligned_scratch(n_columns * T, constants)
-    white = aligned_scratch(D * T if pooled else 1, constants)
+    n_white, n_about = D if pooled else 0, 0 if shared else D
+    # One piece of memory: to get one takes as long as to work on a few lanes.
+    kept = (n_columns + n_rows) * T
+    lanes = aligned_scratch(kept + (n_white + n_about + ROWS + 3) * T, constants)
+    tile, joint, rest = lanes[: n_columns * T], lanes[n_columns * T : kept], lanes[kept:]
+    white, rest = rest[: n_white * T], rest[n_white * T :]
+    about_mean, rest = rest[: n_about * T], rest[n_about * T :]
+    panel, rest = rest[: ROWS * T], rest[ROWS * T :]
+    largest, total, factor = rest[:T], rest[T : 2 * T], rest[2 * T :]
+    doubles, integers = np.empty(2 * T), np.empty(T + K, np.int64)
+    tile_weights, density = doubles[:T], doubles[T:]
+    best, active = integers[:T], integers[T:]
     scales = aligned_scratch(K * D, constants) if pooled else whiteners
     points = white if pooled else tile
-    joint = aligned_scratch(n_rows * T, constants)
-    tile[D * T :] = 0.0
-    joint[K * T :] = 0.0
-    about_mean = aligned_scratch(1 if shared else D * T, constants)
-    panel = aligned_scratch(ROWS * T, constants)
-    largest = aligned_scratch(T, constants)
-    total = aligned_scratch(T, constants)
-    factor = aligned_scratch(T, constants)
-    tile_weights = np.empty(T)
-    density = np.empty(T)
-    active = np.empty(K, np.int64)
-    best = np.empty(T, np.int64)
+    if shared or mode & KMEANS:
+        tile[D * T :] = 0.0
+        joint[K * T :] = 0.0
     # what second moments are taken of: pooled, of the rows as if they were of one component
     n_second, present, weights_of_second = K, active, joint
     second_counts, second_first = counts, first
@@ -303,7 +304,9 @@ def mixture_slot(address, slot):
     some_known = labels.shape[0] > 0 and mode & (MOMENTS | LOG_LIKELIHOOD) != 0
     known = labels if some_known else labels[:0]
     n_centers = K if mode & (LLOYD | LLOYD_BY_PRODUCTS) else 0
-    padded, costs, member_sums = lloyd_scratch(shifts, whiteners, D, n_centers)
+    padded, costs, member_sums = shifts, shifts, density  # read by Lloyd's passes only
+    if n_centers > 0:
+        padded, costs, member_sums = lloyd_scratch(shifts, whiteners, D, K)
     lowest = lowest_density(constants)
     if mode == LLOYD_BY_PRODUCTS:
         lowest = -np.inf  # affine functions lose no digits far out

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgmm.kernels.compilation import call_slot, inner_kernel, slot_kernel, task_at
-from fastgmm.kernels.microkernels.densities import DIAGONAL_VECTORS
+from fastgmm.kernels.compilation import borrowed, call_slot, inner_kernel, slot_kernel, task_at
+from fastgmm.kernels.microkernels.moments import lane_sum
 from fastgmm.kernels.microkernels.simd import BLOCK
 from fastgmm.kernels.mixture_pass import (
     GIVEN_LABELS,
@@ -31,13 +31,20 @@ from fastgmm.kernels.mixture_pass import (
 )
 from fastgmm.kernels.moments import block_place, diagonal_place
 from fastgmm.kernels.packing import ROWS
-from fastgmm.kernels.structure_m_steps import IDENTITY, Effort, m_step, memory_of
-from fastgmm.kernels.tiles import BLOCK_ROWS
+from fastgmm.kernels.structure_m_steps import (
+    IDENTITY,
+    Effort,
+    Memory,
+    invert_triangle,
+    m_step,
+    memory_of,
+)
+from fastgmm.kernels.tiles import BLOCK_ROWS, aligned_scratch
 
 # How a fit ended.
 CONVERGED, MAX_ITER, EMPTY, SINGULAR, FALLEN = 0, 1, 2, 3, 4
 
-_DIAGONAL_LANES, _LANES = DIAGONAL_VECTORS * BLOCK.n_bytes // 8, ROWS * BLOCK.n_bytes // 8
+_LANES = ROWS * BLOCK.n_bytes // 8
 """Lanes of a tile are a multiple of this: those of the widest block of registers."""
 _MOST_LANES = 320
 _LOG_TWO_PI = math.log(2.0 * math.pi)
@@ -91,8 +98,9 @@ class SmallFits(NamedTuple):
         A component with no more of the weight has no points.
     rounding : float
         A fall of the mean log-likelihood by this times 1 + its size is none.
-    covariances : ndarray of shape (C, K_max, D, D)
-        Those of the mixtures that fits begin from, without the amounts.
+    farthest_shared : float
+        Means that are no farther from that of all rows, in standard deviations of their components,
+        share it as the point that moments are taken about.
     mixture_weights : ndarray of shape (C, K_max)
         What is found: the weights,
     means : ndarray of shape (C, K_max, D)
@@ -120,7 +128,7 @@ class SmallFits(NamedTuple):
     smallest: float
     smallest_share: float
     rounding: float
-    covariances: np.ndarray
+    farthest_shared: float
     mixture_weights: np.ndarray
     means: np.ndarray
     whiteners: np.ndarray
@@ -128,34 +136,6 @@ class SmallFits(NamedTuple):
     entropy: np.ndarray
     n_iter: np.ndarray
     status: np.ndarray
-
-
-class Sums(NamedTuple):
-    """What a pass reads, and what it adds up: the members of ``PassTask`` so named.
-
-    Parameters
-    ----------
-    run_pass
-        As in ``SmallFits``.
-    X, weights : ndarray of shape (N, D) and (N,)
-        Rows about their mean, and their weights.
-    nothing : ndarray of shape (K * D,)
-        Zeros.
-    constants, whiteners, references, counts, first, second, likelihood
-        As in ``PassTask``, of a single slot.
-    """
-
-    run_pass: int
-    X: np.ndarray
-    weights: np.ndarray
-    nothing: np.ndarray
-    constants: np.ndarray
-    whiteners: np.ndarray
-    references: np.ndarray
-    counts: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    likelihood: np.ndarray
 
 
 class Moments(NamedTuple):
@@ -191,32 +171,24 @@ def _empty_moments(K, D):
 
 
 @inner_kernel()
-def _copy_moments(origin, target):
-    target.counts[:], target.means[:], target.scatter[:] = origin
+def _empty_mixture(K, D):
+    return Mixture(np.empty(K), np.empty((K, D)), np.zeros((K, D, D)), np.empty(K))
 
 
 @inner_kernel()
-def _copy_mixture(origin, target):
-    log_weights, means, whiteners, log_determinants = origin
-    target.log_weights[:], target.means[:] = log_weights, means
-    target.whiteners[:], target.log_determinants[:] = whiteners, log_determinants
-
-
-@inner_kernel()
-def _lanes_of_tiles(N, diagonal):
+def _lanes_of_tiles(N):
     """Return the lanes that cut few rows into tiles with the fewest lanes left over."""
     if N > BLOCK_ROWS:
         return BLOCK_ROWS // 4  # tiles must not reach beyond their block
     n_tiles = (N + _MOST_LANES - 1) // _MOST_LANES
-    lanes = _DIAGONAL_LANES if diagonal else _LANES
-    return ((N + n_tiles - 1) // n_tiles + lanes - 1) // lanes * lanes
+    return ((N + n_tiles - 1) // n_tiles + _LANES - 1) // _LANES * _LANES
 
 
 @inner_kernel()
-def _sums(run_pass, X, weights, K, diagonal):
-    """Return the arrays of a pass."""
+def _pass_over(X, weights, K, diagonal, mode, labels):
+    """Return the task of a pass over all rows, about the mean of each component, in one slot."""
     N, D = X.shape
-    T = _lanes_of_tiles(N, diagonal)
+    T = _lanes_of_tiles(N)
     n_panels = (D + ROWS - 1) // ROWS
     if diagonal:
         packed = D
@@ -229,62 +201,72 @@ def _sums(run_pass, X, weights, K, diagonal):
             packed += (i + rows) * rows
         first = K * D
         second = K * ROWS * ROWS * (n_panels * (n_panels + 1) // 2)
-    return Sums(
-        run_pass, X, weights, np.zeros(K * D),
-        np.zeros(K), np.zeros(K * packed), np.zeros(K * D), np.zeros((1, K)),
-        np.zeros((1, first)), np.zeros((1, second)), np.zeros((1, T)),
-    )  # fmt: skip
-
-
-@inner_kernel()
-def _run_pass(mode, sums, diagonal, labels):
-    """Run one pass over all rows, about the mean of each component; return the log-likelihood."""
-    sums.counts[:] = 0.0
-    sums.first[:] = 0.0
-    sums.second[:] = 0.0
-    sums.likelihood[:] = 0.0
-    X, nothing, D = sums.X, sums.nothing, sums.X.shape[1]
-    task = PassTask(
+    nothing = np.zeros(K * D)
+    return PassTask(
         X,
-        sums.weights,
+        weights,
         np.int64(0),
-        np.int64(sums.likelihood.shape[1]),
+        np.int64(T),
         diagonal,
         np.int64(mode),
         np.int64(1),
-        sums.constants,
+        np.zeros(K),
         0.0,
-        sums.whiteners,
+        np.zeros(K * packed),
         nothing,
         nothing[:D],
         nothing[:D],
-        sums.references,
+        np.zeros(K * D),
         nothing,
         False,
         False,
-        sums.counts,
-        sums.first,
-        sums.second,
-        sums.likelihood,
+        np.zeros((1, K)),
+        np.zeros((1, first)),
+        np.zeros((1, second)),
+        aligned_scratch(T, nothing).reshape((1, T)),
         nothing[:0],
         labels,
         np.empty((0, 0)),
     )
-    call_slot(sums.run_pass, task, np.int64(0))
-    return sums.likelihood.sum()
 
 
 @inner_kernel()
-def _load_mixture(mixture, diagonal, sums):
-    """Lay a mixture out as the pass reads it."""
+def _about_center(task, shifts):
+    """Return the task of the same pass about the mean of all rows."""
+    return PassTask(*task[:10], shifts, *task[11:15], True, *task[16:])
+
+
+@inner_kernel()
+def _run_pass(address, task):
+    """Run a pass; return the log-likelihood."""
+    likelihood = task.likelihood[0]
+    task.counts[:] = 0.0
+    task.first[:] = 0.0
+    task.second[:] = 0.0
+    likelihood[:] = 0.0
+    call_slot(address, task, np.int64(0))
+    return lane_sum(likelihood, 0, task.lanes)
+
+
+@inner_kernel()
+def _load_mixture(mixture, diagonal, task, farthest_shared):
+    """Lay a mixture out as a pass reads it; say whether one about the center loses no digits."""
     log_weights, means, whiteners, log_determinants = mixture
     K, D = means.shape
-    constants, packed, references = sums.constants, sums.whiteners, sums.references
+    constants, packed, references = task.constants, task.whiteners, task.references
+    shifts, near = task.shifts, True
     at = 0
     for k in range(K):
         constants[k] = log_weights[k] - 0.5 * (log_determinants[k] + D * _LOG_TWO_PI)
-        for j in range(D):
-            references[k * D + j] = means[k, j]
+        for i in range(D):
+            references[k * D + i] = means[k, i]
+            shift = distance = 0.0
+            for j in range(i if diagonal else 0, i + 1):
+                product = whiteners[k, i, j] * means[k, j]
+                shift -= product
+                distance += abs(product)
+            shifts[k * D + i] = shift
+            near = near and distance <= farthest_shared
         if diagonal:
             for j in range(D):
                 packed[k * D + j] = whiteners[k, j, j]
@@ -295,15 +277,16 @@ def _load_mixture(mixture, diagonal, sums):
                     for i in range(first, last):
                         packed[at] = whiteners[k, i, column]
                         at += 1
+    return near
 
 
 @inner_kernel()
-def _take_moments(sums, diagonal, offset, moments):
+def _take_moments(task, diagonal, offset, moments):
     """Fill moments from the sums of a pass."""
     counts, means, scatter = moments
     K, D = means.shape
-    first, second = sums.first[0], sums.second[0]
-    references, counted = sums.references, sums.counts[0]
+    first, second = task.first[0], task.second[0]
+    references, counted = task.references, task.counts[0]
     n_columns = (2 * D + ROWS - 1) // ROWS * ROWS
     size = second.shape[0] // K
     for k in range(K):
@@ -313,7 +296,9 @@ def _take_moments(sums, diagonal, offset, moments):
             continue
         for j in range(D):
             offset[j] = first[diagonal_place(k, j, n_columns) if diagonal else k * D + j]
-            means[k, j] = references[k * D + j] + offset[j] / count
+            means[k, j] = offset[j] / count
+            if not task.shared:
+                means[k, j] += references[k * D + j]
         for i in range(D):
             if diagonal:
                 square = first[diagonal_place(k, D + i, n_columns)]
@@ -357,14 +342,14 @@ def _expected_log_density(mixture, moments, offset):
 def _centered(X, weights, center):
     """Return rows about their mean, which is filled."""
     N, D = X.shape
-    center[:] = 0.0
-    for n in range(N):
-        for j in range(D):
+    moved = np.empty((D, N)).T  # columns of adjacent entries are the fastest to load
+    total = weights.sum()
+    for j in range(D):
+        center[j] = 0.0
+        for n in range(N):
             center[j] += weights[n] * X[n, j]
-    center /= weights.sum()
-    moved = np.empty((N, D))
-    for n in range(N):
-        for j in range(D):
+        center[j] /= total
+        for n in range(N):
             moved[n, j] = X[n, j] - center[j]
     return moved
 
@@ -374,12 +359,11 @@ def _feature_scales(X, weights, scales):
     """Fill the inverse standard deviations of features about 0, or ones where they are 0."""
     N, D = X.shape
     total = weights.sum()
-    squares = np.zeros(D)
-    for n in range(N):
-        for j in range(D):
-            squares[j] += weights[n] * X[n, j] * X[n, j]
     for j in range(D):
-        scales[j] = math.sqrt(total / squares[j]) if squares[j] > 0.0 else 1.0
+        square = 0.0
+        for n in range(N):
+            square += weights[n] * X[n, j] * X[n, j]
+        scales[j] = math.sqrt(total / square) if square > 0.0 else 1.0
 
 
 @inner_kernel()
@@ -465,16 +449,23 @@ def _copy_memory(origin, target):
 
 
 @inner_kernel()
-def _begin_given(weights, covariances, sum_of_weights, moments):
+def _begin_given(weights, whiteners, amounts, sum_of_weights, moments):
     """Fill the moments of a mixture, but its means; its weights may not sum to 1 exactly."""
     counts, scatter = moments.counts, moments.scatter
     K, D = scatter.shape[:2]
     total = weights[:K].sum()
+    factor = np.empty((D, D))
     for k in range(K):
         counts[k] = sum_of_weights * weights[k] / total
+        factor[:] = whiteners[k]
+        invert_triangle(factor)
         for i in range(D):
-            for j in range(D):
-                scatter[k, i, j] = counts[k] * covariances[k, i, j]
+            for j in range(i + 1):
+                covariance = 0.0
+                for m in range(j + 1):
+                    covariance += factor[i, m] * factor[j, m]
+                scatter[k, i, j] = scatter[k, j, i] = counts[k] * covariance
+            scatter[k, i, i] -= counts[k] * amounts[i]
 
 
 @inner_kernel()
@@ -500,37 +491,92 @@ def _weigh(moments, amounts, sum_of_weights, smallest_count, mixture, shares, co
     return True
 
 
+class Work(NamedTuple):
+    """What a fit works on.
+
+    Parameters
+    ----------
+    X, weights : ndarray of shape (N, D) and (N,)
+        Rows about their mean, and their weights.
+    center : ndarray of shape (D,)
+        That mean.
+    about_means, about_center : PassTask
+        The pass, about the mean of each component and about that of all rows.
+    moments, new : Moments
+        Those of the next M-step, and those of the last pass.
+    mixture, best : Mixture
+        The last one, and the most likely one.
+    shares, covariances : ndarray of shape (K,) and (K, D, D)
+        What an M-step is given.
+    memory, kept_memory : Memory
+        What it continues from, now and where the extrapolation began.
+    vectors, target : ndarray of shape (3, L) and (L,)
+        Statistics of successive iterations side by side, and what they approach.
+    offset, scales : ndarray of shape (D,)
+        Scratch, and inverse standard deviations of the features.
+    """
+
+    X: np.ndarray
+    weights: np.ndarray
+    center: np.ndarray
+    about_means: PassTask
+    about_center: PassTask
+    moments: Moments
+    new: Moments
+    mixture: Mixture
+    best: Mixture
+    shares: np.ndarray
+    covariances: np.ndarray
+    memory: Memory
+    kept_memory: Memory
+    vectors: np.ndarray
+    target: np.ndarray
+    offset: np.ndarray
+    scales: np.ndarray
+
+
 @slot_kernel()
 def small_fit_slot(address, slot):
     """Run the fit of a slot."""
     task = task_at(address)
     D = task.X.shape[2]
-    center, weights = np.empty(D), task.weights[task.rows_of[slot]]
+    center, scales, weights = np.empty(D), np.empty(D), task.weights[task.rows_of[slot]]
     X = _centered(task.X[task.rows_of[slot]], weights, center)
-    letters, max_iter = task.letters[slot], task.max_iter
-    K = task.n_components[slot]
-    diagonal = letters[2] == IDENTITY
-    sums, no_labels = _sums(task.run_pass, X, weights, K, diagonal), np.empty(0, np.int64)
-    offset, scales, shares, covariances = np.empty(D), np.empty(D), np.empty(K), np.empty((K, D, D))
-    # Those of the next M-step, and those of the last pass.
-    moments, new = _empty_moments(K, D), _empty_moments(K, D)
-    means, whiteners = np.empty((K, D)), np.zeros((K, D, D))
-    mixture = Mixture(np.empty(K), means, whiteners, np.empty(K))
-    best = Mixture(np.empty(K), task.means[slot, :K], task.whiteners[slot, :K], np.empty(K))
-    memory, kept_memory = memory_of(K, D), memory_of(K, D)
-    size = K * (1 + 2 * D) if diagonal else K * (1 + D + D * (D + 1) // 2)
-    vectors, target = np.empty((3, size)), np.empty(size)
     _feature_scales(X, weights, scales)
+    K, diagonal = task.n_components[slot], task.letters[slot, 2] == IDENTITY
+    size = K * (1 + 2 * D) if diagonal else K * (1 + D + D * (D + 1) // 2)
+    about_means = _pass_over(X, weights, K, diagonal, MOMENTS, task.labels[0, :0])
+    work = Work(
+        X, weights, center, about_means, _about_center(about_means, np.empty(K * D)),
+        _empty_moments(K, D), _empty_moments(K, D),
+        _empty_mixture(K, D), _empty_mixture(K, D),
+        np.empty(K), np.empty((K, D, D)), memory_of(K, D), memory_of(K, D),
+        np.empty((3, size)), np.empty(size), np.empty(D), scales,
+    )  # fmt: skip
+    _fit(task, slot, work)
+
+
+@inner_kernel()
+def _fit(task, slot, work):
+    """Run EM from first to last; who calls this keeps what is borrowed here."""
+    task = borrowed(task)
+    (
+        X, weights, center, about_means, about_center, moments, new, mixture, best, shares,
+        covariances, memory, kept_memory, vectors, target, offset, scales,
+    ) = borrowed(work)  # fmt: skip
+    letters, max_iter, address = task.letters[slot], task.max_iter, task.run_pass
+    K, diagonal, e_step = len(shares), letters[2] == IDENTITY, about_means
     sum_of_weights = weights.sum()
     smallest_count = task.smallest_share * sum_of_weights
     task.log_likelihood[slot] = np.nan
     if task.given[slot]:
-        moments.means[:] = best.means - center
-        start, given = task.mixture_weights[slot], task.covariances[slot]
-        _begin_given(start, given, sum_of_weights, moments)
+        moments.means[:] = task.means[slot, :K] - center
+        start, given = task.mixture_weights[slot], task.whiteners[slot]
+        _begin_given(start, given, task.amounts, sum_of_weights, moments)
     else:
-        _run_pass(GIVEN_LABELS, sums, diagonal, task.labels[slot])
-        _take_moments(sums, diagonal, offset, moments)
+        labelled = _pass_over(X, weights, K, diagonal, GIVEN_LABELS, task.labels[slot])
+        _run_pass(address, labelled)
+        _take_moments(labelled, diagonal, offset, moments)
     status = MAX_ITER
     highest = before = -np.inf
     gain, longest, length = np.inf, _LONGEST_STEP, 1.0
@@ -548,10 +594,12 @@ def small_fit_slot(address, slot):
         effort = Effort(iteration == 0, least_gain, task.smallest)
         found = np.nan
         if m_step(
-            letters, covariances, shares, memory, whiteners, mixture.log_determinants, effort
-        ):
-            _load_mixture(mixture, diagonal, sums)
-            found = _run_pass(MOMENTS, sums, diagonal, no_labels)
+            letters, covariances, shares, memory, mixture.whiteners, mixture.log_determinants,
+            effort,
+        ):  # fmt: skip
+            near = _load_mixture(mixture, diagonal, about_center, task.farthest_shared)
+            e_step = about_center if near else about_means
+            found = _run_pass(address, e_step)
         if trial:
             trial = False
             if not found >= highest - _LARGEST_FALL * (1.0 + abs(highest)):
@@ -572,9 +620,9 @@ def small_fit_slot(address, slot):
         task.n_iter[slot] = iteration
         if found >= highest:
             highest = found
-            _copy_mixture(mixture, best)
+            mixture, best = best, mixture
         gain_before, gain, before = gain, found - before, found
-        _take_moments(sums, diagonal, offset, new)
+        _take_moments(e_step, diagonal, offset, new)
         if n_vectors == 3:
             vectors[0] = vectors[1]
             vectors[1] = vectors[2]
@@ -609,17 +657,20 @@ def small_fit_slot(address, slot):
             elif new_length > 1.0 and not trial:
                 longest = max(_LONGEST_STEP, longest / 4.0)
         if not trial:
-            _copy_moments(new, moments)
+            moments, new = new, moments
+    else:
+        new = moments
     task.status[slot] = status
     if status in (EMPTY, SINGULAR):
         return
     if before < highest or status == FALLEN:
-        _load_mixture(best, diagonal, sums)
-        _run_pass(MOMENTS, sums, diagonal, no_labels)
-        _take_moments(sums, diagonal, offset, new)
+        _load_mixture(best, diagonal, about_center, task.farthest_shared)
+        _run_pass(address, about_means)
+        _take_moments(about_means, diagonal, offset, new)
     task.log_likelihood[slot] = highest
     for k in range(K):
         task.mixture_weights[slot, k] = math.exp(best.log_weights[k])
+        task.means[slot, k] = best.means[k] + center
+        task.whiteners[slot, k] = best.whiteners[k]
     # The log-density of a row with its component is less than that of the row by the entropy.
     task.entropy[slot] = max(highest - _expected_log_density(best, new, offset), 0.0)
-    best.means[:] += center

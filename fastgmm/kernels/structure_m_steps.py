@@ -115,11 +115,16 @@ class Memory(NamedTuple):
         Orientation that all components share, in columns.
     vectors : ndarray of shape (K, D, D)
         Principal axes of the components.
+    variances, half, turned : ndarray of shape (K, D), (D, D) and (D, D)
+        Scratch.
     """
 
     exponents: np.ndarray
     axes: np.ndarray
     vectors: np.ndarray
+    variances: np.ndarray
+    half: np.ndarray
+    turned: np.ndarray
 
 
 class View(NamedTuple):
@@ -134,11 +139,14 @@ class View(NamedTuple):
     pulls : ndarray of shape (K,)
         By how much a relative change of a component's volume changes the criterion, π_k: w_k, or
         its share of the sum of the volumes.
+    half : ndarray of shape (D, D)
+        Scratch.
     """
 
     turned: np.ndarray
     variances: np.ndarray
     pulls: np.ndarray
+    half: np.ndarray
 
 
 class Effort(NamedTuple):
@@ -209,6 +217,21 @@ def eigen(matrix, vectors, tolerance):
                 vectors[j, i], vectors[j, largest] = vectors[j, largest], vectors[j, i]
 
 
+@inner_kernel()
+def invert_triangle(matrix):
+    """Turn a lower triangle into its inverse; what is above it is set to 0."""
+    D = matrix.shape[0]
+    for i in range(D):
+        matrix[i, i] = 1.0 / matrix[i, i]
+        for j in range(i):
+            total = 0.0
+            for m in range(j, i):
+                total += matrix[i, m] * matrix[m, j]
+            matrix[i, j] = -total * matrix[i, i]
+        for j in range(i + 1, D):
+            matrix[i, j] = 0.0
+
+
 @kernel()
 def invert_cholesky(matrix, whitener, smallest):
     """Fill the inverse of the lower Cholesky factor; return log|matrix|, or nan if singular.
@@ -231,15 +254,7 @@ def invert_cholesky(matrix, whitener, smallest):
                     return np.nan
                 whitener[i, i] = math.sqrt(total)
                 log_determinant += math.log(total)
-    for i in range(D):
-        whitener[i, i] = 1.0 / whitener[i, i]
-        for j in range(i):
-            total = 0.0
-            for m in range(j, i):
-                total += whitener[i, m] * whitener[m, j]
-            whitener[i, j] = -total * whitener[i, i]
-        for j in range(i + 1, D):
-            whitener[i, j] = 0.0
+    invert_triangle(whitener)
     return log_determinant
 
 
@@ -273,11 +288,10 @@ def _multiply(A, B, out):
         return
     for i in range(D):
         for j in range(D):
-            out[i, j] = 0.0
-        for m in range(D):
-            factor = A[i, m]
-            for j in range(D):
-                out[i, j] += factor * B[m, j]
+            total = 0.0
+            for m in range(D):
+                total += A[i, m] * B[m, j]
+            out[i, j] = total
 
 
 @inner_kernel()
@@ -300,13 +314,11 @@ def turn(matrix, axes, half, out):
         return
     for i in range(D):
         for j in range(i + 1):
-            out[i, j] = 0.0
-        for m in range(D):
-            factor = axes[m, i]
-            for j in range(i + 1):
-                out[i, j] += factor * half[m, j]
-        for j in range(i):
-            out[j, i] = out[i, j]
+            total = 0.0
+            for m in range(D):
+                total += axes[m, i] * half[m, j]
+            out[i, j] = total
+            out[j, i] = total
 
 
 @inner_kernel()
@@ -358,7 +370,10 @@ def _balance(moments, D, shares, exponents, white, traces):
     identity.
     """
     K, P = moments.shape
-    if not exponents.max() - exponents.min() <= _FARTHEST:
+    lowest = highest = exponents[0]
+    for k in range(K):
+        lowest, highest = min(lowest, exponents[k]), max(highest, exponents[k])
+    if not highest - lowest <= _FARTHEST:
         return np.inf
     shape = np.zeros(P)
     for k in range(K):
@@ -421,6 +436,24 @@ def _overlaps(parts, out):
 
 
 @inner_kernel()
+def _center(exponents, shares):
+    """Move exponents so that their weighted mean is 0, which changes nothing."""
+    mean = 0.0
+    for k in range(len(shares)):
+        mean += shares[k] * exponents[k]
+    exponents -= mean
+
+
+@inner_kernel()
+def _imbalance(traces, D, shares):
+    """Return the largest entry of the gradient, relative to the component's share."""
+    largest = 0.0
+    for k in range(len(shares)):
+        largest = max(largest, abs(traces[k] / (D * shares[k]) - 1.0))
+    return largest
+
+
+@inner_kernel()
 def _settle_volumes(moments, D, shares, exponents, first, least_gain):
     """Find the best u of components with points, from those given or, at ``first``, from afar."""
     K, P = moments.shape
@@ -431,7 +464,7 @@ def _settle_volumes(moments, D, shares, exponents, first, least_gain):
     last_step = _ROUGH_LAST_STEP if rough else _LAST_STEP
     if first:
         exponents[:] = 0.0
-    exponents -= np.sum(shares * exponents)
+    _center(exponents, shares)
     value = _balance(moments, D, shares, exponents, white, traces)
     if not value < np.inf:
         exponents[:] = 0.0
@@ -440,9 +473,7 @@ def _settle_volumes(moments, D, shares, exponents, first, least_gain):
             return False
     for step in range(-1, _MOST_STEPS):
         length, gain, longest = 1.0, 0.0, 0.0
-        unsettled = 0.0
-        for k in range(K):
-            unsettled = max(unsettled, abs(traces[k] / (D * shares[k]) - 1.0))
+        unsettled = _imbalance(traces, D, shares)
         if step < 0:
             if not first:
                 continue
@@ -478,7 +509,7 @@ def _settle_volumes(moments, D, shares, exponents, first, least_gain):
         lower = False
         for _ in range(1 if step < 0 else _MOST_HALVINGS):
             trial = exponents + length * newton[:, 0]
-            trial -= np.sum(shares * trial)
+            _center(trial, shares)
             found = _balance(moments, D, shares, trial, new_white, new_traces)
             fall = _SUFFICIENT * length * gain
             if found < np.inf and found <= value - fall + _ROUNDING * (1.0 + abs(found)):
@@ -493,7 +524,7 @@ def _settle_volumes(moments, D, shares, exponents, first, least_gain):
         elif step >= 0:
             break
     # The gradient stays away from 0 where there is no optimum.
-    return np.abs(traces / (D * shares) - 1.0).max() < _UNSETTLED * last_step
+    return _imbalance(traces, D, shares) < _UNSETTLED * last_step
 
 
 @kernel()
@@ -574,16 +605,15 @@ def balance_variances(variances, shares, exponents, first, least_gain):
 @inner_kernel()
 def _empty_view(K, D):
     """Return a view to be filled."""
-    return View(np.empty((K, D, D)), np.empty((K, D)), np.empty(K))
+    return View(np.empty((K, D, D)), np.empty((K, D)), np.empty(K), np.empty((D, D)))
 
 
 @kernel()
 def _look(covariances, shares, equal_volumes, axes, view):
     """Return the criterion at an orientation, and fill the view."""
-    turned, variances, pulls = view
+    turned, variances, pulls, half = view
     K, D = variances.shape
-    half = np.empty((D, D))
-    log_volumes = np.empty(K)
+    highest, mean = -np.inf, 0.0
     for k in range(K):
         turn(covariances[k], axes, half, turned[k])
         total = 0.0
@@ -591,15 +621,18 @@ def _look(covariances, shares, equal_volumes, axes, view):
             # Or the rounding of axes that are not quite orthogonal to those of large variances.
             variances[k, j] = max(turned[k, j, j], _LEAST_VARIANCE)
             total += math.log(variances[k, j])
-        log_volumes[k] = total / D
+        pulls[k] = total / D
+        highest = max(highest, pulls[k])
+        mean += shares[k] * pulls[k]
     if not equal_volumes:
         pulls[:] = shares
-        return D * np.sum(shares * log_volumes)
-    largest = log_volumes.max()
-    pulls[:] = shares * np.exp(log_volumes - largest)
-    sum_of_volumes = pulls.sum()
+        return D * mean
+    sum_of_volumes = 0.0
+    for k in range(K):
+        pulls[k] = shares[k] * math.exp(pulls[k] - highest)
+        sum_of_volumes += pulls[k]
     pulls /= sum_of_volumes
-    return D * (largest + math.log(sum_of_volumes))
+    return D * (highest + math.log(sum_of_volumes))
 
 
 @kernel()
@@ -609,7 +642,7 @@ def _gradient(view):
     With c_kj = π_k / t_kj, C_k = diag(c_k), the gradient is the skew-symmetric G = sum_k (T_k C_k
     - C_k T_k).
     """
-    turned, variances, pulls = view
+    turned, variances, pulls, _ = view
     K, D = variances.shape
     linear, gradient, diagonal = np.zeros((D, D)), np.empty((D, D)), np.zeros((D, D))
     for k in range(K):
@@ -638,7 +671,7 @@ def _own_row_tensor(view):
     Entry ijl is ``sum_k c_ki (T_kjl - 2 T_kij T_kil / t_ki)``. The components are summed up once,
     and no longer in each product. Empty where it would take too much memory.
     """
-    turned, variances, pulls = view
+    turned, variances, pulls, _ = view
     K, D = variances.shape
     n_rows = D if D <= _MOST_FEATURES_OF_TENSOR else 0
     tensor = np.zeros((n_rows, D, D))
@@ -654,13 +687,13 @@ def _own_row_tensor(view):
 
 
 @kernel()
-def _hessian_times(X, view, equal_volumes, linear, tensor, half, out):
+def _hessian_times(X, view, equal_volumes, linear, tensor, out):
     """Fill the product of the Hessian and a skew-symmetric matrix.
 
     From the derivative of the gradient along X, T_k' = T_k X - X T_k, made symmetric as a bilinear
     form.
     """
-    turned, variances, pulls = view
+    turned, variances, pulls, half = view
     K, D = variances.shape
     _multiply(linear, X, half)
     if tensor.shape[0] > 0:
@@ -707,7 +740,7 @@ def _newton_direction(view, equal_volumes, at_rest, direction):
     D = direction.shape[0]
     linear, gradient, diagonal = _gradient(view)
     residual, conjugate = np.empty((D, D)), np.empty((D, D))
-    half, image = np.empty((D, D)), np.empty((D, D))
+    image = np.empty((D, D))
     size = 0.0
     for i in range(D):
         for j in range(D):
@@ -721,7 +754,7 @@ def _newton_direction(view, equal_volumes, at_rest, direction):
     tensor = _own_row_tensor(view)
     enough = min(_ROUGHEST**2, first) * first
     for step in range(_MOST_CONJUGATE_STEPS):
-        _hessian_times(conjugate, view, equal_volumes, linear, tensor, half, image)
+        _hessian_times(conjugate, view, equal_volumes, linear, tensor, image)
         bend = _product(conjugate, image)
         if bend <= 0.0:
             if step == 0:
@@ -866,7 +899,8 @@ def memory_of(K, D):
     for k in range(K):
         for j in range(D):
             vectors[k, j, j] = 1.0
-    return Memory(np.zeros(K), np.eye(D), vectors)
+    scratch = np.empty((K, D)), np.empty((D, D)), np.empty((D, D))
+    return Memory(np.zeros(K), np.eye(D), vectors, *scratch)
 
 
 @inner_kernel()
@@ -891,7 +925,11 @@ def _settle_variances(volume, shape, variances, shares, memory, effort):
         return True
     if shape == IDENTITY:
         for k in range(K):
-            variances[k, :] = variances[k].sum() / D
+            mean = 0.0
+            for j in range(D):
+                mean += variances[k, j] / D
+            for j in range(D):
+                variances[k, j] = mean
     if volume == VARYING and shape == EQUAL:
         for j in range(D):
             if not variances[:, j].max() > 0.0:
@@ -905,7 +943,8 @@ def _settle_variances(volume, shape, variances, shares, memory, effort):
             pooled = 0.0
             for k in range(K):
                 pooled += shares[k] * variances[k, j]
-            variances[:, j] = pooled
+            for k in range(K):
+                variances[k, j] = pooled
     return True
 
 
@@ -978,12 +1017,11 @@ def m_step(letters, covariances, shares, memory, whiteners, log_determinants, ef
     K, D = covariances.shape[:2]
     if orientation == EQUAL and shape == EQUAL and volume == VARYING:
         return _varying_volumes(covariances, shares, memory, whiteners, log_determinants, effort)
-    half, turned = np.empty((D, D)), np.empty((D, D))
+    half, turned, variances = memory.half, memory.turned, memory.variances
     if orientation == EQUAL and shape == EQUAL:
         _pool(covariances, shares, turned)
         covariances[:] = turned
     elif orientation in (IDENTITY, EQUAL) or shape == EQUAL:
-        variances = np.empty((K, D))
         if orientation == EQUAL:
             starts = np.empty((0, D, D))
             if effort.first:

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 from numba.extending import overload
 
 from fastgmm.kernels import compilation
+from fastgmm.kernels.compilation import borrowed, kernel
 from fastgmm.kernels.mixture_pass import mixture_slot
 
 compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
@@ -245,3 +247,15 @@ def test_compiling_is_announced_once_on_a_terminal_and_counted_apart(monkeypatch
     plus(1)
     assert watch.compile_seconds == compiling  # what is compiled already takes none
     assert capsys.readouterr().err == ""
+
+
+def test_no_reference_is_counted_of_what_is_borrowed():
+    @kernel()
+    def total(values):
+        first, (second, scale) = borrowed(values)
+        return scale * (first[1:].sum() + second.sum())
+
+    first, second = np.ones(3), np.arange(4.0)
+    counted = sys.getrefcount(first), sys.getrefcount(second)
+    assert total((first, (second, 2.0))) == 16.0
+    assert (sys.getrefcount(first), sys.getrefcount(second)) == counted

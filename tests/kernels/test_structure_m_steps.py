@@ -124,7 +124,8 @@ class Search:
 
     def look(self, axes):
         K, D = self.covariances.shape[:2]
-        known = structure_m_steps.View(np.empty((K, D, D)), np.empty((K, D)), np.empty(K))
+        shapes = (K, D, D), (K, D), (K,), (D, D)
+        known = structure_m_steps.View(*(np.empty(shape) for shape in shapes))
         axes = np.ascontiguousarray(axes)
         value = structure_m_steps._look(
             self.covariances, self.shares, self.equal_volumes, axes, known
@@ -148,7 +149,6 @@ class Search:
             self.equal_volumes,
             linear,
             tensor if with_tensor else tensor[:0],
-            np.empty_like(X),
             product,
         )
         return product

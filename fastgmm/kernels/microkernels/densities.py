@@ -26,7 +26,7 @@ from fastgmm.kernels.packing import ROWS
 _PANEL_MEMORY = 24 * 1024
 """Bytes of the whitener's panels that stay in the first-level cache while lanes pass by."""
 
-DIAGONAL_VECTORS = 8
+DIAGONAL_VECTORS = ROWS
 """Vectors of lanes that diagonal densities take side by side. A sum of squares is one dependent
 chain of additions a vector: so many hide its latency.
 """
