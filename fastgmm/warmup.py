@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,8 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
                 for n_draws in (None, 1):
                     deque(impute_blocks(lacking, parameters, n_draws=n_draws, n_jobs=n_jobs), 0)
                 rows[::3, 0] = 0.0
+            passes.mixture_statistics(*_clusters_apart(spread, dtype), n_jobs=n_jobs)
+            n_run += 1
     rows = random.standard_normal((_N_ROWS, 2))
     agglomerate(rows, structure="VVV")
     agglomerate(rows, structure="EEE")  # which has a kernel of its own
@@ -64,6 +67,15 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
         if not structure(name).needs_single_feature:
             _parameters(source, name, n_jobs)
     return n_run
+
+
+def _clusters_apart(spread: float, dtype: type[Any]) -> tuple[ArraySource, MixtureParameters]:
+    """Return rows of clusters so far apart that a pass leaves components out, and their mixture."""
+    axes = np.eye(4)
+    mixture = MixtureParameters.from_covariances(
+        np.full(4, 0.25), 100.0 * spread * axes, np.repeat(spread**2 * axes[None], 4, axis=0)
+    )
+    return ArraySource(np.repeat(mixture.means, 16, axis=0).astype(dtype)), mixture
 
 
 def _parameters(source: ArraySource, name: str, n_jobs: int | None) -> MixtureParameters:

@@ -22,18 +22,24 @@ def reset_largest(largest, T):
 @inner_kernel()
 def full_densities(
     tile, T, D, K, shared, whiteners, shifts, constants, references, references_low, about_mean,
-    joint, largest,
+    joint, largest, margin, leading, spans,
 ):  # fmt: skip
-    """Write every component's log-weight plus log-density and the largest of them."""
+    """Write every component's log-weight plus log-density and the largest of them.
+
+    The leading component comes first, then those that follow it: the sooner the largest is found,
+    the sooner others are seen to be below it by more than the margin.
+    """
     packed = whiteners.shape[0] // K
     reset_largest(largest, T)
     points = tile if shared else about_mean
-    for k in range(K):
+    for i in range(K):
+        k = (leading + i) % K
         if not shared:
             subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
         joint_log_density(
-            points, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint, k * T, largest
-        )
+            points, T, whiteners, k * packed, shifts, k * D, D, constants[k], joint, k * T,
+            largest, margin, spans, k,
+        )  # fmt: skip
 
 
 @inner_kernel()

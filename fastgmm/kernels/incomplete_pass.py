@@ -40,6 +40,7 @@ from fastgmm.kernels.mixture_pass import (
     exponentiate,
     keep_known,
     weigh_responsibilities,
+    whole_spans,
     write_responsibilities,
 )
 from fastgmm.kernels.moments import diagonal_place
@@ -294,6 +295,7 @@ def incomplete_slot(address, slot):
     active, best = np.empty(K, np.int64), np.empty(T, np.int64)
     some_known = labels.shape[0] > 0 and mode in (MOMENTS, LOG_LIKELIHOOD)
     reset_largest(unused, T)
+    spans = whole_spans(K, T)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
@@ -323,7 +325,7 @@ def incomplete_slot(address, slot):
                     fill_tile(values, missing, n_missing, D, T, kept, k * D * T, about_mean)
                     joint_log_density(
                         about_mean, T, whiteners, k * packed, nothing, 0, D, constants[k], joint,
-                        k * T, unused,
+                        k * T, unused, np.inf, spans, k,
                     )  # fmt: skip
                 add_terms(joint, k * T, terms, largest)
             if mode == LABELS:
@@ -333,7 +335,7 @@ def incomplete_slot(address, slot):
                 continue
             if some_known:
                 keep_known(labels, row, n, T, K, joint, largest)
-            exponentiate(joint, largest, T, K, total, active)
+            exponentiate(joint, largest, T, K, spans, total, active)
             add_log_likelihood(largest, total, share, offset, tile_weights, T, density, likelihood)
             if mode == LOG_DENSITY:
                 for lane in range(n):
@@ -342,7 +344,7 @@ def incomplete_slot(address, slot):
                 write_responsibilities(joint, total, T, K, row, n, responsibilities)
             if mode != MOMENTS:
                 continue
-            weigh_responsibilities(joint, total, tile_weights, T, K, active, share)
+            weigh_responsibilities(joint, total, tile_weights, T, K, spans, active, share)
             find_places(missing, n_missing, D, T, row_places, column_places)
             for k in range(K):
                 if active[k] == 0:
@@ -358,7 +360,7 @@ def incomplete_slot(address, slot):
                     continue
                 refill_tile(missing, n_missing, D, T, kept, k * D * T, about_mean)
                 add_moments(
-                    about_mean, T, D, joint, k * T, panel, first, k * D, second, k * n_second
+                    about_mean, T, 0, T, D, joint, k * T, panel, first, k * D, second, k * n_second
                 )
                 covariance_lanes(
                     precisions, covariances, k, D, P, T, missing, observed, n_missing, n_observed,

@@ -14,6 +14,9 @@ A tile is handled in four steps, each over all lanes at once:
 
 Rows too far from all components for this are seen to between steps three and four (``far_rows``).
 
+Where components lie apart, rows are sorted first, and components far from all of a tile are left
+out of all steps (``pruning``).
+
 Rows are taken about one *shared* center where the caller found that this loses less than the
 last digits (``PassParameters.shared``), else about each component's own mean.
 """
@@ -86,6 +89,9 @@ class PassParameters(NamedTuple):
     pooled : bool
         Whether all components share one whitener, and second moments are wanted of all rows
         together only: rows are whitened once then, and not for each component.
+    slopes, intercepts : ndarray of shape (K * D,), ndarray of shape (K,)
+        Functions that are affine in a row about the center, the least of which says which component
+        it is near to; empty where it does not pay to sort rows by that (``pruning``).
     """
 
     constants: np.ndarray
@@ -98,6 +104,8 @@ class PassParameters(NamedTuple):
     references_low: np.ndarray
     shared: bool
     pooled: bool
+    slopes: np.ndarray
+    intercepts: np.ndarray
 
 
 class PassTask(NamedTuple):
@@ -122,6 +130,12 @@ class PassTask(NamedTuple):
     constants, offset, whiteners, shifts, center, center_low, references, references_low, shared, \
             pooled
         As in ``PassParameters``.
+    margin : float
+        How far below the largest log-weight plus log-density another one is of no interest;
+        infinite if rows are not sorted.
+    near : ndarray of int64 of shape (N,)
+        A component that each row is near to, in ascending order within a block; read if the margin
+        is finite.
     counts : ndarray of shape (S, K)
         Sums of weighted responsibilities, as all sums in double precision.
     first : ndarray of shape (S, K * D)
@@ -159,6 +173,8 @@ class PassTask(NamedTuple):
     references_low: np.ndarray
     shared: bool
     pooled: bool
+    margin: float
+    near: np.ndarray
     counts: np.ndarray
     first: np.ndarray
     second: np.ndarray
@@ -168,8 +184,28 @@ class PassTask(NamedTuple):
     responsibilities: np.ndarray
 
 
+@inner_kernel()
+def whole_spans(K, T):
+    """Return, for each component, the first lane of interest and the first past them: all of T."""
+    spans = np.empty(2 * K, np.int64)
+    for k in range(K):
+        spans[2 * k], spans[2 * k + 1] = 0, T
+    return spans
+
+
+@inner_kernel(rare=True)
+def widen_spans(joint, T, K, spans):
+    """Make all lanes of interest, with zeros where exponentials were left out."""
+    for k in range(K):
+        begin, end = spans[2 * k], spans[2 * k + 1]
+        for lane in range(T):
+            if not begin <= lane < end:
+                joint[k * T + lane] = 0.0
+        spans[2 * k], spans[2 * k + 1] = 0, T
+
+
 @inner_kernel(fastmath={"reassoc", "contract"})
-def exponentiate(joint, largest, T, K, total, active):
+def exponentiate(joint, largest, T, K, spans, total, active):
     """Replace log-densities by exponentials about the largest; sum them over components.
 
     ``reassoc`` lets the sum over lanes be kept in vector lanes; it does not reach into ``exp``,
@@ -180,7 +216,7 @@ def exponentiate(joint, largest, T, K, total, active):
     for k in range(K):
         at = k * T
         mass = joint.dtype.type(0.0)
-        for lane in range(T):
+        for lane in range(spans[2 * k], spans[2 * k + 1]):
             e = exp(joint[at + lane] - largest[lane])
             joint[at + lane] = e
             total[lane] += e
@@ -204,14 +240,14 @@ def add_log_likelihood(largest, total, logarithms, offset, tile_weights, T, dens
 
 
 @inner_kernel()
-def weigh_responsibilities(joint, total, tile_weights, T, K, active, factor):
+def weigh_responsibilities(joint, total, tile_weights, T, K, spans, active, factor):
     """Turn exponentials into responsibilities times the weights of the rows."""
     for lane in range(T):
         weight = factor.dtype.type(tile_weights[lane])
         factor[lane] = weight / total[lane] if total[lane] > 0.0 else factor.dtype.type(0.0)
     for k in range(K):
         if active[k]:
-            for lane in range(T):
+            for lane in range(spans[2 * k], spans[2 * k + 1]):
                 joint[k * T + lane] *= factor[lane]
 
 
@@ -263,7 +299,7 @@ def mixture_slot(address, slot):
     # Members of tuples and rows of arrays are taken once: each time counts a reference.
     X, weights, T, mode = task.X, task.weights, task.lanes, task.mode
     constants, offset, shared, diagonal = task.constants, task.offset, task.shared, task.diagonal
-    pooled = task.pooled
+    pooled, margin, near = task.pooled, task.margin, task.near
     whiteners, shifts = task.whiteners, task.shifts
     center, center_low = task.center, task.center_low
     references, references_low = task.references, task.references_low
@@ -310,10 +346,12 @@ def mixture_slot(address, slot):
     lowest = lowest_density(constants)
     if mode == LLOYD_BY_PRODUCTS:
         lowest = -np.inf  # affine functions lose no digits far out
+    spans = whole_spans(K, T)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
         for row in range(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, N), T):
             n = min(T, N - row)
+            leading = near[row] if margin < np.inf else 0
             load_tile(X, row, n, center, center_low, tile, T)
             load_weights(weights, row, n, tile_weights, T)
             if mode & GIVEN:
@@ -335,7 +373,7 @@ def mixture_slot(address, slot):
                 else:
                     full_densities(
                         tile, T, D, K, shared, whiteners, shifts, constants, references,
-                        references_low, about_mean, joint, largest,
+                        references_low, about_mean, joint, largest, margin, leading, spans,
                     )  # fmt: skip
                 if mode & (LABELS | ASSIGNING):
                     if mode != LLOYD_BY_PRODUCTS:
@@ -358,8 +396,10 @@ def mixture_slot(address, slot):
                     continue
                 if some_known:
                     keep_known(labels, row, n, T, K, joint, largest)
-                exponentiate(joint, largest, T, K, total, active)
+                exponentiate(joint, largest, T, K, spans, total, active)
                 if count_far(largest, total, n, lowest) > 0:
+                    if margin < np.inf:
+                        widen_spans(joint, T, K, spans)
                     mend_exponentials(
                         X, row, n, T, references, references_low, whiteners, constants, diagonal,
                         D, K, known, joint, largest, total, lowest, active, _NEGLIGIBLE,
@@ -373,7 +413,7 @@ def mixture_slot(address, slot):
                 if mode == RESPONSIBILITIES:
                     write_responsibilities(joint, total, T, K, row, n, responsibilities)
                 if mode == MOMENTS:
-                    weigh_responsibilities(joint, total, tile_weights, T, K, active, factor)
+                    weigh_responsibilities(joint, total, tile_weights, T, K, spans, active, factor)
             if mode & (MOMENTS | GIVEN) and diagonal:
                 diagonal_moments(
                     tile, T, D, K, n_columns, shared, references, references_low, about_mean,
@@ -386,7 +426,7 @@ def mixture_slot(address, slot):
                         factor[lane] *= total[lane]
                 full_moments(
                     tile, T, D, n_second, shared, references, references_low, about_mean,
-                    weights_of_second, present, panel, second_counts, second_first, second,
+                    weights_of_second, present, spans, panel, second_counts, second_first, second,
                 )  # fmt: skip
     add_sums(member_sums, D, n_centers, first)
 
@@ -396,7 +436,9 @@ def pass_address() -> Any:
     vector, matrix = np.empty(0), np.empty((0, 0))
     members = dict.fromkeys(PassTask._fields, vector)
     members |= dict.fromkeys(("first_block", "lanes", "mode", "n_slots"), 0)
-    members |= dict.fromkeys(("diagonal", "shared", "pooled"), False) | {"offset": 0.0}
+    members |= dict.fromkeys(("diagonal", "shared", "pooled"), False)
+    members |= dict.fromkeys(("offset", "margin"), 0.0)
     members |= dict.fromkeys(("X", "counts", "first", "second", "likelihood"), matrix)
-    members |= {"labels": np.empty(0, np.int64), "responsibilities": matrix}
+    members |= dict.fromkeys(("labels", "near"), np.empty(0, np.int64))
+    members |= {"responsibilities": matrix}
     return slot_address(mixture_slot, PassTask(**members))

@@ -36,8 +36,8 @@ def block_place(i, j):
 
 @inner_kernel()
 def full_moments(
-    tile, T, D, K, shared, references, references_low, about_mean, joint, active, panel, counts,
-    first, second,
+    tile, T, D, K, shared, references, references_low, about_mean, joint, active, spans, panel,
+    counts, first, second,
 ):  # fmt: skip
     """Add every component's moments of the tile, weighted by responsibility."""
     blocks = second.shape[0] // K
@@ -45,10 +45,11 @@ def full_moments(
     for k in range(K):
         if active[k] == 0:
             continue
-        counts[k] += lane_sum(joint, k * T, T)
+        begin, end = spans[2 * k], spans[2 * k + 1]
+        counts[k] += lane_sum(joint, k * T + begin, end - begin)
         if not shared:
             subtract_reference(tile, T, D, references, references_low, k * D, about_mean)
-        add_moments(points, T, D, joint, k * T, panel, first, k * D, second, k * blocks)
+        add_moments(points, T, begin, end, D, joint, k * T, panel, first, k * D, second, k * blocks)
 
 
 @inner_kernel()

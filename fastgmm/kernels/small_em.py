@@ -220,6 +220,8 @@ def _pass_over(X, weights, K, diagonal, mode, labels):
         nothing,
         False,
         False,
+        np.inf,
+        labels[:0],
         np.zeros((1, K)),
         np.zeros((1, first)),
         np.zeros((1, second)),

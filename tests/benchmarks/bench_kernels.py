@@ -82,12 +82,14 @@ def test_joint_log_density(benchmark, D, dtype):
     triangle = np.tril(np.random.default_rng(0).normal(size=(1, D, D)))
     packed = packing.pack_lower(triangle).astype(dtype).ravel()
     arguments = (noise(T * D, dtype), T, packed, 0, noise(D, dtype), 0, D, dtype(0))
-    arguments += (noise(T, dtype), 0, noise(T, dtype))
+    arguments += (noise(T, dtype), 0, noise(T, dtype), np.inf, np.zeros(2, np.int64))
     joint_log_density = density_microkernels.joint_log_density
 
     @njit
-    def call(tile, T, packed, w_at, shift, s_at, D, constant, out, out_at, maximum):
-        joint_log_density(tile, T, packed, w_at, shift, s_at, D, constant, out, out_at, maximum)
+    def call(tile, T, packed, w_at, shift, s_at, D, constant, out, out_at, maximum, margin, spans):
+        joint_log_density(
+            tile, T, packed, w_at, shift, s_at, D, constant, out, out_at, maximum, margin, spans, 0
+        )
 
     run(benchmark, call, arguments, T * D * (D + 1))
 
@@ -113,13 +115,13 @@ def test_add_moments(benchmark, D, dtype):
     T = lane_count(D, N_COMPONENTS, dtype().itemsize)
     blocks = np.zeros(16 * packing.block_count(D))
     panel = noise(packing.ROWS * T, dtype)
-    arguments = (noise(T * D, dtype), T, D, noise(T, dtype), 0, panel)
+    arguments = (noise(T * D, dtype), T, 0, T, D, noise(T, dtype), 0, panel)
     arguments += (np.zeros(D), 0, blocks, 0)
     add_moments = moment_microkernels.add_moments
 
     @njit
-    def call(tile, T, D, weights, r_at, panel, first, f_at, blocks, b_at):
-        add_moments(tile, T, D, weights, r_at, panel, first, f_at, blocks, b_at)
+    def call(tile, T, begin, end, D, weights, r_at, panel, first, f_at, blocks, b_at):
+        add_moments(tile, T, begin, end, D, weights, r_at, panel, first, f_at, blocks, b_at)
 
     run(benchmark, call, arguments, T * D * (D + 1))
 
@@ -144,5 +146,6 @@ def test_add_products(benchmark, D, dtype):
 def test_exponentiate(benchmark, dtype):
     T = lane_count(8, N_COMPONENTS, dtype().itemsize)
     joint, largest = noise(N_COMPONENTS * T, dtype), np.full(T, 5, dtype)
-    arguments = (joint, largest, T, N_COMPONENTS, noise(T, dtype), np.zeros(16, np.int64))
+    spans = np.tile([0, T], N_COMPONENTS)
+    arguments = (joint, largest, T, N_COMPONENTS, spans, noise(T, dtype), np.zeros(16, np.int64))
     run(benchmark, exponentiate, arguments, N_COMPONENTS * T)

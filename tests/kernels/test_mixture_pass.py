@@ -5,9 +5,11 @@ import pytest
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
+from fastgmm.em.e_step.accumulator import pass_parameters
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.mixture.parameters import MixtureParameters
 from tests import oracle
+from tests.em.block_source import BlockSource
 from tests.incomplete_rows import mixture, parameters_of
 from tests.pairwise import parametrize_pairwise
 
@@ -63,6 +65,46 @@ def test_every_value_of_a_pass(problem, separation, diagonal, dtype):
     margin = np.sort(np.c_[shares, np.zeros(len(X))], axis=1)[:, -2:] @ [-1.0, 1.0]
     certain = margin > 1e-3
     np.testing.assert_array_equal(labels[certain], oracle.labels(X, *truth)[certain])
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # as plain Python, NumPy warns of it
+@parametrize_pairwise(
+    problem=[(4, 8, True), (9, 20, False), (33, 12, True)],
+    separation=[25.0, 1e4],
+    far=[False, True],
+    dtype=[np.float64, np.float32],
+)
+def test_components_that_lie_apart_are_left_out_of_what_they_do_not_matter_to(
+    problem, separation, far, dtype
+):
+    D, K, weighted = problem
+    truth = mixture(D, K, diagonal=False, separation=separation)
+    truth = (np.arange(1.0, K + 1) / (K * (K + 1) / 2), *truth[1:])
+    X = rows_of(truth[1], 2500, dtype)
+    if far:
+        X[1234] = dtype(1e9)
+    weights = None
+    if weighted:
+        weights = np.random.default_rng(2).uniform(0, 2, len(X))
+        weights[5], X[5] = 0.0, 1e30
+    source, parameters = ArraySource(X, weights), parameters_of(*truth, diagonal=False)
+    assert len(pass_parameters(dtype, parameters).intercepts) == K
+    found = passes.mixture_statistics(source, parameters)
+    assert passes.log_likelihood(source, parameters) == found.log_likelihood
+    tolerance = 1e-12 if dtype is np.float64 else 2e-5
+    shares = oracle.responsibilities(X, *truth)
+    assert_statistics(found, X, shares, weights, False, tolerance)
+    total = np.average(oracle.log_density(X, *truth), weights=weights) * source.total_weight
+    assert found.log_likelihood == pytest.approx(total, rel=tolerance)
+    piecewise = passes.mixture_statistics(BlockSource(X, weights), parameters, n_jobs=1)
+    again = passes.mixture_statistics(ArraySource(X, weights), parameters, n_jobs=2)
+    np.testing.assert_array_equal(piecewise.second, again.second)
+
+
+@pytest.mark.parametrize(("separation", "pruned"), [(0.5, False), (1.0, False), (5.0, True)])
+def test_rows_are_sorted_only_where_it_pays(separation, pruned):
+    parameters = parameters_of(*mixture(9, 20, diagonal=False, separation=separation))
+    assert (len(pass_parameters(np.float64, parameters).intercepts) > 0) == pruned
 
 
 @pytest.mark.parametrize("diagonal", [False, True])

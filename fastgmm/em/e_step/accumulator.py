@@ -22,6 +22,7 @@ from fastgmm.kernels.packing import (
     unpack_blocks,
     unpack_products,
 )
+from fastgmm.kernels.pruning import pruning_slot, pruning_task
 from fastgmm.kernels.threads import run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.mixture.parameters import MixtureParameters
@@ -39,6 +40,19 @@ _EXPONENTIAL = 40
 
 _SINGLE_RANGE = (1e-12, 1e12)
 """Spreads of single-precision data whose squares single precision holds with room to spare."""
+
+_MARGIN = 40.0
+"""How far below the largest log-density of a row another is left out: a responsibility of 4e-18."""
+
+_APART = 75.0
+"""How far below that of a component, at its mean, the log-density of another is for most of its
+rows, which are spread about it, to lie below by the margin."""
+
+_FEW_NEAR = 0.6
+"""The share of components near to some rows below which pruning pays, as measured."""
+
+_ROWS_AT_ONCE = 32
+"""Rows that are seen together not to be near to a component, on a machine with AVX-512."""
 
 COMPLETED_LANES = 64
 """Lanes of a tile whose rows are completed: few, for what is filled in stays in the caches."""
@@ -89,6 +103,11 @@ def pass_parameters(
     one_whitener = shared and len(means) > 1 and bool((whiteners == whiteners[0]).all())
     constants = parameters.log_weights + parameters.log_normalizers
     offset = float(constants.max())
+    may_prune = not (parameters.is_diagonal or (pooled and one_whitener))
+    pruned = may_prune and _lie_apart(whiteners, offsets, constants, weights)
+    slopes, intercepts = np.empty((0, 0)), np.empty(0)
+    if pruned:
+        slopes, intercepts = _nearness(whiteners, offsets if shared else means, weights)
     return PassParameters(
         (constants - offset).astype(computed),
         offset,
@@ -98,7 +117,38 @@ def pass_parameters(
         *split_in_two(means, computed),
         shared,
         pooled and one_whitener and not parameters.is_diagonal,
+        slopes.astype(computed).ravel(),
+        intercepts.astype(computed),
     )
+
+
+def _lie_apart(
+    whiteners: FloatArray, offsets: FloatArray, constants: FloatArray, weights: FloatArray
+) -> bool:
+    """Say whether most components are out of the question for most rows, so that pruning pays."""
+    K, D = offsets.shape
+    if min(K, D) < 4:
+        return False
+    whitened = (whiteners.reshape(K * D, D) @ offsets.T).reshape(K, D, K)
+    own = whitened[np.arange(K), :, np.arange(K)]
+    squares = ((whitened - own[:, :, None]) ** 2).sum(axis=1)
+    # [j, k]: how much less the log-density of component j is at the mean of k than that of k itself
+    with np.errstate(invalid="ignore"):  # weights of 0
+        less = constants[None, :] - constants[:, None] + 0.5 * squares
+    shares = weights / weights.sum()
+    near = (less < _APART).mean(axis=0) @ shares
+    n_mixed = 1.0 + _ROWS_AT_ONCE / BLOCK_ROWS / (shares**2).sum()  # components of such rows
+    return bool(min(1.0, near * n_mixed) < _FEW_NEAR)
+
+
+def _nearness(
+    whiteners: FloatArray, means: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return slopes and intercepts of functions, the least of which says what a row is near to."""
+    K, D = means.shape
+    rows = (whiteners * np.sqrt(weights / weights.sum())[:, None, None]).reshape(K * D, D)
+    slopes = -means @ (rows.T @ rows)
+    return slopes, -0.5 * (slopes * means).sum(axis=1)
 
 
 def completion_parameters(parameters: MixtureParameters) -> CompletionParameters:
@@ -198,6 +248,12 @@ class RunningPass:
             "n_slots": n_slots,
             **parameters._asdict(),
         }
+        self._affine: tuple[Any, Any] | None = None
+        if not completing:
+            affine = (self._settings.pop("slopes"), self._settings.pop("intercepts"))
+            prunes = mode in (mixture_pass.MOMENTS, mixture_pass.LOG_LIKELIHOOD)
+            self._affine = affine if prunes and len(affine[1]) > 0 else None
+            self._settings |= {"margin": np.inf, "near": np.empty(0, np.int64)}
         simple = diagonal or parameters.pooled
         per_density = 4 * n_features if simple else 2 * n_features * (n_features + 1)
         if completing:
@@ -237,8 +293,11 @@ class RunningPass:
             **self._settings,
             **self._sums,
         )
+        kernel = self._kernel
+        if self._affine is not None and labels is None:
+            kernel, task = pruning_slot, pruning_task(task, _MARGIN, *self._affine)
         run_slots(
-            self._kernel,
+            kernel,
             task,
             self.n_used,
             self._n_jobs,

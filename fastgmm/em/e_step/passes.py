@@ -59,7 +59,9 @@ def _given_parameters(
         *split_in_two(references[0] if shared else np.zeros(n_features), dtype),
         *split_in_two(references, dtype),
         shared,
-        False,
+        pooled=False,
+        slopes=np.empty(0, dtype),
+        intercepts=np.empty(0, dtype),
     )
 
 

@@ -58,6 +58,8 @@ def _run(
         references_low=rest,
         shared=True,
         pooled=False,
+        margin=np.inf,
+        near=np.empty(0, np.int64),
         counts=np.zeros((used, n_centers)),
         first=np.zeros((used, n_centers * n_features)),
         second=np.zeros((used, 0)),

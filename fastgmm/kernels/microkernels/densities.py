@@ -49,9 +49,13 @@ def _finish_log_density(builder, squares, constant_term, out, maximum, at, width
 
 
 def _joint_log_density(
-    _typing_context, tile, T, whitener, w_at, shift, s_at, D, constant_term, out, out_at, maximum
-):
-    arguments = (tile, T, whitener, w_at, shift, s_at, D, constant_term, out, out_at, maximum)
+    _typing_context, tile, T, whitener, w_at, shift, s_at, D, constant_term, out, out_at, maximum,
+    margin, spans, k,
+):  # fmt: skip
+    arguments = (
+        tile, T, whitener, w_at, shift, s_at, D, constant_term, out, out_at, maximum, margin,
+        spans, k,
+    )  # fmt: skip
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
@@ -64,10 +68,30 @@ def _joint_log_density(
         density = simd.broadcast(builder, values[7], width)
         out_address = simd.pointer(context, builder, out, values[8], values[9])
         maximum_at = simd.pointer(context, builder, maximum, values[10])
+        bounded = builder.fcmp_ordered("<", values[11], ir.Constant(ir.DoubleType(), np.inf))
+        margin_of_all = simd.as_element(builder, values[11], element)
+        twice = simd.filled(element, width, 2.0)
+        reach = builder.fadd(density, simd.broadcast(builder, margin_of_all, width))
+        spans_at = simd.pointer(context, builder, spans, values[12])
         vector = ir.VectorType(element, width)
         sums = simd.Registers(builder, vector, ROWS * side)
         squares = simd.Registers(builder, vector, side)
+        limits = simd.Registers(builder, vector, side)
         panel_at = cgutils.alloca_once(builder, whitener_at.type)
+        begin, end = (cgutils.alloca_once(builder, simd.INT) for _ in range(2))
+
+        def beyond():
+            """Return whether all points are farther from the component than is of interest."""
+            far = builder.fcmp_ordered(">", squares[0], limits[0])
+            for c in range(1, side):
+                far = builder.and_(far, builder.fcmp_ordered(">", squares[c], limits[c]))
+            bits = ir.IntType(width)
+            return builder.icmp_unsigned("==", builder.bitcast(far, bits), bits(2**width - 1))
+
+        def infinite_where(gone):
+            for c in range(side):
+                infinite = simd.filled(element, width, np.inf)
+                squares[c] = builder.select(gone, infinite, squares[c])
 
         def add_column(column, at, rows, lane):
             """Add whitener column × feature to the rows' sums."""
@@ -113,6 +137,8 @@ def _joint_log_density(
         group = builder.select(builder.icmp_signed(">", fitting, constant(0)), fitting, constant(1))
         # one round more than whole panels need, for the rows that remain
         rounds = builder.add(n_panels, constant(1))
+        builder.store(lanes, begin)
+        builder.store(constant(0), end)
         with cgutils.for_range_slice(builder, constant(0), rounds, group) as (start, _):
             past = builder.add(start, group)
             last = builder.icmp_signed(">", past, n_panels)
@@ -124,17 +150,32 @@ def _joint_log_density(
                     for c in range(side):
                         at = builder.add(lane, constant(c * width))
                         squares[c] = simd.load(builder, out_address, at, width, align)
+                for c in range(side):
+                    at = builder.add(lane, constant(c * width))
+                    so_far = simd.load(builder, maximum_at, at, width, align)
+                    limits[c] = builder.fmul(twice, builder.fsub(reach, so_far))
                 # panel p starts after 16 + 32 + … + 16·p numbers
                 skip = builder.mul(builder.mul(start, builder.add(start, constant(1))), constant(8))
                 builder.store(builder.gep(whitener_at, [skip]), panel_at)
-                with cgutils.for_range_slice(builder, start, stop, constant(1)) as (panel, _):
-                    add_panel(builder.mul(panel, constant(ROWS)), ROWS, lane)
+                with cgutils.for_range(builder, stop, start) as panel:
+                    with builder.if_then(bounded), builder.if_then(beyond(), likely=False):
+                        panel.do_break()
+                    add_panel(builder.mul(panel.index, constant(ROWS)), ROWS, lane)
+                gone = builder.and_(bounded, beyond())
+                infinite_where(gone)
                 with builder.if_else(last) as (finish, keep):
                     with finish:
                         for n_rows in range(1, ROWS):
                             only = builder.icmp_signed("==", remaining, constant(n_rows))
-                            with builder.if_then(only):
+                            with builder.if_then(builder.and_(only, builder.not_(gone))):
                                 add_panel(builder.mul(n_panels, constant(ROWS)), n_rows, lane)
+                        gone = builder.and_(bounded, beyond())
+                        infinite_where(gone)
+                        with builder.if_then(builder.not_(gone)):
+                            first = builder.load(begin)
+                            earlier = builder.icmp_signed("<", lane, first)
+                            builder.store(builder.select(earlier, lane, first), begin)
+                            builder.store(builder.add(lane, step), end)
                         _finish_log_density(
                             builder, squares, density, out_address, maximum_at, lane, width, side
                         )
@@ -142,14 +183,26 @@ def _joint_log_density(
                         for c in range(side):
                             at = builder.add(lane, constant(c * width))
                             simd.store(builder, squares[c], out_address, at, align)
+        # Other microkernels take so many lanes at once.
+        whole = constant(-ROWS * width)
+        place = builder.mul(constant(2), values[13])
+        builder.store(builder.and_(builder.load(begin), whole), builder.gep(spans_at, [place]))
+        past = builder.add(builder.load(end), constant(ROWS * width - 1))
+        place = builder.add(place, constant(1))
+        builder.store(builder.and_(past, whole), builder.gep(spans_at, [place]))
         return context.get_dummy_value()
 
     return types.void(*arguments), generate
 
 
 @microkernel(_joint_log_density)
-def joint_log_density(tile, T, whitener, w_at, shift, s_at, D, constant_term, out, out_at, maximum):
+def joint_log_density(
+    tile, T, whitener, w_at, shift, s_at, D, constant_term, out, out_at, maximum, margin, spans, k
+):
     """Write ``constant_term − ½|W·x + shift|²`` of T points and raise their running maximum.
+
+    Points for which that is below the maximum by more than a margin are of no interest: where some
+    first terms of the square show it for all of a block of registers, −∞ is written.
 
     Parameters
     ----------
@@ -169,6 +222,11 @@ def joint_log_density(tile, T, whitener, w_at, shift, s_at, D, constant_term, ou
         Where the T results go.
     maximum : ndarray of shape (T,)
         Raised to the results where these are larger.
+    margin : float
+        Infinite if all points are of interest.
+    spans, k : ndarray of int64, int
+        Receives at ``2 * k`` and the next place which lanes are the first of interest and the first
+        past them, multiples of what other microkernels take at once.
     """
     x = tile[: D * T].reshape(D, T)
     squares = np.zeros(T, dtype=tile.dtype)
@@ -180,8 +238,15 @@ def joint_log_density(tile, T, whitener, w_at, shift, s_at, D, constant_term, ou
         y = panel @ x[:last] + shift[s_at + first : s_at + last, None]
         squares += (y * y).sum(axis=0)
         at += size
-    out[out_at : out_at + T] = constant_term - tile.dtype.type(0.5) * squares
-    np.maximum(maximum[:T], out[out_at : out_at + T], out=maximum[:T])
+    values = constant_term - tile.dtype.type(0.5) * squares
+    near = values >= maximum[:T] - margin
+    out[out_at : out_at + T] = np.where(near, values, -np.inf)
+    np.maximum(maximum[:T], values, out=maximum[:T])
+    lanes = np.flatnonzero(near)
+    block = simd.BLOCK.n_bytes // tile.itemsize * ROWS
+    spans[2 * k : 2 * k + 2] = T, 0
+    if len(lanes) > 0:
+        spans[2 * k : 2 * k + 2] = lanes[0] // block * block, -(-(lanes[-1] + 1) // block) * block
 
 
 def _joint_log_density_diagonal(

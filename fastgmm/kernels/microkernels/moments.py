@@ -52,27 +52,31 @@ def _add_lane_sums(builder, vectors, width, out):
 
 
 def _add_moments(
-    _typing_context, tile, T, D, weights, r_at, panel, first_moments, f_at, blocks, b_at
+    _typing_context, tile, T, begin, end, D, weights, r_at, panel, first_moments, f_at, blocks, b_at
 ):
-    arguments = (tile, T, D, weights, r_at, panel, first_moments, f_at, blocks, b_at)
+    arguments = (
+        tile, T, begin, end, D, weights, r_at, panel, first_moments, f_at, blocks, b_at
+    )  # fmt: skip
 
     def generate(context, builder, _signature, values):
         element = simd.element_type(tile)
         width = simd.lane_width(element)
         align = simd.BLOCK.n_bytes
         vector = ir.VectorType(element, width)
-        lanes, order = values[1], values[2]
-        tile_at = simd.pointer(context, builder, tile, values[0])
-        weights_at = simd.pointer(context, builder, weights, values[3], values[4])
-        panel_at = simd.pointer(context, builder, panel, values[5])
-        first_at = simd.pointer(context, builder, first_moments, values[6], values[7])
+        stride, order = values[1], values[4]
+        lanes = builder.sub(values[3], values[2])
+        tile_at = simd.pointer(context, builder, tile, values[0], values[2])
+        weights_at = simd.pointer(context, builder, weights, values[5], values[6])
+        weights_at = builder.gep(weights_at, [values[2]])
+        panel_at = simd.pointer(context, builder, panel, values[7])
+        first_at = simd.pointer(context, builder, first_moments, values[8], values[9])
         out_at = cgutils.alloca_once_value(
-            builder, simd.pointer(context, builder, blocks, values[8], values[9])
+            builder, simd.pointer(context, builder, blocks, values[10], values[11])
         )
         sums = simd.Registers(builder, vector, ROWS * ROWS)
 
         def row(at, index):
-            return builder.gep(at, [builder.mul(index, lanes)])
+            return builder.gep(at, [builder.mul(index, stride)])
 
         def add_rows(first, n_rows):
             """Add the products of the weighted rows ``first``… with all rows up to them."""
@@ -114,8 +118,10 @@ def _add_moments(
 
 
 @microkernel(_add_moments)
-def add_moments(tile, T, D, weights, r_at, _panel, first_moments, f_at, blocks, b_at):
-    """Add the weighted first and second moments of T points.
+def add_moments(
+    tile, T, begin, end, D, weights, r_at, _panel, first_moments, f_at, blocks, b_at
+):  # fmt: skip
+    """Add the weighted first and second moments of some of T points.
 
     Parameters
     ----------
@@ -123,6 +129,8 @@ def add_moments(tile, T, D, weights, r_at, _panel, first_moments, f_at, blocks, 
         The points about their reference, feature by feature, T lanes each.
     T, D : int
         Numbers of lanes and of features.
+    begin, end : int
+        The first lane to be taken, and the first past them.
     weights, r_at : ndarray, int
         Weights of points, and where the T to use start.
     _panel : ndarray of shape (4 * T,)
@@ -132,8 +140,8 @@ def add_moments(tile, T, D, weights, r_at, _panel, first_moments, f_at, blocks, 
     blocks, b_at : ndarray of float64, int
         Where the lower triangle of Σ weight·x·xᵀ is added, in the blocks of ``unpack_blocks``.
     """
-    x = tile[: D * T].reshape(D, T)
-    weighted = x * weights[r_at : r_at + T]
+    x = tile[: D * T].reshape(D, T)[:, begin:end]
+    weighted = x * weights[r_at + begin : r_at + end]
     first_moments[f_at : f_at + D] += weighted.sum(axis=1)
     at = b_at
     for first in range(0, D, ROWS):

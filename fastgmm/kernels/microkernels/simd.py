@@ -140,6 +140,11 @@ def converted(builder, vector, element: ir.Type):
     return convert(vector, ir.VectorType(element, vector.type.count))
 
 
+def as_element(builder, scalar, element: ir.Type):
+    """Return a number in double precision in another type."""
+    return scalar if isinstance(element, ir.DoubleType) else builder.fptrunc(scalar, element)
+
+
 def as_double(builder, scalar):
     """Return a floating-point number in double precision."""
     if isinstance(scalar.type, ir.DoubleType):

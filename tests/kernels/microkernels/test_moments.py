@@ -10,13 +10,14 @@ from fastgmm.kernels.microkernels.moments import (
     add_products,
     lane_sum,
 )
-from fastgmm.kernels.packing import block_count, padded, unpack_blocks, unpack_products
+from fastgmm.kernels.microkernels.simd import BLOCK
+from fastgmm.kernels.packing import ROWS, block_count, padded, unpack_blocks, unpack_products
 from tests.kernels.lane_arrays import ORDERS, TYPES, aligned, lanes, tolerance
 
 
 @kernel()
-def run_moments(tile, T, D, weights, r_at, panel, first, f_at, blocks, b_at):
-    add_moments(tile, T, D, weights, r_at, panel, first, f_at, blocks, b_at)
+def run_moments(tile, T, begin, end, D, weights, r_at, panel, first, f_at, blocks, b_at):
+    add_moments(tile, T, begin, end, D, weights, r_at, panel, first, f_at, blocks, b_at)
 
 
 @kernel()
@@ -36,23 +37,27 @@ def run_sum(values, at, T):
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("D", ORDERS)
-def test_moments_are_those_of_the_weighted_points(D, dtype):
+@pytest.mark.parametrize("some", [False, True])
+def test_moments_are_those_of_the_weighted_points(D, dtype, some):
     rng = np.random.default_rng(D)
     T = lanes(dtype)
+    block = ROWS * BLOCK.n_bytes // dtype().itemsize
+    begin, end = (block, T) if some else (0, T)
     x, weights = rng.normal(size=(D, T)), rng.uniform(size=T)
+    taken, shares = x[:, begin:end], weights[begin:end]
     size = 16 * block_count(D)
     for run in (run_moments, add_moments.twin):
         first, blocks = np.ones(2 * D), np.zeros(2 * size)
         run(
-            aligned(x, dtype), T, D, aligned(np.tile(weights, 2), dtype), T,
+            aligned(x, dtype), T, begin, end, D, aligned(np.tile(weights, 2), dtype), T,
             aligned(np.zeros(4 * T), dtype), first, D, blocks, size,
         )  # fmt: skip
         np.testing.assert_array_equal(first[:D], 1.0)
-        np.testing.assert_allclose(first[D:], 1 + x @ weights, rtol=tolerance(dtype), atol=1e-4)
+        np.testing.assert_allclose(first[D:], 1 + taken @ shares, rtol=tolerance(dtype), atol=1e-4)
         assert not blocks[:size].any()
         second = unpack_blocks(blocks[size:][None], D)[0]
         np.testing.assert_allclose(
-            second, (x * weights) @ x.T, rtol=tolerance(dtype), atol=T * tolerance(dtype)
+            second, (taken * shares) @ taken.T, rtol=tolerance(dtype), atol=T * tolerance(dtype)
         )
         np.testing.assert_array_equal(second, second.T)
 
