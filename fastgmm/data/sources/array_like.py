@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fastgmm.data.errors import DataError
 from fastgmm.data.sources.exactness import check_no_times
 
-_NO_VALUE = {"M": np.datetime64("NaT"), "m": np.timedelta64("NaT", "s")}
+_NO_VALUE = {"M": np.datetime64("NaT", "s"), "m": np.timedelta64("NaT", "s")}
 
 
 def unmasked(values: Any) -> Any:
