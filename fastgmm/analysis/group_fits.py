@@ -108,7 +108,7 @@ def fit_group_mixtures(
             labels=np.empty((len(sets), X.shape[1]), dtype=np.int64),
         )
         operations = starts.labels.size * K * D * _LLOYD_COST
-        run_slots(cluster_slot, starts, len(sets), settings.n_jobs, operations, uneven=True)
+        run_slots(cluster_slot, starts, len(sets), settings.n_jobs, operations)
         task = fit_sets(
             SmallSets(X, masses, sets, starts.labels),
             settings.structure,

@@ -212,7 +212,7 @@ def _run(task: SmallFits, n_jobs: int | None) -> None:
     """Run fits from first to last."""
     n_fits, most, D = task.means.shape
     operations = n_fits * most * task.X.shape[1] * D * D * _ITERATION_COST
-    run_slots(small_fit_slot, task, n_fits, n_jobs, operations, uneven=True)
+    run_slots(small_fit_slot, task, n_fits, n_jobs, operations)
 
 
 def _mixture(

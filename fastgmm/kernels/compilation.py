@@ -448,8 +448,8 @@ def call_slot(address: Any, task: Any, slot: int) -> None:
     address(task, slot)
 
 
-def _call_driver(_typing_context, _driver, _address, task, first, last, n_slots, stride):
-    integers = (first, last, n_slots, stride)
+def _call_driver(_typing_context, _driver, _address, task, counter, n_slots, n_threads):
+    integers = (counter, n_slots, n_threads)
 
     def call(context, builder, _signature, arguments):
         task_at = _address_of(builder, arguments[2])
@@ -462,10 +462,10 @@ def _call_driver(_typing_context, _driver, _address, task, first, last, n_slots,
 
 @microkernel(_call_driver)
 def call_driver(
-    driver: Any, address: Any, task: Any, first: int, last: int, n_slots: int, stride: int
+    driver: Any, address: Any, task: Any, counter: int, n_slots: int, n_threads: int
 ) -> None:
-    """Have the driver at an address run the slot kernel at another for some slots of a task."""
-    driver(address, task, first, last, n_slots, stride)
+    """Have the driver at an address run the slot kernel at another for the slots of a task."""
+    driver(address, task, counter, n_slots, n_threads)
 
 
 def _task_at(_typing_context, address):

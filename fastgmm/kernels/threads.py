@@ -1,7 +1,7 @@
 """Which threads run a pass: numba's own, or a pool where numba's would hang or abort.
 
-A pass is a loop over slots.  Usually numba's ``prange`` runs it, over OpenMP threads.  In three
-cases it does not:
+A pass is a loop over slots, of which each thread takes the next when it has ended one.  Usually
+numba's ``prange`` runs the threads, those of OpenMP.  In three cases it does not:
 
 * in a child of ``fork`` whose parent had started numba's threads: GNU OpenMP ends such a process;
 * under numba's ``workqueue`` layer, which ends the process when two threads enter it at once;
@@ -21,17 +21,16 @@ run while another waits, and a pass takes many times as long.
 
 from __future__ import annotations
 
-import math
+import ctypes
 import os
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import prange, types
 from numba.np.ufunc import parallel as numba_threads
 
@@ -41,7 +40,9 @@ from fastgmm.kernels.compilation import (
     call_slot,
     code_address,
     compiled_slot,
+    inner_kernel,
     kernel,
+    microkernel,
     slot_kernel,
 )
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -55,18 +56,13 @@ _OPERATIONS_AT_ONCE = 50_000_000_000
 _FEWEST_BLOCKS = 16
 """Blocks that are run at once whatever they cost, so that threads have something to share."""
 
-_PARTS_PER_THREAD = 16
-"""Parts of a pass that a pool's threads take one after the other, so that all end together."""
-
-_OPERATIONS_PER_PART = 20_000_000
-"""The fewest of a part: handing one out costs a lock of Python's, which readers want, too."""
-
 _WAIT_AWAKE = {"GOMP_SPINCOUNT": "3000"}
 """How many times a thread of GNU OpenMP looks for work before it sleeps: some tens of microseconds,
 as long as Python takes between two passes over few rows."""
 
-_INTEGERS = (types.int64,) * 4
-"""The first slot, the one after the last, how many there are, and the step through them."""
+_COUNTER = types.Array(types.int64, 1, "C")
+_INTEGERS = (types.int64,) * 3
+"""Where the number of the next slot is, and how many slots and threads there are."""
 
 _forked_after_start = False
 
@@ -165,39 +161,54 @@ def _numba_threads(count: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
+def _next_number(_typing_context, address):
+    def generate(_context, builder, _signature, arguments):
+        at = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", at, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(address), generate
+
+
+@microkernel(_next_number)
+def next_number(address):
+    """Return the number at an address and raise it by one, at once for all threads."""
+    number = ctypes.c_int64.from_address(address)
+    number.value += 1
+    return number.value - 1
+
+
+@inner_kernel()
+def take_slots(address, task, counter, n_slots):
+    """Run the slot kernel at an address for the next slot of a task until all are taken.
+
+    A thread that is slow, or that other processes keep from running, leaves more to the others.
+    """
+    slot = next_number(counter)
+    while slot < n_slots:
+        call_slot(address, task, slot)
+        slot = next_number(counter)
+
+
 @slot_kernel(parallel=True)
-def in_parallel(address, task, first, last, n_slots, stride):
-    """Run the slot kernel at an address for the slots of a task over numba's threads.
+def in_parallel(address, task, counter, n_slots, n_threads):
+    """Take slots on numba's threads.
 
     Addresses, of the kernel and of the task, make this one version for all.
     """
-    for i in prange(first, last):
-        call_slot(address, task, np.int64(i * stride % n_slots))
+    for _ in prange(n_threads):
+        take_slots(address, task, counter, n_slots)
 
 
 @slot_kernel()
-def in_series(address, task, first, last, n_slots, stride):
-    """Run the slot kernel at an address for some of the slots, in the order of sharing out."""
-    for i in range(first, last):
-        call_slot(address, task, np.int64(i * stride % n_slots))
+def in_series(address, task, counter, n_slots, _n_threads):
+    """Take slots on the thread that calls."""
+    take_slots(address, task, counter, n_slots)
 
 
 @kernel()
-def run_task(driver, address, task, first, last, n_slots, stride):
+def run_task(driver, address, task, counter, n_slots, n_threads):
     """Have a driver, one of the two above, run the slot kernel at an address for a task."""
-    call_driver(driver, address, task, first, last, n_slots, stride)
-
-
-def _spreading_stride(n_slots: int) -> int:
-    """Return a step through all slots that mixes them well.
-
-    Each thread takes a run of iterations, and where blocks run out it is the last slots that have
-    one block less: taken in their own order, the last thread would have the least to do.
-    """
-    stride = round(0.618 * n_slots) or 1
-    while math.gcd(stride, n_slots) != 1:
-        stride += 1
-    return stride
+    call_driver(driver, address, task, counter.ctypes.data, n_slots, n_threads)
 
 
 def _chunks(task: Any, operations: int) -> Iterator[Any]:
@@ -228,7 +239,6 @@ def run_slots(
     operations: int,
     *,
     beside_readers: bool = False,
-    uneven: bool = False,
 ) -> None:
     """Run a pass over all its slots.
 
@@ -247,17 +257,10 @@ def run_slots(
         more threads for, and a long one must not keep Ctrl-C waiting.
     beside_readers : bool
         Whether other threads read the next rows meanwhile.
-    uneven : bool
-        Whether slots take times so different that a thread should take the next one when it has
-        ended the last.
     """
     threads = min(effective_threads(n_jobs), n_slots, 1 + operations // _OPERATIONS_PER_THREAD)
-    most = min(n_slots, _PARTS_PER_THREAD * threads)
-    n_parts = max(threads, min(most, operations // _OPERATIONS_PER_PART))
-    if uneven and threads > 1:
-        n_parts = n_slots
     for chunk in _chunks(task, operations):
-        _run_chunk(slot_kernel, chunk, n_slots, threads, n_parts, beside_readers, uneven)
+        _run_chunk(slot_kernel, chunk, n_slots, threads, beside_readers)
 
 
 _entries: dict[int, Any] = {}
@@ -268,7 +271,7 @@ def _entry(compiled: CompiledSlot) -> Any:
     """Return the version of `run_task` for the tasks of a slot kernel, compiling it if new."""
     found = _entries.get(compiled.address)
     if found is None:
-        signature = (types.intp, types.intp, compiled.task_type, *_INTEGERS)
+        signature = (types.intp, types.intp, compiled.task_type, _COUNTER, *_INTEGERS[1:])
         found = _entries[compiled.address] = run_task.compile(signature)
     return found
 
@@ -283,45 +286,25 @@ def _driver(driver: Any) -> int:
 
 
 def _run_chunk(
-    slot_kernel: Any,
-    task: Any,
-    n_slots: int,
-    threads: int,
-    n_parts: int,
-    beside_readers: bool,
-    uneven: bool,
+    slot_kernel: Any, task: Any, n_slots: int, threads: int, beside_readers: bool
 ) -> None:
-    """Run a slot kernel for all slots without a pause, in so many parts if not by numba."""
+    """Run a slot kernel for all slots without a pause."""
     if numba.config.DISABLE_JIT:
         for slot in range(n_slots):
             slot_kernel(task, slot)
         return
     compiled = compiled_slot(slot_kernel, task)
-    run = _entry(compiled)
-    stride = _spreading_stride(n_slots)
+    run, counter = _entry(compiled), np.zeros(1, np.int64)
     if not (beside_readers or needs_pool()):
         driver = _driver(in_parallel)
-        with _numba_threads(threads), numba.parallel_chunksize(int(uneven)):
-            run(driver, compiled.address, task, 0, n_slots, n_slots, stride)
+        with _numba_threads(threads):
+            run(driver, compiled.address, task, counter, n_slots, threads)
         return
     driver = _driver(in_series)
-    if threads == 1:
-        run(driver, compiled.address, task, 0, n_slots, n_slots, stride)
-        return
-    edges = np.linspace(0, n_slots, n_parts + 1).astype(int)
-    parts = deque(pairwise(edges.tolist()))
-
-    def run_parts() -> None:
-        while True:
-            try:
-                first, last = parts.popleft()
-            except IndexError:
-                return
-            run(driver, compiled.address, task, first, last, n_slots, stride)
-
-    others = [_pool(threads - 1).submit(run_parts) for _ in range(threads - 1)]
+    given = (driver, compiled.address, task, counter, n_slots, threads)
+    others = [_pool(threads - 1).submit(run, *given) for _ in range(threads - 1)]
     try:
-        run_parts()
+        run(*given)
     finally:
         wait(others)
     for other in others:

@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
 from fastgmm.kernels import threads
+from fastgmm.kernels.compilation import slot_kernel, task_at
 from fastgmm.mixture.parameters import MixtureParameters
 
 with_threads = pytest.mark.skipif(
@@ -90,14 +92,35 @@ def test_the_number_of_threads_is_restored_when_an_exception_passes():
     assert numba.get_num_threads() == before
 
 
-@pytest.mark.parametrize("n_slots", [1, 2, 3, 4, 7, 8, 10, 53, 64])
-def test_every_slot_is_run_once_and_short_ones_are_shared_out(n_slots):
-    stride = threads._spreading_stride(n_slots)
-    order = [i * stride % n_slots for i in range(n_slots)]
-    assert sorted(order) == list(range(n_slots))
-    if n_slots >= 8:
-        first_half = np.array(order[: n_slots // 2])
-        assert 0.3 < np.mean(first_half < n_slots / 2) < 0.7
+class Slots(NamedTuple):
+    X: np.ndarray
+    taken: np.ndarray
+
+
+@slot_kernel()
+def count_slot(address, slot):
+    taken = task_at(address).taken
+    taken[slot] += 1
+    if slot == 0:
+        for i in range(10**7):
+            taken[-1] ^= i
+
+
+@with_threads
+@pytest.mark.parametrize("pool", [False, True])
+@pytest.mark.parametrize("n_slots", [1, 2, 7, 64, 1000])
+def test_every_slot_is_run_once_however_long_one_takes(monkeypatch, n_slots, pool):
+    if pool:
+        monkeypatch.setattr(threads, "needs_pool", lambda: True)
+    task = Slots(np.empty((0, 1)), np.zeros(n_slots + 1, np.int64))
+    threads.run_slots(count_slot, task, n_slots, 2, 10**9)
+    assert (task.taken[:-1] == 1).all()
+
+
+def test_numbers_are_counted():
+    counter = np.array([7], np.int64)
+    assert threads.next_number.twin(counter.ctypes.data) == 7
+    assert counter[0] == 8
 
 
 def test_n_jobs_counts_as_in_joblib():
