@@ -71,11 +71,11 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
 
 def _clusters_apart(spread: float, dtype: type[Any]) -> tuple[ArraySource, MixtureParameters]:
     """Return rows of clusters so far apart that a pass leaves components out, and their mixture."""
-    axes = np.eye(4)
+    axes = np.eye(16)
     mixture = MixtureParameters.from_covariances(
-        np.full(4, 0.25), 100.0 * spread * axes, np.repeat(spread**2 * axes[None], 4, axis=0)
+        np.full(16, 1 / 16), 100.0 * spread * axes, np.repeat(spread**2 * axes[None], 16, axis=0)
     )
-    return ArraySource(np.repeat(mixture.means, 16, axis=0).astype(dtype)), mixture
+    return ArraySource(np.repeat(mixture.means, 4, axis=0).astype(dtype)), mixture
 
 
 def _parameters(source: ArraySource, name: str, n_jobs: int | None) -> MixtureParameters:

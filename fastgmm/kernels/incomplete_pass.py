@@ -344,7 +344,7 @@ def incomplete_slot(address, slot):
                 write_responsibilities(joint, total, T, K, row, n, responsibilities)
             if mode != MOMENTS:
                 continue
-            weigh_responsibilities(joint, total, tile_weights, T, K, spans, active, share)
+            weigh_responsibilities(joint, total, tile_weights, T, K, active, share)
             find_places(missing, n_missing, D, T, row_places, column_places)
             for k in range(K):
                 if active[k] == 0:

@@ -194,12 +194,11 @@ def whole_spans(K, T):
 
 
 @inner_kernel(rare=True)
-def widen_spans(joint, T, K, spans):
-    """Make all lanes of interest, with zeros where exponentials were left out."""
+def fill_left_out(joint, T, K, spans):
+    """Write zeros where exponentials were left out, and make all lanes of interest."""
     for k in range(K):
-        begin, end = spans[2 * k], spans[2 * k + 1]
-        for lane in range(T):
-            if not begin <= lane < end:
+        if spans[2 * k] >= spans[2 * k + 1]:
+            for lane in range(T):
                 joint[k * T + lane] = 0.0
         spans[2 * k], spans[2 * k + 1] = 0, T
 
@@ -216,7 +215,8 @@ def exponentiate(joint, largest, T, K, spans, total, active):
     for k in range(K):
         at = k * T
         mass = joint.dtype.type(0.0)
-        for lane in range(spans[2 * k], spans[2 * k + 1]):
+        # all lanes, and not the span: a loop that does not begin at 0 would not be vectorized
+        for lane in range(T if spans[2 * k] < spans[2 * k + 1] else 0):
             e = exp(joint[at + lane] - largest[lane])
             joint[at + lane] = e
             total[lane] += e
@@ -240,14 +240,14 @@ def add_log_likelihood(largest, total, logarithms, offset, tile_weights, T, dens
 
 
 @inner_kernel()
-def weigh_responsibilities(joint, total, tile_weights, T, K, spans, active, factor):
+def weigh_responsibilities(joint, total, tile_weights, T, K, active, factor):
     """Turn exponentials into responsibilities times the weights of the rows."""
     for lane in range(T):
         weight = factor.dtype.type(tile_weights[lane])
         factor[lane] = weight / total[lane] if total[lane] > 0.0 else factor.dtype.type(0.0)
     for k in range(K):
         if active[k]:
-            for lane in range(spans[2 * k], spans[2 * k + 1]):
+            for lane in range(T):
                 joint[k * T + lane] *= factor[lane]
 
 
@@ -399,7 +399,7 @@ def mixture_slot(address, slot):
                 exponentiate(joint, largest, T, K, spans, total, active)
                 if count_far(largest, total, n, lowest) > 0:
                     if margin < np.inf:
-                        widen_spans(joint, T, K, spans)
+                        fill_left_out(joint, T, K, spans)
                     mend_exponentials(
                         X, row, n, T, references, references_low, whiteners, constants, diagonal,
                         D, K, known, joint, largest, total, lowest, active, _NEGLIGIBLE,
@@ -413,7 +413,7 @@ def mixture_slot(address, slot):
                 if mode == RESPONSIBILITIES:
                     write_responsibilities(joint, total, T, K, row, n, responsibilities)
                 if mode == MOMENTS:
-                    weigh_responsibilities(joint, total, tile_weights, T, K, spans, active, factor)
+                    weigh_responsibilities(joint, total, tile_weights, T, K, active, factor)
             if mode & (MOMENTS | GIVEN) and diagonal:
                 diagonal_moments(
                     tile, T, D, K, n_columns, shared, references, references_low, about_mean,

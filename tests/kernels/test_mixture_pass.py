@@ -69,7 +69,7 @@ def test_every_value_of_a_pass(problem, separation, diagonal, dtype):
 
 @pytest.mark.filterwarnings("ignore:overflow")  # as plain Python, NumPy warns of it
 @parametrize_pairwise(
-    problem=[(4, 8, True), (9, 20, False), (33, 12, True)],
+    problem=[(8, 16, True), (9, 20, False), (33, 18, True)],
     separation=[25.0, 1e4],
     far=[False, True],
     dtype=[np.float64, np.float32],

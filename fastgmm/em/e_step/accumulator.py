@@ -51,6 +51,9 @@ rows, which are spread about it, to lie below by the margin."""
 _FEW_NEAR = 0.6
 """The share of components near to some rows below which pruning pays, as measured."""
 
+_FEWEST_SORTED = (16, 8)
+"""Components and features: with fewer, sorting takes as long as is saved."""
+
 _ROWS_AT_ONCE = 32
 """Rows that are seen together not to be near to a component, on a machine with AVX-512."""
 
@@ -127,7 +130,7 @@ def _lie_apart(
 ) -> bool:
     """Say whether most components are out of the question for most rows, so that pruning pays."""
     K, D = offsets.shape
-    if min(K, D) < 4:
+    if _FEWEST_SORTED[0] > K or _FEWEST_SORTED[1] > D:
         return False
     whitened = (whiteners.reshape(K * D, D) @ offsets.T).reshape(K, D, K)
     own = whitened[np.arange(K), :, np.arange(K)]
