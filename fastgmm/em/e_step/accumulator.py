@@ -130,7 +130,8 @@ def _lie_apart(
 ) -> bool:
     """Say whether most components are out of the question for most rows, so that pruning pays."""
     K, D = offsets.shape
-    if _FEWEST_SORTED[0] > K or _FEWEST_SORTED[1] > D:
+    fewest_components, fewest_features = _FEWEST_SORTED
+    if K < fewest_components or D < fewest_features:
         return False
     whitened = (whiteners.reshape(K * D, D) @ offsets.T).reshape(K, D, K)
     own = whitened[np.arange(K), :, np.arange(K)]
