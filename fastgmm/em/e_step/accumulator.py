@@ -125,26 +125,27 @@ def pass_parameters(
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # weights of 0, and squares beyond range
 def _lie_apart(
     whiteners: FloatArray, offsets: FloatArray, constants: FloatArray, weights: FloatArray
 ) -> bool:
     """Say whether most components are out of the question for most rows, so that pruning pays."""
-    K, D = offsets.shape
-    fewest_components, fewest_features = _FEWEST_SORTED
-    if K < fewest_components or D < fewest_features:
+    n_components, n_features = offsets.shape
+    if n_components < _FEWEST_SORTED[0] or n_features < _FEWEST_SORTED[1]:
         return False
-    whitened = (whiteners.reshape(K * D, D) @ offsets.T).reshape(K, D, K)
-    own = whitened[np.arange(K), :, np.arange(K)]
+    whitened = np.tensordot(whiteners, offsets, ([2], [1]))
+    each = np.arange(n_components)
+    own = whitened[each, :, each]
     squares = ((whitened - own[:, :, None]) ** 2).sum(axis=1)
     # [j, k]: how much less the log-density of component j is at the mean of k than that of k itself
-    with np.errstate(invalid="ignore"):  # weights of 0
-        less = constants[None, :] - constants[:, None] + 0.5 * squares
+    less = constants[None, :] - constants[:, None] + 0.5 * squares
     shares = weights / weights.sum()
     near = (less < _APART).mean(axis=0) @ shares
     n_mixed = 1.0 + _ROWS_AT_ONCE / BLOCK_ROWS / (shares**2).sum()  # components of such rows
     return bool(min(1.0, near * n_mixed) < _FEW_NEAR)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _nearness(
     whiteners: FloatArray, means: FloatArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
