@@ -80,12 +80,17 @@ def split_in_two(
 
 
 def pass_parameters(
-    dtype: npt.DTypeLike, parameters: MixtureParameters, *, pooled: bool = False
+    dtype: npt.DTypeLike,
+    parameters: MixtureParameters,
+    *,
+    pooled: bool = False,
+    by_row: bool = False,
 ) -> PassParameters:
     """Return a mixture as the kernels read it, for rows of a type.
 
     If `pooled`, second moments are of no interest but for those of all components together, which
-    a mixture with one covariance for all takes less time to find.
+    a mixture with one covariance for all takes less time to find. Where values are wanted `by_row`,
+    rows stay in their order.
     """
     weights = np.exp(parameters.log_weights)
     means, whiteners = parameters.means, parameters.whiteners
@@ -106,7 +111,7 @@ def pass_parameters(
     one_whitener = shared and len(means) > 1 and bool((whiteners == whiteners[0]).all())
     constants = parameters.log_weights + parameters.log_normalizers
     offset = float(constants.max())
-    may_prune = not (parameters.is_diagonal or (pooled and one_whitener))
+    may_prune = not (by_row or parameters.is_diagonal or (pooled and one_whitener))
     pruned = may_prune and _lie_apart(whiteners, offsets, constants, weights)
     slopes, intercepts = np.empty((0, 0)), np.empty(0)
     if pruned:

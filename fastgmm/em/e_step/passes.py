@@ -208,7 +208,8 @@ def _evaluate(
         return incomplete_log_likelihood(
             source, parameters, mode, n_jobs=n_jobs, **_present(by_row)
         )
-    p = pass_parameters(source.dtype, parameters, pooled=True)
+    by_row_wanted = mode != mixture_pass.LOG_LIKELIHOOD
+    p = pass_parameters(source.dtype, parameters, pooled=True, by_row=by_row_wanted)
     work = partial(_sums, parameters=p, mode=mode, diagonal=parameters.is_diagonal)
     return source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present(by_row)).log_likelihood
 
