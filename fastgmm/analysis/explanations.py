@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
-from fastgmm.analysis.modes import find_modes
+from fastgmm.analysis.modes import Ascent, find_modes, precision_matrices
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.em.e_step.passes import log_density, responsibilities
+from fastgmm.em.e_step.passes import log_density
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
 
@@ -189,9 +189,7 @@ def _smallest_changes(
     covariances = parameters.covariances()
     own = covariances if parameters.is_diagonal else np.einsum("kii->ki", covariances)
     deviations = np.sqrt(weights @ (own + (parameters.means - middle) ** 2))
-    precisions = parameters.precisions()
-    if parameters.is_diagonal:
-        precisions = precisions[:, :, None] * np.eye(X.shape[1])
+    precisions = precision_matrices(parameters)
     modes, _ = find_modes(parameters, n_jobs=n_jobs)
     best, least = np.zeros_like(X), np.full(len(X), np.inf)
     for place, height in zip(modes.locations, modes.log_densities, strict=True):
@@ -234,17 +232,14 @@ def _pulled(
 ) -> FloatArray:
     """Return where log-density and nearness to the rows X balance, reached from a start."""
     parameters, precisions, deviations = mixture
-    K, D = parameters.n_components, parameters.n_features
     found = start.copy()
     on_way = np.arange(len(X))
     holds = 1.0 / (pull[:, None] * deviations**2)
     for _ in range(_STEPS):
         Z, hold = found[on_way], holds[on_way]
-        shares = responsibilities(ArraySource(Z), parameters, n_jobs=n_jobs)
-        slopes = (parameters.means[:, None, :] - Z) @ precisions
-        gradients = np.einsum("mk,kmd->md", shares, slopes) + hold * (X[on_way] - Z)
-        curvatures = (shares @ precisions.reshape(K, -1)).reshape(-1, D, D)
-        curvatures += hold[:, :, None] * np.eye(D)
+        ascent = Ascent.at(Z, parameters, precisions, n_jobs)
+        gradients = ascent.gradients + hold * (X[on_way] - Z)
+        curvatures = ascent.pulls + hold[:, :, None] * np.eye(X.shape[1])
         steps = np.linalg.solve(curvatures, gradients[:, :, None])[:, :, 0]
         found[on_way] += steps
         moving = (np.abs(steps) > 1e-10 * (deviations + np.abs(Z))).any(axis=1)

@@ -82,9 +82,7 @@ def find_modes(parameters: MixtureParameters, *, n_jobs: int | None = None) -> t
 
 def ascend(X: FloatArray, parameters: MixtureParameters, *, n_jobs: int | None = None) -> Ends:
     """Return where the ascents from some points end, shape (n_points, n_features)."""
-    precisions = parameters.precisions()
-    if parameters.is_diagonal:
-        precisions = precisions[:, :, None] * np.eye(parameters.n_features)
+    precisions = precision_matrices(parameters)
     D = parameters.n_features
     points = np.array(X, dtype=np.float64)
     log_densities = np.empty(len(points))
@@ -129,16 +127,15 @@ def _ascend_together(
     before = points.copy()
     on_way = np.arange(n_points)
     for _ in range(_MOST_STEPS):
-        model = _Model.at(points[on_way], parameters, precisions, n_jobs)
-        fell = model.log_densities < log_densities[on_way] - _FALL * (
-            1.0 + np.abs(model.log_densities)
-        )
+        heights = log_density(ArraySource(points[on_way]), parameters, n_jobs=n_jobs)
+        fell = heights < log_densities[on_way] - _FALL * (1.0 + np.abs(heights))
         fell &= ~plain[on_way]  # or only by rounding
         if fell.any():  # back to where it was, from where the fixed point rises for certain
             points[on_way[fell]] = before[on_way[fell]]
             plain[on_way[fell]] = True
-            model = _Model.at(points[on_way], parameters, precisions, n_jobs)
-        log_densities[on_way] = model.log_densities
+            heights = log_density(ArraySource(points[on_way]), parameters, n_jobs=n_jobs)
+        log_densities[on_way] = heights
+        model = Ascent.at(points[on_way], parameters, precisions, n_jobs)
         steps = np.linalg.solve(model.pulls, model.gradients[:, :, None])[:, :, 0]
         near = np.flatnonzero((steps * model.gradients).sum(axis=1) < _NEAR**2)
         top = _Top.of(model, near, points[on_way[near]])
@@ -158,13 +155,18 @@ def _ascend_together(
     return points, log_densities, hessians, arrived
 
 
-class _Model(NamedTuple):
-    """The log-density at points, its gradient Σ r_k P_k (μ_k - x), and the pull Σ r_k P_k.
+def precision_matrices(parameters: MixtureParameters) -> FloatArray:
+    """Return the precisions as matrices, shape (K, D, D)."""
+    found = parameters.precisions()
+    return found[:, :, None] * np.eye(parameters.n_features) if parameters.is_diagonal else found
+
+
+class Ascent(NamedTuple):
+    """The gradient Σ r_k P_k (μ_k - x) of the log-density at points, and the pull Σ r_k P_k.
 
     The fixed point is a step of the gradient divided by the pull.
     """
 
-    log_densities: FloatArray  # (M,)
     gradients: FloatArray  # (M, D)
     pulls: FloatArray  # (M, D, D)
     shares: FloatArray  # (M, K)
@@ -177,14 +179,12 @@ class _Model(NamedTuple):
         parameters: MixtureParameters,
         precisions: FloatArray,
         n_jobs: int | None,
-    ) -> _Model:
-        """Return the model at points."""
-        rows = ArraySource(X)
-        shares = responsibilities(rows, parameters, n_jobs=n_jobs)
+    ) -> Ascent:
+        """Return them at points."""
+        shares = responsibilities(ArraySource(X), parameters, n_jobs=n_jobs)
         K, D = parameters.n_components, parameters.n_features
         slopes = (parameters.means[:, None, :] - X) @ precisions
         return cls(
-            log_density(rows, parameters, n_jobs=n_jobs),
             np.einsum("mk,kmd->md", shares, slopes),
             (shares @ precisions.reshape(K, -1)).reshape(-1, D, D),
             shares,
@@ -203,7 +203,7 @@ class _Top(NamedTuple):
     downhill: FloatArray  # (M, D): a short step away from a saddle point
 
     @classmethod
-    def of(cls, model: _Model, chosen: npt.NDArray[np.intp], X: FloatArray) -> _Top:
+    def of(cls, model: Ascent, chosen: npt.NDArray[np.intp], X: FloatArray) -> _Top:
         """Return the quadratic models around some of the points, X."""
         gradients, pulls = model.gradients[chosen], model.pulls[chosen]
         roots = np.sqrt(model.shares[chosen].T)[:, :, None]

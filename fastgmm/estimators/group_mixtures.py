@@ -17,6 +17,7 @@ from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.dask_collection import DaskSource, is_collection
+from fastgmm.data.sources.rechunking import rows_in_memory
 from fastgmm.docstrings import documented
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.degeneracy import DegenerateComponentWarning, regularization_for
@@ -404,13 +405,7 @@ def _in_memory(source: Source) -> tuple[npt.NDArray[Any], FloatArray | None]:
         )
     if isinstance(source, ArraySource):
         return source.X, source.weights
-    blocks = [
-        (rows.copy(), None if weights is None else weights.copy())
-        for rows, weights in source.blocks()
-    ]
-    weights = [each for _, each in blocks if each is not None]
-    rows = np.concatenate([rows for rows, _ in blocks])
-    return rows, np.concatenate(weights) if weights else None
+    return rows_in_memory(source)
 
 
 def _order(labeled: LabeledRows) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:

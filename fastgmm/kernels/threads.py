@@ -89,9 +89,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def _start_threads() -> None:
-    """Start numba's threads, unless they run; they wait awake for as long as the user said, if so.
+    """Start numba's threads unless they run; how long they wait awake may be the user's choice.
 
-    GNU OpenMP reads this where it is loaded, and only there.
+    GNU OpenMP reads it where it is loaded, and only there.
     """
     if numba_threads._is_initialized:
         return

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.source import Rows
+from fastgmm.data.source import Rows, Source
 
 
 def recut(blocks: Iterable[Rows], size: int, skipped: int = 0) -> Iterator[Rows]:
@@ -38,6 +38,12 @@ def recut(blocks: Iterable[Rows], size: int, skipped: int = 0) -> Iterator[Rows]
         )
     if parts:
         yield joined(parts)
+
+
+def rows_in_memory(source: Source) -> Rows:
+    """Return all rows of a source as one piece."""
+    parts = (Rows(X.copy(), None if w is None else w.copy()) for X, w in source.blocks())
+    return joined(list(parts))
 
 
 def joined(parts: list[Rows]) -> Rows:

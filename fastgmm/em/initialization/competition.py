@@ -49,7 +49,7 @@ _FIT_ITERATIONS = 50
 _TOLERANCE = 1e-3
 
 _ROUGHLY = KMeansSettings(max_iter=10)
-"""EM goes on from there."""
+"""EM continues from there."""
 
 
 def affordable_iterations(n_rows: int | None, n_sampled: int) -> int:

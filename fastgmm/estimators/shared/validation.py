@@ -38,6 +38,7 @@ from fastgmm.data.sources.exactness import (
     warn_of_rounding,
 )
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
+from fastgmm.data.sources.rechunking import rows_in_memory
 from fastgmm.em.initialization.methods import INIT_METHODS, GivenStart
 from fastgmm.em.stopping import StoppingRule
 from fastgmm.estimators.shared.callbacks import callback_management_context
@@ -241,16 +242,7 @@ def check_in_memory(
     source = check_source(estimator, X, sample_weight, reset=reset, missing=missing)
     if isinstance(source, ArraySource | DaskSource):
         return source
-    blocks = [
-        (rows.copy(), None if weights is None else weights.copy())
-        for rows, weights in source.blocks()
-    ]
-    weights = [each for _, each in blocks if each is not None]
-    return ArraySource(
-        np.concatenate([rows for rows, _ in blocks]),
-        np.concatenate(weights) if weights else None,
-        source.feature_names,
-    )
+    return ArraySource(*rows_in_memory(source), source.feature_names)
 
 
 def check_plain(mixture: Any, purpose: str) -> None:
