@@ -69,9 +69,11 @@ def test_files_that_are_rewritten_with_the_same_size(path):
 
 
 def test_files_that_are_cut_short_during_a_pass(path):
-    other = path.with_name(f"other{path.name}")
-    shutil.copyfile(path, other)
-    source = open_data([path, other], block_rows=1024)
+    paths = [path.with_name(f"{i}{path.name}") for i in range(8)]
+    for each in paths:
+        shutil.copyfile(path, each)
+    other = paths[-1]  # further on than files are read ahead
+    source = open_data(paths, block_rows=1024)
     blocks = source.blocks()
     next(blocks)
     other.write_bytes(other.read_bytes()[: other.stat().st_size // 3])
