@@ -35,6 +35,9 @@ _ORIGIN = "the collection"
 _MERGED_AT_ONCE = 16
 """What so many partitions that follow each other found is merged in one task."""
 
+_TOLD_EACH = 4
+"""Tasks that are so few each carry what is to be done, which saves them from waiting for it."""
+
 _ROWS_AT_ONCE = 64 * BLOCK_ROWS
 
 _sound: WeakValueDictionary[int, npt.NDArray[Any]] = WeakValueDictionary()
@@ -509,8 +512,8 @@ class DaskSource(Source):
         get, n_threads = self._scheduler(n_jobs)
         try:
             groups = _groups(get, *self._parts[:2])
-            graph, key = self._graph_of_pass(self._job(work, n_threads), merge, groups, by_row)
-            found: _Found | None = get(graph, key)
+            graph, keys = self._graph_of_pass(self._job(work, n_threads), merge, groups, by_row)
+            parts = get(graph, keys)
         except Exception as error:
             status = getattr(getattr(get, "__self__", None), "status", "running")
             if not isinstance(error, CancelledError) and status == "running":
@@ -519,6 +522,8 @@ class DaskSource(Source):
                 f"the Dask scheduler has closed, or was asked to stop ({error}): connect to one, "
                 "and fit again; a fit with a checkpoint continues from it with resume=True"
             ) from error
+        # The last of the merges is made here: that spares the wire and the scheduler a task.
+        found: _Found | None = (_merged if len(groups) > 1 else _merged_groups)(merge, parts)
         if found is None:
             raise DataError(f"{_ORIGIN} has no rows")
         return found
@@ -529,8 +534,8 @@ class DaskSource(Source):
         merge: Callable[[Any, Any], Any],
         groups: list[list[list[int]]],
         by_row: Mapping[str, Any],
-    ) -> tuple[Any, Any]:
-        """Return the tasks of a pass, and the key of what they come to together."""
+    ) -> tuple[Any, list[Any]]:
+        """Return the tasks of a pass, and the keys of what is to be merged when they have ended."""
         from dask.highlevelgraph import HighLevelGraph
 
         graph, blocks, beside = self._parts
@@ -545,26 +550,32 @@ class DaskSource(Source):
             columns.append(keys)
         of: Any = getattr(job.work, "func", job.work)
         name = f"fastgmm-{of.__name__.strip('_')}-{uuid4().hex}"
-        graph[f"{name}-job"] = job
+        told: Any = job
+        if sum(map(len, groups)) > _TOLD_EACH:
+            told = f"{name}-job"
+            graph[told] = job
         level: list[Any] = []
         for run in groups:
             for some in run:
                 here = [blocks[i] for i in some]
                 around = [[each[i] for each in beside] for i in some]
                 values = [[each[i] for each in columns] for i in some]
-                task = (_run_group, f"{name}-job", some, here, around, list(by_row), values)
+                task = (_run_group, told, some, here, around, list(by_row), values)
                 graph[name, some[0]] = task
+            found = [(name, some[0]) for some in run]
+            if len(groups) == 1:
+                return HighLevelGraph({name: graph}, {name: set()}), found
             level.append((f"{name}-merged", 0, len(level)))
-            graph[level[-1]] = (_merged_groups, merge, [(name, some[0]) for some in run])
+            graph[level[-1]] = (_merged_groups, merge, found)
         depth = 0
-        while len(level) > 1:
+        while len(level) > _MERGED_AT_ONCE:
             depth += 1
             parts = [level[j : j + _MERGED_AT_ONCE] for j in range(0, len(level), _MERGED_AT_ONCE)]
             level = [(f"{name}-merged", depth, i) for i in range(len(parts))]
             tasks = ((_merged, merge, part) for part in parts)
             graph.update(zip(level, tasks, strict=True))
         # The client would hash all tasks of a dict.
-        return HighLevelGraph({name: graph}, {name: set()}), level[0]
+        return HighLevelGraph({name: graph}, {name: set()}), level
 
     def blocks(self) -> Iterator[Rows]:
         """Yield the rows, of one partition after the other."""
