@@ -56,14 +56,13 @@ def lane_count(n_features: int, n_components: int, itemsize: int) -> int:
     Returns
     -------
     int
-        Lanes that fill ``TILE_BYTES`` a row, up to four times as many while the tile still fits
-        the first-level cache: longer rows spread the cost of summing over lanes.
+        Lanes that fill ``TILE_BYTES`` a row, or twice as many if the tile still fits the first-level
+        cache: longer rows spread the cost of summing over lanes. Rows of 4096 bytes would all lie
+        in the same places of the cache, and a load would wait for stores to other rows.
     """
     lanes = TILE_BYTES // itemsize
-    for _ in range(2):
-        if 2 * lanes * itemsize * (n_features + n_components) <= _TILE_MEMORY:
-            lanes *= 2
-    return lanes
+    fits = 2 * lanes * itemsize * (n_features + n_components) <= _TILE_MEMORY
+    return 2 * lanes if fits else lanes
 
 
 @inner_kernel()
