@@ -59,7 +59,7 @@ venv-demo:
 # comparison would flatter.
 .PHONY: demo
 demo: venv-demo ## cluster a photograph's pixels into demo_output/, and compare with scikit-learn
-	@env -u OPENBLAS_CORETYPE MPLBACKEND=agg $(IN) examples/plot_photograph.py --output demo_output
+	@env -u OPENBLAS_CORETYPE MPLBACKEND=agg $(IN) examples/plot_photograph.py --thin 1 --output demo_output
 
 # All steps share one numba cache, empty at the start: the tests never see stale machine code. The
 # tests of the kernels come first, which are to see code being compiled, and are not run again. The

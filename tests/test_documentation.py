@@ -204,7 +204,7 @@ def test_links_that_lead_nowhere_are_found(tmp_path):
 def test_the_photograph_leaves_images_and_a_model(tmp_path):
     program = ROOT / "examples" / "plot_photograph.py"
     process = subprocess.run(
-        [sys.executable, "-W", "error", program, "--step", "8", "--output", tmp_path],
+        [sys.executable, "-W", "error", program, "--step=8", "--thin=1", "--output", tmp_path],
         capture_output=True,
         text=True,
         check=False,
