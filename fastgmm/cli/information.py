@@ -68,8 +68,12 @@ def info(
             _describe_checkpoint(path, as_json)
             return
         model = load_any(path)
-        describe = _describe_mixture if hasattr(model, "weights_") else _describe_owner
-        describe(path, model, as_json)
+        if hasattr(model, "weights_"):
+            _describe_mixture(path, model, as_json)
+        elif hasattr(model, "groups"):
+            _describe_groups(path, model, as_json)
+        else:
+            _describe_owner(path, model, as_json)
     else:
         look_at(files)
         from fastgmm.data.options import csv_options
@@ -208,6 +212,32 @@ def _describe_owner(path: Path, model: Any, as_json: bool) -> None:
         _print_components(mixture)
 
 
+def _describe_groups(path: Path, mixtures: Any, as_json: bool) -> None:
+    """Describe mixtures of groups of rows."""
+    template = mixtures.template
+    arrays = ("sizes", "log_likelihoods", "n_iter", "converged", "weights", "means", "covariances")
+    document = {
+        "file": path,
+        "type": type(mixtures).__name__,
+        "n_components": template.n_components,
+        "n_features": template.n_features_in_,
+        "covariance_type": template.covariance_type,
+        "feature_names": names_of(template),
+        "groups": mixtures.groups,
+        **{name: getattr(mixtures, name) for name in arrays},
+    }
+    pairs = {
+        "file": path,
+        "model": f"{document['type']}, {template.covariance_type}",
+        "groups": f"{len(mixtures)}: {name_list(list(map(str, mixtures.groups)), quoted=False)}",
+        "components": f"{template.n_components} a group",
+        "features": template.n_features_in_,
+        "log-likelihood": f"{mixtures.log_likelihoods.sum():.6f} nats",
+        "end": f"{mixtures.converged.sum()} converged",
+    }
+    print_result(as_json, document, pairs)
+
+
 def _describe_table(
     files: list[str], n_samples: int, columns: tuple[ColumnSummary, ...], as_json: bool
 ) -> None:
@@ -264,6 +294,11 @@ def export(
         raise ValueError(f"cannot write {str(onnx)!r}: its name must end in .onnx")
     check_destination(onnx)
     loaded = load_any(model)
+    if hasattr(loaded, "groups"):
+        raise ValueError(
+            f"{str(model)!r} holds mixtures of {len(loaded)} groups: export the mixture of one, "
+            "saved in Python as in  fastgmm.load(…).mixture(group).save(…)"
+        )
     # Loaded only now, so that errors are raised at once.
     import numpy as np
 

@@ -25,6 +25,7 @@ _KINDS = {
     "GaussianMixtureOutlierDetector": "an outlier detector",
     "GaussianMixtureRegressor": "a regressor",
     "GaussianMixtureTransformer": "a transformer",
+    "GroupMixtures": "mixtures of groups",
 }
 """What classes in files are called; all others are mixtures."""
 

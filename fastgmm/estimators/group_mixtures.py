@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,11 @@ from fastgmm.estimators.classification.class_labels import LabeledRows, check_la
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import attributes_from_parameters
 from fastgmm.estimators.shared.interfaces import Rows, Weights
+from fastgmm.estimators.shared.saving import SavedModel, restored, set_features
 from fastgmm.estimators.shared.validation import check_source
+from fastgmm.io.states import State, check_spread, check_squares, require, typed_members
 from fastgmm.mixture.covariance_types import CovarianceType
-from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.parameters import MixtureParameters, whiteners_from_covariances
 from fastgmm.mixture.statistics import FloatArray
 from fastgmm.mixture.structures import CovarianceStructure, structure
 
@@ -37,10 +39,23 @@ _GROUPS = """
         The group of each row, numbers or text; or the name of the column of `X` that holds it.
     """
 
+_PARAMETERS = (
+    *("n_components", "covariance_type", "tol", "reg_covar", "max_iter", "n_init"),
+    *("random_state", "n_jobs"),
+)
+"""The parameters of `fit_groups`, which all mixtures have."""
+_KINDS: dict[str, Any] = {
+    "parameters": dict,
+    "groups": list,
+    "groups_dtype": str,
+    "feature_names": tuple[str, ...] | None,
+}
+"""What the values in the header of a model file are, in the form that `typed` takes."""
+
 
 @documented(_GROUPS)
 @dataclass(frozen=True, eq=False)
-class GroupMixtures:
+class GroupMixtures(SavedModel):
     """A mixture for each of several groups of rows.
 
     The arrays belong together, with an entry for each group.
@@ -163,6 +178,76 @@ class GroupMixtures:
         """
         densities: FloatArray = self._evaluated(passes.log_density, X, groups)
         return densities
+
+    def _to_state(self) -> State:
+        dtype, template = self.groups.dtype, self.template
+        plain = self.groups.view(np.int64) if dtype.kind in "mM" else self.groups
+        parameters, names = template._saved_parameters(), vars(template).get("feature_names_in_")
+        values = {
+            "parameters": {name: parameters[name] for name in _PARAMETERS},
+            "groups": plain.tolist(),
+            "groups_dtype": "object" if dtype.kind == "O" else dtype.str,
+            "feature_names": None if names is None else list(names),
+        }
+        return State(values, {name: getattr(self, name) for name in self._arrays(template, 0, 0)})
+
+    @classmethod
+    def _from_state(cls, state: State) -> Self:
+        values, arrays = typed_members(state.values, _KINDS, "values"), state.arrays
+        template = restored(
+            GaussianMixture,
+            typed_members(values["parameters"], dict.fromkeys(_PARAMETERS, object), "parameters"),
+        )
+        plain, dtype = values["groups"], np.dtype(values["groups_dtype"])
+        groups = np.array(plain, dtype=np.int64 if dtype.kind in "mM" else dtype)
+        require(groups.tolist() == plain, f"the groups are of the type {dtype}")
+        groups = groups.view(dtype) if dtype.kind in "mM" else groups
+        rising = bool(len(groups)) and bool((groups[1:] > groups[:-1]).all())
+        require(rising, "the groups are in ascending order")
+        n_features = arrays["means"].shape[-1]
+        expected = cls._arrays(template, len(groups), n_features)
+        require(arrays.keys() == expected.keys(), f"there are the arrays {', '.join(expected)}")
+        for name, (own_dtype, shape) in expected.items():
+            array = arrays[name]
+            require(
+                array.dtype == own_dtype and array.shape == shape,
+                f"{name}, of {array.dtype} and shape {array.shape}, is of {own_dtype} and {shape}",
+            )
+        weights = arrays["weights"]
+        sound = weights.min() >= 0.0 and (abs(weights.sum(axis=1) - 1.0) < 1e-3).all()
+        require(bool(sound), "the weights of each group sum to 1")
+        check_squares("means", arrays["means"])
+        kind, covariances = structure(template.covariance_type), arrays["covariances"]
+        check_spread("covariances", covariances, kind.is_diagonal)
+        covariances = covariances[:, None] if kind.is_tied else covariances
+        covariances = covariances[..., None] if kind.is_spherical else covariances
+        axes = (n_features,) * (1 if kind.is_diagonal else 2)
+        of_each = np.broadcast_to(covariances, (*weights.shape, *axes)).reshape(-1, *axes)
+        whiteners_from_covariances(of_each)  # which refuses what is not positive definite
+        require(bool((arrays["sizes"] > 0.0).all()), "sizes are above 0")
+        require(bool((arrays["n_iter"] >= 0).all()), "n_iter is at least 0")
+        set_features(template, n_features, values["feature_names"])
+        return cls(groups=groups, template=template, **arrays)
+
+    @staticmethod
+    def _arrays(
+        template: GaussianMixture, n_groups: int, n_features: int
+    ) -> dict[str, tuple[type, tuple[int, ...]]]:
+        """Return the types and shapes of the arrays that have a row for each group."""
+        G, K, D = n_groups, template.n_components, n_features
+        shape = structure(template.covariance_type).covariance_shape(K, D)
+        return {
+            "weights": (np.float64, (G, K)),
+            "means": (np.float64, (G, K, D)),
+            "covariances": (np.float64, (G, *shape)),
+            "sizes": (np.float64, (G,)),
+            "log_likelihoods": (np.float64, (G,)),
+            "n_iter": (np.int64, (G,)),
+            "converged": (np.bool_, (G,)),
+        }
+
+    def _validate_params(self) -> None:
+        self.template._validate_params()
 
     def _kind(self) -> CovarianceStructure:
         return structure(self.template.covariance_type)
@@ -299,17 +384,12 @@ def fit_groups(
     kind = structure(covariance_type)
     kind.check_features(rows.shape[1])
     G, D = len(counts), rows.shape[1]
-    found = GroupMixtures(
-        groups=labeled.classes,
-        weights=np.empty((G, n_components)),
-        means=np.empty((G, n_components, D)),
-        covariances=np.empty((G, *kind.covariance_shape(n_components, D))),
-        sizes=sizes.astype(np.float64),
-        log_likelihoods=np.full(G, -np.inf),
-        n_iter=np.zeros(G, dtype=np.int64),
-        converged=np.zeros(G, dtype=bool),
-        template=template,
-    )
+    arrays: dict[str, Any] = {
+        name: np.zeros(shape, dtype)
+        for name, (dtype, shape) in GroupMixtures._arrays(template, G, D).items()
+    }
+    found = GroupMixtures(groups=labeled.classes, template=template, **arrays)
+    found.sizes[:], found.log_likelihoods[:] = sizes, -np.inf
     random = check_random_state(random_state)
     small = np.flatnonzero(are_small(counts, D))
     if len(small):

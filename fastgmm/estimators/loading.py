@@ -17,6 +17,7 @@ _MODULES = {
     "GaussianMixtureOutlierDetector": "outlier_detector",
     "GaussianMixtureRegressor": "regressor",
     "GaussianMixtureTransformer": "transformer",
+    "GroupMixtures": "group_mixtures",
     "MessageLengthGaussianMixture": "message_length",
     "MiniBatchGaussianMixture": "minibatch",
 }

@@ -311,6 +311,14 @@ def test_info_of_what_is_made_of_mixtures(folder):
     assert document["threshold"] == detector.offset_
     assert document["feature_names"] == iris.feature_names
 
+    fastgmm.fit_groups(iris.data, names, covariance_type="diag").save(folder / "groups.fgm")
+    text = succeed("info", "groups.fgm", cwd=folder)
+    assert "groups          3: setosa, versicolor, virginica\n" in text
+    document = json.loads(succeed("info", "groups.fgm", "--json", cwd=folder))
+    assert np.shape(document["covariances"]) == (3, 1, 4)
+    message = refuse("export", "-m", "groups.fgm", "--onnx", "x.onnx", cwd=folder)
+    assert "mixtures of 3 groups: export the mixture of one" in message
+
 
 def test_info_of_a_table(folder):
     text = succeed("info", "iris.csv", cwd=folder, run=in_process)

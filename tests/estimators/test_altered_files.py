@@ -14,9 +14,11 @@ from fastgmm import (
     GaussianMixtureOutlierDetector,
     GaussianMixtureRegressor,
     GaussianMixtureTransformer,
+    GroupMixtures,
     MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
     ModelFileError,
+    fit_groups,
 )
 from fastgmm.io.checkpoint import CheckpointError
 from tests.altered_files import alterations, array_alterations, mangled, mangled_npy_headers
@@ -65,11 +67,18 @@ MODELS = {
     "detector": detector,
     "regressor": lambda: GaussianMixtureRegressor(2, random_state=0).fit(X[:, :1], X[:, 1]),
     "transformer": lambda: GaussianMixtureTransformer(2, random_state=0).fit(X),
+    "groups": lambda: fit_groups(X, LABELS, 2, random_state=0),
 }
 
 
 def use(model, *, learn=False):
     """Do what the model is for, and find the results sound."""
+    if isinstance(model, GroupMixtures):
+        labels = model.predict(X, model.groups[np.arange(len(X)) % len(model)])
+        assert len(labels) == len(X)
+        for group in model.groups:
+            sound(model.mixture(group))
+        return
     rows, y = X, ()
     if isinstance(model, GaussianMixtureRegressor):
         rows, y = X[:, :1], (X[:, 1],)

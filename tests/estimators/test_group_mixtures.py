@@ -3,6 +3,7 @@
 import math
 import pickle
 import warnings
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Reference
 
+import fastgmm
 from fastgmm import GaussianMixture, fit_groups
 from fastgmm.extend import structure
+from fastgmm.io import model_file
 from tests.structures import DISTINCT
 
 RNG = np.random.default_rng(0)
@@ -110,6 +113,61 @@ def test_results_are_pickled():
     copy = pickle.loads(pickle.dumps(found))
     assert_array_equal(copy.predict(X, GROUPS), found.predict(X, GROUPS))
     assert len(copy) == 5
+
+
+@pytest.mark.parametrize("name", ["full", "tied", "diag", "spherical", "tied_spherical", "EVE"])
+def test_what_is_loaded_is_what_was_saved(tmp_path, name):
+    table = pd.DataFrame(X, columns=["x", "y", "z"]).assign(place=GROUPS)
+    found = fit_groups(table, "place", 2, covariance_type=name, random_state=0)
+    found.save(tmp_path / "groups.fgm")
+    loaded = fastgmm.load(tmp_path / "groups.fgm")
+    assert type(loaded) is fastgmm.GroupMixtures
+    assert loaded.template.get_params() == found.template.get_params()
+    for field in fields(found):
+        if field.name != "template":
+            assert_array_equal(getattr(loaded, field.name), getattr(found, field.name))
+    assert_array_equal(loaded.predict(table, "place"), found.predict(table, "place"))
+    one, other = loaded.mixture("c"), found.mixture("c")
+    assert vars(one).keys() == vars(other).keys()
+    assert_array_equal(
+        one.score_samples(table[["x", "y", "z"]]), other.score_samples(table[["x", "y", "z"]])
+    )
+
+
+NUMBERS = np.repeat(np.arange(len(SIZES)), SIZES)[ORDER]
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [NUMBERS, NUMBERS * 0.5, NUMBERS > 2, NUMBERS.astype("M8[D]"), list(map(str, NUMBERS))],
+)
+def test_groups_of_every_type_are_saved(tmp_path, groups):
+    found = fit_groups(X, groups, random_state=0)
+    found.save(tmp_path / "groups.fgm")
+    loaded = fastgmm.load(tmp_path / "groups.fgm")
+    assert loaded.groups.dtype == found.groups.dtype
+    assert_array_equal(loaded.score_samples(X, groups), found.score_samples(X, groups))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values, _: values["groups"].reverse(), "groups are in ascending order"),
+        (lambda values, _: values.update(groups_dtype="<i8"), "invalid literal"),
+        (lambda values, _: values["parameters"].update(n_components=3), "weights, of float64"),
+        (lambda _, arrays: arrays.update(weights=arrays["weights"] * 2.0), "each group sum to 1"),
+        (lambda _, arrays: arrays.update(covariances=-arrays["covariances"]), "not positive"),
+        (lambda _, arrays: arrays.pop("sizes"), "there are the arrays weights"),
+    ],
+)
+def test_files_that_do_not_fit_together_are_refused(tmp_path, change, message):
+    path = tmp_path / "groups.fgm"
+    fit_groups(X, GROUPS, 2, random_state=0).save(path)
+    stored = model_file.load(path)
+    change(stored.values, stored.arrays)
+    model_file.save(path, stored.model_class, stored.values, stored.arrays)
+    with pytest.raises(fastgmm.ModelFileError, match=message):
+        fastgmm.load(path)
 
 
 def test_fits_that_do_not_converge_are_reported():
