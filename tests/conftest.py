@@ -10,6 +10,8 @@ import signal
 import tempfile
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 if not os.environ.get("NUMBA_CACHE_DIR"):
     # numba does not notice a change in a function of another file, so an old cache may be stale.
     # Child processes inherit the folder and need not compile again.
@@ -21,6 +23,12 @@ os.environ["MPLBACKEND"] = "agg"
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell script starts commands in the background like this: tests of Ctrl-C would never end.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples in each run, however long they take: a machine may be busy, or compile.
+settings.register_profile(
+    "fastgmm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fastgmm")
 
 LAYERS = ("kernels", "mixture", "data", "em", "analysis", "io", "estimators")
 """Folders of tests of the package's layers; their names are markers."""

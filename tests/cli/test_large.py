@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 import fastgmm
 from fastgmm.cli.fit_with_progress import FitProgress
-from tests.cli_process import COMMAND, in_here, in_process, refuse, succeed
+from tests.cli_process import COMMAND, TIMEOUT, in_here, in_process, refuse, succeed
 from tests.written_data import NAMES, arrow_table, rows, write_csv, write_parquet
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
@@ -64,7 +64,7 @@ def pipe(folder, source, *arguments):
             stdin=stream,
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=TIMEOUT,
         )
 
 
@@ -195,7 +195,7 @@ def test_info_of_several_files(folder):
 
 # -- checkpoints ----------------------------------------------------------------------------------
 
-LONG = ("fit", "whole.parquet", "-k", 4, "--tol", 0, "--max-iter", 1000, "--seed", 1)
+ENDLESS = ("fit", "whole.parquet", "-k", 4, "--tol", 0, "--seed", 1, "--max-iter", 10**9)
 KEPT = ("--checkpoint", "run.fgm", "--checkpoint-interval", 0)
 
 
@@ -203,19 +203,21 @@ KEPT = ("--checkpoint", "run.fgm", "--checkpoint-interval", 0)
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_the_checkpoint_and_resume_continues(tmp_path, number, status):
     write_parquet(tmp_path / "whole.parquet", rows(30_000))
-    command = [*COMMAND, *map(str, (*LONG, *KEPT[:2], "-o", "end.fgm"))]
+    command = [*COMMAND, *map(str, (*ENDLESS, *KEPT[:2], "-o", "end.fgm"))]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         while not process.stderr.readline().startswith("pass 1:"):
             pass
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == status
     assert stderr.splitlines()[-1] == (
         "interrupted: the state of the fit is in 'run.fgm', and --resume continues from it"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.fgm", "whole.parquet"]
-    succeed(*LONG, "-q", *KEPT[:2], "--resume", "-o", "end.fgm", cwd=tmp_path)
-    succeed(*LONG, "-q", "-o", "alone.fgm", cwd=tmp_path)
+    trace = json.loads(succeed("info", "run.fgm", "--json", cwd=tmp_path))["trace"]
+    whole = (*ENDLESS[:-1], len(trace) + 5, "-q")
+    succeed(*whole, *KEPT[:2], "--resume", "-o", "end.fgm", cwd=tmp_path)
+    succeed(*whole, "-o", "alone.fgm", cwd=tmp_path)
     assert_same_model(tmp_path, "end.fgm", "alone.fgm")
 
 
@@ -244,7 +246,7 @@ sys.exit(run(sys.argv[1:]))
 def test_a_full_disk_leaves_the_old_file_whole(tmp_path, name):
     write_parquet(tmp_path / "whole.parquet", rows(2000))
     fit(tmp_path, "whole.parquet", "-o", "model.fgm")
-    command = [*COMMAND, *map(str, (*LONG, "--checkpoint-interval", 0)), "--checkpoint", "run.fgm"]
+    command = [*COMMAND, *map(str, (*ENDLESS, *KEPT))]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         while not (tmp_path / "run.fgm").exists():
             assert process.stderr.readline()
@@ -252,7 +254,7 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, name):
     (tmp_path / "labels.csv").write_bytes(b"old")
     before = (tmp_path / name).read_bytes()
     arguments = {
-        "run.fgm": (*LONG, *KEPT, "--resume", "-q"),
+        "run.fgm": (*ENDLESS, *KEPT, "--resume", "-q"),
         "model.fgm": ("fit", "whole.parquet", "-k", 4, "-q", "-o", name),
         "labels.csv": ("predict", "whole.parquet", "-m", "model.fgm", "-o", name),
     }[name]

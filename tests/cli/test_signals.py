@@ -14,7 +14,7 @@ import fastgmm
 from fastgmm.cli.application import run
 from fastgmm.cli.fit_with_progress import FitProgress, passes_left
 from fastgmm.cli.interruption import Interrupted, Interruption
-from tests.cli_process import COMMAND
+from tests.cli_process import COMMAND, TIMEOUT
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
 
@@ -54,7 +54,7 @@ def test_signal_saves_what_has_been_reached(folder, tmp_path, number, status):
     with start(folder, *ENDLESS, "-o", path) as process:
         assert line_of_first_pass(process).startswith("pass 1:")
         process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == status
     assert "interrupted after" in stdout
     assert "ending after this pass" in stderr
@@ -71,7 +71,7 @@ def test_signal_without_an_output_says_that_nothing_is_kept(folder):
     with start(folder, *ENDLESS) as process:
         process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert stderr.splitlines()[-1].endswith("nothing was saved")
 
@@ -83,7 +83,7 @@ def test_signal_ends_commands_that_keep_nothing(folder, tmp_path):
     with start(folder, "detect", *ENDLESS[1:], "-o", path, "--force") as process:
         assert process.stderr.readline().startswith("reading: ")
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert stderr.splitlines()[-1] == "interrupted: nothing was saved"
     assert path.read_bytes() == b"as it was"
@@ -99,7 +99,7 @@ def test_signal_leaves_the_image_reached(folder, tmp_path):
     with start(folder, "segment", "noise.png", *options) as process:
         assert line_of_first_pass(process).startswith("pass 1:")
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert "interrupted after" in stdout
     assert f"the result so far is in {str(path)!r}" in stderr
@@ -109,19 +109,21 @@ def test_signal_leaves_the_image_reached(folder, tmp_path):
 
 @posix_only
 def test_closed_pipe_ends_quietly(folder):
-    with start(folder, "predict", "data.npy", "-m", "model.fgm") as process:
+    with start(folder, "predict", "data.npy", "-m", "model.fgm", "-q") as process:
         assert process.stdout.readline() == "component\n"
         process.stdout.close()
         assert process.stderr.read() == ""
-        process.wait(timeout=30)
+        process.wait(timeout=TIMEOUT)
     assert process.returncode == 0
 
 
 @posix_only
 def test_terminal_gets_a_progress_bar(folder):
     import pty
+    import termios
 
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(leader, (24, 120))  # rates of a fast machine leave room for the rest
     with start(folder, *ENDLESS[:-1], 60, "-k", 2, stderr=follower) as process:
         os.close(follower)
         shown = b""
@@ -130,7 +132,7 @@ def test_terminal_gets_a_progress_bar(folder):
                 shown += piece
         except OSError:
             pass  # Linux ends a terminal with an error.
-        process.communicate(timeout=30)
+        process.communicate(timeout=TIMEOUT)
     os.close(leader)
     assert process.returncode == 0
     text = shown.decode()

@@ -85,7 +85,7 @@ def test_a_component_out_of_reach_is_emptied_and_stays(name):
 
 @every_structure
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_held_covariances_never_lower_the_log_likelihood(name, seed):
     """Even when the M-step is spoilt by a regularization as large as the data."""
     rng = np.random.default_rng(seed)

@@ -130,7 +130,7 @@ def assert_same_mixture(left, right, name, **tolerance):
 
 @every_structure
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_the_order_of_rows_columns_and_components_does_not_matter(name, seed):
     rng = np.random.default_rng(seed)
     X = problem("overlapping").X
@@ -153,7 +153,7 @@ def test_the_order_of_rows_columns_and_components_does_not_matter(name, seed):
 
 @every_structure
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_integer_weights_are_repetitions(name, seed):
     X = problem("overlapping").X
     copies = np.random.default_rng(seed).integers(0, 4, size=len(X))
@@ -168,7 +168,7 @@ def test_integer_weights_are_repetitions(name, seed):
 
 @pytest.mark.parametrize("name", ["full", "tied"])
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_a_fit_follows_linear_maps_of_the_data(name, seed):
     rng = np.random.default_rng(seed)
     X = problem("overlapping").X

@@ -171,7 +171,7 @@ def test_every_truncation_is_refused(model_file):
         refused(model_file, "damaged|not a fastgmm model")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(position=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_a_flipped_byte_is_refused_or_harmless(position, flip, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "flipped.fgm"

@@ -12,8 +12,17 @@ def threads():
     return [each for each in threading.enumerate() if each.name == "fastgmm-prefetch"]
 
 
+SECONDS = 60.0
+"""Much longer than anything takes on a busy machine."""
+
+
+@pytest.fixture(autouse=True)
+def the_thread_is_waited_for(monkeypatch):
+    monkeypatch.setattr("fastgmm.data.sources.prefetch._SECONDS_TO_END", SECONDS)
+
+
 def ends_soon(condition):
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -51,7 +60,7 @@ def test_items_are_made_while_the_caller_works():
 
     for item in prefetched(items(), 1):
         if item == 0:
-            assert made.wait(5.0)
+            assert made.wait(SECONDS)
 
 
 def test_the_generator_is_closed_with_the_iterator():

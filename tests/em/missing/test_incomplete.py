@@ -116,7 +116,7 @@ def test_both_ways_give_the_same_statistics(diagonal, route):
         assert each.log_likelihood == pytest.approx(found[0].log_likelihood, rel=1e-13)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 3), st.booleans())
 def test_weights_are_repetitions_and_order_does_not_matter(seed, D, K, diagonal):
     truth = mixture(D, K, diagonal=diagonal, seed=seed)

@@ -137,7 +137,7 @@ def test_every_row_of_an_array_is_learned_once_an_epoch(monkeypatch, size, weigh
     assert set(seen.sizes[: -(-n_rows // size) - 1]) <= {size}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(1, 400), min_size=1, max_size=5),
     size=st.integers(1, 600),

@@ -148,7 +148,7 @@ def test_without_a_step_nothing_moves():
     assert_allclose(after.parameters.means, state.parameters.means, rtol=1e-14)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     counts=st.lists(st.integers(0, 3), min_size=40, max_size=40).filter(any),
     factor=st.sampled_from([1e-6, 1.0, 1e6]),

@@ -72,7 +72,7 @@ def test_where_axes_are_common_all_is_as_the_oracle_says(name, n_features):
 
 @every_structure
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_optimum_is_no_worse_than_the_oracles_and_stationary(name, seed):
     covariances, counts = draw(seed, 3, 4)
     plain = oracle.best_covariances(name, covariances, counts)
@@ -86,7 +86,7 @@ def test_the_optimum_is_no_worse_than_the_oracles_and_stationary(name, seed):
 
 @every_structure
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_result_is_never_worse_than_before(name, seed):
     """From mixtures of the structure that are the best of other points, near and far."""
     covariances, counts = draw(seed, 3, 4)

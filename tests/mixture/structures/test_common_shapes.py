@@ -62,7 +62,7 @@ def test_the_criterion_has_no_lower_value(name):
 
 @every_structure
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_volumes_of_very_different_sizes(name, seed):
     covariances, counts = draw(seed, 4, 3, spread_of_volumes=20.0)
     expected = oracle.best_covariances(name, covariances, counts)

@@ -54,7 +54,7 @@ def regularization(amounts):
 
 @pytest.mark.parametrize("name", [name for name in DISTINCT if name not in SEARCHING])
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_solve_is_the_m_step(name, seed):
     X, shares = draw(seed)
     amounts = np.array([1e-3, 1e-6, 0.0, 1e-2])
