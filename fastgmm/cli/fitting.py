@@ -30,9 +30,9 @@ ONLINE = "Online learning"
 
 _NOT_FOR = {
     "online": ("bayesian", "message_length", "priors", "noise_volume", "label_column"),
-    "bayesian": ("message_length", "priors", "noise_volume", "label_column", "init_from"),
+    "bayesian": ("message_length", "priors", "noise_volume", "label_column", "init_from", "frozen"),
     "message_length": (
-        *("priors", "noise_volume", "label_column", "init_from", "init_params"),
+        *("priors", "noise_volume", "label_column", "init_from", "init_params", "frozen"),
         *("checkpoint", "checkpoint_interval", "resume"),
     ),
 }
@@ -85,6 +85,7 @@ def fit(
             metavar="MODEL",
         ),
     ] = None,
+    frozen: options.Frozen = None,
     reg_covar_scale: options.RegCovarScale = "auto",
     priors: options.Priors = None,
     noise_volume: options.NoiseVolume = None,
@@ -152,8 +153,11 @@ def fit(
             )
         n_components = len(initial.model.weights_)
         covariance_type = initial.model.covariance_type
+    if frozen and initial is None:
+        raise ValueError("--frozen keeps parameters of a mixture: name its file with --init-from")
     if n_components is None:
         raise ValueError("give the number of components, -k, or a mixture to begin with")
+    kept = options.frozen_parameters(frozen, n_components) if frozen else None
     source = open_for_fit(
         data,
         reading,
@@ -190,7 +194,7 @@ def fit(
         size: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
         del parameters["n_init"], parameters["max_iter"]
         model = fastgmm.MiniBatchGaussianMixture(
-            n_components, max_epochs=epochs, **parameters, **initialized, **size
+            n_components, max_epochs=epochs, frozen=kept, **parameters, **initialized, **size
         )
     elif message_length:
         for name in {"tol", "max_iter"} - given:  # whose defaults are other ones
@@ -204,6 +208,7 @@ def fit(
             priors=priors,
             noise_volume=volume,
             semi_supervised=label_column is not None,
+            frozen=kept,
             **parameters,
             **initialized,
         )
@@ -249,5 +254,5 @@ def fit(
         "model": output,
     }
     print_result(printing.as_json, document, pairs)
-    kept = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
-    return status_of_fit(interruption, kept)
+    left = f"the parameters reached are in {str(output)!r}" if output else "nothing was saved"
+    return status_of_fit(interruption, left)

@@ -96,6 +96,15 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+Frozen = Annotated[
+    list[str] | None,
+    option(
+        "Keep the weights, means or covariances of --init-from, those of all components or, as in "
+        "means=0,2, of some; may be given several times.",
+        panel=FIT,
+        metavar="NAME[=K,K,…]",
+    ),
+]
 InitParams = Annotated[
     Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"],
     shown(
@@ -357,6 +366,22 @@ def number_or_auto(
     if not 0.0 < number <= largest or number == math.inf:
         raise ValueError(f"{name} must be auto or a number above 0{limit}; got {given!r}")
     return number
+
+
+def frozen_parameters(given: list[str], n_components: int) -> dict[str, bool | list[int]]:
+    """Return which parameters ``--frozen`` names, in the form of the estimators' parameter."""
+    found: dict[str, bool | list[int]] = {}
+    for each in given:
+        kind, equals, numbers = each.partition("=")
+        listed = numbers.split(",") if equals else []
+        known = kind in ("weights", "means", "covariances") and kind not in found
+        if not known or not set(listed) <= set(map(str, range(n_components))):
+            raise ValueError(
+                "--frozen takes weights, means and covariances, each once, alone or with "
+                f"components from 0 to {n_components - 1}, as in means=0; got {each!r}"
+            )
+        found[kind] = list(map(int, listed)) if equals else True
+    return found
 
 
 def split_columns(columns: str | None) -> list[str] | None:

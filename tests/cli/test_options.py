@@ -50,6 +50,14 @@ def folder(tmp_path_factory):
         ("fit num.csv -k 2 --init-from best.fgm", "has 3 components, and -k is 2"),
         ("fit num.csv --init-from best.fgm --covariance-type diag", "is of covariance type 'full'"),
         ("fit num.csv -k 2 --bayesian --priors mclust", "--priors is not for --bayesian"),
+        ("fit num.csv -k 2 --bayesian --frozen means", "--frozen is not for --bayesian"),
+        ("fit num.csv -k 2 --frozen means", "name its file with --init-from"),
+        ("fit num.csv --init-from best.fgm --frozen mean", "--frozen takes weights, means and cov"),
+        ("fit num.csv --init-from best.fgm --frozen means=3", "from 0 to 2, as in means=0; got 'm"),
+        (
+            "fit num.csv --init-from best.fgm --frozen means=0 --frozen means=1",
+            "each once, alone or with components from 0 to 2, as in means=0; got 'means=1'",
+        ),
         (
             "fit num.csv -k 2 --message-length --resume --checkpoint c",
             "is not for --message-length",
@@ -122,6 +130,21 @@ def test_a_fit_begins_with_a_mixture_in_a_file(folder):
     before, after = (fastgmm.load(folder / f"{name}.fgm") for name in ("best", "more"))
     assert after.trace_[0] == pytest.approx(before.lower_bound_, abs=1e-9)
     assert after.n_iter_ < before.n_iter_
+
+
+@pytest.mark.parametrize("schedule", [(), ("--online",)])
+def test_parameters_of_the_mixture_in_a_file_are_kept(folder, schedule):
+    frozen = ("--frozen", "weights", "--frozen", "means=0,2")
+    succeed(
+        *["fit", "num.csv", "--init-from", "best.fgm", *frozen, *schedule, "-o", "kept.fgm", "-q"],
+        cwd=folder,
+    )
+    before, after = (fastgmm.load(folder / f"{name}.fgm") for name in ("best", "kept"))
+    assert after.frozen == {"weights": True, "means": [0, 2]}
+    np.testing.assert_allclose(after.weights_, before.weights_)
+    same = (after.means_ == before.means_).all(axis=1)
+    assert same.tolist() == [True, False, True]
+    assert not np.array_equal(after.covariances_, before.covariances_)
 
 
 def test_other_mixtures(folder):
