@@ -56,9 +56,9 @@ def lane_count(n_features: int, n_components: int, itemsize: int) -> int:
     Returns
     -------
     int
-        Lanes that fill ``TILE_BYTES`` a row, or twice as many if the tile still fits the first-level
-        cache: longer rows spread the cost of summing over lanes. Rows of 4096 bytes would all lie
-        in the same places of the cache, and a load would wait for stores to other rows.
+        Lanes that fill ``TILE_BYTES`` a row, or twice as many if the tile still fits the
+        first-level cache: longer rows spread the cost of summing over lanes. Rows of 4096 bytes
+        would all lie in the same places of the cache, and a load would wait for stores to others.
     """
     lanes = TILE_BYTES // itemsize
     fits = 2 * lanes * itemsize * (n_features + n_components) <= _TILE_MEMORY
