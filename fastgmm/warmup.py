@@ -11,6 +11,7 @@ from fastgmm.analysis.group_fits import GroupedRows, GroupSettings, fit_group_mi
 from fastgmm.analysis.small_fits import SmallProblem, fit_small
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
+from fastgmm.em.e_step.truncated import Truncation
 from fastgmm.em.initialization.hierarchical import agglomerate
 from fastgmm.em.initialization.kmeans import fit_kmeans
 from fastgmm.em.missing.imputation import impute_blocks
@@ -44,7 +45,8 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
                 parameters = _parameters(source, name, n_jobs)
                 shares = passes.responsibilities(source, parameters, n_jobs=n_jobs)
                 passes.responsibility_statistics(source, shares, diagonal=diagonal, n_jobs=n_jobs)
-                n_run += 2 + _run_passes(source, parameters, n_jobs)
+                n_run += 3 + _run_passes(source, parameters, n_jobs)
+                Truncation().statistics(source, parameters, moments=True, n_jobs=n_jobs)
                 rows[::3, 0] = np.nan
                 lacking = ArraySource(rows, incomplete=True)
                 n_run += _run_passes(lacking, parameters, n_jobs)

@@ -23,6 +23,8 @@ for dtype in (np.float32, np.float64):
                 mixture = GaussianMixture(3, covariance_type=name, init_params=init, max_iter=2)
                 mixture.fit(X, sample_weight=np.ones(len(X)))
             mixture.predict(X), mixture.predict_proba(X), mixture.score_samples(X), mixture.icl(X)
+        for name in ("full", "diag"):
+            GaussianMixture(256, covariance_type=name, e_step="truncated", max_iter=2).fit(X)
         GaussianMixture(2, max_iter=1).fit(X * dtype(1e-18))
         X[::3, 1] = X[::5, 0] = np.nan
         for name in ("full", "diag"):

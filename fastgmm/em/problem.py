@@ -11,6 +11,7 @@ import numpy as np
 from fastgmm.data.source import Source
 from fastgmm.em.degeneracy import Degeneracy, find_degeneracies, hold_covariances
 from fastgmm.em.e_step.passes import log_likelihood, mixture_statistics
+from fastgmm.em.e_step.truncated import Truncation
 from fastgmm.mixture.noise import UniformNoise, statistics_without_noise, without_noise
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.prior import Prior
@@ -36,6 +37,7 @@ class EMProblem:
     known: Any = None
     """(n_samples,): the component of each row, as the source holds it; -1 where it is not known."""
     n_jobs: int | None = None  # number of threads of a pass
+    truncation: Truncation | None = None  # the components of cells, if these have some each
     careful: bool = False
     """Whether covariances that would lower the likelihood are left as they were."""
 
@@ -46,6 +48,10 @@ class EMProblem:
         self, parameters: MixtureParameters, *, moments: bool = True
     ) -> SufficientStatistics:
         """Make a pass at the parameters; one without moments takes less time."""
+        if self.truncation is not None:
+            return self.truncation.statistics(
+                self.source, parameters, moments=moments, n_jobs=self.n_jobs
+            )
         if moments:
             return mixture_statistics(
                 self.source,
@@ -83,7 +89,8 @@ class EMProblem:
 
     def rounding(self, value: float) -> float:
         """Return how much less than a value of the objective counts as equal."""
-        return ROUNDING[self.source.dtype.itemsize] * (1.0 + abs(value))
+        lost = 0.0 if self.truncation is None else self.truncation.lost
+        return ROUNDING[self.source.dtype.itemsize] * (1.0 + abs(value)) + lost
 
     def with_care(self) -> EMProblem:
         """Return the problem whose M-step is one of generalized EM, which cannot fall."""

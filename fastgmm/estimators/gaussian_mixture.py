@@ -26,6 +26,7 @@ from fastgmm.data.sources.wrapped import observed_rows, scaled_weights
 from fastgmm.docstrings import documented
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.e_step.passes import source_moments
+from fastgmm.em.e_step.truncated import FEWEST_COMPONENTS, Truncation
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import Listeners, fit_best
 from fastgmm.em.problem import EMProblem
@@ -217,6 +218,12 @@ class GaussianMixture(LikelihoodMixture):
         `weights_init`, `means_init` and `precisions_init`, or, with `warm_start` and in
         `partial_fit`, those of the fitted mixture. The other parameters are estimated given these,
         and only they count in `bic`, `aic` and `icl`.
+    e_step : {"dense", "truncated"}, default="dense"
+        With "truncated", for hundreds of components and more, an iteration considers some dozens of
+        components for each row instead of all, those near to it, and takes about as long for any
+        number of components. It maximizes a lower bound of the log-likelihood then, which is what
+        `lower_bound_` and `trace_` hold; all other methods are exact. Each of the `n_init` starts
+        is that of ten iterations of k-means.
 
     Attributes
     ----------
@@ -352,6 +359,7 @@ class GaussianMixture(LikelihoodMixture):
         averaging: bool = False,
         forgetting: float = 1.0,
         frozen: dict[str, Any] | None = None,
+        e_step: Literal["dense", "truncated"] = "dense",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -383,6 +391,7 @@ class GaussianMixture(LikelihoodMixture):
         self.averaging = averaging
         self.forgetting = forgetting
         self.frozen = frozen
+        self.e_step = e_step
 
     _parameter_constraints = constraints_of(
         __init__,
@@ -390,6 +399,7 @@ class GaussianMixture(LikelihoodMixture):
         noise_volume=[StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
         semi_supervised=["boolean"],
         n_candidates=[StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        e_step=[StrOptions({"dense", "truncated"})],
     )
 
     @property
@@ -431,7 +441,9 @@ class GaussianMixture(LikelihoodMixture):
             frozen = self._structure_to_fit()
             prior, noise = _prior_and_noise(self, source, frozen)
             unknown = Regularization.none(source.n_features)
-            problem = EMProblem(source, frozen, unknown, prior, noise, known, self.n_jobs)
+            problem = EMProblem(
+                source, frozen, unknown, prior, noise, known, self.n_jobs, _truncation(self, source)
+            )
             attributes = partial(attributes_from_parameters, structure=kind, noise=noise)
             progress = FitProgress(
                 self, 1 if going_on else self.n_init, given, y, sample_weight, attributes
@@ -478,6 +490,33 @@ class GaussianMixture(LikelihoodMixture):
 
 
 MixtureEvaluation._gaussian_mixture = GaussianMixture
+
+
+def _truncation(estimator: GaussianMixture, source: Source) -> Truncation | None:
+    """Return what keeps the components of cells, if there are enough to leave some out."""
+    if estimator.e_step == "dense":
+        return None
+    given = {
+        "noise_volume": estimator.noise_volume is not None,
+        "semi_supervised": estimator.semi_supervised,
+        "checkpoint": estimator.checkpoint is not None,
+        "missing values": source.incomplete,
+        "a Dask collection": isinstance(source, DaskSource),
+    }
+    if unsuited := [what for what, present in given.items() if present]:
+        raise ValueError(
+            f"e_step='truncated' does not go together with {unsuited[0]}: use e_step='dense'"
+        )
+    if estimator.n_components < FEWEST_COMPONENTS:
+        warnings.warn(
+            f"e_step='truncated' saves time from {FEWEST_COMPONENTS} components on: the fit with "
+            f"n_components={estimator.n_components} is dense",
+            UserWarning,
+            # The caller of fit is four frames up: this one, _fit, fit and its decorator.
+            stacklevel=5,
+        )
+        return None
+    return Truncation()
 
 
 def _label_column(estimator: GaussianMixture, y: Any) -> str | None:

@@ -239,6 +239,7 @@ def run_slots(
     operations: int,
     *,
     beside_readers: bool = False,
+    whole: bool = False,
 ) -> None:
     """Run a pass over all its slots.
 
@@ -257,9 +258,11 @@ def run_slots(
         more threads for, and a long one must not keep Ctrl-C waiting.
     beside_readers : bool
         Whether other threads read the next rows meanwhile.
+    whole : bool
+        Whether rows are not taken in their order, so that the pass cannot be cut.
     """
     threads = min(effective_threads(n_jobs), n_slots, 1 + operations // _OPERATIONS_PER_THREAD)
-    for chunk in _chunks(task, operations):
+    for chunk in [task] if whole else _chunks(task, operations):
         _run_chunk(slot_kernel, chunk, n_slots, threads, beside_readers)
 
 

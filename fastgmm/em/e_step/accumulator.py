@@ -25,6 +25,7 @@ from fastgmm.kernels.packing import (
 from fastgmm.kernels.pruning import pruning_slot, pruning_task
 from fastgmm.kernels.threads import run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
+from fastgmm.kernels.passes.truncated_pass import Cells, truncated_slot, truncated_task
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
@@ -224,6 +225,7 @@ class RunningPass:
         n_rows: int | None = None,
         n_jobs: int | None = None,
         beside_readers: bool = False,
+        lanes: int | None = None,
     ) -> None:
         self.parameters = parameters
         self.n_blocks = 0
@@ -242,7 +244,8 @@ class RunningPass:
         n_slots = slot_count(8 * (first + second + n_components))
         self.n_used = n_slots if n_rows is None else min(n_slots, -(-n_rows // BLOCK_ROWS))
         moments = bool(mode & (mixture_pass.MOMENTS | mixture_pass.GIVEN))
-        lanes = lane_count(n_features, n_components, itemsize)
+        if lanes is None:
+            lanes = lane_count(n_features, n_components, itemsize)
         if completing:
             lanes = COMPLETED_LANES
         self._sums: dict[str, Any] = {
@@ -291,19 +294,7 @@ class RunningPass:
         """Add rows."""
         if labels is not None and len(labels) < len(X):
             raise ValueError("there are more rows than labels: give one for each row")
-        task = self._task_type(
-            X=X,
-            weights=np.empty(0) if weights is None else weights,
-            first_block=self.n_blocks,
-            log_density=np.empty(0, X.dtype) if log_density is None else log_density,
-            labels=np.ascontiguousarray(() if labels is None else labels, dtype=np.int64),
-            responsibilities=(
-                np.empty((0, 0), X.dtype) if responsibilities is None else responsibilities
-            ),
-            **self._settings,
-            **self._sums,
-        )
-        kernel = self._kernel
+        kernel, task = self._kernel, self._task(X, weights, log_density, labels, responsibilities)
         if self._affine is not None and labels is None:
             kernel, task = pruning_slot, pruning_task(task, _MARGIN, *self._affine)
         run_slots(
@@ -315,6 +306,48 @@ class RunningPass:
             beside_readers=self._beside_readers,
         )
         self.n_blocks += -(-len(X) // BLOCK_ROWS)
+
+    def add_cells(
+        self,
+        X: npt.NDArray[Any],
+        weights: FloatArray | None,
+        cells: Cells,
+        labels: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Add rows in cells, each of which has components of its own."""
+        task = truncated_task(self._task(X, weights, None, labels, None), cells)
+        run_slots(
+            truncated_slot,
+            task,
+            self.n_used,
+            self._n_jobs,
+            len(X) * self._operations,
+            beside_readers=self._beside_readers,
+            whole=True,
+        )
+        self.n_blocks += self.n_used  # cells are spread over all slots
+
+    def _task(
+        self,
+        X: npt.NDArray[Any],
+        weights: FloatArray | None,
+        log_density: npt.NDArray[Any] | None,
+        labels: npt.NDArray[np.int64] | None,
+        responsibilities: npt.NDArray[Any] | None,
+    ) -> Any:
+        """Return the task of a pass over rows."""
+        return self._task_type(
+            X=X,
+            weights=np.empty(0) if weights is None else weights,
+            first_block=self.n_blocks,
+            log_density=np.empty(0, X.dtype) if log_density is None else log_density,
+            labels=np.ascontiguousarray(() if labels is None else labels, dtype=np.int64),
+            responsibilities=(
+                np.empty((0, 0), X.dtype) if responsibilities is None else responsibilities
+            ),
+            **self._settings,
+            **self._sums,
+        )
 
     def sums(self) -> PassSums:
         """Return what the slots added up, in their order."""

@@ -48,7 +48,7 @@ _FIT_ITERATIONS = 50
 
 _TOLERANCE = 1e-3
 
-_ROUGHLY = KMeansSettings(max_iter=10)
+ROUGHLY = KMeansSettings(max_iter=10)
 """EM continues from there."""
 
 
@@ -126,7 +126,7 @@ def _side_by_side(
     seeds = settings.random_state.randint(2**31 - 1, size=number)
     n_threads = effective_threads(settings.n_jobs)
     n_jobs = max(1, n_threads // number)
-    settings = replace(settings, kmeans=_ROUGHLY, n_jobs=n_jobs)
+    settings = replace(settings, kmeans=ROUGHLY, n_jobs=n_jobs)
     work = partial(_candidate, replace(half, n_jobs=n_jobs), settings, max_iter, n_components)
     # BLAS is held to one thread outside, too: its number is of the process, and they end by turns.
     with one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:

@@ -10,7 +10,7 @@ import numpy as np
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.degeneracy import regularization_for
-from fastgmm.em.initialization.competition import affordable_iterations, best_start
+from fastgmm.em.initialization.competition import ROUGHLY, affordable_iterations, best_start
 from fastgmm.em.initialization.data_scan import DataScan, scan_data
 from fastgmm.em.initialization.kmeans import draws_from_all
 from fastgmm.em.initialization.methods import (
@@ -47,6 +47,8 @@ def drawn_starts(
         return problem, Starts(draw_none, n_init, given=complete)
     scanned, rows, settings = scanned_rows(estimator, problem.source, checkpoint)
     problem = replace(problem, regularization=scanned.regularization)
+    if problem.truncation is not None:
+        settings = replace(settings, kmeans=ROUGHLY)
     n_candidates = None if asked == "auto" else asked
     n_iterations = affordable_iterations(problem.source.n_samples, scanned.sample.n_samples)
     competing = (
@@ -56,6 +58,8 @@ def drawn_starts(
     )
 
     def draw(_number: int) -> tuple[MixtureParameters, InitializationInfo]:
+        if problem.truncation is not None:
+            problem.truncation.restart()
         if not competing:
             return initialize(problem, rows, n_components, settings, given)
         return best_start(
@@ -75,6 +79,7 @@ def _may_compete(problem: EMProblem, settings: InitSettings, n_components: int) 
     """Return whether a sample of the rows can tell which of several starts is the best."""
     return (
         settings.subsampled
+        and problem.truncation is None
         and settings.method != "hierarchical"
         and problem.known is None
         and not problem.source.incomplete

@@ -1,0 +1,1 @@
+"""Passes under models whose components are not Gaussian."""
