@@ -22,10 +22,10 @@ from fastgmm.kernels.packing import (
     unpack_blocks,
     unpack_products,
 )
+from fastgmm.kernels.passes.truncated_pass import Cells, truncated_slot, truncated_task
 from fastgmm.kernels.pruning import pruning_slot, pruning_task
 from fastgmm.kernels.threads import run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
-from fastgmm.kernels.passes.truncated_pass import Cells, truncated_slot, truncated_task
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
