@@ -1,5 +1,8 @@
 """Columns of lists of numbers in files and streams of Arrow and Parquet."""
 
+import contextlib
+import io
+import itertools
 import json
 
 import numpy as np
@@ -72,8 +75,17 @@ def test_lists_of_another_length_are_named(tmp_path, form, kind, given):
     assert len(all_rows(only)) == 3000
 
 
-@pytest.mark.parametrize("form", ["parquet", "feather", "arrows", "reader"])
-@pytest.mark.parametrize("kind", TYPES)
+def forms_of_missing_lists():
+    """Yield the forms and types in which this version of Arrow writes that there is no list."""
+    for form, kind in itertools.product(["parquet", "feather", "arrows", "reader"], TYPES):
+        with contextlib.suppress(pa.ArrowNotImplementedError):
+            if form == "parquet":
+                one = [1.0, 2.0, 3.0]
+                parquet.write_table(table(kind, [one, None, one]), io.BytesIO())
+            yield form, kind
+
+
+@pytest.mark.parametrize(("form", "kind"), list(forms_of_missing_lists()))
 def test_a_row_without_a_list_lacks_its_numbers(tmp_path, form, kind):
     rows = VECTORS.tolist()
     rows[1500] = rows[2999] = None
