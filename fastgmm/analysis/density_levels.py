@@ -67,6 +67,17 @@ def whole_row_scores(
     return found
 
 
+def level_of_features(
+    parameters: MixtureParameters, features: npt.NDArray[np.intp], level: float
+) -> float:
+    """Return what some features stay below as seldom as whole rows stay below a level."""
+    whole, part = _TailBound(parameters), _TailBound(marginal(parameters, features))
+    share = float(whole.shares(level))
+    shares = np.array([max(share, _SMALLEST_SHARE)])
+    found = float(part.levels(shares)[0])
+    return found if share >= _SMALLEST_SHARE else found + level - float(whole.levels(shares)[0])
+
+
 class _TailBound:
     """The bound of how probable it is that a mixture's log-density is below a level."""
 

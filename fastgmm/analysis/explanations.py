@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
+from fastgmm.analysis.density_levels import level_of_features, whole_row_scores
 from fastgmm.analysis.modes import Ascent, find_modes, precision_matrices
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import log_density
+from fastgmm.mixture.marginals import marginal
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
 
@@ -30,6 +32,9 @@ _SMALLEST_PULL = 1e-12
 class Explanations:
     """Why rows are ordinary or not.
 
+    A row that lacks values is explained by the distribution of the features that it has. Its
+    log-density is given as that which whole rows are as seldom below, as outlier detectors score.
+
     Attributes
     ----------
     log_densities : ndarray of shape (n_samples,)
@@ -39,7 +44,7 @@ class Explanations:
     surprises : ndarray of shape (n_samples, n_features)
         How surprising the value of each feature is given the others, in nats: by how much the
         log-density would rise if the feature alone had its expected value. At least 0, and the same
-        in all units of the features.
+        in all units of the features. 0 for missing values.
     expected : ndarray of shape (n_samples, n_features)
         The most probable value of each feature given the others.
     components : ndarray of int64 of shape (n_samples,)
@@ -47,7 +52,8 @@ class Explanations:
     distances : ndarray of shape (n_samples,)
         Mahalanobis distance from its mean.
     changes : ndarray of shape (n_samples, n_features)
-        The smallest change that brings the row's log-density to the threshold, 0 for ordinary rows.
+        The smallest change that brings the row's log-density to the threshold, 0 for ordinary rows
+        and for missing values.
         Changes are measured in standard deviations of the features under the mixture. Where the
         density has several modes, it is the smallest of those found on the ways to each of them.
     """
@@ -82,18 +88,56 @@ def explained(
     """Return why rows, which come in blocks, are ordinary or not."""
     step = max(1, _NUMBERS_AT_ONCE // (parameters.n_components * parameters.n_features))
     parts = [
-        _explained_together(
+        _explained_by_pattern(
             block[first : first + step].astype(np.float64), parameters, threshold, n_jobs
         )
         for block in blocks
         for first in range(0, len(block), step)
     ]
-    arrays = {
-        each.name: np.concatenate([getattr(part, each.name) for part in parts])
-        for each in fields(Explanations)
-        if each.name != "threshold"
-    }
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
     return Explanations(threshold=threshold, **arrays)
+
+
+_ARRAYS = [each.name for each in fields(Explanations) if each.name != "threshold"]
+
+
+def _explained_by_pattern(
+    X: FloatArray, parameters: MixtureParameters, threshold: float, n_jobs: int | None
+) -> Explanations:
+    """Return why rows are ordinary or not, each by its observed features."""
+    missing = np.isnan(X)
+    if not missing.any():
+        return _explained_together(X, parameters, threshold, n_jobs)
+    found = Explanations(
+        log_densities=np.zeros(len(X)),
+        threshold=threshold,
+        surprises=np.zeros_like(X),
+        expected=np.empty_like(X),
+        components=np.full(len(X), parameters.log_weights.argmax(), dtype=np.int64),
+        distances=np.zeros(len(X)),
+        changes=np.zeros_like(X),
+    )
+    patterns, of_row = np.unique(missing, axis=0, return_inverse=True)
+    for p, pattern in enumerate(patterns):
+        rows, observed = np.flatnonzero(of_row.ravel() == p), np.flatnonzero(~pattern)
+        for j in np.flatnonzero(pattern):  # given the observed ones, from wherever it may be
+            both = np.append(observed, j)
+            start = X[rows[:, None], both]
+            start[:, -1] = parameters.weights @ parameters.means[:, j]
+            steps = _expected(start, _Slopes.at(start, marginal(parameters, both)))[0]
+            found.expected[rows, j] = steps[:, -1]
+        if not len(observed):
+            continue
+        whole = len(observed) == X.shape[1]
+        level = threshold if whole else level_of_features(parameters, observed, threshold)
+        own = _explained_together(
+            X[rows[:, None], observed], marginal(parameters, observed), level, n_jobs
+        )
+        for name in _ARRAYS:
+            values, array = getattr(own, name), getattr(found, name)
+            array[(rows[:, None], observed) if values.ndim == 2 else rows] = values
+    found.log_densities[:] = whole_row_scores(parameters, X, found.log_densities)
+    return found
 
 
 class _Slopes(NamedTuple):

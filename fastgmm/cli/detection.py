@@ -171,6 +171,7 @@ def detect(
     found = _Counted()
     columns = found.columns(detector.score_samples_blocks(rows), detector.offset_)
     if explain:
+        vars(detector).pop("feature_names_in_", None)  # blocks of rows have none
         columns = found.explained(detector, rows, names)
     write_if_asked(outputs.table, columns)
     if outputs.model is not None:

@@ -283,10 +283,10 @@ class GaussianMixtureOutlierDetector(BlockwiseResults, MixtureOwner, OutlierMixi
         Raises
         ------
         ValueError
-            If rows lack values.
+            If rows lack values and `missing` is "error".
         """
         check_is_fitted(self)
-        source = check_source(self, X, missing="error")
+        source = check_source(self, X, missing=missing_policy(self, each_row=True))
         return explained_rows(self, source, self.mixture_._parameters(), float(self.offset_))
 
     def choose_threshold(

@@ -123,3 +123,37 @@ def test_what_cannot_be_explained_is_refused():
         mixture.explain(array.from_array(FAR, chunks=(2, 3)))
     with pytest.raises(NotFittedError, match="not fitted"):
         GaussianMixtureOutlierDetector().explain(FAR)
+
+
+@pytest.mark.parametrize("name", ["full", "diag", "VEE"])
+def test_rows_that_lack_values_are_explained_by_the_others(name):
+    detector = GaussianMixtureOutlierDetector(
+        2, covariance_type=name, missing="model", random_state=0
+    ).fit(X)
+    mixture = detector.mixture_
+    holed = np.array([[0.0, np.nan, 9.0], [0.2, 0.1, np.nan], [-6.0, -6.0, 2.0], [np.nan] * 3])
+    found = detector.explain(holed)
+    assert_allclose(found.log_densities, detector.score_samples(holed), rtol=1e-9, atol=1e-12)
+    assert_array_equal(found.is_outlier, detector.predict(holed) == -1)
+    assert_array_equal(found.components[:3], mixture.predict(holed[:3]))
+    lacks = np.isnan(holed)
+    assert_array_equal(found.surprises[lacks], 0.0)
+    assert_array_equal(found.changes[lacks], 0.0)
+    whole = detector.explain(holed[2:3])
+    assert_allclose(found.surprises[2], whole.surprises[0])
+    assert_allclose(found.changes[2], whole.changes[0])
+    others = GaussianMixtureOutlierDetector(2, covariance_type=name, random_state=0).fit(X)
+    alone = mixture.marginal([0, 2]).explain(holed[:1, [0, 2]])
+    assert_allclose(found.surprises[0, [0, 2]], alone.surprises[0])
+    assert_allclose(found.expected[0, [0, 2]], alone.expected[0])
+    assert_allclose(found.distances[0], alone.distances[0])
+    changed = detector.score_samples(holed[:1] + found.changes[:1])
+    assert changed[0] == pytest.approx(detector.offset_, abs=1e-6)
+    grid = np.linspace(-30.0, 30.0, 20_001)[:, None]
+    for i, j in zip(*np.nonzero(lacks[:2]), strict=True):
+        given = mixture.condition({m: holed[i, m] for m in range(3) if m != j})
+        highest = given.score_samples(grid).max()
+        assert given.score_samples([[found.expected[i, j]]])[0] >= highest - 1e-9
+    assert np.isfinite(found.expected).all()
+    with pytest.raises(ValueError, match="row 0, column 1"):
+        others.explain(holed)

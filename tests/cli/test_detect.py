@@ -95,6 +95,27 @@ def test_reasons_are_added_to_the_table(folder):
     np.testing.assert_array_equal(found["is_outlier"] == 1, expected.is_outlier)
 
 
+def test_rows_that_lack_values_are_explained_once_fitted(folder):
+    X = rows_with_holes(folder)
+    options = ("-k", 2, "--seed", 0, "--missing", "model", "--explain", "-o", "reasons.csv", "-q")
+    outcome = in_here("detect", "named.csv", *options, cwd=folder)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    found = pd.read_csv(folder / "reasons.csv")
+    detector = fastgmm.GaussianMixtureOutlierDetector(2, missing="model", random_state=0).fit(X)
+    expected = detector.explain(X)
+    np.testing.assert_array_equal(found["is_outlier"] == 1, expected.is_outlier)
+    for j, name in enumerate(NAMES):
+        np.testing.assert_allclose(found[f"surprise_{name}"], expected.surprises[:, j], rtol=1e-6)
+
+
+def rows_with_holes(folder):
+    X = tumors()[0].copy()
+    X[7, 1] = X[20, 0] = np.nan
+    table = pd.DataFrame(X, columns=NAMES)
+    table.to_csv(folder / "named.csv", index=False)
+    return table
+
+
 def test_a_table_goes_to_standard_output(folder):
     text = succeed("detect", "rows.npy", "-m", "detector.fgm", "-o", "-", cwd=folder)
     lines = text.splitlines()

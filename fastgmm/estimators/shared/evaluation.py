@@ -398,12 +398,13 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         Raises
         ------
         ValueError
-            If rows lack values, the mixture has noise, or `share` is not between 0 and 1.
+            If rows lack values and `missing` is "error", the mixture has noise, or `share` is not
+            between 0 and 1.
         """
         parameters = gaussians_from_attributes(self, "explain")
         if not 0.0 < share < 1.0:
             raise ValueError(f"share must be between 0 and 1; got {share!r}")
-        source, _ = self._evaluated(X, missing="error")
+        source, _ = self._evaluated(X)
         return explained_rows(self, source, parameters, density_level(parameters, share))
 
     def _mixture(self) -> MixtureEvaluation:
