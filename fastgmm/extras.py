@@ -14,3 +14,8 @@ def import_from_extra(module: str, *, package: str, extra: str, purpose: str) ->
         raise ImportError(
             f'{purpose} needs {package}: install it with  pip install "fastgmm[{extra}]"'
         ) from error
+
+
+def import_pyarrow(purpose: str) -> Any:
+    """Import pyarrow, or say which extra brings it."""
+    return import_from_extra("pyarrow", package="pyarrow", extra="parquet", purpose=purpose)

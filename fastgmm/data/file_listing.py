@@ -14,10 +14,10 @@ from urllib.parse import unquote
 
 from fastgmm.data.column_names import name_list
 from fastgmm.data.errors import DataError
-from fastgmm.data.formats.arrow_columns import import_pyarrow
 from fastgmm.data.formats.registry import file_kind, kind_of_named
 from fastgmm.data.formats.table_file import FoundFile
 from fastgmm.data.remote import Location, RemotePath, is_url, located
+from fastgmm.extras import import_pyarrow
 
 PART = "::"
 """What parts a file's path from that of an array inside it."""

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.formats.arrow_columns import import_pyarrow
 from fastgmm.data.formats.table_file import TableFile
+from fastgmm.extras import import_pyarrow
 
 CarriedForm = Literal["stored", "numbers", "text", "typed"]
 """As a file has them; as an array of float64; of text, as it stands there, or in a type."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgmm.data.column_names import is_index_name
-from fastgmm.data.formats.arrow_columns import import_pyarrow
+from fastgmm.extras import import_pyarrow
 from fastgmm.io.atomic_file import atomic_file, check_destination
 
 WRITABLE = (".npy", ".csv", ".parquet")

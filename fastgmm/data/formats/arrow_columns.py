@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fastgmm.data.column_names import is_index_name, name_list, part_names, stored_names
 from fastgmm.data.errors import DataError
 from fastgmm.data.formats.table_file import Column, Piece, TableFile, Wanted
-from fastgmm.extras import import_from_extra
+from fastgmm.extras import import_pyarrow
 
 ROW_INDEX = "row index"
 """What a column is that pandas keeps the labels of rows in."""
@@ -59,11 +59,6 @@ class ArrowTable(TableFile):
             pyarrow = import_pyarrow("reading columns")
             values = [_numbers(pyarrow, batch.column(name)) for name in wanted.names]
             yield Piece(values, row, numbers, batch)
-
-
-def import_pyarrow(purpose: str) -> Any:
-    """Import pyarrow, or say which extra brings it."""
-    return import_from_extra("pyarrow", package="pyarrow", extra="parquet", purpose=purpose)
 
 
 def schema_columns(

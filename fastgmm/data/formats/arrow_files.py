@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.formats.arrow_columns import ArrowTable, import_pyarrow, reason_of
+from fastgmm.data.formats.arrow_columns import ArrowTable, reason_of
 from fastgmm.data.formats.byte_streams import DAMAGED, ByteStream, is_compressed, refuse_compressed
 from fastgmm.data.formats.table_file import (
     FileFormat,
@@ -21,6 +21,7 @@ from fastgmm.data.formats.table_file import (
 )
 from fastgmm.data.options import ReadingOptions
 from fastgmm.data.remote import Location
+from fastgmm.extras import import_pyarrow
 
 ARROW_STREAM = b"\xff\xff\xff\xff"
 """What an Arrow stream begins with."""

@@ -15,7 +15,6 @@ from fastgmm.data.errors import DataError
 from fastgmm.data.formats.arrow_columns import (
     ROW_INDEX,
     ArrowTable,
-    import_pyarrow,
     reason_of,
     schema_columns,
 )
@@ -45,6 +44,7 @@ from fastgmm.data.formats.csv_text import (
 from fastgmm.data.formats.foreign_files import foreign_kind
 from fastgmm.data.formats.table_file import Column, FileFormat, Piece, Wanted
 from fastgmm.data.options import BLANKS, CsvOptions
+from fastgmm.extras import import_pyarrow
 
 _CHUNK_BYTES = 2**21
 """Text that is parsed at a time, of files with few columns."""

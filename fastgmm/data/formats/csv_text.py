@@ -11,9 +11,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.formats.arrow_columns import import_pyarrow
 from fastgmm.data.formats.byte_streams import DAMAGED
 from fastgmm.data.options import BLANKS
+from fastgmm.extras import import_pyarrow
 
 UTF8 = "utf-8"
 

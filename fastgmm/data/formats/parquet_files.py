@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.formats.arrow_columns import ArrowTable, import_pyarrow, reason_of
+from fastgmm.data.formats.arrow_columns import ArrowTable, reason_of
 from fastgmm.data.formats.table_file import (
     Column,
     FileFormat,
@@ -20,6 +20,7 @@ from fastgmm.data.formats.table_file import (
     Wanted,
 )
 from fastgmm.data.remote import Location, path_or_file
+from fastgmm.extras import import_pyarrow
 
 _BATCH_BYTES = 2**21
 """Bytes that are decoded at once: they are still in the cache when they are copied."""
