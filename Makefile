@@ -111,8 +111,11 @@ docs: venv ## the documentation, in docs/_build/html
 docs-accessibility: ## axe-core on five pages, with screenshots in docs/_build/screenshots; after make docs
 	@$(IN) docs/accessibility.py
 
+# Links within the documentation are checked whenever it is made, without a network.
 .PHONY: linkcheck
-linkcheck: venv ## the links of the documentation to other sites
+linkcheck: venv ## the links of the documentation to other sites, over the internet
+	@$(IN) -c 'from urllib.request import urlopen; urlopen("https://docs.python.org/3/", timeout=10)' 2>/dev/null || { \
+		echo "make linkcheck needs the internet, and docs.python.org does not answer from here; make docs checks the links within the documentation" >&2; exit 1; }
 	@$(IN) -m sphinx --quiet -b linkcheck -D plot_gallery=False docs docs/_build/linkcheck
 
 .PHONY: bench
