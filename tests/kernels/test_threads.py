@@ -156,7 +156,7 @@ def run_script(body, **variables):
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

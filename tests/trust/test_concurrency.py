@@ -67,7 +67,7 @@ def run(program, *arguments, **variables):
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     if "No threading layer" in process.stderr:
@@ -110,7 +110,7 @@ def test_eight_processes_compile_at_once_into_an_empty_cache(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-W", "error", "-c", COMPILE]
     running = [subprocess.Popen(command, env=environment) for _ in range(8)]
-    assert [process.wait(timeout=300) for process in running] == [0] * 8
+    assert [process.wait(timeout=900) for process in running] == [0] * 8
     assert (
         subprocess.run(command, env=environment, capture_output=True, check=True).stdout == b"1\n"
     )
