@@ -228,7 +228,7 @@ def test_slots_and_lanes_depend_on_the_problem_only():
     assert slot_count(2**40) == 8
     for itemsize in (4, 8):
         assert BLOCK_ROWS % lane_count(1, 1, itemsize) == 0
-        assert lane_count(1, 1, itemsize) == 4 * lane_count(200, 50, itemsize)
+        assert lane_count(1, 1, itemsize) == 2 * lane_count(200, 50, itemsize)
 
 
 @pytest.mark.filterwarnings("ignore:overflow")  # as plain Python, NumPy warns of it
