@@ -197,7 +197,7 @@ class _Graph:
 
 def _convert_mixture(scope: Any, operator: Any, container: Any) -> None:
     mixture, graph = operator.raw_operator, _Graph(operator, container)
-    parameters = mixture._parameters()
+    parameters = mixture._parameters().with_matrices()
     joint = graph.log_joint(parameters)
     labels = np.arange(parameters.n_components)
     if hasattr(mixture, "noise_weight_"):

@@ -28,7 +28,12 @@ from fastgmm.em.e_step.passes import source_moments
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
-from fastgmm.mixture.structures import CovarianceStructure, FrozenStructure, smallest_raised
+from fastgmm.mixture.structures import (
+    CovarianceStructure,
+    FactorStructure,
+    FrozenStructure,
+    smallest_raised,
+)
 
 
 class DegenerateComponentWarning(UserWarning):
@@ -135,6 +140,8 @@ def hold_covariances(
     them, makes the step one of generalized EM (Dempster, Laird and Rubin, 1977), under which the
     log-likelihood cannot fall.
     """
+    if proposal.is_low_rank:  # its noise has a least value instead, and EM does not fall
+        return proposal
     covariances = statistics.covariances()
     gains = _expected_fit(proposal, covariances) - _expected_fit(before, covariances)
     if structure.is_coupled:
@@ -186,6 +193,10 @@ def _collapsed(
     a number between 0 and 1 whatever the scale. Constant features do not count, since no
     component has any spread there. Covariances that had to be raised to be factorized at all do.
     """
+    if isinstance(structure, FactorStructure):
+        # more features without noise than factors: in some direction there is nothing else
+        held = parameters.whiteners[:, :, 0] ** 2 * regularization.amounts > 0.5
+        return np.asarray((held & ~regularization.constant).sum(axis=1) > structure.n_factors)
     whiteners = parameters.whiteners[:1] if structure.is_tied else parameters.whiteners
     amounts = np.where(regularization.constant, 0.0, regularization.amounts)
     scaled = whiteners * np.sqrt(amounts)

@@ -16,6 +16,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.analysis.hypervolume import log_hypervolume
 from fastgmm.data.label_columns import given_labels
@@ -25,13 +26,15 @@ from fastgmm.data.sources.dask_collection import DaskSource
 from fastgmm.data.sources.wrapped import observed_rows, scaled_weights
 from fastgmm.docstrings import documented
 from fastgmm.em.blas_threads import one_blas_thread
-from fastgmm.em.e_step.passes import source_moments
+from fastgmm.em.e_step.passes import factor_scores, source_moments
 from fastgmm.em.e_step.truncated import FEWEST_COMPONENTS, Truncation
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import Listeners, fit_best
 from fastgmm.em.problem import EMProblem
 from fastgmm.em.stopping import StoppingRule, stopping_rule
 from fastgmm.estimators.shared.attributes import (
+    COVARIANCE_ATTRIBUTES,
+    FACTOR_ATTRIBUTES,
     NOISE_ATTRIBUTES,
     attributes_from_info,
     attributes_from_parameters,
@@ -45,7 +48,8 @@ from fastgmm.estimators.shared.evaluation import (
 )
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.frozen import check_frozen_start
-from fastgmm.estimators.shared.interfaces import Labels, Rows, Weights
+from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights
+from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.online import OnlineLearning
 from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
 from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, warm_start
@@ -60,12 +64,19 @@ from fastgmm.estimators.shared.validation import (
     validated_fit,
 )
 from fastgmm.kernels.compilation import Stopwatch
-from fastgmm.mixture.covariance_types import CovarianceType
-from fastgmm.mixture.noise import UniformNoise
+from fastgmm.mixture.covariance_types import CovarianceType, FactorType
+from fastgmm.mixture.noise import UniformNoise, without_noise
 from fastgmm.mixture.priors.conjugate import PRIORS_NAMES, ConjugatePriors
 from fastgmm.mixture.priors.prior import Prior
 from fastgmm.mixture.regularization import Regularization
-from fastgmm.mixture.structures import CovarianceStructure
+from fastgmm.mixture.structures import (
+    FACTOR_NAMES,
+    STRUCTURE_NAMES,
+    CovarianceStructure,
+    FactorStructure,
+    factor_structure,
+    structure,
+)
 
 
 @documented()
@@ -330,7 +341,7 @@ class GaussianMixture(LikelihoodMixture):
         self,
         n_components: int = 1,
         *,
-        covariance_type: CovarianceType | CovarianceStructure = "full",
+        covariance_type: CovarianceType | FactorType | CovarianceStructure = "full",
         tol: float | StoppingRule = 1e-3,
         reg_covar: float = 1e-6,
         max_iter: int = 100,
@@ -360,6 +371,7 @@ class GaussianMixture(LikelihoodMixture):
         forgetting: float = 1.0,
         frozen: dict[str, Any] | None = None,
         e_step: Literal["dense", "truncated"] = "dense",
+        n_factors: int | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -392,9 +404,12 @@ class GaussianMixture(LikelihoodMixture):
         self.forgetting = forgetting
         self.frozen = frozen
         self.e_step = e_step
+        self.n_factors = n_factors
 
     _parameter_constraints = constraints_of(
         __init__,
+        covariance_type=[StrOptions({*STRUCTURE_NAMES, *FACTOR_NAMES}), CovarianceStructure],
+        n_factors=[Interval(Integral, 1, None, closed="left"), None],
         priors=[StrOptions(set(PRIORS_NAMES)), ConjugatePriors, Prior, None],
         noise_volume=[StrOptions({"auto"}), Interval(Real, 0.0, None, closed="neither"), None],
         semi_supervised=["boolean"],
@@ -407,6 +422,59 @@ class GaussianMixture(LikelihoodMixture):
         """Hypervolume of the noise component."""
         with np.errstate(over="ignore"):
             return float(np.exp(self.noise_log_volume_))
+
+    @lazy_on_collections
+    def factor_scores(self, X: Rows) -> FloatingArray:
+        """Return the factors of each row: their expected values, given the row.
+
+        Of the component that is the most probable for the row. Over all rows of a component, each
+        factor has a mean of 0 and a variance of no more than 1.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_factors)
+            Λ^T (Λ Λ^T + Ψ)^-1 (x - μ) for each row, in the dtype of the rows.
+
+        Raises
+        ------
+        ValueError
+            If the mixture is not one of factor analyzers, or the rows lack values.
+
+        Notes
+        -----
+        McLachlan and Peel (2000), Finite Mixture Models, eq. 8.7.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastgmm import GaussianMixture
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(200, 1)) @ rng.normal(size=(1, 5)) + 0.1 * rng.normal(size=(200, 5))
+        >>> mixture = GaussianMixture(covariance_type="factors", n_factors=1).fit(X)
+        >>> mixture.factor_scores(X).shape
+        (200, 1)
+        """
+        check_is_fitted(self, "means_")
+        if not isinstance(self._structure(), FactorStructure):
+            raise ValueError(
+                "factor_scores is for mixtures of factor analyzers, and this one has "
+                f"covariance_type={self._structure().name!r}: fit one with covariance_type='factors'"
+            )
+        source, parameters = self._evaluated(X, missing="error")
+        if hasattr(self, "noise_weight_"):
+            parameters = without_noise(parameters)
+        return self._evaluate(factor_scores, source, parameters)
+
+    def _structure_asked(self) -> CovarianceStructure:
+        kind = self.covariance_type
+        if isinstance(kind, str) and kind in FACTOR_NAMES:
+            return factor_structure(kind, self.n_factors)
+        if self.n_factors is not None:
+            raise ValueError(
+                f"n_factors={self.n_factors} is for covariance_type='factors' and its variants, "
+                f"and covariance_type is {kind!r}: use 'factors', or n_factors=None"
+            )
+        return structure(kind)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -473,7 +541,7 @@ class GaussianMixture(LikelihoodMixture):
             )
         fitted = {**attributes(parameters), **attributes_from_info(info, watch)}
         self._forget_online()
-        for name in NOISE_ATTRIBUTES:
+        for name in (*NOISE_ATTRIBUTES, *FACTOR_ATTRIBUTES, *COVARIANCE_ATTRIBUTES):
             self.__dict__.pop(name, None)
         self.__dict__.update(fitted)
         progress.finish(fitted)
@@ -649,6 +717,11 @@ def _prior_and_noise(
     worked out again.
     """
     priors, volume = estimator.priors, estimator.noise_volume
+    if priors is not None and structure.n_factors is not None:
+        raise ValueError(
+            f"priors and covariance_type={structure.name!r} do not go together: factor analyzers "
+            "are fitted by maximum likelihood; use another covariance_type, or priors=None"
+        )
     if priors is None and volume is None:
         return None, None
     noise = None if volume is None or volume == "auto" else UniformNoise(math.log(volume))

@@ -55,6 +55,7 @@ class Size(NamedTuple):
     n_features: int
     is_diagonal: bool
     has_noise: bool = False
+    n_factors: int | None = None
 
 
 _AXES = {
@@ -165,7 +166,9 @@ def _check_statistics(statistics: SufficientStatistics, name: str) -> None:
         abs(total - weight) <= 1e-3 * weight,
         f"{name}_counts, {total:.6g} in all, sum to the weight {weight:.6g}",
     )
-    diagonal = _diagonals(statistics.second, statistics.is_diagonal)
+    second = statistics.second
+    low_rank = second.ndim == 3 and second.shape[2] < statistics.n_features
+    diagonal = second[:, :, 0] if low_rank else _diagonals(second, statistics.is_diagonal)
     most = np.sqrt(statistics.counts)[:, None] * np.sqrt(diagonal)  # by Cauchy and Schwarz
     # Squares lose digits of numbers that are near a large reference, or below 1e-150.
     off = weight * (1e-9 * np.abs(statistics.reference).max(axis=0, initial=0.0) + 1e-150)
@@ -214,7 +217,10 @@ def _check_array(full_name: str, name: str, array: npt.NDArray[Any], size: Size)
     if array.dtype != dtype and not (array.dtype.kind == "f" and name not in _AXES):
         raise ValueError(f"{full_name} is of dtype {array.dtype}, not {dtype}")
     K, D = size.n_components, size.n_features
-    shapes = {"K": (K,), "D": (D,), "S": (D,) if size.is_diagonal else (D, D)}
+    spread = (D,) if size.is_diagonal else (D, D)
+    if size.n_factors is not None:
+        spread = (D, 1 + size.n_factors)
+    shapes = {"K": (K,), "D": (D,), "S": spread}
     if name in _AXES:
         shape = tuple(length for axis in _AXES[name] for length in shapes[axis])
         if array.shape != shape:
@@ -225,6 +231,8 @@ def _check_array(full_name: str, name: str, array: npt.NDArray[Any], size: Size)
         if array[-1].any():
             raise ValueError(f"{full_name} has a spread for the noise")
         array = array[:-1]
+    if size.n_factors is not None and name in ("whiteners", "second"):
+        array, size = array[:, :, 0], size._replace(is_diagonal=True)
     if name in ("scatter", "second"):
         check_spread(full_name, array, size.is_diagonal, strictly=name == "scatter")
     elif name in ("whiteners", "mean_precisions", "degrees_of_freedom", "concentrations", "masses"):

@@ -11,3 +11,6 @@ CovarianceType = Literal[
     "E", "V",
 ]  # fmt: skip
 """scikit-learn's names and their kin, then mclust's, of which those for one feature come last."""
+
+FactorType = Literal["factors", "UUU", "UUC", "UCU", "UCC", "CUU", "CUC", "CCU", "CCC"]
+"""Factor analyzers: McNicholas and Murphy's names, after that of the first of them."""

@@ -21,7 +21,8 @@ class MixtureParameters:
     """Weights, means and whiteners of a mixture.
 
     The log-density of a row under component k, weight included, is ``log_weights[k] +
-    log_normalizers[k] - |W_k (x - means[k])|^2 / 2``.
+    log_normalizers[k] - |W_k (x - means[k])|^2 / 2``. Of factor analyzers, whose covariances are
+    Λ_k Λ_k^T + Ψ_k with Ψ_k diagonal, Ψ_k^-1/2 and Ψ_k^-1/2 Λ_k stand for W_k.
 
     Attributes
     ----------
@@ -29,10 +30,11 @@ class MixtureParameters:
         Natural logarithms of the weights; minus infinity for a weight of 0.
     means : ndarray of shape (n_components, n_features)
         Means.
-    whiteners : ndarray of shape (n_components, n_features, n_features) or \
-            (n_components, n_features)
-        Lower triangular W_k, the inverse of the lower Cholesky factor of the covariance; or,
-        for diagonal covariances, the inverse standard deviations.
+    whiteners : ndarray of shape (n_components, n_features, n_features), \
+            (n_components, n_features) or (n_components, n_features, 1 + n_factors)
+        Lower triangular W_k, the inverse of the lower Cholesky factor of the covariance; for
+        diagonal covariances, the inverse standard deviations; or, for factor analyzers, those of
+        the noise, followed by the loadings times them.
     log_normalizers : ndarray of shape (n_components,)
         Logarithm of the density at the mean, weight excluded.
     """
@@ -56,6 +58,18 @@ class MixtureParameters:
     def is_diagonal(self) -> bool:
         """Whether the covariances are diagonal, held as inverse standard deviations."""
         return self.whiteners.ndim == 2
+
+    @property
+    def is_low_rank(self) -> bool:
+        """Whether these are factor analyzers, of fewer factors than one less than features."""
+        return self.whiteners.ndim == 3 and self.whiteners.shape[2] < self.n_features
+
+    def with_matrices(self) -> MixtureParameters:
+        """Return the same with matrices as whiteners, if these are factor analyzers."""
+        if not self.is_low_rank:
+            return self
+        whiteners = whiteners_from_covariances(self.covariances())
+        return self.from_log_weights(self.log_weights, self.means, whiteners)
 
     @property
     def weights(self) -> FloatArray:
@@ -138,9 +152,16 @@ class MixtureParameters:
         cls, log_weights: FloatArray, means: FloatArray, whiteners: FloatArray
     ) -> MixtureParameters:
         """Return the parameters as `from_whiteners` does, from the logarithms of the weights."""
-        diagonals = whiteners if whiteners.ndim == 2 else np.einsum("kii->ki", whiteners)
+        low_rank = whiteners.ndim == 3 and whiteners.shape[2] < means.shape[1]
+        if low_rank:
+            diagonals = whiteners[:, :, 0]
+        else:
+            diagonals = whiteners if whiteners.ndim == 2 else np.einsum("kii->ki", whiteners)
         # In C order whatever came in, so that equal whiteners give equal sums to the last bit.
         log_determinants = np.log(diagonals, order="C").sum(axis=1)
+        if low_rank:
+            _, strengths, _ = factor_axes(whiteners)
+            log_determinants -= 0.5 * np.log1p(strengths * strengths).sum(axis=1)
         return cls(
             log_weights=log_weights,
             means=np.ascontiguousarray(means, dtype=np.float64),
@@ -209,6 +230,11 @@ class MixtureParameters:
         if self.is_diagonal:
             deviations = 1.0 / self.whiteners
             return deviations * deviations
+        if self.is_low_rank:
+            noise, loadings = noise_and_loadings(self.whiteners)
+            covariances = loadings @ loadings.transpose(0, 2, 1)
+            np.einsum("kii->ki", covariances)[:] += noise
+            return _symmetric(covariances)
         factors = invert_triangles(self.whiteners)
         return _symmetric(factors @ factors.transpose(0, 2, 1))
 
@@ -216,7 +242,32 @@ class MixtureParameters:
         """Return the precisions, shape (K, D, D), or the inverse variances, shape (K, D)."""
         if self.is_diagonal:
             return self.whiteners * self.whiteners
+        if self.is_low_rank:
+            scales = self.whiteners[:, :, 0]
+            axes, strengths, _ = factor_axes(self.whiteners)
+            roots = scales[:, :, None] * axes * (strengths / np.hypot(1.0, strengths))[:, None, :]
+            precisions = -(roots @ roots.transpose(0, 2, 1))
+            np.einsum("kii->ki", precisions)[:] += scales * scales
+            return _symmetric(precisions)
         return _symmetric(self.whiteners.transpose(0, 2, 1) @ self.whiteners)
+
+
+def factor_axes(whiteners: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the singular value decomposition U s R^T of Ψ^-1/2 Λ, for each component."""
+    axes, strengths, rotations = np.linalg.svd(whiteners[:, :, 1:], full_matrices=False)
+    return axes, strengths, rotations
+
+
+def noise_and_loadings(whiteners: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the variances of the noise and the loadings of factor analyzers."""
+    deviations = 1.0 / whiteners[:, :, 0]
+    return deviations * deviations, whiteners[:, :, 1:] * deviations[:, :, None]
+
+
+def whiteners_from_factors(noise: FloatArray, loadings: FloatArray) -> FloatArray:
+    """Return the whiteners of factor analyzers."""
+    scales = 1.0 / np.sqrt(noise)[:, :, None]
+    return np.concatenate([scales, loadings * scales], axis=2)
 
 
 def cholesky_factors(matrices: FloatArray) -> FloatArray:

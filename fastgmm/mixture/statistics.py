@@ -37,8 +37,10 @@ class SufficientStatistics:
         Sums of w r, with w the weight of a row and r its responsibility.
     first : ndarray of shape (n_components, n_features)
         Sums of w r (x - c).
-    second : ndarray of shape (n_components, n_features, n_features) or (n_components, n_features)
-        Sums of w r (x - c)(x - c)^T: the full symmetric matrix, or its diagonal alone.
+    second : ndarray of shape (n_components, n_features, n_features), (n_components, n_features) \
+            or (n_components, n_features, 1 + n_factors)
+        Sums of w r (x - c)(x - c)^T: the full symmetric matrix, or its diagonal alone; of factor
+        analyzers, its diagonal, followed by its product with Ψ^-1/2 U (`factor_axes`).
     log_likelihood : float
         Sum of w log p(x), in nats; nan where the responsibilities did not come from a mixture.
     weight : float

@@ -8,6 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.kernels import mixture_pass
+from fastgmm.kernels.factor_pass import (
+    FactorPassParameters,
+    FactorTask,
+    factor_lanes,
+    factor_slot,
+)
 from fastgmm.kernels.incomplete_pass import (
     CompletionParameters,
     IncompleteTask,
@@ -16,6 +22,7 @@ from fastgmm.kernels.incomplete_pass import (
 from fastgmm.kernels.microkernels.lanes import VECTOR
 from fastgmm.kernels.mixture_pass import PassParameters, PassTask, mixture_slot
 from fastgmm.kernels.packing import (
+    ROWS,
     block_count,
     pack_lower,
     padded,
@@ -26,7 +33,7 @@ from fastgmm.kernels.passes.truncated_pass import Cells, truncated_slot, truncat
 from fastgmm.kernels.pruning import pruning_slot, pruning_task
 from fastgmm.kernels.threads import run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
-from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.parameters import MixtureParameters, factor_axes
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
 FARTHEST_SHARED = {np.dtype(np.float64): 30.0, np.dtype(np.float32): 16.0}
@@ -86,13 +93,15 @@ def pass_parameters(
     *,
     pooled: bool = False,
     by_row: bool = False,
-) -> PassParameters:
+) -> PassParameters | FactorPassParameters:
     """Return a mixture as the kernels read it, for rows of a type.
 
     If `pooled`, second moments are of no interest but for those of all components together, which
     a mixture with one covariance for all takes less time to find. Where values are wanted `by_row`,
     rows stay in their order.
     """
+    if parameters.is_low_rank:
+        return _factor_parameters(parameters)
     weights = np.exp(parameters.log_weights)
     means, whiteners = parameters.means, parameters.whiteners
     center = weights @ means / weights.sum()
@@ -162,6 +171,39 @@ def _nearness(
     return slopes, -0.5 * (slopes * means).sum(axis=1)
 
 
+def _factor_parameters(parameters: MixtureParameters) -> FactorPassParameters:
+    """Return a mixture of factor analyzers as the kernel reads it."""
+    K, D = parameters.means.shape
+    axes, strengths, _ = factor_axes(parameters.whiteners)
+    q = strengths.shape[1]
+    features, factors = (0, padded(D) - D), (0, padded(q) - q)
+    scales = parameters.whiteners[:, :, 0]
+    deviations = np.divide(1.0, scales, out=np.zeros_like(scales), where=scales > 0.0)
+    matrices = [axes * each[:, :, None] for each in (scales, -deviations)]
+    projection, expansion = (np.pad(each, ((0, 0), features, factors)) for each in matrices)
+    spreads = 1.0 / np.hypot(1.0, strengths)
+    parts = [np.pad(scales, ((0, 0), features)), np.pad(spreads, ((0, 0), factors))]
+    constants = parameters.log_weights + parameters.log_normalizers
+    offset = float(constants.max())
+    return FactorPassParameters(
+        constants=constants - offset,
+        offset=offset,
+        scales=np.concatenate(parts, axis=1).ravel(),
+        projections=_in_panels(projection.transpose(0, 2, 1)),
+        expansions=_in_panels(expansion),
+        references=np.pad(parameters.means, ((0, 0), features)).ravel(),
+        zeros=np.zeros(padded(D) + padded(q)),
+        n_features=D,
+        n_factors=q,
+    )
+
+
+def _in_panels(matrices: FloatArray) -> FloatArray:
+    """Return matrices of which panels of four rows follow each other, column by column."""
+    K, R, C = matrices.shape
+    return matrices.reshape(K, R // ROWS, ROWS, C).transpose(0, 1, 3, 2).ravel()
+
+
 def completion_parameters(parameters: MixtureParameters) -> CompletionParameters:
     """Return a mixture as the kernels read it that complete rows."""
     constants = parameters.log_weights + parameters.log_normalizers
@@ -218,7 +260,7 @@ class RunningPass:
 
     def __init__(
         self,
-        parameters: PassParameters | CompletionParameters,
+        parameters: PassParameters | CompletionParameters | FactorPassParameters,
         mode: int,
         *,
         diagonal: bool,
@@ -230,10 +272,14 @@ class RunningPass:
         self.parameters = parameters
         self.n_blocks = 0
         n_components = len(parameters.constants)
-        n_features = len(parameters.references) // n_components
+        n_features = _feature_count(parameters)
         itemsize = parameters.constants.dtype.itemsize
         completing = isinstance(parameters, CompletionParameters)
-        if diagonal:
+        factors = isinstance(parameters, FactorPassParameters)
+        if isinstance(parameters, FactorPassParameters):
+            first = ROWS * 2 * len(parameters.references)
+            second = len(parameters.projections)
+        elif diagonal:
             first, second = padded(n_components) * padded(2 * n_features), 0
         elif parameters.pooled:
             first = padded(n_components) * padded(n_features)
@@ -248,6 +294,8 @@ class RunningPass:
             lanes = lane_count(n_features, n_components, itemsize)
         if completing:
             lanes = COMPLETED_LANES
+        if factors:
+            lanes = factor_lanes(n_features)
         self._sums: dict[str, Any] = {
             "counts": np.zeros((self.n_used, n_components)),
             "first": np.zeros((self.n_used, first if moments else 0)),
@@ -256,24 +304,33 @@ class RunningPass:
         }
         self._settings: dict[str, Any] = {
             "lanes": lanes,
-            "diagonal": diagonal,
             "mode": mode,
             "n_slots": n_slots,
             **parameters._asdict(),
         }
         self._affine: tuple[Any, Any] | None = None
-        if not completing:
+        if not factors:
+            self._settings["diagonal"] = diagonal
+        if isinstance(parameters, PassParameters):
             affine = (self._settings.pop("slopes"), self._settings.pop("intercepts"))
             prunes = mode in (mixture_pass.MOMENTS, mixture_pass.LOG_LIKELIHOOD)
             self._affine = affine if prunes and len(affine[1]) > 0 else None
             self._settings |= {"margin": np.inf, "near": np.empty(0, np.int64)}
-        simple = diagonal or parameters.pooled
-        per_density = 4 * n_features if simple else 2 * n_features * (n_features + 1)
+        if isinstance(parameters, FactorPassParameters):
+            per_density = n_features * (8 * parameters.n_factors + 8)
+        elif diagonal or parameters.pooled:
+            per_density = 4 * n_features
+        else:
+            per_density = 2 * n_features * (n_features + 1)
         if completing:
             per_density *= 4
         self._operations = n_components * (per_density + _EXPONENTIAL)
-        self._task_type = IncompleteTask if completing else PassTask
-        self._kernel = incomplete_slot if completing else mixture_slot
+        self._task_type: Any = PassTask
+        self._kernel: Any = mixture_slot
+        if completing:
+            self._task_type, self._kernel = IncompleteTask, incomplete_slot
+        if factors:
+            self._task_type, self._kernel = FactorTask, factor_slot
         self._n_jobs = n_jobs
         self._beside_readers = beside_readers
 
@@ -358,9 +415,17 @@ class RunningPass:
         return PassSums(counts, first, second, likelihood)
 
 
+def _feature_count(
+    parameters: PassParameters | CompletionParameters | FactorPassParameters,
+) -> int:
+    if isinstance(parameters, FactorPassParameters):
+        return parameters.n_features
+    return len(parameters.references) // len(parameters.constants)
+
+
 def statistics_of(
     sums: PassSums,
-    parameters: PassParameters | CompletionParameters,
+    parameters: PassParameters | CompletionParameters | FactorPassParameters,
     *,
     diagonal: bool,
     weight: float,
@@ -368,16 +433,18 @@ def statistics_of(
 ) -> SufficientStatistics:
     """Return the sums of passes as statistics."""
     n_components = len(parameters.constants)
-    n_features = len(parameters.references) // n_components
-    if isinstance(parameters, CompletionParameters):
-        reference = parameters.references.reshape(n_components, n_features)
+    n_features = _feature_count(parameters)
+    if isinstance(parameters, CompletionParameters | FactorPassParameters):
+        reference = parameters.references.reshape(n_components, -1)[:, :n_features]
     elif parameters.shared:
         center = parameters.center.astype(np.float64) + parameters.center_low
         reference = np.repeat(center[None], n_components, axis=0)
     else:
         means = parameters.references.astype(np.float64) + parameters.references_low
         reference = means.reshape(n_components, n_features)
-    if diagonal:
+    if isinstance(parameters, FactorPassParameters):
+        first, second = _factor_moments(sums, parameters)
+    elif diagonal:
         both = unpack_products(sums.first, n_components, 2 * n_features)
         first, second = both[:, :n_features], both[:, n_features:]
     elif parameters.pooled:
@@ -395,6 +462,18 @@ def statistics_of(
         log_likelihood=sums.log_likelihood if log_likelihood is None else log_likelihood,
         weight=weight,
     )
+
+
+def _factor_moments(
+    sums: PassSums, parameters: FactorPassParameters
+) -> tuple[FloatArray, FloatArray]:
+    """Return first moments, and second ones: of each feature with itself and with the factors."""
+    n_components, D = len(parameters.constants), parameters.n_features
+    E, q = padded(D), parameters.n_factors
+    both = unpack_products(sums.first, ROWS * n_components, 2 * E)[::ROWS]
+    products = unpack_products(sums.second, n_components * padded(q), E)
+    products = products.reshape(n_components, padded(q), E)[:, :q, :D].transpose(0, 2, 1)
+    return both[:, :D], np.concatenate([both[:, E : E + D, None], products], axis=2)
 
 
 def _spread_evenly(counts: FloatArray, first: FloatArray, total: FloatArray) -> FloatArray:

@@ -33,10 +33,11 @@ from fastgmm.em.e_step.observed_moments import (
 from fastgmm.em.e_step.reservoir import Observer, Sample, Sampling, both_samples
 from fastgmm.em.missing.incomplete import incomplete_log_likelihood, incomplete_statistics
 from fastgmm.kernels import mixture_pass
+from fastgmm.kernels.factor_pass import FactorPassParameters
 from fastgmm.kernels.mixture_pass import PassParameters
 from fastgmm.kernels.packing import packed_length
 from fastgmm.kernels.tiles import BLOCK_ROWS
-from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.parameters import MixtureParameters, factor_axes
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
 _SUMS_BYTES = 2**28
@@ -68,7 +69,7 @@ def _given_parameters(
 def _sums(
     source: Source,
     *,
-    parameters: PassParameters,
+    parameters: PassParameters | FactorPassParameters,
     mode: int,
     diagonal: bool,
     n_jobs: int | None,
@@ -113,12 +114,26 @@ def mixture_statistics(
     If `pooled`, second moments need be right only in their sum over the components.
     """
     if source.incomplete:
-        return incomplete_statistics(source, parameters, known=known, n_jobs=n_jobs)
+        found = incomplete_statistics(
+            source, parameters.with_matrices(), known=known, n_jobs=n_jobs
+        )
+        return _of_factors(found, parameters) if parameters.is_low_rank else found
     p = pass_parameters(source.dtype, parameters, pooled=pooled)
     diagonal = parameters.is_diagonal
     work = partial(_sums, parameters=p, mode=mixture_pass.MOMENTS, diagonal=diagonal)
     sums = source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present({"labels": known}))
     return statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)
+
+
+def _of_factors(
+    statistics: SufficientStatistics, parameters: MixtureParameters
+) -> SufficientStatistics:
+    """Return what a pass at factor analyzers would have found of the moments of all pairs."""
+    centered = statistics.about(parameters.means)
+    directions = parameters.whiteners[:, :, :1] * factor_axes(parameters.whiteners)[0]
+    variances = np.einsum("kii->ki", centered.second)[:, :, None]
+    second = np.concatenate([variances, centered.second @ directions], axis=2)
+    return replace(centered, second=second)
 
 
 def statistics_of_several(
@@ -148,7 +163,7 @@ def statistics_of_several(
 
 
 def _sums_of_several(
-    source: Source, *, passes: list[tuple[PassParameters, bool]], n_jobs: int | None
+    source: Source, *, passes: list[tuple[PassParameters | FactorPassParameters, bool]], n_jobs: int | None
 ) -> list[PassSums]:
     """Run several passes in one reading of the rows."""
     running = [_running(source, p, diagonal, n_jobs) for p, diagonal in passes]
@@ -165,7 +180,10 @@ def _each_plus(one: list[PassSums], other: list[PassSums]) -> list[PassSums]:
 
 
 def _running(
-    source: Source, parameters: PassParameters, diagonal: bool, n_jobs: int | None
+    source: Source,
+    parameters: PassParameters | FactorPassParameters,
+    diagonal: bool,
+    n_jobs: int | None,
 ) -> RunningPass:
     """Return a pass in the making that takes moments."""
     return RunningPass(
@@ -180,9 +198,9 @@ def _running(
 
 def _sharing(
     source: Source, mixtures: Sequence[MixtureParameters], pooled: Sequence[bool]
-) -> Iterator[list[tuple[PassParameters, bool]]]:
+) -> Iterator[list[tuple[PassParameters | FactorPassParameters, bool]]]:
     """Yield what passes read, of as many at once as may share a reading of the rows."""
-    together: list[tuple[PassParameters, bool]] = []
+    together: list[tuple[PassParameters | FactorPassParameters, bool]] = []
     taken = 0
     for mixture, only_pooled in zip(mixtures, pooled, strict=True):
         p = pass_parameters(source.dtype, mixture, pooled=only_pooled)
@@ -206,7 +224,7 @@ def _evaluate(
     """Run a pass that takes no moments, and return the log-likelihood that it finds."""
     if source.incomplete:
         return incomplete_log_likelihood(
-            source, parameters, mode, n_jobs=n_jobs, **_present(by_row)
+            source, parameters.with_matrices(), mode, n_jobs=n_jobs, **_present(by_row)
         )
     by_row_wanted = mode != mixture_pass.LOG_LIKELIHOOD
     p = pass_parameters(source.dtype, parameters, pooled=True, by_row=by_row_wanted)
@@ -385,3 +403,18 @@ def component_log_densities(
         alone = replace(parameters.of(slice(k, k + 1)), log_weights=np.zeros(1))
         densities[:, k] = log_density(source, alone, n_jobs=n_jobs)
     return densities
+
+
+def factor_scores(
+    source: ArraySource, parameters: MixtureParameters, *, n_jobs: int | None = None
+) -> npt.NDArray[Any]:
+    """Return the expected factors of every row under its most probable component."""
+    found = labels(source, parameters, n_jobs=n_jobs)
+    axes, strengths, rotations = factor_axes(parameters.whiteners)
+    gains = (strengths / (1.0 + strengths * strengths))[:, :, None] * rotations
+    scores = np.empty((source.n_samples, strengths.shape[1]), source.dtype)
+    for k in np.unique(found):
+        own = found == k
+        standardized = (source.X[own] - parameters.means[k]) * parameters.whiteners[k, :, 0]
+        scores[own] = standardized @ axes[k] @ gains[k]
+    return scores

@@ -12,6 +12,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import labeled_statistics, responsibility_statistics
 from fastgmm.em.initialization import hierarchical
+from fastgmm.em.initialization.factors import factor_start
 from fastgmm.em.initialization.kmeans import (
     DEFAULTS,
     KMeansSettings,
@@ -27,6 +28,7 @@ from fastgmm.em.problem import EMProblem
 from fastgmm.mixture.noise import INITIAL_SHARE
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
+from fastgmm.mixture.structures import FactorStructure
 
 InitMethod = Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"]
 
@@ -140,7 +142,9 @@ def _found(
     problem: EMProblem, rows: Source, n_components: int, settings: InitSettings
 ) -> tuple[MixtureParameters, InitializationInfo]:
     """Return the parameters that follow from rows alone."""
-    diagonal = problem.structure.is_diagonal
+    kind = problem.structure
+    low_rank = isinstance(kind, FactorStructure) and not rows.incomplete
+    diagonal = kind.is_diagonal or low_rank
     labeled = None
     if problem.known is not None and settings.labels is None:
         labeled = LabeledComponents.of(
@@ -158,6 +162,9 @@ def _found(
         statistics, info = initial_statistics(rows, n_components, settings, diagonal=diagonal)
         if labeled is not None:
             statistics = labeled.leading(statistics)
+    if isinstance(kind, FactorStructure) and low_rank:
+        n_jobs = settings.n_jobs
+        return factor_start(kind, rows, statistics, problem.regularization, n_jobs), info
     if problem.prior is None:
         return problem.structure.solve(statistics, problem.regularization), info
     return problem.prior.solve(statistics, problem.structure), info

@@ -51,7 +51,7 @@ def imputed_rows(
     n_jobs: int | None = None,
 ) -> Iterator[Rows]:
     """Yield rows as `impute_blocks` does, with their weights."""
-    parameters = parameters.with_true_normalizers()
+    parameters = parameters.with_matrices().with_true_normalizers()
     completing = completion_parameters(parameters)
     K, D = parameters.means.shape
     per_row = 8 * max(K, D * (1 + (n_draws or 0)))

@@ -12,12 +12,21 @@ from fastgmm.em.loop import FitInfo
 from fastgmm.estimators.shared.interfaces import FittedMixture
 from fastgmm.kernels.compilation import Stopwatch
 from fastgmm.mixture.noise import UniformNoise, without_noise
-from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.parameters import (
+    MixtureParameters,
+    noise_and_loadings,
+    whiteners_from_factors,
+)
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures import CovarianceStructure
+from fastgmm.mixture.structures import CovarianceStructure, FactorStructure
 
 FITTED_STRUCTURE = "_fitted_structure"
 """The structure that the arrays are of, whatever `covariance_type` is set to later."""
+
+FACTOR_ATTRIBUTES = ("factor_loadings_", "noise_variances_")
+"""The attributes that only factor analyzers have, in place of those of their covariances."""
+
+COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
 
 NOISE_ATTRIBUTES = ("noise_weight_", "noise_log_volume_")
 """The attributes that only mixtures with noise have."""
@@ -39,13 +48,16 @@ def attributes_from_parameters(
     covariances of very small or large numbers, are beyond it.
     """
     gaussians = parameters if noise is None else without_noise(parameters)
-    arrays = {
-        "weights_": parameters.weights[: gaussians.n_components],
-        "means_": gaussians.means,
-        "covariances_": structure.covariances(gaussians),
-        "precisions_": structure.precisions(gaussians),
-        "precisions_cholesky_": structure.precisions_cholesky(gaussians),
-    }
+    arrays = {"weights_": parameters.weights[: gaussians.n_components], "means_": gaussians.means}
+    if isinstance(structure, FactorStructure):
+        noise_variances, loadings = noise_and_loadings(structure.canonical(gaussians).whiteners)
+        arrays |= {"factor_loadings_": loadings, "noise_variances_": noise_variances}
+    else:
+        arrays |= {
+            "covariances_": structure.covariances(gaussians),
+            "precisions_": structure.precisions(gaussians),
+            "precisions_cholesky_": structure.precisions_cholesky(gaussians),
+        }
     # Copies, because users may write into attributes and parameters are shared values.
     attributes: dict[str, Any] = {
         name: np.array(value, dtype=np.float64) for name, value in arrays.items()
@@ -55,6 +67,25 @@ def attributes_from_parameters(
         share = float(parameters.weights[-1])
         attributes.update(noise_weight_=share, noise_log_volume_=noise.log_volume)
     return attributes
+
+
+class CovarianceAttribute:
+    """Covariances, or precisions, of factor analyzers: found when they are asked for, not held.
+
+    As an attribute of the class it gives way to those that other mixtures hold.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, mixture: Any, owner: type | None = None) -> FloatArray:
+        kind = None if mixture is None else vars(mixture).get(FITTED_STRUCTURE)
+        if not isinstance(kind, FactorStructure):
+            whose = "type" if mixture is None else type(mixture).__name__
+            raise AttributeError(f"{whose!r} object has no attribute {self._name!r}")
+        parameters = parameters_from_attributes(mixture, kind).of(slice(len(mixture.means_)))
+        found: FloatArray = getattr(kind, self._name[:-1])(parameters)
+        return found
 
 
 def attributes_from_info(info: FitInfo, watch: Stopwatch) -> dict[str, Any]:
@@ -80,19 +111,36 @@ def parameters_from_attributes(
     """
     means = np.asarray(estimator.means_, dtype=np.float64)
     weights = np.asarray(estimator.weights_, dtype=np.float64)
-    factors = np.asarray(estimator.precisions_cholesky_, dtype=np.float64)
+    low_rank = isinstance(structure, FactorStructure)
+    names = FACTOR_ATTRIBUTES if low_rank else ("precisions_cholesky_",)
+    read = {name: np.asarray(getattr(estimator, name), dtype=np.float64) for name in names}
     if means.ndim != 2:
         raise ValueError(
             f"means_ should have the shape of (n_components, n_features), but got {means.shape}"
         )
     check_attribute_shape("weights_", weights, means.shape[:1])
-    check_attribute_shape("precisions_cholesky_", factors, structure.covariance_shape(*means.shape))
-    read = {"weights_": weights, "means_": means, "precisions_cholesky_": factors}
-    for name, values in read.items():
+    shapes: dict[str, tuple[int, ...]] = {
+        "precisions_cholesky_": structure.covariance_shape(*means.shape),
+        "factor_loadings_": (*means.shape, structure.n_factors or 0),
+        "noise_variances_": means.shape,
+    }
+    for name in names:
+        check_attribute_shape(name, read[name], shapes[name])
+    for name, values in {"weights_": weights, "means_": means, **read}.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{name} should be finite, but got {values[~np.isfinite(values)][0]}")
     if weights.min() < 0.0:
         raise ValueError(f"weights_ should be at least 0, but got min value {weights.min():.6g}")
+    if low_rank:
+        loadings, noise = read.values()
+        if noise.min() <= 0.0:
+            raise ValueError(
+                f"noise_variances_ should be positive, but got min value {noise.min():.6g}"
+            )
+        whiteners = whiteners_from_factors(noise, loadings)
+        gaussians = MixtureParameters.from_whiteners(weights, means, whiteners)
+        return _with_noise(gaussians, estimator) if hasattr(estimator, "noise_weight_") else gaussians
+    (factors,) = read.values()
     if not structure.is_diagonal:
         factors = _lower_triangles(factors)
     elif factors.min() <= 0.0:
@@ -108,8 +156,8 @@ def parameters_from_attributes(
 def check_same_form(estimator: FittedMixture) -> None:
     """Raise if a fit cannot continue from arrays of the fitted structure with that asked for."""
     fitted, asked = estimator._structure(), estimator._structure_asked()
-    flags = ("is_diagonal", "is_spherical", "is_tied")
-    if any(getattr(fitted, flag) != getattr(asked, flag) for flag in flags):
+    flags = ("is_diagonal", "is_spherical", "is_tied", "n_factors", "constrained")
+    if any(getattr(fitted, flag, None) != getattr(asked, flag, None) for flag in flags):
         raise ValueError(
             f"the mixture was fitted with covariance_type={fitted.name!r}, and {asked.name!r} "
             f"cannot continue from it{_CHANGED}"
@@ -127,14 +175,14 @@ def gaussians_from_attributes(estimator: FittedMixture, purpose: str) -> Mixture
             f"{purpose} takes mixtures of Gaussians alone, and this one has noise, of which only "
             "the volume is known: use a mixture without noise_volume"
         )
-    return parameters_from_attributes(estimator, estimator._structure())
+    return parameters_from_attributes(estimator, estimator._structure()).with_matrices()
 
 
 def components_from_attributes(estimator: FittedMixture) -> MixtureParameters:
     """Return the components that the attributes of a fitted mixture describe, without noise."""
     check_is_fitted(estimator, "means_")
     found = parameters_from_attributes(estimator, estimator._structure())
-    return found.of(slice(len(estimator.means_)))
+    return found.of(slice(len(estimator.means_))).with_matrices()
 
 
 def _with_noise(gaussians: MixtureParameters, estimator: FittedMixture) -> MixtureParameters:

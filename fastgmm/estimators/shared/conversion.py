@@ -128,7 +128,7 @@ def _nearest(structure: CovarianceStructure) -> str:
 
 
 def _fitted(mixture: Any) -> dict[str, Any]:
-    return {name: vars(mixture)[name] for name in _ATTRIBUTES if name in vars(mixture)}
+    return {name: getattr(mixture, name) for name in _ATTRIBUTES if hasattr(mixture, name)}
 
 
 def _untied(values: Any, n_components: int) -> np.ndarray[Any, Any]:

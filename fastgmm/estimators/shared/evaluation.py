@@ -25,6 +25,7 @@ from fastgmm.em.missing import imputation
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.shared.attributes import (
     FITTED_STRUCTURE,
+    CovarianceAttribute,
     check_attribute_shape,
     gaussians_from_attributes,
     parameters_from_attributes,
@@ -43,7 +44,12 @@ from fastgmm.estimators.shared.validation import (
 )
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
-from fastgmm.mixture.structures import CovarianceStructure, constrained, structure
+from fastgmm.mixture.structures import (
+    CovarianceStructure,
+    FactorStructure,
+    constrained,
+    structure,
+)
 
 if TYPE_CHECKING:
     from fastgmm.estimators.gaussian_mixture import GaussianMixture
@@ -202,9 +208,9 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
     random_state: int | np.random.RandomState | None
     weights_: FloatingArray
     means_: FloatingArray
-    covariances_: FloatingArray
-    precisions_: FloatingArray
-    precisions_cholesky_: FloatingArray
+    covariances_: FloatingArray = CovarianceAttribute()  # type: ignore[assignment]
+    precisions_: FloatingArray = CovarianceAttribute()  # type: ignore[assignment]
+    precisions_cholesky_: FloatingArray = CovarianceAttribute()  # type: ignore[assignment]
     converged_: bool
     n_iter_: int
     lower_bound_: float
@@ -280,13 +286,21 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         random_state = check_random_state(self.random_state)
         kind = self._structure()
         means = np.asarray(self.means_, dtype=np.float64)
-        covariances = np.asarray(self.covariances_, dtype=np.float64)
-        check_attribute_shape("covariances_", covariances, kind.covariance_shape(*means.shape))
         weights = np.asarray(self.weights_, dtype=np.float64)
         if not weights.any():
             raise ValueError("the mixture is all noise, and rows are drawn from components only")
         counts = random_state.multinomial(n_samples, weights / weights.sum())
+        labels = np.repeat(np.arange(len(counts)), counts)
         blocks = []
+        if isinstance(kind, FactorStructure):
+            for k, count in enumerate(counts):
+                noise, loadings = vars(self)["noise_variances_"][k], vars(self)["factor_loadings_"][k]
+                drawn = random_state.standard_normal(size=(count, len(noise))) * np.sqrt(noise)
+                factors = random_state.standard_normal(size=(count, loadings.shape[1]))
+                blocks.append(means[k] + factors @ loadings.T + drawn)
+            return np.vstack(blocks), labels
+        covariances = np.asarray(self.covariances_, dtype=np.float64)
+        check_attribute_shape("covariances_", covariances, kind.covariance_shape(*means.shape))
         for mean, covariance, count in zip(
             means, kind.expand(covariances, *means.shape), counts, strict=True
         ):
@@ -300,7 +314,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
                 shaped = covariance / units / units[:, None]
                 drawn = random_state.multivariate_normal(np.zeros(len(mean)), shaped, int(count))
                 blocks.append(mean + drawn * units)
-        return np.vstack(blocks), np.repeat(np.arange(len(counts)), counts)
+        return np.vstack(blocks), labels
 
     def marginal(self, columns: Sequence[int | str]) -> GaussianMixture:
         """Return the mixture of some columns alone, whatever the others are.

@@ -121,17 +121,19 @@ class FitCheckpoint(Checkpointed, Generic[_Fitted, _Statistics]):
         self._source = source
         self._estimator = estimator
         noise = getattr(estimator, "noise_volume", None) is not None
+        kind = estimator._structure_asked()
         self._size = Size(
             estimator.n_components + noise,
             source.n_features,
-            estimator._structure_asked().is_diagonal,
+            kind.is_diagonal,
             has_noise=noise,
+            n_factors=kind.n_factors,
         )
         self._checkpoint = checkpoint_of(estimator, source, known)
-        kind = self.random_state.get_state(legacy=False)["bit_generator"]
-        if self._checkpoint is not None and kind != "MT19937":
+        generator = self.random_state.get_state(legacy=False)["bit_generator"]
+        if self._checkpoint is not None and generator != "MT19937":
             raise ValueError(
-                f"random_state draws with {kind}, whose state a checkpoint cannot hold: give an "
+                f"random_state draws with {generator}, whose state a checkpoint cannot hold: give an "
                 "int, or a RandomState of one"
             )
         if self._checkpoint is None or self._checkpoint.found is None:

@@ -14,6 +14,11 @@ _INITIAL = {"weights": "weights_init", "means": "means_init", "covariances": "pr
 def frozen_structure(estimator: Any, kind: CovarianceStructure) -> CovarianceStructure:
     """Return the structure to fit, with the parameters held that `frozen` names."""
     found = constrained(kind, getattr(estimator, "frozen", None), estimator.n_components)
+    if isinstance(found, FrozenStructure) and kind.n_factors is not None:
+        raise ValueError(
+            f"frozen and covariance_type={kind.name!r} do not go together: no parameters of factor "
+            "analyzers can be frozen; use another covariance_type, or frozen=None"
+        )
     own = getattr(estimator, "priors", None)
     if isinstance(found, FrozenStructure) and isinstance(own, Prior):
         raise ValueError(

@@ -152,7 +152,7 @@ def mixture_like(
     n_components = parameters.n_components - (noise is not None)
     taken = {name: getattr(origin, name) for name in _TAKEN_OVER if hasattr(origin, name)}
     mixture: GaussianMixture = origin._gaussian_mixture(
-        n_components, covariance_type=name_or_instance(kind), **taken
+        n_components, covariance_type=name_or_instance(kind), n_factors=kind.n_factors, **taken
     )
     mixture.__dict__.update(attributes_from_parameters(parameters, kind, noise))
     mixture.n_features_in_ = parameters.n_features

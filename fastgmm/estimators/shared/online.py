@@ -61,7 +61,8 @@ _OF_BATCH_FITS = (
 
 def _can_learn(mixture: Any) -> bool:
     """Say whether there is nothing about a mixture that only a batch fit can find."""
-    for name, verb in (("priors", "they are"), ("noise_volume", "it is")):
+    own = (("priors", "they are"), ("noise_volume", "it is"), ("n_factors", "it is"))
+    for name, verb in own:
         if (value := getattr(mixture, name, None)) is not None:
             raise AttributeError(
                 f"partial_fit knows no {name}, and {verb} {value!r}: use fit, or {name}=None"

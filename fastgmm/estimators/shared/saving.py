@@ -14,10 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.em.loop import FitInfo
 from fastgmm.estimators.shared.attributes import (
+    FACTOR_ATTRIBUTES,
     FITTED_STRUCTURE,
     attributes_from_parameters,
     check_attribute_shape,
     components_from_attributes,
+    parameters_from_attributes,
 )
 from fastgmm.io import model_file
 from fastgmm.io.states import State, check_spread, check_squares, require, typed_members
@@ -45,6 +47,7 @@ _ARRAYS = (
     "weights_",
     "means_",
     "precisions_cholesky_",
+    *FACTOR_ATTRIBUTES,
     *_COVARIANCE_ARRAYS,
     "trace_",
     "validation_scores_",
@@ -154,17 +157,21 @@ class SavedMixture(SavedModel):
     def _to_state(self) -> State:
         check_is_fitted(self, ["weights_", "means_", "precisions_cholesky_"])
         mixture: Any = self
-        components = components_from_attributes(mixture)  # raises what predict would
+        kind = mixture._structure()
+        parameters_from_attributes(mixture, kind)  # raises what predict would
         fitted, parameters = vars(self), self._saved_parameters()
         arrays = {name: np.asarray(fitted[name]) for name in _ARRAYS if name in fitted}
-        if not arrays.keys() >= set(_COVARIANCE_ARRAYS):  # it was put together by hand
-            made = attributes_from_parameters(components, mixture._structure())
+        if kind.n_factors is None and not arrays.keys() >= set(_COVARIANCE_ARRAYS):
+            # it was put together by hand
+            made = attributes_from_parameters(components_from_attributes(mixture), kind)
             arrays = {name: made[name] for name in _COVARIANCE_ARRAYS} | arrays
         for name in _ARRAY_PARAMETERS:
             value = parameters.pop(name, None)
             if value is not None:
                 arrays[name] = np.asarray(value)
-        parameters["covariance_type"] = name_or_instance(mixture._structure())
+        parameters["covariance_type"] = name_or_instance(kind)
+        if "n_factors" in parameters:
+            parameters["n_factors"] = kind.n_factors
         if isinstance(parameters.get("priors"), ConjugatePriors):
             parameters["priors"] = parameters["priors"].plain()
         parameters.update({name: _OF_ONE_RUN[name] for name in _OF_ONE_RUN if name in parameters})
@@ -225,12 +232,13 @@ class SavedMixture(SavedModel):
         if getattr(mixture, "frozen", None):
             mixture._n_parameters()  # which checks that there is what is frozen
         check_squares("means_", np.asarray(mixture.means_))
-        components, kind = components_from_attributes(mixture), mixture._structure()
-        total = float(components.weights.sum()) + fitted.get("noise_weight_", 0.0)
+        kind = mixture._structure()
+        total = float(np.sum(mixture.weights_)) + fitted.get("noise_weight_", 0.0)
         if total != 0.0:
             require(abs(total - 1.0) < 1e-3, f"the weights, {total:.6g} in all, sum to 1")
         with np.errstate(all="ignore"):
-            for name in _COVARIANCE_ARRAYS:
+            components = None if kind.n_factors else components_from_attributes(mixture)
+            for name in () if components is None else _COVARIANCE_ARRAYS:
                 _check_covariances(name, arrays[name], components, kind)
         for name in ("n_iter_", "n_components_", "n_epochs_", "n_samples_seen_", "n_steps_"):
             require(fitted.get(name, 0) >= 0, f"{name}={fitted.get(name)} is at least 0")

@@ -260,3 +260,73 @@ def whiten(tile, T, D, whitener, out):
         panel = whitener[at : at + size].reshape(last, last - first).T
         out[first * T : last * T] = (panel @ x[:last]).ravel()
         at += size
+
+
+def _add_matrix_product(_typing_context, matrix, m_at, R, C, points, p_at, T, out, o_at):
+    arguments = (matrix, m_at, R, C, points, p_at, T, out, o_at)
+
+    def generate(context, builder, _signature, values):
+        element = simd.element_type(points)
+        width = simd.lane_width(element)
+        align, side = simd.BLOCK.n_bytes, simd.BLOCK.n_vectors
+        n_rows, n_columns, lanes = values[2], values[3], values[6]
+        matrix_at = simd.pointer(context, builder, matrix, values[0], values[1])
+        points_at = simd.pointer(context, builder, points, values[4], values[5])
+        out_at = simd.pointer(context, builder, out, values[7], values[8])
+        sums = simd.Registers(builder, ir.VectorType(element, width), ROWS * side)
+        step = constant(side * width)
+        with cgutils.for_range_slice(builder, constant(0), n_rows, constant(ROWS)) as (first, _):
+            panel = builder.gep(matrix_at, [builder.mul(first, n_columns)])
+            with cgutils.for_range_slice(builder, constant(0), lanes, step) as (lane, _):
+                places = [
+                    builder.add(
+                        builder.mul(builder.add(first, constant(r)), lanes),
+                        builder.add(lane, constant(c * width)),
+                    )
+                    for r in range(ROWS)
+                    for c in range(side)
+                ]
+                for i, place in enumerate(places):
+                    sums[i] = simd.load(builder, out_at, place, width, align)
+                with cgutils.for_range(builder, n_columns) as loop:
+                    row = builder.add(builder.mul(loop.index, lanes), lane)
+                    features = [
+                        simd.load(
+                            builder, points_at, builder.add(row, constant(c * width)), width, align
+                        )
+                        for c in range(side)
+                    ]
+                    column = builder.mul(loop.index, constant(ROWS))
+                    for r in range(ROWS):
+                        entry = builder.gep(panel, [builder.add(column, constant(r))])
+                        entry = simd.broadcast(builder, builder.load(entry), width)
+                        for c in range(side):
+                            i = r * side + c
+                            sums[i] = simd.multiply_add(builder, entry, features[c], sums[i])
+                for i, place in enumerate(places):
+                    simd.store(builder, sums[i], out_at, place, align)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+@microkernel(_add_matrix_product)
+def add_matrix_product(matrix, m_at, R, C, points, p_at, T, out, o_at):
+    """Add a matrix times the features of T points.
+
+    Parameters
+    ----------
+    matrix, m_at : ndarray, int
+        Panels of four rows, each column by column, and where the first of them starts.
+    R, C : int
+        Numbers of rows, a multiple of four, and of columns.
+    points, p_at : ndarray, int
+        The points, feature by feature, T lanes each, and where their C features start.
+    T : int
+        Number of lanes.
+    out, o_at : ndarray, int
+        Where the R products are added, of the layout of the points, which they are none of.
+    """
+    x = points[p_at : p_at + C * T].reshape(C, T)
+    panels = matrix[m_at : m_at + R * C].reshape(R // ROWS, C, ROWS)
+    out[o_at : o_at + R * T] += (panels.transpose(0, 2, 1).reshape(R, C) @ x).ravel()

@@ -7,6 +7,7 @@ an orientation D_k, orthogonal. Each of the three may be equal or vary.
 """
 
 from fastgmm.mixture.structures.covariance_structure import CovarianceStructure, Spread
+from fastgmm.mixture.structures.factors import FACTOR_NAMES, FactorStructure, factor_structure
 from fastgmm.mixture.structures.frozen import FrozenStructure, constrained
 from fastgmm.mixture.structures.parsimonious import (
     STRUCTURE_NAMES,
@@ -18,11 +19,14 @@ from fastgmm.mixture.structures.parsimonious import (
 from fastgmm.mixture.structures.whitening import smallest_raised, whiten_matrices
 
 __all__ = [
+    "FACTOR_NAMES",
     "STRUCTURE_NAMES",
     "CovarianceStructure",
+    "FactorStructure",
     "FrozenStructure",
     "Spread",
     "constrained",
+    "factor_structure",
     "is_built_in",
     "name_or_instance",
     "smallest_raised",

@@ -79,12 +79,15 @@ class CovarianceStructure(Value, ABC):
     needs_pooled_only : bool
         Whether `whiten` reads no more of the covariances than their mean, `Spread.pooled`. If so,
         passes are faster, and give every component the same covariance about its mean.
+    n_factors : int or None
+        Number of factors, for the structures of factor analyzers that are built in.
     """
 
     name: str
     letters: ClassVar[str] = "VVV"
     needs_single_feature: ClassVar[bool] = False
     needs_pooled_only: ClassVar[bool] = False
+    n_factors: int | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

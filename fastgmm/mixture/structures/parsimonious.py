@@ -22,6 +22,7 @@ from fastgmm.kernels.structure_m_steps import (
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, pool
 from fastgmm.mixture.structures.covariance_structure import CovarianceStructure, Spread
+from fastgmm.mixture.structures.factors import FactorStructure
 from fastgmm.mixture.structures.whitening import (
     compose,
     equalize_volumes,
@@ -354,7 +355,8 @@ def is_built_in(kind: CovarianceStructure) -> bool:
 
 def name_or_instance(kind: CovarianceStructure) -> Any:
     """Return a structure as a value of `covariance_type`, by its name if it is known by it."""
-    return kind.name if _STRUCTURES.get(kind.name) == kind else kind
+    known = isinstance(kind, FactorStructure) or _STRUCTURES.get(kind.name) == kind
+    return kind.name if known else kind
 
 
 def structures_of(given: Any, every: Iterable[str], parameter: str) -> list[CovarianceStructure]:
