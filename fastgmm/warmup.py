@@ -15,7 +15,7 @@ from fastgmm.em.e_step.truncated import Truncation
 from fastgmm.em.initialization.hierarchical import agglomerate
 from fastgmm.em.initialization.kmeans import fit_kmeans
 from fastgmm.em.missing.imputation import impute_blocks
-from fastgmm.mixture.parameters import MixtureParameters
+from fastgmm.mixture.parameters import MixtureParameters, whiteners_from_factors
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
 
@@ -54,7 +54,7 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
                     deque(impute_blocks(lacking, parameters, n_draws=n_draws, n_jobs=n_jobs), 0)
                 rows[::3, 0] = 0.0
             passes.mixture_statistics(*_clusters_apart(spread, dtype), n_jobs=n_jobs)
-            n_run += 1
+            n_run += 1 + _run_passes(*_factor_analyzer(dtype), n_jobs)
     rows = random.standard_normal((_N_ROWS, 2))
     agglomerate(rows, structure="VVV")
     agglomerate(rows, structure="EEE")  # which has a kernel of its own
@@ -78,6 +78,15 @@ def _clusters_apart(spread: float, dtype: type[Any]) -> tuple[ArraySource, Mixtu
         np.full(16, 1 / 16), 100.0 * spread * axes, np.repeat(spread**2 * axes[None], 16, axis=0)
     )
     return ArraySource(np.repeat(mixture.means, 4, axis=0).astype(dtype)), mixture
+
+
+def _factor_analyzer(dtype: type[Any]) -> tuple[ArraySource, MixtureParameters]:
+    """Return rows, and a mixture of factor analyzers."""
+    whiteners = whiteners_from_factors(np.ones((_N_COMPONENTS, 3)), np.ones((_N_COMPONENTS, 3, 1)))
+    mixture = MixtureParameters.from_whiteners(
+        np.full(_N_COMPONENTS, 1 / _N_COMPONENTS), np.zeros((_N_COMPONENTS, 3)), whiteners
+    )
+    return ArraySource(np.ones((_N_ROWS, 3), dtype)), mixture
 
 
 def _parameters(source: ArraySource, name: str, n_jobs: int | None) -> MixtureParameters:

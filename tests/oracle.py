@@ -115,6 +115,44 @@ def best_covariances(structure, covariances, counts):
     return axes @ covariances @ axes.transpose(0, 2, 1)
 
 
+def factor_covariances(loadings, noise):
+    """Return the covariance matrix of each factor analyzer."""
+    return np.array([a @ a.T + np.diag(b) for a, b in zip(loadings, noise, strict=True)])
+
+
+def factor_m_step(covariances, shares, loadings, noise, constrained="UUU"):
+    """Return loadings Λ, up to rotations, and noise after a step of expanded EM.
+
+    Of Liu, Rubin and Wu (1998), section 3.3, with the constraints of McNicholas and Murphy (2008).
+    """
+    K, D, q = loadings.shape
+    before = factor_covariances(loadings, noise)
+    betas = [each.T @ np.linalg.inv(c) for each, c in zip(loadings, before, strict=True)]
+    latent = [np.eye(q) - b @ loadings[k] + b @ covariances[k] @ b.T for k, b in enumerate(betas)]
+    cross = [covariances[k] @ b.T for k, b in enumerate(betas)]
+    found = np.empty((K, D, q))
+    for k in range(K):
+        for d in range(D):
+            used = range(K) if constrained[0] == "C" else [k]
+            left = sum(shares[i] / noise[i, d] * latent[i] for i in used)
+            right = sum(shares[i] / noise[i, d] * cross[i][d] for i in used)
+            found[k, d] = np.linalg.solve(left, right)
+    left_over = np.array(
+        [
+            np.diag(covariances[k] - 2 * found[k] @ cross[k].T + found[k] @ latent[k] @ found[k].T)
+            for k in range(K)
+        ]
+    )
+    if constrained[1] == "C":
+        left_over = np.repeat((shares @ left_over)[None], K, axis=0)
+    if constrained[2] == "C":
+        left_over = np.repeat(left_over.mean(axis=1, keepdims=True), D, axis=1)
+    if constrained[0] == "C":
+        latent = [sum(share * each for share, each in zip(shares, latent, strict=True))] * K
+    roots = np.linalg.cholesky(np.array(latent))
+    return found @ roots, left_over
+
+
 def criterion(covariances, observed, shares):
     """Return sum_k w_k (log|covariance_k| + tr(covariance_k^-1 observed_k))."""
     traces = np.trace(np.linalg.solve(covariances, observed), axis1=1, axis2=2)

@@ -26,6 +26,8 @@ for dtype in (np.float32, np.float64):
         for name in ("full", "diag"):
             GaussianMixture(256, covariance_type=name, e_step="truncated", max_iter=2).fit(X)
         GaussianMixture(2, max_iter=1).fit(X * dtype(1e-18))
+        factors = GaussianMixture(2, covariance_type="factors", n_factors=2, max_iter=2).fit(X)
+        factors.predict(X), factors.predict_proba(X), factors.score_samples(X)
         X[::3, 1] = X[::5, 0] = np.nan
         for name in ("full", "diag"):
             mixture = GaussianMixture(2, covariance_type=name, missing="model", max_iter=2).fit(X)

@@ -449,7 +449,7 @@ class GaussianMixture(LikelihoodMixture):
         >>> import numpy as np
         >>> from fastgmm import GaussianMixture
         >>> rng = np.random.default_rng(0)
-        >>> X = rng.normal(size=(200, 1)) @ rng.normal(size=(1, 5)) + 0.1 * rng.normal(size=(200, 5))
+        >>> X = rng.normal(size=(200, 1)) * np.arange(1, 6) + rng.normal(size=(200, 5))
         >>> mixture = GaussianMixture(covariance_type="factors", n_factors=1).fit(X)
         >>> mixture.factor_scores(X).shape
         (200, 1)
@@ -458,7 +458,8 @@ class GaussianMixture(LikelihoodMixture):
         if not isinstance(self._structure(), FactorStructure):
             raise ValueError(
                 "factor_scores is for mixtures of factor analyzers, and this one has "
-                f"covariance_type={self._structure().name!r}: fit one with covariance_type='factors'"
+                f"covariance_type={self._structure().name!r}: fit one with "
+                "covariance_type='factors'"
             )
         source, parameters = self._evaluated(X, missing="error")
         if hasattr(self, "noise_weight_"):

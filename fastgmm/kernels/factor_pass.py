@@ -12,8 +12,8 @@ a sum of squares, which keeps its digits where the factors are far stronger than
 Woodbury identity, |Ψ^-1/2 (x − μ)|² less a part of |z|², does not.
 
 A tile is handled as in ``mixture_pass``, in double precision, always about the components' own
-means. Moments are sums of r (x − μ), of its squares, and of r (x − μ) zᵀ, and not those of all pairs
-of features.
+means. Moments are sums of r (x − μ), of its squares, and of r (x − μ) zᵀ, and not those of all
+pairs of features.
 """
 
 from __future__ import annotations

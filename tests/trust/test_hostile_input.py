@@ -56,7 +56,7 @@ OF_ROWS = (
     "predict", "predict_proba", "predict_log_proba", "score_samples", "decision_function",
     "transform", "score", "bic", "aic", "icl", "entropy", "impute", "rejected", "predict_quantiles",
     "sample_y", "predict_blocks", "predict_proba_blocks", "score_samples_blocks",
-    "decision_function_blocks", "transform_blocks", "impute_blocks", "explain",
+    "decision_function_blocks", "transform_blocks", "impute_blocks", "explain", "factor_scores",
 )  # fmt: skip
 OF_LABELED_ROWS = ("calibrate", "choose_threshold", "operating_point", "log_density", "score")
 FITS = ("fit", "fit", "partial_fit", "fit_predict", "fit_transform")

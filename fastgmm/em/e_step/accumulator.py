@@ -93,15 +93,13 @@ def pass_parameters(
     *,
     pooled: bool = False,
     by_row: bool = False,
-) -> PassParameters | FactorPassParameters:
+) -> PassParameters:
     """Return a mixture as the kernels read it, for rows of a type.
 
     If `pooled`, second moments are of no interest but for those of all components together, which
     a mixture with one covariance for all takes less time to find. Where values are wanted `by_row`,
     rows stay in their order.
     """
-    if parameters.is_low_rank:
-        return _factor_parameters(parameters)
     weights = np.exp(parameters.log_weights)
     means, whiteners = parameters.means, parameters.whiteners
     center = weights @ means / weights.sum()
@@ -171,9 +169,9 @@ def _nearness(
     return slopes, -0.5 * (slopes * means).sum(axis=1)
 
 
-def _factor_parameters(parameters: MixtureParameters) -> FactorPassParameters:
+def factor_parameters(parameters: MixtureParameters) -> FactorPassParameters:
     """Return a mixture of factor analyzers as the kernel reads it."""
-    K, D = parameters.means.shape
+    D = parameters.n_features
     axes, strengths, _ = factor_axes(parameters.whiteners)
     q = strengths.shape[1]
     features, factors = (0, padded(D) - D), (0, padded(q) - q)
@@ -232,6 +230,12 @@ def _padded(rows: FloatArray) -> FloatArray:
     return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, lacking)])
 
 
+MixturePass = PassParameters | FactorPassParameters
+"""A mixture as the kernels read it that rows without missing values are passed to."""
+
+AnyPass = MixturePass | CompletionParameters
+
+
 class PassSums(NamedTuple):
     """What a pass adds up, as the kernels lay it out; sums over several sets of rows add up."""
 
@@ -260,7 +264,7 @@ class RunningPass:
 
     def __init__(
         self,
-        parameters: PassParameters | CompletionParameters | FactorPassParameters,
+        parameters: AnyPass,
         mode: int,
         *,
         diagonal: bool,
@@ -415,9 +419,7 @@ class RunningPass:
         return PassSums(counts, first, second, likelihood)
 
 
-def _feature_count(
-    parameters: PassParameters | CompletionParameters | FactorPassParameters,
-) -> int:
+def _feature_count(parameters: AnyPass) -> int:
     if isinstance(parameters, FactorPassParameters):
         return parameters.n_features
     return len(parameters.references) // len(parameters.constants)
@@ -425,7 +427,7 @@ def _feature_count(
 
 def statistics_of(
     sums: PassSums,
-    parameters: PassParameters | CompletionParameters | FactorPassParameters,
+    parameters: AnyPass,
     *,
     diagonal: bool,
     weight: float,

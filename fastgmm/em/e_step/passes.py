@@ -18,9 +18,11 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.accumulator import (
     FARTHEST_SHARED,
+    MixturePass,
     PassSums,
     RunningPass,
     compute_type,
+    factor_parameters,
     pass_parameters,
     split_in_two,
     statistics_of,
@@ -33,7 +35,6 @@ from fastgmm.em.e_step.observed_moments import (
 from fastgmm.em.e_step.reservoir import Observer, Sample, Sampling, both_samples
 from fastgmm.em.missing.incomplete import incomplete_log_likelihood, incomplete_statistics
 from fastgmm.kernels import mixture_pass
-from fastgmm.kernels.factor_pass import FactorPassParameters
 from fastgmm.kernels.mixture_pass import PassParameters
 from fastgmm.kernels.packing import packed_length
 from fastgmm.kernels.tiles import BLOCK_ROWS
@@ -66,10 +67,19 @@ def _given_parameters(
     )
 
 
+def _prepared(
+    source: Source, parameters: MixtureParameters, *, pooled: bool, by_row: bool = False
+) -> MixturePass:
+    """Return a mixture as the kernels read it that pass over whole rows."""
+    if parameters.is_low_rank:
+        return factor_parameters(parameters)
+    return pass_parameters(source.dtype, parameters, pooled=pooled, by_row=by_row)
+
+
 def _sums(
     source: Source,
     *,
-    parameters: PassParameters | FactorPassParameters,
+    parameters: MixturePass,
     mode: int,
     diagonal: bool,
     n_jobs: int | None,
@@ -118,7 +128,7 @@ def mixture_statistics(
             source, parameters.with_matrices(), known=known, n_jobs=n_jobs
         )
         return _of_factors(found, parameters) if parameters.is_low_rank else found
-    p = pass_parameters(source.dtype, parameters, pooled=pooled)
+    p = _prepared(source, parameters, pooled=pooled)
     diagonal = parameters.is_diagonal
     work = partial(_sums, parameters=p, mode=mixture_pass.MOMENTS, diagonal=diagonal)
     sums = source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present({"labels": known}))
@@ -163,7 +173,10 @@ def statistics_of_several(
 
 
 def _sums_of_several(
-    source: Source, *, passes: list[tuple[PassParameters | FactorPassParameters, bool]], n_jobs: int | None
+    source: Source,
+    *,
+    passes: list[tuple[MixturePass, bool]],
+    n_jobs: int | None,
 ) -> list[PassSums]:
     """Run several passes in one reading of the rows."""
     running = [_running(source, p, diagonal, n_jobs) for p, diagonal in passes]
@@ -181,7 +194,7 @@ def _each_plus(one: list[PassSums], other: list[PassSums]) -> list[PassSums]:
 
 def _running(
     source: Source,
-    parameters: PassParameters | FactorPassParameters,
+    parameters: MixturePass,
     diagonal: bool,
     n_jobs: int | None,
 ) -> RunningPass:
@@ -198,12 +211,12 @@ def _running(
 
 def _sharing(
     source: Source, mixtures: Sequence[MixtureParameters], pooled: Sequence[bool]
-) -> Iterator[list[tuple[PassParameters | FactorPassParameters, bool]]]:
+) -> Iterator[list[tuple[MixturePass, bool]]]:
     """Yield what passes read, of as many at once as may share a reading of the rows."""
-    together: list[tuple[PassParameters | FactorPassParameters, bool]] = []
+    together: list[tuple[MixturePass, bool]] = []
     taken = 0
     for mixture, only_pooled in zip(mixtures, pooled, strict=True):
-        p = pass_parameters(source.dtype, mixture, pooled=only_pooled)
+        p = _prepared(source, mixture, pooled=only_pooled)
         n_bytes = _running(source, p, mixture.is_diagonal, None).n_bytes
         if together and taken + n_bytes > _SUMS_BYTES:
             yield together
@@ -227,7 +240,7 @@ def _evaluate(
             source, parameters.with_matrices(), mode, n_jobs=n_jobs, **_present(by_row)
         )
     by_row_wanted = mode != mixture_pass.LOG_LIKELIHOOD
-    p = pass_parameters(source.dtype, parameters, pooled=True, by_row=by_row_wanted)
+    p = _prepared(source, parameters, pooled=True, by_row=by_row_wanted)
     work = partial(_sums, parameters=p, mode=mode, diagonal=parameters.is_diagonal)
     return source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present(by_row)).log_likelihood
 

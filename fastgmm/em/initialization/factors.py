@@ -58,10 +58,12 @@ def _loadings(
     """Return the loadings of the first principal components of correlations."""
     deviations = np.sqrt(variances)
     scaled = centered / deviations
-    _, roots, axes = randomized_svd(scaled, min(n_factors, len(scaled)), random_state=0)
+    n_found = min(n_factors, len(scaled))
+    _, roots, axes = randomized_svd(scaled, n_found, n_iter=2, random_state=0)
     total = (scaled * scaled).sum() or 1.0
     values, vectors = np.zeros(n_factors), np.zeros((len(variances), n_factors))
     values[: len(roots)] = roots * roots * (len(variances) / total)
     vectors[:, : len(roots)] = axes.T
     found = principal_loadings(values[None], vectors[None], n_factors)[0]
-    return deviations[:, None] * found
+    loadings: FloatArray = deviations[:, None] * found
+    return loadings

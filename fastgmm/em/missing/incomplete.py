@@ -27,6 +27,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.em.e_step.accumulator import (
+    AnyPass,
     PassSums,
     RunningPass,
     completion_parameters,
@@ -255,9 +256,7 @@ class IncompletePass:
             beside_readers=self._beside_readers,
         )
 
-    def _statistics(
-        self, sums: PassSums, parameters: PassParameters | CompletionParameters
-    ) -> SufficientStatistics:
+    def _statistics(self, sums: PassSums, parameters: AnyPass) -> SufficientStatistics:
         diagonal = self._parameters.is_diagonal
         return statistics_of(sums, parameters, diagonal=diagonal, weight=0.0)
 

@@ -79,10 +79,10 @@ class CovarianceAttribute:
         self._name = name
 
     def __get__(self, mixture: Any, owner: type | None = None) -> FloatArray:
-        kind = None if mixture is None else vars(mixture).get(FITTED_STRUCTURE)
-        if not isinstance(kind, FactorStructure):
+        if mixture is None or FACTOR_ATTRIBUTES[0] not in vars(mixture):
             whose = "type" if mixture is None else type(mixture).__name__
             raise AttributeError(f"{whose!r} object has no attribute {self._name!r}")
+        kind = mixture._structure()
         parameters = parameters_from_attributes(mixture, kind).of(slice(len(mixture.means_)))
         found: FloatArray = getattr(kind, self._name[:-1])(parameters)
         return found
@@ -138,19 +138,22 @@ def parameters_from_attributes(
                 f"noise_variances_ should be positive, but got min value {noise.min():.6g}"
             )
         whiteners = whiteners_from_factors(noise, loadings)
-        gaussians = MixtureParameters.from_whiteners(weights, means, whiteners)
-        return _with_noise(gaussians, estimator) if hasattr(estimator, "noise_weight_") else gaussians
-    (factors,) = read.values()
+    else:
+        whiteners = structure.expand(_factors(read.popitem()[1], structure), *means.shape)
+    gaussians = MixtureParameters.from_whiteners(weights, means, whiteners)
+    return _with_noise(gaussians, estimator) if hasattr(estimator, "noise_weight_") else gaussians
+
+
+def _factors(factors: FloatArray, structure: CovarianceStructure) -> FloatArray:
+    """Return `precisions_cholesky_` as a fit leaves it, but transposed if it holds matrices."""
     if not structure.is_diagonal:
-        factors = _lower_triangles(factors)
-    elif factors.min() <= 0.0:
+        return _lower_triangles(factors)
+    if factors.min() <= 0.0:
         raise ValueError(
             f"precisions_cholesky_ should be positive for covariance_type={structure.name!r}, but "
             f"got min value {factors.min():.6g}{_CHANGED}"
         )
-    whiteners = structure.expand(factors, *means.shape)
-    gaussians = MixtureParameters.from_whiteners(weights, means, whiteners)
-    return _with_noise(gaussians, estimator) if hasattr(estimator, "noise_weight_") else gaussians
+    return factors
 
 
 def check_same_form(estimator: FittedMixture) -> None:
@@ -159,9 +162,14 @@ def check_same_form(estimator: FittedMixture) -> None:
     flags = ("is_diagonal", "is_spherical", "is_tied", "n_factors", "constrained")
     if any(getattr(fitted, flag, None) != getattr(asked, flag, None) for flag in flags):
         raise ValueError(
-            f"the mixture was fitted with covariance_type={fitted.name!r}, and {asked.name!r} "
-            f"cannot continue from it{_CHANGED}"
+            f"the mixture was fitted with covariance_type={_described(fitted)}, and "
+            f"{_described(asked)} cannot continue from it{_CHANGED}"
         )
+
+
+def _described(kind: CovarianceStructure) -> str:
+    """Return a structure as messages say it."""
+    return f"{kind.name!r}" + (f" and n_factors={kind.n_factors}" if kind.n_factors else "")
 
 
 def gaussians_from_attributes(estimator: FittedMixture, purpose: str) -> MixtureParameters:

@@ -24,6 +24,7 @@ from fastgmm.em.e_step import passes
 from fastgmm.em.missing import imputation
 from fastgmm.em.missing.incomplete import pieces
 from fastgmm.estimators.shared.attributes import (
+    FACTOR_ATTRIBUTES,
     FITTED_STRUCTURE,
     CovarianceAttribute,
     check_attribute_shape,
@@ -294,7 +295,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         blocks = []
         if isinstance(kind, FactorStructure):
             for k, count in enumerate(counts):
-                noise, loadings = vars(self)["noise_variances_"][k], vars(self)["factor_loadings_"][k]
+                loadings, noise = (vars(self)[name][k] for name in FACTOR_ATTRIBUTES)
                 drawn = random_state.standard_normal(size=(count, len(noise))) * np.sqrt(noise)
                 factors = random_state.standard_normal(size=(count, loadings.shape[1]))
                 blocks.append(means[k] + factors @ loadings.T + drawn)

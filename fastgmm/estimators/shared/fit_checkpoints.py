@@ -133,8 +133,8 @@ class FitCheckpoint(Checkpointed, Generic[_Fitted, _Statistics]):
         generator = self.random_state.get_state(legacy=False)["bit_generator"]
         if self._checkpoint is not None and generator != "MT19937":
             raise ValueError(
-                f"random_state draws with {generator}, whose state a checkpoint cannot hold: give an "
-                "int, or a RandomState of one"
+                f"random_state draws with {generator}, whose state a checkpoint cannot hold: give "
+                "an int, or a RandomState of one"
             )
         if self._checkpoint is None or self._checkpoint.found is None:
             self.seed = int(self.random_state.randint(np.iinfo(np.int32).max))

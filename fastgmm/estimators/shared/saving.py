@@ -237,8 +237,8 @@ class SavedMixture(SavedModel):
         if total != 0.0:
             require(abs(total - 1.0) < 1e-3, f"the weights, {total:.6g} in all, sum to 1")
         with np.errstate(all="ignore"):
-            components = None if kind.n_factors else components_from_attributes(mixture)
-            for name in () if components is None else _COVARIANCE_ARRAYS:
+            for name in () if kind.n_factors else _COVARIANCE_ARRAYS:
+                components = components_from_attributes(mixture)
                 _check_covariances(name, arrays[name], components, kind)
         for name in ("n_iter_", "n_components_", "n_epochs_", "n_samples_seen_", "n_steps_"):
             require(fitted.get(name, 0) >= 0, f"{name}={fitted.get(name)} is at least 0")

@@ -53,8 +53,8 @@ class FactorStructure(CovarianceStructure):
     @property
     def constrained(self) -> tuple[bool, bool, bool]:
         """Whether the loadings are common, the noise is, and the noise is isotropic."""
-        loadings, noise, isotropic = "UUU" if self.name == "factors" else self.name
-        return loadings == "C", noise == "C", isotropic == "C"
+        letters = "UUU" if self.name == "factors" else self.name
+        return letters[0] == "C", letters[1] == "C", letters[2] == "C"
 
     def check_features(self, n_features: int) -> None:
         """Raise `ValueError` if so many factors say no less than a general covariance."""
@@ -164,13 +164,13 @@ class FactorStructure(CovarianceStructure):
         """Return the same mixture with the factors in the order of what they explain.
 
         The loadings are rotated so that Λ^T Ψ^-1 Λ, or Λ^T Λ if all components share them, is
-        diagonal, and their signs chosen so that each column sums to no less than 0.
+        diagonal, and their signs chosen so that no column of Ψ^-1/2 Λ, or Λ, has a negative sum.
         """
         noise, loadings = noise_and_loadings(parameters.whiteners)
         scaled = loadings if self.has_common_loadings else parameters.whiteners[:, :, 1:]
         rotations = np.linalg.svd(scaled, full_matrices=False)[2].transpose(0, 2, 1)
-        loadings = loadings @ rotations
-        loadings *= np.where(loadings.sum(axis=1) < 0.0, -1.0, 1.0)[:, None, :]
+        signs = np.where((scaled @ rotations).sum(axis=1) < 0.0, -1.0, 1.0)[:, None, :]
+        loadings = loadings @ rotations * signs
         return replace(parameters, whiteners=whiteners_from_factors(noise, loadings))
 
     def _improved(

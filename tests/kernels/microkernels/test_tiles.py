@@ -6,6 +6,7 @@ import pytest
 from fastgmm.kernels.compilation import kernel
 from fastgmm.kernels.microkernels.tiles import (
     ROW_GROUP,
+    add_matrix_product,
     load_columns,
     load_rows,
     subtract_reference,
@@ -33,6 +34,29 @@ def run_subtract(tile, T, D, reference, low, at, out):
 @kernel()
 def run_whiten(tile, T, D, whitener, out):
     whiten(tile, T, D, whitener, out)
+
+
+@kernel()
+def run_matrix_product(matrix, m_at, R, C, points, p_at, T, out, o_at):
+    add_matrix_product(matrix, m_at, R, C, points, p_at, T, out, o_at)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(("R", "C"), [(4, 1), (4, 8), (12, 5), (64, 3)])
+def test_products_of_a_matrix_and_points_are_added(R, C, dtype):
+    rng = np.random.default_rng(R)
+    T = lanes(dtype)
+    matrix, points = rng.normal(size=(R, C)), rng.normal(size=(C, T))
+    panels = np.concatenate([np.zeros(3), matrix.reshape(-1, 4, C).transpose(0, 2, 1).ravel()])
+    for run in (run_matrix_product, add_matrix_product.twin):
+        out = aligned(np.ones((R + 2, T)), dtype)
+        shifted = aligned(np.concatenate([np.zeros((1, T)), points]), dtype)
+        run(aligned(panels, dtype), 3, R, C, shifted, T, T, out, T)
+        found = out.reshape(R + 2, T)
+        np.testing.assert_array_equal(found[[0, -1]], 1.0)
+        np.testing.assert_allclose(
+            found[1:-1], 1.0 + matrix @ points, rtol=tolerance(dtype), atol=tolerance(dtype) * C
+        )
 
 
 @pytest.mark.parametrize("dtype", TYPES)
