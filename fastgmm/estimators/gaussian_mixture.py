@@ -136,13 +136,18 @@ class GaussianMixture(LikelihoodMixture):
         Type of the covariance parameters. With "full", each component has its own general
         covariance matrix; with "tied", all components share one. "diag" and "tied_diag" are the
         same for diagonal matrices, "spherical" and "tied_spherical" for multiples of the identity.
-        mclust's fourteen three-letter names, "E" and "V" are accepted as well; see Notes.
+        mclust's fourteen three-letter names, "E" and "V" are accepted as well; see Notes. With
+        "factors", each component is a factor analyzer of `n_factors` factors: loadings Λ times
+        their transpose, plus a diagonal Ψ. "UUU", the same, to "CCC" are McNicholas and Murphy's
+        (2008) names: loadings, noise of the components and noise of the features are constrained to
+        be equal ("C") or not ("U").
     tol : float or StoppingRule, default=1e-3
         Convergence threshold. EM stops when the mean log-likelihood per row changes by less than
         this, in nats, or as a rule of your own says (:class:`fastgmm.extend.StoppingRule`).
     reg_covar : float, default=1e-6
         Non-negative regularization added to the diagonals of the covariances, which keeps them
-        positive definite; see `reg_covar_scale`.
+        positive definite; see `reg_covar_scale`. Of factor analyzers, the least variance of the
+        noise.
     max_iter : int, default=100
         Maximum number of EM iterations. With 0, the initialization itself is the result.
     n_init : int, default=1
@@ -235,6 +240,8 @@ class GaussianMixture(LikelihoodMixture):
         number of components. It maximizes a lower bound of the log-likelihood then, which is what
         `lower_bound_` and `trace_` hold; all other methods are exact. Each of the `n_init` starts
         is that of ten iterations of k-means.
+    n_factors : int, default=None
+        Number of factors q of factor analyzers of D features, with (D - q)² ≥ D + q.
 
     Attributes
     ----------
@@ -245,7 +252,8 @@ class GaussianMixture(LikelihoodMixture):
     covariances_ : ndarray
         Covariances, of a shape that depends on `covariance_type`::
 
-            (n_components, n_features, n_features)  for "full", VVV and all not named here
+            (n_components, n_features, n_features)  for "full", VVV and all not named here,
+                                                    "factors" among them
             (n_features, n_features)                for "tied", EEE
             (n_components, n_features)              for "diag", VVI, VEI, EVI
             (n_components,)                         for "spherical", VII, V
@@ -257,6 +265,11 @@ class GaussianMixture(LikelihoodMixture):
     precisions_cholesky_ : ndarray
         Upper triangular U with U U^T the precision, or square roots of the precisions where
         these are diagonal, in the same shape.
+    factor_loadings_ : ndarray of shape (n_components, n_features, n_factors)
+        Loadings of factor analyzers, in the order of what their factors explain. `covariances_`,
+        `precisions_` and `precisions_cholesky_` are computed from these when they are read.
+    noise_variances_ : ndarray of shape (n_components, n_features)
+        Variances of the noise of factor analyzers.
     converged_ : bool
         Whether EM converged before `max_iter`.
     n_iter_ : int
