@@ -6,7 +6,7 @@ import pytest
 
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step import passes
-from fastgmm.kernels.factor_pass import factor_lanes
+from fastgmm.kernels.passes.factor_pass import factor_lanes
 from fastgmm.mixture.noise import UniformNoise
 from fastgmm.mixture.parameters import factor_axes
 from tests import oracle

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.kernels import mixture_pass
-from fastgmm.kernels.factor_pass import (
+from fastgmm.kernels.passes.factor_pass import (
     FactorPassParameters,
     FactorTask,
     factor_lanes,
