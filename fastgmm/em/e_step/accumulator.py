@@ -8,12 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.kernels import mixture_pass
-from fastgmm.kernels.passes.factor_pass import (
-    FactorPassParameters,
-    FactorTask,
-    factor_lanes,
-    factor_slot,
-)
 from fastgmm.kernels.incomplete_pass import (
     CompletionParameters,
     IncompleteTask,
@@ -28,6 +22,12 @@ from fastgmm.kernels.packing import (
     padded,
     unpack_blocks,
     unpack_products,
+)
+from fastgmm.kernels.passes.factor_pass import (
+    FactorPassParameters,
+    FactorTask,
+    factor_lanes,
+    factor_slot,
 )
 from fastgmm.kernels.passes.truncated_pass import Cells, truncated_slot, truncated_task
 from fastgmm.kernels.pruning import pruning_slot, pruning_task
