@@ -259,7 +259,7 @@ class DrawnSource(Source):
         self._n_samples = n_samples
         self._means = parameters.means
         self._weights = parameters.weights / parameters.weights.sum()
-        whiteners = parameters.whiteners
+        whiteners = parameters.with_matrices().whiteners
         self._factors = 1.0 / whiteners if parameters.is_diagonal else invert_triangles(whiteners)
         self._seed = seed
         self._number = number

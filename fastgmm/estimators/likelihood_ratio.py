@@ -142,6 +142,11 @@ def bootstrap_likelihood_ratio_test(
     2
     """
     check_plain(mixture, "bootstrap_likelihood_ratio_test")
+    if mixture._structure().n_factors is not None:
+        raise ValueError(
+            "bootstrap_likelihood_ratio_test does not fit factor analyzers, and mixture has "
+            f"covariance_type={mixture.covariance_type!r}: compare fits by bic"
+        )
     first = mixture.n_components
     if max_components <= first:
         raise ValueError(

@@ -16,7 +16,11 @@ from fastgmm import (
     DegenerateComponentWarning,
     GaussianMixture,
     MiniBatchGaussianMixture,
+    adapt,
+    bootstrap_likelihood_ratio_test,
+    bootstrap_parameters,
     load,
+    reorder_components,
 )
 from fastgmm.mixture.structures import FACTOR_NAMES, FactorStructure
 from tests.factors import factor_mixture, factor_rows
@@ -119,6 +123,18 @@ def test_what_uses_covariances_takes_factor_analyzers(fitted):
     assert_allclose(fitted.marginal([1, 0]).covariances_[:, 0, 1], fitted.covariances_[:, 0, 1])
     assert fitted.condition({0: 1.0}).means_.shape == (2, 7)
     assert_allclose(fitted.explain(X[:3]).log_densities, fitted.score_samples(X[:3]))
+    adapted = adapt(fitted, X[:50] + 1.0)
+    assert_allclose(adapted.covariances_, fitted.covariances_, rtol=1e-9)
+    moved = adapt(fitted, X, relevance=1e-6, what=("means", "covariances"))
+    assert_allclose(moved.covariances_, fitted.covariances_, rtol=0.05, atol=0.05)
+    turned = reorder_components(fitted, [1, 0])
+    assert_array_equal(turned.predict(X), 1 - fitted.predict(X))
+    assert turned.n_factors == 2
+    errors = bootstrap_parameters(fitted, X, n_resamples=20, random_state=0, kind="parametric")
+    assert_allclose(errors.means.standard_error, 0.1, atol=0.1)
+    assert errors.covariances.replicates.shape == (20, 2, 8, 8)
+    with pytest.raises(ValueError, match="does not fit factor analyzers"):
+        bootstrap_likelihood_ratio_test(fitted, X)
 
 
 def test_a_mixture_survives_files_and_copies(fitted, tmp_path):

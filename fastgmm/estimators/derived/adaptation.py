@@ -11,7 +11,10 @@ import numpy as np
 from fastgmm.docstrings import documented
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.shared.attributes import gaussians_from_attributes
+from fastgmm.estimators.shared.attributes import (
+    gaussians_from_attributes,
+    parameters_from_attributes,
+)
 from fastgmm.estimators.shared.evaluation import MixtureEvaluation
 from fastgmm.estimators.shared.interfaces import Rows, Weights
 from fastgmm.estimators.shared.marginals import mixture_like
@@ -104,8 +107,9 @@ def adapt(
     moved = found.means() - means
     if "means" in what:
         means = means + shares[:, None] * moved
-    adapted = replace(parameters, log_weights=np.log(weights), means=means)
     kind = mixture._structure()
+    adapted = parameters_from_attributes(mixture, kind)
+    adapted = replace(adapted, log_weights=np.log(weights), means=means)
     if "covariances" in what:
         axes = (slice(None),) + (None,) * (parameters.whiteners.ndim - 1)
         of_rows, of_model = found.means() - means, parameters.means - means
