@@ -581,6 +581,7 @@ def _truncation(estimator: GaussianMixture, source: Source) -> Truncation | None
     given = {
         "noise_volume": estimator.noise_volume is not None,
         "semi_supervised": estimator.semi_supervised,
+        "n_factors": estimator.n_factors is not None,
         "checkpoint": estimator.checkpoint is not None,
         "missing values": source.incomplete,
         "a Dask collection": isinstance(source, DaskSource),

@@ -288,6 +288,7 @@ def test_components_with_few_rows_keep_their_noise_above_the_regularization():
         ({"covariance_type": "full"}, "n_factors=2 is for covariance_type='factors'"),
         ({"n_factors": 0}, "'n_factors' parameter of GaussianMixture must be an int"),
         ({"n_factors": 1.5}, "'n_factors' parameter of GaussianMixture must be an int"),
+        ({"e_step": "truncated"}, "e_step='truncated' does not go together with n_factors"),
         ({"priors": "mclust"}, "priors and covariance_type='factors' do not go together"),
         ({"frozen": {"means": True}}, "frozen and covariance_type='factors' do not go together"),
     ],
