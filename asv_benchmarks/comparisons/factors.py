@@ -23,11 +23,8 @@ FEATURES, FACTORS = (64, 128, 256, 512, 1024, 2048), (4, 8, 16)
 MOST_WITH_MATRICES = 512
 AGREEMENT = 1e-10
 
-MOST_GROWTH = 8.0
-"""How much more than in proportion seconds a row may grow.
-
-Features beyond the second-level cache cost more; with D², it would be 32 times.
-"""
+MOST_GROWTH = 2.0
+"""How much more than in proportion seconds a row may grow; with D², it would be 32 times."""
 
 
 def problem(n_features: int, n_factors: int) -> tuple[ArraySource, MixtureParameters]:

@@ -1,1 +1,1 @@
-"""Passes under models whose components are not Gaussian."""
+"""Passes of other kinds than that of all components of a Gaussian mixture."""
