@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fastgmm.estimators.operating_point import OperatingPoint
     from fastgmm.estimators.outlier_detector import GaussianMixtureOutlierDetector
     from fastgmm.estimators.regressor import GaussianMixtureRegressor
+    from fastgmm.estimators.student_mixture import StudentMixture
     from fastgmm.estimators.transformer import GaussianMixtureTransformer
     from fastgmm.io.checkpoint import CheckpointError
     from fastgmm.io.model_file import ModelFileError
@@ -81,6 +82,7 @@ __all__ = [
     "RoundedDataWarning",
     "Segmentation",
     "SkippedDataWarning",
+    "StudentMixture",
     "__version__",
     "adapt",
     "bootstrap_likelihood_ratio_test",
@@ -126,6 +128,7 @@ _HOMES = {
     "RoundedDataWarning": "fastgmm.data.errors",
     "Segmentation": "fastgmm.segmentation",
     "SkippedDataWarning": "fastgmm.data.errors",
+    "StudentMixture": "fastgmm.estimators.student_mixture",
     "adapt": "fastgmm.estimators.derived.adaptation",
     "bootstrap_likelihood_ratio_test": "fastgmm.estimators.likelihood_ratio",
     "bootstrap_parameters": "fastgmm.estimators.bootstrap",

@@ -18,6 +18,7 @@ from fastgmm.em.missing.imputation import impute_blocks
 from fastgmm.mixture.parameters import MixtureParameters, whiteners_from_factors
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import STRUCTURE_NAMES, structure
+from fastgmm.mixture.student import StudentParameters
 
 _N_ROWS = 64
 _N_COMPONENTS = 2
@@ -47,6 +48,8 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
                 passes.responsibility_statistics(source, shares, diagonal=diagonal, n_jobs=n_jobs)
                 n_run += 3 + _run_passes(source, parameters, n_jobs)
                 Truncation().statistics(source, parameters, moments=True, n_jobs=n_jobs)
+                tailed = StudentParameters.from_gaussians(parameters, np.full(_N_COMPONENTS, 5.0))
+                n_run += _run_passes(source, tailed, n_jobs)
                 rows[::3, 0] = np.nan
                 lacking = ArraySource(rows, incomplete=True)
                 n_run += _run_passes(lacking, parameters, n_jobs)

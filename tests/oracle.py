@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import mpmath
 import numpy as np
+import scipy.optimize
+import scipy.special
 import scipy.stats
 
 
@@ -197,6 +199,48 @@ def em(X, weights, means, covariances, structure, n_iter, reg_covar=0.0, sample_
         shares = responsibilities(X, weights, means, covariances)
         weights, means, covariances = m_step(X, shares, structure, reg_covar, sample_weight)
     return (weights, means, covariances), trace
+
+
+def student_joint_log_density(X, weights, means, scales, dofs):
+    """Return log(weight_k t(x_n | mean_k, scale_k, dof_k)), shape (N, K)."""
+    X = np.asarray(X, dtype=np.float64)
+    densities = [
+        scipy.stats.multivariate_t.logpdf(X, mean, scale, df=dof).reshape(len(X))
+        for mean, scale, dof in zip(means, scales, dofs, strict=True)
+    ]
+    return np.log(weights) + np.array(densities).T
+
+
+def student_weights(X, means, scales, dofs):
+    """Return u = (ν + D) / (ν + δ), shape (N, K)."""
+    D = X.shape[1]
+    offsets = X[:, None] - means
+    squares = np.einsum("nkd,kde,nke->nk", offsets, np.linalg.inv(scales), offsets)
+    return (dofs + D) / (dofs + squares)
+
+
+def student_step(X, weights, means, scales, dofs, structure, dof, sample_weight=None):
+    """Return what a step of EM makes of a mixture of t-distributions (Peel and McLachlan, 2000)."""
+    D = X.shape[1]
+    joint = student_joint_log_density(X, weights, means, scales, dofs)
+    shares = np.exp(joint - scipy.special.logsumexp(joint, axis=1, keepdims=True))
+    shares *= _column(sample_weight, len(X))
+    u = student_weights(X, means, scales, dofs)
+    counts = shares.sum(axis=0)
+    means = (shares * u).T @ X / (shares * u).sum(axis=0)[:, None]
+    _, _, second = moments(X, shares * u, means)
+    scales = best_covariances(structure, second / counts[:, None, None], counts)
+    half = (dofs + D) / 2.0
+    known = (shares * (np.log(u) - u)).sum(axis=0) / counts + scipy.special.digamma(half)
+    known -= np.log(half)
+    if dof == "common":
+        known = np.full_like(known, counts @ known / counts.sum())
+
+    def slope(nu, constant):
+        return np.log(nu / 2.0) - scipy.special.digamma(nu / 2.0) + 1.0 + constant
+
+    found = [scipy.optimize.brentq(slope, 1e-3, 1e6, args=(each,), xtol=1e-12) for each in known]
+    return counts / counts.sum(), means, scales, np.array(found)
 
 
 def observed_joint_log_density(X, weights, means, covariances):

@@ -10,7 +10,9 @@ import pytest
 USE_EVERYTHING = """
 import warnings
 import numpy as np
-from fastgmm import GaussianMixture, KMeans, MixtureSearch, bootstrap_parameters, fit_groups
+from fastgmm import (
+    GaussianMixture, KMeans, MixtureSearch, StudentMixture, bootstrap_parameters, fit_groups
+)
 from fastgmm.em.initialization.methods import INIT_METHODS
 from tests.structures import ANY_FEATURES
 
@@ -25,6 +27,10 @@ for dtype in (np.float32, np.float64):
             mixture.predict(X), mixture.predict_proba(X), mixture.score_samples(X), mixture.icl(X)
         for name in ("full", "diag"):
             GaussianMixture(256, covariance_type=name, e_step="truncated", max_iter=2).fit(X)
+        for scale in (1, 1e-18):
+            for name in ("full", "diag"):
+                student = StudentMixture(3, covariance_type=name, max_iter=2).fit(X * dtype(scale))
+                student.predict(X), student.predict_proba(X), student.score_samples(X)
         GaussianMixture(2, max_iter=1).fit(X * dtype(1e-18))
         factors = GaussianMixture(2, covariance_type="factors", n_factors=2, max_iter=2).fit(X)
         factors.predict(X), factors.predict_proba(X), factors.score_samples(X)

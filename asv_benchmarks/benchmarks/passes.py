@@ -1,11 +1,14 @@
 """One pass of EM: E-step, moments and M-step, a fixed number of times from a fixed start."""
 
+import numpy as np
+
 from fastgmm.bench.mixture_problem import make_problem
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.e_step.passes import mixture_statistics
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.structures import structure
+from fastgmm.mixture.student import StudentParameters
 from harness.memory import peak_memory
 
 from .sizes import N_THREADS, PASSES, THREADS
@@ -48,6 +51,25 @@ class Time(_Passes):
     def time_passes(self, name, n_threads):
         del name, n_threads
         self.run()
+
+
+class Student(_Passes):
+    """Seconds for the passes of a case at t-distributions, with one thread and with all."""
+
+    params = (list(PASSES), THREADS)
+    param_names = ("case", "threads")
+
+    def setup(self, name, n_threads=N_THREADS):
+        super().setup(name, n_threads)
+        dofs = np.full(PASSES[name].n_components, 5.0)
+        self.start = StudentParameters.from_gaussians(self.start, dofs)
+        few = ArraySource(self.source.X[: 4 * len(dofs)])
+        mixture_statistics(few, self.start, n_jobs=n_threads)
+
+    def time_passes(self, name, n_threads):
+        del name
+        for _ in range(self.n_passes):
+            mixture_statistics(self.source, self.start, n_jobs=n_threads)
 
 
 class Memory(_Passes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -92,7 +92,11 @@ class EMProblem:
         lost = 0.0 if self.truncation is None else self.truncation.lost
         return ROUNDING[self.source.dtype.itemsize] * (1.0 + abs(value)) + lost
 
-    def with_care(self) -> EMProblem:
+    def starting_rows(self, rows: Source) -> Source:
+        """Return rows with the weights that they have where a start is found from them."""
+        return rows
+
+    def with_care(self) -> Self:
         """Return the problem whose M-step is one of generalized EM, which cannot fall."""
         return replace(self, careful=True)
 

@@ -14,6 +14,7 @@ from fastgmm.analysis.divergences import gaussian_divergences
 from fastgmm.analysis.transport import squared_distances
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
 from fastgmm.estimators.shared.attributes import (
+    check_gaussian,
     components_from_attributes,
     parameters_from_attributes,
 )
@@ -73,6 +74,8 @@ def match_components(
     >>> bool((aligned.predict(X) == a.predict(X)).all())
     True
     """
+    for each in (a, b):
+        check_gaussian(each, "match_components")
     ours, theirs = components_from_attributes(a), components_from_attributes(b)
     if ours.means.shape != theirs.means.shape:
         raise ValueError(
@@ -109,6 +112,7 @@ def reorder_components(mixture: MixtureEvaluation, order: ArrayLike) -> Gaussian
         If `order` does not hold each number of a component once.
     """
     check_is_fitted(mixture, "means_")
+    check_gaussian(mixture, "reorder_components")
     parameters = parameters_from_attributes(mixture, mixture._structure())
     K = len(mixture.means_)
     places = np.asarray(order)

@@ -521,7 +521,7 @@ class GaussianMixture(LikelihoodMixture):
         going_on = self.warm_start and hasattr(self, "converged_")
         with EMCheckpoint(self, source, known) as checkpoint:
             frozen = self._structure_to_fit()
-            prior, noise = _prior_and_noise(self, source, frozen)
+            prior, noise = prior_and_noise(self, source, frozen)
             unknown = Regularization.none(source.n_features)
             problem = EMProblem(
                 source, frozen, unknown, prior, noise, known, self.n_jobs, _truncation(self, source)
@@ -723,8 +723,8 @@ def _holds_unknown(y: Any) -> bool:
     return values.dtype.kind == "i" and bool((values == -1).any())
 
 
-def _prior_and_noise(
-    estimator: GaussianMixture, source: Source, structure: CovarianceStructure
+def prior_and_noise(
+    estimator: Any, source: Source, structure: CovarianceStructure
 ) -> tuple[Prior | None, UniformNoise | None]:
     """Return the prior and the noise of a mixture of some data.
 

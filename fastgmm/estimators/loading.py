@@ -20,6 +20,7 @@ _MODULES = {
     "GroupMixtures": "group_mixtures",
     "MessageLengthGaussianMixture": "message_length",
     "MiniBatchGaussianMixture": "minibatch",
+    "StudentMixture": "student_mixture",
 }
 """The modules of the classes that files may hold; each is imported when a file holds it."""
 

@@ -92,6 +92,8 @@ class PassParameters(NamedTuple):
     slopes, intercepts : ndarray of shape (K * D,), ndarray of shape (K,)
         Functions that are affine in a row about the center, the least of which says which component
         it is near to; empty where it does not pay to sort rows by that (``pruning``).
+    halves, inverse_dofs : ndarray of shape (K,) or None
+        Of t-distributions, (ν + D)/2 and 1/ν for ν degrees of freedom (``student_pass``).
     """
 
     constants: np.ndarray
@@ -106,6 +108,8 @@ class PassParameters(NamedTuple):
     pooled: bool
     slopes: np.ndarray
     intercepts: np.ndarray
+    halves: np.ndarray | None = None
+    inverse_dofs: np.ndarray | None = None
 
 
 class PassTask(NamedTuple):

@@ -76,6 +76,11 @@ class SufficientStatistics:
         return self.second.ndim == 2
 
     @property
+    def location_counts(self) -> FloatArray:
+        """What the means are of: the counts, unless moments have weights beside those of rows."""
+        return self.counts
+
+    @property
     def mean_log_likelihood(self) -> float:
         """Log-likelihood for each unit of weight, in nats."""
         return self.log_likelihood / self.weight

@@ -76,10 +76,11 @@ def project(
 ) -> Projection:
     """Return the projection of a fitted estimator to draw."""
     from fastgmm.data.column_names import default_names
-    from fastgmm.estimators.shared.attributes import components_from_attributes
+    from fastgmm.estimators.shared.attributes import check_gaussian, components_from_attributes
     from fastgmm.estimators.shared.validation import check_source
 
     mixture = fitted_mixture(estimator)
+    check_gaussian(mixture, "a plot of components")
     parameters = components_from_attributes(mixture)
     names = tuple(getattr(mixture, "feature_names_in_", default_names(parameters.n_features)))
     chosen = _column_numbers(columns, names, at_most)

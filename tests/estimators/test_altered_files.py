@@ -18,6 +18,7 @@ from fastgmm import (
     MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
     ModelFileError,
+    StudentMixture,
     fit_groups,
 )
 from fastgmm.io.checkpoint import CheckpointError
@@ -52,6 +53,7 @@ MODELS = {
     "tied": lambda: GaussianMixture(2, covariance_type="tied", random_state=0).fit(X),
     "minibatch": lambda: MiniBatchGaussianMixture(2, max_epochs=2, random_state=0).fit(X),
     "message length": lambda: MessageLengthGaussianMixture(4, random_state=0).fit(X),
+    "student": lambda: StudentMixture(2, dof="separate", random_state=0).fit(X),
     "variational": lambda: BayesianGaussianMixture(2, random_state=0).fit(X),
     "variational online": lambda: partly(
         BayesianGaussianMixture(
@@ -105,7 +107,8 @@ def sound(mixture):
     total = mixture.weights_.sum() + getattr(mixture, "noise_weight_", 0.0)
     assert_allclose(total, 1.0, rtol=1e-3)
     drawn, _ = mixture.sample(5)
-    for values in (mixture.means_, mixture.covariances_, drawn, mixture.score_samples(X)):
+    spread = getattr(mixture, mixture._spread_arrays[0])
+    for values in (mixture.means_, spread, drawn, mixture.score_samples(X)):
         assert np.isfinite(values).all()
     assert (mixture.weights_ >= 0.0).all()
 

@@ -15,6 +15,7 @@ from fastgmm import (
     KMeans,
     MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
+    StudentMixture,
 )
 from fastgmm.em.degeneracy import DegenerateComponentWarning
 
@@ -66,6 +67,8 @@ class LabeledMixture(GaussianMixture):
         GaussianMixture(priors=ConjugatePriors(scale=1.0), noise_volume="auto"),
         GaussianMixture(missing="model"),
         MessageLengthGaussianMixture(),
+        StudentMixture(),
+        StudentMixture(covariance_type="tied_diag", dof="separate"),
         MessageLengthGaussianMixture(3, min_components=1, covariance_type="tied_diag"),
         MiniBatchGaussianMixture(),
         MiniBatchGaussianMixture(covariance_type="diag", batch_size=7, averaging=True),

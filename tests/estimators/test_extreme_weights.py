@@ -18,6 +18,7 @@ from fastgmm import (
     MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
     MixtureSearch,
+    StudentMixture,
 )
 
 # Powers of two, so that proportions are the same to the bit.
@@ -117,6 +118,7 @@ def test_weights_in_a_column(tmp_path, scale, form):
     "estimator",
     [
         GaussianMixture(2, priors="mclust"),
+        StudentMixture(2, priors="mclust"),
         MixtureSearch([1, 2]),
         MessageLengthGaussianMixture(2),
     ],
@@ -213,6 +215,7 @@ def test_rows_are_drawn_at_any_scale(scale):
         MiniBatchGaussianMixture(2),
         BayesianGaussianMixture(2),
         MessageLengthGaussianMixture(5),
+        StudentMixture(2),
         MixtureSearch((1, 2)),
         GaussianMixtureOutlierDetector(2, contamination=0.1),
         GaussianMixtureTransformer(2),

@@ -17,6 +17,7 @@ from fastgmm import (
     MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
     MixtureSearch,
+    StudentMixture,
 )
 from fastgmm.em.online.minibatch import batch_rows
 
@@ -27,6 +28,8 @@ ESTIMATORS = [
     BayesianGaussianMixture(2, tol=0.1, warm_start=True, random_state=0),
     MiniBatchGaussianMixture(2, max_epochs=1, early_stopping=False, random_state=0),
     MessageLengthGaussianMixture(3, random_state=0),
+    StudentMixture(2, random_state=0),
+    StudentMixture(2, warm_start=True, random_state=0),
     KMeans(2, random_state=0),
     MixtureSearch([1, 2], structures=["VVV"], random_state=0),
     GaussianMixtureOutlierDetector(2, random_state=0),

@@ -20,6 +20,7 @@ from fastgmm import (
     MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
     MixtureSearch,
+    StudentMixture,
     open_data,
 )
 from fastgmm.data.errors import MissingValueError
@@ -33,6 +34,7 @@ DROPPING = [
     MiniBatchGaussianMixture(2, max_epochs=1, random_state=0),
     BayesianGaussianMixture(2, random_state=0, max_iter=500),
     MessageLengthGaussianMixture(5, random_state=0),
+    StudentMixture(2, random_state=0),
     MixtureSearch((1, 2), structures=["EEE"], random_state=0),
     GaussianMixtureOutlierDetector(2, contamination=0.1, random_state=0),
     GaussianMixtureTransformer(2, random_state=0),
@@ -419,7 +421,7 @@ def test_advice_is_what_an_estimator_has(estimator, tmp_path):
     with pytest.raises(ValueError, match="contains NaN") as caught:
         estimator.fit(with_holes(rows(100)))
     assert "set missing='drop' to leave them out of the fit" in str(caught.value)
-    models = not isinstance(estimator, KMeans | MessageLengthGaussianMixture)
+    models = not isinstance(estimator, KMeans | MessageLengthGaussianMixture | StudentMixture)
     assert ("or set missing='model' to fit what is there" in str(caught.value)) == models
     path = tmp_path / "holes.npy"
     np.save(path, with_holes(rows(100)))

@@ -17,6 +17,7 @@ from fastgmm import (
     MessageLengthGaussianMixture,
     MiniBatchGaussianMixture,
     MixtureSearch,
+    StudentMixture,
     bootstrap_likelihood_ratio_test,
     bootstrap_parameters,
     load,
@@ -69,13 +70,14 @@ def assert_scaled(covariances):
         BayesianGaussianMixture(3, covariance_type=OWN, random_state=0),
         MiniBatchGaussianMixture(3, covariance_type=OWN, random_state=0),
         MessageLengthGaussianMixture(6, covariance_type=OWN, random_state=0),
+        StudentMixture(3, covariance_type=OWN, random_state=0),
     ],
     ids=lambda mixture: type(mixture).__name__,
 )
 def test_every_mixture_takes_an_instance(mixture):
     X = rows()
     fitted = clone(mixture).fit(X)
-    assert_scaled(fitted.covariances_)
+    assert_scaled(getattr(fitted, fitted._spread_arrays[0]))
     assert fitted.get_params()["covariance_type"] == OWN
     assert "Scaled(shape=" in repr(fitted)
     copied = pickle.loads(pickle.dumps(fitted))

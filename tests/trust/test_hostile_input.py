@@ -43,6 +43,7 @@ MODELS = (
     "GaussianMixture", "BayesianGaussianMixture", "GaussianMixtureClassifier",
     "GaussianMixtureOutlierDetector", "GaussianMixtureRegressor", "GaussianMixtureTransformer",
     "KMeans", "MessageLengthGaussianMixture", "MixtureSearch", "MiniBatchGaussianMixture",
+    "StudentMixture",
 )  # fmt: skip
 
 

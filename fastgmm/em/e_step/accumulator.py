@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,12 +30,14 @@ from fastgmm.kernels.passes.factor_pass import (
     factor_lanes,
     factor_slot,
 )
+from fastgmm.kernels.passes.student_pass import StudentTask, student_slot
 from fastgmm.kernels.passes.truncated_pass import Cells, truncated_slot, truncated_task
 from fastgmm.kernels.pruning import pruning_slot, pruning_task
 from fastgmm.kernels.threads import run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.mixture.parameters import MixtureParameters, factor_axes
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.student import StudentParameters, StudentStatistics
 
 FARTHEST_SHARED = {np.dtype(np.float64): 30.0, np.dtype(np.float32): 16.0}
 """How many standard deviations means may lie from a center that all components share.
@@ -100,6 +103,22 @@ def pass_parameters(
     a mixture with one covariance for all takes less time to find. Where values are wanted `by_row`,
     rows stay in their order.
     """
+    if isinstance(parameters, StudentParameters):
+        plain = _gaussian_pass(dtype, parameters, by_row=True)
+        halves, inverse = 0.5 * (parameters.dofs + parameters.n_features), 1.0 / parameters.dofs
+        computed = plain.constants.dtype
+        return plain._replace(halves=halves.astype(computed), inverse_dofs=inverse.astype(computed))
+    return _gaussian_pass(dtype, parameters, pooled=pooled, by_row=by_row)
+
+
+def _gaussian_pass(
+    dtype: npt.DTypeLike,
+    parameters: MixtureParameters,
+    *,
+    pooled: bool = False,
+    by_row: bool = False,
+) -> PassParameters:
+    """Return what the kernels read of any mixture, and of one of Gaussians whether to sort rows."""
     weights = np.exp(parameters.log_weights)
     means, whiteners = parameters.means, parameters.whiteners
     center = weights @ means / weights.sum()
@@ -280,6 +299,7 @@ class RunningPass:
         itemsize = parameters.constants.dtype.itemsize
         completing = isinstance(parameters, CompletionParameters)
         factors = isinstance(parameters, FactorPassParameters)
+        student = getattr(parameters, "halves", None) is not None
         if isinstance(parameters, FactorPassParameters):
             first = ROWS * 2 * len(parameters.references)
             second = len(parameters.projections)
@@ -291,17 +311,18 @@ class RunningPass:
         else:
             first = n_components * n_features
             second = n_components * 16 * block_count(n_features)
-        n_slots = slot_count(8 * (first + second + n_components))
+        n_counts = n_components * (3 if student else 1)
+        n_slots = slot_count(8 * (first + second + n_counts))
         self.n_used = n_slots if n_rows is None else min(n_slots, -(-n_rows // BLOCK_ROWS))
         moments = bool(mode & (mixture_pass.MOMENTS | mixture_pass.GIVEN))
         if lanes is None:
-            lanes = lane_count(n_features, n_components, itemsize)
+            lanes = lane_count(n_features, n_counts, itemsize)
         if completing:
             lanes = COMPLETED_LANES
         if factors:
             lanes = factor_lanes(n_features)
         self._sums: dict[str, Any] = {
-            "counts": np.zeros((self.n_used, n_components)),
+            "counts": np.zeros((self.n_used, n_counts)),
             "first": np.zeros((self.n_used, first if moments else 0)),
             "second": np.zeros((self.n_used, second if moments else 0)),
             "likelihood": np.zeros((self.n_used, lanes)),
@@ -317,6 +338,8 @@ class RunningPass:
             self._settings["diagonal"] = diagonal
         if isinstance(parameters, PassParameters):
             affine = (self._settings.pop("slopes"), self._settings.pop("intercepts"))
+            if not student:
+                del self._settings["halves"], self._settings["inverse_dofs"]
             prunes = mode in (mixture_pass.MOMENTS, mixture_pass.LOG_LIKELIHOOD)
             self._affine = affine if prunes and len(affine[1]) > 0 else None
             self._settings |= {"margin": np.inf, "near": np.empty(0, np.int64)}
@@ -333,8 +356,10 @@ class RunningPass:
         self._kernel: Any = mixture_slot
         if completing:
             self._task_type, self._kernel = IncompleteTask, incomplete_slot
-        if factors:
+        elif factors:
             self._task_type, self._kernel = FactorTask, factor_slot
+        elif student:
+            self._task_type, self._kernel = StudentTask, student_slot
         self._n_jobs = n_jobs
         self._beside_readers = beside_readers
 
@@ -456,13 +481,22 @@ def statistics_of(
     else:
         first = sums.first.reshape(n_components, n_features)
         second = unpack_blocks(sums.second.reshape(n_components, -1), n_features)
-    return SufficientStatistics(
+    found = SufficientStatistics(
         reference=reference,
-        counts=sums.counts,
+        counts=sums.counts[:n_components],
         first=first,
         second=second,
         log_likelihood=sums.log_likelihood if log_likelihood is None else log_likelihood,
         weight=weight,
+    )
+    if not isinstance(parameters, PassParameters) or parameters.inverse_dofs is None:
+        return found
+    counts, scaled, logarithms = sums.counts.reshape(3, n_components)
+    gains = np.log1p(n_features * parameters.inverse_dofs.astype(np.float64))
+    return StudentStatistics(
+        **{each.name: getattr(found, each.name) for each in fields(found)},
+        scaled_counts=scaled,
+        logarithms=gains * counts - logarithms,
     )
 
 

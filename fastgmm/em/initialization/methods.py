@@ -159,6 +159,8 @@ def _found(
         info = InitializationInfo("labels", int(labeled.sizes.sum()), subsampled=False)
     else:
         settings = settings.drawn_from(problem.source, n_components)
+        if settings.labels is None:
+            rows = problem.starting_rows(rows)
         statistics, info = initial_statistics(rows, n_components, settings, diagonal=diagonal)
         if labeled is not None:
             statistics = labeled.leading(statistics)

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgmm.analysis import modes
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.docstrings import documented
-from fastgmm.estimators.shared.attributes import components_from_attributes
+from fastgmm.estimators.shared.attributes import check_gaussian, components_from_attributes
 from fastgmm.estimators.shared.evaluation import MixtureEvaluation
 from fastgmm.estimators.shared.interfaces import Rows
 from fastgmm.estimators.shared.lazy_results import lazy_on_collections
@@ -125,6 +125,7 @@ def find_modes(mixture: MixtureEvaluation) -> MixtureModes:
     >>> np.bincount(modes.predict(X))
     array([500, 500])
     """
+    check_gaussian(mixture, "find_modes")
     parameters = components_from_attributes(mixture)
     found, arrived = modes.find_modes(parameters, n_jobs=mixture.n_jobs)
     if not arrived:

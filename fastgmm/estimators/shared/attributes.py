@@ -172,12 +172,22 @@ def _described(kind: CovarianceStructure) -> str:
     return f"{kind.name!r}" + (f" and n_factors={kind.n_factors}" if kind.n_factors else "")
 
 
+def check_gaussian(estimator: Any, purpose: str) -> None:
+    """Raise unless the components of a mixture are Gaussian."""
+    if hasattr(estimator, "dofs_"):
+        raise ValueError(
+            f"{purpose} takes mixtures of Gaussians, and the components of "
+            f"{type(estimator).__name__} are t-distributions: use GaussianMixture"
+        )
+
+
 def gaussians_from_attributes(estimator: FittedMixture, purpose: str) -> MixtureParameters:
     """Return the components that the attributes of a fitted mixture describe.
 
     Those of a posterior of variational Bayes are the components at the expected parameters.
     """
     check_is_fitted(estimator, "means_")
+    check_gaussian(estimator, purpose)
     if hasattr(estimator, "noise_weight_"):
         raise ValueError(
             f"{purpose} takes mixtures of Gaussians alone, and this one has noise, of which only "

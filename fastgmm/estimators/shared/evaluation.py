@@ -285,7 +285,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
                 f"Invalid value for 'n_samples': {n_samples!r}. It must be at least 1 and whole."
             )
         random_state = check_random_state(self.random_state)
-        kind = self._structure()
+        kind, name = self._structure(), self._spread_arrays[0]
         means = np.asarray(self.means_, dtype=np.float64)
         weights = np.asarray(self.weights_, dtype=np.float64)
         if not weights.any():
@@ -300,22 +300,31 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
                 factors = random_state.standard_normal(size=(count, loadings.shape[1]))
                 blocks.append(means[k] + factors @ loadings.T + drawn)
             return np.vstack(blocks), labels
-        covariances = np.asarray(self.covariances_, dtype=np.float64)
-        check_attribute_shape("covariances_", covariances, kind.covariance_shape(*means.shape))
-        for mean, covariance, count in zip(
-            means, kind.expand(covariances, *means.shape), counts, strict=True
-        ):
+        covariances = np.asarray(getattr(self, name), dtype=np.float64)
+        check_attribute_shape(name, covariances, kind.covariance_shape(*means.shape))
+        for k, covariance in enumerate(kind.expand(covariances, *means.shape)):
+            mean, count = means[k], counts[k]
             if kind.is_diagonal:
                 normal = random_state.standard_normal(size=(count, means.shape[1]))
-                blocks.append(mean + normal * np.sqrt(covariance))
+                offsets = normal * np.sqrt(covariance)
             else:
                 # NumPy takes numbers of about one, and judges covariances by an absolute tolerance.
                 deviations = np.sqrt(np.diagonal(covariance))
                 units = np.exp2(_UNIT_BITS * np.rint(np.log2(deviations) / _UNIT_BITS))
                 shaped = covariance / units / units[:, None]
                 drawn = random_state.multivariate_normal(np.zeros(len(mean)), shaped, int(count))
-                blocks.append(mean + drawn * units)
+                offsets = drawn * units
+            blocks.append(mean + self._stretched(offsets, k, random_state))
         return np.vstack(blocks), labels
+
+    def _stretched(
+        self,
+        offsets: FloatArray,
+        k: int,  # noqa: ARG002
+        random_state: np.random.RandomState,  # noqa: ARG002
+    ) -> FloatArray:
+        """Return Gaussian offsets of rows from the mean of a component as its tails are."""
+        return offsets
 
     def marginal(self, columns: Sequence[int | str]) -> GaussianMixture:
         """Return the mixture of some columns alone, whatever the others are.

@@ -49,6 +49,8 @@ _ARRAYS = (
     "precisions_cholesky_",
     *FACTOR_ATTRIBUTES,
     *_COVARIANCE_ARRAYS,
+    "scales_",
+    "dofs_",
     "trace_",
     "validation_scores_",
     "mean_precision_",
@@ -153,6 +155,8 @@ class SavedMixture(SavedModel):
     """The state of a fitted mixture."""
 
     _trace_axes: ClassVar[int] = 1
+    _spread_arrays: ClassVar[tuple[str, str]] = _COVARIANCE_ARRAYS
+    """The attributes that hold the covariances, or what is in their place, and their inverses."""
 
     def _to_state(self) -> State:
         check_is_fitted(self, ["weights_", "means_", "precisions_cholesky_"])
@@ -161,10 +165,11 @@ class SavedMixture(SavedModel):
         parameters_from_attributes(mixture, kind)  # raises what predict would
         fitted, parameters = vars(self), self._saved_parameters()
         arrays = {name: np.asarray(fitted[name]) for name in _ARRAYS if name in fitted}
-        if kind.n_factors is None and not arrays.keys() >= set(_COVARIANCE_ARRAYS):
+        if kind.n_factors is None and not arrays.keys() >= set(self._spread_arrays):
             # it was put together by hand
             made = attributes_from_parameters(components_from_attributes(mixture), kind)
-            arrays = {name: made[name] for name in _COVARIANCE_ARRAYS} | arrays
+            names = zip(self._spread_arrays, _COVARIANCE_ARRAYS, strict=True)
+            arrays = {name: made[source] for name, source in names} | arrays
         for name in _ARRAY_PARAMETERS:
             value = parameters.pop(name, None)
             if value is not None:
@@ -237,7 +242,7 @@ class SavedMixture(SavedModel):
         if total != 0.0:
             require(abs(total - 1.0) < 1e-3, f"the weights, {total:.6g} in all, sum to 1")
         with np.errstate(all="ignore"):
-            for name in () if kind.n_factors else _COVARIANCE_ARRAYS:
+            for name in () if kind.n_factors else self._spread_arrays:
                 components = components_from_attributes(mixture)
                 _check_covariances(name, arrays[name], components, kind)
         for name in ("n_iter_", "n_components_", "n_epochs_", "n_samples_seen_", "n_steps_"):
@@ -261,11 +266,11 @@ def _check_covariances(
     check_attribute_shape(name, array, structure.covariance_shape(K, D))
     check_spread(name, array, structure.is_diagonal)
     found = structure.expand(array, K, D)
-    made = components.covariances() if name == "covariances_" else components.precisions()
+    made = components.precisions() if name == "precisions_" else components.covariances()
     tolerance = np.array(1e-3)
     if not structure.is_diagonal:
         found, made = (np.diagonal(each, axis1=1, axis2=2) for each in (found, made))
-        if name == "covariances_":  # whose rounding, in single precision, the inverse magnifies
+        if name != "precisions_":  # whose rounding, in single precision, the inverse magnifies
             scaled = components.whiteners * np.sqrt(made)[:, None, :]
             tolerance = np.maximum(1e-3, 1e-6 * np.linalg.cond(scaled) ** 2)[:, None]
     same = (found <= (1.0 + tolerance) * made) & (made <= (1.0 + tolerance) * found)

@@ -205,8 +205,9 @@ class ConjugatePrior(Prior):
         """Return the most probable weights and means, and what the covariances follow from."""
         counts = np.where(statistics.empty(), 0.0, statistics.counts)
         kappa = self.mean_precision
-        total = counts + kappa
-        to_points = np.where(total > 0.0, counts / np.where(total > 0.0, total, 1.0), 1.0)
+        points = np.where(statistics.empty(), 0.0, statistics.location_counts)
+        total = points + kappa
+        to_points = np.where(total > 0.0, points / np.where(total > 0.0, total, 1.0), 1.0)
         offsets = statistics.means() - self.mean
         means = self.mean + to_points[:, None] * offsets
         between = kappa * to_points
