@@ -30,8 +30,8 @@ def with_slips(share, seed=0):
 
 
 # %%
-# Both mixtures are fitted to all rows. The other wines are then compared with their cultivars, which
-# no fit has seen: an adjusted Rand index of 1 is a perfect match, 0 that of chance.
+# Both mixtures are fitted to all rows. The other wines are then compared with their cultivars,
+# which no fit has seen: an adjusted Rand index of 1 is a perfect match, 0 that of chance.
 
 X, is_wrong = with_slips(0.05)
 mixtures = [kind(3, n_init=10, random_state=0).fit(X) for kind in (GaussianMixture, StudentMixture)]

@@ -84,7 +84,9 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
         results.
     warm_start : bool, default=False
         If True, the result of the last fit is used as the initialization of the next call of `fit`.
-    verbose, verbose_interval, reg_covar_scale
+    verbose, verbose_interval
+        As for `GaussianMixture`.
+    reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         As for `GaussianMixture`.
     missing : {"error", "drop"}, default="error"
         Whether rows that lack a value are an error, or left out of fits and scores.
