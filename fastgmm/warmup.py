@@ -10,6 +10,7 @@ import numpy as np
 from fastgmm.analysis.group_fits import GroupedRows, GroupSettings, fit_group_mixtures
 from fastgmm.analysis.small_fits import SmallProblem, fit_small
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.measured import with_error_covariance
 from fastgmm.em.e_step import passes
 from fastgmm.em.e_step.truncated import Truncation
 from fastgmm.em.initialization.hierarchical import agglomerate
@@ -59,6 +60,8 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
             passes.mixture_statistics(*_clusters_apart(spread, dtype), n_jobs=n_jobs)
             n_run += 1 + _run_passes(*_factor_analyzer(dtype), n_jobs)
     rows = random.standard_normal((_N_ROWS, 2))
+    measured = with_error_covariance(ArraySource(rows), np.ones((_N_ROWS, 2)))
+    n_run += _run_passes(measured, _parameters(ArraySource(rows), "VVV", n_jobs), n_jobs)
     agglomerate(rows, structure="VVV")
     agglomerate(rows, structure="EEE")  # which has a kernel of its own
     source = ArraySource(rows)
@@ -102,7 +105,7 @@ def _parameters(source: ArraySource, name: str, n_jobs: int | None) -> MixturePa
     return kind.solve(statistics, Regularization.none(source.n_features))
 
 
-def _run_passes(source: ArraySource, parameters: MixtureParameters, n_jobs: int | None) -> int:
+def _run_passes(source: Any, parameters: MixtureParameters, n_jobs: int | None) -> int:
     """Run each pass over rows under a mixture, and return how many there are."""
     evaluations = (
         passes.mixture_statistics,

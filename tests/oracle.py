@@ -281,6 +281,37 @@ def expected_moments(X, shares, reference, means, covariances, sample_weight=Non
     return shares.sum(axis=0), first, second
 
 
+def measured_joint_log_density(X, errors, weights, means, covariances):
+    """Return log(weight_k p_k(x_n)) of rows with errors of covariances (N, D, D), shape (N, K)."""
+    return np.concatenate(
+        [
+            observed_joint_log_density(X[n : n + 1], weights, means, covariances + errors[n])
+            for n in range(len(X))
+        ]
+    )
+
+
+def true_values(x, error, mean, covariance):
+    """Return the mean and the covariance of the true values of a row with errors and NaN."""
+    seen = ~np.isnan(x)
+    total = covariance[np.ix_(seen, seen)] + error[np.ix_(seen, seen)]
+    gain = covariance[:, seen] @ np.linalg.inv(total)
+    return mean + gain @ (x[seen] - mean[seen]), covariance - gain @ covariance[seen]
+
+
+def true_moments(X, errors, shares, reference, means, covariances, sample_weight=None):
+    """Return counts and expected moments of true values about the reference points, row by row."""
+    shares = shares * _column(sample_weight, len(X))
+    first, second = np.zeros_like(reference), np.zeros((*reference.shape, reference.shape[1]))
+    for n, x in enumerate(X):
+        for k in range(len(means)):
+            mean, rest = true_values(x, errors[n], means[k], covariances[k])
+            offset = mean - reference[k]
+            first[k] += shares[n, k] * offset
+            second[k] += shares[n, k] * (np.outer(offset, offset) + rest)
+    return shares.sum(axis=0), first, second
+
+
 def nearest_centers(X, centers):
     """Return the nearest center of each row and the squared distance to it."""
     squares = ((np.asarray(X, dtype=np.float64)[:, None, :] - centers) ** 2).sum(axis=2)

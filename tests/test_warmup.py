@@ -34,6 +34,9 @@ for dtype in (np.float32, np.float64):
         GaussianMixture(2, max_iter=1).fit(X * dtype(1e-18))
         factors = GaussianMixture(2, covariance_type="factors", n_factors=2, max_iter=2).fit(X)
         factors.predict(X), factors.predict_proba(X), factors.score_samples(X)
+        for errors in (np.ones_like(X), np.tile(np.eye(5, dtype=dtype), (500, 1, 1))):
+            mixture = GaussianMixture(2, max_iter=2).fit(X, error_covariance=errors)
+            mixture.predict(X, errors), mixture.denoise(X, errors)
         X[::3, 1] = X[::5, 0] = np.nan
         for name in ("full", "diag"):
             mixture = GaussianMixture(2, covariance_type=name, missing="model", max_iter=2).fit(X)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastgmm.data.formats.arrow_columns import as_expression
 from fastgmm.data.formats.registry import refuse_csv_options
@@ -29,7 +30,9 @@ from fastgmm.data.sources.dask_collection import DaskSource, is_collection
 from fastgmm.data.sources.file_parts import open_on_workers
 from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import checked_array, is_frame, open_frame
+from fastgmm.data.sources.measured import MeasuredRows, with_error_covariance
 from fastgmm.data.tables import is_arrow_stream, is_list_of_paths, is_path, is_stored, open_tables
+from fastgmm.kernels.measurement_errors.error_pass import DEVIATIONS
 
 
 def open_data(
@@ -41,6 +44,8 @@ def open_data(
     filter: Any = None,
     columns_if_named: Sequence[str] | None = None,
     label_column: str | None = None,
+    error_columns: Sequence[str] | None = None,
+    error_covariance: ArrayLike | None = None,
     block_rows: int | None = None,
     memory_budget: int | str = DEFAULT_BUDGET,
     missing: MissingPolicy = "error",
@@ -93,6 +98,12 @@ def open_data(
     label_column : str, default=None
         The column that holds the number of each row's component, counted from 0, and -1 or
         nothing where it is not known: for a mixture with ``semi_supervised=True``.
+    error_columns : sequence of str, default=None
+        The columns that hold the standard deviations of the measurement errors of `columns`, one
+        for each and in their order, for a `GaussianMixture` of the values without errors.
+    error_covariance : array-like, default=None
+        The covariances of the measurement errors instead, as in `GaussianMixture.fit`: for each
+        row of an array or a frame, or one for all rows.
     block_rows : int, default=None
         Rows of a block, rounded up to whole multiples of 1024; None for as many as suit the
         memory budget. The result does not depend on it.
@@ -153,8 +164,9 @@ def open_data(
     >>> source.n_samples, source.n_features
     (3, 2)
     """
+    names_of_errors = _error_names(columns, error_columns, error_covariance)
     selection = Selection(
-        _names("columns", columns),
+        _names("columns", None if columns is None else [*columns, *names_of_errors]),
         _names("columns_if_named", columns_if_named),
         weight_column,
         None if filter is None else as_expression(filter),
@@ -181,6 +193,17 @@ def open_data(
             "client must be a distributed.Client, which is made of the address of a scheduler; "
             f"got {client!r}"
         )
+    source = _opened(data, selection, options, client)
+    if error_covariance is not None:
+        return with_error_covariance(source, error_covariance)
+    if columns is not None and names_of_errors:
+        return MeasuredRows(source, len(columns), DEVIATIONS)
+    return source
+
+
+def _opened(data: Any, selection: Selection, options: ReadingOptions, client: Any) -> Source:
+    """Open data by options that have been checked."""
+    missing = options.missing
     if isinstance(data, Source):
         if selection != Selection() or options != ReadingOptions():
             raise ValueError("data are a source already: give the options to what opened it")
@@ -236,6 +259,25 @@ def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
     if not names:
         raise ValueError(f"{option} names no column; leave it out to use all")
     return tuple(names)
+
+
+def _error_names(
+    columns: Sequence[str] | None, error_columns: Sequence[str] | None, error_covariance: Any
+) -> tuple[str, ...]:
+    """Return the columns that hold errors, one for each column of values."""
+    names = _names("error_columns", error_columns) or ()
+    if not names:
+        return ()
+    if error_covariance is not None:
+        raise ValueError(
+            "error_columns and error_covariance both say what the errors are: give one"
+        )
+    if columns is None or len(names) != len(columns):
+        raise ValueError(
+            "error_columns holds a column for each of columns, in their order; got "
+            f"columns={columns!r} and error_columns={list(names)}"
+        )
+    return names
 
 
 def _refuse_filter(selection: Selection, what: str) -> None:

@@ -23,6 +23,7 @@ from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array_like import unmasked
 from fastgmm.data.sources.dask_collection import DaskSource
+from fastgmm.data.sources.measured import MeasuredRows, with_error_covariance
 from fastgmm.data.sources.wrapped import observed_rows, scaled_weights
 from fastgmm.docstrings import documented
 from fastgmm.em.blas_threads import one_blas_thread
@@ -50,6 +51,7 @@ from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.frozen import check_frozen_start
 from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights
 from fastgmm.estimators.shared.lazy_results import lazy_on_collections
+from fastgmm.estimators.shared.measured import ERRORS, MeasurementErrors
 from fastgmm.estimators.shared.online import OnlineLearning
 from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
 from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, warm_start
@@ -60,6 +62,7 @@ from fastgmm.estimators.shared.validation import (
     check_source,
     check_start,
     check_weight_scale,
+    check_without_errors,
     constraints_of,
     validated_fit,
 )
@@ -120,8 +123,8 @@ class LikelihoodMixture(
         return self
 
 
-@documented()
-class GaussianMixture(LikelihoodMixture):
+@documented(ERRORS)
+class GaussianMixture(MeasurementErrors, LikelihoodMixture):
     """Gaussian mixture fitted by expectation-maximization.
 
     A drop-in replacement for :class:`sklearn.mixture.GaussianMixture`, with the same parameters,
@@ -490,12 +493,56 @@ class GaussianMixture(LikelihoodMixture):
             )
         return structure(kind)
 
+    @validated_fit
+    def fit(
+        self,
+        X: Rows,
+        y: Labels = None,
+        sample_weight: Weights = None,
+        error_covariance: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the mixture to rows, or to what rows would be without measurement errors.
+
+        With errors this is extreme deconvolution (Bovy, Hogg and Roweis, 2011): the mixture is that
+        of the true values, of which each row is one plus a Gaussian error of known covariance. The
+        initialization is found from the rows as they are.
+
+        Parameters
+        ----------
+        y : array-like of int of shape (n_samples,) or str, default=None
+            With `semi_supervised`, the component of each row, counted from 0, and -1 or NaN where
+            it is not known; or the name of the column of `X` that holds them. Ignored otherwise.
+
+        Raises
+        ------
+        ValueError
+            If the rows, the weights, the labels, the errors or the initial values are invalid, or
+            if a component collapses and `reg_covar` is 0. Where `weights_init`, `means_init` and
+            `precisions_init` are all given, or the fit is a warm start, a collapse ends the fit at
+            the parameters before it instead.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not converged after `max_iter` iterations, or was stopped by a collapse.
+        DegenerateComponentWarning
+            If a component lost all its points or its spread.
+        """
+        self._fit(X, y, sample_weight, error_covariance)
+        return self
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = getattr(self, "semi_supervised", False)
         return tags
 
-    def _fit(self, X: Rows, y: Labels, sample_weight: Weights) -> Source:
+    def _fit(
+        self,
+        X: Rows,
+        y: Labels,
+        sample_weight: Weights,
+        error_covariance: ArrayLike | None = None,
+    ) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
         watch = Stopwatch()
         given = check_source(
@@ -505,7 +552,10 @@ class GaussianMixture(LikelihoodMixture):
             reset=True,
             ensure_min_samples=2,
             label_column=_label_column(self, y),
+            measured=True,
         )
+        if error_covariance is not None:
+            given = with_error_covariance(given, error_covariance)
         check_replayable(self, given)
         source = observed_rows(given)
         if self.priors is None:
@@ -514,9 +564,12 @@ class GaussianMixture(LikelihoodMixture):
             check_weight_scale(source)
         if self.noise_volume is not None:
             check_complete(source)
+            check_without_errors(source, "noise_volume")
         check_enough_rows(source, self.n_components)
         kind = self._structure_asked()
         kind.check_features(source.n_features)
+        if kind.n_factors is not None:
+            check_without_errors(source, "n_factors")
         known = _known_components(self, source, y)
         going_on = self.warm_start and hasattr(self, "converged_")
         with EMCheckpoint(self, source, known) as checkpoint:
@@ -584,6 +637,7 @@ def _truncation(estimator: GaussianMixture, source: Source) -> Truncation | None
         "n_factors": estimator.n_factors is not None,
         "checkpoint": estimator.checkpoint is not None,
         "missing values": source.incomplete,
+        "measurement errors": isinstance(source, MeasuredRows),
         "a Dask collection": isinstance(source, DaskSource),
     }
     if unsuited := [what for what, present in given.items() if present]:

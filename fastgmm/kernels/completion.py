@@ -66,7 +66,7 @@ def load_matrices(matrices, first, P, chosen, counts, order, D, T, lower):
 
 
 @inner_kernel()
-def factorize(lower, order, T, ones, pivots, whole, log_determinants):
+def factorize(lower, order, T, ones, pivots, log_determinants):
     """Replace the lower triangles of all lanes by their Cholesky factors.
 
     Parameters
@@ -75,12 +75,15 @@ def factorize(lower, order, T, ones, pivots, whole, log_determinants):
         Positive definite matrices.
     order, T : int
         Their order, and the number of lanes.
-    ones, pivots, whole : ndarray of shape (T,)
+    ones, pivots : ndarray of shape (T,)
         Ones, and scratch.
     log_determinants : ndarray of shape (T,)
         Receives the logarithms of their determinants.
     """
     row_step = order * T
+    # a row of lanes for each entry: where lanes begin must be known not to be negative for a loop
+    # over them to be vectorized
+    entries = lower.reshape(len(lower) // T, T)
     for lane in range(T):
         log_determinants[lane] = 0.0
     for i in range(order):
@@ -90,17 +93,13 @@ def factorize(lower, order, T, ones, pivots, whole, log_determinants):
             subtract_products(
                 lower, row, T, lower, column, T, j, T, lower, column + j * T, lower, row + j * T
             )
-        diagonal = row + i * T
         for lane in range(T):
-            whole[lane] = lower[diagonal + lane]
-            pivots[lane] = whole[lane]
+            pivots[lane] = entries[i * order + i, lane]
         subtract_products(lower, row, T, lower, row, T, i, T, ones, 0, pivots, 0)
         for lane in range(T):
-            pivot = max(pivots[lane], _SMALLEST_PIVOT * whole[lane])
+            pivot = max(pivots[lane], _SMALLEST_PIVOT * entries[i * order + i, lane])
             log_determinants[lane] += log(pivot)
-            pivots[lane] = 1.0 / math.sqrt(pivot)
-        for lane in range(T):
-            lower[diagonal + lane] = pivots[lane]
+            entries[i * order + i, lane] = 1.0 / math.sqrt(pivot)
 
 
 @inner_kernel()
@@ -140,7 +139,7 @@ def by_missing(most_missing, most_observed):
 def complete_lanes(
     precisions, covariances, log_normalizer, centers, k, D, T, rows, present, missing, observed,
     n_missing, n_observed, most_missing, most_observed, factors, values, offsets, ones, pivots,
-    whole, terms,
+    terms,
 ):  # fmt: skip
     """Write the conditional means of what is missing in the rows of a tile.
 
@@ -166,7 +165,7 @@ def complete_lanes(
         Receives the factors.
     values : ndarray of shape (D * T,)
         Receives the conditional means less the component's mean.
-    offsets, ones, pivots, whole : ndarray of shape (P,) and (T,)
+    offsets, ones, pivots : ndarray of shape (P,) and (T,)
         Scratch, and ones.
     terms : ndarray of shape (T,)
         Receives what is to be added to the log-densities of the completed rows.
@@ -176,7 +175,7 @@ def complete_lanes(
     if by_missing(most_missing, most_observed):
         order = most_missing
         load_matrices(precisions, first, P, missing, n_missing, order, D, T, factors)
-        factorize(factors, order, T, ones, pivots, whole, terms)
+        factorize(factors, order, T, ones, pivots, terms)
         for lane in range(T):
             m = n_missing[lane]
             offsets_of_row(rows, present, lane * P, centers, k * P, P, offsets)
@@ -191,7 +190,7 @@ def complete_lanes(
         return
     order = most_observed
     load_matrices(covariances, first, P, observed, n_observed, order, D, T, factors)
-    factorize(factors, order, T, ones, pivots, whole, terms)
+    factorize(factors, order, T, ones, pivots, terms)
     for lane in range(T):
         o = n_observed[lane]
         for i in range(o):
@@ -214,14 +213,14 @@ def complete_lanes(
 @inner_kernel()
 def covariance_lanes(
     precisions, covariances, k, D, P, T, missing, observed, n_missing, n_observed, most_missing,
-    most_observed, factors, solved, conditional, ones, pivots, whole, unused,
+    most_observed, factors, solved, conditional, ones, pivots, signs, unused,
 ):  # fmt: skip
     """Write the conditional covariances of what is missing in the rows of a tile.
 
     Parameters
     ----------
     precisions, covariances, k, D, T, missing, observed, n_missing, n_observed, most_missing, \
-            most_observed, ones, pivots, whole
+            most_observed, ones, pivots
         As for ``complete_lanes``.
     P : int
         Length of a padded row.
@@ -229,7 +228,7 @@ def covariance_lanes(
         Scratch.
     conditional : ndarray of shape (D * D * T,)
         Receives the lower triangles.
-    unused : ndarray of shape (T,)
+    signs, unused : ndarray of shape (T,)
         Scratch.
     """
     first = k * D
@@ -259,8 +258,7 @@ def covariance_lanes(
                         solved[place] = covariances[row + observed[lane * D + j]]
                     else:
                         solved[place] = 0.0
-    factorize(factors, inner, T, ones, pivots, whole, unused)
-    signs = whole
+    factorize(factors, inner, T, ones, pivots, unused)
     signs[:] = -1.0 if inverting else 1.0
     for i in range(order):
         begin = i if inverting else 0

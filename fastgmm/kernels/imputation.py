@@ -146,7 +146,7 @@ def imputation_slot(address, slot):
     square = 0 if diagonal else D * D * T
     factors, solved, conditional = np.empty(square), np.empty(square), np.empty(square)
     values, offsets, ones = np.zeros(D * T), np.zeros(P), np.ones(T)
-    pivots, whole, terms = np.empty(T), np.empty(T), np.empty(T)
+    pivots, signs, terms = np.empty(T), np.empty(T), np.empty(T)
     chosen = np.empty((T, S), np.int64)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range(slot, n_blocks, task.n_slots):
@@ -168,7 +168,7 @@ def imputation_slot(address, slot):
                     complete_lanes(
                         precisions, covariances, log_normalizers[k], centers, k, D, T, rows,
                         present, missing, observed, n_missing, n_observed, order, most_observed,
-                        factors, values, offsets, ones, pivots, whole, terms,
+                        factors, values, offsets, ones, pivots, terms,
                     )  # fmt: skip
                 if S == 0:
                     add_expected(
@@ -183,9 +183,9 @@ def imputation_slot(address, slot):
                     covariance_lanes(
                         precisions, covariances, k, D, P, T, missing, observed, n_missing,
                         n_observed, order, most_observed, factors, solved, conditional, ones,
-                        pivots, whole, terms,
+                        pivots, signs, terms,
                     )  # fmt: skip
-                    factorize(conditional, order, T, ones, pivots, whole, terms)
+                    factorize(conditional, order, T, ones, pivots, terms)
                     write_draws(
                         values, conditional, order, k, centers, P, missing, n_missing, D, T, row,
                         n, chosen, normals, filled,

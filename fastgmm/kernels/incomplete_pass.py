@@ -288,7 +288,7 @@ def incomplete_slot(address, slot):
     factors, solved, conditional = np.empty(square), np.empty(square), np.empty(square)
     kept, values = np.empty(0 if diagonal else K * D * T), np.empty(D * T)
     offsets, ones = np.zeros(P), np.ones(T)
-    pivots, whole = np.empty(T), np.empty(T)
+    pivots, signs = np.empty(T), np.empty(T)
     log_scales = np.log(whiteners) if diagonal else whiteners
     terms = np.empty(T)
     tile_weights, density = np.empty(T), np.empty(T)
@@ -320,7 +320,7 @@ def incomplete_slot(address, slot):
                     complete_lanes(
                         precisions, covariances, log_normalizers[k], centers, k, D, T, rows,
                         present, missing, observed, n_missing, n_observed, most_missing,
-                        most_observed, factors, values, offsets, ones, pivots, whole, terms,
+                        most_observed, factors, values, offsets, ones, pivots, terms,
                     )  # fmt: skip
                     fill_tile(values, missing, n_missing, D, T, kept, k * D * T, about_mean)
                     joint_log_density(
@@ -364,7 +364,7 @@ def incomplete_slot(address, slot):
                 )
                 covariance_lanes(
                     precisions, covariances, k, D, P, T, missing, observed, n_missing, n_observed,
-                    most_missing, most_observed, factors, solved, conditional, ones, pivots, whole,
+                    most_missing, most_observed, factors, solved, conditional, ones, pivots, signs,
                     terms,
                 )  # fmt: skip
                 add_conditional(

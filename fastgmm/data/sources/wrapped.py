@@ -210,7 +210,7 @@ def scaled_weights(source: Source) -> Source:
     if not source.has_weights:
         return source
     if not isinstance(source, ArraySource) and source.partition_sizes is None:
-        return ScaledWeights(source)
+        return source.changed(scaled_weights) or ScaledWeights(source)
     exponent = exponent_of_weights(source)
     if exponent == 0:
         return source

@@ -1,6 +1,7 @@
 """One pass over a data source: parameters in, statistics or values of single rows out.
 
-Of rows that lack values, what is missing is integrated out (`incomplete`).
+Of rows that lack values, what is missing is integrated out (`incomplete`), and so are the errors of
+rows that are measured (`measurement_errors`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.measured import MeasuredRows
 from fastgmm.em.e_step.accumulator import (
     FARTHEST_SHARED,
     MixturePass,
@@ -33,6 +35,12 @@ from fastgmm.em.e_step.observed_moments import (
     require_no_overflow,
 )
 from fastgmm.em.e_step.reservoir import Observer, Sample, Sampling, both_samples
+from fastgmm.em.measurement_errors.error_pass import (
+    measured_log_likelihood,
+    measured_statistics,
+    with_common_errors,
+    without_common_errors,
+)
 from fastgmm.em.missing.incomplete import incomplete_log_likelihood, incomplete_statistics
 from fastgmm.kernels import mixture_pass
 from fastgmm.kernels.mixture_pass import PassParameters
@@ -123,6 +131,12 @@ def mixture_statistics(
 
     If `pooled`, second moments need be right only in their sum over the components.
     """
+    if isinstance(source, MeasuredRows):
+        if source.common is None:
+            return measured_statistics(source, parameters, known=known, n_jobs=n_jobs)
+        measured = with_common_errors(parameters, source.common)
+        found = mixture_statistics(source.rows, measured, known=known, n_jobs=n_jobs)
+        return without_common_errors(found, parameters, measured)
     if source.incomplete:
         found = incomplete_statistics(
             source, parameters.with_matrices(), known=known, n_jobs=n_jobs
@@ -159,7 +173,7 @@ def statistics_of_several(
     and else once for as many mixtures as do. Each mixture's statistics are, bit for bit, those of
     `mixture_statistics`, `pooled` or not.
     """
-    if source.incomplete:
+    if source.incomplete or isinstance(source, MeasuredRows):
         return [mixture_statistics(source, each, n_jobs=n_jobs) for each in mixtures]
     found: list[SufficientStatistics] = []
     for together in _sharing(source, mixtures, pooled):
@@ -235,6 +249,14 @@ def _evaluate(
     **by_row: Any,
 ) -> float:
     """Run a pass that takes no moments, and return the log-likelihood that it finds."""
+    if isinstance(source, MeasuredRows):
+        parameters = parameters.with_matrices()
+        if source.common is None:
+            return measured_log_likelihood(
+                source, parameters, mode, n_jobs=n_jobs, **_present(by_row)
+            )
+        measured = with_common_errors(parameters, source.common)
+        return _evaluate(source.rows, measured, mode, n_jobs, **by_row)
     if source.incomplete:
         return incomplete_log_likelihood(
             source, parameters.with_matrices(), mode, n_jobs=n_jobs, **_present(by_row)

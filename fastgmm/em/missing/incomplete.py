@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from fastgmm.data.source import Source
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.measured import MeasuredRows
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.em.e_step.accumulator import (
     AnyPass,
@@ -141,6 +142,16 @@ def pieces(source: Source, most: int) -> Iterator[ArraySource]:
             for first in range(0, len(X), most):
                 some = slice(first, first + most)
                 yield ArraySource(X[some], None if weights is None else weights[some])
+
+
+def pieces_with_errors(source: Source, most: int) -> Iterator[Any]:
+    """Yield the rows of a source in pieces, `MeasuredRows` over an array if they have errors."""
+    if not isinstance(source, MeasuredRows):
+        yield from pieces(source, most)
+        return
+    with closing(source.measured_blocks()) as blocks:  # type: ignore[type-var]
+        for rows in recut(blocks, BLOCK_ROWS * max(1, most // BLOCK_ROWS)):
+            yield source.over(ArraySource(*rows, incomplete=source.incomplete))
 
 
 class _PatternSums(NamedTuple):

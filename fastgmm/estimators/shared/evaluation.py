@@ -22,7 +22,7 @@ from fastgmm.data.sources.wrapped import observed_rows
 from fastgmm.docstrings import documented
 from fastgmm.em.e_step import passes
 from fastgmm.em.missing import imputation
-from fastgmm.em.missing.incomplete import pieces
+from fastgmm.em.missing.incomplete import pieces_with_errors
 from fastgmm.estimators.shared.attributes import (
     FACTOR_ATTRIBUTES,
     FITTED_STRUCTURE,
@@ -39,6 +39,7 @@ from fastgmm.estimators.shared.validation import (
     Missing,
     check_complete,
     check_source,
+    check_without_errors,
     missing_policy,
     refuse_to_split_collections,
     validated_fit,
@@ -193,11 +194,13 @@ class RowEvaluation(BlockwiseProbabilities):
     def _results(self, method: str, X: Rows) -> npt.NDArray[Any]:
         """Return what there is for each row."""
         mixture = self._mixture()
-        return mixture._evaluate(mixture._pass_of(method), *mixture._evaluated(X))
+        return mixture._evaluate(mixture._pass_of(method), *mixture._evaluated(X, measured=True))
 
     def _result_blocks(self, method: str, X: Rows) -> Iterator[npt.NDArray[Any]]:
         mixture = self._mixture()
-        return mixture._evaluate_blocks(mixture._pass_of(method), *mixture._evaluated(X))
+        return mixture._evaluate_blocks(
+            mixture._pass_of(method), *mixture._evaluated(X, measured=True)
+        )
 
 
 @documented()
@@ -218,6 +221,8 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
 
     _objective: ClassVar[str] = "mean log-likelihood"
     """What fits raise, and `lower_bound_` and `trace_` hold."""
+    _models_errors: ClassVar[bool] = False
+    """Whether rows may have measurement errors."""
     _gaussian_mixture: ClassVar[type[GaussianMixture]]
     """The class of what `marginal` and `condition` return, which is set where it is defined."""
 
@@ -256,7 +261,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
             Sum over rows and components of -r log r with r the responsibility, in nats: 0 where
             every row belongs to one component, n log K where all components are equally likely.
         """
-        source, parameters = self._observed(X, sample_weight)
+        source, parameters = self._observed(X, sample_weight, measured=True)
         return criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, npt.NDArray[np.int64]]:
@@ -444,23 +449,30 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         sample_weight: Weights = None,
         *,
         missing: Missing | None = None,
+        measured: bool = False,
     ) -> tuple[Source, MixtureParameters]:
         """Return checked rows, of which each has a result, and the mixture to evaluate on them."""
         check_is_fitted(self, "means_")
         policy = missing or missing_policy(self, each_row=True)
-        source = check_source(self, X, sample_weight, missing=policy)
+        source = check_source(
+            self, X, sample_weight, missing=policy, measured=measured and self._models_errors
+        )
         parameters = self._parameters()
         if hasattr(self, "noise_weight_"):
             check_complete(source)
+            check_without_errors(source, "noise_volume")
         if source.n_features != parameters.n_features:
             raise ValueError(
                 f"X has {source.n_features} features, but means_ has {parameters.n_features}"
             )
         return source, parameters
 
-    def _observed(self, X: Rows, sample_weight: Weights = None) -> tuple[Source, MixtureParameters]:
+    def _observed(
+        self, X: Rows, sample_weight: Weights = None, *, measured: bool = False
+    ) -> tuple[Source, MixtureParameters]:
         """Return the rows that have a value, which sums over rows are of, and the mixture."""
-        source, parameters = self._evaluated(X, sample_weight, missing=missing_policy(self))
+        policy = missing_policy(self)
+        source, parameters = self._evaluated(X, sample_weight, missing=policy, measured=measured)
         source = observed_rows(source)
         if source.n_samples == 0:
             raise ValueError("no row of X has a value: there is nothing to score")
@@ -468,7 +480,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
 
     def _scores(self, X: Rows, sample_weight: Weights = None) -> criteria.Scores:
         """Return the likelihood of rows and all criteria, from one pass."""
-        source, parameters = self._observed(X, sample_weight)
+        source, parameters = self._observed(X, sample_weight, measured=True)
         return criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs)
 
     def _label(
@@ -494,7 +506,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
     ) -> Iterator[_Values]:
         """Yield the values of the rows, block by block."""
         n_rows = max(1, _LARGEST_OUTPUT // (8 * parameters.n_components))
-        for some in pieces(source, n_rows):
+        for some in pieces_with_errors(source, n_rows):
             yield evaluate(some, parameters, n_jobs=self.n_jobs)
 
     def _parameters(self) -> MixtureParameters:
@@ -555,7 +567,7 @@ class InformationCriteria(MixtureEvaluation):
         float
             ``bic(X) + 2 * entropy(X)``.
         """
-        source, parameters = self._observed(X, sample_weight)
+        source, parameters = self._observed(X, sample_weight, measured=True)
         bic = criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs).bic
         return bic + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 

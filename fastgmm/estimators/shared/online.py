@@ -371,6 +371,7 @@ class OnlineLearning(MixtureEvaluation):
         sample_weight: Weights = None,
         *,
         missing: Missing | None = None,
+        measured: bool = False,
     ) -> tuple[Source, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""
         if self._waiting and not hasattr(self, "means_"):
@@ -381,4 +382,4 @@ class OnlineLearning(MixtureEvaluation):
                 "different. Call partial_fit with more rows, or fit."
             )
         check_is_fitted(self, "means_")
-        return super()._evaluated(X, sample_weight, missing=missing)
+        return super()._evaluated(X, sample_weight, missing=missing, measured=measured)

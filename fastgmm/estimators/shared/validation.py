@@ -38,6 +38,7 @@ from fastgmm.data.sources.exactness import (
     warn_of_rounding,
 )
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
+from fastgmm.data.sources.measured import MeasuredRows
 from fastgmm.data.sources.rechunking import rows_in_memory
 from fastgmm.em.initialization.methods import INIT_METHODS, GivenStart
 from fastgmm.em.stopping import StoppingRule
@@ -200,6 +201,7 @@ def check_source(
     ensure_min_samples: int = 1,
     missing: Missing | None = None,
     label_column: str | None = None,
+    measured: bool = False,
 ) -> Source:
     """Return the rows and weights given to a method of an estimator as a data source.
 
@@ -207,7 +209,7 @@ def check_source(
     frames and sources go through `open_data`. Everything else that holds real numbers is
     converted to float64. Arrays of other libraries are converted to NumPy's, whether or not
     scikit-learn's array API dispatch is on. Values may be missing as the estimator's parameter
-    has it, unless `missing` says so.
+    has it, unless `missing` says so. They may have errors where they are to be `measured`.
     """
     policy = missing or missing_policy(estimator)
     if not isinstance(X, np.ndarray):
@@ -216,7 +218,14 @@ def check_source(
                 estimator, X, sample_weight, reset, ensure_min_samples, policy, label_column
             )
         if is_data_reference(X):
-            return _check_reference(estimator, X, sample_weight, reset, policy, label_column)
+            source = _check_reference(estimator, X, sample_weight, reset, policy, label_column)
+            if isinstance(source, MeasuredRows) and not measured:
+                raise ValueError(
+                    f"the rows of X have measurement errors, which {type(estimator).__name__} does "
+                    "not take into account here: open them without error_columns and "
+                    "error_covariance; fit and scores of GaussianMixture do"
+                )
+            return source
     if label_column is not None:
         raise ValueError(
             f"y={label_column!r} names a column, and X has no names: give an array of components, "
@@ -268,6 +277,12 @@ def check_complete(source: Source) -> None:
             "noise_volume and missing='model' do not go together: uniform noise has no density "
             "for part of a row; leave out the noise, or the rows that lack values"
         )
+
+
+def check_without_errors(source: Source, what: str) -> None:
+    """Raise if rows have measurement errors that a part of the model does not go together with."""
+    if isinstance(source, MeasuredRows):
+        raise ValueError(f"{what} and measurement errors do not go together: leave out one of them")
 
 
 def check_replayable(estimator: BaseEstimator, source: Source) -> None:
@@ -483,6 +498,8 @@ def _check_reference(
 
 def _with_weights(source: Source, sample_weight: ArrayLike) -> Source:
     """Return rows in memory, or of Dask's, with weights of their own."""
+    if isinstance(source, MeasuredRows):
+        return source.changed(partial(_with_weights, sample_weight=sample_weight))
     if isinstance(source, DaskSource):
         return source.weighted(sample_weight)
     if not isinstance(source, ArraySource):

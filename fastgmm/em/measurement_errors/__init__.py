@@ -1,0 +1,1 @@
+"""Rows whose errors are known."""

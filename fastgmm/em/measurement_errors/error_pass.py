@@ -1,0 +1,222 @@
+"""A pass over rows that are measured with errors: parameters in, statistics of true values out.
+
+Errors that all rows have are part of the covariances: the pass is that over other rows, and what
+it finds is carried over to the true values at the end. Errors of each row take a pass of their own.
+Formulas are in `kernels.measurement_errors.error_pass`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgmm.data.sources.measured import MeasuredRows
+from fastgmm.data.sources.rechunking import recut
+from fastgmm.em.e_step.accumulator import PassSums
+from fastgmm.kernels import mixture_pass
+from fastgmm.kernels.measurement_errors.error_pass import COVARIANCES, ErrorTask, error_slot
+from fastgmm.kernels.threads import run_slots
+from fastgmm.kernels.tiles import BLOCK_ROWS, slot_count
+from fastgmm.mixture.parameters import MixtureParameters, invert_triangles
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+
+_CHUNK_BYTES = 2**24
+"""Bytes of a chunk of rows, and of what is found for them, in double precision."""
+
+_LANES = 64
+"""Lanes of a tile: few, for the matrices of each fill the caches."""
+
+_DENSITY = 60
+"""Floating-point operations that the density of a row takes, besides matrices, about."""
+
+
+def measured_statistics(
+    source: MeasuredRows, parameters: MixtureParameters, *, known: Any, n_jobs: int | None
+) -> SufficientStatistics:
+    """Return the expected statistics of the true values of rows with errors of their own."""
+    task = _settings(parameters, source.form)
+    work = partial(_run, settings=task, mode=mixture_pass.MOMENTS)
+    by_row = {} if known is None else {"labels": known}
+    sums = source.fold(work, PassSums.plus)(n_jobs=n_jobs, **by_row)
+    K, D = parameters.means.shape
+    first, second = sums.first.reshape(K, D), sums.second
+    if task["diagonal"]:
+        second = second.reshape(K, D)
+    else:
+        i, j = np.tril_indices(D)
+        second = np.empty((K, D, D))
+        second[:, i, j] = second[:, j, i] = sums.second.reshape(K, -1)
+    found = _true_statistics(parameters, sums.counts, first, second, task["triangles"])
+    return replace(found, log_likelihood=sums.log_likelihood, weight=source.total_weight)
+
+
+def measured_log_likelihood(
+    source: MeasuredRows,
+    parameters: MixtureParameters,
+    mode: int,
+    *,
+    n_jobs: int | None,
+    **by_row: Any,
+) -> float:
+    """Return the log-likelihood of rows with errors of their own, from a pass of some mode."""
+    work = partial(_run, settings=_settings(parameters, source.form), mode=mode)
+    return source.fold(work, PassSums.plus)(n_jobs=n_jobs, **by_row).log_likelihood
+
+
+def with_common_errors(parameters: MixtureParameters, covariance: FloatArray) -> MixtureParameters:
+    """Return the mixture of rows whose errors have one covariance, or variances."""
+    own = parameters.covariances()
+    if parameters.is_diagonal and covariance.ndim == 2:
+        own = own[:, :, None] * np.eye(parameters.n_features)
+    elif not parameters.is_diagonal and covariance.ndim == 1:
+        covariance = np.diag(covariance)
+    weights = np.ones(parameters.n_components)
+    found = MixtureParameters.from_covariances(weights, parameters.means, own + covariance)
+    return replace(found, log_weights=parameters.log_weights)
+
+
+def without_common_errors(
+    statistics: SufficientStatistics, parameters: MixtureParameters, measured: MixtureParameters
+) -> SufficientStatistics:
+    """Return the expected statistics of true values from those of rows.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+        What a pass over the rows found.
+    parameters, measured : MixtureParameters
+        The mixtures of the true values, and of the rows.
+    """
+    found = statistics.about(parameters.means)
+    counts, first, second = found.counts, found.first, found.second
+    triangles = _triangles(parameters, diagonal=measured.is_diagonal)
+    if measured.is_diagonal:
+        gains = triangles * measured.whiteners
+        scales = gains * measured.whiteners
+        first, second = scales * first, scales**2 * second - counts[:, None] * gains**2
+    else:
+        gains = measured.whiteners @ triangles
+        scales = gains.swapaxes(1, 2) @ measured.whiteners
+        first = (scales @ first[:, :, None])[:, :, 0]
+        second = scales @ second @ scales.swapaxes(1, 2)
+        second -= counts[:, None, None] * (gains.swapaxes(1, 2) @ gains)
+    found = _true_statistics(parameters, counts, first, second, triangles)
+    return replace(found, log_likelihood=statistics.log_likelihood, weight=statistics.weight)
+
+
+def _true_statistics(
+    parameters: MixtureParameters,
+    counts: FloatArray,
+    first: FloatArray,
+    second: FloatArray,
+    triangles: FloatArray,
+) -> SufficientStatistics:
+    """Return statistics from the sums that the kernel describes, those of units of L."""
+    triangles = triangles.reshape(second.shape)
+    if second.ndim == 2:
+        first, second = triangles * first, triangles**2 * (counts[:, None] + second)
+    else:
+        first = (triangles @ first[:, :, None])[:, :, 0]
+        second = second + counts[:, None, None] * np.eye(parameters.n_features)
+        second = triangles @ second @ triangles.swapaxes(1, 2)
+        second = 0.5 * (second + second.swapaxes(1, 2))
+        if parameters.is_diagonal:
+            second = np.einsum("kii->ki", second).copy()
+    return SufficientStatistics(parameters.means, counts, first, second, float("nan"), 0.0)
+
+
+def _triangles(parameters: MixtureParameters, *, diagonal: bool) -> FloatArray:
+    """Return the lower Cholesky factors of the covariances, or standard deviations."""
+    if not parameters.is_diagonal:
+        return invert_triangles(parameters.whiteners)
+    deviations = 1.0 / parameters.whiteners
+    return deviations if diagonal else deviations[:, :, None] * np.eye(parameters.n_features)
+
+
+def _settings(parameters: MixtureParameters, form: int | None) -> dict[str, Any]:
+    """Return what the kernel reads besides rows."""
+    diagonal = parameters.is_diagonal and form != COVARIANCES
+    covariances = parameters.covariances()
+    if parameters.is_diagonal and not diagonal:
+        covariances = covariances[:, :, None] * np.eye(parameters.n_features)
+    return {
+        "diagonal": diagonal,
+        "form": form,
+        "log_weights": parameters.log_weights,
+        "means": parameters.means.ravel(),
+        "covariances": covariances.ravel(),
+        "triangles": _triangles(parameters, diagonal=diagonal).ravel(),
+    }
+
+
+def _chunks(source: MeasuredRows, n_columns: int) -> Iterator[tuple[slice, Any, Any]]:
+    """Yield which rows come next, these, and their weights."""
+    n_rows = 0
+    at_once = BLOCK_ROWS * max(1, _CHUNK_BYTES // (8 * n_columns * BLOCK_ROWS))
+    with closing(source.measured_blocks()) as blocks:  # type: ignore[type-var]
+        for X, weights in recut(blocks, at_once):
+            yield slice(n_rows, n_rows + len(X)), X.astype(np.float64, copy=False), weights
+            n_rows += len(X)
+
+
+def _run(
+    source: MeasuredRows,
+    *,
+    settings: dict[str, Any],
+    mode: int,
+    n_jobs: int | None,
+    **by_row: npt.NDArray[Any],
+) -> PassSums:
+    """Run a pass over all rows; `by_row` are what it writes, or is given, for each of them."""
+    K, D = len(settings["log_weights"]), source.n_features
+    n_second = D if settings["diagonal"] else D * (D + 1) // 2
+    moments = mode == mixture_pass.MOMENTS
+    writes = mode not in (mixture_pass.MOMENTS, mixture_pass.LOG_LIKELIHOOD)
+    n_slots = slot_count(8 * K * (1 + D + n_second))
+    n_used = n_slots
+    if source.n_samples is not None:
+        n_used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
+    sums = PassSums(
+        np.zeros((n_used, K)),
+        np.zeros((n_used, K * D * moments)),
+        np.zeros((n_used, K * n_second * moments)),
+        np.zeros((n_used, _LANES)),
+    )
+    n_blocks = 0
+    operations = K * (D * n_second * (4 if moments else 2) + _DENSITY)
+    for here, X, weights in _chunks(source, max(K, 2 * D)):
+        given = {name: each[here] for name, each in by_row.items()}
+        # in double precision, for which the kernel is compiled
+        room = {
+            name: np.ascontiguousarray(each, np.int64 if name == "labels" else np.float64)
+            for name, each in given.items()
+        }
+        task = ErrorTask(
+            X=X,
+            weights=np.empty(0) if weights is None else weights,
+            first_block=n_blocks,
+            lanes=_LANES,
+            mode=mode,
+            n_slots=n_slots,
+            log_density=room.get("log_density", np.empty(0)),
+            labels=room.get("labels", np.empty(0, np.int64)),
+            responsibilities=room.get("responsibilities", np.empty((0, 0))),
+            **settings,
+            **sums._asdict(),
+        )
+        run_slots(
+            error_slot, task, n_used, n_jobs, len(X) * operations,
+            beside_readers=source.reads_ahead,
+        )  # fmt: skip
+        for name, each in given.items():
+            if writes and room[name] is not each:
+                each[...] = room[name]
+        n_blocks += -(-len(X) // BLOCK_ROWS)
+    filled = min(n_used, n_blocks)
+    return PassSums(*(each[:filled].sum(axis=0) for each in sums))
