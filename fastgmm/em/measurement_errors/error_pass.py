@@ -193,8 +193,12 @@ def _run(
     for here, X, weights in _chunks(source, max(K, 2 * D)):
         given = {name: each[here] for name, each in by_row.items()}
         # in double precision, for which the kernel is compiled
-        room = {
-            name: np.ascontiguousarray(each, np.int64 if name == "labels" else np.float64)
+        kinds = {name: np.int64 if name == "labels" else np.float64 for name in given}
+        room: dict[str, npt.NDArray[Any]] = {
+            # what is written to may hold anything before
+            name: np.empty(each.shape, kinds[name])
+            if writes
+            else np.ascontiguousarray(each, kinds[name])
             for name, each in given.items()
         }
         task = ErrorTask(
@@ -215,7 +219,7 @@ def _run(
             beside_readers=source.reads_ahead,
         )  # fmt: skip
         for name, each in given.items():
-            if writes and room[name] is not each:
+            if writes:
                 each[...] = room[name]
         n_blocks += -(-len(X) // BLOCK_ROWS)
     filled = min(n_used, n_blocks)
