@@ -164,9 +164,10 @@ def open_data(
     >>> source.n_samples, source.n_features
     (3, 2)
     """
-    names_of_errors = _error_names(columns, error_columns, error_covariance)
+    names = _names("columns", columns)
+    names_of_errors = _error_names(names, error_columns, error_covariance)
     selection = Selection(
-        _names("columns", None if columns is None else [*columns, *names_of_errors]),
+        _names("columns", (*names, *names_of_errors)) if names is not None else None,
         _names("columns_if_named", columns_if_named),
         weight_column,
         None if filter is None else as_expression(filter),
@@ -196,8 +197,8 @@ def open_data(
     source = _opened(data, selection, options, client)
     if error_covariance is not None:
         return with_error_covariance(source, error_covariance)
-    if columns is not None and names_of_errors:
-        return MeasuredRows(source, len(columns), DEVIATIONS)
+    if names is not None and names_of_errors:
+        return MeasuredRows(source, len(names), DEVIATIONS)
     return source
 
 

@@ -58,6 +58,7 @@ OF_ROWS = (
     "transform", "score", "bic", "aic", "icl", "entropy", "impute", "rejected", "predict_quantiles",
     "sample_y", "predict_blocks", "predict_proba_blocks", "score_samples_blocks",
     "decision_function_blocks", "transform_blocks", "impute_blocks", "explain", "factor_scores",
+    "denoise",
 )  # fmt: skip
 OF_LABELED_ROWS = ("calibrate", "choose_threshold", "operating_point", "log_density", "score")
 FITS = ("fit", "fit", "partial_fit", "fit_predict", "fit_transform")
