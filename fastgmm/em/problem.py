@@ -104,6 +104,11 @@ class EMProblem:
         """Return a mixture without the noise, if it has any."""
         return parameters if self.noise is None else without_noise(parameters)
 
+    def continued(self, fitted: MixtureParameters) -> MixtureParameters:
+        """Return where a fit continues from the mixture that an earlier one found."""
+        found = self.structure.nearest(self.gaussians(fitted))
+        return found if self.noise is None else self.noise.added(found, float(fitted.weights[-1]))
+
     def degeneracies(self, parameters: MixtureParameters) -> tuple[Degeneracy, ...]:
         """Return the components that a step left degenerate."""
         gaussians = self.gaussians(parameters)

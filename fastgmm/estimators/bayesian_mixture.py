@@ -44,10 +44,11 @@ from fastgmm.estimators.shared.evaluation import Imputation
 from fastgmm.estimators.shared.fit_checkpoints import VariationalCheckpoint
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.online import OnlineLearning
-from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
+from fastgmm.estimators.shared.progress import FitProgress, end_fit
 from fastgmm.estimators.shared.starts import (
     check_enough_rows,
     check_warm_shape,
+    continues,
     draw_none,
     scanned_rows,
 )
@@ -345,7 +346,7 @@ class BayesianGaussianMixture(
         check_enough_rows(source, self.n_components)
         kind = self._structure_asked()
         kind.check_features(source.n_features)
-        going_on = self.warm_start and hasattr(self, "converged_")
+        going_on = continues(self)
         attributes = partial(attributes_from_posterior, structure=kind)
         progress = FitProgress(
             self, 1 if going_on else self.n_init, given, y, sample_weight, attributes
@@ -365,17 +366,7 @@ class BayesianGaussianMixture(
             )
         fitted = {**attributes(posterior), **attributes_from_info(info, watch)}
         self._forget_online()
-        self.__dict__.update(fitted)
-        progress.finish(fitted)
-        # The caller of fit is three frames up: this one, fit and its decorator lie between.
-        warn_of_fit(
-            info,
-            algorithm="Variational Bayes",
-            objective=self._objective,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            stacklevel=4,
-        )
+        end_fit(self, progress, fitted, info, "Variational Bayes")
         return given
 
     def _posterior(self) -> VariationalPosterior:

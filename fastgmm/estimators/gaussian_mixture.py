@@ -48,19 +48,17 @@ from fastgmm.estimators.shared.evaluation import (
     MixtureEvaluation,
 )
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
-from fastgmm.estimators.shared.frozen import check_frozen_start
 from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights
 from fastgmm.estimators.shared.lazy_results import lazy_on_collections
 from fastgmm.estimators.shared.measured import ERRORS, MeasurementErrors
 from fastgmm.estimators.shared.online import OnlineLearning
-from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
-from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, warm_start
+from fastgmm.estimators.shared.progress import FitProgress, end_fit
+from fastgmm.estimators.shared.starts import check_enough_rows, continues, starts_of
 from fastgmm.estimators.shared.validation import (
     Missing,
     check_complete,
     check_replayable,
     check_source,
-    check_start,
     check_weight_scale,
     check_without_errors,
     constraints_of,
@@ -571,7 +569,6 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
         if kind.n_factors is not None:
             check_without_errors(source, "n_factors")
         known = _known_components(self, source, y)
-        going_on = self.warm_start and hasattr(self, "converged_")
         with EMCheckpoint(self, source, known) as checkpoint:
             frozen = self._structure_to_fit()
             prior, noise = prior_and_noise(self, source, frozen)
@@ -580,22 +577,9 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
                 source, frozen, unknown, prior, noise, known, self.n_jobs, _truncation(self, source)
             )
             attributes = partial(attributes_from_parameters, structure=kind, noise=noise)
-            progress = FitProgress(
-                self, 1 if going_on else self.n_init, given, y, sample_weight, attributes
-            )
-            if going_on:
-                problem, starts = warm_start(self, problem, checkpoint)
-            else:
-                check_frozen_start(self, frozen)
-                parts = check_start(
-                    self.weights_init,
-                    self.means_init,
-                    self.precisions_init,
-                    kind,
-                    self.n_components,
-                    source.n_features,
-                )
-                problem, starts = drawn_starts(self, problem, checkpoint, parts, self.n_candidates)
+            n_starts = 1 if continues(self) else self.n_init
+            progress = FitProgress(self, n_starts, given, y, sample_weight, attributes)
+            problem, starts = starts_of(self, problem, checkpoint)
             parameters, info = fit_best(
                 problem,
                 starts,
@@ -610,17 +594,7 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
         self._forget_online()
         for name in (*NOISE_ATTRIBUTES, *FACTOR_ATTRIBUTES, *COVARIANCE_ATTRIBUTES):
             self.__dict__.pop(name, None)
-        self.__dict__.update(fitted)
-        progress.finish(fitted)
-        # The caller of fit is three frames up: this one, fit and its decorator lie between.
-        warn_of_fit(
-            info,
-            algorithm="EM",
-            objective=self._objective,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            stacklevel=4,
-        )
+        end_fit(self, progress, fitted, info, "EM")
         return given
 
 

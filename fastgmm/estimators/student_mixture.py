@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,7 +16,7 @@ from fastgmm.data.source import Source
 from fastgmm.data.sources.wrapped import scaled_weights
 from fastgmm.docstrings import documented
 from fastgmm.em.initialization.methods import InitMethod
-from fastgmm.em.loop import Listeners, Starts, fit_best
+from fastgmm.em.loop import Listeners, fit_best
 from fastgmm.em.models.student import StudentProblem
 from fastgmm.em.stopping import StoppingRule, stopping_rule
 from fastgmm.estimators.gaussian_mixture import prior_and_noise
@@ -31,12 +30,11 @@ from fastgmm.estimators.shared.callbacks import CallbackSupportMixin
 from fastgmm.estimators.shared.evaluation import InformationCriteria
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
-from fastgmm.estimators.shared.progress import FitProgress, warn_of_fit
-from fastgmm.estimators.shared.starts import check_enough_rows, drawn_starts, warm_start
+from fastgmm.estimators.shared.progress import FitProgress, end_fit
+from fastgmm.estimators.shared.starts import check_enough_rows, continues, starts_of
 from fastgmm.estimators.shared.validation import (
     check_replayable,
     check_source,
-    check_start,
     check_weight_scale,
     constraints_of,
     validated_fit,
@@ -269,7 +267,6 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
         check_enough_rows(source, self.n_components)
         kind = self._structure_asked()
         kind.check_features(source.n_features)
-        continued = self.warm_start and hasattr(self, "converged_")
         prior, _ = prior_and_noise(self, source, kind)
         unknown = Regularization.none(source.n_features)
         problem = StudentProblem(source, kind, unknown, prior, n_jobs=self.n_jobs, dof=self.dof)
@@ -279,25 +276,10 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
             found = attributes_from_parameters(student, kind)
             return {"scales_": found.pop("covariances_"), "dofs_": student.dofs.copy(), **found}
 
-        with EMCheckpoint(self, source) as start:
-            progress = FitProgress(
-                self, 1 if continued else self.n_init, given, y, sample_weight, attributes
-            )
-            if continued:
-                to_fit, starts = warm_start(self, problem, start)
-                mixture, _ = starts.draw(0)
-                mixture = problem.student(mixture, np.asarray(self.dofs_, dtype=np.float64))
-                starts = replace(starts, draw=Starts.at(mixture).draw)
-            else:
-                parts = check_start(
-                    self.weights_init,
-                    self.means_init,
-                    self.precisions_init,
-                    kind,
-                    self.n_components,
-                    source.n_features,
-                )
-                to_fit, starts = drawn_starts(self, problem, start, parts, self.n_candidates)
+        with EMCheckpoint(self, source) as checkpoint:
+            n_starts = 1 if continues(self) else self.n_init
+            progress = FitProgress(self, n_starts, given, y, sample_weight, attributes)
+            to_fit, starts = starts_of(self, problem, checkpoint)
             parameters, info = fit_best(
                 to_fit,
                 starts,
@@ -306,17 +288,7 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
                 Listeners(progress.begin, progress.iterate),
             )
         fitted = {**attributes(parameters), **attributes_from_info(info, watch)}
-        self.__dict__.update(fitted)
-        progress.finish(fitted)
-        # The caller of fit is three frames up: this one, fit and its decorator lie between.
-        warn_of_fit(
-            info,
-            algorithm="EM",
-            objective=self._objective,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            stacklevel=4,
-        )
+        end_fit(self, progress, fitted, info, "EM")
         return given
 
     def _parameters(self) -> StudentParameters:
@@ -331,13 +303,13 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
         estimated = {"common": 1, "separate": len(self.means_)}
         return super()._n_parameters() + (estimated[self.dof] if isinstance(self.dof, str) else 0)
 
-    def _stretched(
+    def _with_tails(
         self, offsets: FloatArray, k: int, random_state: np.random.RandomState
     ) -> FloatArray:
         dof = self.dofs_[k]
         squares = np.maximum(random_state.chisquare(dof, size=(len(offsets), 1)), 1e-200)
-        stretched: FloatArray = offsets * np.sqrt(dof / squares)
-        return stretched
+        found: FloatArray = offsets * np.sqrt(dof / squares)
+        return found
 
     def _check_saved(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         check_is_fitted(self, "dofs_")

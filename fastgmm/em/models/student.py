@@ -87,6 +87,11 @@ class StudentProblem(EMProblem):
         dofs = statistics.solve_dofs(self.dof, old.dofs, careful=self.careful)
         return StudentParameters.from_gaussians(solved, dofs)
 
+    def continued(self, fitted: MixtureParameters) -> StudentParameters:
+        """Return where a fit continues from the mixture that an earlier one found."""
+        found = EMProblem.continued(self, fitted)
+        return self.student(found, self.student(fitted).dofs)
+
     def gaussians(self, parameters: MixtureParameters) -> MixtureParameters:
         """Return Gaussians with the scales of a mixture as covariances."""
         return self.student(parameters).gaussians()

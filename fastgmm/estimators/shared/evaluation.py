@@ -319,10 +319,10 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
                 shaped = covariance / units / units[:, None]
                 drawn = random_state.multivariate_normal(np.zeros(len(mean)), shaped, int(count))
                 offsets = drawn * units
-            blocks.append(mean + self._stretched(offsets, k, random_state))
+            blocks.append(mean + self._with_tails(offsets, k, random_state))
         return np.vstack(blocks), labels
 
-    def _stretched(
+    def _with_tails(
         self,
         offsets: FloatArray,
         k: int,  # noqa: ARG002

@@ -181,6 +181,27 @@ class _Tasks:
         return {**self._data, "reconstruction_attributes": attributes}
 
 
+def end_fit(
+    estimator: Any,
+    progress: FitProgress,
+    fitted: dict[str, Any],
+    info: FitInfo,
+    algorithm: str,
+) -> None:
+    """Set what a fit found, report that it is over, and warn of how it ended."""
+    vars(estimator).update(fitted)
+    progress.finish(fitted)
+    # The caller of fit is four frames up: this one, _fit, fit and its decorator lie between.
+    warn_of_fit(
+        info,
+        algorithm=algorithm,
+        objective=estimator._objective,
+        max_iter=estimator.max_iter,
+        tol=estimator.tol,
+        stacklevel=5,
+    )
+
+
 def warn_of_fit(
     info: FitInfo,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -24,21 +24,41 @@ from fastgmm.em.loop import Starts
 from fastgmm.em.problem import EMProblem
 from fastgmm.estimators.shared.attributes import check_same_form
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint, FitCheckpoint
+from fastgmm.estimators.shared.frozen import check_frozen_start
 from fastgmm.estimators.shared.interfaces import BatchEstimator
-from fastgmm.estimators.shared.validation import check_labels
+from fastgmm.estimators.shared.validation import check_labels, check_start
 from fastgmm.mixture.parameters import MixtureParameters
 
 
+def continues(estimator: Any) -> bool:
+    """Say whether a fit continues from the result of the fit before."""
+    return bool(estimator.warm_start) and hasattr(estimator, "converged_")
+
+
+def starts_of(
+    estimator: Any, problem: EMProblem, checkpoint: EMCheckpoint
+) -> tuple[EMProblem, Starts[MixtureParameters]]:
+    """Return the problem and its starts: the result of the fit before, or those that are drawn."""
+    if continues(estimator):
+        return warm_start(estimator, problem, checkpoint)
+    check_frozen_start(estimator, problem.structure)
+    given = check_start(
+        estimator.weights_init,
+        estimator.means_init,
+        estimator.precisions_init,
+        estimator._structure_asked(),
+        estimator.n_components,
+        problem.source.n_features,
+    )
+    return drawn_starts(estimator, problem, checkpoint, given)
+
+
 def drawn_starts(
-    estimator: BatchEstimator,
-    problem: EMProblem,
-    checkpoint: EMCheckpoint,
-    given: GivenStart,
-    asked: int | Literal["auto"],
+    estimator: Any, problem: EMProblem, checkpoint: EMCheckpoint, given: GivenStart
 ) -> tuple[EMProblem, Starts[MixtureParameters]]:
     """Return the problem and its `n_init` starts, after a first look at the data.
 
-    Each is the best of as many candidates as are asked for, where a sample of the rows can tell.
+    Each is the best of `n_candidates`, where a sample of the rows can tell.
     """
     resumed, regularization = checkpoint.resumed, checkpoint.regularization
     n_components, n_init = estimator.n_components, estimator.n_init
@@ -50,7 +70,7 @@ def drawn_starts(
     problem = replace(problem, regularization=scanned.regularization)
     if problem.truncation is not None:
         settings = replace(settings, kmeans=ROUGHLY)
-    n_candidates = None if asked == "auto" else asked
+    n_candidates = None if estimator.n_candidates == "auto" else estimator.n_candidates
     n_iterations = affordable_iterations(problem.source.n_samples, scanned.sample.n_samples)
     competing = (
         given.is_empty
@@ -135,11 +155,9 @@ def warm_start(
             "warm_start=False"
         )
     check_same_form(estimator)
-    fitted: MixtureParameters = estimator._parameters()
-    parameters = problem.structure.nearest(problem.gaussians(fitted))
-    check_warm_shape(parameters.means, estimator.n_components, source.n_features)
-    if noise is not None:
-        parameters = noise.added(parameters, float(fitted.weights[-1]))
+    parameters = problem.continued(estimator._parameters())
+    means = problem.gaussians(parameters).means
+    check_warm_shape(means, estimator.n_components, source.n_features)
     # EM compares with the pass before the last, as if the fit before had not been interrupted;
     # scikit-learn's lower_bound_ is already that of the pass before.
     trace = getattr(estimator, "trace_", (estimator.lower_bound_, np.nan))
