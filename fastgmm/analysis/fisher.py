@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.em.e_step.accumulator import RunningPass, pass_parameters, statistics_of
+from fastgmm.em.e_step.accumulator import RunningPass, gaussian_pass, statistics_of
 from fastgmm.kernels import mixture_pass
 from fastgmm.kernels.mixture_pass import PassParameters
 from fastgmm.mixture.parameters import MixtureParameters
@@ -52,7 +52,7 @@ class FisherEncoder:
     def _statistics(self, X: npt.NDArray[Any]) -> SufficientStatistics:
         """Return the sufficient statistics of rows."""
         if X.dtype not in self._packed:
-            self._packed[X.dtype] = pass_parameters(X.dtype, self.parameters)
+            self._packed[X.dtype] = gaussian_pass(X.dtype, self.parameters)
         packed = self._packed[X.dtype]
         running = RunningPass(
             packed, mixture_pass.MOMENTS, diagonal=True, n_rows=len(X), n_jobs=self._n_jobs

@@ -32,7 +32,7 @@ from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import checked_array, is_frame, open_frame
 from fastgmm.data.sources.measured import MeasuredRows, with_error_covariance
 from fastgmm.data.tables import is_arrow_stream, is_list_of_paths, is_path, is_stored, open_tables
-from fastgmm.kernels.measurement_errors.error_pass import DEVIATIONS
+from fastgmm.kernels.passes.error_pass import DEVIATIONS
 
 
 def open_data(

@@ -16,6 +16,7 @@ completed with.
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from typing import NamedTuple
 
 import numpy as np
@@ -24,24 +25,16 @@ from fastgmm.kernels.compilation import inner_kernel, slot_kernel, task_at
 from fastgmm.kernels.completion import complete_lanes, covariance_lanes
 from fastgmm.kernels.densities import reset_largest
 from fastgmm.kernels.microkernels.densities import (
-    find_labels,
     joint_log_density,
     joint_log_density_diagonal,
 )
 from fastgmm.kernels.microkernels.moments import add_diagonal_moments, add_moments, lane_sum
 from fastgmm.kernels.microkernels.tiles import subtract_reference
 from fastgmm.kernels.mixture_pass import (
-    LABELS,
-    LOG_DENSITY,
-    LOG_LIKELIHOOD,
-    MOMENTS,
-    RESPONSIBILITIES,
-    add_log_likelihood,
-    exponentiate,
-    keep_known,
-    weigh_responsibilities,
+    RESULT_MEMBERS,
+    ROW_MEMBERS,
+    finish_tile,
     whole_spans,
-    write_responsibilities,
 )
 from fastgmm.kernels.moments import diagonal_place
 from fastgmm.kernels.packing import ROWS
@@ -90,35 +83,11 @@ class CompletionParameters(NamedTuple):
         return False
 
 
-class IncompleteTask(NamedTuple):
-    """All that the pass reads and writes: ``CompletionParameters``, rows and results.
-
-    The members that ``mixture_pass.PassTask`` has, too, are those described there.
-    """
-
-    X: np.ndarray
-    weights: np.ndarray
-    first_block: int
-    lanes: int
-    diagonal: bool
-    mode: int
-    n_slots: int
-    constants: np.ndarray
-    offset: float
-    log_normalizers: np.ndarray
-    whiteners: np.ndarray
-    precisions: np.ndarray
-    covariances: np.ndarray
-    centers: np.ndarray
-    references: np.ndarray
-    nothing: np.ndarray
-    counts: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    likelihood: np.ndarray
-    log_density: np.ndarray
-    labels: np.ndarray
-    responsibilities: np.ndarray
+IncompleteTask = namedtuple(
+    "IncompleteTask",
+    (*ROW_MEMBERS, "diagonal", *CompletionParameters._fields, *RESULT_MEMBERS),
+)
+"""All that the pass reads and writes, as described in ``mixture_pass.PassTask``."""
 
 
 @inner_kernel()
@@ -293,7 +262,6 @@ def incomplete_slot(address, slot):
     terms = np.empty(T)
     tile_weights, density = np.empty(T), np.empty(T)
     active, best = np.empty(K, np.int64), np.empty(T, np.int64)
-    some_known = labels.shape[0] > 0 and mode in (MOMENTS, LOG_LIKELIHOOD)
     reset_largest(unused, T)
     spans = whole_spans(K, T)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
@@ -328,23 +296,11 @@ def incomplete_slot(address, slot):
                         k * T, unused, np.inf, spans, k,
                     )  # fmt: skip
                 add_terms(joint, k * T, terms, largest)
-            if mode == LABELS:
-                find_labels(joint, largest, T, K, best)
-                for lane in range(n):
-                    labels[row + lane] = best[lane]
+            if not finish_tile(
+                row, n, T, K, mode, joint, largest, best, total, share, offset, tile_weights,
+                density, likelihood, spans, active, log_density, labels, responsibilities,
+            ):  # fmt: skip
                 continue
-            if some_known:
-                keep_known(labels, row, n, T, K, joint, largest)
-            exponentiate(joint, largest, T, K, spans, total, active)
-            add_log_likelihood(largest, total, share, offset, tile_weights, T, density, likelihood)
-            if mode == LOG_DENSITY:
-                for lane in range(n):
-                    log_density[row + lane] = density[lane]
-            if mode == RESPONSIBILITIES:
-                write_responsibilities(joint, total, T, K, row, n, responsibilities)
-            if mode != MOMENTS:
-                continue
-            weigh_responsibilities(joint, total, tile_weights, T, K, active, share)
             find_places(missing, n_missing, D, T, row_places, column_places)
             for k in range(K):
                 if active[k] == 0:

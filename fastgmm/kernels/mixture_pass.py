@@ -62,6 +62,12 @@ GIVEN_LABELS = 32
 GIVEN_RESPONSIBILITIES = 64
 GIVEN = GIVEN_LABELS | GIVEN_RESPONSIBILITIES
 
+# What the tasks of all passes have, besides the parameters.
+ROW_MEMBERS = ("X", "weights", "first_block", "lanes", "mode", "n_slots")
+RESULT_MEMBERS = (
+    "counts", "first", "second", "likelihood", "log_density", "labels", "responsibilities",
+)  # fmt: skip
+
 # A component whose responsibilities in a tile sum to less than this adds no moments: even a million
 # such tiles move the mean of a component with one point by less than 1e-19 standard deviations.
 _NEGLIGIBLE = 1e-26
@@ -294,6 +300,35 @@ def write_responsibilities(joint, total, T, K, row, n, out):
         scale = 1.0 / np.float64(total[lane]) if total[lane] > 0.0 else 0.0
         for k in range(K):
             out[row + lane, k] = joint[k * T + lane] * scale
+
+
+@inner_kernel()
+def finish_tile(
+    row, n, T, K, mode, joint, largest, best, total, factor, offset, tile_weights, density,
+    likelihood, spans, active, log_density, labels, responsibilities,
+):  # fmt: skip
+    """Do all that is wanted of a tile's log-densities but moments; say whether these are.
+
+    For passes whose densities need no mending of far rows.
+    """
+    if mode == LABELS:
+        find_labels(joint, largest, T, K, best)
+        for lane in range(n):
+            labels[row + lane] = best[lane]
+        return False
+    if labels.shape[0] > 0 and mode & (MOMENTS | LOG_LIKELIHOOD):
+        keep_known(labels, row, n, T, K, joint, largest)
+    exponentiate(joint, largest, T, K, spans, total, active)
+    add_log_likelihood(largest, total, factor, offset, tile_weights, T, density, likelihood)
+    if mode == LOG_DENSITY:
+        for lane in range(n):
+            log_density[row + lane] = density[lane]
+    if mode == RESPONSIBILITIES:
+        write_responsibilities(joint, total, T, K, row, n, responsibilities)
+    if mode == MOMENTS:
+        weigh_responsibilities(joint, total, tile_weights, T, K, active, factor)
+        return True
+    return False
 
 
 @slot_kernel()

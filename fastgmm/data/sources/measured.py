@@ -15,7 +15,7 @@ from fastgmm.data.source import FloatArray, Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import unmasked
 from fastgmm.data.sources.wrapped import WrappedSource, choose_rows
-from fastgmm.kernels.measurement_errors.error_pass import COVARIANCES, DEVIATIONS, VARIANCES
+from fastgmm.kernels.passes.error_pass import COVARIANCES, DEVIATIONS, VARIANCES
 
 _Found = TypeVar("_Found")
 

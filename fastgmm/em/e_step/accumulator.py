@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from fastgmm.kernels.packing import (
     unpack_blocks,
     unpack_products,
 )
+from fastgmm.kernels.passes.error_pass import ErrorPassParameters, ErrorTask, error_slot
 from fastgmm.kernels.passes.factor_pass import (
     FactorPassParameters,
     FactorTask,
@@ -68,6 +70,9 @@ _FEWEST_SORTED = (16, 8)
 _ROWS_AT_ONCE = 32
 """Rows that are seen together not to be near to a component, on a machine with AVX-512."""
 
+ERROR_LANES = 64
+"""Lanes of a tile whose rows have errors: few, for the matrices of each fill the caches."""
+
 COMPLETED_LANES = 64
 """Lanes of a tile whose rows are completed: few, for what is filled in stays in the caches."""
 
@@ -96,22 +101,24 @@ def pass_parameters(
     *,
     pooled: bool = False,
     by_row: bool = False,
-) -> PassParameters:
+) -> MixturePass:
     """Return a mixture as the kernels read it, for rows of a type.
 
     If `pooled`, second moments are of no interest but for those of all components together, which
     a mixture with one covariance for all takes less time to find. Where values are wanted `by_row`,
     rows stay in their order.
     """
+    if parameters.is_low_rank:
+        return _factor_pass(parameters)
     if isinstance(parameters, StudentParameters):
-        plain = _gaussian_pass(dtype, parameters, by_row=True)
+        plain = gaussian_pass(dtype, parameters, by_row=True)
         halves, inverse = 0.5 * (parameters.dofs + parameters.n_features), 1.0 / parameters.dofs
         computed = plain.constants.dtype
         return plain._replace(halves=halves.astype(computed), inverse_dofs=inverse.astype(computed))
-    return _gaussian_pass(dtype, parameters, pooled=pooled, by_row=by_row)
+    return gaussian_pass(dtype, parameters, pooled=pooled, by_row=by_row)
 
 
-def _gaussian_pass(
+def gaussian_pass(
     dtype: npt.DTypeLike,
     parameters: MixtureParameters,
     *,
@@ -188,7 +195,7 @@ def _nearness(
     return slopes, -0.5 * (slopes * means).sum(axis=1)
 
 
-def factor_parameters(parameters: MixtureParameters) -> FactorPassParameters:
+def _factor_pass(parameters: MixtureParameters) -> FactorPassParameters:
     """Return a mixture of factor analyzers as the kernel reads it."""
     D = parameters.n_features
     axes, strengths, _ = factor_axes(parameters.whiteners)
@@ -252,7 +259,7 @@ def _padded(rows: FloatArray) -> FloatArray:
 MixturePass = PassParameters | FactorPassParameters
 """A mixture as the kernels read it that rows without missing values are passed to."""
 
-AnyPass = MixturePass | CompletionParameters
+AnyPass = MixturePass | CompletionParameters | ErrorPassParameters
 
 
 class PassSums(NamedTuple):
@@ -272,6 +279,50 @@ class PassSums(NamedTuple):
     def plus(self, other: PassSums) -> PassSums:
         """Return the sums of both sets of rows."""
         return PassSums(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class _Layout(NamedTuple):
+    """What a kind of pass adds up, and what runs it."""
+
+    task_type: Any  # what it reads and writes
+    kernel: Any  # what runs a slot of it
+    n_counts: int  # how many numbers a slot's sums of responsibilities are
+    first: int  # those of the first moments
+    second: int  # and of the second
+    lanes: int  # lanes of a tile
+    operations: int  # floating-point operations a row, about
+
+
+def _layout(parameters: AnyPass, diagonal: bool) -> _Layout:
+    """Return the layout of a pass at a mixture."""
+    K, D = len(parameters.constants), _feature_count(parameters)
+    if isinstance(parameters, FactorPassParameters):
+        first, second = ROWS * 2 * len(parameters.references), len(parameters.projections)
+        operations = K * (D * (8 * parameters.n_factors + 8) + _EXPONENTIAL)
+        lanes = factor_lanes(D)
+        return _Layout(FactorTask, factor_slot, K, first, second, lanes, operations)
+    if isinstance(parameters, ErrorPassParameters):
+        second = D if diagonal else D * (D + 1) // 2
+        operations = K * (4 * D * second + _EXPONENTIAL)
+        return _Layout(ErrorTask, error_slot, K, K * D, K * second, ERROR_LANES, operations)
+    if diagonal:
+        first, second = padded(K) * padded(2 * D), 0
+    elif parameters.pooled:
+        first, second = padded(K) * padded(D), 16 * block_count(D)
+    else:
+        first, second = K * D, K * 16 * block_count(D)
+    density = 4 * D if diagonal or parameters.pooled else 2 * D * (D + 1)
+    if isinstance(parameters, CompletionParameters):
+        operations = K * (4 * density + _EXPONENTIAL)
+        lanes = COMPLETED_LANES
+        return _Layout(IncompleteTask, incomplete_slot, K, first, second, lanes, operations)
+    task_type: Any = PassTask
+    kernel, n_counts = mixture_slot, K
+    if parameters.halves is not None:
+        task_type, kernel, n_counts = StudentTask, student_slot, 3 * K
+    lanes = lane_count(D, n_counts, parameters.constants.dtype.itemsize)
+    operations = K * (density + _EXPONENTIAL)
+    return _Layout(task_type, kernel, n_counts, first, second, lanes, operations)
 
 
 class RunningPass:
@@ -294,74 +345,37 @@ class RunningPass:
     ) -> None:
         self.parameters = parameters
         self.n_blocks = 0
-        n_components = len(parameters.constants)
-        n_features = _feature_count(parameters)
-        itemsize = parameters.constants.dtype.itemsize
-        completing = isinstance(parameters, CompletionParameters)
-        factors = isinstance(parameters, FactorPassParameters)
-        student = getattr(parameters, "halves", None) is not None
-        if isinstance(parameters, FactorPassParameters):
-            first = ROWS * 2 * len(parameters.references)
-            second = len(parameters.projections)
-        elif diagonal:
-            first, second = padded(n_components) * padded(2 * n_features), 0
-        elif parameters.pooled:
-            first = padded(n_components) * padded(n_features)
-            second = 16 * block_count(n_features)
-        else:
-            first = n_components * n_features
-            second = n_components * 16 * block_count(n_features)
-        n_counts = n_components * (3 if student else 1)
-        n_slots = slot_count(8 * (first + second + n_counts))
+        layout = _layout(parameters, diagonal)
+        lanes = layout.lanes if lanes is None else lanes
+        n_slots = slot_count(8 * (layout.first + layout.second + layout.n_counts))
         self.n_used = n_slots if n_rows is None else min(n_slots, -(-n_rows // BLOCK_ROWS))
         moments = bool(mode & (mixture_pass.MOMENTS | mixture_pass.GIVEN))
-        if lanes is None:
-            lanes = lane_count(n_features, n_counts, itemsize)
-        if completing:
-            lanes = COMPLETED_LANES
-        if factors:
-            lanes = factor_lanes(n_features)
         self._sums: dict[str, Any] = {
-            "counts": np.zeros((self.n_used, n_counts)),
-            "first": np.zeros((self.n_used, first if moments else 0)),
-            "second": np.zeros((self.n_used, second if moments else 0)),
+            "counts": np.zeros((self.n_used, layout.n_counts)),
+            "first": np.zeros((self.n_used, layout.first if moments else 0)),
+            "second": np.zeros((self.n_used, layout.second if moments else 0)),
             "likelihood": np.zeros((self.n_used, lanes)),
         }
-        self._settings: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "lanes": lanes,
             "mode": mode,
             "n_slots": n_slots,
+            "diagonal": diagonal,
+            "margin": np.inf,
+            "near": np.empty(0, np.int64),
             **parameters._asdict(),
         }
+        members = layout.task_type._fields
+        self._settings = {name: settings[name] for name in members if name in settings}
         self._affine: tuple[Any, Any] | None = None
-        if not factors:
-            self._settings["diagonal"] = diagonal
-        if isinstance(parameters, PassParameters):
-            affine = (self._settings.pop("slopes"), self._settings.pop("intercepts"))
-            if not student:
-                del self._settings["halves"], self._settings["inverse_dofs"]
-            prunes = mode in (mixture_pass.MOMENTS, mixture_pass.LOG_LIKELIHOOD)
-            self._affine = affine if prunes and len(affine[1]) > 0 else None
-            self._settings |= {"margin": np.inf, "near": np.empty(0, np.int64)}
-        if isinstance(parameters, FactorPassParameters):
-            per_density = n_features * (8 * parameters.n_factors + 8)
-        elif diagonal or parameters.pooled:
-            per_density = 4 * n_features
-        else:
-            per_density = 2 * n_features * (n_features + 1)
-        if completing:
-            per_density *= 4
-        self._operations = n_components * (per_density + _EXPONENTIAL)
-        self._task_type: Any = PassTask
-        self._kernel: Any = mixture_slot
-        if completing:
-            self._task_type, self._kernel = IncompleteTask, incomplete_slot
-        elif factors:
-            self._task_type, self._kernel = FactorTask, factor_slot
-        elif student:
-            self._task_type, self._kernel = StudentTask, student_slot
-        self._n_jobs = n_jobs
-        self._beside_readers = beside_readers
+        prunes = mode in (mixture_pass.MOMENTS, mixture_pass.LOG_LIKELIHOOD)
+        if prunes and isinstance(parameters, PassParameters) and len(parameters.intercepts) > 0:
+            self._affine = parameters.slopes, parameters.intercepts
+        self._task_type, self._kernel = layout.task_type, layout.kernel
+        self._operations = layout.operations
+        self._run = partial(
+            run_slots, n_slots=self.n_used, n_jobs=n_jobs, beside_readers=beside_readers
+        )
 
     @property
     def n_bytes(self) -> int:
@@ -383,14 +397,7 @@ class RunningPass:
         kernel, task = self._kernel, self._task(X, weights, log_density, labels, responsibilities)
         if self._affine is not None and labels is None:
             kernel, task = pruning_slot, pruning_task(task, _MARGIN, *self._affine)
-        run_slots(
-            kernel,
-            task,
-            self.n_used,
-            self._n_jobs,
-            len(X) * self._operations,
-            beside_readers=self._beside_readers,
-        )
+        self._run(kernel, task, operations=len(X) * self._operations)
         self.n_blocks += -(-len(X) // BLOCK_ROWS)
 
     def add_cells(
@@ -402,15 +409,7 @@ class RunningPass:
     ) -> None:
         """Add rows in cells, each of which has components of its own."""
         task = truncated_task(self._task(X, weights, None, labels, None), cells)
-        run_slots(
-            truncated_slot,
-            task,
-            self.n_used,
-            self._n_jobs,
-            len(X) * self._operations,
-            beside_readers=self._beside_readers,
-            whole=True,
-        )
+        self._run(truncated_slot, task, operations=len(X) * self._operations, whole=True)
         self.n_blocks += self.n_used  # cells are spread over all slots
 
     def _task(
@@ -459,6 +458,7 @@ def statistics_of(
     log_likelihood: float | None = None,
 ) -> SufficientStatistics:
     """Return the sums of passes as statistics."""
+    assert not isinstance(parameters, ErrorPassParameters)  # whose sums are in units of their own
     n_components = len(parameters.constants)
     n_features = _feature_count(parameters)
     if isinstance(parameters, CompletionParameters | FactorPassParameters):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastgmm.data.column_names import default_names
 from fastgmm.data.source import Source
 from fastgmm.data.sources.rechunking import recut
-from fastgmm.em.e_step.accumulator import PassSums, RunningPass, pass_parameters, statistics_of
+from fastgmm.em.e_step.accumulator import PassSums, RunningPass, gaussian_pass, statistics_of
 from fastgmm.em.e_step.reservoir import Sample, Sampling, both_samples
 from fastgmm.em.missing.incomplete import incomplete_statistics
 from fastgmm.kernels import mixture_pass
@@ -85,7 +85,7 @@ def observed_moments(
     Where nothing is missing after all, they are those that a pass over whole rows finds. A sample
     of the rows is taken on the way.
     """
-    flat = pass_parameters(source.dtype, flat_mixture(source, diagonal))
+    flat = gaussian_pass(source.dtype, flat_mixture(source, diagonal))
     work = partial(_observe, flat=flat, diagonal=diagonal, sampling=sampling)
     whole, by_feature, sample = source.fold(work, _Observed.plus)(n_jobs=n_jobs)
     if whole is not None:

@@ -24,7 +24,7 @@ from fastgmm.em.e_step.accumulator import (
     PassSums,
     RunningPass,
     compute_type,
-    factor_parameters,
+    gaussian_pass,
     pass_parameters,
     split_in_two,
     statistics_of,
@@ -73,15 +73,6 @@ def _given_parameters(
         slopes=np.empty(0, dtype),
         intercepts=np.empty(0, dtype),
     )
-
-
-def _prepared(
-    source: Source, parameters: MixtureParameters, *, pooled: bool, by_row: bool = False
-) -> MixturePass:
-    """Return a mixture as the kernels read it that pass over whole rows."""
-    if parameters.is_low_rank:
-        return factor_parameters(parameters)
-    return pass_parameters(source.dtype, parameters, pooled=pooled, by_row=by_row)
 
 
 def _sums(
@@ -142,7 +133,7 @@ def mixture_statistics(
             source, parameters.with_matrices(), known=known, n_jobs=n_jobs
         )
         return _of_factors(found, parameters) if parameters.is_low_rank else found
-    p = _prepared(source, parameters, pooled=pooled)
+    p = pass_parameters(source.dtype, parameters, pooled=pooled)
     diagonal = parameters.is_diagonal
     work = partial(_sums, parameters=p, mode=mixture_pass.MOMENTS, diagonal=diagonal)
     sums = source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present({"labels": known}))
@@ -230,7 +221,7 @@ def _sharing(
     together: list[tuple[MixturePass, bool]] = []
     taken = 0
     for mixture, only_pooled in zip(mixtures, pooled, strict=True):
-        p = _prepared(source, mixture, pooled=only_pooled)
+        p = pass_parameters(source.dtype, mixture, pooled=only_pooled)
         n_bytes = _running(source, p, mixture.is_diagonal, None).n_bytes
         if together and taken + n_bytes > _SUMS_BYTES:
             yield together
@@ -262,7 +253,7 @@ def _evaluate(
             source, parameters.with_matrices(), mode, n_jobs=n_jobs, **_present(by_row)
         )
     by_row_wanted = mode != mixture_pass.LOG_LIKELIHOOD
-    p = _prepared(source, parameters, pooled=True, by_row=by_row_wanted)
+    p = pass_parameters(source.dtype, parameters, pooled=True, by_row=by_row_wanted)
     work = partial(_sums, parameters=p, mode=mode, diagonal=parameters.is_diagonal)
     return source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present(by_row)).log_likelihood
 
@@ -283,7 +274,7 @@ def moments_and_sample(
             moments, sample = observed_moments(source, sampling, diagonal=diagonal, n_jobs=n_jobs)
         else:
             flat = flat_mixture(source, diagonal)
-            p = pass_parameters(source.dtype, flat)
+            p = gaussian_pass(source.dtype, flat)
             work = partial(_sums_and_sample, parameters=p, diagonal=diagonal, sampling=sampling)
             sums, sample = source.fold(work, _both_plus)(n_jobs=n_jobs)
             moments = statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)

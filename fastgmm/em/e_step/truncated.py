@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fastgmm.data.source import Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.rechunking import recut
-from fastgmm.em.e_step.accumulator import RunningPass, pass_parameters, statistics_of
+from fastgmm.em.e_step.accumulator import RunningPass, gaussian_pass, statistics_of
 from fastgmm.em.initialization.kmeans_passes import nearest_centers
 from fastgmm.kernels import mixture_pass
 from fastgmm.kernels.passes.truncated_pass import CELL_ROWS, Cells
@@ -153,7 +153,7 @@ class _TruncatedRows:
     def __init__(self, source: Source, parameters: MixtureParameters, n_jobs: int | None) -> None:
         self._source, self._n_jobs, self._means = source, n_jobs, parameters.means
         self._diagonal = parameters.is_diagonal
-        p = pass_parameters(source.dtype, parameters, by_row=True)
+        p = gaussian_pass(source.dtype, parameters, by_row=True)
         nothing = np.zeros_like(p.center)
         self._parameters = p._replace(
             shared=False, pooled=False, center=nothing, center_low=nothing,

@@ -22,7 +22,7 @@ def denoised_blocks(
     """Yield the means and the covariances of the true values of the rows, block by block.
 
     These are of mixtures, whose components have the means b and the covariances B that are given
-    in `kernels.measurement_errors.error_pass`.
+    in `kernels.passes.error_pass`.
     """
     covariances = parameters.covariances()
     K, D = parameters.means.shape

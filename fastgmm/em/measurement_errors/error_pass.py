@@ -2,7 +2,7 @@
 
 Errors that all rows have are part of the covariances: the pass is that over other rows, and what
 it finds is carried over to the true values at the end. Errors of each row take a pass of their own.
-Formulas are in `kernels.measurement_errors.error_pass`.
+Formulas are in `kernels.passes.error_pass`.
 """
 
 from __future__ import annotations
@@ -18,41 +18,34 @@ import numpy.typing as npt
 
 from fastgmm.data.sources.measured import MeasuredRows
 from fastgmm.data.sources.rechunking import recut
-from fastgmm.em.e_step.accumulator import PassSums
+from fastgmm.em.e_step.accumulator import PassSums, RunningPass
 from fastgmm.kernels import mixture_pass
-from fastgmm.kernels.measurement_errors.error_pass import COVARIANCES, ErrorTask, error_slot
-from fastgmm.kernels.threads import run_slots
-from fastgmm.kernels.tiles import BLOCK_ROWS, slot_count
+from fastgmm.kernels.passes.error_pass import COVARIANCES, ErrorPassParameters
+from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.mixture.parameters import MixtureParameters, invert_triangles
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
 _CHUNK_BYTES = 2**24
 """Bytes of a chunk of rows, and of what is found for them, in double precision."""
 
-_LANES = 64
-"""Lanes of a tile: few, for the matrices of each fill the caches."""
-
-_DENSITY = 60
-"""Floating-point operations that the density of a row takes, besides matrices, about."""
-
 
 def measured_statistics(
     source: MeasuredRows, parameters: MixtureParameters, *, known: Any, n_jobs: int | None
 ) -> SufficientStatistics:
     """Return the expected statistics of the true values of rows with errors of their own."""
-    task = _settings(parameters, source.form)
-    work = partial(_run, settings=task, mode=mixture_pass.MOMENTS)
+    p = _error_pass(parameters, source.form)
+    work = partial(_run, parameters=p, mode=mixture_pass.MOMENTS)
     by_row = {} if known is None else {"labels": known}
     sums = source.fold(work, PassSums.plus)(n_jobs=n_jobs, **by_row)
     K, D = parameters.means.shape
     first, second = sums.first.reshape(K, D), sums.second
-    if task["diagonal"]:
+    if p.diagonal:
         second = second.reshape(K, D)
     else:
         i, j = np.tril_indices(D)
         second = np.empty((K, D, D))
         second[:, i, j] = second[:, j, i] = sums.second.reshape(K, -1)
-    found = _true_statistics(parameters, sums.counts, first, second, task["triangles"])
+    found = _true_statistics(parameters, sums.counts, first, second, p.triangles)
     return replace(found, log_likelihood=sums.log_likelihood, weight=source.total_weight)
 
 
@@ -65,7 +58,7 @@ def measured_log_likelihood(
     **by_row: Any,
 ) -> float:
     """Return the log-likelihood of rows with errors of their own, from a pass of some mode."""
-    work = partial(_run, settings=_settings(parameters, source.form), mode=mode)
+    work = partial(_run, parameters=_error_pass(parameters, source.form), mode=mode)
     return source.fold(work, PassSums.plus)(n_jobs=n_jobs, **by_row).log_likelihood
 
 
@@ -139,20 +132,21 @@ def _triangles(parameters: MixtureParameters, *, diagonal: bool) -> FloatArray:
     return deviations if diagonal else deviations[:, :, None] * np.eye(parameters.n_features)
 
 
-def _settings(parameters: MixtureParameters, form: int | None) -> dict[str, Any]:
-    """Return what the kernel reads besides rows."""
+def _error_pass(parameters: MixtureParameters, form: int | None) -> ErrorPassParameters:
+    """Return a mixture as the kernel reads it, of rows whose errors are given in some form."""
+    assert form is not None  # of errors that rows have of their own
     diagonal = parameters.is_diagonal and form != COVARIANCES
     covariances = parameters.covariances()
     if parameters.is_diagonal and not diagonal:
         covariances = covariances[:, :, None] * np.eye(parameters.n_features)
-    return {
-        "diagonal": diagonal,
-        "form": form,
-        "log_weights": parameters.log_weights,
-        "means": parameters.means.ravel(),
-        "covariances": covariances.ravel(),
-        "triangles": _triangles(parameters, diagonal=diagonal).ravel(),
-    }
+    return ErrorPassParameters(
+        diagonal=diagonal,
+        form=form,
+        constants=parameters.log_weights,
+        references=parameters.means.ravel(),
+        covariances=covariances.ravel(),
+        triangles=_triangles(parameters, diagonal=diagonal).ravel(),
+    )
 
 
 def _chunks(source: MeasuredRows, n_columns: int) -> Iterator[tuple[slice, Any, Any]]:
@@ -168,29 +162,22 @@ def _chunks(source: MeasuredRows, n_columns: int) -> Iterator[tuple[slice, Any, 
 def _run(
     source: MeasuredRows,
     *,
-    settings: dict[str, Any],
+    parameters: ErrorPassParameters,
     mode: int,
     n_jobs: int | None,
     **by_row: npt.NDArray[Any],
 ) -> PassSums:
     """Run a pass over all rows; `by_row` are what it writes, or is given, for each of them."""
-    K, D = len(settings["log_weights"]), source.n_features
-    n_second = D if settings["diagonal"] else D * (D + 1) // 2
-    moments = mode == mixture_pass.MOMENTS
-    writes = mode not in (mixture_pass.MOMENTS, mixture_pass.LOG_LIKELIHOOD)
-    n_slots = slot_count(8 * K * (1 + D + n_second))
-    n_used = n_slots
-    if source.n_samples is not None:
-        n_used = min(n_slots, -(-source.n_samples // BLOCK_ROWS))
-    sums = PassSums(
-        np.zeros((n_used, K)),
-        np.zeros((n_used, K * D * moments)),
-        np.zeros((n_used, K * n_second * moments)),
-        np.zeros((n_used, _LANES)),
+    running = RunningPass(
+        parameters,
+        mode,
+        diagonal=parameters.diagonal,
+        n_rows=source.n_samples,
+        n_jobs=n_jobs,
+        beside_readers=source.reads_ahead,
     )
-    n_blocks = 0
-    operations = K * (D * n_second * (4 if moments else 2) + _DENSITY)
-    for here, X, weights in _chunks(source, max(K, 2 * D)):
+    writes = mode not in (mixture_pass.MOMENTS, mixture_pass.LOG_LIKELIHOOD)
+    for here, X, weights in _chunks(source, max(len(parameters.constants), 2 * source.n_features)):
         given = {name: each[here] for name, each in by_row.items()}
         # in double precision, for which the kernel is compiled
         kinds = {name: np.int64 if name == "labels" else np.float64 for name in given}
@@ -201,26 +188,8 @@ def _run(
             else np.ascontiguousarray(each, kinds[name])
             for name, each in given.items()
         }
-        task = ErrorTask(
-            X=X,
-            weights=np.empty(0) if weights is None else weights,
-            first_block=n_blocks,
-            lanes=_LANES,
-            mode=mode,
-            n_slots=n_slots,
-            log_density=room.get("log_density", np.empty(0)),
-            labels=room.get("labels", np.empty(0, np.int64)),
-            responsibilities=room.get("responsibilities", np.empty((0, 0))),
-            **settings,
-            **sums._asdict(),
-        )
-        run_slots(
-            error_slot, task, n_used, n_jobs, len(X) * operations,
-            beside_readers=source.reads_ahead,
-        )  # fmt: skip
+        running.add(X, weights, **room)
         for name, each in given.items():
             if writes:
                 each[...] = room[name]
-        n_blocks += -(-len(X) // BLOCK_ROWS)
-    filled = min(n_used, n_blocks)
-    return PassSums(*(each[:filled].sum(axis=0) for each in sums))
+    return running.sums()

@@ -32,7 +32,7 @@ from fastgmm.em.e_step.accumulator import (
     PassSums,
     RunningPass,
     completion_parameters,
-    pass_parameters,
+    gaussian_pass,
     statistics_of,
 )
 from fastgmm.em.missing.patterns import Group, IndexArray, group_rows
@@ -277,7 +277,7 @@ class IncompletePass:
         """Add the rows of one pattern."""
         if group.is_observed.all():
             if self._complete is None:
-                whole = pass_parameters(self._dtype, self._parameters)
+                whole = gaussian_pass(self._dtype, self._parameters)
                 self._complete = self._running(whole, self._n_rows)
             self._complete.add(group.values, weights, **by_row)
             return
@@ -290,7 +290,7 @@ class IncompletePass:
             if len(self._patterns) == self._most_patterns:
                 self._complete_patterns()
             parts = partition(self._parameters, group.is_observed)
-            so_far = _PatternSums(parts, pass_parameters(self._dtype, parts.marginal), None)
+            so_far = _PatternSums(parts, gaussian_pass(self._dtype, parts.marginal), None)
         running = self._running(so_far.parameters, len(group.rows))
         running.add(group.values, weights, **by_row)
         sums = running.sums()

@@ -18,27 +18,22 @@ pairs of features.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import NamedTuple
 
 import numpy as np
 
 from fastgmm.kernels.compilation import inner_kernel, slot_kernel, task_at
 from fastgmm.kernels.densities import reset_largest
-from fastgmm.kernels.microkernels.densities import find_labels, joint_log_density_diagonal
+from fastgmm.kernels.microkernels.densities import joint_log_density_diagonal
 from fastgmm.kernels.microkernels.moments import add_diagonal_moments, add_products, lane_sum
 from fastgmm.kernels.microkernels.tiles import add_matrix_product, subtract_reference
 from fastgmm.kernels.mixture_pass import (
-    LABELS,
-    LOG_DENSITY,
-    LOG_LIKELIHOOD,
     MOMENTS,
-    RESPONSIBILITIES,
-    add_log_likelihood,
-    exponentiate,
-    keep_known,
-    weigh_responsibilities,
+    RESULT_MEMBERS,
+    ROW_MEMBERS,
+    finish_tile,
     whole_spans,
-    write_responsibilities,
 )
 from fastgmm.kernels.packing import ROWS
 from fastgmm.kernels.tiles import BLOCK_ROWS, aligned_scratch, load_tile, load_weights
@@ -80,42 +75,15 @@ class FactorPassParameters(NamedTuple):
     n_factors: int
 
 
-class FactorTask(NamedTuple):
-    """All that the pass reads and writes: see ``mixture_pass.PassTask`` for what is not here.
+FactorTask = namedtuple(
+    "FactorTask", (*ROW_MEMBERS, *FactorPassParameters._fields, *RESULT_MEMBERS)
+)
+"""All that the pass reads and writes, as described in ``mixture_pass.PassTask``, but for
 
-    Parameters
-    ----------
-    constants … n_factors
-        As in ``FactorPassParameters``.
-    first : ndarray of shape (S, K * 8 * E)
-        Sums of r (x − μ) and of its squares, in the order of ``diagonal_place``, one component in
-        each row of blocks.
-    second : ndarray of shape (S, K * P * E)
-        Sums of r z (x − μ)ᵀ, in the order of ``diagonal_place``.
-    """
-
-    X: np.ndarray
-    weights: np.ndarray
-    first_block: int
-    lanes: int
-    mode: int
-    n_slots: int
-    constants: np.ndarray
-    offset: float
-    scales: np.ndarray
-    projections: np.ndarray
-    expansions: np.ndarray
-    references: np.ndarray
-    zeros: np.ndarray
-    n_features: int
-    n_factors: int
-    counts: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    likelihood: np.ndarray
-    log_density: np.ndarray
-    labels: np.ndarray
-    responsibilities: np.ndarray
+* ``first``, of shape (S, K * 8 * E): sums of r (x − μ) and of its squares, in the order of
+  ``diagonal_place``, one component in each row of blocks;
+* ``second``, of shape (S, K * P * E): sums of r z (x − μ)ᵀ, in the order of ``diagonal_place``.
+"""
 
 
 def factor_lanes(n_features: int) -> int:
@@ -166,7 +134,6 @@ def factor_slot(address, slot):
     doubles, integers = np.empty(2 * T), np.empty(T + K, np.int64)
     tile_weights, density = doubles[:T], doubles[T:]
     best, active = integers[:T], integers[T:]
-    some_known = labels.shape[0] > 0 and mode & (MOMENTS | LOG_LIKELIHOOD) != 0
     low, center = np.zeros(K * E), zeros[: X.shape[1]]
     spans = whole_spans(K, T)
     tile[:] = 0.0
@@ -189,26 +156,15 @@ def factor_slot(address, slot):
                 joint_log_density_diagonal(
                     about, T, scales, k * B, zeros, 0, B, constants[k], joint, k * T, largest
                 )
-            if mode == LABELS:
-                find_labels(joint, largest, T, K, best)
-                for lane in range(n):
-                    labels[row + lane] = best[lane]
+            if not finish_tile(
+                row, n, T, K, mode, joint, largest, best, total, factor, offset, tile_weights,
+                density, likelihood, spans, active, log_density, labels, responsibilities,
+            ):  # fmt: skip
                 continue
-            if some_known:
-                keep_known(labels, row, n, T, K, joint, largest)
-            exponentiate(joint, largest, T, K, spans, total, active)
-            add_log_likelihood(largest, total, factor, offset, tile_weights, T, density, likelihood)
-            if mode == LOG_DENSITY:
-                for lane in range(n):
-                    log_density[row + lane] = density[lane]
-            if mode == RESPONSIBILITIES:
-                write_responsibilities(joint, total, T, K, row, n, responsibilities)
-            if mode == MOMENTS:
-                weigh_responsibilities(joint, total, tile_weights, T, K, active, factor)
-                for k in range(K):
-                    if active[k]:
-                        counts[k] += lane_sum(joint, k * T, T)
-                        subtract_reference(tile, T, E, references, low, k * E, about)
-                        add_factor_moments(
-                            about, z, k * P * T, joint, k * T, T, E, P, k, weighted, first, second
-                        )
+            for k in range(K):
+                if active[k]:
+                    counts[k] += lane_sum(joint, k * T, T)
+                    subtract_reference(tile, T, E, references, low, k * E, about)
+                    add_factor_moments(
+                        about, z, k * P * T, joint, k * T, T, E, P, k, weighted, first, second
+                    )

@@ -22,20 +22,12 @@ import numpy as np
 
 from fastgmm.kernels.compilation import inner_kernel, slot_kernel, task_at
 from fastgmm.kernels.densities import diagonal_densities, full_densities, reset_largest
-from fastgmm.kernels.microkernels.densities import find_labels
 from fastgmm.kernels.microkernels.moments import lane_sum
 from fastgmm.kernels.microkernels.vector_math import log
 from fastgmm.kernels.mixture_pass import (
-    LABELS,
-    LOG_DENSITY,
-    MOMENTS,
-    RESPONSIBILITIES,
     PassTask,
-    add_log_likelihood,
-    exponentiate,
-    weigh_responsibilities,
+    finish_tile,
     whole_spans,
-    write_responsibilities,
 )
 from fastgmm.kernels.moments import diagonal_moments, full_moments
 from fastgmm.kernels.packing import ROWS
@@ -145,28 +137,19 @@ def student_slot(address, slot):
                     references_low, about_mean, joint, largest, np.inf, 0, spans,
                 )  # fmt: skip
             student_densities(joint, T, K, constants, halves, inverse_dofs, largest, scales, logs)
-            if mode == LABELS:
-                find_labels(joint, largest, T, K, best)
-                for lane in range(n):
-                    labels[row + lane] = best[lane]
+            if not finish_tile(
+                row, n, T, K, mode, joint, largest, best, total, factor, offset, tile_weights,
+                density, likelihood, spans, active, log_density, labels, responsibilities,
+            ):  # fmt: skip
                 continue
-            exponentiate(joint, largest, T, K, spans, total, active)
-            add_log_likelihood(largest, total, factor, offset, tile_weights, T, density, likelihood)
-            if mode == LOG_DENSITY:
-                for lane in range(n):
-                    log_density[row + lane] = density[lane]
-            if mode == RESPONSIBILITIES:
-                write_responsibilities(joint, total, T, K, row, n, responsibilities)
-            if mode == MOMENTS:
-                weigh_responsibilities(joint, total, tile_weights, T, K, active, factor)
-                scale_responsibilities(joint, scales, logs, T, K, active, counts)
-                if diagonal:
-                    diagonal_moments(
-                        tile, T, D, K, n_columns, shared, references, references_low, about_mean,
-                        joint, active, scaled, first,
-                    )  # fmt: skip
-                else:
-                    full_moments(
-                        tile, T, D, K, shared, references, references_low, about_mean, joint,
-                        active, spans, panel, scaled, first, second,
-                    )  # fmt: skip
+            scale_responsibilities(joint, scales, logs, T, K, active, counts)
+            if diagonal:
+                diagonal_moments(
+                    tile, T, D, K, n_columns, shared, references, references_low, about_mean,
+                    joint, active, scaled, first,
+                )  # fmt: skip
+            else:
+                full_moments(
+                    tile, T, D, K, shared, references, references_low, about_mean, joint, active,
+                    spans, panel, scaled, first, second,
+                )  # fmt: skip

@@ -27,6 +27,7 @@ computed in double precision.
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from typing import NamedTuple
 
 import numpy as np
@@ -34,22 +35,14 @@ import numpy as np
 from fastgmm.kernels.compilation import inner_kernel, slot_kernel, task_at
 from fastgmm.kernels.completion import factorize, solve_lower
 from fastgmm.kernels.densities import reset_largest
-from fastgmm.kernels.microkernels.densities import find_labels
 from fastgmm.kernels.microkernels.lanes import subtract_products
 from fastgmm.kernels.microkernels.moments import lane_sum
 from fastgmm.kernels.microkernels.vector_math import log
 from fastgmm.kernels.mixture_pass import (
-    LABELS,
-    LOG_DENSITY,
-    LOG_LIKELIHOOD,
-    MOMENTS,
-    RESPONSIBILITIES,
-    add_log_likelihood,
-    exponentiate,
-    keep_known,
-    weigh_responsibilities,
+    RESULT_MEMBERS,
+    ROW_MEMBERS,
+    finish_tile,
     whole_spans,
-    write_responsibilities,
 )
 from fastgmm.kernels.tiles import BLOCK_ROWS, aligned_scratch, load_weights
 
@@ -59,51 +52,40 @@ DEVIATIONS, VARIANCES, COVARIANCES = range(3)
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
-class ErrorTask(NamedTuple):
-    """All that the pass reads and writes.
-
-    The members that ``mixture_pass.PassTask`` has, too, are those described there.
+class ErrorPassParameters(NamedTuple):
+    """A mixture of true values as the kernel reads it.
 
     Parameters
     ----------
-    X : ndarray of shape (N, D + E)
-        The rows, each followed by what says its errors, float64 of any strides.
     diagonal : bool
         Whether Σ and S are diagonal.
     form : int
         ``DEVIATIONS``, ``VARIANCES`` or ``COVARIANCES``.
-    log_weights : ndarray of shape (K,)
+    constants : ndarray of shape (K,)
         Logarithms of the weights.
-    means : ndarray of shape (K * D,)
+    references : ndarray of shape (K * D,)
         The means.
     covariances, triangles : ndarray of shape (K * D * D,) or (K * D,)
         Σ and L of every component, row by row; or variances and standard deviations.
-    first : ndarray of shape (S, K * D)
-        Receives the sums of r Zᵀ y.
-    second : ndarray of shape (S, K * D (D + 1) / 2) or (S, K * D)
-        Receives the lower triangles, row by row, of the sums of r (Zᵀ y yᵀ Z − Zᵀ Z); or their
-        diagonals.
     """
 
-    X: np.ndarray
-    weights: np.ndarray
-    first_block: int
-    lanes: int
     diagonal: bool
-    mode: int
-    n_slots: int
     form: int
-    log_weights: np.ndarray
-    means: np.ndarray
+    constants: np.ndarray
+    references: np.ndarray
     covariances: np.ndarray
     triangles: np.ndarray
-    counts: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    likelihood: np.ndarray
-    log_density: np.ndarray
-    labels: np.ndarray
-    responsibilities: np.ndarray
+
+
+ErrorTask = namedtuple("ErrorTask", (*ROW_MEMBERS, *ErrorPassParameters._fields, *RESULT_MEMBERS))
+"""All that the pass reads and writes, as described in ``mixture_pass.PassTask``, but for
+
+* ``X``, of shape (N, D + E): the rows, each followed by what says its errors, float64 of any
+  strides;
+* ``first``, of shape (S, K * D): the sums of r Zᵀ y;
+* ``second``, of shape (S, K * D (D + 1) / 2) or (S, K * D): the lower triangles, row by row, of the
+  sums of r (Zᵀ y yᵀ Z − Zᵀ Z); or their diagonals.
+"""
 
 
 @inner_kernel()
@@ -308,7 +290,7 @@ def error_slot(address, slot):
     """Pass over the blocks of one slot."""
     task = task_at(address)
     X, weights, T, mode, form = task.X, task.weights, task.lanes, task.mode, task.form
-    log_weights, means, diagonal = task.log_weights, task.means, task.diagonal
+    log_weights, means, diagonal = task.constants, task.references, task.diagonal
     covariances, triangles = task.covariances, task.triangles
     counts, likelihood = task.counts[slot], task.likelihood[slot]
     first, second = task.first[slot], task.second[slot]
@@ -335,7 +317,6 @@ def error_slot(address, slot):
     ones, minus = np.ones(T), np.full(T, -1.0)
     tile_weights, density = np.empty(T), np.empty(T)
     active, best = np.empty(K, np.int64), np.empty(T, np.int64)
-    some_known = labels.shape[0] > 0 and mode in (MOMENTS, LOG_LIKELIHOOD)
     spans = whole_spans(K, T)
     n_blocks = (N + BLOCK_ROWS - 1) // BLOCK_ROWS
     for block in range((slot - task.first_block) % task.n_slots, n_blocks, task.n_slots):
@@ -361,23 +342,11 @@ def error_slot(address, slot):
                         lanes_whitened, at, T, lanes_whitened, at, T, D, T, minus, 0, squares, 0
                     )
                 write_joint(log_weights[k], squares, constants, k, T, joint, largest)
-            if mode == LABELS:
-                find_labels(lanes_joint, largest, T, K, best)
-                for lane in range(n):
-                    labels[row + lane] = best[lane]
+            if not finish_tile(
+                row, n, T, K, mode, lanes_joint, largest, best, total, share, 0.0, tile_weights,
+                density, likelihood, spans, active, log_density, labels, responsibilities,
+            ):  # fmt: skip
                 continue
-            if some_known:
-                keep_known(labels, row, n, T, K, lanes_joint, largest)
-            exponentiate(lanes_joint, largest, T, K, spans, total, active)
-            add_log_likelihood(largest, total, share, 0.0, tile_weights, T, density, likelihood)
-            if mode == LOG_DENSITY:
-                for lane in range(n):
-                    log_density[row + lane] = density[lane]
-            if mode == RESPONSIBILITIES:
-                write_responsibilities(lanes_joint, total, T, K, row, n, responsibilities)
-            if mode != MOMENTS:
-                continue
-            weigh_responsibilities(lanes_joint, total, tile_weights, T, K, active, share)
             for k in range(K):
                 if active[k] == 0:
                     continue

@@ -10,7 +10,7 @@ from fastgmm.data.sources.measured import MeasuredRows, with_error_covariance
 from fastgmm.em.e_step import passes
 from fastgmm.em.measurement_errors import error_pass
 from fastgmm.em.measurement_errors.denoising import denoised_blocks
-from fastgmm.kernels.measurement_errors.error_pass import DEVIATIONS
+from fastgmm.kernels.passes.error_pass import DEVIATIONS
 from tests import oracle
 from tests.incomplete_rows import mixture, parameters_of, rows_of
 from tests.pairwise import parametrize_pairwise

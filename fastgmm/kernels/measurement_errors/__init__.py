@@ -1,1 +1,0 @@
-"""Rows whose errors are known: compiled functions on arrays."""
