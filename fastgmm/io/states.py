@@ -28,7 +28,7 @@ import numpy.typing as npt
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.priors.weights import weight_prior
-from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, holds_factors
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -167,7 +167,7 @@ def _check_statistics(statistics: SufficientStatistics, name: str) -> None:
         f"{name}_counts, {total:.6g} in all, sum to the weight {weight:.6g}",
     )
     second = statistics.second
-    low_rank = second.ndim == 3 and second.shape[2] < statistics.n_features
+    low_rank = holds_factors(second, statistics.n_features)
     diagonal = second[:, :, 0] if low_rank else _diagonals(second, statistics.is_diagonal)
     most = np.sqrt(statistics.counts)[:, None] * np.sqrt(diagonal)  # by Cauchy and Schwarz
     # Squares lose digits of numbers that are near a large reference, or below 1e-150.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import lapack
 
-from fastgmm.mixture.statistics import FloatArray
+from fastgmm.mixture.statistics import FloatArray, holds_factors
 
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 
@@ -62,7 +62,7 @@ class MixtureParameters:
     @property
     def is_low_rank(self) -> bool:
         """Whether these are factor analyzers, of fewer factors than one less than features."""
-        return self.whiteners.ndim == 3 and self.whiteners.shape[2] < self.n_features
+        return holds_factors(self.whiteners, self.n_features)
 
     def with_matrices(self) -> MixtureParameters:
         """Return the same with matrices as whiteners, if these are factor analyzers."""
@@ -152,7 +152,7 @@ class MixtureParameters:
         cls, log_weights: FloatArray, means: FloatArray, whiteners: FloatArray
     ) -> MixtureParameters:
         """Return the parameters as `from_whiteners` does, from the logarithms of the weights."""
-        low_rank = whiteners.ndim == 3 and whiteners.shape[2] < means.shape[1]
+        low_rank = holds_factors(whiteners, means.shape[1])
         if low_rank:
             diagonals = whiteners[:, :, 0]
         else:

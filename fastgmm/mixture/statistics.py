@@ -270,6 +270,11 @@ class SufficientStatistics:
         return np.where(self.empty(), np.inf, self.counts)
 
 
+def holds_factors(spread: FloatArray, n_features: int) -> bool:
+    """Say whether whiteners or second moments are those of factor analyzers."""
+    return spread.ndim == 3 and spread.shape[2] < n_features
+
+
 def pool(covariances: FloatArray, counts: FloatArray) -> FloatArray:
     """Return the mean of covariances weighted by counts."""
     total = counts.sum()

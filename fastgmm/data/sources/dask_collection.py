@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -554,19 +555,16 @@ class DaskSource(Source):
         if sum(map(len, groups)) > _TOLD_EACH:
             told = f"{name}-job"
             graph[told] = job
-        level: list[Any] = []
-        for run in groups:
-            for some in run:
-                here = [blocks[i] for i in some]
-                around = [[each[i] for each in beside] for i in some]
-                values = [[each[i] for each in columns] for i in some]
-                task = (_run_group, told, some, here, around, list(by_row), values)
-                graph[name, some[0]] = task
-            found = [(name, some[0]) for some in run]
-            if len(groups) == 1:
-                return HighLevelGraph({name: graph}, {name: set()}), found
-            level.append((f"{name}-merged", 0, len(level)))
-            graph[level[-1]] = (_merged_groups, merge, found)
+        for some in chain.from_iterable(groups):
+            here = [blocks[i] for i in some]
+            around = [[each[i] for each in beside] for i in some]
+            values = [[each[i] for each in columns] for i in some]
+            graph[name, some[0]] = (_run_group, told, some, here, around, list(by_row), values)
+        runs = [[(name, some[0]) for some in run] for run in groups]
+        level: list[Any] = runs[0]
+        if len(runs) > 1:
+            level = [(f"{name}-merged", 0, i) for i in range(len(runs))]
+            graph.update(zip(level, ((_merged_groups, merge, run) for run in runs), strict=True))
         depth = 0
         while len(level) > _MERGED_AT_ONCE:
             depth += 1
