@@ -14,7 +14,7 @@ from fastgmm.data.errors import DataError
 from fastgmm.data.source import FloatArray, Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import unmasked
-from fastgmm.data.sources.wrapped import WrappedSource, choose_rows
+from fastgmm.data.sources.wrapped import SameRows, choose_rows
 from fastgmm.kernels.passes.error_pass import COVARIANCES, DEVIATIONS, VARIANCES
 
 _Found = TypeVar("_Found")
@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 """How far below 0 an eigenvalue of a correlation matrix may be and still count as rounding."""
 
 
-class MeasuredRows(WrappedSource):
+class MeasuredRows(SameRows):
     """Rows that are values plus errors, of which each row's covariance, or that of all, is known.
 
     As a source, it is the rows alone. Those of `rows` are followed by what says their errors, which
@@ -64,32 +64,9 @@ class MeasuredRows(WrappedSource):
         return self.rows.weights
 
     @property
-    def n_samples(self) -> int | None:
-        """Number of rows; None until a source that cannot know has been read once."""
-        return self.rows.n_samples
-
-    @property
-    def total_weight(self) -> float:
-        """Sum of the weights, or the number of rows where there are none."""
-        return self.rows.total_weight
-
-    @property
     def largest_weight(self) -> float:
         """The largest of the weights, where all are known; 1 where there are none."""
         return self.rows.largest_weight
-
-    @property
-    def left_out(self) -> npt.NDArray[np.bool_] | None:  # type: ignore[override]  # the source's
-        """Which of the rows that were given are not among these."""
-        return self.rows.left_out
-
-    def labels(self) -> FloatArray | None:
-        """Return the labels of the rows, NaN where there is none; None if they have none."""
-        return self.rows.labels()
-
-    def note_size(self, n_samples: int, total_weight: float) -> None:
-        """Take over what an earlier reading of the same rows found."""
-        self.rows.note_size(n_samples, total_weight)
 
     def blocks(self) -> Iterator[Rows]:
         """Yield the rows without their errors."""

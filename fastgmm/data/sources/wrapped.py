@@ -54,6 +54,33 @@ class WrappedSource(Source):
             yield from blocks
 
 
+class SameRows(WrappedSource):
+    """As many rows as a source has, in their order."""
+
+    @property
+    def n_samples(self) -> int | None:
+        """Number of rows; None until a source that cannot know has been read once."""
+        return self._source.n_samples
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights, or the number of rows where there are none."""
+        return self._source.total_weight
+
+    @property
+    def left_out(self) -> npt.NDArray[np.bool_] | None:  # type: ignore[override]  # the source's
+        """Which of the rows that were given are not among these."""
+        return self._source.left_out
+
+    def labels(self) -> FloatArray | None:
+        """Return the labels of the rows, NaN where there is none; None if they have none."""
+        return self._source.labels()
+
+    def note_size(self, n_samples: int, total_weight: float) -> None:
+        """Take over what an earlier reading of the same rows found."""
+        self._source.note_size(n_samples, total_weight)
+
+
 def choose_rows(source: Source, chosen: Any) -> Source:
     """Return some of the rows of a source, which are marked as it holds what there is by row."""
     return source.chosen(chosen) or ChosenRows(source, chosen)
@@ -236,30 +263,16 @@ def weight_exponent(largest: float) -> int:
     return exponent if abs(exponent) > _COMMON else 0
 
 
-class ScaledWeights(WrappedSource):
+class ScaledWeights(SameRows):
     """Rows of a source that is not in memory, whose first weights say how to scale all."""
 
     _exponent: int | None = None
-
-    @property
-    def n_samples(self) -> int | None:
-        """Number of rows; None until all have been read once."""
-        return self._source.n_samples
 
     @property
     def total_weight(self) -> float:
         """Sum of the weights."""
         total = self._source.total_weight
         return math.ldexp(total, self._known_exponent())
-
-    @property
-    def left_out(self) -> npt.NDArray[np.bool_] | None:  # type: ignore[override]  # the source's
-        """Which of the rows that were given are not among these."""
-        return self._source.left_out
-
-    def labels(self) -> FloatArray | None:
-        """Return the labels of the rows, NaN where there is none; None if they have none."""
-        return self._source.labels()
 
     def note_size(self, n_samples: int, total_weight: float) -> None:
         """Take over what an earlier reading of the same rows found."""
