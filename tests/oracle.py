@@ -358,6 +358,29 @@ def exact_moments(X):
     return np.array(means, dtype=np.float64), np.array(covariance, dtype=np.float64)
 
 
+def exact_covariances_of_one_shape(structure, covariances, counts):
+    """Return the covariances of VEI, VEE or VEV that fit best, worked out to 40 digits."""
+    K, D = covariances.shape[:2]
+    with mpmath.workdps(40):
+        observed = [mpmath.matrix(each.tolist()) for each in covariances]
+        axes = [mpmath.eye(D)] * K
+        if structure == "VEV":
+            decomposed = [mpmath.eigsy(each) for each in observed]
+            axes = [vectors for _, vectors in decomposed]
+            observed = [mpmath.diag(values) for values, _ in decomposed]
+        if structure == "VEI":
+            observed = [mpmath.diag([each[j, j] for j in range(D)]) for each in observed]
+        volumes, change = [mpmath.mpf(1)] * K, mpmath.inf
+        while change > 1e-30:
+            parts = [observed[k] * (counts[k] / volumes[k]) for k in range(K)]
+            common = sum(parts, mpmath.zeros(D)) / mpmath.fsum(counts)
+            inverse, before = common**-1, volumes
+            volumes = [mpmath.fdot(inverse, each) / D for each in observed]
+            change = max(abs(a / b - 1) for a, b in zip(volumes, before, strict=True))
+        found = [axes[k] * (volumes[k] * common) * axes[k].T for k in range(K)]
+        return np.array([each.tolist() for each in found], dtype=np.float64)
+
+
 def _matrix(covariance):
     return np.diag(covariance) if np.ndim(covariance) == 1 else covariance
 

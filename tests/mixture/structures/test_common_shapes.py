@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.optimize import minimize
@@ -62,14 +62,17 @@ def test_the_criterion_has_no_lower_value(name):
 
 @every_structure
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=214829921)  # a condition number of 1e11
 @settings(max_examples=10)
 def test_volumes_of_very_different_sizes(name, seed):
+    """The error is no more than what rounding the observed covariances may change."""
     covariances, counts = draw(seed, 4, 3, spread_of_volumes=20.0)
-    expected = oracle.best_covariances(name, covariances, counts)
+    expected = oracle.exact_covariances_of_one_shape(name, covariances, counts)
     found = matrices(name, covariances, counts)
     size = np.sqrt(np.einsum("kii->ki", expected))
     error = (found - expected) / size[:, :, None] / size[:, None, :]
-    assert np.abs(error).max() < 1e-7
+    condition = 1.0 if name == "VEI" else np.linalg.cond(covariances).max()
+    assert np.abs(error).max() < 4 * np.finfo(np.float64).eps * max(condition, 10.0)
 
 
 @every_structure
