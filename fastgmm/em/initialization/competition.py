@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.acceleration import Squarem
 from fastgmm.em.blas_threads import one_blas_thread
 from fastgmm.em.initialization.kmeans import KMeansSettings
 from fastgmm.em.initialization.methods import (
@@ -149,7 +150,8 @@ def _fit(
     problem: EMProblem, start: MixtureParameters, max_iter: int
 ) -> tuple[MixtureParameters, FitInfo] | None:
     """Return the fitted mixture, or None if a covariance becomes singular."""
-    steps = Fit(problem, StartState(start), stopping_rule(_TOLERANCE), max_iter).steps()
+    rule = stopping_rule(_TOLERANCE)
+    steps = Fit(problem, StartState(start), rule, max_iter, Squarem()).steps()
     try:
         return run([steps])[0]
     except IllDefinedCovarianceError:
