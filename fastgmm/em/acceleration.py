@@ -7,6 +7,7 @@ extrapolates sufficient statistics, which are the same for every structure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,17 +21,19 @@ _LONGEST = 4.0
 class Squarem:
     """The statistics of successive passes, and what they approach."""
 
-    def __init__(self) -> None:
-        self._found: list[SufficientStatistics] = []
-        self._longest = _LONGEST
+    def __init__(
+        self, found: Sequence[SufficientStatistics] = (), longest: float | None = None
+    ) -> None:
+        self.found = list(found)
+        self.longest = longest or _LONGEST
 
     def propose(self, statistics: SufficientStatistics) -> SufficientStatistics | None:
         """Take note of what a pass found; return where three of them lead, if beyond EM's step."""
-        self._found.append(statistics)
-        if len(self._found) < 3:
+        self.found.append(statistics)
+        if len(self.found) < 3:
             return None
         means = statistics.means()
-        about = [each.about(means) for each in self._found]
+        about = [each.about(means) for each in self.found]
         shares = statistics.weights()
         spread = statistics.variances() + (means - shares @ means) ** 2
         scales = np.sqrt(shares @ spread)
@@ -38,14 +41,14 @@ class Squarem:
         zero, one, two = (_vector(each, scales) for each in about)
         step, bend = one - zero, two - 2.0 * one + zero
         square, change = float(step @ step), float(bend @ bend)
-        length = self._longest
+        length = self.longest
         if square < length * length * change:
             length = float(np.sqrt(square / change))
         if length <= 1.0:
-            del self._found[0]
+            del self.found[0]
             return None
-        if length == self._longest:
-            self._longest *= 4.0
+        if length == self.longest:
+            self.longest *= 4.0
         factors = ((1.0 - length) ** 2, 2.0 * length * (1.0 - length), length**2)
 
         def combined(name: str) -> FloatArray:
@@ -60,7 +63,7 @@ class Squarem:
             first=combined("first"),
             second=combined("second"),
         )
-        self._found = []
+        self.found = []
         if beyond.empty().any() or not (beyond.variances() > 0.0).all():
             self.fell(statistics)
             return None
@@ -68,8 +71,8 @@ class Squarem:
 
     def fell(self, statistics: SufficientStatistics) -> None:
         """Begin again from what the last pass found: the way was too long."""
-        self._longest = max(_LONGEST, self._longest / 4.0)
-        self._found = [statistics]
+        self.longest = max(_LONGEST, self.longest / 4.0)
+        self.found = [statistics]
 
 
 def _vector(statistics: SufficientStatistics, scales: FloatArray) -> FloatArray:

@@ -74,6 +74,11 @@ class Problem(Protocol[_P, _S]):
 class Acceleration(Protocol[_S]):
     """Steps beyond those of the M-step, which are taken where they raise the objective."""
 
+    found: list[_S]
+    """What the passes found that the next step is extrapolated from."""
+    longest: float
+    """The length of that step, in M-steps, at most."""
+
     def propose(self, statistics: _S) -> _S | None:
         """Take note of what a pass found, and return what to solve instead, if there is any."""
 
@@ -170,6 +175,8 @@ class StartState(Generic[_P, _S]):
     careful: bool = False  # whether steps are taken with care from now on
     n_passes: int = 0  # number of passes, with those whose step was taken back
     reason: StopReason | None = None  # why no further step is to be taken, once that is known
+    earlier: tuple[_S, ...] = ()  # what the steps beyond are extrapolated from
+    longest: float | None = None  # their length at most; None before the first, and without any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -350,6 +357,8 @@ class Fit(Generic[_P, _S]):
             self._problem.careful,
             self._n_passes,
             self._reason,
+            () if self._acceleration is None else tuple(self._acceleration.found),
+            None if self._acceleration is None else self._acceleration.longest,
         )
 
     def _judge(self, seen: list[float]) -> StopReason | None:
@@ -422,11 +431,13 @@ def fit_best(
     max_iter: int,
     listeners: Listeners[_P, _S] | None = None,
     resumed: FitState[_P, _S] | None = None,
+    accelerate: Callable[[Sequence[_S], float | None], Acceleration[_S]] | None = None,
 ) -> tuple[_P, FitInfo]:
     """Fit from several starts and return the result whose objective ends highest.
 
-    Iteration i makes a pass at the parameters of iteration i - 1 and takes the M-step. It is the
-    last when `rule` says so. The trace ends with the objective of the parameters returned.
+    Iteration i makes a pass at the parameters of iteration i - 1 and takes the M-step, or a step
+    beyond it if that is accelerated. It is the last when `rule` says so. The trace ends with the
+    objective of the parameters returned.
     """
     watch = Stopwatch()
     hears: Listeners[_P, _S] = Listeners() if listeners is None else listeners
@@ -450,7 +461,10 @@ def fit_best(
         if hears.observe is not None:
             hears.observe(fit)
         observe = None if hears.observe is None else partial(_observe, hears.observe, fit)
-        steps = Fit(problem, current, rule, max_iter).steps(
+        acceleration = None
+        if accelerate is not None:
+            acceleration = accelerate(current.earlier, current.longest)
+        steps = Fit(problem, current, rule, max_iter, acceleration).steps(
             previous=starts.previous,
             given=starts.given,
             number=number,

@@ -87,6 +87,20 @@ def test_a_fit_cut_off_at_any_pass_ends_the_same(tmp_path, monkeypatch, n_passes
     assert_same_fit(again, whole)
 
 
+@pytest.mark.parametrize("n_passes", [2, 5])
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_an_accelerated_fit_is_cut_off_between_its_steps(
+    tmp_path, monkeypatch, n_passes, covariance_type
+):
+    X = problem("overlapping").X
+    settings = {"covariance_type": covariance_type, "acceleration": "squarem", "n_init": 1}
+    settings |= {"tol": 1e-9, "max_iter": 40}
+    whole = mixture(**settings).fit(X)
+    assert whole.n_iter_ > 8
+    again = resumed(X, tmp_path / "run.fgm", monkeypatch, n_passes, **settings)
+    assert_same_fit(again, whole)
+
+
 @pytest.mark.parametrize("covariance_type", ["full", "diag"])
 def test_priors_and_noise_come_out_the_same_again(tmp_path, monkeypatch, covariance_type):
     X = problem("overlapping").X

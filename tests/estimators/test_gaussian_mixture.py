@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastgmm import GaussianMixture
 from fastgmm.em.degeneracy import DegenerateComponentWarning
+from tests.problems import problem
 
 SCIKIT_LEARN_TYPES = ["full", "tied", "diag", "spherical"]
 ALL_TYPES = [*SCIKIT_LEARN_TYPES, "tied_diag", "tied_spherical"]
@@ -459,3 +460,29 @@ def test_threads_do_not_change_a_bit(covariance_type):
     assert_array_equal(one.trace_, all_threads.trace_)
     assert_array_equal(one.predict_proba(X), all_threads.predict_proba(X))
     assert one.fit_info_.n_threads == 1
+
+
+def test_an_accelerated_fit_takes_fewer_iterations_to_no_lower_a_likelihood():
+    X = problem("overlapping").X
+    settings = {"n_components": 3, "random_state": 0, "tol": 1e-9, "max_iter": 5000}
+    plain = GaussianMixture(**settings).fit(X)
+    quick = GaussianMixture(**settings, acceleration="squarem").fit(X)
+    assert quick.converged_
+    assert 2 * quick.n_iter_ < plain.n_iter_
+    assert quick.lower_bound_ > plain.lower_bound_ - 1e-7
+    assert (np.diff(quick.trace_) >= 0.0).all()
+    assert_allclose(quick.score(X), quick.lower_bound_, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("others", "name"),
+    [
+        ({"noise_volume": "auto"}, "noise_volume"),
+        ({"covariance_type": "factors", "n_factors": 1}, "n_factors"),
+    ],
+)
+def test_what_cannot_be_accelerated_is_refused(others, name):
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    mixture = GaussianMixture(acceleration="squarem", **others)
+    with pytest.raises(ValueError, match=f"acceleration='squarem' does not go together .* {name}"):
+        mixture.fit(X)

@@ -37,6 +37,7 @@ _START_KINDS = {
     "careful": bool,
     "n_passes": int,
     "reason": StopReason | None,
+    "longest": float | None,
 }
 
 
@@ -52,6 +53,11 @@ def start_to_state(start: StartState[Any, Any]) -> State:
     if statistics is None or not statistics.n_components:
         return State({**values, "log_likelihood": None, "weight": None}, arrays)
     own = to_state(statistics, "statistics")
+    values["earlier"] = []
+    for number, each in enumerate(start.earlier):
+        held = to_state(each, f"earlier_{number}")
+        values["earlier"].append([held.values["log_likelihood"], held.values["weight"]])
+        arrays |= held.arrays
     return State(values | own.values, arrays | own.arrays)
 
 
@@ -60,6 +66,10 @@ def start_from_state(state: State, size: Size, is_variational: bool) -> StartSta
     values, arrays = dict(state.values), state.arrays
     parameters: MixtureParameters | VariationalPosterior
     statistics = None
+    numbers = typed(values.pop("earlier", []), tuple[tuple[float, float], ...], "earlier")
+    earlier = tuple(
+        _statistics_from_state(f"earlier_{i}", each, arrays, size) for i, each in enumerate(numbers)
+    )
     if is_variational:
         posterior = State(values.pop("posterior"), arrays)
         parameters = posterior_from_state("current", posterior, size)
@@ -68,7 +78,8 @@ def start_from_state(state: State, size: Size, is_variational: bool) -> StartSta
         own = State({name: values.pop(name) for name in ("log_likelihood", "weight")}, arrays)
         if own.values["weight"] is not None:
             statistics = from_state(SufficientStatistics, "statistics", own, size)
-    return StartState(parameters, statistics, **typed_members(values, _START_KINDS, "current"))
+    members = typed_members(values, _START_KINDS, "current")
+    return StartState(parameters, statistics, earlier=earlier, **members)
 
 
 def from_earlier_fit(state: State) -> State:
@@ -137,8 +148,7 @@ def online_from_state(
     for name in ("statistics", "averaged"):
         numbers = typed(values.pop(name), tuple[float, float] | None, f"online.{name}")
         if numbers is not None:
-            held = State(dict(zip(("log_likelihood", "weight"), numbers, strict=True)), arrays)
-            parts[name] = from_state(SufficientStatistics, f"online_{name}", held, size)
+            parts[name] = _statistics_from_state(f"online_{name}", numbers, arrays, size)
     if issubclass(kind, VariationalOnlineState):
         held = State(values.pop("posterior"), arrays)
         parts["posterior"] = posterior_from_state("online_posterior", held, size)
@@ -156,6 +166,14 @@ def online_from_state(
     with np.errstate(all="ignore"):
         _check_solved(online, structure)
     return online
+
+
+def _statistics_from_state(
+    name: str, numbers: tuple[float, float], arrays: Any, size: Size
+) -> SufficientStatistics:
+    """Return statistics whose log-likelihood and weight are given apart."""
+    held = State(dict(zip(("log_likelihood", "weight"), numbers, strict=True)), arrays)
+    return from_state(SufficientStatistics, name, held, size)
 
 
 def _check_solved(online: OnlineState, structure: CovarianceStructure) -> None:
