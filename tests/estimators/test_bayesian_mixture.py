@@ -306,7 +306,9 @@ def test_fewer_distinct_rows_than_components_leave_the_prior_to_the_others():
 
 
 def test_without_convergence_there_is_a_warning():
-    with pytest.warns(ConvergenceWarning, match=r"Variational Bayes did not converge.*lower bound"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"did not converge.*iterations of Variational Bayes.*lower bound"
+    ):
         BayesianGaussianMixture(4, max_iter=2, random_state=0).fit(rows())
 
 

@@ -224,8 +224,10 @@ def warn_of_fit(
         still = "has not converged" if isinstance(tol, StoppingRule) else "still changed"
         or_more = "" if isinstance(tol, StoppingRule) else f" by tol={tol:g} or more"
         warnings.warn(
-            f"{algorithm} did not converge: after max_iter={max_iter} iterations the {objective} "
-            f"{still}{or_more}. Increase max_iter or tol, or try other initializations (n_init).",
+            # The first words are scikit-learn's, which filters of warnings look for.
+            "Best performing initialization did not converge. Try different init parameters, or "
+            f"increase max_iter, tol, or check for degenerate data: after max_iter={max_iter} "
+            f"iterations of {algorithm} the {objective} {still}{or_more}.",
             ConvergenceWarning,
             stacklevel=stacklevel + 1,
         )
