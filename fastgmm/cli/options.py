@@ -106,9 +106,10 @@ Frozen = Annotated[
     ),
 ]
 InitParams = Annotated[
-    Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"],
+    Literal["kmeans", "k-means++", "afk-mc2", "random", "random_from_data", "hierarchical"],
     shown(
-        "Method of initialization: kmeans, k-means++, random, random_from_data or hierarchical.",
+        "Method of initialization: kmeans, k-means++, afk-mc2, random, random_from_data or "
+        "hierarchical.",
         metavar="NAME",
     ),
 ]

@@ -89,8 +89,7 @@ class EMProblem:
 
     def rounding(self, value: float) -> float:
         """Return how much less than a value of the objective counts as equal."""
-        lost = 0.0 if self.truncation is None else self.truncation.lost
-        return ROUNDING[self.source.dtype.itemsize] * (1.0 + abs(value)) + lost
+        return ROUNDING[self.source.dtype.itemsize] * (1.0 + abs(value))
 
     def starting_rows(self, rows: Source) -> Source:
         """Return rows with the weights that they have where a start is found from them."""

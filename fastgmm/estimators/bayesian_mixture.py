@@ -110,10 +110,11 @@ class BayesianGaussianMixture(
         Maximum number of iterations. With 0, the initialization itself is the result.
     n_init : int, default=1
         Number of initializations; the result with the highest lower bound is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
-        Method of initialization: clusters of k-means, rows chosen by k-means++ seeding, random
-        responsibilities, or rows chosen at random. On large data the initialization uses a random
-        subsample.
+    init_params : {"kmeans", "k-means++", "afk-mc2", "random", "random_from_data"}, \
+            default="kmeans"
+        Method of initialization: clusters of k-means, rows chosen by k-means++ seeding or by an
+        approximation of it that takes less time for many components, random responsibilities, or
+        rows chosen at random. On large data the initialization uses a random subsample.
     weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}, \
             default="dirichlet_process"
         Prior of the weights: the stick-breaking representation of a Dirichlet process, or a

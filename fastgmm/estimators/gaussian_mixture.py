@@ -154,11 +154,12 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
         Maximum number of EM iterations. With 0, the initialization itself is the result.
     n_init : int, default=1
         Number of initializations; the result with the highest log-likelihood is kept.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
-            default="kmeans"
-        Method of initialization: clusters of k-means, rows chosen by k-means++ seeding, random
-        responsibilities, rows chosen at random, or clusters of model-based hierarchical
-        agglomeration, as in mclust. On large data the initialization uses a random subsample, of
+    init_params : {"kmeans", "k-means++", "afk-mc2", "random", "random_from_data", \
+            "hierarchical"}, default="kmeans"
+        Method of initialization: clusters of k-means, rows chosen by k-means++ seeding or by an
+        approximation of it that takes less time for many components, random responsibilities, rows
+        chosen at random, or clusters of model-based hierarchical agglomeration, as in mclust. On
+        large data the initialization uses a random subsample, of
         2000 rows for agglomeration; up to 2000 rows, all initializations by agglomeration are the
         same.
     weights_init : array-like of shape (n_components,), default=None
@@ -241,7 +242,8 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
         components for each row instead of all, those near to it, and takes about as long for any
         number of components. It maximizes a lower bound of the log-likelihood then, which is what
         `lower_bound_` and `trace_` hold; all other methods are exact. Each of the `n_init` starts
-        is that of ten iterations of k-means.
+        is that of ten iterations of k-means; from thousands of components on,
+        ``init_params="afk-mc2"`` takes less time.
     n_factors : int, default=None
         Number of factors q of factor analyzers of D features, with (D - q)² ≥ D + q.
     acceleration : {"squarem"}, default=None

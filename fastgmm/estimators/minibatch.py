@@ -85,8 +85,8 @@ class MiniBatchGaussianMixture(LikelihoodMixture):
         `reg_covar_scale`.
     n_init : int, default=3
         Number of initializations that are tried on a sample of the rows; the best one is continued.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data", "hierarchical"}, \
-            default="k-means++"
+    init_params : {"kmeans", "k-means++", "afk-mc2", "random", "random_from_data", \
+            "hierarchical"}, default="k-means++"
         Method of initialization.
     weights_init, means_init, precisions_init
         As for `GaussianMixture`.

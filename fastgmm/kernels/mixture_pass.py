@@ -52,7 +52,8 @@ from fastgmm.kernels.tiles import (
     load_weights,
 )
 
-# What a pass is run for; exactly one of these, or of those in ``kmeans_pass``.
+# What a pass is run for; exactly one of these, or of those in ``kmeans_pass``, or the sum of
+# moments and labels.
 LOG_LIKELIHOOD = 1
 MOMENTS = 2
 LOG_DENSITY = 4
@@ -376,7 +377,7 @@ def mixture_slot(address, slot):
         n_second, present, weights_of_second = 1, np.empty(1, np.int64), factor
         present[0] = 1
         second_counts, second_first = np.empty(1), np.empty(D)
-    some_known = labels.shape[0] > 0 and mode & (MOMENTS | LOG_LIKELIHOOD) != 0
+    some_known = labels.shape[0] > 0 and mode in (MOMENTS, LOG_LIKELIHOOD)
     known = labels if some_known else labels[:0]
     n_centers = K if mode & (LLOYD | LLOYD_BY_PRODUCTS) else 0
     padded, costs, member_sums = shifts, shifts, density  # read by Lloyd's passes only
@@ -429,9 +430,10 @@ def mixture_slot(address, slot):
                         tile_weights, padded, member_sums, counts, likelihood, labels, log_density,
                     )  # fmt: skip
                     continue
-                if mode == LABELS:
+                if mode & LABELS:
                     for lane in range(n):
                         labels[row + lane] = best[lane]
+                if mode == LABELS:
                     continue
                 if some_known:
                     keep_known(labels, row, n, T, K, joint, largest)
@@ -451,7 +453,7 @@ def mixture_slot(address, slot):
                         log_density[row + lane] = density[lane]
                 if mode == RESPONSIBILITIES:
                     write_responsibilities(joint, total, T, K, row, n, responsibilities)
-                if mode == MOMENTS:
+                if mode & MOMENTS:
                     weigh_responsibilities(joint, total, tile_weights, T, K, active, factor)
             if mode & (MOMENTS | GIVEN) and diagonal:
                 diagonal_moments(

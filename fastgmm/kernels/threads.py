@@ -50,7 +50,7 @@ from fastgmm.kernels.tiles import BLOCK_ROWS
 _OPERATIONS_PER_THREAD = 5_000_000
 """About a tenth of a millisecond of one core, which is many times what waking a thread costs."""
 
-_OPERATIONS_AT_ONCE = 50_000_000_000
+OPERATIONS_AT_ONCE = 50_000_000_000
 """About half a second of one core: the longest that a signal waits where blocks are small."""
 
 _FEWEST_BLOCKS = 16
@@ -218,7 +218,7 @@ def _chunks(task: Any, operations: int) -> Iterator[Any]:
     """
     n_rows = len(task.X)
     blocks = -(-n_rows // BLOCK_ROWS)
-    at_once = max(_FEWEST_BLOCKS, blocks * _OPERATIONS_AT_ONCE // max(operations, 1))
+    at_once = max(_FEWEST_BLOCKS, blocks * OPERATIONS_AT_ONCE // max(operations, 1))
     if at_once >= blocks:
         yield task
         return
@@ -239,7 +239,6 @@ def run_slots(
     operations: int,
     *,
     beside_readers: bool = False,
-    whole: bool = False,
 ) -> None:
     """Run a pass over all its slots.
 
@@ -258,11 +257,9 @@ def run_slots(
         more threads for, and a long one must not keep Ctrl-C waiting.
     beside_readers : bool
         Whether other threads read the next rows meanwhile.
-    whole : bool
-        Whether rows are not taken in their order, so that the pass cannot be cut.
     """
     threads = min(effective_threads(n_jobs), n_slots, 1 + operations // _OPERATIONS_PER_THREAD)
-    for chunk in [task] if whole else _chunks(task, operations):
+    for chunk in _chunks(task, operations):
         _run_chunk(slot_kernel, chunk, n_slots, threads, beside_readers)
 
 

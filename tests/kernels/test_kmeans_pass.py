@@ -7,6 +7,7 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.em.initialization.kmeans_passes import (
     kmeans_plus_plus,
     lloyd_statistics,
+    markov_chain_rows,
     nearest_centers,
 )
 from tests import oracle
@@ -83,32 +84,38 @@ def test_far_rows_go_to_the_nearest_center(dtype):
     assert inertia > far
 
 
+either_seeding = pytest.mark.parametrize("seeding", [kmeans_plus_plus, markov_chain_rows])
+
+
+@either_seeding
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_seeding_finds_every_far_group(dtype):
+def test_seeding_finds_every_far_group(dtype, seeding):
     X, _ = grouped(4, 6, dtype)
     labels = np.repeat(np.arange(6), 50)
     X = X + 1000 * labels[:, None].astype(dtype)
     for seed in range(3):
-        chosen = kmeans_plus_plus(ArraySource(X), 6, np.random.RandomState(seed))
+        chosen = seeding(ArraySource(X), 6, np.random.RandomState(seed))
         assert chosen.dtype == np.int64
         assert set(labels[chosen]) == set(range(6))
 
 
-def test_seeding_is_reproducible_and_never_takes_a_row_without_weight():
+@either_seeding
+def test_seeding_is_reproducible_and_never_takes_a_row_without_weight(seeding):
     X, _ = grouped(2, 3, np.float64)
     weights = np.zeros(len(X))
     weights[::7] = 1.0
     source = ArraySource(X, weights)
-    first = kmeans_plus_plus(source, 5, np.random.RandomState(3), n_local_trials=2)
-    again = kmeans_plus_plus(source, 5, np.random.RandomState(3), n_local_trials=2, n_jobs=1)
+    first = seeding(source, 5, np.random.RandomState(3))
+    again = seeding(source, 5, np.random.RandomState(3), n_jobs=1)
     np.testing.assert_array_equal(first, again)
     assert (first % 7 == 0).all()
     assert len(set(first)) == 5
 
 
-def test_seeding_with_fewer_distinct_rows_than_centers_repeats_rows():
+@either_seeding
+def test_seeding_with_fewer_distinct_rows_than_centers_repeats_rows(seeding):
     source = ArraySource(np.repeat([[0.0], [1.0]], 10, axis=0))
-    chosen = kmeans_plus_plus(source, 4, np.random.RandomState(0))
+    chosen = seeding(source, 4, np.random.RandomState(0))
     assert len(chosen) == 4
     assert set(source.X[chosen, 0]) == {0.0, 1.0}
 
@@ -125,8 +132,23 @@ def test_rows_without_weight_are_absent_whatever_they_hold(dtype, fill):
     found = lloyd_statistics(ArraySource(filled, weights), centers)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-4)
-    chosen = kmeans_plus_plus(ArraySource(filled, weights), 3, np.random.RandomState(0))
-    assert (chosen >= 1500).all()
+    for seeding in (kmeans_plus_plus, markov_chain_rows):
+        chosen = seeding(ArraySource(filled, weights), 3, np.random.RandomState(0))
+        assert (chosen >= 1500).all()
+
+
+def test_chains_draw_rows_as_weights_and_distances_say():
+    X = np.repeat([[0.0], [1.0], [3.0]], 5, axis=0)
+    weights = np.repeat([2.0, 4.0, 1.0], 5)
+    drawn = [
+        X[markov_chain_rows(ArraySource(X, weights), 2, np.random.RandomState(seed)), 0]
+        for seed in range(300)
+    ]
+    first = np.bincount(np.array(drawn)[:, 0].astype(int), minlength=4) / 300
+    np.testing.assert_allclose(first, [2 / 7, 4 / 7, 0, 1 / 7], atol=0.1)
+    after_zero = [second for one, second in drawn if one == 0.0]
+    assert 0.0 not in after_zero
+    assert np.mean(np.array(after_zero) == 3.0) == pytest.approx(9 / 13, abs=0.15)
 
 
 @pytest.mark.parametrize("distance", [1e7, 1e9])

@@ -64,7 +64,7 @@ def test_a_long_pass_is_run_in_chunks_to_the_same_bits(monkeypatch):
         passes.labels(source, parameters),
         passes.responsibilities(source, parameters),
     )
-    monkeypatch.setattr(threads, "_OPERATIONS_AT_ONCE", 1)
+    monkeypatch.setattr(threads, "OPERATIONS_AT_ONCE", 1)
     monkeypatch.setattr(threads, "_FEWEST_BLOCKS", 1)
     ran = []
     real = threads._run_chunk

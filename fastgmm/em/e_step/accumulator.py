@@ -35,7 +35,7 @@ from fastgmm.kernels.passes.factor_pass import (
 from fastgmm.kernels.passes.student_pass import StudentTask, student_slot
 from fastgmm.kernels.passes.truncated_pass import Cells, truncated_slot, truncated_task
 from fastgmm.kernels.pruning import pruning_slot, pruning_task
-from fastgmm.kernels.threads import run_slots
+from fastgmm.kernels.threads import OPERATIONS_AT_ONCE, run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.mixture.parameters import MixtureParameters, factor_axes
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
@@ -408,8 +408,18 @@ class RunningPass:
         labels: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Add rows in cells, each of which has components of its own."""
+        share = cells.members.shape[1] / len(cells.members)
+        operations = int(len(X) * self._operations * share)
         task = truncated_task(self._task(X, weights, None, labels, None), cells)
-        self._run(truncated_slot, task, operations=len(X) * self._operations, whole=True)
+        n_parts, n_cells = 1 + operations // OPERATIONS_AT_ONCE, len(cells.whose)
+        for part in range(n_parts):
+            begin, end = n_cells * part // n_parts, n_cells * (part + 1) // n_parts
+            some = task._replace(
+                starts=cells.starts[begin : end + 1],
+                whose=cells.whose[begin:end],
+                masses=cells.masses[begin:end],
+            )
+            self._run(truncated_slot, some, operations=operations // n_parts)
         self.n_blocks += self.n_used  # cells are spread over all slots
 
     def _task(

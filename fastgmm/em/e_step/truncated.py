@@ -2,17 +2,19 @@
 
 The lower bound of the log-likelihood in which components that are not among its own have no weight
 in a cell (Lücke and Eggert, 2010, "Expectation truncation and the benefits of preselection in
-training generative models", JMLR 11) rises with each step of EM for any choice of them, and with
-each component that is added. In every pass, a cell keeps the components that have some of its rows,
-and tries some neighbors of the heaviest of them (after Hirschberger, Forster and Lücke, 2022, "A
-variational EM acceleration for efficient clustering at very large scales", IEEE TPAMI 44).
+training generative models", JMLR 11) rises with each step of EM for any choice of them. Cells are
+of rows with the same most probable component, and have the components that such rows were found to
+have some weight in: in the pass before, in which a few neighbors were tried (after Hirschberger,
+Forster and Lücke, 2022, "A variational EM acceleration for efficient clustering at very large
+scales", IEEE TPAMI 44), or where all components were evaluated, at some rows in each pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,137 +23,83 @@ from fastgmm.data.source import Rows, Source
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.em.e_step.accumulator import RunningPass, gaussian_pass, statistics_of
+from fastgmm.em.e_step.passes import responsibilities
 from fastgmm.em.initialization.kmeans_passes import nearest_centers
 from fastgmm.kernels import mixture_pass
-from fastgmm.kernels.passes.truncated_pass import CELL_ROWS, Cells
+from fastgmm.kernels.passes.truncated_pass import CELL_ROWS, Cells, Links, choose_members
 from fastgmm.mixture.parameters import MixtureParameters
-from fastgmm.mixture.statistics import SufficientStatistics
+from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
 
 FEWEST_COMPONENTS = 256
 """With fewer, leaving some out saves little."""
 
-_MOST = 64
+_MOST = 96
 """Components of a cell in one pass."""
 
 _TRIED = 8
-"""Of which so many, at least, are tried."""
+"""Of which so many are tried."""
 
-_NEIGHBORS = 48
-"""Neighbors of each component: what a cell begins with, and what it tries of."""
+_FIRST_SHARE, _SHARE = 2.0, 0.25
+"""What evaluating all components at some rows takes, before the first pass and in each: the number
+of these over that of the components of all cells."""
 
-_PASSES_OF_NEIGHBORS = 5
-"""After so many passes, neighbors are found anew."""
+_NEGLIGIBLE = 1e-6
+"""Responsibilities of those rows that are of no interest."""
 
-_NEGLIGIBLE = 1e-13
-"""The share of a cell's rows without which a component is not kept."""
-
-_ROWS_AT_ONCE, _ROWS_OF_COMPONENT = 2**18, 2**6
+_ROWS_AT_ONCE, _ROWS_OF_COMPONENT = 2**18, 2**7
 """Rows that are put in cells together, and at least so many for each component."""
 
-_DISTANCES_AT_ONCE = 2**23
+_RESPONSIBILITIES_AT_ONCE = 2**22
+
+Labels = npt.NDArray[np.int64]
+
+
+class _Proposal(NamedTuple):
+    """What the rows are put in for a pass."""
+
+    cells: list[Cells]  # those of the rows that are taken together
+    members: Labels  # (K, C)
+    sizes: Labels  # (K,)
 
 
 @dataclass(slots=True, eq=False)
 class Truncation:
     """Which components each cell has, from pass to pass of one fit."""
 
-    cells: list[Cells] = field(default_factory=list)  # those of the rows that are taken together
-    neighbors: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 0), np.int64))
-    """(n_components, at most 48): the nearest components, itself first."""
+    cells: list[Cells] = field(default_factory=list)  # of the last pass with moments
+    proposed: list[Cells] = field(default_factory=list)  # what it led to
     n_passes: int = 0  # number of passes with moments
-    lost: float = 0.0
-    """By how much the bound may be lower, in nats a row, for what cells had to leave out."""
+    bound: float = -np.inf  # what the last of them found
 
     def restart(self) -> None:
         """Forget the cells of the start before."""
-        self.cells, self.n_passes, self.lost = [], 0, 0.0
+        self.cells, self.proposed, self.n_passes, self.bound = [], [], 0, -np.inf
 
     def statistics(
         self, source: Source, parameters: MixtureParameters, *, moments: bool, n_jobs: int | None
     ) -> SufficientStatistics:
         """Make a pass at the parameters, after which each cell has the components it needs."""
         rows = _TruncatedRows(source, parameters, n_jobs)
-        if not self.cells:
-            self.neighbors = nearest_neighbors(parameters)
-            self.cells = [self._of_labels(each) for each in rows.nearest_means()]
-        elif moments:
-            if self.n_passes % _PASSES_OF_NEIGHBORS == 0:
-                self.neighbors = nearest_neighbors(parameters)
-            refreshed, left_out = zip(*(self._refreshed(each) for each in self.cells), strict=True)
-            self.cells, self.lost = list(refreshed), sum(left_out) / source.total_weight
-        if not moments:
-            total = rows.passed(self.cells, mixture_pass.LOG_LIKELIHOOD).sums().log_likelihood
-            return SufficientStatistics.without_moments(total, source.total_weight)
-        found = rows.statistics(self.cells)
-        if self.n_passes > 0 and self.n_passes & (self.n_passes - 1) == 0:
-            # Rows have moved to other components, less and less: they are put in cells anew.
-            cells = [self._of_labels(each) for each in rows.labels(self.cells)]
-            others = rows.statistics(cells)
+        if not self.proposed:
+            self.proposed = rows.first_cells()
+        cells = self.proposed
+        found, proposed = rows.passed(cells, self.n_passes, moments=moments)
+        if self.cells and found.log_likelihood < self.bound:
+            # With the cells of the pass before, the bound is not lower.
+            others, led_to = rows.passed(self.cells, self.n_passes, moments=moments)
             if others.log_likelihood > found.log_likelihood:
-                self.cells, found = cells, others
-        self.n_passes += 1
+                cells, found, proposed = self.cells, others, led_to
+        if moments:
+            self.cells, self.proposed, self.bound = cells, proposed, found.log_likelihood
+            self.n_passes += 1
         return found
-
-    def _of_labels(self, labels: npt.NDArray[np.int64]) -> Cells:
-        """Return cells of rows with the same label, whose neighbors they begin with."""
-        sizes = np.bincount(labels, minlength=len(self.neighbors))
-        pieces = -(-sizes // CELL_ROWS)
-        whose = np.repeat(np.arange(len(sizes)), pieces)
-        number = np.arange(len(whose)) - (np.cumsum(pieces) - pieces)[whose]
-        starts = (np.cumsum(sizes) - sizes)[whose] + sizes[whose] * number // pieces[whose]
-        n_own = self.neighbors.shape[1]
-        members = np.zeros((len(whose), _MOST), np.int64)
-        members[:, :n_own] = self.neighbors[whose]
-        return Cells(
-            np.argsort(labels, kind="stable"),
-            np.append(starts, len(labels)),
-            members,
-            np.full(len(whose), n_own),
-            np.zeros(members.shape),
-        )
-
-    def _refreshed(self, cells: Cells) -> tuple[Cells, float]:
-        """Return cells with what they keep and what they try, and the mass of what is left out."""
-        places = np.arange(_MOST)
-        total = cells.masses.sum(axis=1)
-        found = places < cells.sizes[:, None]
-        masses = np.where(found & (cells.masses > _NEGLIGIBLE * total[:, None]), cells.masses, -1.0)
-        heaviest = np.argsort(-masses, axis=1, kind="stable")
-        masses = np.take_along_axis(masses, heaviest, axis=1)
-        members = np.take_along_axis(cells.members, heaviest, axis=1)
-        left_out = float(masses[:, -_TRIED:][masses[:, -_TRIED:] > 0.0].sum())
-        members, kept = members[:, :-_TRIED], masses[:, :-_TRIED] > 0.0
-        tried = np.concatenate(
-            [
-                self._neighbors_of(members[:, 0]),
-                self._neighbors_of(np.where(kept[:, 1], members[:, 1], members[:, 0])),
-            ],
-            axis=1,
-        )
-        new = np.ones(tried.shape, dtype=bool)
-        for i in range(_TRIED):
-            known = (tried[:, i, None] == members) & kept
-            new[:, i] = ~(known.any(axis=1) | (tried[:, :i] == tried[:, i, None]).any(axis=1))
-        members, present = np.concatenate([members, tried], 1), np.concatenate([kept, new], 1)
-        first = np.argsort(~present, axis=1, kind="stable")
-        return cells._replace(
-            members=np.take_along_axis(members, first, axis=1),
-            sizes=present.sum(axis=1),
-            masses=np.zeros(members.shape),
-        ), left_out
-
-    def _neighbors_of(self, components: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return some neighbors of each component, others from pass to pass."""
-        n_others = self.neighbors.shape[1] - 1
-        turns = (np.arange(_TRIED // 2) + self.n_passes * (_TRIED // 2)) % n_others
-        return self.neighbors[components][:, 1 + turns]
 
 
 class _TruncatedRows:
     """Rows under a mixture, so many at a time that cells are filled."""
 
     def __init__(self, source: Source, parameters: MixtureParameters, n_jobs: int | None) -> None:
-        self._source, self._n_jobs, self._means = source, n_jobs, parameters.means
+        self._source, self._n_jobs, self._mixture = source, n_jobs, parameters
         self._diagonal = parameters.is_diagonal
         p = gaussian_pass(source.dtype, parameters, by_row=True)
         nothing = np.zeros_like(p.center)
@@ -160,86 +108,146 @@ class _TruncatedRows:
             shifts=np.zeros_like(p.shifts),
         )  # fmt: skip
 
-    def statistics(self, cells: Sequence[Cells]) -> SufficientStatistics:
-        """Return the statistics of a pass, and note the masses of the cells' components."""
-        return statistics_of(
-            self.passed(cells, mixture_pass.MOMENTS).sums(),
-            self._parameters,
-            diagonal=self._diagonal,
-            weight=self._source.total_weight,
-        )
-
-    def labels(self, cells: Sequence[Cells]) -> list[npt.NDArray[np.int64]]:
-        """Return the most probable component of each row."""
-        labels = [np.empty(len(each.order), np.int64) for each in cells]
-        self.passed(cells, mixture_pass.LABELS, labels)
-        return labels
-
-    def nearest_means(self) -> list[npt.NDArray[np.int64]]:
-        """Return the component whose mean is nearest to each row."""
-        return [
-            nearest_centers(ArraySource(each.X), self._means, n_jobs=self._n_jobs)[0]
-            for each in self._pieces()
-        ]
+    def first_cells(self) -> list[Cells]:
+        """Return cells of rows whose nearest mean is the same."""
+        neighborhoods = _Neighborhoods(len(self._mixture.means))
+        means = np.ascontiguousarray(self._mixture.means, self._source.dtype)
+        own = np.arange(len(means))
+        self._see(means, own, neighborhoods)
+        labels = []
+        for X, weights in self._pieces():
+            found, _ = nearest_centers(ArraySource(X), self._mixture.means, n_jobs=self._n_jobs)
+            labels.append(found)
+            neighborhoods.move(found, found, weights)
+            self._see_some(X, found, _FIRST_SHARE, 0, neighborhoods, keep=True)
+        return neighborhoods.cells(labels, 0)
 
     def passed(
-        self,
-        cells: Sequence[Cells],
-        mode: int,
-        labels: Sequence[npt.NDArray[np.int64]] | None = None,
-    ) -> RunningPass:
-        """Return a pass over all rows."""
+        self, cells: list[Cells], turn: int, *, moments: bool
+    ) -> tuple[SufficientStatistics, list[Cells]]:
+        """Return the statistics of a pass, and the cells for the next one."""
         running = RunningPass(
             self._parameters,
-            mode,
+            mixture_pass.MOMENTS | mixture_pass.LABELS if moments else mixture_pass.LOG_LIKELIHOOD,
             diagonal=self._diagonal,
             n_jobs=self._n_jobs,
             beside_readers=self._source.reads_ahead,
             lanes=CELL_ROWS,
         )
+        neighborhoods, labels = _Neighborhoods(len(self._mixture.means)), []
         for i, (X, weights) in enumerate(self._pieces()):
-            running.add_cells(X, weights, cells[i], None if labels is None else labels[i])
-        return running
+            if not moments:
+                running.add_cells(X, weights, cells[i])
+                continue
+            labels.append(np.empty(len(X), np.int64))
+            running.add_cells(X, weights, cells[i], labels[i])
+            neighborhoods.add(cells[i])
+            self._see_some(X, labels[i], _SHARE, turn + 1, neighborhoods)
+            before = np.empty_like(labels[i])
+            before[cells[i].order] = np.repeat(cells[i].whose, np.diff(cells[i].starts))
+            neighborhoods.move(before, labels[i], weights)
+        sums, weight = running.sums(), self._source.total_weight
+        if not moments:
+            return SufficientStatistics.without_moments(sums.log_likelihood, weight), []
+        found = statistics_of(sums, self._parameters, diagonal=self._diagonal, weight=weight)
+        return found, neighborhoods.cells(labels, turn)
+
+    def _see_some(
+        self, X: npt.NDArray[np.floating], labels: Labels, share: float, turn: int,
+        neighborhoods: _Neighborhoods, *, keep: bool = False,
+    ) -> None:  # fmt: skip
+        """Evaluate all components at some of the rows, which are given their labels."""
+        step = max(1, round(len(self._mixture.means) / (_MOST * share)))
+        some = slice(turn * 7919 % step, None, step)
+        found = self._see(X[some], labels[some] if keep else None, neighborhoods)
+        if not keep:
+            labels[some] = found
+
+    def _see(
+        self, X: npt.NDArray[np.floating], labels: Labels | None, neighborhoods: _Neighborhoods
+    ) -> Labels:
+        """Note which components some rows are of; return the most probable ones."""
+        step = max(1, _RESPONSIBILITIES_AT_ONCE // len(self._mixture.means))
+        best = np.empty(len(X), np.int64)
+        for first in range(0, len(X), step):
+            here = slice(first, first + step)
+            shares = responsibilities(ArraySource(X[here]), self._mixture, n_jobs=self._n_jobs)
+            best[here] = shares.argmax(axis=1)
+            neighborhoods.see(shares, best[here] if labels is None else labels[here])
+        return best
 
     def _pieces(self) -> Iterator[Rows]:
-        size = max(_ROWS_AT_ONCE, _ROWS_OF_COMPONENT * len(self._means))
+        size = max(_ROWS_AT_ONCE, _ROWS_OF_COMPONENT * len(self._mixture.means))
         with closing(self._source.blocks()) as blocks:  # type: ignore[type-var]
             yield from recut(blocks, size)
 
 
-def nearest_neighbors(parameters: MixtureParameters) -> npt.NDArray[np.int64]:
-    """Return the components of the least Kullback-Leibler divergence to each, or from it.
+class _Neighborhoods:
+    """Which components rows with each label need, as a pass finds it."""
 
-    Itself comes first. Divergences are inner products of precisions and moments: all of them are
-    one product of matrices.
-    """
-    n_components = parameters.n_components
-    means = parameters.means - np.median(parameters.means, axis=0)
-    precisions, moments = parameters.precisions(), parameters.covariances()
-    if parameters.is_diagonal:
-        moments += means * means
-        slopes = precisions * means
-    else:
-        moments += means[:, :, None] * means[:, None, :]
-        slopes = (precisions @ means[:, :, None])[:, :, 0]
-        lower = np.tril_indices(parameters.n_features)
-        twice = np.where(lower[0] == lower[1], 1.0, 2.0)
-        precisions, moments = precisions[:, *lower] * twice, moments[:, *lower]
-    constants = parameters.log_normalizers - 0.5 * (slopes * means).sum(axis=1)
-    precisions = np.concatenate([-0.5 * precisions, slopes], axis=1)
-    moments = np.concatenate([moments, means], axis=1)
-    own = (precisions * moments).sum(axis=1) + constants
-    n_found = min(_NEIGHBORS, n_components)
-    found = np.empty((n_components, n_found), np.int64)
-    step = max(1, _DISTANCES_AT_ONCE // n_components)
-    for first in range(0, n_components, step):
-        here = slice(first, first + step)
-        to = own[here, None] - (moments[here] @ precisions.T + constants)
-        of = own - (precisions[here] @ moments.T + constants[here, None])
-        divergences = np.minimum(to, of)
-        each = np.arange(len(divergences))
-        divergences[each, first + each] = -np.inf
-        nearest = np.argpartition(divergences, n_found - 1, axis=1)[:, :n_found]
-        order = np.take_along_axis(divergences, nearest, axis=1).argsort(axis=1, kind="stable")
-        found[here] = np.take_along_axis(nearest, order, axis=1)
-    return found
+    def __init__(self, n_components: int) -> None:
+        n_own = min(_MOST, n_components)
+        self._members = np.zeros((n_components, n_own), np.int64)
+        self._sizes = np.zeros(n_components, np.int64)
+        self._masses = np.zeros((n_components, n_own))
+        self._moves: list[tuple[Labels, Labels, FloatArray]] = []
+        self._seen: list[tuple[Labels, Labels, FloatArray]] = []
+
+    def add(self, cells: Cells) -> None:
+        """Add the masses of components of cells."""
+        self._members, self._sizes = cells.members, cells.sizes
+        np.add.at(self._masses, cells.whose, cells.masses)
+
+    def move(self, before: Labels, after: Labels, weights: FloatArray | None) -> None:
+        """Add the weights of rows with one label that had another one before."""
+        K = len(self._sizes)
+        stays = before == after
+        given = np.ones(len(before)) if weights is None else weights
+        own = np.bincount(after[stays], given[stays], K).astype(np.float64)
+        each = np.flatnonzero(np.bincount(after[stays], minlength=K)).astype(np.int64)
+        self._moves.append((each, each, own[each]))
+        pairs, which = np.unique(after[~stays] * K + before[~stays], return_inverse=True)
+        amounts = np.bincount(which, given[~stays], len(pairs)).astype(np.float64)
+        self._moves.append((pairs // K, pairs % K, amounts))
+
+    def see(self, shares: npt.NDArray[np.floating], labels: Labels) -> None:
+        """Add the responsibilities of components for rows with some labels."""
+        rows, components = np.nonzero(shares > _NEGLIGIBLE)
+        found = shares[rows, components].astype(np.float64)
+        self._seen.append((labels[rows], components, found))
+
+    def cells(self, labels: list[Labels], turn: int) -> list[Cells]:
+        """Return cells of rows with the same label."""
+        members, sizes = np.zeros_like(self._members), np.zeros_like(self._sizes)
+        totals = self._masses.sum(axis=1, keepdims=True)
+        shares = self._masses / np.where(totals > 0.0, totals, 1.0)
+        tried = min(_TRIED, max(0, self._members.shape[1] - 1))
+        choose_members(
+            self._members, self._sizes, shares, self._links(self._moves), self._links(self._seen),
+            tried, turn, members, sizes,
+        )  # fmt: skip
+        return [_cells(each, members, sizes) for each in labels]
+
+    def _links(self, parts: list[tuple[Labels, Labels, FloatArray]]) -> Links:
+        components, others, amounts = (np.concatenate(each) for each in zip(*parts, strict=True))
+        order = np.argsort(components, kind="stable")
+        starts = np.zeros(len(self._sizes) + 1, np.int64)
+        np.cumsum(np.bincount(components, minlength=len(self._sizes)), out=starts[1:])
+        return Links(starts, others[order], amounts[order])
+
+
+def _cells(labels: Labels, members: Labels, sizes: Labels) -> Cells:
+    """Return cells of at most so many rows with the same label."""
+    n_rows = np.bincount(labels, minlength=len(members))
+    pieces = -(-n_rows // CELL_ROWS)
+    whose = np.repeat(np.arange(len(n_rows)), pieces)
+    number = np.arange(len(whose)) - (np.cumsum(pieces) - pieces)[whose]
+    starts = (np.cumsum(n_rows) - n_rows)[whose] + n_rows[whose] * number // pieces[whose]
+    return Cells(
+        np.argsort(labels, kind="stable"),
+        np.append(starts, len(labels)),
+        whose,
+        members,
+        sizes,
+        np.zeros((len(whose), members.shape[1])),
+    )

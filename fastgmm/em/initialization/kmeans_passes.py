@@ -19,6 +19,12 @@ from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 
 FloatArray = npt.NDArray[np.float64]
 
+_CHAIN = 100
+"""Rows of a chain of AFK-MC²: more hardly help where Bachem et al. measure it."""
+
+_CHAINS_AT_ONCE = 32
+"""Chains whose rows are compared with the centers before them together."""
+
 
 def _run(
     source: Source,
@@ -216,4 +222,60 @@ def kmeans_plus_plus(
             source, rows[best : best + 1], kmeans_pass.CHOOSE, n_jobs, distances=closest,
             scale=scale,
         )  # fmt: skip
+    return chosen
+
+
+def markov_chain_rows(
+    source: ArraySource,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    *,
+    n_jobs: int | None = None,
+) -> npt.NDArray[np.int64]:
+    """Choose rows as starting centers by AFK-MC² (Bachem et al. 2016, NIPS 29, algorithm 1).
+
+    Each next center is where a chain of `_CHAIN` rows ends, whose stationary distribution is that
+    of k-means++: only these are compared with the centers so far, and not all rows.
+    """
+    weights = np.ones(source.n_samples) if source.weights is None else source.weights
+    shares = np.cumsum(weights)
+
+    def drawn(cumulative: FloatArray, size: int) -> npt.NDArray[np.int64]:
+        draws = random_state.uniform(size=size) * cumulative[-1]
+        found: npt.NDArray[np.int64] = np.searchsorted(cumulative, draws, side="right")
+        found[found == source.n_samples] -= 1  # by rounding
+        return found
+
+    chosen = np.repeat(drawn(shares, 1), n_clusters)
+    scale = _scale(source, source.rows(chosen[:1]).astype(np.float64))
+
+    def to_chosen(rows: ArraySource, number: int) -> FloatArray:
+        distances, labels = np.empty(rows.n_samples), np.empty(rows.n_samples, np.int64)
+        centers = source.rows(chosen[:number]).astype(np.float64)
+        _run(
+            rows, centers, kmeans_pass.NEAREST, n_jobs, distances=distances, labels=labels,
+            scale=scale,
+        )  # fmt: skip
+        return distances
+
+    costs = np.where(weights > 0.0, to_chosen(source, 1), 0.0) * weights
+    chances = costs / max(costs.sum(), np.finfo(np.float64).tiny) + weights / shares[-1]
+    cumulative = np.cumsum(chances)
+    for first in range(1, n_clusters, _CHAINS_AT_ONCE):
+        n_chains = min(_CHAINS_AT_ONCE, n_clusters - first)
+        links = drawn(cumulative, n_chains * _CHAIN)
+        rows = source.rows(links)
+        nearest = to_chosen(ArraySource(rows), first).reshape(n_chains, _CHAIN)
+        links = links.reshape(n_chains, _CHAIN)
+        points = scale * rows.reshape(n_chains, _CHAIN, -1).astype(np.float64)
+        accepted = random_state.uniform(size=links.shape)
+        for i in range(n_chains):
+            odds = nearest[i] * weights[links[i]] / chances[links[i]]
+            at = 0
+            for j in range(1, _CHAIN):
+                if odds[j] > accepted[i, j] * odds[at]:
+                    at = j
+            chosen[first + i] = links[i, at]
+            between = ((points[i + 1 :] - points[i, at]) ** 2).sum(axis=2)
+            nearest[i + 1 :] = np.minimum(nearest[i + 1 :], between)
     return chosen

@@ -20,7 +20,11 @@ from fastgmm.em.initialization.kmeans import (
     fit_kmeans,
     scalable_centers,
 )
-from fastgmm.em.initialization.kmeans_passes import kmeans_plus_plus, nearest_centers
+from fastgmm.em.initialization.kmeans_passes import (
+    kmeans_plus_plus,
+    markov_chain_rows,
+    nearest_centers,
+)
 from fastgmm.em.initialization.labels import KnownRows, LabeledComponents, fewest_rows
 from fastgmm.em.initialization.random_rows import random_rows
 from fastgmm.em.missing.completed_rows import CompletedSource, lacks_values
@@ -30,11 +34,12 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, pool
 from fastgmm.mixture.structures import FactorStructure
 
-InitMethod = Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"]
+InitMethod = Literal["kmeans", "k-means++", "afk-mc2", "random", "random_from_data", "hierarchical"]
 
 INIT_METHODS: tuple[InitMethod, ...] = (
     "kmeans",
     "k-means++",
+    "afk-mc2",
     "random",
     "random_from_data",
     "hierarchical",
@@ -269,6 +274,13 @@ def _from_seeding(
     return _around(rows, chosen, diagonal, settings.n_jobs)
 
 
+def _from_chains(
+    rows: ArraySource, n_components: int, diagonal: bool, settings: InitSettings
+) -> SufficientStatistics:
+    chosen = markov_chain_rows(rows, n_components, settings.random_state, n_jobs=settings.n_jobs)
+    return _around(rows, chosen, diagonal, settings.n_jobs)
+
+
 def _from_rows(
     rows: ArraySource, n_components: int, diagonal: bool, settings: InitSettings
 ) -> SufficientStatistics:
@@ -282,6 +294,7 @@ def _from_rows(
 _METHODS = {
     "kmeans": _from_kmeans,
     "k-means++": _from_seeding,
+    "afk-mc2": _from_chains,
     "random": _from_random_responsibilities,
     "random_from_data": _from_rows,
     "hierarchical": _from_hierarchy,

@@ -19,6 +19,7 @@ import numpy as np
 from fastgmm.kernels.compilation import (
     call_slot,
     inner_kernel,
+    kernel,
     slot_address,
     slot_kernel,
     task_at,
@@ -31,6 +32,8 @@ from fastgmm.kernels.tiles import aligned_scratch
 
 CELL_ROWS = 128
 """The most rows of a cell, and the most lanes of its tile."""
+
+_TINY = 1e-300
 
 _WIDEST = ROWS * BLOCK.n_bytes
 """Bytes of the widest block of registers: lanes of a tile are a multiple of those in it."""
@@ -45,16 +48,19 @@ class Cells(NamedTuple):
         The rows, cell by cell.
     starts : ndarray of int64 of shape (n_cells + 1,)
         Where the rows of each cell begin there, and where the last ones end.
-    members : ndarray of int64 of shape (n_cells, C)
-        The components of each cell.
-    sizes : ndarray of int64 of shape (n_cells,)
-        How many components each cell has.
+    whose : ndarray of int64 of shape (n_cells,)
+        The label of each cell, in ascending order.
+    members : ndarray of int64 of shape (K, C)
+        The components of cells with each label.
+    sizes : ndarray of int64 of shape (K,)
+        How many they are.
     masses : ndarray of shape (n_cells, C)
         Receives their sums of weighted responsibilities.
     """
 
     order: np.ndarray
     starts: np.ndarray
+    whose: np.ndarray
     members: np.ndarray
     sizes: np.ndarray
     masses: np.ndarray
@@ -92,7 +98,7 @@ def truncated_slot(address, slot):
     """Pass over the cells of one slot, which follow each other."""
     task = task_at(address)
     X, weights, diagonal = task.X, task.weights, task.diagonal
-    order, starts, sizes = task.order, task.starts, task.sizes
+    order, starts, whose, sizes = task.order, task.starts, task.whose, task.sizes
     K, D, C = task.constants.shape[0], X.shape[1], task.members.shape[1]
     packed = task.whiteners.shape[0] // K
     blocks = task.second.shape[1] // K
@@ -104,13 +110,13 @@ def truncated_slot(address, slot):
     whiteners, shifts = aligned_scratch(C * packed, constants), np.zeros(C * D, constants.dtype)
     references, references_low = np.empty_like(shifts), np.empty_like(shifts)
     counts, first, second = np.empty(C), np.empty(n_first), np.empty(C * blocks)
-    labels = np.empty(CELL_ROWS if task.mode == LABELS else 0, np.int64)
+    labels = np.empty(CELL_ROWS if task.mode & LABELS else 0, np.int64)
     width = _WIDEST // constants.itemsize
-    n_cells = sizes.shape[0]
+    n_cells = whose.shape[0]
     each = (n_cells + task.n_slots - 1) // task.n_slots
     for cell in range(slot * each, min((slot + 1) * each, n_cells)):
-        begin, n, n_own = starts[cell], starts[cell + 1] - starts[cell], sizes[cell]
-        members = task.members[cell]
+        begin, n, n_own = starts[cell], starts[cell + 1] - starts[cell], sizes[whose[cell]]
+        members = task.members[whose[cell]]
         for i in range(n):
             row = order[begin + i]
             row_weights[i] = weights[row] if weights.shape[0] > 0 else 1.0
@@ -156,7 +162,7 @@ def truncated_slot(address, slot):
             task.responsibilities,
         )
         call_slot(task.run_pass, run, 0)
-        if task.mode == LABELS:
+        if task.mode & LABELS:
             for i in range(n):
                 task.labels[order[begin + i]] = members[labels[i]]
         if task.first.shape[1] == 0:
@@ -172,3 +178,92 @@ def truncated_slot(address, slot):
             for j in range(2 * D):
                 at = diagonal_place(members[c], j, n_columns)
                 sums[at] += first[diagonal_place(c, j, n_columns)]
+
+
+class Links(NamedTuple):
+    """What each component has to do with some others: those of k from ``starts[k]`` on.
+
+    Parameters
+    ----------
+    starts : ndarray of int64 of shape (K + 1,)
+        Where those of each component begin, and where the last ones end.
+    others : ndarray of int64
+        Components.
+    amounts : ndarray
+        How much there is of each.
+    """
+
+    starts: np.ndarray
+    others: np.ndarray
+    amounts: np.ndarray
+
+
+@inner_kernel()
+def _increase(component, amount, mass, found, n):
+    """Add to the mass of a component, and return how many have some."""
+    if amount == 0.0:
+        return n
+    if mass[component] == 0.0:
+        found[n] = component
+        n += 1
+    mass[component] += amount
+    return n
+
+
+@kernel()
+def choose_members(members, sizes, shares, moves, seen, n_tried, turn, chosen, n_chosen):
+    """Choose the components that cells with each label have in the next pass.
+
+    Parameters
+    ----------
+    members, sizes : ndarray of int64 of shape (K, C), ndarray of int64 of shape (K,)
+        As in ``Cells``.
+    shares : ndarray of shape (K, C)
+        The mass of each of them, for a row.
+    moves : Links
+        The weight of rows of each label that had others before.
+    seen : Links
+        Responsibilities of all components for some rows of each label.
+    n_tried : int
+        How many components are tried of those that the heaviest of a label have and it has not;
+        more where there is room.
+    turn : int
+        Number of the pass: others are tried each time.
+    chosen, n_chosen : ndarray of int64 of shape (K, C), ndarray of int64 of shape (K,)
+        Receive the members, the heaviest first, and how many they are; 0 if no row has a label.
+    """
+    K, C = members.shape
+    mass, found = np.zeros(K), np.empty(K, np.int64)
+    for k in range(K):
+        n_chosen[k] = 0
+        if moves.starts[k] == moves.starts[k + 1]:
+            continue
+        found[0], mass[k], n = k, _TINY, 1
+        for at in range(moves.starts[k], moves.starts[k + 1]):
+            before = moves.others[at]
+            for c in range(sizes[before]):
+                n = _increase(
+                    members[before, c], moves.amounts[at] * shares[before, c], mass, found, n
+                )
+        for at in range(seen.starts[k], seen.starts[k + 1]):
+            n = _increase(seen.others[at], seen.amounts[at], mass, found, n)
+        heaviest = found[np.argsort(-mass[found[:n]], kind="mergesort")]
+        n_known = n
+        for c in range(min(n_known, n_tried)):
+            hub = heaviest[c]
+            for i in range(sizes[hub]):
+                other = members[hub, i]
+                if mass[other] <= 0.0:
+                    drawn = (other * 40503 + k * 30011 + turn * 20011) % 65521 / 65521.0
+                    amount = drawn * mass[hub] * shares[hub, i]
+                    n = _increase(other, -amount, mass, found, n)
+        tried = found[n_known:n]
+        tried = tried[np.argsort(mass[tried], kind="mergesort")]
+        n_kept = min(n_known, C - min(n_tried, tried.shape[0]))
+        n_chosen[k] = min(C, n_kept + tried.shape[0])
+        for c in range(n_kept):
+            chosen[k, c] = heaviest[c]
+        for c in range(n_kept, n_chosen[k]):
+            chosen[k, c] = tried[c - n_kept]
+        for c in range(n):
+            mass[found[c]] = 0.0
