@@ -10,6 +10,7 @@ import numpy as np
 from fastgmm.analysis.group_fits import GroupedRows, GroupSettings, fit_group_mixtures
 from fastgmm.analysis.small_fits import SmallProblem, fit_small
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.limited import with_limits
 from fastgmm.data.sources.measured import with_error_covariance
 from fastgmm.em.e_step import passes
 from fastgmm.em.e_step.truncated import Truncation
@@ -62,6 +63,8 @@ def compile_kernels(*, n_jobs: int | None = None) -> int:
     rows = random.standard_normal((_N_ROWS, 2))
     measured = with_error_covariance(ArraySource(rows), np.ones((_N_ROWS, 2)))
     n_run += _run_passes(measured, _parameters(ArraySource(rows), "VVV", n_jobs), n_jobs)
+    limited = with_limits(ArraySource(rows), np.ones((_N_ROWS, 2)))
+    n_run += _run_passes(limited, _parameters(ArraySource(rows), "VVV", n_jobs), n_jobs)
     agglomerate(rows, structure="VVV")
     agglomerate(rows, structure="EEE")  # which has a kernel of its own
     source = ArraySource(rows)

@@ -37,6 +37,10 @@ for dtype in (np.float32, np.float64):
         for errors in (np.ones_like(X), np.tile(np.eye(5, dtype=dtype), (500, 1, 1))):
             mixture = GaussianMixture(2, max_iter=2).fit(X, error_covariance=errors)
             mixture.predict(X, errors), mixture.denoise(X, errors)
+        flags = np.arange(X.size).reshape(X.shape) % 7 == 0
+        for name in ("full", "diag"):
+            mixture = GaussianMixture(2, covariance_type=name, max_iter=2).fit(X, censored=flags)
+            mixture.predict(X, censored=flags), mixture.impute(X, censored=flags)
         X[::3, 1] = X[::5, 0] = np.nan
         for name in ("full", "diag"):
             mixture = GaussianMixture(2, covariance_type=name, missing="model", max_iter=2).fit(X)

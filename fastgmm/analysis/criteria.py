@@ -14,7 +14,7 @@ from scipy.special import entr
 
 from fastgmm.data.source import Source
 from fastgmm.em.e_step.passes import log_likelihood, responsibilities
-from fastgmm.em.missing.incomplete import pieces_with_errors
+from fastgmm.em.missing.incomplete import annotated_pieces
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
 
@@ -70,7 +70,7 @@ def _entropies(
 ) -> FloatArray:
     totals = np.zeros(len(mixtures))
     n_rows = _rows_at_once(max(each.n_components for each in mixtures))
-    for some in pieces_with_errors(source, n_rows):
+    for some in annotated_pieces(source, n_rows):
         for m, each in enumerate(mixtures):
             shares = responsibilities(some, each, n_jobs=n_jobs)
             entropies = entr(shares).sum(axis=1, dtype=np.float64)
@@ -88,5 +88,5 @@ def responsibility_blocks(
     source: Source, parameters: MixtureParameters, *, n_jobs: int | None = None
 ) -> Iterator[tuple[npt.NDArray[Any], FloatArray | None]]:
     """Yield the responsibilities of the rows, so many at once that they take little memory."""
-    for some in pieces_with_errors(source, _rows_at_once(parameters.n_components)):
+    for some in annotated_pieces(source, _rows_at_once(parameters.n_components)):
         yield responsibilities(some, parameters, n_jobs=n_jobs), some.weights

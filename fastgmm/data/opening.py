@@ -30,6 +30,7 @@ from fastgmm.data.sources.dask_collection import DaskSource, is_collection
 from fastgmm.data.sources.file_parts import open_on_workers
 from fastgmm.data.sources.file_source import FileSource
 from fastgmm.data.sources.frames import checked_array, is_frame, open_frame
+from fastgmm.data.sources.limited import LimitedRows, refuse_collection, with_limits
 from fastgmm.data.sources.measured import MeasuredRows, with_error_covariance
 from fastgmm.data.tables import is_arrow_stream, is_list_of_paths, is_path, is_stored, open_tables
 from fastgmm.kernels.passes.error_pass import DEVIATIONS
@@ -46,6 +47,8 @@ def open_data(
     label_column: str | None = None,
     error_columns: Sequence[str] | None = None,
     error_covariance: ArrayLike | None = None,
+    censored_columns: Sequence[str] | None = None,
+    censored: ArrayLike | None = None,
     block_rows: int | None = None,
     memory_budget: int | str = DEFAULT_BUDGET,
     missing: MissingPolicy = "error",
@@ -104,6 +107,12 @@ def open_data(
     error_covariance : array-like, default=None
         The covariances of the measurement errors instead, as in `GaussianMixture.fit`: for each
         row of an array or a frame, or one for all rows.
+    censored_columns : sequence of str, default=None
+        The columns that say which values of `columns` are limits, one for each and in their order:
+        -1 where the true value is at most the value, 1 where it is at least that, and 0 where it is
+        measured; for a `GaussianMixture`.
+    censored : array-like, default=None
+        These flags instead, as in `GaussianMixture.fit`, for an array or a frame.
     block_rows : int, default=None
         Rows of a block, rounded up to whole multiples of 1024; None for as many as suit the
         memory budget. The result does not depend on it.
@@ -165,9 +174,14 @@ def open_data(
     (3, 2)
     """
     names = _names("columns", columns)
-    names_of_errors = _error_names(names, error_columns, error_covariance)
+    of_errors = _annotation_names("error", names, error_columns, error_covariance)
+    of_limits = _annotation_names("censored", names, censored_columns, censored)
+    if (of_errors or error_covariance is not None) and (of_limits or censored is not None):
+        raise ValueError(
+            "values with errors and censored values do not go together: leave out one of them"
+        )
     selection = Selection(
-        _names("columns", (*names, *names_of_errors)) if names is not None else None,
+        _names("columns", (*names, *of_errors, *of_limits)) if names is not None else None,
         _names("columns_if_named", columns_if_named),
         weight_column,
         None if filter is None else as_expression(filter),
@@ -197,8 +211,13 @@ def open_data(
     source = _opened(data, selection, options, client)
     if error_covariance is not None:
         return with_error_covariance(source, error_covariance)
-    if names is not None and names_of_errors:
+    if censored is not None:
+        return with_limits(source, censored)
+    if names is not None and of_errors:
         return MeasuredRows(source, len(names), DEVIATIONS)
+    if names is not None and of_limits:
+        refuse_collection(source)
+        return LimitedRows(source, len(names))
     return source
 
 
@@ -262,21 +281,20 @@ def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _error_names(
-    columns: Sequence[str] | None, error_columns: Sequence[str] | None, error_covariance: Any
+def _annotation_names(
+    kind: str, columns: Sequence[str] | None, annotations: Sequence[str] | None, array: Any
 ) -> tuple[str, ...]:
-    """Return the columns that hold errors, one for each column of values."""
-    names = _names("error_columns", error_columns) or ()
+    """Return the columns that hold what is known of values, one for each column of values."""
+    names = _names(f"{kind}_columns", annotations) or ()
     if not names:
         return ()
-    if error_covariance is not None:
-        raise ValueError(
-            "error_columns and error_covariance both say what the errors are: give one"
-        )
+    if array is not None:
+        other = {"error": "error_covariance"}.get(kind, kind)
+        raise ValueError(f"{kind}_columns and {other} both say the same of values: give one")
     if columns is None or len(names) != len(columns):
         raise ValueError(
-            "error_columns holds a column for each of columns, in their order; got "
-            f"columns={columns!r} and error_columns={list(names)}"
+            f"{kind}_columns holds a column for each of columns, in their order; got "
+            f"columns={columns!r} and {kind}_columns={list(names)}"
         )
     return names
 

@@ -21,9 +21,9 @@ from sklearn.utils.validation import check_is_fitted
 from fastgmm.analysis.hypervolume import log_hypervolume
 from fastgmm.data.label_columns import given_labels
 from fastgmm.data.source import Source
+from fastgmm.data.sources.annotated import AnnotatedRows
 from fastgmm.data.sources.array_like import unmasked
 from fastgmm.data.sources.dask_collection import DaskSource
-from fastgmm.data.sources.measured import MeasuredRows, with_error_covariance
 from fastgmm.data.sources.wrapped import observed_rows, scaled_weights
 from fastgmm.docstrings import documented
 from fastgmm.em.acceleration import Squarem
@@ -34,6 +34,11 @@ from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import Listeners, fit_best
 from fastgmm.em.problem import EMProblem
 from fastgmm.em.stopping import StoppingRule, stopping_rule
+from fastgmm.estimators.shared.annotated import (
+    ANNOTATIONS,
+    AnnotatedEvaluation,
+    with_annotations,
+)
 from fastgmm.estimators.shared.attributes import (
     COVARIANCE_ATTRIBUTES,
     FACTOR_ATTRIBUTES,
@@ -51,17 +56,16 @@ from fastgmm.estimators.shared.evaluation import (
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
 from fastgmm.estimators.shared.interfaces import FloatingArray, Labels, Rows, Weights
 from fastgmm.estimators.shared.lazy_results import lazy_on_collections
-from fastgmm.estimators.shared.measured import ERRORS, MeasurementErrors
 from fastgmm.estimators.shared.online import OnlineLearning
 from fastgmm.estimators.shared.progress import FitProgress, end_fit
 from fastgmm.estimators.shared.starts import check_enough_rows, continues, starts_of
 from fastgmm.estimators.shared.validation import (
     Missing,
     check_complete,
+    check_not_annotated,
     check_replayable,
     check_source,
     check_weight_scale,
-    check_without_errors,
     constraints_of,
     validated_fit,
 )
@@ -122,8 +126,8 @@ class LikelihoodMixture(
         return self
 
 
-@documented(ERRORS)
-class GaussianMixture(MeasurementErrors, LikelihoodMixture):
+@documented(ANNOTATIONS)
+class GaussianMixture(AnnotatedEvaluation, LikelihoodMixture):
     """Gaussian mixture fitted by expectation-maximization.
 
     A drop-in replacement for :class:`sklearn.mixture.GaussianMixture`, with the same parameters,
@@ -508,12 +512,15 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
         y: Labels = None,
         sample_weight: Weights = None,
         error_covariance: ArrayLike | None = None,
+        censored: ArrayLike | None = None,
     ) -> Self:
-        """Fit the mixture to rows, or to what rows would be without measurement errors.
+        """Fit the mixture to rows, or to what rows would be without measurement errors or limits.
 
         With errors this is extreme deconvolution (Bovy, Hogg and Roweis, 2011): the mixture is that
         of the true values, of which each row is one plus a Gaussian error of known covariance. The
-        initialization is found from the rows as they are.
+        initialization is found from the rows as they are. Of censored values the probability of
+        what they may be enters the likelihood (Lee and Scott, 2012); the initialization draws them
+        from beyond their limits.
 
         Parameters
         ----------
@@ -524,10 +531,10 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
         Raises
         ------
         ValueError
-            If the rows, the weights, the labels, the errors or the initial values are invalid, or
-            if a component collapses and `reg_covar` is 0. Where `weights_init`, `means_init` and
-            `precisions_init` are all given, or the fit is a warm start, a collapse ends the fit at
-            the parameters before it instead.
+            If the rows, the weights, the labels, the errors, the limits or the initial values are
+            invalid, or if a component collapses and `reg_covar` is 0. Where `weights_init`,
+            `means_init` and `precisions_init` are all given, or the fit is a warm start, a collapse
+            ends the fit at the parameters before it instead.
 
         Warns
         -----
@@ -536,7 +543,7 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
         DegenerateComponentWarning
             If a component lost all its points or its spread.
         """
-        self._fit(X, y, sample_weight, error_covariance)
+        self._fit(X, y, sample_weight, error_covariance, censored)
         return self
 
     def __sklearn_tags__(self) -> Tags:
@@ -550,6 +557,7 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
         y: Labels,
         sample_weight: Weights,
         error_covariance: ArrayLike | None = None,
+        censored: ArrayLike | None = None,
     ) -> Source:
         """Fit the mixture, set the attributes, and return the checked rows."""
         watch = Stopwatch()
@@ -560,10 +568,9 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
             reset=True,
             ensure_min_samples=2,
             label_column=_label_column(self, y),
-            measured=True,
+            annotated=True,
         )
-        if error_covariance is not None:
-            given = with_error_covariance(given, error_covariance)
+        given = with_annotations(given, error_covariance, censored)
         check_replayable(self, given)
         source = observed_rows(given)
         if self.priors is None:
@@ -572,12 +579,12 @@ class GaussianMixture(MeasurementErrors, LikelihoodMixture):
             check_weight_scale(source)
         if self.noise_volume is not None:
             check_complete(source)
-            check_without_errors(source, "noise_volume")
+            check_not_annotated(source, "noise_volume")
         check_enough_rows(source, self.n_components)
         kind = self._structure_asked()
         kind.check_features(source.n_features)
         if kind.n_factors is not None:
-            check_without_errors(source, "n_factors")
+            check_not_annotated(source, "n_factors")
         if self.acceleration is not None and not (self.noise_volume is kind.n_factors is None):
             other = "n_factors" if self.noise_volume is None else "noise_volume"
             raise ValueError(f"acceleration='squarem' does not go together with {other}: use None")
@@ -626,7 +633,7 @@ def _truncation(estimator: GaussianMixture, source: Source) -> Truncation | None
         "n_factors": estimator.n_factors is not None,
         "checkpoint": estimator.checkpoint is not None,
         "missing values": source.incomplete,
-        "measurement errors": isinstance(source, MeasuredRows),
+        "errors and limits of values": isinstance(source, AnnotatedRows),
         "a Dask collection": isinstance(source, DaskSource),
     }
     if unsuited := [what for what, present in given.items() if present]:

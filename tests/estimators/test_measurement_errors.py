@@ -209,7 +209,10 @@ def test_what_does_not_take_errors_refuses_them():
             method(source)
     for given, what in (
         ({"covariance_type": "factors", "n_factors": 1}, "n_factors and measurement errors do"),
-        ({"e_step": "truncated"}, "'truncated' does not go together with measurement errors"),
+        (
+            {"e_step": "truncated"},
+            "'truncated' does not go together with errors and limits of values",
+        ),
     ):
         rows = np.random.default_rng(0).normal(size=(300, 5))
         mixture = GaussianMixture(300 if "e_step" in given else 2, **given)
@@ -217,7 +220,7 @@ def test_what_does_not_take_errors_refuses_them():
             mixture.fit(rows, error_covariance=np.ones(5))
     with pytest.raises(ValueError, match="noise_volume and measurement errors do not go together"):
         GaussianMixture(2, noise_volume=1.0).fit(source)
-    with pytest.raises(ValueError, match="denoise is for rows with measurement errors"):
+    with pytest.raises(ValueError, match="denoise is for rows with errors and limits of values"):
         fitted.denoise(X)
 
 

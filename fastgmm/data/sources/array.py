@@ -130,6 +130,17 @@ class ArraySource(Source):
         source.left_out = self.left_out
         return source
 
+    def widened(self, columns: npt.NDArray[Any]) -> ArraySource:
+        """Return the same rows, each followed by more numbers, which have no names."""
+        found = ArraySource(
+            np.concatenate([self.X, columns], axis=1),
+            self.weights,
+            incomplete=self.incomplete,
+            labels=self._labels,
+        )
+        found.left_out = self.left_out
+        return found
+
     def _converted(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return stored rows in the type that is computed with."""
         return X if X.dtype == self.dtype else X.astype(self.dtype)

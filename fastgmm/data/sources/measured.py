@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.errors import DataError
-from fastgmm.data.source import FloatArray, Rows, Source
+from fastgmm.data.source import FloatArray, Source
+from fastgmm.data.sources.annotated import AnnotatedRows
 from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.array_like import unmasked
-from fastgmm.data.sources.wrapped import SameRows, choose_rows
 from fastgmm.kernels.passes.error_pass import COVARIANCES, DEVIATIONS, VARIANCES
-
-_Found = TypeVar("_Found")
 
 _CHECKED_ROWS = 2**16
 
@@ -25,11 +20,8 @@ _ROUNDING = 1e-9
 """How far below 0 an eigenvalue of a correlation matrix may be and still count as rounding."""
 
 
-class MeasuredRows(SameRows):
+class MeasuredRows(AnnotatedRows):
     """Rows that are values plus errors, of which each row's covariance, or that of all, is known.
-
-    As a source, it is the rows alone. Those of `rows` are followed by what says their errors, which
-    files, memory maps and partitions thus hold and deliver as they do any other columns.
 
     Attributes
     ----------
@@ -49,39 +41,8 @@ class MeasuredRows(SameRows):
         form: int | None = None,
         common: FloatArray | None = None,
     ) -> None:
-        super().__init__(rows)
-        self.rows, self.form, self.common = rows, form, common
-        self.n_features = n_features
-        self.partition, self.partition_sizes = rows.partition, rows.partition_sizes
-        if self.feature_names is not None:
-            self._error_names = self.feature_names[n_features:]
-            self.feature_names = self.feature_names[:n_features]
-
-    @property
-    def weights(self) -> FloatArray | None:
-        """Weights of rows in memory."""
-        assert isinstance(self.rows, ArraySource)
-        return self.rows.weights
-
-    @property
-    def largest_weight(self) -> float:
-        """The largest of the weights, where all are known; 1 where there are none."""
-        return self.rows.largest_weight
-
-    def blocks(self) -> Iterator[Rows]:
-        """Yield the rows without their errors."""
-        for X, weights in self._wrapped_blocks():
-            yield Rows(X[:, : self.n_features], weights)
-
-    def measured_blocks(self) -> Iterator[Rows]:
-        """Yield the rows, each followed by what says its errors, which is checked."""
-        n_rows = 0
-        with closing(self._wrapped_blocks()) as blocks:  # type: ignore[type-var]
-            for X, weights in blocks:
-                if self.form == DEVIATIONS:
-                    self._check_deviations(X, n_rows)
-                n_rows += len(X)
-                yield Rows(X, weights)
+        super().__init__(rows, n_features, form=form, common=common)
+        self.form, self.common = form, common
 
     def covariances(self, X: npt.NDArray[Any]) -> FloatArray:
         """Return the covariances of the errors of some rows of a block, 0 where values lack."""
@@ -99,31 +60,6 @@ class MeasuredRows(SameRows):
         found[lacking[:, :, None] | lacking[:, None, :]] = 0.0
         return found
 
-    def over(self, rows: Source) -> MeasuredRows:
-        """Return other rows that hold errors in the same way."""
-        return MeasuredRows(rows, self.n_features, self.form, self.common)
-
-    def fold(
-        self, work: Callable[..., _Found], merge: Callable[[_Found, _Found], _Found]
-    ) -> Callable[..., _Found]:
-        """Return what does some work on the rows, where they lie."""
-        measured = partial(
-            _on_measured,
-            work=work,
-            n_features=self.n_features,
-            form=self.form,
-            common=self.common,
-        )
-        return self.rows.fold(measured, merge)
-
-    def changed(self, change: Callable[[Any], Source]) -> MeasuredRows:
-        """Return what becomes of the rows."""
-        return self.over(change(self.rows))
-
-    def chosen(self, kept: Any) -> MeasuredRows:
-        """Return some of the rows."""
-        return self.over(choose_rows(self.rows, kept))
-
     def fingerprint(self) -> dict[str, Any]:
         """Return what distinguishes these rows from others, in values that JSON knows."""
         common = None if self.common is None else self.common.tolist()
@@ -134,37 +70,28 @@ class MeasuredRows(SameRows):
             "of": self.rows.fingerprint(),
         }
 
-    def _check_deviations(self, X: npt.NDArray[Any], n_before: int) -> None:
+    def _check(self, X: npt.NDArray[Any], n_before: int) -> None:
         """Raise if a standard deviation is none, and say which."""
+        if self.form != DEVIATIONS:
+            return
         D = self.n_features
         wrong = ~((X[:, D:] >= 0.0) & (X[:, D:] < np.inf)) & ~np.isnan(X[:, :D])
         if wrong.any():
             row, j = map(int, np.argwhere(wrong)[0])
-            name = f"error column {self._error_names[j]!r}"
+            name = f"error column {self.annotation_names[j]!r}"
             raise DataError(
                 f"{name} holds {X[row, D + j]:g} in row {n_before + row}, counted from 0: standard "
                 "deviations must be finite and at least 0"
             )
 
 
-def _on_measured(
-    source: Source,
-    *,
-    work: Callable[..., Any],
-    n_features: int,
-    form: int | None,
-    common: FloatArray | None,
-    **given: Any,
-) -> Any:
-    """Do some work on the rows of a source, or of one of its partitions."""
-    return work(MeasuredRows(source, n_features, form, common), **given)
-
-
 def with_error_covariance(source: Source, error_covariance: npt.ArrayLike) -> MeasuredRows:
     """Return rows that are measured with errors of given covariances, one for all or for each."""
     if isinstance(source, MeasuredRows):
         raise ValueError("X brings errors of its own: give no error_covariance beside them")
-    given = _numbers(error_covariance)
+    if isinstance(source, AnnotatedRows):
+        raise ValueError("censored and error_covariance do not go together: leave out one of them")
+    given = numbers_of("error_covariance", error_covariance)
     D = source.n_features
     if given.shape in ((D,), (1, D), (1, D, D)):
         given = given.reshape(given.shape[given.ndim - 1 :] if given.ndim < 3 else (D, D))
@@ -200,16 +127,8 @@ def with_error_covariance(source: Source, error_covariance: npt.ArrayLike) -> Me
         lower = np.tril_indices(D)
         given = given[:, lower[0], lower[1]]
         missing = missing[:, lower[0]] | missing[:, lower[1]]
-    # A row without any value is found where nothing of it is a number.
-    given = np.where(missing, np.nan, given)
-    wide = ArraySource(
-        np.concatenate([source.X, given], axis=1),
-        source.weights,
-        incomplete=source.incomplete,
-        labels=source.labels(),
-    )
-    wide.left_out = left_out
-    found = MeasuredRows(wide, D, form)
+    given = np.where(missing, np.nan, given)  # so that nothing of an empty row is a number
+    found = MeasuredRows(source.widened(given), D, form)
     found.feature_names = source.feature_names
     return found
 
@@ -221,14 +140,14 @@ def _with_common(source: Source, covariance: FloatArray) -> MeasuredRows:
     return MeasuredRows(source, D, common=covariance.astype(np.float64))
 
 
-def _numbers(error_covariance: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Return what was given as an array, of single precision if it is one."""
-    given = unmasked(error_covariance)
+def numbers_of(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return what was given beside rows as an array, of single precision if it is one."""
+    given = unmasked(values)
     single = getattr(getattr(given, "dtype", None), "char", None) == "f"
     try:
         return np.asarray(given, dtype=np.float32 if single else np.float64)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"error_covariance must be an array of numbers: {error}") from error
+        raise TypeError(f"{name} must be an array of numbers: {error}") from error
 
 
 def _check_errors(

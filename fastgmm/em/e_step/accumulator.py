@@ -32,6 +32,12 @@ from fastgmm.kernels.passes.factor_pass import (
     factor_lanes,
     factor_slot,
 )
+from fastgmm.kernels.passes.limit_pass import (
+    LIMIT_BLOCK_ROWS,
+    LimitPassParameters,
+    LimitTask,
+    limit_slot,
+)
 from fastgmm.kernels.passes.student_pass import StudentTask, student_slot
 from fastgmm.kernels.passes.truncated_pass import Cells, truncated_slot, truncated_task
 from fastgmm.kernels.pruning import pruning_slot, pruning_task
@@ -72,6 +78,12 @@ _ROWS_AT_ONCE = 32
 
 ERROR_LANES = 64
 """Lanes of a tile whose rows have errors: few, for the matrices of each fill the caches."""
+
+LIMIT_LANES = 32
+"""Lanes of a tile whose rows have limits, worked on one by one: the fewest there can be."""
+
+_LIMIT_OPERATIONS = 10_000
+"""Operations that a row with limits takes under a component, between those of one and of more."""
 
 COMPLETED_LANES = 64
 """Lanes of a tile whose rows are completed: few, for what is filled in stays in the caches."""
@@ -259,7 +271,7 @@ def _padded(rows: FloatArray) -> FloatArray:
 MixturePass = PassParameters | FactorPassParameters
 """A mixture as the kernels read it that rows without missing values are passed to."""
 
-AnyPass = MixturePass | CompletionParameters | ErrorPassParameters
+AnyPass = MixturePass | CompletionParameters | ErrorPassParameters | LimitPassParameters
 
 
 class PassSums(NamedTuple):
@@ -291,6 +303,7 @@ class _Layout(NamedTuple):
     second: int  # and of the second
     lanes: int  # lanes of a tile
     operations: int  # floating-point operations a row, about
+    block_rows: int = BLOCK_ROWS  # rows that a slot takes at once
 
 
 def _layout(parameters: AnyPass, diagonal: bool) -> _Layout:
@@ -305,6 +318,10 @@ def _layout(parameters: AnyPass, diagonal: bool) -> _Layout:
         second = D if diagonal else D * (D + 1) // 2
         operations = K * (4 * D * second + _EXPONENTIAL)
         return _Layout(ErrorTask, error_slot, K, K * D, K * second, ERROR_LANES, operations)
+    if isinstance(parameters, LimitPassParameters):
+        first, second = K * D, K * D if diagonal else K * D * D
+        operations, rows = K * _LIMIT_OPERATIONS, LIMIT_BLOCK_ROWS
+        return _Layout(LimitTask, limit_slot, K, first, second, LIMIT_LANES, operations, rows)
     if diagonal:
         first, second = padded(K) * padded(2 * D), 0
     elif parameters.pooled:
@@ -348,7 +365,8 @@ class RunningPass:
         layout = _layout(parameters, diagonal)
         lanes = layout.lanes if lanes is None else lanes
         n_slots = slot_count(8 * (layout.first + layout.second + layout.n_counts))
-        self.n_used = n_slots if n_rows is None else min(n_slots, -(-n_rows // BLOCK_ROWS))
+        self._block_rows = layout.block_rows
+        self.n_used = n_slots if n_rows is None else min(n_slots, -(-n_rows // layout.block_rows))
         moments = bool(mode & (mixture_pass.MOMENTS | mixture_pass.GIVEN))
         self._sums: dict[str, Any] = {
             "counts": np.zeros((self.n_used, layout.n_counts)),
@@ -398,7 +416,7 @@ class RunningPass:
         if self._affine is not None and labels is None:
             kernel, task = pruning_slot, pruning_task(task, _MARGIN, *self._affine)
         self._run(kernel, task, operations=len(X) * self._operations)
-        self.n_blocks += -(-len(X) // BLOCK_ROWS)
+        self.n_blocks += -(-len(X) // self._block_rows)
 
     def add_cells(
         self,
@@ -471,7 +489,7 @@ def statistics_of(
     assert not isinstance(parameters, ErrorPassParameters)  # whose sums are in units of their own
     n_components = len(parameters.constants)
     n_features = _feature_count(parameters)
-    if isinstance(parameters, CompletionParameters | FactorPassParameters):
+    if isinstance(parameters, CompletionParameters | FactorPassParameters | LimitPassParameters):
         reference = parameters.references.reshape(n_components, -1)[:, :n_features]
     elif parameters.shared:
         center = parameters.center.astype(np.float64) + parameters.center_low
@@ -481,6 +499,10 @@ def statistics_of(
         reference = means.reshape(n_components, n_features)
     if isinstance(parameters, FactorPassParameters):
         first, second = _factor_moments(sums, parameters)
+    elif isinstance(parameters, LimitPassParameters):
+        first = sums.first.reshape(reference.shape)
+        second = sums.second.reshape(n_components, n_features, -1)
+        second = second[:, :, 0] if diagonal else second + np.tril(second, -1).transpose(0, 2, 1)
     elif diagonal:
         both = unpack_products(sums.first, n_components, 2 * n_features)
         first, second = both[:, :n_features], both[:, n_features:]

@@ -1,7 +1,7 @@
 """One pass over a data source: parameters in, statistics or values of single rows out.
 
 Of rows that lack values, what is missing is integrated out (`incomplete`), and so are the errors of
-rows that are measured (`measurement_errors`).
+rows that are measured (`measurement_errors`); values beyond limits are, up to these (`limited`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgmm.data.source import Source
+from fastgmm.data.sources.annotated import AnnotatedRows
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.data.sources.limited import LimitedRows
 from fastgmm.data.sources.measured import MeasuredRows
 from fastgmm.em.e_step.accumulator import (
     FARTHEST_SHARED,
@@ -41,7 +43,12 @@ from fastgmm.em.measurement_errors.error_pass import (
     with_common_errors,
     without_common_errors,
 )
-from fastgmm.em.missing.incomplete import incomplete_log_likelihood, incomplete_statistics
+from fastgmm.em.missing.incomplete import (
+    IncompletePass,
+    incomplete_log_likelihood,
+    incomplete_statistics,
+)
+from fastgmm.em.missing.limited import LimitedPass
 from fastgmm.kernels import mixture_pass
 from fastgmm.kernels.mixture_pass import PassParameters
 from fastgmm.kernels.packing import packed_length
@@ -128,9 +135,9 @@ def mixture_statistics(
         measured = with_common_errors(parameters, source.common)
         found = mixture_statistics(source.rows, measured, known=known, n_jobs=n_jobs)
         return without_common_errors(found, parameters, measured)
-    if source.incomplete:
+    if kind := _pass_of_gaps(source):
         found = incomplete_statistics(
-            source, parameters.with_matrices(), known=known, n_jobs=n_jobs
+            source, parameters.with_matrices(), known=known, n_jobs=n_jobs, kind=kind
         )
         return _of_factors(found, parameters) if parameters.is_low_rank else found
     p = pass_parameters(source.dtype, parameters, pooled=pooled)
@@ -138,6 +145,13 @@ def mixture_statistics(
     work = partial(_sums, parameters=p, mode=mixture_pass.MOMENTS, diagonal=diagonal)
     sums = source.fold(work, PassSums.plus)(n_jobs=n_jobs, **_present({"labels": known}))
     return statistics_of(sums, p, diagonal=diagonal, weight=source.total_weight)
+
+
+def _pass_of_gaps(source: Source) -> type[IncompletePass] | None:
+    """Return the kind of pass over rows whose values are not all known."""
+    if isinstance(source, LimitedRows):
+        return LimitedPass
+    return IncompletePass if source.incomplete else None
 
 
 def _of_factors(
@@ -164,7 +178,7 @@ def statistics_of_several(
     and else once for as many mixtures as do. Each mixture's statistics are, bit for bit, those of
     `mixture_statistics`, `pooled` or not.
     """
-    if source.incomplete or isinstance(source, MeasuredRows):
+    if source.incomplete or isinstance(source, AnnotatedRows):
         return [mixture_statistics(source, each, n_jobs=n_jobs) for each in mixtures]
     found: list[SufficientStatistics] = []
     for together in _sharing(source, mixtures, pooled):
@@ -248,9 +262,9 @@ def _evaluate(
             )
         measured = with_common_errors(parameters, source.common)
         return _evaluate(source.rows, measured, mode, n_jobs, **by_row)
-    if source.incomplete:
+    if kind := _pass_of_gaps(source):
         return incomplete_log_likelihood(
-            source, parameters.with_matrices(), mode, n_jobs=n_jobs, **_present(by_row)
+            source, parameters.with_matrices(), mode, n_jobs=n_jobs, kind=kind, **_present(by_row)
         )
     by_row_wanted = mode != mixture_pass.LOG_LIKELIHOOD
     p = pass_parameters(source.dtype, parameters, pooled=True, by_row=by_row_wanted)

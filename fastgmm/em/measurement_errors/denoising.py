@@ -8,7 +8,7 @@ import numpy as np
 
 from fastgmm.data.sources.measured import MeasuredRows
 from fastgmm.em.e_step.passes import responsibilities
-from fastgmm.em.missing.incomplete import pieces_with_errors
+from fastgmm.em.missing.incomplete import annotated_pieces
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray
 
@@ -28,9 +28,9 @@ def denoised_blocks(
     K, D = parameters.means.shape
     if parameters.is_diagonal:
         covariances = covariances[:, :, None] * np.eye(D)
-    for some in pieces_with_errors(source, max(1, _PIECE_BYTES // (8 * max(K * D, 4 * D * D)))):
+    for some in annotated_pieces(source, max(1, _PIECE_BYTES // (8 * max(K * D, 4 * D * D)))):
         shares = responsibilities(some, parameters, n_jobs=n_jobs).astype(np.float64)
-        X, _ = next(some.measured_blocks())
+        X, _ = next(some.annotated_blocks())
         errors = some.covariances(X)
         values = X[:, :D].astype(np.float64)
         present = (~np.isnan(values)).astype(np.float64)

@@ -153,7 +153,7 @@ def _chunks(source: MeasuredRows, n_columns: int) -> Iterator[tuple[slice, Any, 
     """Yield which rows come next, these, and their weights."""
     n_rows = 0
     at_once = BLOCK_ROWS * max(1, _CHUNK_BYTES // (8 * n_columns * BLOCK_ROWS))
-    with closing(source.measured_blocks()) as blocks:  # type: ignore[type-var]
+    with closing(source.annotated_blocks()) as blocks:  # type: ignore[type-var]
         for X, weights in recut(blocks, at_once):
             yield slice(n_rows, n_rows + len(X)), X.astype(np.float64, copy=False), weights
             n_rows += len(X)

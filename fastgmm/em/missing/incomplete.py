@@ -18,14 +18,14 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from fastgmm.data.source import Source
+from fastgmm.data.source import Rows, Source
+from fastgmm.data.sources.annotated import AnnotatedRows
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.measured import MeasuredRows
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.em.e_step.accumulator import (
     AnyPass,
@@ -37,7 +37,6 @@ from fastgmm.em.e_step.accumulator import (
 )
 from fastgmm.em.missing.patterns import Group, IndexArray, group_rows
 from fastgmm.kernels import mixture_pass
-from fastgmm.kernels.incomplete_pass import CompletionParameters
 from fastgmm.kernels.mixture_pass import PassParameters
 from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.mixture.marginals import Partition, completed_statistics, partition
@@ -72,11 +71,16 @@ def _rows_of_large_group(n_components: int) -> int:
 
 
 def incomplete_statistics(
-    source: Source, parameters: MixtureParameters, *, known: Any = None, n_jobs: int | None = None
+    source: Source,
+    parameters: MixtureParameters,
+    *,
+    known: Any = None,
+    n_jobs: int | None = None,
+    kind: type[IncompletePass] | None = None,
 ) -> SufficientStatistics:
-    """Return the expected statistics of all rows: one E-step."""
+    """Return the expected statistics of all rows: one E-step, by a `kind` of pass."""
     by_row = {} if known is None else {"labels": known}
-    work = partial(_statistics, parameters=parameters)
+    work = partial(_statistics, parameters=parameters, kind=kind or IncompletePass)
     found = source.fold(work, SufficientStatistics.__add__)(n_jobs=n_jobs, **by_row)
     return replace(found, weight=source.total_weight)
 
@@ -87,18 +91,26 @@ def incomplete_log_likelihood(
     mode: int,
     *,
     n_jobs: int | None = None,
+    kind: type[IncompletePass] | None = None,
     **by_row: Any,
 ) -> float:
-    """Return the log-likelihood of all rows from a pass of some mode."""
-    work = partial(_log_likelihood, parameters=parameters, mode=mode)
+    """Return the log-likelihood of all rows from a pass of some mode and `kind`."""
+    kind = kind or IncompletePass
+    work = partial(_log_likelihood, parameters=parameters, mode=mode, kind=kind)
     total: float = source.fold(work, add)(n_jobs=n_jobs, **by_row)
     return total
 
 
 def _statistics(
-    source: Source, *, parameters: MixtureParameters, n_jobs: int | None, **by_row: Any
+    source: Source,
+    *,
+    parameters: MixtureParameters,
+    kind: type[IncompletePass],
+    n_jobs: int | None,
+    **by_row: Any,
 ) -> SufficientStatistics:
-    return _run(source, parameters, mixture_pass.MOMENTS, n_jobs, **by_row).statistics()
+    done = kind(source, parameters, mixture_pass.MOMENTS, n_jobs)
+    return done.run(source, **by_row).statistics()
 
 
 def _log_likelihood(
@@ -106,28 +118,11 @@ def _log_likelihood(
     *,
     parameters: MixtureParameters,
     mode: int,
+    kind: type[IncompletePass],
     n_jobs: int | None,
     **by_row: Any,
 ) -> float:
-    return _run(source, parameters, mode, n_jobs, **by_row).log_likelihood()
-
-
-def _run(
-    source: Source,
-    parameters: MixtureParameters,
-    mode: int,
-    n_jobs: int | None,
-    **by_row: npt.NDArray[Any],
-) -> IncompletePass:
-    """Run a pass over all rows of a source."""
-    done = IncompletePass(source, parameters, mode, n_jobs)
-    n_rows = 0
-    with closing(source.blocks()) as blocks:  # type: ignore[type-var]
-        for X, weights in recut(blocks, chunk_rows(source.n_features)):
-            here = slice(n_rows, n_rows + len(X))
-            done.add(X, weights, **{name: each[here] for name, each in by_row.items()})
-            n_rows += len(X)
-    return done
+    return kind(source, parameters, mode, n_jobs).run(source, **by_row).log_likelihood()
 
 
 def pieces(source: Source, most: int) -> Iterator[ArraySource]:
@@ -144,12 +139,12 @@ def pieces(source: Source, most: int) -> Iterator[ArraySource]:
                 yield ArraySource(X[some], None if weights is None else weights[some])
 
 
-def pieces_with_errors(source: Source, most: int) -> Iterator[Any]:
-    """Yield the rows of a source in pieces, `MeasuredRows` over an array if they have errors."""
-    if not isinstance(source, MeasuredRows):
+def annotated_pieces(source: Source, most: int) -> Iterator[Any]:
+    """Yield the rows of a source in pieces, `AnnotatedRows` over an array if they are annotated."""
+    if not isinstance(source, AnnotatedRows):
         yield from pieces(source, most)
         return
-    with closing(source.measured_blocks()) as blocks:  # type: ignore[type-var]
+    with closing(source.annotated_blocks()) as blocks:  # type: ignore[type-var]
         for rows in recut(blocks, BLOCK_ROWS * max(1, most // BLOCK_ROWS)):
             yield source.over(ArraySource(*rows, incomplete=source.incomplete))
 
@@ -184,7 +179,7 @@ class IncompletePass:
         self._n_rows = source.n_samples
         self._beside_readers = source.reads_ahead
         self._complete: RunningPass | None = None
-        self._scattered: RunningPass | None = None
+        self._scattered: RunningPass | None = None  # rows that are completed one by one
         self._patterns: dict[bytes, _PatternSums] = {}
         K, D = parameters.means.shape
         self._most_patterns = max(1, _PATTERN_BYTES // (32 * K * (D + 1) ** 2))
@@ -197,6 +192,20 @@ class IncompletePass:
         reach = _FARTHEST * np.sqrt(variances)
         self._low = (parameters.means - reach).min(axis=0)
         self._high = (parameters.means + reach).max(axis=0)
+
+    def run(self, source: Source, **by_row: npt.NDArray[Any]) -> Self:
+        """Add all rows of a source; `by_row` are what is written, or given, for each of them."""
+        n_rows = 0
+        with closing(self._blocks(source)) as blocks:  # type: ignore[type-var]
+            for X, weights in recut(blocks, chunk_rows(source.n_features)):
+                here = slice(n_rows, n_rows + len(X))
+                self.add(X, weights, **{name: each[here] for name, each in by_row.items()})
+                n_rows += len(X)
+        return self
+
+    def _blocks(self, source: Source) -> Iterator[Rows]:
+        """Return the blocks of the rows, as `add` takes them."""
+        return source.blocks()
 
     def add(
         self, X: npt.NDArray[Any], weights: FloatArray | None, **by_row: npt.NDArray[Any]
@@ -218,7 +227,7 @@ class IncompletePass:
                 self._add_group(group, weights, by_row)
             else:
                 some = self._of_rows(group.rows, by_row)
-                self._add_group(group, _chosen(weights, group.rows), some)
+                self._add_group(group, weights_of(weights, group.rows), some)
                 self._write(by_row, group.rows, some)
         if len(rows):
             if self._scattered is None:
@@ -227,25 +236,23 @@ class IncompletePass:
             # in double precision always, for which the kernel is compiled
             some = self._of_rows(rows, by_row, np.dtype(np.float64))
             chosen = chosen.astype(np.float64, copy=False)
-            self._scattered.add(chosen, _chosen(weights, rows), **some)
+            self._scattered.add(chosen, weights_of(weights, rows), **some)
             self._write(by_row, rows, some)
 
     def log_likelihood(self) -> float:
         """Return the log-likelihood of the rows added, in nats."""
         self._complete_patterns()
         total = self._log_likelihood
-        for running in (self._complete, self._scattered):
-            if running is not None:
-                total += running.sums().log_likelihood
+        for running in self._all_running():
+            total += running.sums().log_likelihood
         return total
 
     def statistics(self) -> SufficientStatistics:
         """Return the expected statistics of the rows added, but for their weight."""
         log_likelihood = self.log_likelihood()
         found: list[SufficientStatistics] = []
-        for running in (self._complete, self._scattered):
-            if running is not None:
-                found.append(self._statistics(running.sums(), running.parameters))
+        for running in self._all_running():
+            found.append(self._statistics(running.sums(), running.parameters))
         if self._completed is not None:
             found.append(self._completed)
         if self._unobserved.any():
@@ -255,9 +262,11 @@ class IncompletePass:
             total = total + each
         return replace(total, log_likelihood=log_likelihood)
 
-    def _running(
-        self, parameters: PassParameters | CompletionParameters, n_rows: int | None
-    ) -> RunningPass:
+    def _all_running(self) -> list[RunningPass]:
+        """Return the passes over rows that are not of a pattern."""
+        return [each for each in (self._complete, self._scattered) if each is not None]
+
+    def _running(self, parameters: AnyPass, n_rows: int | None) -> RunningPass:
         return RunningPass(
             parameters,
             self._mode,
@@ -383,6 +392,6 @@ class IncompletePass:
                 by_row[name][rows] = each
 
 
-def _chosen(weights: FloatArray | None, rows: IndexArray) -> FloatArray | None:
+def weights_of(weights: FloatArray | None, rows: IndexArray) -> FloatArray | None:
     """Return the weights of chosen rows, if there are any."""
     return None if weights is None else weights[rows]

@@ -22,7 +22,7 @@ from fastgmm.data.sources.wrapped import observed_rows
 from fastgmm.docstrings import documented
 from fastgmm.em.e_step import passes
 from fastgmm.em.missing import imputation
-from fastgmm.em.missing.incomplete import pieces_with_errors
+from fastgmm.em.missing.incomplete import annotated_pieces
 from fastgmm.estimators.shared.attributes import (
     FACTOR_ATTRIBUTES,
     FITTED_STRUCTURE,
@@ -38,8 +38,8 @@ from fastgmm.estimators.shared.saving import SavedMixture
 from fastgmm.estimators.shared.validation import (
     Missing,
     check_complete,
+    check_not_annotated,
     check_source,
-    check_without_errors,
     missing_policy,
     refuse_to_split_collections,
     validated_fit,
@@ -194,12 +194,12 @@ class RowEvaluation(BlockwiseProbabilities):
     def _results(self, method: str, X: Rows) -> npt.NDArray[Any]:
         """Return what there is for each row."""
         mixture = self._mixture()
-        return mixture._evaluate(mixture._pass_of(method), *mixture._evaluated(X, measured=True))
+        return mixture._evaluate(mixture._pass_of(method), *mixture._evaluated(X, annotated=True))
 
     def _result_blocks(self, method: str, X: Rows) -> Iterator[npt.NDArray[Any]]:
         mixture = self._mixture()
         return mixture._evaluate_blocks(
-            mixture._pass_of(method), *mixture._evaluated(X, measured=True)
+            mixture._pass_of(method), *mixture._evaluated(X, annotated=True)
         )
 
 
@@ -221,8 +221,8 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
 
     _objective: ClassVar[str] = "mean log-likelihood"
     """What fits raise, and `lower_bound_` and `trace_` hold."""
-    _models_errors: ClassVar[bool] = False
-    """Whether rows may have measurement errors."""
+    _takes_annotations: ClassVar[bool] = False
+    """Whether rows may have measurement errors or limits."""
     _gaussian_mixture: ClassVar[type[GaussianMixture]]
     """The class of what `marginal` and `condition` return, which is set where it is defined."""
 
@@ -261,7 +261,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
             Sum over rows and components of -r log r with r the responsibility, in nats: 0 where
             every row belongs to one component, n log K where all components are equally likely.
         """
-        source, parameters = self._observed(X, sample_weight, measured=True)
+        source, parameters = self._observed(X, sample_weight, annotated=True)
         return criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, npt.NDArray[np.int64]]:
@@ -449,18 +449,18 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         sample_weight: Weights = None,
         *,
         missing: Missing | None = None,
-        measured: bool = False,
+        annotated: bool = False,
     ) -> tuple[Source, MixtureParameters]:
         """Return checked rows, of which each has a result, and the mixture to evaluate on them."""
         check_is_fitted(self, "means_")
         policy = missing or missing_policy(self, each_row=True)
         source = check_source(
-            self, X, sample_weight, missing=policy, measured=measured and self._models_errors
+            self, X, sample_weight, missing=policy, annotated=annotated and self._takes_annotations
         )
         parameters = self._parameters()
         if hasattr(self, "noise_weight_"):
             check_complete(source)
-            check_without_errors(source, "noise_volume")
+            check_not_annotated(source, "noise_volume")
         if source.n_features != parameters.n_features:
             raise ValueError(
                 f"X has {source.n_features} features, but means_ has {parameters.n_features}"
@@ -468,11 +468,11 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
         return source, parameters
 
     def _observed(
-        self, X: Rows, sample_weight: Weights = None, *, measured: bool = False
+        self, X: Rows, sample_weight: Weights = None, *, annotated: bool = False
     ) -> tuple[Source, MixtureParameters]:
         """Return the rows that have a value, which sums over rows are of, and the mixture."""
         policy = missing_policy(self)
-        source, parameters = self._evaluated(X, sample_weight, missing=policy, measured=measured)
+        source, parameters = self._evaluated(X, sample_weight, missing=policy, annotated=annotated)
         source = observed_rows(source)
         if source.n_samples == 0:
             raise ValueError("no row of X has a value: there is nothing to score")
@@ -480,7 +480,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
 
     def _scores(self, X: Rows, sample_weight: Weights = None) -> criteria.Scores:
         """Return the likelihood of rows and all criteria, from one pass."""
-        source, parameters = self._observed(X, sample_weight, measured=True)
+        source, parameters = self._observed(X, sample_weight, annotated=True)
         return criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs)
 
     def _label(
@@ -506,7 +506,7 @@ class MixtureEvaluation(RowEvaluation, SavedMixture):
     ) -> Iterator[_Values]:
         """Yield the values of the rows, block by block."""
         n_rows = max(1, _LARGEST_OUTPUT // (8 * parameters.n_components))
-        for some in pieces_with_errors(source, n_rows):
+        for some in annotated_pieces(source, n_rows):
             yield evaluate(some, parameters, n_jobs=self.n_jobs)
 
     def _parameters(self) -> MixtureParameters:
@@ -567,7 +567,7 @@ class InformationCriteria(MixtureEvaluation):
         float
             ``bic(X) + 2 * entropy(X)``.
         """
-        source, parameters = self._observed(X, sample_weight, measured=True)
+        source, parameters = self._observed(X, sample_weight, annotated=True)
         bic = criteria.score(source, parameters, self._n_parameters(), n_jobs=self.n_jobs).bic
         return bic + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 

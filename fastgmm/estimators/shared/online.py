@@ -371,7 +371,7 @@ class OnlineLearning(MixtureEvaluation):
         sample_weight: Weights = None,
         *,
         missing: Missing | None = None,
-        measured: bool = False,
+        annotated: bool = False,
     ) -> tuple[Source, MixtureParameters]:
         """Return checked rows and the mixture to evaluate on them."""
         if self._waiting and not hasattr(self, "means_"):
@@ -382,4 +382,4 @@ class OnlineLearning(MixtureEvaluation):
                 "different. Call partial_fit with more rows, or fit."
             )
         check_is_fitted(self, "means_")
-        return super()._evaluated(X, sample_weight, missing=missing, measured=measured)
+        return super()._evaluated(X, sample_weight, missing=missing, annotated=annotated)

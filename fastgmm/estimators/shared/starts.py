@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastgmm.data.source import Source
+from fastgmm.data.sources.annotated import AnnotatedRows
 from fastgmm.data.sources.array import ArraySource
-from fastgmm.data.sources.measured import MeasuredRows
 from fastgmm.em.degeneracy import regularization_for
 from fastgmm.em.initialization.competition import ROUGHLY, affordable_iterations, best_start
 from fastgmm.em.initialization.data_scan import DataScan, scan_data
@@ -104,7 +104,7 @@ def _may_compete(problem: EMProblem, settings: InitSettings, n_components: int) 
         and settings.method != "hierarchical"
         and problem.known is None
         and not problem.source.incomplete
-        and not isinstance(problem.source, MeasuredRows)
+        and not isinstance(problem.source, AnnotatedRows)
         and not draws_from_all(problem.source, n_components)
     )
 

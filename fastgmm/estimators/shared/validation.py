@@ -26,6 +26,7 @@ from fastgmm.data.errors import MissingValueError
 from fastgmm.data.formats.table_file import numeric_dtype
 from fastgmm.data.opening import is_data_reference, open_data
 from fastgmm.data.source import Source
+from fastgmm.data.sources.annotated import AnnotatedRows
 from fastgmm.data.sources.array import ArraySource, is_mapped
 from fastgmm.data.sources.array_like import not_numbers, unmasked
 from fastgmm.data.sources.batch import all_finite
@@ -38,7 +39,7 @@ from fastgmm.data.sources.exactness import (
     warn_of_rounding,
 )
 from fastgmm.data.sources.frames import is_frame, known_to_narwhals
-from fastgmm.data.sources.measured import MeasuredRows
+from fastgmm.data.sources.limited import LimitedRows
 from fastgmm.data.sources.rechunking import rows_in_memory
 from fastgmm.em.initialization.methods import INIT_METHODS, GivenStart
 from fastgmm.em.stopping import StoppingRule
@@ -51,6 +52,8 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 Missing = Literal["error", "drop", "model"]
 """What estimators do where values are missing: refuse rows, leave them out, or integrate out."""
+
+_ERROR_OPTIONS = ("error_columns", "error_covariance")
 
 _LARGEST_VALUE = 1e150
 """Squares of larger values, and products of a few, overflow."""
@@ -201,7 +204,7 @@ def check_source(
     ensure_min_samples: int = 1,
     missing: Missing | None = None,
     label_column: str | None = None,
-    measured: bool = False,
+    annotated: bool = False,
 ) -> Source:
     """Return the rows and weights given to a method of an estimator as a data source.
 
@@ -209,7 +212,7 @@ def check_source(
     frames and sources go through `open_data`. Everything else that holds real numbers is
     converted to float64. Arrays of other libraries are converted to NumPy's, whether or not
     scikit-learn's array API dispatch is on. Values may be missing as the estimator's parameter
-    has it, unless `missing` says so. They may have errors where they are to be `measured`.
+    has it, unless `missing` says so. They may have errors or limits where these are `annotated`.
     """
     policy = missing or missing_policy(estimator)
     if not isinstance(X, np.ndarray):
@@ -219,11 +222,13 @@ def check_source(
             )
         if is_data_reference(X):
             source = _check_reference(estimator, X, sample_weight, reset, policy, label_column)
-            if isinstance(source, MeasuredRows) and not measured:
+            if isinstance(source, AnnotatedRows) and not annotated:
+                limited = isinstance(source, LimitedRows)
+                options = ("censored_columns", "censored") if limited else _ERROR_OPTIONS
                 raise ValueError(
-                    f"the rows of X have measurement errors, which {type(estimator).__name__} does "
-                    "not take into account here: open them without error_columns and "
-                    "error_covariance; fit and scores of GaussianMixture do"
+                    f"the rows of X have {_annotated(source)}, which {type(estimator).__name__} "
+                    f"does not take into account here: open them without {' and '.join(options)}; "
+                    "fit and scores of GaussianMixture do"
                 )
             return source
     if label_column is not None:
@@ -279,10 +284,17 @@ def check_complete(source: Source) -> None:
         )
 
 
-def check_without_errors(source: Source, what: str) -> None:
-    """Raise if rows have measurement errors that a part of the model does not go together with."""
-    if isinstance(source, MeasuredRows):
-        raise ValueError(f"{what} and measurement errors do not go together: leave out one of them")
+def check_not_annotated(source: Source, what: str) -> None:
+    """Raise if rows have errors or limits that a part of the model does not go together with."""
+    if isinstance(source, AnnotatedRows):
+        raise ValueError(
+            f"{what} and {_annotated(source)} do not go together: leave out one of them"
+        )
+
+
+def _annotated(source: AnnotatedRows) -> str:
+    """Return what is known of the values of rows."""
+    return "censored values" if isinstance(source, LimitedRows) else "measurement errors"
 
 
 def check_replayable(estimator: BaseEstimator, source: Source) -> None:
@@ -498,7 +510,7 @@ def _check_reference(
 
 def _with_weights(source: Source, sample_weight: ArrayLike) -> Source:
     """Return rows in memory, or of Dask's, with weights of their own."""
-    if isinstance(source, MeasuredRows):
+    if isinstance(source, AnnotatedRows):
         return source.changed(partial(_with_weights, sample_weight=sample_weight))
     if isinstance(source, DaskSource):
         return source.weighted(sample_weight)

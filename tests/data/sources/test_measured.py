@@ -39,7 +39,7 @@ def test_a_file_has_the_rows_and_errors_of_an_array(path):
     ((rows, weights),) = source.blocks()
     assert_array_equal(rows, X[:, :2])
     assert_array_equal(weights, 1.0)
-    ((wide, _),) = source.measured_blocks()
+    ((wide, _),) = source.annotated_blocks()
     np.testing.assert_allclose(
         np.einsum("nii->ni", source.covariances(wide)), VARIANCES[:, :2], atol=1e-15
     )
@@ -59,7 +59,7 @@ def test_a_file_has_the_rows_and_errors_of_an_array(path):
 )
 def test_shapes_of_errors(given, covariance):
     source = open_data(X, error_covariance=given)
-    ((wide, _),) = source.measured_blocks()
+    ((wide, _),) = source.annotated_blocks()
     assert_array_equal(source.covariances(wide), np.broadcast_to(covariance, (4, 3, 3)))
 
 
@@ -100,10 +100,10 @@ def test_as_many_rows_as_features_are_ambiguous():
 def test_what_belongs_to_a_missing_value_is_not_looked_at():
     holes = with_value(X, (1, 2), np.nan)
     source = open_data(holes, error_covariance=with_value(VARIANCES, (1, 2), -1.0), missing="model")
-    ((wide, _),) = source.measured_blocks()
+    ((wide, _),) = source.annotated_blocks()
     assert source.covariances(wide)[1, 2, 2] == 0.0
     dropped = open_data(holes, error_covariance=VARIANCES, missing="drop")
-    ((wide, _),) = dropped.measured_blocks()
+    ((wide, _),) = dropped.annotated_blocks()
     assert_array_equal(dropped.covariances(wide), COVARIANCES[[0, 2, 3]])
 
 
@@ -122,12 +122,12 @@ def test_columns_of_errors_are_checked(path, tmp_path):
     frame.to_csv(tmp_path / "negative.csv", index=False)
     source = open_data(tmp_path / "negative.csv", columns=["a", "b"], error_columns=["ea", "eb"])
     with pytest.raises(DataError, match="error column 'eb' holds -1 in row 2, counted from 0"):
-        list(source.measured_blocks())
+        list(source.annotated_blocks())
     frame.loc[2, "eb"] = np.nan
     frame.to_csv(tmp_path / "lacking.csv", index=False)
     source = open_data(tmp_path / "lacking.csv", columns=["a", "b"], error_columns=["ea", "eb"])
     with pytest.raises(MissingValueError, match="'eb'"):
-        list(source.measured_blocks())
+        list(source.annotated_blocks())
 
 
 def test_errors_are_given_once():
