@@ -317,7 +317,7 @@ def box_moments(mean, covariance, lows, highs):
 
     By Gauss-Legendre quadrature within ten standard deviations, for three features at most.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(120)
+    nodes, weights = np.polynomial.legendre.leggauss(120 if len(mean) < 3 else 50)
     deviations = np.sqrt(np.diag(covariance))
     lows = np.maximum(lows, mean - 10.0 * deviations)
     highs = np.minimum(highs, np.maximum(mean, lows) + 10.0 * deviations)

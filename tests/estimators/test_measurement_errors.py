@@ -220,7 +220,7 @@ def test_what_does_not_take_errors_refuses_them():
             mixture.fit(rows, error_covariance=np.ones(5))
     with pytest.raises(ValueError, match="noise_volume and measurement errors do not go together"):
         GaussianMixture(2, noise_volume=1.0).fit(source)
-    with pytest.raises(ValueError, match="denoise is for rows with errors and limits of values"):
+    with pytest.raises(ValueError, match="denoise is for rows with measurement errors"):
         fitted.denoise(X)
 
 

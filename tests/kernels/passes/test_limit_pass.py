@@ -40,7 +40,7 @@ def limited(X, flags, weights=None):
 )
 def test_every_value_of_a_pass(D, dtype, diagonal, missing, most):
     truth = mixture(D, 3, diagonal=diagonal)
-    X, flags = limited_rows(truth, 60, missing, most)
+    X, flags = limited_rows(truth, 30, missing, most)
     X = X.astype(dtype)
     weights = np.random.default_rng(2).uniform(0, 2, len(X))
     source = limited(X, flags, weights)
@@ -90,7 +90,7 @@ def test_rows_without_limits_take_the_pass_of_others():
 
 def test_threads_and_forms_change_no_bit(monkeypatch):
     truth = mixture(3, 2)
-    X, flags = limited_rows(truth, 3000, 0.1)
+    X, flags = limited_rows(truth, 1000, 0.1)
     parameters = parameters_of(*truth)
     source = limited(X, flags)
     one = passes.mixture_statistics(source, parameters, n_jobs=1)
