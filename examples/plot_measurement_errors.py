@@ -1,5 +1,5 @@
 """
-A star cluster behind measurement errors
+Mixtures of rows with measurement errors
 ========================================
 
 Stars of a cluster move together, stars of the field do not. Their motions across the sky are

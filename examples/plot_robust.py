@@ -1,6 +1,6 @@
 """
-Slipped decimal points
-======================
+Mixtures of t-distributions and outliers
+========================================
 
 Chemical measurements of 178 wines from three cultivars, included in scikit-learn. In one wine in
 twenty, a decimal point slips: one of its four values is ten times too large. A Gaussian mixture

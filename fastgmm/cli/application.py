@@ -47,7 +47,24 @@ _PANELS = {
 """The first command of each panel of the help."""
 
 
-def _take_options(_version: options.Version = False) -> None:
+_NAMED_BOTH_WAYS = re.compile(r"\b\w+(=\w+|=\[?'[^']*'\]?|=,)? ?\((--[^()]+)\)")
+"""A parameter of Python with the option beside it, as in ``decimal=',' (--decimal ,)``."""
+
+_IN_PYTHON = {
+    r"^The '(\w+)' parameter of \w+ must be (.*)\. Got (.*) instead\.": r"\1 must be \2; got \3",
+    r" or an instance of '[\w.]+'": "",
+    r"^X has (\d+) features, but \w+ is expecting (\d+) .*": (
+        r"there are \1 columns, and the model was fitted to \2"
+    ),
+    r"^X has\b": "the table has",
+    "give the data frame": "write it as CSV",
+}
+"""What is said otherwise where there is no Python."""
+
+_LEAVE_OUT = "leave them out with --exclude, or by naming the columns to use"
+
+
+def _take_options(_version: options.Version = False, _help: options.Help = False) -> None:
     """Take the options that stand before the command's name."""
 
 
@@ -59,7 +76,7 @@ def application() -> typer.Typer:
         "Example: fastgmm fit table.parquet -k 8 -o model.fgm",
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": []},  # `options.Help` in its place
     )
     built.callback()(_take_options)
     panel = ""
@@ -98,7 +115,8 @@ def run(arguments: Sequence[str]) -> int:
         except DamagedDataError as error:
             skip = ", or leave such parts out with --on-error skip"
             can_skip = "'skip'" in _choices(arguments[0], "on_error")
-            return _end(f"error: {error.place}: repair the file{skip if can_skip else ''}", 2)
+            place = _in_options(arguments[0], str(error.place))
+            return _end(f"error: {place}: repair the file{skip if can_skip else ''}", 2)
         except (ImportError, MemoryError, OSError, ValueError) as error:
             if isinstance(error, ImportError) and interruption.signal_number is not None:
                 # A compiled module takes what is raised while it is loaded for its own failure.
@@ -152,12 +170,17 @@ def _in_options(name: str, text: str) -> str:
     """Return a text that names options of a command, not parameters of Python."""
     if name not in COMMANDS:
         return text
-    for option in ("reg_covar", "max_iter", "n_init", "init_params", "random_state", "rows"):
+    text = _NAMED_BOTH_WAYS.sub(r"\2", text)
+    for pattern, said in _IN_PYTHON.items():
+        text = re.sub(pattern, said, text)
+    if _choices(name, "exclude") == "None":
+        text = text.replace(_LEAVE_OUT, "make them numbers")
+    for option in ("reg_covar", "max_iter", "n_init", "init_params", "random_state", "tol", "rows"):
         if _choices(name, option) != "None":
             spelled = "seed" if option == "random_state" else option.replace("_", "-")
             text = re.sub(rf"\b{option}=", f"--{spelled} ", text)
-            if "_" in option:  # others are words, too
-                text = re.sub(rf"\b{option}\b", f"--{spelled}", text)
+            if option != "rows":  # which is a word, too
+                text = re.sub(rf"(?<!-)\b{option}\b", f"--{spelled}", text)
     return text
 
 

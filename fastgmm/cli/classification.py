@@ -62,7 +62,7 @@ def classify(
         list[Path] | None, options.outputs("the classifier", "the class of each row")
     ] = None,
     proba: Annotated[
-        bool, options.option("Write the class probabilities instead.", "--proba")
+        bool, options.flag("Write the class probabilities instead.", "--proba")
     ] = False,
     structures: Annotated[
         str,
@@ -79,7 +79,7 @@ def classify(
     ] = "average",
     semi_supervised: Annotated[
         bool,
-        options.option(
+        options.flag(
             "Also learn from rows without a class, or with -1.",
             "--semi-supervised",
             panel=options.FIT,

@@ -86,7 +86,7 @@ def detect(
     ] = None,
     f1: Annotated[
         bool,
-        options.option("Choose the threshold with the highest F1 score.", "--f1", panel=THRESHOLD),
+        options.flag("Choose the threshold with the highest F1 score.", "--f1", panel=THRESHOLD),
     ] = False,
     target_precision: Annotated[
         float | None,
@@ -109,7 +109,7 @@ def detect(
     ] = None,
     explain: Annotated[
         bool,
-        options.option(
+        options.flag(
             "Add to the table why each row is an outlier or not: the nearest component, the "
             "distance from it, how surprising each feature is given the others, and the smallest "
             "change that makes the row ordinary.",

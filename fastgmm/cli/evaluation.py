@@ -43,7 +43,7 @@ def predict(
     ] = None,
     proba: Annotated[
         bool,
-        options.option("Write the responsibilities of the components instead.", "--proba"),
+        options.flag("Write the responsibilities of the components instead.", "--proba"),
     ] = False,
     missing: Annotated[
         Literal["error", "model"] | None,
@@ -104,7 +104,7 @@ def score(
     output: options.TableOutput = None,
     missing: options.MissingOrAsInFit = None,
     samples: Annotated[
-        bool, options.option("Write the log-likelihood of each row instead.", "--samples")
+        bool, options.flag("Write the log-likelihood of each row instead.", "--samples")
     ] = False,
     as_json: options.Json = False,
     n_jobs: options.NJobs = None,
@@ -152,7 +152,7 @@ def sample(
     ] = 1,
     output: options.TableOutput = None,
     labels: Annotated[
-        bool, options.option("Add a column with the component of each row.", "--labels")
+        bool, options.flag("Add a column with the component of each row.", "--labels")
     ] = False,
     random_state: options.RandomState = None,
     quiet: options.Quiet = False,

@@ -56,7 +56,7 @@ def fit(
     covariance_type: options.CovarianceType = "full",
     bayesian: Annotated[
         bool,
-        options.option(
+        options.flag(
             "Fit by variational Bayes, which shrinks the weights of superfluous components.",
             "--bayesian",
             panel=options.MODEL,
@@ -64,7 +64,7 @@ def fit(
     ] = False,
     message_length: Annotated[
         bool,
-        options.option(
+        options.flag(
             "Find the number of components, up to -k, by the minimum message length.",
             "--message-length",
             panel=options.MODEL,
@@ -94,7 +94,7 @@ def fit(
     on_error: options.ErrorPolicy = "raise",
     online: Annotated[
         bool,
-        options.option(
+        options.flag(
             "Learn online, one batch at a time, in one pass over the data.",
             "--online",
             panel=ONLINE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,7 @@ from fastgmm.cli.output import (
     write,
 )
 from fastgmm.data.column_names import default_names, name_list, shown_name
+from fastgmm.io.model_file import HEADER
 
 if TYPE_CHECKING:
     from fastgmm.data.summary import ColumnSummary
@@ -61,7 +63,7 @@ def info(
 
     Example: fastgmm info model.fgm
     """
-    if len(files) == 1 and files[0].endswith(MODEL_SUFFIX):
+    if len(files) == 1 and _is_model(files[0]):
         reading.refuse_csv(f"{files[0]!r} is a model")
         path = Path(files[0])
         if kind_in(path) == "a checkpoint":
@@ -80,6 +82,14 @@ def info(
         from fastgmm.data.summary import summarize_columns  # which takes a while
 
         _describe_table(files, *summarize_columns(files, csv_options(**reading.csv())), as_json)
+
+
+def _is_model(name: str) -> bool:
+    """Say whether a file is a model or, under any name, a checkpoint."""
+    if name.endswith(MODEL_SUFFIX) or not zipfile.is_zipfile(name):
+        return name.endswith(MODEL_SUFFIX)
+    with zipfile.ZipFile(name) as archive:
+        return HEADER in archive.namelist()
 
 
 def _describe_checkpoint(path: Path, as_json: bool) -> None:
@@ -199,6 +209,9 @@ def _describe_owner(path: Path, model: Any, as_json: bool) -> None:
         )
         return
     pairs: dict[str, Any] = {"file": path, "model": kind, "features": model.n_features_in_}
+    if "target_columns" in learned:
+        names = names_of(mixtures[0]) or default_names(len(mixtures[0].means_[0]))
+        pairs["targets"] = ", ".join(names[i] for i in learned["target_columns"])
     if "threshold" in learned:
         pairs["threshold"] = f"log-density {learned['threshold']:.6f}"
     if classes is not None:

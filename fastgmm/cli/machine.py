@@ -37,7 +37,7 @@ def warmup(as_json: options.Json = False, quiet: options.Quiet = False) -> None:
 
 def bench(
     quick: Annotated[
-        bool, options.option("Use small data: seconds instead of a minute.", "--quick")
+        bool, options.flag("Use small data: seconds instead of a minute.", "--quick")
     ] = False,
     rows: Annotated[
         str,

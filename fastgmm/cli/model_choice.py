@@ -59,7 +59,7 @@ def select(
         options.outputs("the best mixture", "the table of all candidates"),
     ] = None,
     every: Annotated[
-        bool, options.option(f"Print all candidates, not the best {_SHOWN} only.", "--all")
+        bool, options.flag(f"Print all candidates, not the best {_SHOWN} only.", "--all")
     ] = False,
     checkpoint: options.Checkpoint = None,
     checkpoint_interval: options.CheckpointInterval = 60.0,

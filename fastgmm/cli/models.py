@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -144,17 +145,22 @@ def open_rows(
 
     if missing is None:
         missing = "model" if model.model.missing == "model" else "error"
-    source = open_data(
+    n_features, names = model.model.n_features_in_, model.feature_names
+    opened = partial(
+        open_data,
         paths,
-        columns_if_named=model.feature_names,
         label_column=label_column,
         memory_budget=reading.memory,
         missing=missing,
         **reading.csv(),
     )
+    source = opened(columns_if_named=names)
+    without_names = source.feature_names is None and source.replayable
+    if names and without_names and n_features < source.n_features:
+        if_called_so = set(names) <= set(features_of(source))  # x0 and so on
+        source = opened(columns=names) if if_called_so else source
     if label_column is not None:
         check_labels_can_be_read(source)
-    n_features = model.model.n_features_in_
     if source.n_features != n_features:
         raise ValueError(
             f"{', '.join(map(repr, paths))}: there are {source.n_features} columns, and the model "

@@ -36,6 +36,11 @@ def shown(help: str, *names: str, panel: str = FIT, **settings: Any) -> Any:
     return option(help, *names, panel=panel, show_default=True, **settings)
 
 
+def flag(help: str, *names: str, **settings: Any) -> Any:
+    """Return an option without a value."""
+    return option(help, *names, metavar="", **settings)
+
+
 def outputs(model: str, table: str) -> Any:
     """Return the option ``--output`` of a command that writes a model, a table, or both."""
     return option(
@@ -55,6 +60,12 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _print_help(context: typer.Context, asked: bool) -> None:
+    if asked:
+        context.get_help()
+        raise typer.Exit
+
+
 def model(help: str) -> Any:
     """Return the option ``--model``, which names a file to read."""
     return option(help, "--model", "-m", panel=MODEL, metavar="MODEL")
@@ -68,7 +79,7 @@ CheckpointInterval = Annotated[
     float, shown("Seconds between checkpoints.", panel=CHECKPOINTS, min=0.0)
 ]
 Resume = Annotated[
-    bool, option("Resume from the checkpoint, if there is one.", "--resume", panel=CHECKPOINTS)
+    bool, flag("Resume from the checkpoint, if there is one.", "--resume", panel=CHECKPOINTS)
 ]
 CovarianceType = Annotated[
     covariance_types.CovarianceType,
@@ -105,6 +116,17 @@ Frozen = Annotated[
         metavar="NAME[=K,K,…]",
     ),
 ]
+Help = Annotated[
+    bool,
+    flag(
+        "Show this message and exit.",
+        "--help",
+        "-h",
+        panel="Options",
+        callback=_print_help,
+        is_eager=True,
+    ),
+]
 InitParams = Annotated[
     Literal["kmeans", "k-means++", "afk-mc2", "random", "random_from_data", "hierarchical"],
     shown(
@@ -117,7 +139,7 @@ ErrorPolicy = Annotated[
     Literal["raise", "skip"],
     shown("Damaged files: raise an error, or skip the damaged parts.", "--on-error", panel=DATA),
 ]
-Json = Annotated[bool, option("Print one JSON object instead of text.", "--json")]
+Json = Annotated[bool, flag("Print one JSON object instead of text.", "--json")]
 LabelColumn = Annotated[
     str | None,
     option(
@@ -152,7 +174,7 @@ ModelFile = Annotated[Path, model("Model file to use, as fit writes it.")]
 NComponents = Annotated[
     int, option("Number of components.", "--n-components", "-k", panel=MODEL, min=1)
 ]
-NJobs = Annotated[int | None, option("Number of threads; all by default.", panel=FIT)]
+NJobs = Annotated[int | None, option("Number of threads; all by default.", panel=FIT, min=1)]
 NoiseVolume = Annotated[
     str | None,
     option(
@@ -166,7 +188,7 @@ Priors = Annotated[
     Literal["mclust"] | None,
     option("Maximum a posteriori estimation with mclust's priors.", panel=MODEL),
 ]
-Quiet = Annotated[bool, option("Do not show progress.", "--quiet", "-q")]
+Quiet = Annotated[bool, flag("Do not show progress.", "--quiet", "-q")]
 RandomState = Annotated[
     int | None,
     option(
@@ -185,7 +207,7 @@ RegCovarScale = Annotated[
 ]
 Version = Annotated[
     bool,
-    option(
+    flag(
         "Print the version and exit.",
         "--version",
         "-V",
@@ -211,7 +233,7 @@ class Csv:
 
     header: Annotated[
         bool | None,
-        option(
+        flag(
             "Whether the first row is a header; detected by default.",
             "--header/--no-header",
             panel=CSV,
@@ -305,7 +327,7 @@ class Printing:
 
     force: Annotated[
         bool,
-        option("Also replace a file that holds a model of another kind, or none.", "--force"),
+        flag("Also replace a file that holds a model of another kind, or none.", "--force"),
     ] = False
     as_json: Json = False
     quiet: Quiet = False
@@ -322,7 +344,7 @@ FOR_A_FIT = [
 def with_groups(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command whose parameters that are groups of options are these options, one by one.
 
-    All commands take ``--quiet``, those that show no progress, too, and ``--version``.
+    All commands take ``--quiet``, those that show no progress, too, ``--version`` and ``--help``.
     """
     own = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {
@@ -335,7 +357,7 @@ def with_groups(command: Callable[..., Any]) -> Callable[..., Any]:
     for group in groups.values():
         kinds = get_type_hints(group, include_extras=True)
         extra |= {each.name: (kinds[each.name], each.default) for each in fields(group)}
-    common = {"quiet": (Quiet, False), "version": (Version, False)}
+    common = {"quiet": (Quiet, False), "version": (Version, False), "help": (Help, False)}
     common = {name: each for name, each in common.items() if name not in {*parameters, *extra}}
     for name, (kind, default) in {**extra, **common}.items():
         keyword = inspect.Parameter.KEYWORD_ONLY

@@ -78,6 +78,7 @@ def regress(
         if targets is not None:
             whole = LoadedModel(regressor.mixture_, names_of(regressor.mixture_))
             joint = open_rows(data, whole, reading, missing=missing)
+            _name(joint)
     else:
         assert n_components is not None  # as was checked
         if targets is None:
@@ -88,6 +89,7 @@ def regress(
         source = open_for_fit(data, reading, missing=missing or "error")
         if outputs.table is not None and not source.replayable:
             raise ValueError("a table is of a second reading: give files, not a stream")
+        _name(source)
         joint = replayable(source, reading.memory)
         # Loaded only now, so that errors are raised at once.
         from fastgmm import GaussianMixtureRegressor
@@ -119,6 +121,14 @@ def regress(
     }
     shown = rows if joint is None else joint  # with the targets
     print_fitted(printing.as_json, data, shown, outputs, document, pairs)
+
+
+def _name(rows: Source) -> None:
+    """Name columns that have no name x0 and so on, as they are called where they are targets."""
+    from fastgmm.data.sources.file_source import FileSource
+
+    assert isinstance(rows, FileSource)  # as paths are opened
+    rows.feature_names = rows.names[: rows.n_features]
 
 
 def _targets(

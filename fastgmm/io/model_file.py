@@ -35,7 +35,7 @@ _SCHEMA_1_NAMES = {
 }
 """What schema 1 called otherwise, besides its British spelling."""
 
-_HEADER = "header.json"
+HEADER = "header.json"
 _KINDS = "biuf"  # booleans, integers, floating-point numbers
 _LARGEST_HEADER = 2**26
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same model makes the same bytes
@@ -111,7 +111,7 @@ def write(
     }
     text = json.dumps(header, indent=1, allow_nan=False, default=_plain)
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(_HEADER, _EPOCH), text)
+        archive.writestr(zipfile.ZipInfo(HEADER, _EPOCH), text)
         for name, array in arrays.items():
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.asarray(array), allow_pickle=False)
@@ -183,12 +183,12 @@ def _read_header(
     archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], path: Path
 ) -> dict[str, Any]:
     """Return the JSON header."""
-    foreign = _foreign(path, f"it has no {_HEADER} of one")
-    if _HEADER not in entries:
+    foreign = _foreign(path, f"it has no {HEADER} of one")
+    if HEADER not in entries:
         raise foreign
-    if entries[_HEADER].file_size > _LARGEST_HEADER:
-        raise _damaged(path, f"{_HEADER} is larger than {_LARGEST_HEADER} bytes")
-    header = json.loads(archive.read(_HEADER), parse_constant=_no_number)
+    if entries[HEADER].file_size > _LARGEST_HEADER:
+        raise _damaged(path, f"{HEADER} is larger than {_LARGEST_HEADER} bytes")
+    header = json.loads(archive.read(HEADER), parse_constant=_no_number)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise foreign
     return header
@@ -196,14 +196,14 @@ def _read_header(
 
 def _no_number(text: str) -> float:
     """Refuse what JSON in Python takes for a number, and no other JSON does."""
-    raise ValueError(f"{_HEADER} holds {text}")
+    raise ValueError(f"{HEADER} holds {text}")
 
 
 def _check_header(header: Mapping[str, Any], path: Path, model_class: str | None) -> None:
     """Raise unless the header is complete, of a known schema, and of the class wanted."""
     schema, writer = header.get("schema"), header.get("fastgmm")
     if not isinstance(schema, int) or not isinstance(writer, str) or schema < 1:
-        raise _damaged(path, f"{_HEADER} does not say which version wrote it")
+        raise _damaged(path, f"{HEADER} does not say which version wrote it")
     if schema > SCHEMA_VERSION:
         raise ModelFileError(
             f"{str(path)!r} was written by fastgmm {writer} in schema {schema}, and this version "
@@ -212,7 +212,7 @@ def _check_header(header: Mapping[str, Any], path: Path, model_class: str | None
     fields = {"class": str, "values": dict, "arrays": dict}
     for name, kind in fields.items():
         if not isinstance(header.get(name), kind):
-            raise _damaged(path, f"{_HEADER} has no {name!r}")
+            raise _damaged(path, f"{HEADER} has no {name!r}")
     if model_class is not None and header["class"] != model_class:
         raise ModelFileError(
             f"{str(path)!r} holds a {header['class']}, not a {model_class}: give another file, or "
@@ -227,7 +227,7 @@ def _read_arrays(
     path: Path,
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays that the header describes."""
-    expected = {f"{name}.npy" for name in described} | {_HEADER}
+    expected = {f"{name}.npy" for name in described} | {HEADER}
     if expected != set(entries):
         names = ", ".join(sorted(expected ^ set(entries)))
         raise _damaged(path, f"header and entries disagree about {names}")

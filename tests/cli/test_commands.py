@@ -311,6 +311,10 @@ def test_info_of_what_is_made_of_mixtures(folder):
     assert document["threshold"] == detector.offset_
     assert document["feature_names"] == iris.feature_names
 
+    regressor = fastgmm.GaussianMixtureRegressor(2).fit(iris.data, "petal width (cm)")
+    regressor.save(folder / "regressor.fgm")
+    assert "targets   petal width (cm)\n" in succeed("info", "regressor.fgm", cwd=folder)
+
     fastgmm.fit_groups(iris.data, names, covariance_type="diag").save(folder / "groups.fgm")
     text = succeed("info", "groups.fgm", cwd=folder)
     assert "groups          3: setosa, versicolor, virginica\n" in text
@@ -318,6 +322,12 @@ def test_info_of_what_is_made_of_mixtures(folder):
     assert np.shape(document["covariances"]) == (3, 1, 4)
     message = refuse("export", "-m", "groups.fgm", "--onnx", "x.onnx", cwd=folder)
     assert "mixtures of 3 groups: export the mixture of one" in message
+
+
+def test_info_of_a_checkpoint_under_any_name(folder):
+    options = ("--max-iter", 2, "--tol", 0, "--checkpoint", "run.state", "-q")
+    assert "by --tol 0 or more" in in_here("fit", "iris.npy", "-k", 2, *options, cwd=folder).stderr
+    assert "checkpoint of   GaussianMixture" in succeed("info", "run.state", cwd=folder)
 
 
 def test_info_of_a_table(folder):

@@ -225,7 +225,7 @@ def test_a_checkpoint_that_is_there_is_not_overwritten(tmp_path):
     write_parquet(tmp_path / "whole.parquet", rows(500))
     arguments = ("fit", "whole.parquet", "-k", 2, *KEPT, "--seed", 0)
     succeed(*arguments, "-q", cwd=tmp_path)
-    assert "resume=True" in refuse(*arguments, cwd=tmp_path)
+    assert "from it with --resume," in refuse(*arguments, cwd=tmp_path)
     assert "n_components: 2 then, 3 now" in refuse(
         *arguments[:2], "-k", 3, *arguments[4:], "--resume", cwd=tmp_path
     )

@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
         ("select num.csv -k 1 -o a.fgm -o b.fgm", "'a.fgm' and 'b.fgm': give one model at most"),
         ("fit all.csv -k 2 --columns a --exclude b", "--exclude others: give one"),
         ("fit all.csv -k 2 --exclude x", "has no column 'x'"),
-        ("fit all.csv -k 2", "leave them out with exclude (--exclude)"),
+        ("fit all.csv -k 2", "leave them out with --exclude, or by"),
         ("fit num.csv -k 2 --init-from best.fgm", "has 3 components, and -k is 2"),
         ("fit num.csv --init-from best.fgm --covariance-type diag", "is of covariance type 'full'"),
         ("fit num.csv -k 2 --bayesian --priors mclust", "--priors is not for --bayesian"),
@@ -72,6 +72,17 @@ def test_refused(folder, arguments, words):
     before = {path.name: path.read_bytes() for path in folder.glob("*.fgm")}
     assert words in refuse(*arguments.split(), cwd=folder)
     assert before == {path.name: path.read_bytes() for path in folder.glob("*.fgm")}
+
+
+@pytest.mark.parametrize("chosen", ["--columns x0,x2,x3", "--exclude x1"])
+def test_columns_without_a_name_are_called_x0_and_so_on(folder, chosen):
+    np.save(folder / "rows.npy", load_iris().data)
+    run(folder, f"fit rows.npy -k 2 {chosen} --seed 0 -o some.fgm -q")
+    run(folder, "predict rows.npy -m some.fgm -o labels.csv")
+    text = run(folder, f"regress rows.npy -k 2 {chosen} --target-columns x2 -o widths.fgm -q")
+    assert "targets      x2" in text
+    assert "150 rows, 2 columns" in run(folder, "regress rows.npy -m widths.fgm -q")
+    assert "R²" in run(folder, "regress rows.npy -m widths.fgm --target-columns x2 -q")
 
 
 def test_force_replaces_a_model_of_another_kind(folder):

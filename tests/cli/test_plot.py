@@ -112,7 +112,7 @@ def test_in_a_process_of_its_own(folder):
         ("-m model.fgm -o no/a.png", "there is no folder 'no'"),
         ("-m model.fgm", "Missing option '--output' / '-o'"),
         ("-m model.fgm missing.npy -o a.png", "there is no file 'missing.npy'"),
-        ("-m single.fgm rows.npy -o a.png", "X has 3 features, but GaussianMixture is expecting 1"),
+        ("-m single.fgm rows.npy -o a.png", "there are 3 columns, and the model was fitted to 1"),
         ("-m model.fgm -o a.png --columns x9", "no column 'x9' to draw: the mixture has 3 columns"),
         ("-m model.fgm -o a.png --columns x0,x1,x2", "columns must name 1 to 2 different columns"),
         ("-m model.fgm -o a.png --kind pie", "'pie' is not one of 'ellipses', 'density', 'pairs'"),

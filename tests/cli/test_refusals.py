@@ -26,6 +26,8 @@ def folder(tmp_path_factory):
     holes[7, 1] = np.nan
     np.save(folder / "holes.npy", holes)
     (folder / "text.csv").write_text("a,b,kind\n1,2,x\n3,4,y\n")
+    (folder / "words.csv").write_text("a,b\n1,x\n3,y\n")
+    (folder / "commented.csv").write_text("a,b\n1,2\n# x\n3,4\n")
     (folder / "empty").mkdir()
     (folder / "pair").mkdir()
     for name in ("pair/1.npy", "pair/2.npy"):
@@ -71,19 +73,28 @@ def folder(tmp_path_factory):
             "fit holes.npy -k 2",
             "column 'x1' in row 7, counted from 0, is missing: remove such rows",
         ),
+        ("fit commented.csv -k 1", "got 1: # x: if '#' begins a comment, give --comment '#': rep"),
         ("fit cut.parquet -k 2", "cannot read 'cut.parquet' as Parquet"),
         ("fit data.npy -k 51", "n_components = 51, n_samples = 50: choose fewer components"),
         ("fit data.npy -k 0", "Invalid value for '--n-components' / '-k'"),
         ("fit data.npy", "give the number of components, -k"),
         ("fit data.npy -k 2 --tol=-1", "Invalid value for '--tol'"),
-        ("fit data.npy -k 2 --n-jobs 0", "n_jobs"),
+        ("fit data.npy -k 2 --n-jobs 0", "'--n-jobs': it must be greater than or equal to 1"),
+        (
+            "fit data.npy -k 2 --tol inf",
+            "error: --tol must be a float in the range [0.0, inf); got inf",
+        ),
+        (
+            "regress text.csv -k 1 --exclude kind --target-columns c",
+            "error: the table has no column 'c'",
+        ),
         ("fit data.npy -k 2 --covariance-type round", "'round' is not one of 'full', 'tied'"),
         ("fit data.npy -k 2 --speed 9", "No such option: --speed"),
         ("fit data.npy -k 2 --resume", "name its file with --checkpoint"),
         ("fit data.npy -k 2 --epochs 2", "--epochs and --batch-size are for --online"),
         ("fit data.npy -k 2 --memory lots", "'lots' is no amount of memory: give a number"),
         ("fit data.npy -k 2 --checkpoint no/run.fgm", "there is no folder 'no'"),
-        ("fit data.npy -k 2 --checkpoint model.fgm", "already: resume from it with resume=True"),
+        ("fit data.npy -k 2 --checkpoint model.fgm", "already: resume from it with --resume, "),
         ("fit data.npy -k 2 --checkpoint empty", "cannot write 'empty': it is a folder"),
         ("fit data.npy -k 2 --checkpoint a.fgm -o ./a.fgm", "are both 'a.fgm': give the model"),
         ("fit table.fgm -k 2 -o table.fgm", "'table.fgm' holds the data that are read"),
@@ -99,6 +110,7 @@ def folder(tmp_path_factory):
         ("predict data.npy -m none.fgm", "'none.fgm' is not a fastgmm model: it does not begin"),
         ("predict data.npy -m cut.fgm", "'cut.fgm' is damaged or incomplete"),
         ("predict data.npy -m detector.fgm", "'detector.fgm' holds a GaussianMixtureOutlierDet"),
+        ("predict words.csv -m model.fgm", "(string, as 'x' in line 2): make them numbers"),
         ("predict wide.npy -m model.fgm", "there are 4 columns, and the model was fitted to 2"),
         (
             "predict holes.npy -m model.fgm",

@@ -67,7 +67,9 @@ class FileSource(StreamSource):
         super().__init__(
             dtype=np.result_type(*types),
             n_features=len(features),
-            feature_names=features if first.named or selection.columns else None,
+            feature_names=(
+                features if first.named or selection.columns or selection.exclude else None
+            ),
             has_weights=bool(weights),
             options=options,
             expected_samples=None if None in sizes else sum(filter(None, sizes)),
