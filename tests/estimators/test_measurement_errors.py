@@ -198,6 +198,21 @@ def test_a_fit_with_errors_can_be_saved_and_resumed(tmp_path):
     assert_array_equal(loaded.predict(X, ERRORS), whole.predict(X, ERRORS))
 
 
+def test_a_dask_data_frame_holds_errors_beside_its_rows():
+    dask_frames = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame(np.hstack([X, np.sqrt(ERRORS)]), columns=["x", "y", "ex", "ey"])
+    source = open_data(
+        dask_frames.from_pandas(table, npartitions=3),
+        columns=["x", "y"],
+        error_columns=["ex", "ey"],
+    )
+    ours = GaussianMixture(2, tol=0.1, **START).fit(source)
+    array = GaussianMixture(2, tol=0.1, **START).fit(X, error_covariance=ERRORS)
+    assert_same_fit(ours, array)
+    assert ours.score(source) == pytest.approx(array.score(X, error_covariance=ERRORS))
+    assert_array_equal(ours.predict(source), array.predict(X, ERRORS))
+
+
 def test_what_does_not_take_errors_refuses_them():
     source = open_data(X, error_covariance=ERRORS)
     fitted = GaussianMixture(2, random_state=0).fit(source)
