@@ -219,6 +219,12 @@ def student_weights(X, means, scales, dofs):
     return (dofs + D) / (dofs + squares)
 
 
+def student_logarithms(u, D, dofs):
+    """Return E[log u] of rows of D observed features, given these."""
+    half = (np.asarray(dofs) + D) / 2.0
+    return np.log(u) + scipy.special.digamma(half) - np.log(half)
+
+
 def student_step(X, weights, means, scales, dofs, structure, dof, sample_weight=None):
     """Return what a step of EM makes of a mixture of t-distributions (Peel and McLachlan, 2000)."""
     D = X.shape[1]
@@ -230,9 +236,12 @@ def student_step(X, weights, means, scales, dofs, structure, dof, sample_weight=
     means = (shares * u).T @ X / (shares * u).sum(axis=0)[:, None]
     _, _, second = moments(X, shares * u, means)
     scales = best_covariances(structure, second / counts[:, None, None], counts)
-    half = (dofs + D) / 2.0
-    known = (shares * (np.log(u) - u)).sum(axis=0) / counts + scipy.special.digamma(half)
-    known -= np.log(half)
+    known = (shares * (student_logarithms(u, D, dofs) - u)).sum(axis=0) / counts
+    return counts / counts.sum(), means, scales, _student_dofs(known, counts, dof)
+
+
+def _student_dofs(known, counts, dof):
+    """Return the roots of the equation for ν, given the mean of E[log u] - u."""
     if dof == "common":
         known = np.full_like(known, counts @ known / counts.sum())
 
@@ -240,7 +249,7 @@ def student_step(X, weights, means, scales, dofs, structure, dof, sample_weight=
         return np.log(nu / 2.0) - scipy.special.digamma(nu / 2.0) + 1.0 + constant
 
     found = [scipy.optimize.brentq(slope, 1e-3, 1e6, args=(each,), xtol=1e-12) for each in known]
-    return counts / counts.sum(), means, scales, np.array(found)
+    return np.array(found)
 
 
 def observed_joint_log_density(X, weights, means, covariances):
@@ -266,6 +275,35 @@ def conditional(x, mean, covariance):
     filled[~seen] = mean[~seen] + gain @ (x[seen] - mean[seen])
     rest[np.ix_(~seen, ~seen)] = covariance[~seen][:, ~seen] - gain @ covariance[seen][:, ~seen]
     return filled, rest
+
+
+def observed_student_step(X, weights, means, scales, dofs, structure, dof, sample_weight=None):
+    """Return what `student_step` does for rows with NaN, and the joint log-densities."""
+    (N, D), K = X.shape, len(means)
+    joint = np.repeat(np.log(weights)[None], N, axis=0)
+    u, logarithms = np.ones((N, K)), np.empty((N, K))
+    filled, rest = np.empty((N, K, D)), np.empty((N, K, D, D))
+    for n, x in enumerate(X):
+        seen = ~np.isnan(x)
+        for k in range(K):
+            filled[n, k], rest[n, k] = conditional(x, means[k], scales[k])
+            if seen.any():
+                block = means[k][seen], scales[k][seen][:, seen]
+                joint[n, k] += scipy.stats.multivariate_t.logpdf(x[seen], *block, df=dofs[k])
+                own = block[0][None], block[1][None], dofs[k]
+                u[n, k] = student_weights(x[seen][None], *own)[0, 0]
+        logarithms[n] = student_logarithms(u[n], seen.sum(), dofs)
+    shares = np.exp(joint - scipy.special.logsumexp(joint, axis=1, keepdims=True))
+    shares *= _column(sample_weight, N)
+    counts, scaled = shares.sum(axis=0), shares * u
+    means = np.einsum("nk,nkd->kd", scaled, filled) / scaled.sum(axis=0)[:, None]
+    offsets = filled - means
+    second = np.einsum("nk,nkd,nke->kde", scaled, offsets, offsets)
+    second += np.einsum("nk,nkde->kde", shares, rest)
+    scales = best_covariances(structure, second / counts[:, None, None], counts)
+    known = (shares * (logarithms - u)).sum(axis=0) / counts
+    dofs = _student_dofs(known, counts, dof)
+    return (counts / counts.sum(), means, scales, dofs), joint
 
 
 def expected_moments(X, shares, reference, means, covariances, sample_weight=None):

@@ -39,7 +39,12 @@ from fastgmm.em.stopping import ExtrapolatedGain, SmallChange
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError, Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
-from fastgmm.mixture.structures import CovarianceStructure, is_built_in, structure
+from fastgmm.mixture.structures import (
+    CovarianceStructure,
+    FactorStructure,
+    is_built_in,
+    structure,
+)
 
 Partitions = dict[int, npt.NDArray[np.int64]]
 """For each number of components, clusters of the rows that fits begin from."""
@@ -181,6 +186,9 @@ def _simpler(kinds: tuple[tuple[CovarianceStructure, int], ...]) -> npt.NDArray[
     # Letters say nothing of what a structure of the user's own is among.
     built_in = np.array([is_built_in(one) for one in places])
     special = (ranks <= ranks[:, None]).all(axis=2) & built_in & built_in[:, None]
+    for i, one in enumerate(places):
+        if isinstance(one, FactorStructure):
+            special[i] = [one.contains(other) for other in places]
     special |= np.eye(len(places), dtype=bool)
     same = (special & special.T)[kind[:, None], kind]
     simpler: npt.NDArray[np.bool_] = special[kind[:, None], kind] & ~same
@@ -307,7 +315,9 @@ class CandidateFits:
             n_tried = self._tried[i, j, values[j]]
             self._tried[i, j, values[j]] += 1
             if self.found[i].n_components == self.found[j].n_components:
-                start = None if n_tried else Start(i, self.parameters(j), member=True)
+                # Loadings of 0, as factors would have that are added, are a saddle point.
+                same = self.found[i].structure.n_factors == self.found[j].structure.n_factors
+                start = None if n_tried else Start(i, self.parameters(j), member=same)
             else:
                 start = self._split(i, j, n_tried)
             if start is not None:
@@ -337,7 +347,7 @@ class CandidateFits:
         column = {
             each.n_components: i
             for i, each in enumerate(self.found)
-            if each.structure.name == kind.name and each.mixture is not None
+            if each.structure == kind and each.mixture is not None
         }
         targets = [i for n, i in column.items() if n in (size - 1, size)]
         if size == 1 and 2 in column:
@@ -359,6 +369,7 @@ class CandidateFits:
                 for other in [*self.found, *others]
                 if other.n_components == n_components
                 and other.mixture is not None
+                and other.structure.n_factors is None
                 and other.structure.letters in _HELPERS
                 and other.structure.letters != kind.letters
             ]
@@ -409,7 +420,7 @@ def fit_candidates(
         for kind, size in plan.grid
     ]
     blank = [each if each.n_components in partitions else each.failed(few) for each in blank]
-    done = [known.get((each.structure.name, each.n_components), each) for each in blank]
+    done = [known.get((each.structure.label, each.n_components), each) for each in blank]
     first = rows.source if rows.preview is None else rows.preview
     tol = _FINER * plan.tol if is_small_search(first, plan) else plan.tol
     plan = replace(plan, accelerated=rows.preview is not None)
@@ -493,11 +504,11 @@ class _Helpers:
 
     def near(self, best: Candidate) -> list[Candidate]:
         """Return those of about as many components as a candidate has."""
-        known = {kind.letters for kind, _ in self._plan.grid}
+        known = {kind.letters for kind, _ in self._plan.grid if kind.n_factors is None}
         sizes = {n for _, n in self._plan.grid if abs(n - best.n_components) <= 1}
         wanted = [
             (name, n)
-            for name in _HELPERS
+            for name in (() if best.structure.n_factors else _HELPERS)
             for n in sorted(sizes & self._partitions.keys())
             if name not in known and structure(name).is_diagonal >= best.structure.is_diagonal
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -24,15 +24,20 @@ from fastgmm.cli.models import (
     replayable,
 )
 from fastgmm.cli.output import check_model_path, print_result
+from fastgmm.mixture import covariance_types
 
 ONLINE = "Online learning"
 
 
 _NOT_FOR = {
-    "online": ("bayesian", "message_length", "priors", "noise_volume", "label_column"),
-    "bayesian": ("message_length", "priors", "noise_volume", "label_column", "init_from", "frozen"),
+    "online": ("bayesian", "message_length", "priors", "noise_volume", "label_column", "n_factors"),
+    "bayesian": (
+        *("message_length", "priors", "noise_volume", "label_column", "init_from", "frozen"),
+        "n_factors",
+    ),
     "message_length": (
         *("priors", "noise_volume", "label_column", "init_from", "init_params", "frozen"),
+        "n_factors",
         *("checkpoint", "checkpoint_interval", "resume"),
     ),
 }
@@ -53,7 +58,11 @@ def fit(
             min=1,
         ),
     ] = None,
-    covariance_type: options.CovarianceType = "full",
+    covariance_type: options.AnyCovarianceType = "full",
+    n_factors: Annotated[
+        int | None,
+        options.option("Number of factors of factor analyzers.", panel=options.MODEL, min=1),
+    ] = None,
     bayesian: Annotated[
         bool,
         options.flag(
@@ -153,8 +162,14 @@ def fit(
             )
         n_components = len(initial.model.weights_)
         covariance_type = initial.model.covariance_type
+        n_factors = n_factors or getattr(initial.model, "n_factors", None)
     if frozen and initial is None:
         raise ValueError("--frozen keeps parameters of a mixture: name its file with --init-from")
+    if (covariance_type in get_args(covariance_types.FactorType)) != (n_factors is not None):
+        raise ValueError(
+            "factor analyzers take both their type and their number of factors: give "
+            "--covariance-type factors --n-factors 2, say, or neither"
+        )
     if n_components is None:
         raise ValueError("give the number of components, -k, or a mixture to begin with")
     kept = options.frozen_parameters(frozen, n_components) if frozen else None
@@ -209,6 +224,7 @@ def fit(
             noise_volume=volume,
             semi_supervised=label_column is not None,
             frozen=kept,
+            n_factors=n_factors,
             **parameters,
             **initialized,
         )

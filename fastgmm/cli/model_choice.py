@@ -45,11 +45,20 @@ def select(
         str,
         options.shown(
             "Covariance structures to try: all fourteen, or a subset of "
-            f"{', '.join(get_args(covariance_types.CovarianceType))}.",
+            f"{', '.join(get_args(covariance_types.CovarianceType))}; or, with --n-factors, of "
+            f"{', '.join(get_args(covariance_types.FactorType))}.",
             panel=options.MODEL,
             metavar="all|A,B,…",
         ),
     ] = "all",
+    n_factors: Annotated[
+        str | None,
+        options.option(
+            "Numbers of factors to try for factor analyzers, as a range (1:4) or a list (1,2,4).",
+            panel=options.MODEL,
+            metavar="A:B",
+        ),
+    ] = None,
     criterion: Annotated[
         Literal["bic", "aic", "icl"],
         options.shown("Criterion to minimize.", panel=options.MODEL),
@@ -88,7 +97,8 @@ def select(
     Example: fastgmm select data.csv -k 1:9 -o best.fgm -o candidates.csv
     """
     numbers = numbers_of(n_components)
-    names = structures_of(structures)
+    factors = None if n_factors is None else numbers_of(n_factors, "--n-factors")
+    names = structures_of(structures, with_factors=factors is not None)
     outputs = outputs_of(output, data, kind="a mixture", printing=printing)
     table = outputs.table
     if table is not None and table.suffix.lower() == ".npy":
@@ -115,6 +125,7 @@ def select(
         checkpoint=checkpoint,
         checkpoint_interval=checkpoint_interval,
         resume=resume,
+        n_factors=factors,
         **as_modeled(missing),
     )
     status = 0
@@ -148,10 +159,11 @@ def select(
         "candidates": [{name: column[i] for name, column in results.items()} for i in order],
     }
     shown = len(fitted) if every else min(_SHOWN, len(fitted))
+    with_factors = f" with {best['n_factors']} factors" if "n_factors" in best else ""
     pairs = {
         "candidates": f"{len(fitted)} of {len(order)} could be fitted"
         + (f", {shown} of {len(fitted)} shown" if shown < len(fitted) else ""),
-        "best": f"{best['n_components']} components, {best['covariance_type']}, "
+        "best": f"{best['n_components']} components, {best['covariance_type']}{with_factors}, "
         f"{criterion.upper()} {search.best_score_:.2f}",
         "note": "the best number of components is the largest tried: try more, with -k"
         if best["n_components"] == numbers[-1] and len(numbers) > 1
@@ -163,8 +175,8 @@ def select(
     return status
 
 
-def numbers_of(given: str) -> list[int]:
-    """Return the numbers of components in a text."""
+def numbers_of(given: str, option: str = "--n-components") -> list[int]:
+    """Return the numbers in the text of an option."""
     numbers: set[int] = set()
     try:
         for part in given.split(","):
@@ -174,18 +186,20 @@ def numbers_of(given: str) -> list[int]:
         numbers = set()
     if not numbers or min(numbers) < 1 or max(numbers) > _MOST_COMPONENTS:
         raise ValueError(
-            "--n-components must be numbers from 1 on, as 1:9 for those from 1 to 9, or 2,4,8; got "
+            f"{option} must be numbers from 1 on, as 1:9 for those from 1 to 9, or 2,4,8; got "
             f"{given!r}"
         )
     return sorted(numbers)
 
 
-def structures_of(given: str) -> Literal["all"] | list[str]:
+def structures_of(given: str, *, with_factors: bool = False) -> Literal["all"] | list[str]:
     """Return the covariance structures that were asked for."""
     if given == "all":
         return "all"
     names = [name.strip() for name in given.split(",")]
     known = get_args(covariance_types.CovarianceType)
+    if with_factors:
+        known += get_args(covariance_types.FactorType)
     for name in names:
         if name not in known:
             raise ValueError(
@@ -206,10 +220,12 @@ def _print_candidates(search: MixtureSearch, numbers: npt.NDArray[np.int64]) -> 
     for number, title in enumerate(titles):
         table.add_column(title, justify="right" if number else "left")
     for i in numbers:
-        names = (results[name][i] for name in ("covariance_type", "n_components", "n_parameters"))
+        q = results["n_factors"][i] if "n_factors" in results else 0
+        sizes = (results[name][i] for name in ("n_components", "n_parameters"))
         figures = (results[name][i] for name in ("log_likelihood", "bic", "aic", "icl"))
         table.add_row(
-            *map(str, names),
+            results["covariance_type"][i] + (f", q={q}" if q else ""),
+            *map(str, sizes),
             *(f"{value:.2f}" for value in figures),
             style="bold" if i == search.best_index_ else "",
         )

@@ -90,6 +90,16 @@ CovarianceType = Annotated[
         metavar="NAME",
     ),
 ]
+AnyCovarianceType = Annotated[
+    Literal[covariance_types.CovarianceType, covariance_types.FactorType],
+    shown(
+        "Type of the covariance parameters: "
+        f"{', '.join(get_args(covariance_types.CovarianceType))}; or, of factor analyzers, "
+        f"{', '.join(get_args(covariance_types.FactorType))}.",
+        panel=MODEL,
+        metavar="NAME",
+    ),
+]
 Dask = Annotated[
     str | None,
     option(

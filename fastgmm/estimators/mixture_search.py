@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
@@ -58,7 +58,12 @@ from fastgmm.extras import import_from_extra
 from fastgmm.kernels.compilation import Stopwatch
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.regularization import IllDefinedCovarianceError
-from fastgmm.mixture.structures import CovarianceStructure, name_or_instance, structures_of
+from fastgmm.mixture.structures import (
+    FACTOR_NAMES,
+    CovarianceStructure,
+    name_or_instance,
+    structures_of,
+)
 
 Criterion = Literal["bic", "aic", "icl", "log_likelihood"]
 
@@ -94,7 +99,8 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
     structures : "all" or iterable of str, default="all"
         Covariance structures to try, by the names that `covariance_type` of
         :class:`GaussianMixture` takes. "all" are the fourteen parsimonious ones, or "E" and "V"
-        for a single feature.
+        for a single feature. Factor analyzers (UUU, UUC, UCU, UCC, CUU, CUC, CCU, CCC) are tried
+        with each of `n_factors`.
     criterion : {"bic", "aic", "icl", "log_likelihood"}, default="bic"
         Criterion to minimize; or, for the mean log-likelihood of held-out rows in cross-validation,
         to maximize.
@@ -127,23 +133,27 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         Seconds between checkpoints.
     resume : bool, default=False
         Whether `fit` takes over the mixtures in the checkpoint, if the file exists. The numbers of
-        components, structures and the criterion may differ from those of the earlier search.
+        components and factors, structures and the criterion may differ from those of the earlier
+        search.
+    n_factors : int or iterable of int, default=None
+        Numbers of factors to try, if factor analyzers are among the structures.
 
     Attributes
     ----------
     best_estimator_ : GaussianMixture
         The best mixture, fitted.
     best_params_ : dict
-        Its `n_components` and `covariance_type`.
+        Its `n_components` and `covariance_type`, and `n_factors` of factor analyzers.
     best_score_ : float
         The criterion's value for it.
     best_index_ : int
         Its row in `results_`.
     results_ : dict of str to ndarray
         A table with a row for each mixture, which ``pandas.DataFrame(search.results_)`` or
-        `results_frame` show: `covariance_type`, `n_components`, `n_parameters`,
-        `log_likelihood`, `bic`, `aic`, `icl`, `held_out_log_likelihood` (of cross-validation
-        only), `n_iter`, `converged`, and `failure`: empty, or why figures are missing.
+        `results_frame` show: `covariance_type`, `n_factors` (of a search among factor analyzers
+        only; 0 for other structures), `n_components`, `n_parameters`, `log_likelihood`, `bic`,
+        `aic`, `icl`, `held_out_log_likelihood` (of cross-validation only), `n_iter`, `converged`,
+        and `failure`: empty, or why figures are missing.
 
     See Also
     --------
@@ -193,6 +203,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
         resume: bool = False,
+        n_factors: int | Iterable[int] | None = None,
     ) -> None:
         self.n_components = n_components
         self.structures = structures
@@ -209,6 +220,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
+        self.n_factors = n_factors
 
     _parameter_constraints = constraints_of(
         __init__,
@@ -219,6 +231,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         init_params=[StrOptions(set(PARTITION_METHODS))],
         tol=[Interval(Real, 0.0, None, closed="left")],
         max_iter=[Interval(Integral, 1, None, closed="left")],
+        n_factors=[Interval(Integral, 1, None, closed="left"), HasMethods("__iter__"), None],
     )
 
     @validated_fit
@@ -246,7 +259,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         check_replayable(self, source)
         source = observed_rows(source)
         check_weight_scale(source)
-        numbers = component_numbers(self.n_components, " or several of them")
+        numbers = positive_numbers(self.n_components, "n_components", " or several of them")
         check_enough_rows(source, numbers[0])
         random_state = check_random_state(self.random_state)
         scanned = scan_data(
@@ -263,7 +276,9 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
             source = rows  # all that count are in memory already
             if not isinstance(folds_of, ArraySource) and rows.n_samples == folds_of.n_samples:
                 folds_of = rows
-        kinds = structures_to_try(self.structures, "structures", source.n_features)
+        kinds = structures_to_try(
+            self.structures, "structures", source.n_features, _factor_numbers(self)
+        )
         plan = SearchPlan(
             tuple((kind, number) for number in numbers for kind in kinds),
             scanned.regularization,
@@ -338,7 +353,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         if not self.verbose:
             return
         value = candidate.failure or f"BIC {candidate.bic:.2f}, {candidate.n_iter} iterations"
-        print(f"{candidate.structure.name}, {candidate.n_components} components: {value}")
+        print(f"{candidate.structure.label}, {candidate.n_components} components: {value}")
 
     def _keep_known(self, known: KnownCandidates) -> int:
         """Keep the best of the mixtures that are fitted so far, and return their number."""
@@ -354,9 +369,14 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         watch = Stopwatch()
         index, parameters, info = self._refined(candidates, fit_on)
         best = candidates[index]
+        params = {
+            "n_components": best.n_components,
+            "covariance_type": name_or_instance(best.structure),
+        }
+        if best.structure.n_factors is not None:
+            params["n_factors"] = best.structure.n_factors
         mixture = GaussianMixture(
-            best.n_components,
-            covariance_type=name_or_instance(best.structure),
+            **params,
             tol=self.tol,
             reg_covar=self.reg_covar,
             max_iter=self.max_iter,
@@ -372,10 +392,7 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         if hasattr(self, "feature_names_in_"):
             mixture.feature_names_in_ = self.feature_names_in_
         self.best_estimator_ = mixture
-        self.best_params_ = {
-            "n_components": best.n_components,
-            "covariance_type": name_or_instance(best.structure),
-        }
+        self.best_params_ = params
         self.best_index_ = index
         self.best_score_ = _value(best, self.criterion)
         self.results_ = _table(candidates, held_out=self.criterion == "log_likelihood")
@@ -430,21 +447,38 @@ class MixtureSearch(RowEvaluation, DensityMixin, BaseEstimator):
         return self.best_estimator_
 
 
-def component_numbers(given: Any, what: str) -> list[int]:
-    """Return numbers of components to try, ascending."""
+def positive_numbers(given: Any, name: str, what: str = "") -> list[int]:
+    """Return numbers to try, ascending."""
     numbers = [given] if isinstance(given, Integral) else list(given)
     if not numbers or not all(
         isinstance(each, Integral) and not isinstance(each, bool) and int(each) >= 1
         for each in numbers
     ):
-        raise ValueError(f"n_components must be a positive integer{what}; got {given!r}")
+        raise ValueError(f"{name} must be a positive integer{what}; got {given!r}")
     return sorted({int(each) for each in numbers})
 
 
-def structures_to_try(given: Any, parameter: str, n_features: int) -> list[CovarianceStructure]:
+def _factor_numbers(search: MixtureSearch) -> list[int]:
+    """Return the numbers of factors to try; none if no structure has factors."""
+    kinds, given = search.structures, search.n_factors
+    asked = [] if isinstance(kinds, str) else [each for each in kinds if each in FACTOR_NAMES]
+    if bool(asked) != (given is not None):
+        what = (
+            f"{asked[0]!r} needs the numbers of factors to try: give n_factors"
+            if asked
+            else f"n_factors={given!r} is for factor analyzers, and none are among structures: add "
+            "some, such as 'UUU' and 'CCU', or use n_factors=None"
+        )
+        raise ValueError(what)
+    return positive_numbers(given, "n_factors", " or several of them") if asked else []
+
+
+def structures_to_try(
+    given: Any, parameter: str, n_features: int, n_factors: Sequence[int] = ()
+) -> list[CovarianceStructure]:
     """Return the structures that a parameter names, or the parsimonious ones for "all"."""
     every = PARSIMONIOUS if n_features > 1 else _OF_ONE_FEATURE
-    kinds = structures_of(given, every, parameter)
+    kinds = structures_of(given, every, parameter, n_factors)
     for kind in kinds:
         kind.check_features(n_features)
     return kinds
@@ -463,6 +497,7 @@ def _table(candidates: list[Candidate], *, held_out: bool) -> dict[str, npt.NDAr
     """Return the candidates as columns."""
     columns: dict[str, list[Any]] = {
         "covariance_type": [each.structure.name for each in candidates],
+        "n_factors": [each.structure.n_factors or 0 for each in candidates],
         "n_components": [each.n_components for each in candidates],
         "n_parameters": [each.n_parameters for each in candidates],
         "log_likelihood": [each.log_likelihood for each in candidates],
@@ -474,6 +509,8 @@ def _table(candidates: list[Candidate], *, held_out: bool) -> dict[str, npt.NDAr
         "converged": [each.converged for each in candidates],
         "failure": [each.failure or "" for each in candidates],
     }
+    if not any(columns["n_factors"]):
+        del columns["n_factors"]
     if not held_out:
         del columns["held_out_log_likelihood"]
     return {name: np.array(values) for name, values in columns.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastgmm.data.source import Source
-from fastgmm.data.sources.wrapped import scaled_weights
+from fastgmm.data.sources.wrapped import observed_rows, scaled_weights
 from fastgmm.docstrings import documented
 from fastgmm.em.initialization.methods import InitMethod
 from fastgmm.em.loop import Listeners, fit_best
@@ -29,10 +30,12 @@ from fastgmm.estimators.shared.attributes import (
 from fastgmm.estimators.shared.callbacks import CallbackSupportMixin
 from fastgmm.estimators.shared.evaluation import InformationCriteria
 from fastgmm.estimators.shared.fit_checkpoints import EMCheckpoint
+from fastgmm.estimators.shared.frozen import frozen_structure
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.progress import FitProgress, end_fit
 from fastgmm.estimators.shared.starts import check_enough_rows, continues, starts_of
 from fastgmm.estimators.shared.validation import (
+    Missing,
     check_replayable,
     check_source,
     check_weight_scale,
@@ -86,11 +89,17 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
         As for `GaussianMixture`.
     reg_covar_scale : {"auto", "absolute", "relative"}, default="auto"
         As for `GaussianMixture`.
-    missing : {"error", "drop"}, default="error"
-        Whether rows that lack a value are an error, or left out of fits and scores.
+    missing : {"error", "drop", "model"}, default="error"
+        How to handle missing values, as for `GaussianMixture`. With "model" each pattern of missing
+        values takes a pass of its own over its rows: few patterns are fast, thousands are slow.
     priors : None, "mclust" or ConjugatePriors, default=None
         Prior distributions of means, scale matrices and weights, under which `fit` computes the
         maximum a posteriori estimate; see `GaussianMixture`.
+    checkpoint, checkpoint_interval, resume
+        As for `GaussianMixture`.
+    frozen : dict, default=None
+        Parameters that fits leave at their initial values, as for `GaussianMixture`; "covariances"
+        are the scale matrices. Degrees of freedom are kept by `dof`.
 
     Attributes
     ----------
@@ -170,9 +179,6 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
     lower_bounds_: list[float]
     trace_: FloatArray
 
-    checkpoint: ClassVar[None] = None
-    checkpoint_interval: ClassVar[float] = 60.0
-    resume: ClassVar[bool] = False
     noise_volume: ClassVar[None] = None
     _spread_arrays: ClassVar[tuple[str, str]] = ("scales_", "precisions_")
 
@@ -198,8 +204,12 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
         verbose_interval: int = 10,
         n_jobs: int | None = None,
         reg_covar_scale: Literal["auto", "absolute", "relative"] = "auto",
-        missing: Literal["error", "drop"] = "error",
+        missing: Missing = "error",
         priors: Literal["mclust"] | ConjugatePriors | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+        frozen: dict[str, Any] | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -222,6 +232,10 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
         self.reg_covar_scale = reg_covar_scale
         self.missing = missing
         self.priors = priors
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.resume = resume
+        self.frozen = frozen
 
     _parameter_constraints = constraints_of(
         __init__,
@@ -230,7 +244,6 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
             Interval(Real, DOF_BOUNDS[0], None, closed="left"),
         ],
         n_candidates=[StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        missing=[StrOptions({"error", "drop"})],
         priors=[StrOptions(set(PRIORS_NAMES)), ConjugatePriors, None],
     )
 
@@ -259,17 +272,18 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
         watch = Stopwatch()
         given = check_source(self, X, sample_weight, reset=True, ensure_min_samples=2)
         check_replayable(self, given)
-        source = given
+        source = observed_rows(given)
         if self.priors is None:
-            source = scaled_weights(given)
+            source = scaled_weights(source)
         else:  # which weigh as much as some rows
-            check_weight_scale(given)
+            check_weight_scale(source)
         check_enough_rows(source, self.n_components)
         kind = self._structure_asked()
         kind.check_features(source.n_features)
-        prior, _ = prior_and_noise(self, source, kind)
+        held = frozen_structure(self, kind)
+        prior, _ = prior_and_noise(self, source, held)
         unknown = Regularization.none(source.n_features)
-        problem = StudentProblem(source, kind, unknown, prior, n_jobs=self.n_jobs, dof=self.dof)
+        problem = StudentProblem(source, held, unknown, prior, n_jobs=self.n_jobs, dof=self.dof)
 
         def attributes(parameters: MixtureParameters) -> dict[str, Any]:
             student = problem.student(parameters)
@@ -285,7 +299,10 @@ class StudentMixture(InformationCriteria, CallbackSupportMixin, DensityMixin, Ba
                 starts,
                 stopping_rule(self.tol),
                 self.max_iter,
-                Listeners(progress.begin, progress.iterate),
+                Listeners(
+                    progress.begin, progress.iterate, checkpoint.observer(to_fit.regularization)
+                ),
+                checkpoint.resumed,
             )
         fitted = {**attributes(parameters), **attributes_from_info(info, watch)}
         end_fit(self, progress, fitted, info, "EM")

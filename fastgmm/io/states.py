@@ -29,6 +29,7 @@ from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.priors.variational import VariationalPosterior, VariationalPrior
 from fastgmm.mixture.priors.weights import weight_prior
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics, holds_factors
+from fastgmm.mixture.student import StudentParameters
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -67,6 +68,9 @@ _AXES = {
     "counts": "K",
     "first": "KD",
     "second": "KS",
+    "dofs": "K",
+    "scaled_counts": "K",
+    "logarithms": "K",
     "amounts": "D",
     "constant": "D",
     "mean": "D",
@@ -75,6 +79,11 @@ _AXES = {
     "degrees_of_freedom": "K",
 }
 """Axes of arrays by name: components K, features D, and the axes S of a matrix or its diagonal."""
+
+_POSITIVE = frozenset(
+    {"whiteners", "mean_precisions", "degrees_of_freedom", "dofs", "concentrations", "masses"}
+)
+"""Arrays of positive numbers, or with a positive diagonal."""
 
 _LARGEST = np.sqrt(np.finfo(np.float64).max)
 
@@ -107,14 +116,16 @@ def from_state(kind: type[_Value], prefix: str, state: State, size: Size, **othe
 
 def parameters_from_state(prefix: str, state: State, size: Size) -> MixtureParameters:
     """Return parameters whose weights sum to 1 and whose normalizers belong to the whiteners."""
-    parameters = from_state(MixtureParameters, prefix, state, size)
+    own_dofs = f"{prefix}_dofs" in state.arrays
+    kind = StudentParameters if own_dofs else MixtureParameters
+    parameters = from_state(kind, prefix, state, size)
     total = float(parameters.weights.sum())
     require(abs(total - 1.0) <= 1e-3, f"the weights of {prefix}, {total:.6g} in all, sum to 1")
-    spread = parameters.of(slice(size.n_components - size.has_noise))
-    made = MixtureParameters.from_log_weights(
-        spread.log_weights, spread.means, spread.whiteners
-    ).log_normalizers
-    own = bool(np.allclose(spread.log_normalizers, made, rtol=_ROUNDING, atol=_ROUNDING))
+    n_spread = size.n_components - size.has_noise
+    whiteners = parameters.whiteners[:n_spread]
+    made = parameters.of(slice(n_spread)).with_shape(parameters.means[:n_spread], whiteners)
+    found = parameters.log_normalizers[:n_spread]
+    own = bool(np.allclose(found, made.log_normalizers, rtol=_ROUNDING, atol=_ROUNDING))
     require(own, f"{prefix}_log_normalizers are those of {prefix}_whiteners")
     return parameters
 
@@ -169,7 +180,8 @@ def _check_statistics(statistics: SufficientStatistics, name: str) -> None:
     second = statistics.second
     low_rank = holds_factors(second, statistics.n_features)
     diagonal = second[:, :, 0] if low_rank else _diagonals(second, statistics.is_diagonal)
-    most = np.sqrt(statistics.counts)[:, None] * np.sqrt(diagonal)  # by Cauchy and Schwarz
+    # By Cauchy and Schwarz.
+    most = np.sqrt(statistics.location_counts)[:, None] * np.sqrt(diagonal)
     # Squares lose digits of numbers that are near a large reference, or below 1e-150.
     off = weight * (1e-9 * np.abs(statistics.reference).max(axis=0, initial=0.0) + 1e-150)
     within = np.abs(statistics.first) <= (1.0 + 1e-3) * most + off
@@ -235,12 +247,12 @@ def _check_array(full_name: str, name: str, array: npt.NDArray[Any], size: Size)
         array, size = array[:, :, 0], size._replace(is_diagonal=True)
     if name in ("scatter", "second"):
         check_spread(full_name, array, size.is_diagonal, strictly=name == "scatter")
-    elif name in ("whiteners", "mean_precisions", "degrees_of_freedom", "concentrations", "masses"):
+    elif name in _POSITIVE:
         is_triangular = name == "whiteners" and not size.is_diagonal
         check_spread(full_name, _diagonals(array, not is_triangular), is_diagonal=True)
         if is_triangular and np.triu(array, 1).any():
             raise ValueError(f"{full_name} holds matrices that are not lower triangular")
-    elif name in ("counts", "amounts"):
+    elif name in ("counts", "scaled_counts", "amounts"):
         check_spread(full_name, array, is_diagonal=True, strictly=False)
     elif name == "log_weights" and not (array.max() <= _ROUNDING):
         raise ValueError(f"{full_name} holds {array.max():.6g}, the logarithm of more than 1")

@@ -7,7 +7,7 @@ covariance Σ_OO; given their values x_O, those in M have the mean ``μ_M + B (x
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,9 +49,7 @@ def marginal(parameters: MixtureParameters, features: npt.NDArray[np.intp]) -> M
     else:
         factors = _triangles(invert_triangles(parameters.whiteners)[:, features])
         whiteners = invert_triangles(factors)
-    return MixtureParameters.from_log_weights(
-        parameters.log_weights, parameters.means[:, features], whiteners
-    )
+    return parameters.with_shape(parameters.means[:, features], whiteners)
 
 
 def conditioned(
@@ -92,9 +90,7 @@ def partition(parameters: MixtureParameters, is_observed: npt.NDArray[np.bool_])
     return Partition(
         observed,
         others,
-        MixtureParameters.from_log_weights(
-            parameters.log_weights, parameters.means[:, observed], whiteners
-        ),
+        parameters.with_shape(parameters.means[:, observed], whiteners),
         parameters.means[:, others],
         coefficients,
         factors,
@@ -136,14 +132,7 @@ def completed_statistics(
         expected = crossed @ B.transpose(0, 2, 1)
         expected += statistics.counts[:, None, None] * covariances
         second[:, columns, others] = 0.5 * (expected + expected.transpose(0, 2, 1))
-    return SufficientStatistics(
-        reference=reference,
-        counts=statistics.counts,
-        first=first,
-        second=second,
-        log_likelihood=statistics.log_likelihood,
-        weight=statistics.weight,
-    )
+    return replace(statistics, reference=reference, first=first, second=second)
 
 
 def _triangles(factors: FloatArray) -> FloatArray:

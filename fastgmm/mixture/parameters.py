@@ -111,6 +111,10 @@ class MixtureParameters:
         names = (each.name for each in fields(cls))
         return cls(*(np.concatenate([getattr(each, name) for each in mixtures]) for name in names))
 
+    def with_shape(self, means: FloatArray, whiteners: FloatArray) -> MixtureParameters:
+        """Return components of these weights and tails, of other means and whiteners."""
+        return MixtureParameters.from_log_weights(self.log_weights, means, whiteners)
+
     def with_true_normalizers(self) -> MixtureParameters:
         """Return the same with what normalizers are shifted by as part of the weights.
 

@@ -7,7 +7,7 @@ Statistics and Computing 10). Its location and scale are those of a Gaussian wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,15 @@ class StudentParameters(MixtureParameters):
         """Return Gaussians with these means, and these scales as covariances."""
         return MixtureParameters.from_log_weights(self.log_weights, self.means, self.whiteners)
 
+    def with_shape(self, means: FloatArray, whiteners: FloatArray) -> StudentParameters:
+        """Return components of these weights and tails, of other centers and whiteners."""
+        plain = MixtureParameters.with_shape(self, means, whiteners)
+        return StudentParameters.from_gaussians(plain, self.dofs)
+
+    def with_true_normalizers(self) -> StudentParameters:
+        """Return the same: nothing shifts these normalizers."""
+        return self
+
     def of(self, components: npt.NDArray[Any] | slice) -> StudentParameters:
         """Return some of the components, in the order given, with the weights that they have."""
         some = MixtureParameters.of(self, components)
@@ -72,7 +81,28 @@ class StudentStatistics(SufficientStatistics):
     """
 
     scaled_counts: FloatArray  # (n_components,): sums of w r u
-    logarithms: FloatArray  # (n_components,): sums of w r log u
+    logarithms: FloatArray
+    """(n_components,): sums of w r E[log u], which is log u + ψ(h) - log(h) with h = (ν + D) / 2 of
+    a row of D observed features.
+    """
+
+    @classmethod
+    def from_moments(
+        cls, moments: SufficientStatistics, scaled_counts: FloatArray, logarithms: FloatArray
+    ) -> StudentStatistics:
+        """Return moments with the sums beside them."""
+        own = {each.name: getattr(moments, each.name) for each in fields(SufficientStatistics)}
+        return cls(**own, scaled_counts=scaled_counts, logarithms=logarithms)
+
+    def __add__(self, other: SufficientStatistics) -> StudentStatistics:
+        """Return the statistics of both sets of rows together."""
+        if not isinstance(other, StudentStatistics):
+            return NotImplemented
+        return StudentStatistics.from_moments(
+            SufficientStatistics.__add__(self, other),
+            self.scaled_counts + other.scaled_counts,
+            self.logarithms + other.logarithms,
+        )
 
     @property
     def location_counts(self) -> FloatArray:
@@ -110,21 +140,25 @@ class StudentStatistics(SufficientStatistics):
     def solve_dofs(self, dof: Dof, before: FloatArray, *, careful: bool) -> FloatArray:
         """Return the degrees of freedom that maximize the expected log-likelihood, or better ones.
 
-        The former are the root of ``log(ν/2) - ψ(ν/2) + 1 + mean(log u - u) + ψ(h) - log(h) = 0``
-        with the mean weighted by r and h = (ν_before + D)/2, or the bound that it is beyond. Unless
-        `careful`, the step there is made longer (`_lengthened`).
+        The former are the root of ``log(ν/2) - ψ(ν/2) + 1 + mean(E[log u] - u) = 0`` with the mean
+        weighted by r, or the bound that it is beyond. Unless `careful`, the step there is made
+        longer (`_lengthened`).
         """
         if not isinstance(dof, str):
             return np.full_like(before, dof)
-        half = 0.5 * (before + self.n_features)
-        sums = self.scaled_counts - self.logarithms - self.counts * (digamma(half) - np.log(half))
-        counts = self.counts
+        sums, counts = self.scaled_counts - self.logarithms, self.counts
         if dof == "common":
             sums, counts = (np.full_like(each, each.sum()) for each in (sums, counts))
         known = counts > 0.0
         excess = np.where(known, sums / np.where(known, counts, 1.0) - 1.0, np.nan)
         found = np.where(known, _inverse_excess(excess), before)
         return found if careful else _lengthened(before, found, self.n_features)
+
+
+def expected_logarithms(dofs: FloatArray, n_features: int) -> FloatArray:
+    """Return E[log u] - log((ν + D) / (ν + δ)) for rows of D features: ψ(h) - log(h)."""
+    half = 0.5 * (dofs + n_features)
+    return np.asarray(digamma(half) - np.log(half))
 
 
 def _lengthened(before: FloatArray, after: FloatArray, n_features: int) -> FloatArray:

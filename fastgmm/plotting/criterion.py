@@ -113,7 +113,9 @@ class CriterionDisplay(panels.Display):
         higher_is_better = self.criterion == "held_out_log_likelihood"
         values = np.asarray(self.results[self.criterion], dtype=np.float64)
         values = values if higher_is_better else -values
-        kinds = np.asarray(self.results["covariance_type"])
+        kinds = np.asarray(self.results["covariance_type"]).astype(object)
+        factors = self.results.get("n_factors", np.zeros(len(kinds), int))
+        kinds[factors > 0] += np.array([f", q={q}" for q in factors[factors > 0]], dtype=object)
         numbers = np.asarray(self.results["n_components"])
         names = list(dict.fromkeys(kinds.tolist()))
         self.lines_ = []

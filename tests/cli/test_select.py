@@ -53,6 +53,21 @@ def test_the_best_are_printed_and_the_best_is_saved(folder):
     assert list(loaded.feature_names_in_) == COLUMNS
 
 
+def test_factor_analyzers_are_among_the_candidates(folder):
+    options = ("-k", 1, "--structures", "CCU,EEE", "--n-factors", 1, "-q", "-o", "t.csv")
+    text = succeed("select", "iris.npy", *options, "-o", "factors.fgm", "--force", cwd=folder)
+    assert "CCU, q=1" in text
+    table = pd.read_csv(folder / "t.csv").set_index("covariance_type")
+    assert table.n_factors.to_dict() == {"CCU": 1, "EEE": 0}
+    fitted = "fit", "iris.npy", "-k", 2, "--covariance-type", "UUU", "--n-factors", 1, "--seed", 0
+    text = succeed(*fitted, "-o", "fitted.fgm", cwd=folder)
+    assert "2 components, UUU" in text
+    X = load_iris().data
+    expected = fastgmm.GaussianMixture(2, covariance_type="UUU", n_factors=1, random_state=0).fit(X)
+    loaded = fastgmm.load(folder / "fitted.fgm")
+    np.testing.assert_array_equal(loaded.factor_loadings_, expected.factor_loadings_)
+
+
 @pytest.mark.parametrize("output", ["table.csv", "table.parquet", "-"])
 def test_the_table_has_all_candidates_the_best_first(folder, output):
     text = succeed("select", "iris.npy", *FEW, "-o", output, cwd=folder)

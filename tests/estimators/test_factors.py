@@ -53,6 +53,18 @@ def test_one_component_is_scikit_learns_factor_analysis(n_factors):
     assert_allclose(ours.factor_scores(rows) @ turn, theirs.transform(rows), atol=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_further_initializations_find_the_higher_of_several_maxima():
+    """Of rows that no two factors describe: features without noise are others at each maximum."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_t(2, size=(340, 14)) @ rng.normal(size=(14, 14))
+    options = {"n_components": 1, "tol": 1e-7, "max_iter": 1000}
+    one, several = (made(**options, n_init=n_init).fit(rows) for n_init in (1, 6))
+    assert several.lower_bound_ > one.lower_bound_ + 0.02
+    theirs = FactorAnalysis(2, tol=1e-6, max_iter=2000, svd_method="lapack").fit(rows)
+    assert several.lower_bound_ > theirs.score(rows) - 1e-2
+
+
 @every_model
 def test_the_likelihood_rises_and_parameters_are_counted(name):
     mixture = made(covariance_type=name, tol=1e-7, max_iter=500)

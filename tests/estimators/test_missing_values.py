@@ -421,7 +421,7 @@ def test_advice_is_what_an_estimator_has(estimator, tmp_path):
     with pytest.raises(ValueError, match="contains NaN") as caught:
         estimator.fit(with_holes(rows(100)))
     assert "set missing='drop' to leave them out of the fit" in str(caught.value)
-    models = not isinstance(estimator, KMeans | MessageLengthGaussianMixture | StudentMixture)
+    models = not isinstance(estimator, KMeans | MessageLengthGaussianMixture)
     assert ("or set missing='model' to fit what is there" in str(caught.value)) == models
     path = tmp_path / "holes.npy"
     np.save(path, with_holes(rows(100)))

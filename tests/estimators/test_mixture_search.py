@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastgmm import GaussianMixture, MixtureSearch
 from fastgmm.estimators.mixture_search import PARSIMONIOUS
 from tests import mclust
+from tests.factors import factor_mixture, factor_rows
 
 
 @parametrize_with_checks([MixtureSearch(range(1, 3), structures=("EII", "VVV"))])
@@ -336,3 +337,63 @@ def test_a_resumed_search_gives_the_same_bits(tmp_path, n_copies, reg_covar):
             assert_array_equal(
                 getattr(resumed.best_estimator_, name), getattr(whole.best_estimator_, name)
             )
+
+
+FACTORS = {"structures": ("UUU", "UCU", "CCU", "EEE"), "n_factors": (1, 2), "random_state": 0}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_factor_analyzers_are_tried_with_each_number_of_factors():
+    X, labels = factor_rows(factor_mixture(2, 8, 2), 600)
+    search = MixtureSearch([1, 2], max_iter=300, **FACTORS).fit(X)
+    assert search.best_params_ == {"n_components": 2, "covariance_type": "UUU", "n_factors": 2}
+    best = search.best_estimator_
+    assert best.factor_loadings_.shape == (2, 8, 2)
+    assert best.bic(X) == pytest.approx(search.best_score_, rel=1e-10)
+    assert abs((best.predict(X) == labels).mean() - 0.5) > 0.45
+    table = search.results_frame()
+    assert table.columns[:3].tolist() == ["covariance_type", "n_factors", "n_components"]
+    assert len(table) == 14
+    assert not table.failure.any()
+    names = ["covariance_type", "n_factors", "n_components"]
+    reached = table.set_index(names).log_likelihood
+    for (name, q, K), row in table.set_index(names).iterrows():
+        given = {} if name == "EEE" else {"n_factors": q}
+        mixture = GaussianMixture(K, covariance_type=name, max_iter=0, **given).fit(X)
+        assert row.n_parameters == mixture._n_parameters()
+        if name != "EEE":  # a model is as likely as those that it contains
+            assert reached[name, q, K] <= reached[name, 2, K] + 0.1
+            assert reached[name, q, K] <= reached[name, q, 2] + 0.1
+            assert reached[name, q, K] <= reached["UUU", q, K] + 0.1
+    assert reached["UUU", 2, 1] == pytest.approx(reached["CCU", 2, 1], abs=0.1)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("n_copies", [1, 15])  # the more are searched on a sample first
+def test_a_search_among_factor_analyzers_resumes(tmp_path, n_copies):
+    X, _ = factor_rows(factor_mixture(2, 7, 1), 400 * n_copies)
+    options = {**FACTORS, "structures": ("UUU", "CCC"), "max_iter": 50}
+    whole = MixtureSearch([1, 2], **options).fit(X)
+    options |= {"checkpoint": tmp_path / "search.fgm", "checkpoint_interval": 0.0, "resume": True}
+    search = MixtureSearch([1, 2], **options)
+    search.on_candidate = interrupted_after(5)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(X)
+    resumed = MixtureSearch([1, 2], **options).fit(X)
+    for name, values in whole.results_.items():
+        assert_array_equal(resumed.results_[name], values)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"structures": ["CCU"]}, "'CCU' needs the numbers of factors to try: give n_factors"),
+        ({"n_factors": 2}, "n_factors=2 is for factor analyzers, and none are among structures"),
+        ({"structures": ["CCU"], "n_factors": [0, 1]}, "n_factors must be a positive integer"),
+        ({"structures": ["CCU"], "n_factors": [1, 3]}, "n_factors=3 is too many for 4 features"),
+        ({"structures": ["CCU", "CCX"], "n_factors": 1}, "structures must be .*CCC; got 'CCX'"),
+    ],
+)
+def test_numbers_of_factors_that_do_not_fit_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        MixtureSearch([1, 2], **options).fit(mclust.rows("iris"))

@@ -1,6 +1,7 @@
 """`StudentMixture`: what it finds, keeps, saves, draws and refuses."""
 
 import pickle
+from contextlib import suppress
 
 import dask.array as da
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import f, kstest
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from fastgmm import (
     ConjugatePriors,
@@ -21,8 +22,10 @@ from fastgmm import (
     reorder_components,
 )
 from fastgmm.em.initialization.methods import INIT_METHODS
+from fastgmm.io.checkpoint import CheckpointError
 from fastgmm.plotting import DensityDisplay, EllipsesDisplay
 from tests import oracle
+from tests.estimators.test_checkpoints import CutOffError, cut_off_after
 from tests.structures import every_structure
 
 CENTERS = np.array([[0.0, 0.0], [9.0, 2.0], [2.0, 10.0]])
@@ -301,6 +304,107 @@ def test_what_needs_gaussian_components_is_refused(mixture):
         bootstrap_parameters(mixture, X)
     with pytest.raises(ValueError, match="StudentMixture are t-distributions"):
         DensityDisplay.from_estimator(mixture, columns=[0])
+
+
+def test_missing_values_are_integrated_out(tmp_path):
+    whole, labels = rows(3000, dofs=(4.0, 4.0, 4.0))
+    X = whole.copy()
+    X[::5, 0] = X[1::5, 1] = X[7] = np.nan
+    options = {"missing": "model", "random_state": 0, "tol": 1e-5, "means_init": CENTERS}
+    mixture = StudentMixture(3, **options).fit(X)
+    np.testing.assert_allclose(mixture.means_[in_order(mixture)], CENTERS, atol=0.2)
+    np.testing.assert_allclose(mixture.dofs_, 4.0, rtol=0.3)
+    assert (np.diff(mixture.trace_) >= -1e-9).all()
+    scores = mixture.score_samples(whole), mixture.score_samples(X)
+    np.testing.assert_allclose(scores[0][3::5], scores[1][3::5], rtol=1e-12)
+    np.testing.assert_allclose(mixture.predict_proba(X[7:8])[0], mixture.weights_)
+    assert (in_order(mixture)[labels] == mixture.predict(X)).mean() > 0.9
+    np.save(tmp_path / "rows.npy", X)
+    from_file = StudentMixture(3, **options).fit(tmp_path / "rows.npy")
+    np.testing.assert_array_equal(from_file.means_, mixture.means_)
+    given = {**options, "precisions_init": [np.eye(2)] * 3, "weights_init": [0.3, 0.3, 0.4]}
+    here = StudentMixture(3, **given).fit(X)
+    there = StudentMixture(3, **given).fit(da.from_array(X, chunks=(1000, 2)))
+    np.testing.assert_allclose(there.scales_, here.scales_, rtol=1e-6)
+    np.testing.assert_allclose(there.dofs_, here.dofs_, rtol=1e-6)
+
+
+def test_outliers_found_no_clusters_where_values_are_missing():
+    X, _ = rows(dofs=(100.0, 100.0, 100.0))
+    X[:60] = np.random.default_rng(1).uniform(-200.0, 200.0, size=(60, 2))
+    X[100::7, 1] = np.nan
+    mixture = StudentMixture(3, missing="model", n_init=3, random_state=0).fit(X)
+    assert np.abs(mixture.means_[in_order(mixture)] - CENTERS).max() < 0.3
+
+
+def test_frozen_parameters_stay_and_the_others_are_the_best_given_them():
+    X, _ = rows()
+    initial = {
+        "weights_init": [0.2, 0.5, 0.3],
+        "means_init": CENTERS + 0.3,
+        "precisions_init": np.repeat(2.0 * np.eye(2)[None], 3, axis=0),
+        "reg_covar": 0.0,
+    }
+    frozen = {"weights": [2], "means": [0, 2], "covariances": [1]}
+    options = {**initial, "dof": 3.0, "tol": 1e-13, "max_iter": 3000}
+    mixture = StudentMixture(3, frozen=frozen, **options).fit(X)
+    assert (np.diff(mixture.trace_) >= -1e-10).all()
+    np.testing.assert_array_equal(mixture.means_[[0, 2]], CENTERS[[0, 2]] + 0.3)
+    np.testing.assert_allclose(mixture.precisions_[1], 2.0 * np.eye(2), rtol=1e-12)
+    assert mixture.weights_[2] == pytest.approx(0.3)
+    shares = mixture.predict_proba(X)
+    u = oracle.student_weights(X, mixture.means_, mixture.scales_, mixture.dofs_)
+    counts, scaled = shares.sum(axis=0), shares * u
+    np.testing.assert_allclose(mixture.weights_[:2], 0.7 * counts[:2] / counts[:2].sum(), rtol=1e-5)
+    np.testing.assert_allclose(mixture.means_[1], scaled[:, 1] @ X / scaled[:, 1].sum(), rtol=1e-5)
+    for k in (0, 2):
+        offsets = X - mixture.means_[k]
+        scatter = (scaled[:, k, None] * offsets).T @ offsets / counts[k]
+        np.testing.assert_allclose(mixture.scales_[k], scatter, rtol=1e-4, atol=1e-6)
+    free = StudentMixture(3, **options).fit(X)
+    assert free.lower_bound_ > mixture.lower_bound_
+    # One of two free weights, one mean, two scale matrices.
+    assert mixture._n_parameters() == 1 + 2 + 2 * 3
+    again = mixture.set_params(warm_start=True, frozen={"means": True}, dof="separate").fit(X)
+    np.testing.assert_array_equal(again.means_[[0, 2]], CENTERS[[0, 2]] + 0.3)
+    with pytest.raises(ValueError, match=r"frozen\['means'\] keeps the initial values"):
+        StudentMixture(3, frozen={"means": [0]}).fit(X)
+    with pytest.raises(ValueError, match=r"frozen\['means'\] names component 7"):
+        StudentMixture(3, frozen={"means": [7]}, **initial).fit(X)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("n_passes", [1, 2, 5, 11])
+@pytest.mark.parametrize("settings", [{}, {"covariance_type": "diag", "missing": "model"}])
+def test_a_fit_cut_off_at_any_pass_ends_the_same(tmp_path, monkeypatch, n_passes, settings):
+    X, labels = rows(300)
+    if settings:
+        X[::5, 0] = np.nan
+    options = {"dof": "separate", "random_state": 7, "max_iter": 6, "n_init": 2, "tol": 0.0}
+    options["labels_init"] = labels  # as a start that is found takes passes of its own
+    options |= settings
+    path = tmp_path / "run.fgm"
+    resumed = {"checkpoint": path, "checkpoint_interval": 0.0, "resume": True}
+    whole = StudentMixture(3, **options).fit(X)
+    for _ in range(40):
+        with monkeypatch.context() as patch, suppress(CutOffError):
+            cut_off_after(patch, n_passes)
+            found = StudentMixture(3, **options, **resumed).fit(X)
+            break
+    for name in ("weights_", "means_", "scales_", "dofs_", "trace_"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert found.fit_info_.n_passes == whole.fit_info_.n_passes
+
+
+def test_an_altered_checkpoint_is_refused(tmp_path):
+    X, _ = rows(300)
+    path = tmp_path / "run.fgm"
+    options = {"checkpoint": path, "random_state": 0, "max_iter": 3, "tol": 0.0}
+    with pytest.warns(ConvergenceWarning):
+        StudentMixture(3, **options).fit(X)
+    options |= {"resume": True, "max_iter": 3}
+    with pytest.raises(CheckpointError, match="dof"):
+        StudentMixture(3, dof=4.0, **options).fit(X)
 
 
 def test_rows_that_lack_values_are_refused_or_left_out():

@@ -27,6 +27,13 @@ def test_a_line_for_each_structure_and_the_best_marked():
     assert display.figure_ is display.ax_.figure
 
 
+def test_models_of_factor_analyzers_have_a_line_for_each_number_of_factors():
+    options = {"structures": ["CCU", "EEE"], "n_factors": 1, "reg_covar": 1e-3}
+    search = MixtureSearch([1, 2], **options).fit(mclust.rows("iris"))
+    lines = CriterionDisplay.from_estimator(search).lines_
+    assert [line.get_label() for line in lines] == ["CCU, q=1", "EEE"]
+
+
 def test_held_out_likelihood_keeps_its_sign_and_axes_can_be_given():
     search = MixtureSearch(
         [1, 2], structures=["VVV"], criterion="log_likelihood", cv=3, random_state=0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -45,7 +44,7 @@ from fastgmm.kernels.threads import OPERATIONS_AT_ONCE, run_slots
 from fastgmm.kernels.tiles import BLOCK_ROWS, lane_count, slot_count
 from fastgmm.mixture.parameters import MixtureParameters, factor_axes
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
-from fastgmm.mixture.student import StudentParameters, StudentStatistics
+from fastgmm.mixture.student import StudentParameters, StudentStatistics, expected_logarithms
 
 FARTHEST_SHARED = {np.dtype(np.float64): 30.0, np.dtype(np.float32): 16.0}
 """How many standard deviations means may lie from a center that all components share.
@@ -524,12 +523,9 @@ def statistics_of(
     if not isinstance(parameters, PassParameters) or parameters.inverse_dofs is None:
         return found
     counts, scaled, logarithms = sums.counts.reshape(3, n_components)
-    gains = np.log1p(n_features * parameters.inverse_dofs.astype(np.float64))
-    return StudentStatistics(
-        **{each.name: getattr(found, each.name) for each in fields(found)},
-        scaled_counts=scaled,
-        logarithms=gains * counts - logarithms,
-    )
+    inverse = parameters.inverse_dofs.astype(np.float64)
+    gains = np.log1p(n_features * inverse) + expected_logarithms(1.0 / inverse, n_features)
+    return StudentStatistics.from_moments(found, scaled, gains * counts - logarithms)
 
 
 def _factor_moments(

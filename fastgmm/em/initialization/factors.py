@@ -24,10 +24,13 @@ def factor_start(
     rows: Source,
     statistics: SufficientStatistics,
     regularization: Regularization,
+    noise_shares: FloatArray | None,
     n_jobs: int | None,
 ) -> MixtureParameters:
     """Return factor analyzers of given weights, means and variances.
 
+    Loadings are those of principal components of the correlations or, with shares of the noise in
+    the variances, the best for that noise (Lawley and Maxwell, 1971, section 4.2).
     Rows belong to the component that is the most probable as if covariances were diagonal. One
     with hardly more rows than factors has the principal components of all rows about their means.
     """
@@ -44,26 +47,35 @@ def factor_start(
     loadings = np.empty((*variances.shape, kind.n_factors))
     if few.any() or kind.has_common_loadings:
         pooled = diagonal.weights @ variances
-        loadings[:] = _loadings(centered, pooled, kind.n_factors)
+        noise = None
+        if noise_shares is not None:
+            noise = diagonal.weights @ (noise_shares * variances)
+        loadings[:] = _loadings(centered, pooled, noise, kind.n_factors)
     if not kind.has_common_loadings:
         for k in np.flatnonzero(~few):
-            loadings[k] = _loadings(centered[labels == k], variances[k], kind.n_factors)
+            noise = None if noise_shares is None else noise_shares[k] * variances[k]
+            loadings[k] = _loadings(centered[labels == k], variances[k], noise, kind.n_factors)
     whiteners = kind.start(variances, loadings, diagonal.weights, regularization)
     return kind.assemble(diagonal.weights, diagonal.means, whiteners)
 
 
 def _loadings(
-    centered: npt.NDArray[np.float64], variances: FloatArray, n_factors: int
+    centered: npt.NDArray[np.float64],
+    variances: FloatArray,
+    noise: FloatArray | None,
+    n_factors: int,
 ) -> FloatArray:
-    """Return the loadings of the first principal components of correlations."""
-    deviations = np.sqrt(variances)
+    """Return the loadings of the first principal components in units of the noise, if given."""
+    deviations = np.sqrt(variances if noise is None else noise)
     scaled = centered / deviations
     n_found = min(n_factors, len(scaled))
     _, roots, axes = randomized_svd(scaled, n_found, n_iter=2, random_state=0)
     total = (scaled * scaled).sum() or 1.0
     values, vectors = np.zeros(n_factors), np.zeros((len(variances), n_factors))
-    values[: len(roots)] = roots * roots * (len(variances) / total)
+    trace = (variances / (deviations * deviations)).sum()
+    values[: len(roots)] = roots * roots * (trace / total)
     vectors[:, : len(roots)] = axes.T
-    found = principal_loadings(values[None], vectors[None], n_factors)[0]
+    left = None if noise is None else 1.0
+    found = principal_loadings(values[None], vectors[None], n_factors, left)[0]
     loadings: FloatArray = deviations[:, None] * found
     return loadings

@@ -84,6 +84,7 @@ class InitSettings:
     subsampled: bool = False  # whether the rows to start from are a sample
     n_jobs: int | None = None  # number of threads
     kmeans: KMeansSettings = DEFAULTS  # how rows are clustered by k-means
+    number: int = 0  # which of the starts of a fit it is
 
     def drawn_from(self, source: Source, n_components: int) -> InitSettings:
         """Return the settings with centers from all rows, if they lie in partitions."""
@@ -148,8 +149,7 @@ def _found(
 ) -> tuple[MixtureParameters, InitializationInfo]:
     """Return the parameters that follow from rows alone."""
     kind = problem.structure
-    low_rank = isinstance(kind, FactorStructure) and not rows.incomplete
-    diagonal = kind.is_diagonal or low_rank
+    diagonal = kind.is_diagonal or isinstance(kind, FactorStructure)
     labeled = None
     if problem.known is not None and settings.labels is None:
         labeled = LabeledComponents.of(
@@ -164,17 +164,31 @@ def _found(
         info = InitializationInfo("labels", int(labeled.sizes.sum()), subsampled=False)
     else:
         settings = settings.drawn_from(problem.source, n_components)
+        rows = _whole_rows(rows, settings, diagonal)
         if settings.labels is None:
             rows = problem.starting_rows(rows)
         statistics, info = initial_statistics(rows, n_components, settings, diagonal=diagonal)
         if labeled is not None:
             statistics = labeled.leading(statistics)
-    if isinstance(kind, FactorStructure) and low_rank:
-        n_jobs = settings.n_jobs
-        return factor_start(kind, rows, statistics, problem.regularization, n_jobs), info
+    if isinstance(kind, FactorStructure):
+        shares = None
+        if settings.number:  # there are many maxima, which differ in the features without noise
+            shares = settings.random_state.uniform(0.05, 0.95, statistics.first.shape)
+        whole, n_jobs = _whole_rows(rows, settings, diagonal), settings.n_jobs
+        return factor_start(kind, whole, statistics, problem.regularization, shares, n_jobs), info
     if problem.prior is None:
         return problem.structure.solve(statistics, problem.regularization), info
     return problem.prior.solve(statistics, problem.structure), info
+
+
+def _whole_rows(rows: Source, settings: InitSettings, diagonal: bool) -> Source:
+    """Return rows with draws in place of what is missing, as clusters are found from whole ones."""
+    if not lacks_values(rows):
+        return rows
+    completed = CompletedSource(
+        rows, diagonal=diagonal, random_state=settings.random_state, n_jobs=settings.n_jobs
+    )
+    return completed if settings.labels is not None else completed.in_memory()
 
 
 def initial_statistics(
@@ -182,12 +196,7 @@ def initial_statistics(
 ) -> tuple[SufficientStatistics, InitializationInfo]:
     """Return statistics whose M-step is a start."""
     random_state, n_jobs = settings.random_state, settings.n_jobs
-    # Clusters are found from whole rows.
-    if lacks_values(source):
-        completed = CompletedSource(
-            source, diagonal=diagonal, random_state=random_state, n_jobs=n_jobs
-        )
-        source = completed if settings.labels is not None else completed.in_memory()
+    source = _whole_rows(source, settings, diagonal)
     described, subsampled = str(settings.method), settings.subsampled
     if settings.labels is not None:
         described = "labels"

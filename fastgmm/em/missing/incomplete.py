@@ -7,8 +7,8 @@ NIPS 6). Both are exact where values are missing at random, in the sense of Rubi
 
 Rows are grouped by pattern within chunks of a fixed length. Of a pattern that many rows have,
 the observed features go through the pass for rows without gaps, and the statistics are completed
-at the end; rows of other patterns are completed one by one in the kernel. A row in which nothing is
-observed counts with the mixture itself.
+at the end; rows of other patterns are completed one by one in the kernel; of t-distributions,
+each pattern has a pass. A row in which nothing is observed counts with the mixture itself.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ from fastgmm.data.sources.array import ArraySource
 from fastgmm.data.sources.rechunking import recut
 from fastgmm.em.e_step.accumulator import (
     AnyPass,
+    MixturePass,
     PassSums,
     RunningPass,
     completion_parameters,
-    gaussian_pass,
+    pass_parameters,
     statistics_of,
 )
 from fastgmm.em.missing.patterns import Group, IndexArray, group_rows
 from fastgmm.kernels import mixture_pass
-from fastgmm.kernels.mixture_pass import PassParameters
 from fastgmm.kernels.tiles import BLOCK_ROWS
 from fastgmm.mixture.marginals import Partition, completed_statistics, partition
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, SufficientStatistics
+from fastgmm.mixture.student import StudentParameters, StudentStatistics, expected_logarithms
 
 _CHUNK_BYTES = 2**24
 """Bytes of a chunk of rows in double precision."""
@@ -81,7 +82,7 @@ def incomplete_statistics(
     """Return the expected statistics of all rows: one E-step, by a `kind` of pass."""
     by_row = {} if known is None else {"labels": known}
     work = partial(_statistics, parameters=parameters, kind=kind or IncompletePass)
-    found = source.fold(work, SufficientStatistics.__add__)(n_jobs=n_jobs, **by_row)
+    found: SufficientStatistics = source.fold(work, add)(n_jobs=n_jobs, **by_row)
     return replace(found, weight=source.total_weight)
 
 
@@ -153,7 +154,7 @@ class _PatternSums(NamedTuple):
     """The rows of one pattern so far."""
 
     parts: Partition
-    parameters: PassParameters
+    parameters: MixturePass
     sums: PassSums | None
 
 
@@ -172,6 +173,8 @@ class IncompletePass:
             )
         self._parameters = parameters.with_true_normalizers()
         self._many = _rows_of_large_group(parameters.n_components)
+        if isinstance(parameters, StudentParameters):
+            self._many = 1  # rows are completed one by one under Gaussians only
         self._normalized = self._parameters is parameters
         self._mode = mode
         self._n_jobs = n_jobs
@@ -286,7 +289,7 @@ class IncompletePass:
         """Add the rows of one pattern."""
         if group.is_observed.all():
             if self._complete is None:
-                whole = gaussian_pass(self._dtype, self._parameters)
+                whole = pass_parameters(self._dtype, self._parameters)
                 self._complete = self._running(whole, self._n_rows)
             self._complete.add(group.values, weights, **by_row)
             return
@@ -299,7 +302,7 @@ class IncompletePass:
             if len(self._patterns) == self._most_patterns:
                 self._complete_patterns()
             parts = partition(self._parameters, group.is_observed)
-            so_far = _PatternSums(parts, gaussian_pass(self._dtype, parts.marginal), None)
+            so_far = _PatternSums(parts, pass_parameters(self._dtype, parts.marginal), None)
         running = self._running(so_far.parameters, len(group.rows))
         running.add(group.values, weights, **by_row)
         sums = running.sums()
@@ -349,7 +352,7 @@ class IncompletePass:
     def _expected_statistics(self, counts: FloatArray) -> SufficientStatistics:
         """Return the statistics of rows that are not observed at all, from their counts."""
         covariances = self._parameters.covariances()
-        return SufficientStatistics(
+        expected = SufficientStatistics(
             reference=self._parameters.means,
             counts=counts,
             first=np.zeros_like(self._parameters.means),
@@ -357,6 +360,10 @@ class IncompletePass:
             log_likelihood=0.0,
             weight=0.0,
         )
+        if not isinstance(self._parameters, StudentParameters):
+            return expected
+        logarithms = counts * expected_logarithms(self._parameters.dofs, 0)
+        return StudentStatistics.from_moments(expected, counts, logarithms)
 
     @property
     def _writes(self) -> bool:

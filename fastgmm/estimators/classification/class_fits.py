@@ -31,7 +31,7 @@ from fastgmm.em.models.class_mixtures import single_components, weighted_classes
 from fastgmm.em.stopping import stopping_rule
 from fastgmm.estimators.classification.class_labels import LabeledRows, class_totals
 from fastgmm.estimators.gaussian_mixture import GaussianMixture
-from fastgmm.estimators.mixture_search import MixtureSearch, component_numbers, structures_to_try
+from fastgmm.estimators.mixture_search import MixtureSearch, positive_numbers, structures_to_try
 from fastgmm.estimators.shared.attributes import attributes_from_parameters
 from fastgmm.estimators.shared.validation import Missing
 from fastgmm.mixture.parameters import MixtureParameters
@@ -84,7 +84,8 @@ def class_model(estimator: Any, classes: npt.NDArray[Any], n_features: int) -> C
 
 
 def _class_numbers(given: Any) -> tuple[int, ...]:
-    return tuple(component_numbers(given, ", several of them, or a dict of these by class"))
+    what = ", several of them, or a dict of these by class"
+    return tuple(positive_numbers(given, "n_components", what))
 
 
 class FittedClasses(NamedTuple):

@@ -28,6 +28,7 @@ from fastgmm.mixture.priors.variational import VariationalPosterior
 from fastgmm.mixture.regularization import Regularization
 from fastgmm.mixture.statistics import SufficientStatistics
 from fastgmm.mixture.structures import CovarianceStructure
+from fastgmm.mixture.student import StudentStatistics
 
 _Online = TypeVar("_Online", bound=OnlineState)
 
@@ -77,7 +78,9 @@ def start_from_state(state: State, size: Size, is_variational: bool) -> StartSta
         parameters = parameters_from_state("current", state, size)
         own = State({name: values.pop(name) for name in ("log_likelihood", "weight")}, arrays)
         if own.values["weight"] is not None:
-            statistics = from_state(SufficientStatistics, "statistics", own, size)
+            is_student = "statistics_scaled_counts" in arrays
+            kind = StudentStatistics if is_student else SufficientStatistics
+            statistics = from_state(kind, "statistics", own, size)
     members = typed_members(values, _START_KINDS, "current")
     return StartState(parameters, statistics, earlier=earlier, **members)
 

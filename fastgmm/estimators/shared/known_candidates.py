@@ -20,7 +20,7 @@ from fastgmm.io.states import Size, State, parameters_from_state, require, to_st
 from fastgmm.mixture.parameters import MixtureParameters
 
 Key = tuple[str, int]
-"""The name of a structure, and a number of components."""
+"""The label of a structure, and a number of components."""
 
 _FIGURES = ("log_likelihood", "bic", "aic", "icl", "n_iter", "converged", "failure")
 _KINDS = {
@@ -66,7 +66,7 @@ class KnownCandidates(Checkpointed):
 
     def add(self, candidate: Candidate) -> None:
         """Keep a candidate that was fitted, unless a likelier one of its kind is known."""
-        key = candidate.structure.name, candidate.n_components
+        key = candidate.structure.label, candidate.n_components
         self._first.setdefault(key, candidate)
         old = self.found.get(key)
         if old is None or old.failure is not None or candidate.log_likelihood > old.log_likelihood:
@@ -84,7 +84,7 @@ class KnownCandidates(Checkpointed):
             Candidate(kind, k, kind.n_parameters(k, n_features)) for kind, k in self._plan.grid
         ]
         known = [
-            self.found.get((each.structure.name, each.n_components), each.failed(why))
+            self.found.get((each.structure.label, each.n_components), each.failed(why))
             for each in blank
         ]
         return with_entropies(self._source, known, self._plan)
@@ -111,7 +111,7 @@ class KnownCandidates(Checkpointed):
 
     def _restore(self, state: State) -> dict[Key, Candidate]:
         """Return what `_to_state` was given, of those that the search is for."""
-        kinds = {(kind.name, size): kind for kind, size in self._plan.grid}
+        kinds = {(kind.label, size): kind for kind, size in self._plan.grid}
         found = {}
         for number, values in enumerate(state.values["candidates"]):
             key = str(values["structure"]), int(values["n_components"])
@@ -124,7 +124,7 @@ class KnownCandidates(Checkpointed):
             if kept["failure"] is not None:
                 found[key] = blank.failed(kept["failure"])
                 continue
-            size = Size(key[1], n_features, kind.is_diagonal)
+            size = Size(key[1], n_features, kind.is_diagonal, n_factors=kind.n_factors)
             mixture = parameters_from_state(f"{number}", state, size)
             require(kept["log_likelihood"] is not None, f"candidate {number} has a likelihood")
             figures: dict[str, Any] = {

@@ -78,11 +78,12 @@ def drawn_starts(
         and (n_iterations > 0 if n_candidates is None else n_candidates > 1)
     )
 
-    def draw(_number: int) -> tuple[MixtureParameters, InitializationInfo]:
+    def draw(number: int) -> tuple[MixtureParameters, InitializationInfo]:
         if problem.truncation is not None:
             problem.truncation.restart()
         if not competing:
-            return initialize(problem, rows, n_components, settings, given)
+            own = replace(settings, number=number)
+            return initialize(problem, rows, n_components, own, given)
         return best_start(
             problem,
             scanned.sample,

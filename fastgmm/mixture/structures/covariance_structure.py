@@ -99,6 +99,11 @@ class CovarianceStructure(Value, ABC):
             self.name = name
 
     @property
+    def label(self) -> str:
+        """What distinguishes the structure from others, as tables and messages call it."""
+        return self.name
+
+    @property
     def is_diagonal(self) -> bool:
         """Whether covariances are diagonal, so that the passes need no matrices."""
         return self.letters[2] == "I"

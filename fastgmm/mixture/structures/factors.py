@@ -46,6 +46,19 @@ class FactorStructure(CovarianceStructure):
         self.n_factors = n_factors
 
     @property
+    def label(self) -> str:
+        """What distinguishes the structure from others, as tables and messages call it."""
+        return f"{self.name}, {self.n_factors} factor{'s' * (self.n_factors > 1)}"
+
+    def contains(self, other: CovarianceStructure) -> bool:
+        """Say whether all mixtures of another structure are of this one, too."""
+        return (
+            isinstance(other, FactorStructure)
+            and other.n_factors <= self.n_factors
+            and all(b or not a for a, b in zip(self.constrained, other.constrained, strict=True))
+        )
+
+    @property
     def has_common_loadings(self) -> bool:
         """Whether all components have the same loadings."""
         return self.constrained[0]
@@ -236,14 +249,18 @@ class FactorStructure(CovarianceStructure):
         return np.broadcast_to(np.maximum(noise, floor), variances.shape)
 
 
-def principal_loadings(values: FloatArray, vectors: FloatArray, n_factors: int) -> FloatArray:
-    """Return the loadings of principal components, of falling eigenvalues of correlations.
+def principal_loadings(
+    values: FloatArray, vectors: FloatArray, n_factors: int, noise: float | None = None
+) -> FloatArray:
+    """Return the loadings of principal components, of falling eigenvalues.
 
-    What the others have of the variance, a component, is the noise (Tipping and Bishop, 1999).
+    The noise, if it is not given, is what the others of correlations have of the variance, each
+    (Tipping and Bishop, 1999).
     """
     n_features = vectors.shape[1]
     first = values[:, :n_factors]
-    left = (n_features - first.sum(axis=1, keepdims=True)) / (n_features - n_factors)
+    others = n_features - first.sum(axis=1, keepdims=True)
+    left = others / (n_features - n_factors) if noise is None else noise
     excess = np.maximum(first - left, 0.01 * np.maximum(first, 0.0))
     loadings: FloatArray = vectors[:, :, :n_factors] * np.sqrt(excess)[:, None, :]
     return loadings

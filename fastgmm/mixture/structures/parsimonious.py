@@ -6,7 +6,7 @@ What is more than a mean, `fastgmm.kernels.structure_m_steps` finds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from fastgmm.kernels.structure_m_steps import (
 from fastgmm.mixture.parameters import MixtureParameters
 from fastgmm.mixture.statistics import FloatArray, pool
 from fastgmm.mixture.structures.covariance_structure import CovarianceStructure, Spread
-from fastgmm.mixture.structures.factors import FactorStructure
+from fastgmm.mixture.structures.factors import FACTOR_NAMES, FactorStructure
 from fastgmm.mixture.structures.whitening import (
     compose,
     equalize_volumes,
@@ -359,26 +359,36 @@ def name_or_instance(kind: CovarianceStructure) -> Any:
     return kind.name if known else kind
 
 
-def structures_of(given: Any, every: Iterable[str], parameter: str) -> list[CovarianceStructure]:
-    """Return the different structures of a parameter that takes "all", one or several."""
+def structures_of(
+    given: Any, every: Iterable[str], parameter: str, n_factors: Sequence[int] = ()
+) -> list[CovarianceStructure]:
+    """Return the different structures of a parameter that takes "all", one or several.
+
+    Factor analyzers are among them, of each number of factors, if some are given.
+    """
     if isinstance(given, str | CovarianceStructure):
         given = every if given == "all" else [given]
     asked = list(given)
+    names = STRUCTURE_NAMES + FACTOR_NAMES if n_factors else STRUCTURE_NAMES
     unknown = [
-        each
-        for each in asked
-        if not isinstance(each, CovarianceStructure) and each not in STRUCTURE_NAMES
+        each for each in asked if not isinstance(each, CovarianceStructure) and each not in names
     ]
     if unknown or not asked:
         raise ValueError(
-            f"{parameter} must be 'all' or some of {', '.join(STRUCTURE_NAMES)}; got "
+            f"{parameter} must be 'all' or some of {', '.join(names)}; got "
             f"{unknown[0] if unknown else asked!r}"
         )
-    kinds = list(dict.fromkeys(structure(each) for each in asked))
-    names = [kind.name for kind in kinds]
-    if len(set(names)) < len(names):
+    found: list[CovarianceStructure] = []
+    for each in asked:
+        if isinstance(each, str) and each in FACTOR_NAMES:
+            found += [FactorStructure(each, q) for q in n_factors]
+        else:
+            found.append(structure(each))
+    kinds = list(dict.fromkeys(found))
+    labels = [kind.label for kind in kinds]
+    if len(set(labels)) < len(labels):
         raise ValueError(
-            f"{parameter} has different structures of one name, {max(names, key=names.count)!r}: "
+            f"{parameter} has different structures of one name, {max(labels, key=labels.count)!r}: "
             "give each a name of its own"
         )
     return kinds

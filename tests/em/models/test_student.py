@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from fastgmm.data.sources.array import ArraySource
+from fastgmm.em.e_step import passes
 from fastgmm.em.initialization.methods import InitSettings, initialize
 from fastgmm.em.loop import Starts, fit_best
 from fastgmm.em.models.student import StudentProblem
@@ -64,6 +66,48 @@ def test_a_step_is_that_of_the_oracle(name, dof):
             for each in (expected[2], covariances_of(name, found), scales)
         )
         assert best - 1e-9 <= reached <= best + 0.1 * (first - best)
+
+
+def holed_rows():
+    """Return rows of which some lack values, and one has none."""
+    X = rows(200)
+    X[np.random.default_rng(3).random(X.shape) < 0.25] = np.nan
+    X[7] = np.nan
+    return X
+
+
+@pytest.mark.parametrize("dof", ["common", "separate"])
+@pytest.mark.parametrize("name", ["VVV", "EEE", "VVI", "EII"])
+def test_a_step_with_missing_values_is_that_of_the_oracle(name, dof):
+    X, weights = holed_rows(), np.random.default_rng(1).uniform(0.5, 1.5, 200)
+    source = ArraySource(X, weights, incomplete=True)
+    problem = StudentProblem(source, structure(name), NONE, dof=dof, careful=True)
+    before = problem.student(start(name, ArraySource(rows())), np.array([2.0, 8.0, 20.0]))
+    statistics = problem.e_step(before)
+    found = problem.m_step(statistics, before)
+    expected, joint = oracle.observed_student_step(
+        X, before.weights, before.means, covariances_of(name, before), before.dofs, name, dof,
+        weights,
+    )  # fmt: skip
+    np.testing.assert_allclose(found.weights, expected[0], rtol=1e-10)
+    np.testing.assert_allclose(found.means, expected[1], rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(covariances_of(name, found), expected[2], atol=1e-9)
+    np.testing.assert_allclose(found.dofs, expected[3], rtol=1e-8)
+    density = logsumexp(joint, axis=1)
+    assert statistics.log_likelihood == pytest.approx(weights @ density)
+    assert problem.e_step(before, moments=False).log_likelihood == pytest.approx(weights @ density)
+    np.testing.assert_allclose(passes.log_density(source, before), density, atol=1e-10)
+    shares = np.exp(joint - density[:, None])
+    np.testing.assert_allclose(passes.responsibilities(source, before), shares, atol=1e-10)
+
+
+@parametrize_pairwise(name=DISTINCT, dof=["common", "separate", 4.0], careful=[False, True])
+def test_the_likelihood_of_what_is_observed_never_falls(name, dof, careful):
+    source = ArraySource(holed_rows(), incomplete=True)
+    problem = StudentProblem(source, structure(name), NONE, dof=dof, careful=careful)
+    starts = Starts.at(start(name, ArraySource(rows())))
+    _, info = fit_best(problem, starts, stopping_rule(1e-7), 30)
+    assert (np.diff(info.trace) >= -1e-9).all()
 
 
 @parametrize_pairwise(name=DISTINCT, dof=["common", "separate", 4.0], careful=[False, True])
