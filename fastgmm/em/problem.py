@@ -95,6 +95,11 @@ class EMProblem:
         """Return rows with the weights that they have where a start is found from them."""
         return rows
 
+    @property
+    def may_extrapolate(self) -> bool:
+        """Whether statistics of passes lead beyond an M-step: they are sums of the same kind."""
+        return self.noise is None and self.structure.n_factors is None
+
     def with_care(self) -> Self:
         """Return the problem whose M-step is one of generalized EM, which cannot fall."""
         return replace(self, careful=True)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions
 
 from fastgmm.analysis.group_fits import GroupedRows, GroupSettings, are_small, fit_group_mixtures
 from fastgmm.data.label_columns import given_labels
@@ -441,6 +442,14 @@ def _fit_alone(
     found.n_iter[g], found.converged[g] = mixture.n_iter_, mixture.converged_
 
 
+class GroupMixture(GaussianMixture):
+    """The mixture of a group, which takes whole rows only."""
+
+    _parameter_constraints = dict(
+        GaussianMixture._parameter_constraints, missing=[StrOptions({"error"})]
+    )
+
+
 def _labeled(
     template: GaussianMixture,
     X: Rows,
@@ -450,12 +459,23 @@ def _labeled(
     reset: bool = False,
 ) -> LabeledRows:
     """Return rows and their groups."""
+    reader = GroupMixture(**template.get_params())
+    reader.__dict__.update(vars(template))
+    labeled = _read(reader, X, groups, sample_weight, reset)
+    if reset:
+        template.__dict__.update(vars(reader))
+    return labeled
+
+
+def _read(
+    reader: GroupMixture, X: Rows, groups: ArrayLike | str, sample_weight: Weights, reset: bool
+) -> LabeledRows:
     if isinstance(groups, str) or is_collection(groups):  # which are read as classes are
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="y holds -1")  # a group like any other
             warnings.filterwarnings("ignore", message="The number of unique classes")
-            return check_labeled(template, X, groups, sample_weight, reset=reset)
-    source = check_source(template, X, sample_weight, reset=reset)
+            return check_labeled(reader, X, groups, sample_weight, reset=reset)
+    source = check_source(reader, X, sample_weight, reset=reset)
     values, missing = given_labels(groups)
     if values.shape != (source.n_samples,):
         raise ValueError(

@@ -205,3 +205,15 @@ def test_what_cannot_be_fitted_is_refused():
             array.from_array(np.arange(len(X)) % 2, chunks=100),
             2,
         )
+
+
+def test_rows_that_lack_values_are_refused_without_naming_parameters_that_there_are_not():
+    X, groups = np.random.default_rng(0).normal(size=(40, 2)), np.repeat(np.arange(4), 10)
+    mixtures = fit_groups(X, groups, random_state=0)
+    lacking = X.copy()
+    lacking[3, 1] = np.nan
+    advice = r"row 3, column 1, .*: remove such rows, or fill in what is missing; GaussianMixture"
+    with pytest.raises(ValueError, match=advice):
+        fit_groups(lacking, groups)
+    with pytest.raises(ValueError, match=advice):
+        mixtures.predict(lacking, groups)

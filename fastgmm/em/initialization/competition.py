@@ -151,8 +151,7 @@ def _fit(
 ) -> tuple[MixtureParameters, FitInfo] | None:
     """Return the fitted mixture, or None if a covariance becomes singular."""
     rule = stopping_rule(_TOLERANCE)
-    # Moments of factor analyzers are about directions that change with each step.
-    acceleration = Squarem() if problem.structure.n_factors is None else None
+    acceleration = Squarem() if problem.may_extrapolate else None
     steps = Fit(problem, StartState(start), rule, max_iter, acceleration).steps()
     try:
         return run([steps])[0]

@@ -10,6 +10,7 @@ counted (`StudentStatistics`); that of the degrees of freedom has equations of i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class StudentProblem(EMProblem):
     """
 
     dof: Dof = "common"  # the degrees of freedom, or how they are estimated
+
+    may_extrapolate: ClassVar[bool] = False
 
     def student(
         self, parameters: MixtureParameters, dofs: FloatArray | None = None
