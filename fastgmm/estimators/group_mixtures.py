@@ -445,9 +445,9 @@ def _fit_alone(
 class GroupMixture(GaussianMixture):
     """The mixture of a group, which takes whole rows only."""
 
-    _parameter_constraints = dict(
-        GaussianMixture._parameter_constraints, missing=[StrOptions({"error"})]
-    )
+    _parameter_constraints = GaussianMixture._parameter_constraints | {
+        "missing": [StrOptions({"error"})]
+    }
 
 
 def _labeled(
