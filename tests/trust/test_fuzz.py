@@ -2,6 +2,7 @@
 
 import faulthandler
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def _no_hang():
 @pytest.mark.filterwarnings("ignore")
 def test_what_fuzzing_found(tmp_path):
     for path in sorted(CORPUS.glob("*-*")):
-        read(shutil.copy(path, tmp_path))
+        read(Path(shutil.copy(path, tmp_path)))
 
 
 @pytest.mark.filterwarnings("ignore")

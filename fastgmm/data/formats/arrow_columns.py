@@ -34,8 +34,14 @@ class ArrowTable(TableFile):
     def _note_schema(self, schema: Any, give_rows: Callable[[], Any]) -> None:
         """Take over the columns of a schema; the first rows say how long lists are."""
         self._schema = schema.remove_metadata()
-        self.parts = _list_parts(schema, give_rows)
-        self.columns = schema_columns(self.origin, schema, self.parts)
+        try:
+            self.parts = _list_parts(schema, give_rows)
+            self.columns = schema_columns(self.origin, schema, self.parts)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"cannot read {self.origin}: the name of a column is damaged ({error}): write the "
+                "file again"
+            ) from error
 
     def _whole_schema(self) -> Any:
         """Return the schema of all columns that a condition may be about."""

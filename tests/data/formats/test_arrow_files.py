@@ -128,3 +128,10 @@ def test_feather_of_polars(tmp_path):
     X = rows(100)
     pl.DataFrame({"a": X[:, 0], "b": X[:, 1]}).write_ipc(tmp_path / "x.feather", compression="lz4")
     np.testing.assert_array_equal(all_rows(open_data(tmp_path / "x.feather")), X[:, :2])
+
+
+def test_a_column_whose_name_is_damaged(tmp_path, suffix):
+    path = write(tmp_path / f"named{suffix}", pa.table({"measured": [1.0, 2.0]}))
+    path.write_bytes(path.read_bytes().replace(b"measured", b"meas\xa2red"))
+    with pytest.raises(DataError, match=r"named.*: the name of a column is damaged .*again"):
+        open_data(path)
