@@ -83,7 +83,7 @@ def test_columns_weights_labels_and_filters(tmp_path, client):
     write_npy(tmp_path / "rows.npy", np.column_stack([X, np.arange(len(X)) % 2]))
     labeled = {"exclude": ["x1"], "label_column": "x3"}
     source = open_data(tmp_path / "rows.npy", client=client, **labeled)
-    assert source.feature_names is None
+    assert source.feature_names == ("x0", "x2")  # those that are left of columns without names
     assert source.n_features == 2
     assert_array_equal(source.labels().compute(), np.arange(len(X)) % 2)
     nothing = open_data(tmp_path / "rows.parquet", client=client, filter=[(NAMES[0], ">", 1e9)])
