@@ -97,7 +97,10 @@ class EMProblem:
 
     @property
     def may_extrapolate(self) -> bool:
-        """Whether statistics of passes lead beyond an M-step: they are sums of the same kind."""
+        """Whether statistics of passes lead beyond an M-step: they are sums of the same kind.
+
+        Moments of factor analyzers are about directions that change with each step.
+        """
         return self.noise is None and self.structure.n_factors is None
 
     def with_care(self) -> Self:

@@ -585,9 +585,6 @@ class GaussianMixture(AnnotatedEvaluation, LikelihoodMixture):
         kind.check_features(source.n_features)
         if kind.n_factors is not None:
             check_not_annotated(source, "n_factors")
-        if self.acceleration is not None and not (self.noise_volume is kind.n_factors is None):
-            other = "n_factors" if self.noise_volume is None else "noise_volume"
-            raise ValueError(f"acceleration='squarem' does not go together with {other}: use None")
         known = _known_components(self, source, y)
         with EMCheckpoint(self, source, known) as checkpoint:
             frozen = self._structure_to_fit()
@@ -596,6 +593,11 @@ class GaussianMixture(AnnotatedEvaluation, LikelihoodMixture):
             problem = EMProblem(
                 source, frozen, unknown, prior, noise, known, self.n_jobs, _truncation(self, source)
             )
+            if self.acceleration is not None and not problem.may_extrapolate:
+                other = "n_factors" if noise is None else "noise_volume"
+                raise ValueError(
+                    f"acceleration='squarem' does not go together with {other}: use None"
+                )
             attributes = partial(attributes_from_parameters, structure=kind, noise=noise)
             n_starts = 1 if continues(self) else self.n_init
             progress = FitProgress(self, n_starts, given, y, sample_weight, attributes)

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 import fastgmm
 from fastgmm import GaussianMixture, open_data
 from tests.structures import ANY_FEATURES
+from tests.two_groups import assert_same_fit, drawn, start_near
 
 MEANS = np.array([[-1.0, 0.0], [2.0, 1.0]])
 COVARIANCES = np.array([[[0.6, 0.3], [0.3, 0.5]], [[1.0, -0.4], [-0.4, 0.6]]])
@@ -23,24 +24,12 @@ LOW, HIGH = -0.8, 2.2
 def censored_rows(n_samples=1500, seed=0):
     """Return true values, what is known of them within an instrument's range, and flags."""
     rng = np.random.default_rng(seed)
-    groups = rng.integers(2, size=n_samples)
-    factors = np.linalg.cholesky(COVARIANCES)
-    true = MEANS[groups] + np.einsum("nij,nj->ni", factors[groups], rng.normal(size=(n_samples, 2)))
+    true = drawn(MEANS, COVARIANCES, n_samples, rng)
     return true, np.clip(true, LOW, HIGH), (true > HIGH) * 1 - (true < LOW) * 1
 
 
 TRUE, X, FLAGS = censored_rows()
-START = {
-    "weights_init": [0.4, 0.6],
-    "means_init": MEANS + 0.3,
-    "precisions_init": np.linalg.inv(2.0 * COVARIANCES),
-}
-
-
-def assert_same_fit(one, other, rtol=1e-10):
-    for name in ("weights_", "means_", "covariances_", "lower_bound_"):
-        value = getattr(other, name)
-        assert_allclose(getattr(one, name), value, rtol=rtol, atol=rtol * np.abs(value).max())
+START = start_near(MEANS, COVARIANCES)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.1])

@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 import fastgmm
 from fastgmm import ConjugatePriors, GaussianMixture, open_data
 from tests.structures import ANY_FEATURES
+from tests.two_groups import assert_same_fit, drawn, start_near
 
 MEANS = np.array([[-2.0, 0.0], [2.0, 1.0]])
 COVARIANCES = np.array([[[0.3, 0.2], [0.2, 0.4]], [[1.0, -0.5], [-0.5, 0.6]]])
@@ -19,25 +20,13 @@ COVARIANCES = np.array([[[0.3, 0.2], [0.2, 0.4]], [[1.0, -0.5], [-0.5, 0.6]]])
 def measured_rows(n_samples=2000, seed=0):
     """Return true values, rows and the variances of their errors."""
     rng = np.random.default_rng(seed)
-    groups = rng.integers(2, size=n_samples)
-    factors = np.linalg.cholesky(COVARIANCES)
-    true = MEANS[groups] + np.einsum("nij,nj->ni", factors[groups], rng.normal(size=(n_samples, 2)))
+    true = drawn(MEANS, COVARIANCES, n_samples, rng)
     deviations = rng.gamma(2.0, 0.3, size=true.shape)
     return true, true + deviations * rng.normal(size=true.shape), deviations**2
 
 
 TRUE, X, ERRORS = measured_rows()
-START = {
-    "weights_init": [0.4, 0.6],
-    "means_init": MEANS + 0.3,
-    "precisions_init": np.linalg.inv(2.0 * COVARIANCES),
-}
-
-
-def assert_same_fit(one, other, rtol=1e-10):
-    for name in ("weights_", "means_", "covariances_", "lower_bound_"):
-        value = getattr(other, name)
-        assert_allclose(getattr(one, name), value, rtol=rtol, atol=rtol * np.abs(value).max())
+START = start_near(MEANS, COVARIANCES)
 
 
 def test_the_distribution_of_true_values_is_recovered():

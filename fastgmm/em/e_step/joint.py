@@ -60,9 +60,7 @@ def fit_jointly(
     ) -> Steps[MixtureParameters, SufficientStatistics, JointFit]:
         problem = EMProblem(source, start.structure, regularization, n_jobs=n_jobs)
         state: StartState[MixtureParameters, SufficientStatistics] = StartState(start.parameters)
-        # Moments of factor analyzers are about directions that change with each step.
-        extrapolated = accelerated and start.structure.n_factors is None
-        acceleration = Squarem() if extrapolated else None
+        acceleration = Squarem() if accelerated and problem.may_extrapolate else None
         steps = Fit(problem, state, stopping_rule(start.tol), max_iter, acceleration)
         try:
             parameters, info = yield from steps.steps()

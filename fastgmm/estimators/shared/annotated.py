@@ -15,7 +15,7 @@ from fastgmm.data.sources.measured import MeasuredRows, with_error_covariance
 from fastgmm.docstrings import documented
 from fastgmm.em.measurement_errors.denoising import denoised_blocks
 from fastgmm.em.missing.limited import expected_blocks
-from fastgmm.estimators.shared.evaluation import Imputation
+from fastgmm.estimators.shared.evaluation import DRAWS, Imputation
 from fastgmm.estimators.shared.interfaces import FloatingArray, Rows, Weights
 from fastgmm.estimators.shared.validation import check_source, missing_policy
 from fastgmm.mixture.statistics import FloatArray
@@ -40,7 +40,7 @@ censored : array-like of shape (n_samples, n_features), default=None
 """What methods that take errors and limits have besides, as numpydoc describes parameters."""
 
 
-@documented(ANNOTATIONS)
+@documented(ANNOTATIONS + DRAWS)
 class AnnotatedEvaluation(Imputation):
     """Evaluation of rows of which some values are not simply known.
 
@@ -158,10 +158,6 @@ class AnnotatedEvaluation(Imputation):
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows, NaN where a value is missing.
-        n_draws : int, default=None
-            Number of random draws of the missing values from that mixture, with `random_state`;
-            None for its mean. Means are the best single guess of each value but vary less than the
-            values do. Draws vary as much, and the differences between them show what is not known.
 
         Returns
         -------

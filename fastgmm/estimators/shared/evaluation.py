@@ -572,7 +572,16 @@ class InformationCriteria(MixtureEvaluation):
         return bic + 2.0 * criteria.assignment_entropy(source, parameters, n_jobs=self.n_jobs)
 
 
-@documented()
+DRAWS = """\
+n_draws : int, default=None
+    Number of random draws of the missing values from that mixture, with `random_state`; None for
+    its mean. Means are the best single guess of each value but vary less than the values do. Draws
+    vary as much, and the differences between them show what is not known.
+"""
+"""What imputation has besides, as numpydoc describes parameters."""
+
+
+@documented(DRAWS)
 class Imputation(MixtureEvaluation):
     """Imputation of missing values, given the observed values of each row."""
 
@@ -586,10 +595,6 @@ class Imputation(MixtureEvaluation):
         ----------
         X : array-like of shape (n_samples, n_features), or anything that `open_data` takes
             The rows, NaN where a value is missing.
-        n_draws : int, default=None
-            Number of random draws of the missing values from that mixture, with `random_state`;
-            None for its mean. Means are the best single guess of each value but vary less than the
-            values do. Draws vary as much, and the differences between them show what is not known.
 
         Returns
         -------
